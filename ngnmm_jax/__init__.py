@@ -1,0 +1,60 @@
+"""Next-generation neural masses on a connectome: simulation and stability, on JAX.
+
+    import ngnmm_jax as ng
+
+    connectome = ng.Connectome.load("hcp-schaefer100").normalised()
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), connectome, coupling=5.0)
+    run = ng.simulate(network, duration=1000.0)
+    rest = ng.find_equilibria(network.homogeneous())
+    curve = ng.dispersion(network, rest.states[0])
+    ng.plot.dispersion(curve)
+
+Importing the package changes no configuration of JAX; the analyses need 64 bits, and say so.
+"""
+
+import importlib
+from typing import Any
+
+from ngnmm_jax import models, signals
+from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax.batch import simulate_batch
+from ngnmm_jax.connectome import Connectome, Eigenmodes
+from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
+from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
+from ngnmm_jax.modes import Dispersion, DispersionMap, dispersion, dispersion_map
+from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.simulation import Simulation, initial_state, simulate
+
+__all__ = [
+    "AbstractNeuralMass",
+    "Connectome",
+    "Dispersion",
+    "DispersionMap",
+    "Eigenmodes",
+    "Equilibria",
+    "Homogeneous",
+    "JansenRit",
+    "Network",
+    "NextGenEI",
+    "Simulation",
+    "SolverError",
+    "Status",
+    "__version__",
+    "dispersion",
+    "dispersion_map",
+    "find_equilibria",
+    "initial_state",
+    "models",
+    "plot",
+    "signals",
+    "simulate",
+    "simulate_batch",
+]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name == "plot":  # imports matplotlib, so only when it is asked for
+        return importlib.import_module("ngnmm_jax.plot")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,82 @@
+"""Checks of arguments, with one form of error: "Argument `x` must …, but …".
+
+Every check looks at concrete values only: under `jax.jit`, `jax.vmap` or `jax.grad` the
+values are not known and the checks of values pass, while shapes are still checked.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def fail(argument: str, must: str, but: str) -> NoReturn:
+    """Raise the `ValueError` that all checks raise."""
+    raise ValueError(f"Argument `{argument}` must {must}, but {but}.")
+
+
+def is_concrete(*values: Any) -> bool:
+    """Whether no leaf of `values` is being traced by a JAX transformation."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def finite(argument: str, value: Any) -> None:
+    """Refuse NaN and infinity."""
+    if is_concrete(value):
+        bad = ~np.isfinite(np.asarray(value))
+        if bad.any():
+            fail(argument, "be finite", f"{int(bad.sum())} of its {bad.size} values are not")
+
+
+def positive(argument: str, value: Any) -> None:
+    """Refuse values that are zero, negative or not finite."""
+    finite(argument, value)
+    if is_concrete(value) and not (np.asarray(value) > 0).all():
+        fail(argument, "be positive", f"its smallest value is {np.min(np.asarray(value)):g}")
+
+
+def positive_integer(argument: str, value: Any) -> None:
+    """Refuse anything but an integer of at least one."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        fail(argument, "be a positive integer", f"it is {value!r}")
+
+
+def shape(argument: str, value: Any, expected: tuple[int, ...], axes: str) -> None:
+    """Refuse an array of another shape than `expected`, whose axes are named `axes`."""
+    if tuple(jnp.shape(value)) != expected:
+        fail(argument, f"have shape {expected} {axes}", f"its shape is {tuple(jnp.shape(value))}")
+
+
+def one_of(argument: str, value: str, allowed: Iterable[str]) -> None:
+    """Refuse a name that is not in `allowed`, suggesting the nearest one."""
+    names = list(allowed)
+    if value not in names:
+        near = difflib.get_close_matches(value, names, n=1)
+        hint = f" (did you mean {near[0]!r}?)" if near else ""
+        fail(argument, f"be one of {', '.join(map(repr, names))}", f"it is {value!r}{hint}")
+
+
+def require_x64(what: str) -> None:
+    """Refuse to run an analysis in 32-bit arithmetic."""
+    if not jax.config.read("jax_enable_x64"):
+        raise RuntimeError(
+            f"{what} needs 64-bit arithmetic, but JAX is set to 32-bit. Call "
+            "`jax.config.update('jax_enable_x64', True)` before creating any array, "
+            "or set the environment variable JAX_ENABLE_X64=1."
+        )
+
+
+def require_module(name: str, extra: str) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(
+            f"This needs the package `{name.partition('.')[0]}`, which is not installed. "
+            f"Install it with: pip install 'ngnmm-jax[{extra}]'"
+        ) from error

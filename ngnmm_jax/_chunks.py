@@ -1,0 +1,77 @@
+"""One compiled function over many points: in chunks, over all devices, showing progress."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from tqdm.auto import tqdm
+
+
+def map_chunks(
+    function: Callable[..., Any],
+    shared: Any,
+    points: Any,
+    *,
+    chunk: int,
+    progress: bool | None = None,
+    what: str = "points",
+) -> Any:
+    """`vmap` of `function(shared, point)` over `points`, as NumPy arrays on the host.
+
+    **Arguments:**
+
+    - `function`: must be one and the same object for the same work, so that it compiles once.
+    - `points`: a PyTree of arrays with a leading axis.
+    - `chunk`: points that a device takes at a time; the last chunk is filled up.
+    - `progress`: a progress bar; None shows one for work of over two seconds.
+    """
+    n = jax.tree.leaves(points)[0].shape[0]
+    devices = jax.local_devices()[: max(1, -(-n // chunk))]
+    chunk = min(chunk, -(-n // len(devices)))
+    width = chunk * len(devices)
+    run = _compiled(function, tuple(devices))
+    results = []
+    bar = tqdm(
+        total=n,
+        unit="point",
+        desc=what,
+        delay=0 if progress else 2,
+        disable=None if progress is None else not progress,
+    )
+    with bar:
+        for start in range(0, n, width):
+            index = np.minimum(np.arange(start, start + width), n - 1)
+            some = run(shared, jax.tree.map(lambda leaf, index=index: leaf[index], points))
+            kept = min(width, n - start)
+            results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], some))
+            bar.update(kept)
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+
+_CACHE: dict[Any, Callable[..., Any]] = {}
+
+
+def _compiled(function: Callable[..., Any], devices: tuple[Any, ...]) -> Callable[..., Any]:
+    key = (function, devices)
+    if key not in _CACHE:
+        split, whole = PartitionSpec("point"), PartitionSpec()
+        _CACHE[key] = jax.jit(
+            jax.shard_map(
+                lambda shared, points: jax.vmap(lambda point: function(shared, point))(points),
+                mesh=Mesh(np.array(devices), ("point",)),
+                in_specs=(whole, split),
+                out_specs=split,
+                check_vma=False,
+            )
+        )
+    return _CACHE[key]
+
+
+def grid(axes: dict[str, Any], dtype: Any = float) -> tuple[dict[str, jax.Array], tuple[int, ...]]:
+    """All points of a grid, (point,) for each axis, and the grid's shape."""
+    mesh = np.meshgrid(*axes.values(), indexing="ij")
+    points = {name: jnp.asarray(m.ravel(), dtype) for name, m in zip(axes, mesh, strict=True)}
+    return points, mesh[0].shape

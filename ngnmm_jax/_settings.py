@@ -1,0 +1,100 @@
+"""Settings of the command line: defaults, a TOML file, options; written beside the output."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ngnmm_jax import _checks
+from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.models import MODELS
+from ngnmm_jax.models.base import parameter_names
+from ngnmm_jax.network import Network
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a command does. In TOML: these names, and a table `[parameters]` of the model's."""
+
+    connectome: str = "hcp-schaefer100"
+    order: str = "atlas"
+    cache_dir: str | None = None
+    power: float = 1.0
+    model: str = "nextgen"
+    coupling: float = 5.0
+    parameters: dict[str, Any] = dataclasses.field(default_factory=dict)
+    duration: float | None = None  # 1 s
+    save_every: float | None = None
+    dt: float | None = None
+    rtol: float = 1e-6
+    atol: float = 1e-8
+    seed: int = 0
+    noise: float = 0.01
+    lambda_low: float = -1.0
+    lambda_high: float = 1.0
+    lambda_points: int = 401
+
+    @classmethod
+    def merge(cls, config: Path | None, options: Mapping[str, Any]) -> "Settings":
+        """Options that were given, over those of a TOML file, over the defaults."""
+        values: dict[str, Any] = {}
+        if config is not None:
+            values = _read(config)
+            values.pop("ngnmm_jax_version", None)
+            values.pop("command", None)
+        names = [field.name for field in dataclasses.fields(cls)]
+        for name in values:
+            _checks.one_of("config", name, names)
+        given = {name: value for name, value in options.items() if value is not None}
+        parameters = {**values.get("parameters", {}), **given.pop("parameters", {})}
+        return cls(**{**values, **given, "parameters": parameters})._checked()
+
+    def _checked(self) -> "Settings":
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "parameters" or value is None:
+                continue
+            kind = type(field.default) if field.default is not None else (str, float, int)
+            number = kind is float and isinstance(value, int) and not isinstance(value, bool)
+            if not isinstance(value, kind) and not number:
+                _checks.fail(field.name, f"be of type {kind}", f"it is {value!r}")
+        _checks.one_of("model", self.model, MODELS)
+        for name in self.parameters:
+            _checks.one_of("parameters", name, parameter_names(MODELS[self.model]))
+        return self
+
+    def options(self, *names: str) -> dict[str, Any]:
+        """Some of the settings, as keyword arguments."""
+        return {name: getattr(self, name) for name in names}
+
+    def write(self, path: Path, command: str) -> None:
+        """As TOML, so that `ngnmm COMMAND --config FILE` does the same again."""
+        import tomli_w
+
+        from ngnmm_jax import __version__
+
+        values = {k: v for k, v in dataclasses.asdict(self).items() if v is not None}
+        values = {"ngnmm_jax_version": __version__, "command": command, **values}
+        path.write_text(tomli_w.dumps(values), encoding="utf-8")
+
+    def load_connectome(self) -> Connectome:
+        """The connectome as it is in its source."""
+        return Connectome.load(self.connectome, order=self.order, cache_dir=self.cache_dir)
+
+    def build(self) -> Network:
+        """The network: rows normalised, after the power transform if there is one."""
+        connectome = self.load_connectome()
+        if self.power != 1.0:
+            connectome = connectome.power(self.power)
+        model = MODELS[self.model](**self.parameters)
+        return Network(model, connectome.normalised(), self.coupling)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"There is no settings file {str(path)!r}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"The settings file {str(path)!r} is not valid TOML: {error}") from None

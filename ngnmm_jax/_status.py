@@ -1,0 +1,69 @@
+"""How a computation ended: one integer status on every result, and one exception.
+
+A status is an integer array, so that it goes through `jax.vmap` and into files; `Status`
+names its values. Single calls raise `SolverError` unless `throw=False`; batches record.
+"""
+
+import enum
+from typing import Any
+
+import numpy as np
+
+from ngnmm_jax import _checks
+
+
+class Status(enum.IntEnum):
+    """How a computation ended."""
+
+    OK = 0
+    MAX_STEPS = 1
+    STEP_TOO_SMALL = 2
+    NOT_FINITE = 3
+    NOT_CONVERGED = 4
+    NONE_FOUND = 5
+
+    @property
+    def explanation(self) -> str:
+        """What it means and what to do."""
+        return _EXPLANATIONS[self]
+
+
+_EXPLANATIONS = {
+    Status.OK: "converged",
+    Status.MAX_STEPS: (
+        "the step limit was reached before the end: raise `max_steps`, loosen `rtol`/`atol`, "
+        "or shorten `duration`"
+    ),
+    Status.STEP_TOO_SMALL: (
+        "the step size fell below the smallest allowed: the solution probably diverges (a "
+        "mean field can blow up in finite time); check the parameters and the initial state"
+    ),
+    Status.NOT_FINITE: (
+        "the solution became infinite or NaN: it diverged, or the fixed step `dt` is too "
+        "large for it; halve `dt`, use the adaptive solver, or check the parameters"
+    ),
+    Status.NOT_CONVERGED: (
+        "Newton's iteration did not reach its tolerance: the state given is no equilibrium, "
+        "or it is degenerate (at a fold the Jacobian is singular)"
+    ),
+    Status.NONE_FOUND: "no equilibrium was found: widen the search or give `starts`",
+}
+
+
+class SolverError(RuntimeError):
+    """A computation did not converge. `.status` says how, `.result` is what it had got."""
+
+    def __init__(self, what: str, status: Status, result: Any = None) -> None:
+        super().__init__(f"{what}: {status.explanation}.")
+        self.status = status
+        self.result = result
+
+
+def raise_unless_ok(what: str, status: Any, result: Any) -> None:
+    """Raise `SolverError` for the first status that is not OK, unless it is being traced."""
+    if not _checks.is_concrete(status):
+        return
+    codes = np.ravel(np.asarray(status))
+    bad = codes[codes != Status.OK]
+    if bad.size:
+        raise SolverError(what, Status(int(bad[0])), result)

@@ -1,0 +1,297 @@
+"""The command line, `ngnmm`: thin wrappers of the library's public functions."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+try:
+    import matplotlib as mpl
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+except ImportError as error:  # pragma: no cover
+    sys.exit(f"ngnmm needs the package {error.name}: pip install 'ngnmm-jax[all]'")
+
+app = typer.Typer(
+    name="ngnmm",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Whole-brain networks of next-generation neural masses: simulation and stability.",
+)
+console = Console()
+
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of settings, as written beside every output; options win."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the output, made if needed.")]
+Source = Annotated[
+    str | None,
+    typer.Option(
+        help="'hcp-schaefer100' (embedded), 'aal90' (downloaded once), or a file: .npz, .npy, "
+        ".csv, .txt, .mat, or a TVB .zip. [default: hcp-schaefer100]"
+    ),
+]
+Order = Annotated[str | None, typer.Option(help="Of aal90: 'atlas' or 'source'. [default: atlas]")]
+Cache = Annotated[str | None, typer.Option(help="Folder that keeps downloaded connectomes.")]
+Power = Annotated[
+    float | None, typer.Option(help="Raise all weights to this power first. [default: 1]")
+]
+Model = Annotated[str | None, typer.Option(help="'nextgen' or 'jansen-rit'. [default: nextgen]")]
+Coupling = Annotated[float | None, typer.Option(help="Coupling epsilon. [default: 5]")]
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the model; repeatable."),
+]
+
+
+def main() -> None:
+    """Entry point: errors of use are one line, not a traceback."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    mpl.use("Agg")
+    try:
+        app()
+    except (ValueError, RuntimeError, OSError, ImportError) as error:
+        console.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        sys.exit(130)
+
+
+@app.command()
+def demo(
+    out: Out = Path("ngnmm_demo"),
+    connectome: Source = None,
+    cache_dir: Cache = None,
+) -> None:
+    """Show what the library does: about a minute, no network needed.
+
+    At three points of the paper's parameter plane, on the embedded connectome: the
+    homogeneous resting state, its dispersion relation, 1.5 s of the network's activity; and
+    a map of transverse instabilities. Writes figures, NetCDF files and settings.toml.
+    """
+    from ngnmm_jax._settings import Settings
+    from ngnmm_jax.demo import run_demo
+
+    begun = time.perf_counter()
+    settings = Settings.merge(None, {"connectome": connectome, "cache_dir": cache_dir})
+    source = settings.load_connectome()
+    console.print(f"{source.name}: {source.n_regions} regions. {source.source}", highlight=False)
+    rows = run_demo(out, source, lambda line: console.print(f"  {line}", highlight=False))
+    settings.write(out / "settings.toml", "demo")
+    _table("The paper's model on this connectome", rows)
+    _report(out, begun)
+
+
+@app.command()
+def simulate(
+    out: Out = Path("ngnmm_simulation"),
+    config: Config = None,
+    connectome: Source = None,
+    order: Order = None,
+    cache_dir: Cache = None,
+    power: Power = None,
+    model: Model = None,
+    coupling: Coupling = None,
+    set_: Values = None,
+    duration: Annotated[
+        float | None, typer.Option(help="In the model's unit: ms (s for jansen-rit).")
+    ] = None,
+    save_every: Annotated[
+        float | None, typer.Option(help="Sampling interval. [default: 1 ms]")
+    ] = None,
+    dt: Annotated[
+        float | None, typer.Option(help="Fixed RK4 step; adaptive steps if not given.")
+    ] = None,
+    rtol: Annotated[float | None, typer.Option(help="Relative tolerance. [1e-6]")] = None,
+    atol: Annotated[float | None, typer.Option(help="Absolute tolerance. [1e-8]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the initial noise. [0]")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Standard deviation of the initial noise. [0.01]")
+    ] = None,
+) -> None:
+    """Simulate the network and draw its activity.
+
+    Starts at the homogeneous equilibrium plus noise. Writes activity.nc (all variables, with
+    units), activity.png and settings.toml.
+
+    Example: ngnmm simulate --set i_ext_e=13 --coupling 5 --duration 2000 --out gamma
+    """
+    import ngnmm_jax as ng
+    from ngnmm_jax import plot
+    from ngnmm_jax._settings import Settings
+    from ngnmm_jax.models.base import SECONDS
+
+    begun = time.perf_counter()
+    settings = Settings.merge(
+        config,
+        {
+            "connectome": connectome,
+            "order": order,
+            "cache_dir": cache_dir,
+            "power": power,
+            "model": model,
+            "coupling": coupling,
+            "parameters": _assignments(set_),
+            "duration": duration,
+            "save_every": save_every,
+            "dt": dt,
+            "rtol": rtol,
+            "atol": atol,
+            "seed": seed,
+            "noise": noise,
+        },
+    )
+    network = settings.build()
+    length = settings.duration or 1.0 / SECONDS[network.model.time_unit]
+    run = ng.simulate(
+        network,
+        length,
+        **settings.options("save_every", "dt", "rtol", "atol", "seed", "noise"),
+        progress=console.is_terminal or None,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "simulate")
+    run.to_xarray().to_netcdf(out / "activity.nc", engine="h5netcdf")
+    plot.activity(run, title=_title(settings)).savefig(out / "activity.png", dpi=150)
+    steps = ", ".join(f"{int(v)} {k.removeprefix('num_')}" for k, v in run.stats.items())
+    console.print(f"{length:g} {run.time_unit} of {network.n_regions} regions: {steps}")
+    _report(out, begun)
+
+
+@app.command()
+def dispersion(
+    out: Out = Path("ngnmm_dispersion"),
+    config: Config = None,
+    connectome: Source = None,
+    order: Order = None,
+    cache_dir: Cache = None,
+    power: Power = None,
+    model: Model = None,
+    coupling: Coupling = None,
+    set_: Values = None,
+    lambda_low: Annotated[float | None, typer.Option(help="Curve from this Λ. [-1]")] = None,
+    lambda_high: Annotated[float | None, typer.Option(help="Curve up to this Λ. [1]")] = None,
+    lambda_points: Annotated[int | None, typer.Option(help="Points of the curve. [401]")] = None,
+) -> None:
+    """Find all homogeneous equilibria and their dispersion relations.
+
+    For each equilibrium: its stability, the connectome modes that grow on it and their
+    frequency. Writes dispersion.csv (one line a mode), dispersion.png, the fastest mode on the
+    brain (where the connectome has coordinates) and settings.toml.
+
+    Example: ngnmm dispersion --set i_ext_e=15 --coupling 9 --out patterned
+    """
+    import ngnmm_jax as ng
+    from ngnmm_jax._settings import Settings
+    from ngnmm_jax.reports import write_dispersion
+
+    begun = time.perf_counter()
+    settings = Settings.merge(
+        config,
+        {
+            "connectome": connectome,
+            "order": order,
+            "cache_dir": cache_dir,
+            "power": power,
+            "model": model,
+            "coupling": coupling,
+            "parameters": _assignments(set_),
+            "lambda_low": lambda_low,
+            "lambda_high": lambda_high,
+            "lambda_points": lambda_points,
+        },
+    )
+    network = settings.build()
+    rest = ng.find_equilibria(network.homogeneous())
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "dispersion")
+    limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
+    rows = write_dispersion(network, rest, limits, out, _title(settings))
+    _table("Homogeneous equilibria", rows)
+    _report(out, begun)
+
+
+@app.command()
+def connectome(
+    source: Annotated[
+        str, typer.Argument(help="A name or a file, as for --connectome elsewhere.")
+    ] = "hcp-schaefer100",
+    order: Order = None,
+    cache_dir: Cache = None,
+    power: Power = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for connectome.png and connectome.npz.")
+    ] = None,
+) -> None:
+    """Load a connectome, check it, and describe it and its eigenmodes.
+
+    Example: ngnmm connectome my_weights.csv --out mine
+    """
+    from ngnmm_jax._settings import Settings
+    from ngnmm_jax.reports import connectome_facts, write_connectome
+
+    begun = time.perf_counter()
+    settings = Settings.merge(
+        None, {"connectome": source, "order": order, "cache_dir": cache_dir, "power": power}
+    )
+    loaded = settings.load_connectome().power(settings.power)
+    for name, value in connectome_facts(loaded):
+        console.print(f"{name:>24}  {value}", highlight=False)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        settings.write(out / "settings.toml", "connectome")
+        write_connectome(loaded, out)
+        _report(out, begun)
+
+
+def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:
+    """`NAME=VALUE` as given to --set; a comma-separated value is one number per region."""
+    values: dict[str, float | list[float]] = {}
+    for pair in pairs or []:
+        name, equals, text = pair.partition("=")
+        try:
+            numbers = [float(part) for part in text.split(",")]
+        except ValueError:
+            equals = ""
+            numbers = []
+        if not equals:
+            raise ValueError(f"Argument `--set` must be NAME=VALUE with a number, but is {pair!r}.")
+        values[name.strip()] = numbers if len(numbers) > 1 else numbers[0]
+    return values
+
+
+def _title(settings: Any) -> str:
+    values = {**settings.parameters, "coupling": settings.coupling}
+    shown = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not isinstance(v, list))
+    return f"{settings.model} on {Path(settings.connectome).stem}: {shown}"
+
+
+def _table(title: str, columns: list[dict[str, Any]]) -> None:
+    """One column for each entry, named by its first value; one line for each quantity."""
+    first, *names = columns[0]
+    table = Table(first, title=title)
+    for column in columns:
+        table.add_column(str(column[first]), justify="right")
+    for name in names:
+        values = (column[name] for column in columns)
+        table.add_row(name, *(f"{v:.5g}" if isinstance(v, float) else str(v) for v in values))
+    console.print(table)
+
+
+def _report(out: Path, begun: float) -> None:
+    names = ", ".join(sorted(path.name for path in out.iterdir() if path.is_file()))
+    seconds = time.perf_counter() - begun
+    console.print(f"{seconds:.1f} s. In {out}: {names}", highlight=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

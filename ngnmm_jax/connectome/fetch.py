@@ -1,0 +1,73 @@
+"""Connectomes that may not be redistributed: downloaded on request, checked by hash."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax.connectome.core import Connectome
+from ngnmm_jax.connectome.files import read
+
+_COMMIT = "e87f89f93d118d2327cea712c49ba988b4e6b16b"
+_URL = f"https://raw.githubusercontent.com/RosaDelic/LargeScaleBrainModelAnalysis/{_COMMIT}/Python/"
+_SHA256 = {
+    "sc2017.dat": "5d9d4d7e233cb20ccfec40ef09e9d87c7864124a842f983cd165cb14fa161909",
+    "aal.dat": "1ad8bc641ec479068f3e9c098f4bb3feb364a99cc4c2dd58f1ce190a00918505",
+}
+
+
+def cache_folder(cache_dir: str | Path | None) -> Path:
+    """Where downloads are kept: the argument, NGNMM_JAX_CACHE, or the user's cache folder."""
+    chosen = cache_dir or os.environ.get("NGNMM_JAX_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(_checks.require_module("pooch", "data").os_cache("ngnmm_jax"))
+
+
+def _download(name: str, folder: Path) -> Path:
+    pooch = _checks.require_module("pooch", "data")
+    known = f"sha256:{_SHA256[name]}"
+    path = folder / name
+    if path.is_file() and pooch.file_hash(str(path)) != _SHA256[name]:
+        raise ValueError(
+            f"The file {str(path)!r} is not the published one: its SHA-256 differs from "
+            f"{_SHA256[name]}. Delete it, and it is downloaded afresh."
+        )
+    try:
+        return Path(pooch.retrieve(_URL + name, known, fname=name, path=folder))
+    except ValueError as error:
+        raise ValueError(f"The download {_URL + name} is not the published file: {error}") from None
+    except (OSError, ConnectionError) as error:
+        raise ConnectionError(
+            f"{_URL + name} could not be downloaded ({type(error).__name__}). With a network, "
+            f"try again; without one, put the file into {str(folder)!r} by hand, or use the "
+            "embedded connectome 'hcp-schaefer100'."
+        ) from error
+
+
+def aal90(order: str, cache_dir: str | Path | None) -> Connectome:
+    """The paper's connectome, in atlas order (left, then right) or in the source's.
+
+    The rows of the source are the left regions in atlas order, then the right regions in
+    reversed atlas order; its table of names interleaves left and right.
+    """
+    folder = cache_folder(cache_dir)
+    weights = read(_download("sc2017.dat", folder)).weights
+    rows = [line.split() for line in _download("aal.dat", folder).read_text().splitlines()]
+    table: list[list[Any]] = [row for row in rows if row and not row[0].startswith("#")]
+    n = len(table)
+    of_source = np.r_[0:n:2, n - 1 : 0 : -2]  # row k of the source is row of_source[k] here
+    connectome = Connectome(
+        weights=weights,
+        labels=tuple(table[k][1] for k in of_source),
+        centroids=np.array([[float(x) for x in table[k][2:5]] for k in of_source]),
+        groups=tuple(table[k][5] for k in of_source),
+        name="aal90",
+        source="Deco et al. 2017, doi 10.1016/j.neuroimage.2017.03.023; "
+        "Clusella et al. 2023, doi 10.1371/journal.pcbi.1010781",
+    )
+    if order == "source":
+        return connectome
+    return connectome.take(np.r_[0 : n // 2, n - 1 : n // 2 - 1 : -1])

@@ -1,0 +1,1 @@
+"""Numerical methods for any vector field; nothing here knows a model."""

@@ -1,0 +1,133 @@
+"""Integration of any vector field: adaptive through diffrax, fixed steps in lock-step."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ngnmm_jax._status import Status
+
+# A state with a value beyond this has diverged, and integration stops: diffrax would go on
+# with a NaN once its step is at the smallest allowed.
+DIVERGED = 1e12
+
+VectorField = Callable[[jax.Array], jax.Array]
+Select = Callable[[jax.Array], jax.Array]
+Step = Callable[[VectorField, jax.Array, Any], jax.Array]
+
+
+def rk4_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
+    """One step of the classical Runge-Kutta method of order four."""
+    k = field(state)
+    total = k
+    k = field(state + dt / 2 * k)
+    total = total + 2 * k
+    k = field(state + dt / 2 * k)
+    total = total + 2 * k
+    return state + dt / 6 * (total + field(state + dt * k))
+
+
+def heun_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
+    """One step of Heun's method, of order two."""
+    k = field(state)
+    return state + dt / 2 * (k + field(state + dt * k))
+
+
+def euler_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
+    """One step of Euler's method, of order one."""
+    return state + dt * field(state)
+
+
+#: The methods of fixed step that can be chosen by name.
+STEPS: dict[str, Step] = {"rk4": rk4_step, "heun": heun_step, "euler": euler_step}
+
+
+def fixed_steps(
+    field: VectorField,
+    state: jax.Array,
+    dt: Float[Array, ""],
+    *,
+    n_saves: int,
+    stride: int,
+    select: Select,
+    step: Step = rk4_step,
+) -> tuple[jax.Array, jax.Array]:
+    """`n_saves * stride` steps of size `dt`: the last state, and `select(state)` every `stride`.
+
+    Two nested scans of a loop body that is one step: the state may have any shape, so that
+    a batch can lie along its last axis. Differentiable in both modes; reverse mode keeps one
+    state per save and recomputes the steps between.
+    """
+
+    @jax.checkpoint
+    def advance(state: jax.Array) -> jax.Array:
+        def body(state: jax.Array, _: None) -> tuple[jax.Array, None]:
+            return step(field, state, dt), None
+
+        return jax.lax.scan(body, state, None, length=stride)[0]
+
+    def save(state: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        state = advance(state)
+        return state, select(state)
+
+    return jax.lax.scan(save, state, None, length=n_saves)
+
+
+def finite_status(*values: jax.Array) -> Int[Array, ""]:
+    """`Status.OK` where all values are finite, `NOT_FINITE` otherwise."""
+    ok = jnp.array(True)
+    for value in values:
+        ok &= jnp.isfinite(value).all()
+    return jnp.where(ok, Status.OK, Status.NOT_FINITE)
+
+
+def solve(
+    field: VectorField,
+    state: jax.Array,
+    t0: Float[Array, ""],
+    t1: Float[Array, ""],
+    ts: Float[Array, "time"],
+    *,
+    solver: dfx.AbstractSolver,
+    controller: dfx.AbstractStepSizeController,
+    dt0: Float[Array, ""] | None,
+    select: Select,
+    max_steps: int,
+    adjoint: dfx.AbstractAdjoint,
+    progress: dfx.AbstractProgressMeter,
+) -> tuple[jax.Array, jax.Array, dict[str, Any], Int[Array, ""]]:
+    """`diffeqsolve` from `t0` to `t1`: last state, `select(state)` at `ts`, counts, status."""
+    saveat = dfx.SaveAt(
+        subs=[dfx.SubSaveAt(ts=ts, fn=lambda t, y, args: select(y)), dfx.SubSaveAt(t1=True)]
+    )
+    solution = dfx.diffeqsolve(
+        dfx.ODETerm(lambda t, y, args: field(y)),
+        solver,
+        t0=t0,
+        t1=t1,
+        dt0=dt0,
+        y0=state,
+        saveat=saveat,
+        stepsize_controller=controller,
+        adjoint=adjoint,
+        event=dfx.Event(lambda t, y, args, **_: ~(jnp.abs(y).max() < DIVERGED)),
+        max_steps=max_steps,
+        throw=False,
+        progress_meter=progress,
+    )
+    saved, last = solution.ys[0], solution.ys[1][0]
+    status = finite_status(last, saved)
+    for result, code in (
+        (dfx.RESULTS.event_occurred, Status.NOT_FINITE),
+        (dfx.RESULTS.dt_min_reached, Status.STEP_TOO_SMALL),
+        (dfx.RESULTS.max_steps_reached, Status.MAX_STEPS),
+    ):
+        status = jnp.where(solution.result == result, code, status)
+    counts = {
+        name: solution.stats[name]
+        for name in ("num_steps", "num_accepted_steps", "num_rejected_steps")
+    }
+    return last, saved, counts, status

@@ -1,0 +1,89 @@
+"""Eigenvalues of A + z b cᵀ for many z at once, without a batched eigensolver.
+
+The characteristic polynomial of a matrix plus a rank-one term is linear in that term's
+factor: det(μ - A - z b cᵀ) = p(μ) - z q(μ), with q(μ) = cᵀ adj(μ - A) b. So p and q are
+computed once (Faddeev and LeVerrier's recurrence, on the shifted and scaled matrix), and
+every z costs one small polynomial, whose roots Ehrlich and Aberth's iteration finds together.
+It is elementwise over z: fast on a GPU, where LAPACK-like solvers loop over a batch.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Complex, Float, Inexact
+
+_MAX_ITERATIONS = 60
+
+
+def rank_one_eigenvalues(
+    matrix: Float[Array, "n n"],
+    column: Float[Array, "n"],
+    row: Float[Array, "n"],
+    factors: Inexact[Array, "mode"],
+) -> tuple[Complex[Array, "n mode"], Bool[Array, "mode"]]:
+    """Eigenvalues of `matrix + z column rowᵀ` for each z of `factors`, and convergence.
+
+    In 64 bits they agree with LAPACK's to some 1e-15 of the matrix's norm where they are
+    simple (the tests hold 1e-11), and to the square root of that where two coincide.
+
+    Source: Aberth, Math. Comp. 27, 339 (1973), doi 10.1090/S0025-5718-1973-0329236-7.
+    """
+    n = matrix.shape[0]
+    shift = jnp.trace(matrix) / n
+    centred = matrix - shift * jnp.eye(n, dtype=matrix.dtype)
+    scale = jnp.sqrt(jnp.mean(centred**2) * n)
+    scale = jnp.where(scale > 0, scale, 1.0)
+    p, q = _characteristic(centred / scale, column, row)
+    coefficients = p[:, None] - q[:, None] / scale * factors[None]
+
+    tiny = jnp.finfo(matrix.dtype).tiny
+    powers = 1 / jnp.arange(1, n + 1, dtype=matrix.dtype)
+    radius = jnp.max((jnp.abs(coefficients[1:]) + tiny) ** powers[:, None], axis=0)
+    angles = 2 * math.pi * (jnp.arange(n) + 0.3) / n
+    start = radius[None] * jnp.exp(1j * angles)[:, None]
+    tolerance = 1e3 * jnp.finfo(matrix.dtype).eps
+
+    def correction(z: jax.Array) -> jax.Array:
+        value, slope = jnp.ones_like(z), jnp.zeros_like(z)
+        for k in range(1, n + 1):
+            slope = slope * z + value
+            value = value * z + coefficients[k]
+        # value / slope = newton; where both vanish the root has been found.
+        newton = jnp.where(value == 0, 0, value / jnp.where(slope == 0, tiny, slope))
+        repulsion = jnp.zeros_like(z)
+        for k in range(1, n):
+            gap = z - jnp.roll(z, k, axis=0)
+            repulsion = repulsion + jnp.where(gap == 0, 0, 1 / jnp.where(gap == 0, 1, gap))
+        return newton / (1 - newton * repulsion)
+
+    def unfinished(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        iteration, _, size = carry
+        return (iteration < _MAX_ITERATIONS) & (size > tolerance).any()
+
+    def step(
+        carry: tuple[jax.Array, jax.Array, jax.Array],
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        iteration, z, _ = carry
+        delta = correction(z)
+        return iteration + 1, z - delta, jnp.max(jnp.abs(delta) / radius, axis=0)
+
+    begin = (jnp.asarray(0), start, jnp.full(radius.shape, jnp.inf, radius.dtype))
+    _, z, size = jax.lax.while_loop(unfinished, step, begin)
+    return z * scale + shift, size < jnp.sqrt(tolerance)
+
+
+def _characteristic(
+    matrix: Float[Array, "n n"], column: Float[Array, "n"], row: Float[Array, "n"]
+) -> tuple[Float[Array, "degree"], Float[Array, "degree"]]:
+    """Coefficients, by falling degree, of det(μ - A) and of rowᵀ adj(μ - A) column."""
+    n = matrix.shape[0]
+    eye = jnp.eye(n, dtype=matrix.dtype)
+    adjoint = jnp.zeros_like(matrix)
+    p = [jnp.ones((), matrix.dtype)]
+    q = [jnp.zeros((), matrix.dtype)]
+    for k in range(1, n + 1):
+        adjoint = matrix @ adjoint + p[-1] * eye
+        q.append(row @ adjoint @ column)
+        p.append(-jnp.trace(matrix @ adjoint) / k)
+    return jnp.stack(p), jnp.stack(q)

@@ -1,0 +1,138 @@
+"""The abstract neural mass: a vector field and an output; the rest is derived by JAX."""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ngnmm_jax import _checks
+from ngnmm_jax._types import Field, Scalar, State
+
+#: Seconds in each of the time units that a model may use.
+SECONDS = {"ms": 1e-3, "s": 1.0}
+
+
+def as_float_array(value: Any) -> Any:
+    """`value` as a floating-point array of JAX's default precision; float arrays keep theirs."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+def parameter(default: float, *, unit: str, doc: str, positive: bool = False) -> Any:
+    """Declare a parameter of a model: a scalar, or one value per region.
+
+    **Arguments:**
+
+    - `default`: its value when none is given.
+    - `unit`: its unit, as text; "1" where it has none.
+    - `doc`: what it means, in a few words.
+    - `positive`: whether zero and negative values are refused at construction.
+    """
+    return eqx.field(
+        default=default,
+        converter=as_float_array,
+        metadata={"unit": unit, "doc": doc, "positive": positive},
+    )
+
+
+class EquilibriumReduction(NamedTuple):
+    """All equilibria of a homogeneous mass, as the roots of one scalar function.
+
+    `function(u)` returns a state on which all equations but one hold, and what is left of
+    that one; its roots for `u` in [`low`, `high`] are the equilibria.
+    """
+
+    low: Scalar
+    high: Scalar
+    function: Callable[[Scalar], tuple[jax.Array, Scalar]]
+
+
+class AbstractNeuralMass(eqx.Module):
+    """One region's dynamics, elementwise over all axes of the state but the first.
+
+    A model declares its `variables` with their `units`, the `time_unit`, the `shown`
+    quantity that rasters and spectra use (a variable, or what `observe` returns) with its
+    `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
+    It implements `vector_field`, `output` and `search_box`; `observe` and
+    `equilibrium_reduction` are optional.
+    """
+
+    variables: eqx.AbstractClassVar[tuple[str, ...]]
+    units: eqx.AbstractClassVar[tuple[str, ...]]
+    time_unit: eqx.AbstractClassVar[str]
+    shown: eqx.AbstractClassVar[str]
+    shown_unit: eqx.AbstractClassVar[str]
+    nonnegative: eqx.AbstractClassVar[tuple[str, ...]]
+
+    def __check_init__(self) -> None:
+        regions: dict[str, int] = {}
+        for field in parameter_fields(type(self)):
+            value = getattr(self, field.name)
+            if jnp.ndim(value) > 1:
+                _checks.fail(
+                    field.name,
+                    "be a scalar or have one value per region",
+                    f"its shape is {jnp.shape(value)}",
+                )
+            if jnp.ndim(value) == 1:
+                regions[field.name] = jnp.shape(value)[0]
+            check = _checks.positive if field.metadata["positive"] else _checks.finite
+            check(field.name, value)
+        if len(set(regions.values())) > 1:
+            (first, n), (other, m) = next(
+                (a, b) for a in regions.items() for b in regions.items() if a[1] != b[1]
+            )
+            _checks.fail(
+                other,
+                "have as many regions as the other parameters",
+                f"it has {m} values and `{first}` has {n}",
+            )
+
+    @abc.abstractmethod
+    def vector_field(self, state: State, drive: Field) -> State:
+        """Time derivative of `state` (variable, *axes) under the network's input `drive` (*axes).
+
+        Parameters broadcast against `*axes`.
+        """
+
+    @abc.abstractmethod
+    def output(self, state: State) -> Field:
+        """What a region sends across the network, (*axes), from its state (variable, *axes)."""
+
+    @abc.abstractmethod
+    def search_box(self) -> tuple[jax.Array, jax.Array]:
+        """Low and high corners, each (variable,), of a box that holds the equilibria."""
+
+    def observe(self, state: State) -> Field:
+        """The quantity named by `shown`, (*axes): by default the variable of that name."""
+        return state[self.variables.index(self.shown)]
+
+    def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
+        """The equilibria with drive `coupling * output` as roots of a scalar function.
+
+        None where the model offers no such reduction: the search is then multi-start.
+        """
+        return None
+
+    @property
+    def n_regions(self) -> int | None:
+        """The number of regions that per-region parameters imply; None if all are scalars."""
+        for field in parameter_fields(type(self)):
+            if jnp.ndim(getattr(self, field.name)) == 1:
+                return int(jnp.shape(getattr(self, field.name))[0])
+        return None
+
+
+def parameter_fields(model: type[AbstractNeuralMass]) -> list[dataclasses.Field]:
+    """The fields of a model that `parameter` declared, in order."""
+    return [field for field in dataclasses.fields(model) if "unit" in field.metadata]
+
+
+def parameter_names(model: type[AbstractNeuralMass]) -> tuple[str, ...]:
+    """The names of a model's parameters, in order."""
+    return tuple(field.name for field in parameter_fields(model))

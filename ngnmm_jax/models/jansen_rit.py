@@ -1,0 +1,95 @@
+"""Jansen and Rit's classical neural mass."""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from ngnmm_jax._types import Field, ParameterArray, Scalar, State
+from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, parameter
+
+
+class JansenRit(AbstractNeuralMass):
+    r"""Pyramidal cells with excitatory and inhibitory interneurons.
+
+    With the sigmoid S(v) = 2 e0 / (1 + exp(r (v0 - v))) and `c` the network's input:
+
+        y0'' = A a S(y1 - y2) - 2 a y0' - a² y0
+        y1'' = A a [p + C2 S(C1 y0) + c] - 2 a y1' - a² y1
+        y2'' = B b C4 S(C3 y0) - 2 b y2' - b² y2
+
+    State: `y0, y1, y2, y0_dot, y1_dot, y2_dot`. A region sends S(y1 - y2); `y1 - y2` is
+    what an EEG is taken to see. Times in s, rates in 1/s, potentials in mV.
+
+    Source: Jansen and Rit, Biol. Cybern. 73, 357 (1995); as a network: Clusella et al.,
+    PLoS Comput. Biol. 19, e1010781 (2023).
+    """
+
+    variables: ClassVar[tuple[str, ...]] = ("y0", "y1", "y2", "y0_dot", "y1_dot", "y2_dot")
+    units: ClassVar[tuple[str, ...]] = ("mV", "mV", "mV", "mV/s", "mV/s", "mV/s")
+    time_unit: ClassVar[str] = "s"
+    shown: ClassVar[str] = "y1 - y2"
+    shown_unit: ClassVar[str] = "mV"
+    nonnegative: ClassVar[tuple[str, ...]] = ()
+
+    p: ParameterArray = parameter(120.0, unit="1/s", doc="external firing rate")
+    A: ParameterArray = parameter(3.25, unit="mV", doc="excitatory synaptic gain")
+    B: ParameterArray = parameter(22.0, unit="mV", doc="inhibitory synaptic gain")
+    a: ParameterArray = parameter(100.0, unit="1/s", doc="excitatory synaptic rate", positive=True)
+    b: ParameterArray = parameter(50.0, unit="1/s", doc="inhibitory synaptic rate", positive=True)
+    e0: ParameterArray = parameter(
+        2.5, unit="1/s", doc="half the largest firing rate", positive=True
+    )
+    v0: ParameterArray = parameter(6.0, unit="mV", doc="potential at half the largest rate")
+    r: ParameterArray = parameter(0.56, unit="1/mV", doc="slope of the sigmoid", positive=True)
+    C1: ParameterArray = parameter(135.0, unit="1", doc="pyramidal to excitatory")
+    C2: ParameterArray = parameter(108.0, unit="1", doc="excitatory to pyramidal")
+    C3: ParameterArray = parameter(33.75, unit="1", doc="pyramidal to inhibitory")
+    C4: ParameterArray = parameter(33.75, unit="1", doc="inhibitory to pyramidal")
+
+    def firing_rate(self, potential: Field) -> Field:
+        """The sigmoid S: firing rate (1/s) of a population at a potential (mV)."""
+        return 2 * self.e0 * jax.nn.sigmoid(self.r * (potential - self.v0))
+
+    def vector_field(self, state: State, drive: Field) -> State:
+        y0, y1, y2, y0_dot, y1_dot, y2_dot = state
+        excitation = self.p + self.C2 * self.firing_rate(self.C1 * y0) + drive
+        inhibition = self.C4 * self.firing_rate(self.C3 * y0)
+        A, B, a, b = self.A, self.B, self.a, self.b
+        return jnp.stack(
+            [
+                y0_dot,
+                y1_dot,
+                y2_dot,
+                a * (A * self.firing_rate(y1 - y2) - 2 * y0_dot - a * y0),
+                a * (A * excitation - 2 * y1_dot - a * y1),
+                b * (B * inhibition - 2 * y2_dot - b * y2),
+            ]
+        )
+
+    def output(self, state: State) -> Field:
+        return self.firing_rate(state[1] - state[2])
+
+    def observe(self, state: State) -> Field:
+        return state[1] - state[2]
+
+    def search_box(self) -> tuple[jax.Array, jax.Array]:
+        low = jnp.array([0.0, -10.0, 0.0, 0.0, 0.0, 0.0])
+        return low, jnp.array([0.2, 40.0, 40.0, 0.0, 0.0, 0.0])
+
+    def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
+        """Scalar reduction in u = y1 - y2: y0, y1 and y2 follow from it in turn."""
+
+        def function(u: Scalar) -> tuple[jax.Array, Scalar]:
+            drive = coupling * self.firing_rate(u)
+            y0 = self.A / self.a * self.firing_rate(u)
+            y1 = self.A / self.a * (self.p + self.C2 * self.firing_rate(self.C1 * y0) + drive)
+            y2 = self.B / self.b * self.C4 * self.firing_rate(self.C3 * y0)
+            zero = jnp.zeros_like(u)
+            return jnp.stack([y0, y1, y2, zero, zero, zero]), y1 - y2 - u
+
+        largest = jnp.abs(self.C2) + jnp.abs(coupling)
+        swing = 2 * self.e0 * jnp.abs(self.A / self.a) * largest
+        dip = 2 * self.e0 * jnp.abs(self.B / self.b * self.C4)
+        centre = self.A / self.a * self.p
+        return EquilibriumReduction(centre - swing - dip - 1, centre + swing + dip + 1, function)

@@ -1,0 +1,216 @@
+"""A network of neural masses, and the homogeneous system that it contains."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ngnmm_jax import _checks
+from ngnmm_jax._types import Field, Scalar, State
+from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.dynamics.equilibria import box_starts, from_starts, scalar_roots
+from ngnmm_jax.models.base import AbstractNeuralMass, as_float_array, parameter_names
+
+# Rows count as having the same sum when they agree to this fraction.
+_SAME_ROW_SUM = 1e-9
+
+
+class Network(eqx.Module):
+    """Regions of one model, coupled through a connectome.
+
+    Region j receives `c_j = coupling * Σ_k weights_jk output_k`, on both of its populations.
+    A PyTree whose leaves are the model's parameters, the weights and the coupling.
+
+    **Arguments:**
+
+    - `model`: a neural mass; its parameters are scalars or have one value per region.
+    - `connectome`: a `Connectome` (`.normalised()` to have rows that sum to one), or bare
+      weights (region, region).
+    - `coupling`: the strength epsilon; a scalar or one value per region.
+    """
+
+    model: AbstractNeuralMass
+    weights: Float[Array, "region region"]
+    coupling: Float[Array, "..."]
+    connectome: Connectome | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        model: AbstractNeuralMass,
+        connectome: Connectome | jax.Array | np.ndarray,
+        coupling: Any = 0.0,
+    ) -> None:
+        if not isinstance(model, AbstractNeuralMass):
+            _checks.fail("model", "be a neural mass", f"it is a {type(model).__name__}")
+        if isinstance(connectome, np.ndarray):
+            connectome = Connectome(connectome)
+        weights = connectome.weights if isinstance(connectome, Connectome) else connectome
+        if jnp.ndim(weights) != 2 or jnp.shape(weights)[0] != jnp.shape(weights)[1]:
+            _checks.fail(
+                "connectome", "have a square matrix of weights", f"it has {jnp.shape(weights)}"
+            )
+        self.model = model
+        self.weights = as_float_array(weights)
+        self.coupling = as_float_array(coupling)
+        self.connectome = connectome if isinstance(connectome, Connectome) else None
+        n = self.weights.shape[0]
+        _checks.finite("coupling", self.coupling)
+        if self.coupling.ndim:
+            _checks.shape("coupling", self.coupling, (n,), f"for {n} regions")
+        if model.n_regions not in (None, n):
+            _checks.fail(
+                "model",
+                f"have scalar parameters or one value for each of the {n} regions",
+                f"its parameters have {model.n_regions} values",
+            )
+
+    @property
+    def n_regions(self) -> int:
+        """Number of regions."""
+        return int(self.weights.shape[0])
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The regions' names."""
+        if self.connectome is not None:
+            return self.connectome.labels
+        return tuple(f"region {k}" for k in range(self.n_regions))
+
+    @property
+    def state_shape(self) -> tuple[int, int]:
+        """Shape of the state: (variable, region)."""
+        return len(self.model.variables), self.n_regions
+
+    def vector_field(self, state: State) -> State:
+        """Time derivative of a state (variable, region) or (variable, region, run)."""
+        return self.model.vector_field(state, self.drive(self.model.output(state)))
+
+    def drive(self, output: Field) -> Field:
+        """The input that each region receives from all regions' outputs (region, …)."""
+        return self.coupling * jnp.tensordot(self.weights, output, 1)
+
+    def bare(self) -> "Network":
+        """The same network without the connectome's names, so that compiled code is shared."""
+        return self if self.connectome is None else Network(self.model, self.weights, self.coupling)
+
+    def with_parameters(self, **values: Any) -> "Network":
+        """A copy with other values of the model's parameters, or of `coupling`."""
+        names = (*parameter_names(type(self.model)), "coupling")
+        for name in values:
+            _checks.one_of("parameters", name, names)
+        coupling = values.pop("coupling", self.coupling)
+        model = dataclasses.replace(self.model, **values)
+        where = self.weights if self.connectome is None else self.connectome
+        return Network(model, where, coupling)
+
+    def spectrum(self) -> tuple[Any, int | None]:
+        """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode."""
+        if not _checks.is_concrete(self.weights):  # differentiated through
+            values = jnp.linalg.eigvals(self.weights)
+            return values[jnp.lexsort((-values.imag, -values.real))], 0
+        weights = np.asarray(self.weights)
+        where = self.connectome
+        if where is None or not np.array_equal(where.weights.astype(weights.dtype), weights):
+            where = Connectome(weights)
+        modes = where.eigenmodes()
+        return modes.values, modes.uniform
+
+    def homogeneous(self) -> "Homogeneous":
+        """The dynamics of states in which all regions do the same.
+
+        Such states exist where the rows of the weights sum to the same and no parameter
+        differs between regions; `ValueError` says what stands against it.
+        """
+        if self.model.n_regions is not None or self.coupling.ndim:
+            raise ValueError(
+                "A network with parameters that differ between regions has no homogeneous "
+                "states: use scalar parameters, or `find_equilibria(network)`."
+            )
+        sums = self.weights.sum(axis=1)
+        if _checks.is_concrete(sums):
+            low, high = float(sums.min()), float(sums.max())
+            eps = max(_SAME_ROW_SUM, 10 * float(jnp.finfo(sums.dtype).eps))
+            if high - low > eps * max(abs(low), abs(high)):
+                raise ValueError(
+                    f"The rows of the weights sum to between {low:.6g} and {high:.6g}; "
+                    "homogeneous states need equal sums. Use `connectome.normalised()`."
+                )
+        return Homogeneous(self.model, self.coupling * sums.mean())
+
+    def averaged(self) -> "Homogeneous":
+        """The homogeneous system of the region-averaged parameters and row sums."""
+        mean = jax.tree.map(lambda p: jnp.mean(p), self.model)
+        return Homogeneous(mean, jnp.mean(self.coupling * self.weights.sum(axis=1)))
+
+    def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
+        """Equilibria near the homogeneous ones of the region-averaged parameters."""
+        starts = self.averaged().equilibrium_candidates(max_count)
+        everywhere = jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
+        return from_starts(self.vector_field, everywhere)
+
+    def admissible(self, state: jax.Array) -> Bool[Array, ""]:
+        """Whether rates and gates are not negative."""
+        return _nonnegative(self.model, state)
+
+
+class Homogeneous(eqx.Module):
+    """One region that drives itself: the network where all regions do the same.
+
+    State (variable,); the drive is `coupling * output`.
+    """
+
+    model: AbstractNeuralMass
+    coupling: Scalar
+
+    @property
+    def state_shape(self) -> tuple[int]:
+        """Shape of the state: (variable,)."""
+        return (len(self.model.variables),)
+
+    def vector_field(self, state: State) -> State:
+        """Time derivative of a state (variable,)."""
+        return self.model.vector_field(state, self.coupling * self.model.output(state))
+
+    def bare(self) -> "Homogeneous":
+        """Itself: there are no names to leave out."""
+        return self
+
+    def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
+        """From the model's scalar reduction, or from many starts in its search box."""
+        reduction = self.model.equilibrium_reduction(self.coupling)
+        if reduction is None:
+            return from_starts(self.vector_field, box_starts(*self.model.search_box()))
+        roots = scalar_roots(
+            lambda u: reduction.function(u)[1],
+            reduction.low,
+            reduction.high,
+            max_count=max_count,
+        )
+        return jax.vmap(lambda u: reduction.function(u)[0])(roots)
+
+    def admissible(self, state: jax.Array) -> Bool[Array, ""]:
+        """Whether rates and gates are not negative."""
+        return _nonnegative(self.model, state)
+
+
+def with_leaves(system: Any, values: dict[str, jax.Array]) -> Any:
+    """A system with other values of some parameters, of whatever shape, without checks.
+
+    For inside of compiled code, where `with_parameters` cannot check and batches have axes
+    of their own.
+    """
+    names = list(values)
+
+    def leaves(s: Any) -> list[Any]:
+        return [getattr(s if name == "coupling" else s.model, name) for name in names]
+
+    return eqx.tree_at(leaves, system, [values[name] for name in names]) if names else system
+
+
+def _nonnegative(model: AbstractNeuralMass, state: jax.Array) -> Bool[Array, ""]:
+    rows = [model.variables.index(name) for name in model.nonnegative]
+    return (state[np.array(rows, dtype=int)] >= 0).all()

@@ -1,0 +1,459 @@
+"""Simulation of a network, or of its homogeneous reduction: one run."""
+
+import dataclasses
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+from tqdm.auto import tqdm
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import SolverError, Status, raise_unless_ok
+from ngnmm_jax._types import Scalar
+from ngnmm_jax.dynamics.equilibria import certify
+from ngnmm_jax.dynamics.integrate import STEPS, Step, finite_status, fixed_steps, solve
+from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.network import Homogeneous, Network
+
+# A fixed-step run of at least this many steps is cut into this many blocks, between which
+# progress is shown and the run can be interrupted.
+_LONG_RUN, _BLOCKS = 20_000, 50
+
+
+class Simulation(eqx.Module):
+    """What a run left behind.
+
+    - `ts` (time,): when it was saved, in the model's unit of time.
+    - `states` (time, variable, region): the saved `variables` (no `region` axis for a
+      homogeneous system); `run.v_e` or `run["v_e"]` is one of them, (time, region).
+    - `final_state` (variable, region), at time `t1`: all variables; `simulate(…, y0=run)`
+      goes on from there.
+    - `status`: how it ended (`Status`); `stats`: numbers of steps.
+    - `shown`: the saved variable that figures show unless told otherwise.
+
+    Runs of a batch have a leading axis `run` on `states`, `final_state` and `status`.
+    """
+
+    ts: Float[Array, "time"]
+    states: Float[Array, "..."]
+    final_state: Float[Array, "..."]
+    t1: Scalar
+    status: Int[Array, "*run"]
+    stats: dict[str, Any]
+    variables: tuple[str, ...] = eqx.field(static=True)
+    units: tuple[str, ...] = eqx.field(static=True)
+    shown: str = eqx.field(static=True)
+    time_unit: str = eqx.field(static=True)
+    labels: tuple[str, ...] | None = eqx.field(static=True)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every run ended well."""
+        return bool((np.asarray(self.status) == Status.OK).all())
+
+    @property
+    def sampling_interval(self) -> float:
+        """Time between saves, in seconds; `ValueError` if they are not evenly spaced."""
+        gaps = np.diff(np.asarray(self.ts))
+        if not gaps.size or np.ptp(gaps) > 1e-6 * gaps.mean():
+            raise ValueError("The run was not saved at even intervals: use `save_every`.")
+        return float(gaps.mean()) * SECONDS[self.time_unit]
+
+    def __getitem__(self, variable: str) -> Float[Array, "..."]:
+        _checks.one_of("variable", variable, self.variables)
+        axis = self.states.ndim - (2 if self.labels is not None else 1)
+        return jnp.take(self.states, self.variables.index(variable), axis=axis)
+
+    def __getattr__(self, name: str) -> Float[Array, "..."]:
+        if not name.startswith("_") and name in self.__dict__.get("variables", ()):
+            return self[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`: one variable for each saved one, (time, region), with units."""
+        xarray = _checks.require_module("xarray", "data")
+        batch = ["run"] if np.ndim(self.status) else []
+        regions = ["region"] if self.labels is not None else []
+        units = dict(zip(self.variables, self.units, strict=True))
+        data = {
+            name: ([*batch, "time", *regions], np.asarray(self[name]), {"units": units[name]})
+            for name in self.variables
+        }
+        data["status"] = (batch, np.asarray(self.status), {"codes": _status_codes()})
+        coords: dict[str, Any] = {"time": ("time", np.asarray(self.ts), {"units": self.time_unit})}
+        if self.labels is not None:
+            coords["region"] = ("region", list(self.labels))
+        stats = {key: np.asarray(value).tolist() for key, value in self.stats.items()}
+        return xarray.Dataset(data, coords, {"title": "ngnmm_jax simulation", **stats})
+
+
+def _status_codes() -> str:
+    return ", ".join(f"{status.value} {status.name}" for status in Status)
+
+
+@dataclasses.dataclass(frozen=True)
+class Saving:
+    """What is saved and when; with fixed steps, `picks` counts saves every `stride` steps."""
+
+    variables: tuple[str, ...]
+    ts: tuple[float, ...]
+    stride: int = 0
+    n_steps: int = 0
+    picks: tuple[int, ...] = ()
+
+
+def simulate(
+    system: Network | Homogeneous,
+    duration: float,
+    *,
+    y0: ArrayLike | Simulation | None = None,
+    t0: float | None = None,
+    seed: int = 0,
+    noise: float = 0.01,
+    save_every: float | None = None,
+    save_at: Sequence[float] | np.ndarray | jax.Array | None = None,
+    variables: Sequence[str] | None = None,
+    solver: dfx.AbstractSolver | str | None = None,
+    dt: float | None = None,
+    rtol: float = 1e-6,
+    atol: float = 1e-8,
+    max_steps: int = 2**20,
+    dtype: Any = None,
+    adjoint: dfx.AbstractAdjoint | None = None,
+    progress: bool | None = None,
+    throw: bool = True,
+) -> Simulation:
+    """Integrate a network from an initial state for a while.
+
+    Adaptive by default (diffrax, Dopri8); with `dt`, fixed steps of RK4 compiled into one
+    loop. All times are in the model's unit (ms for `NextGenEI`, s for `JansenRit`).
+
+    **Arguments:**
+
+    - `system`: a network, or `network.homogeneous()`.
+    - `duration`: how long.
+    - `y0` (variable, region): initial state; or a previous `Simulation`, to go on from its
+      end; by default `initial_state(system, seed=seed, noise=noise)`.
+    - `t0`: initial time; by default 0, or the end of the run given as `y0`.
+    - `save_every`: sampling interval, by default about 1 ms; or `save_at` (time,): the times
+      themselves, rising, from `t0` on.
+    - `variables`: names of what is saved, by default all variables of the model
+      and the quantity that it shows.
+    - `solver`: a diffrax solver; or, with `dt`, "rk4" (the default), "heun" or "euler".
+    - `dt`: fixed step; None for adaptive steps with tolerances `rtol` and `atol`.
+    - `max_steps`: limit on adaptive steps.
+    - `dtype`: `jnp.float32` or `jnp.float64`; by default that of the network. 32 bits are
+      meant for fixed steps: adaptive ones also keep the time in 32 bits.
+    - `adjoint`: how diffrax differentiates adaptive runs; None for its default (reverse
+      mode with checkpoints). `diffrax.ForwardMode()` allows `jax.jvp`, `jax.jacfwd`.
+    - `progress`: a progress bar; None shows one for fixed steps that take over two seconds.
+    - `throw`: raise `SolverError` unless the run ended well; under JAX transformations
+      nothing is raised and `status` tells.
+
+    Raises `ValueError` for bad arguments.
+    """
+    if isinstance(y0, Simulation):
+        t0 = float(y0.t1) if t0 is None else t0
+        y0 = y0.final_state
+    t0 = 0.0 if t0 is None else float(t0)
+    core = system.bare()
+    if dtype is not None:
+        core = cast(core, dtype)
+    dtype = core.coupling.dtype
+    _checks.positive("duration", duration)
+    if y0 is None:
+        y0 = initial_state(system, seed=seed, noise=noise)
+    y0 = jnp.asarray(y0, dtype=dtype)
+    _checks.shape("y0", y0, core.state_shape, "(variable, region)")
+    _checks.finite("y0", y0)
+    saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)
+
+    if dt is not None and not isinstance(solver, dfx.AbstractSolver):
+        name = "rk4" if solver is None else solver
+        _checks.one_of("solver", name, STEPS)
+        last, saved, status = _run_fixed(core, y0, dt, saving, STEPS[name], progress)
+        stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
+    else:
+        if isinstance(solver, str):
+            _checks.fail("solver", "be a diffrax solver for adaptive steps", f"it is {solver!r}")
+        _checks.positive("rtol", rtol)
+        _checks.positive("atol", atol)
+        _checks.positive_integer("max_steps", max_steps)
+        last, saved, stats, status = _run_adaptive(
+            core,
+            y0,
+            (jnp.asarray(t0, dtype), jnp.asarray(t0 + duration, dtype)),
+            jnp.asarray(saving.ts, dtype),
+            None if dt is None else jnp.asarray(dt, dtype),
+            (jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype)),
+            saving.variables,
+            dfx.Dopri8() if solver is None else solver,
+            max_steps if dt is None else math.ceil(float(duration) / float(dt)) + 2,
+            dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
+            dfx.TqdmProgressMeter(refresh_steps=200) if progress else dfx.NoProgressMeter(),
+        )
+    result = package(core.model, system, saving, last, saved, status, stats, t0 + duration)
+    if throw:
+        raise_unless_ok("simulate", status, result)
+    return result
+
+
+def package(
+    model: AbstractNeuralMass,
+    system: Network | Homogeneous,
+    saving: Saving,
+    last: jax.Array,
+    saved: jax.Array,
+    status: jax.Array,
+    stats: dict[str, Any],
+    t1: Any,
+) -> Simulation:
+    """The result of a run or a batch, with names and units."""
+    units = {**dict(zip(model.variables, model.units, strict=True)), model.shown: model.shown_unit}
+    return Simulation(
+        ts=jnp.asarray(saving.ts),
+        states=saved,
+        final_state=last,
+        t1=jnp.asarray(t1, dtype=float),
+        status=status,
+        stats=stats,
+        variables=saving.variables,
+        units=tuple(units[name] for name in saving.variables),
+        shown=model.shown if model.shown in saving.variables else saving.variables[0],
+        time_unit=model.time_unit,
+        labels=system.labels if isinstance(system, Network) else None,
+    )
+
+
+def initial_state(
+    system: Network | Homogeneous, *, noise: float = 0.01, seed: int = 0
+) -> Float[Array, "variable ..."]:
+    """The homogeneous equilibrium plus Gaussian noise, as the paper's simulations start.
+
+    The stable equilibrium of lowest activity is taken, or the lowest where none is stable.
+    A network without homogeneous states starts at those of its region-averaged parameters.
+    Quantities that cannot be negative (rates, gates) are reflected at zero.
+
+    **Arguments:**
+
+    - `noise`: standard deviation, in the unit of each variable.
+    - `seed`: the same seed gives the same noise.
+
+    Raises `SolverError` where no equilibrium is found.
+    """
+    if not math.isfinite(noise) or noise < 0:
+        _checks.fail("noise", "be a finite number that is not negative", f"it is {noise}")
+    noise_array = jnp.asarray(noise, system.coupling.dtype)
+    state = _state_near_rest(system.bare(), noise_array, jax.random.key(seed))
+    if _checks.is_concrete(state) and not np.isfinite(state).all():
+        raise SolverError("initial_state", Status.NONE_FOUND)
+    return state
+
+
+def state_near_rest(system: Network | Homogeneous, noise: Scalar, key: Any) -> jax.Array:
+    """`initial_state` without checks: NaN where no equilibrium is found."""
+    inner = system.averaged() if isinstance(system, Network) else system
+    found = certify(inner, inner.equilibrium_candidates(8), 8)
+    first = jnp.argmax(jnp.where(found.stable.any(), found.stable, found.found))
+    state = found.states[first]
+    shape = system.state_shape
+    state = jnp.broadcast_to(state.reshape(-1, *(1,) * (len(shape) - 1)), shape)
+    state = state + noise * jax.random.normal(key, shape, state.dtype)
+    rows = jnp.array([name in system.model.nonnegative for name in system.model.variables])
+    rows = rows.reshape(-1, *(1,) * (len(shape) - 1))
+    return jnp.where(rows, jnp.abs(state), state)
+
+
+_state_near_rest = eqx.filter_jit(state_near_rest)
+
+
+def cast(system: Network | Homogeneous, dtype: Any) -> Any:
+    """The system with all its numbers in 32 or 64 bits."""
+    if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("float64")):
+        _checks.fail("dtype", "be float32 or float64", f"it is {dtype}")
+    if jnp.dtype(dtype) == jnp.dtype("float64"):
+        _checks.require_x64("dtype=float64")
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), system)
+
+
+def plan_saving(
+    model: AbstractNeuralMass,
+    duration: float,
+    t0: float,
+    save_every: float | None,
+    save_at: Any,
+    variables: Sequence[str] | None,
+    dt: float | None,
+) -> Saving:
+    """Check what is to be saved, and lay it on the grid of steps if these are fixed."""
+    if isinstance(variables, str):
+        variables = (variables,)
+    known = tuple(dict.fromkeys((*model.variables, model.shown)))
+    names = known if variables is None else tuple(variables)
+    for name in names:
+        _checks.one_of("variables", name, known)
+    if not names:
+        _checks.fail("variables", "name at least one variable", "it names none")
+    if save_at is not None and save_every is not None:
+        _checks.fail("save_every", "not be given with `save_at`", "both are")
+
+    if dt is not None:
+        _checks.positive("dt", dt)
+    times: np.ndarray
+    if save_at is not None:
+        times = np.atleast_1d(np.asarray(save_at, dtype=float)) - t0
+        _checks.finite("save_at", times)
+        slack = 1e-9 * duration
+        if times.ndim != 1 or not times.size or (np.diff(times) <= 0).any():
+            _checks.fail("save_at", "be a rising sequence of times", f"it is {save_at!r}")
+        if times[0] < -slack or times[-1] > duration + slack:
+            _checks.fail(
+                "save_at",
+                f"lie within the run, from {t0:g} to {t0 + duration:g}",
+                f"it spans {times[0] + t0:g} to {times[-1] + t0:g}",
+            )
+    else:
+        if save_every is None:
+            save_every = 1e-3 / SECONDS[model.time_unit]  # 1 ms
+            if dt is not None:
+                save_every = max(1, round(save_every / dt)) * dt
+            save_every = min(save_every, duration)
+        _checks.positive("save_every", save_every)
+        times = float(save_every) * np.arange(math.floor(duration / save_every + 1e-9) + 1)
+    if dt is None:
+        return Saving(names, tuple((times + t0).tolist()))
+
+    steps, n_steps = _on_grid("save_at", times, dt), int(_on_grid("duration", duration, dt)[0])
+    gaps = np.diff(np.concatenate([[0], steps]))
+    stride = int(np.gcd.reduce(gaps[gaps > 0])) if (gaps > 0).any() else n_steps
+    picks = tuple((steps // stride).tolist())
+    return Saving(names, tuple((times + t0).tolist()), stride, n_steps, picks)
+
+
+def _on_grid(argument: str, value: Any, dt: float) -> np.ndarray:
+    value = np.atleast_1d(value)
+    steps = np.rint(value / dt).astype(int)
+    off = np.abs(steps * dt - value)
+    if off.max() > 1e-6 * dt:
+        argument = "save_every` or `save_at" if argument == "save_at" else argument
+        worst = float(value[np.argmax(off)])
+        _checks.fail(argument, f"be a multiple of the fixed step {dt:g}", f"it holds {worst:g}")
+    return steps
+
+
+def select(model: AbstractNeuralMass, variables: tuple[str, ...], state: jax.Array) -> jax.Array:
+    """The rows of a state (variable, …) that are saved."""
+    if variables == model.variables:
+        return state
+    return jnp.stack(
+        [
+            state[model.variables.index(name)] if name in model.variables else model.observe(state)
+            for name in variables
+        ]
+    )
+
+
+@eqx.filter_jit
+def _run_adaptive(
+    system: Network | Homogeneous,
+    y0: jax.Array,
+    span: tuple[jax.Array, jax.Array],
+    ts: jax.Array,
+    dt: jax.Array | None,
+    tolerances: tuple[jax.Array, jax.Array],
+    variables: tuple[str, ...],
+    solver: dfx.AbstractSolver,
+    max_steps: int,
+    adjoint: dfx.AbstractAdjoint,
+    meter: dfx.AbstractProgressMeter,
+) -> tuple[jax.Array, jax.Array, dict[str, Any], jax.Array]:
+    controller: dfx.AbstractStepSizeController = dfx.ConstantStepSize()
+    if dt is None:
+        rtol, atol = tolerances
+        smallest = 16 * jnp.finfo(ts.dtype).eps * jnp.maximum(jnp.abs(span[0]), jnp.abs(span[1]))
+        controller = dfx.PIDController(rtol=rtol, atol=atol, dtmin=smallest)
+    return solve(
+        system.vector_field,
+        y0,
+        *span,
+        ts,
+        solver=solver,
+        controller=controller,
+        dt0=dt,
+        select=lambda y: select(system.model, variables, y),
+        max_steps=max_steps,
+        adjoint=adjoint,
+        progress=meter,
+    )
+
+
+@eqx.filter_jit
+def _fixed_block(
+    system: Network | Homogeneous,
+    y0: jax.Array,
+    dt: jax.Array,
+    variables: tuple[str, ...],
+    n_saves: int,
+    stride: int,
+    step: Step,
+) -> tuple[jax.Array, jax.Array]:
+    return fixed_steps(
+        system.vector_field,
+        y0,
+        dt,
+        n_saves=n_saves,
+        stride=stride,
+        select=lambda y: select(system.model, variables, y),
+        step=step,
+    )
+
+
+def _run_fixed(
+    system: Network | Homogeneous,
+    y0: jax.Array,
+    dt: float,
+    saving: Saving,
+    step: Step,
+    progress: bool | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Blocks of equal length, so that they share one compilation, and what remains."""
+    size = jnp.asarray(dt, y0.dtype)
+    n_saves, rest = divmod(saving.n_steps, saving.stride)
+    block = n_saves
+    if _checks.is_concrete(system, y0) and progress is not False and saving.n_steps >= _LONG_RUN:
+        block = max(1, n_saves // _BLOCKS)
+    pieces = [block] * (n_saves // block) + [n_saves % block] * (n_saves % block > 0)
+    state = y0
+    saved = [select(system.model, saving.variables, y0)[None]]
+    bar = tqdm(
+        total=saving.n_steps,
+        unit="step",
+        unit_scale=True,
+        desc="simulate",
+        delay=0 if progress else 2,
+        disable=False if progress else (None if len(pieces) > 1 else True),
+        file=sys.stderr,
+    )
+    with bar:
+        for n in pieces:
+            state, some = _fixed_block(
+                system, state, size, saving.variables, n, saving.stride, step
+            )
+            saved.append(some)
+            if len(pieces) > 1:
+                jax.block_until_ready(state)
+                bar.update(n * saving.stride)
+        if rest:
+            state, _ = _fixed_block(system, state, size, saving.variables, 1, rest, step)
+    stacked = jnp.concatenate(saved)
+    if saving.picks != tuple(range(stacked.shape[0])):
+        stacked = stacked[np.array(saving.picks)]
+    return state, stacked, finite_status(state, stacked)

@@ -1,0 +1,61 @@
+"""Shared fixtures. Array annotations of the package are checked in the tests."""
+
+import json
+import os
+from pathlib import Path
+
+import jax
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)
+os.environ["MPLBACKEND"] = "Agg"
+
+with install_import_hook("ngnmm_jax", "beartype.beartype"):
+    import ngnmm_jax as ng
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def reference_values(name):
+    path = SHARED / "reference" / name
+    if not path.is_file():
+        pytest.skip(f"no reference values: {path} is absent")
+    return json.loads(path.read_text())
+
+
+@pytest.fixture(scope="session")
+def aal90_folder():
+    folder = SHARED / "data" / "aal90"
+    if not (folder / "sc2017.dat").is_file():
+        pytest.skip(f"the paper's connectome is absent: {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def aal90(aal90_folder):
+    return ng.Connectome.load("aal90", cache_dir=aal90_folder, order="source").normalised()
+
+
+@pytest.fixture(scope="session")
+def hcp():
+    return ng.Connectome.load("hcp-schaefer100")
+
+
+@pytest.fixture(scope="session")
+def small():
+    """Twelve regions with a real spectrum."""
+    return ng.Connectome.synthetic(12, seed=3).normalised()
+
+
+@pytest.fixture(scope="session")
+def directed():
+    """Nine regions, directed, with a complex spectrum."""
+    weights = np.random.default_rng(5).lognormal(sigma=1.5, size=(9, 9))
+    np.fill_diagonal(weights, 0)
+    connectome = ng.Connectome(weights).normalised()
+    assert not connectome.eigenmodes().is_real
+    return connectome

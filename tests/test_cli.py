@@ -1,0 +1,170 @@
+"""The command line: what it prints and writes, and how it repeats a run."""
+
+import csv
+import os
+import subprocess
+import sys
+import tomllib
+
+import numpy as np
+import pytest
+import xarray as xr
+from typer.testing import CliRunner
+
+import ngnmm_jax as ng
+from ngnmm_jax.cli import app
+
+RUNNER = CliRunner()
+
+
+def invoke(*arguments):
+    result = RUNNER.invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture(scope="module")
+def small_file(tmp_path_factory, small):
+    path = tmp_path_factory.mktemp("connectome") / "small.npz"
+    small.save(path)
+    return path
+
+
+def test_help():
+    for command in ([], ["demo"], ["simulate"], ["dispersion"], ["connectome"]):
+        assert "Usage" in invoke(*command, "--help")
+    assert "--set" in invoke("simulate", "--help")
+
+
+def test_simulate_and_repeat(small_file, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    options = ["--set", "i_ext_e=13", "--coupling", "4", "--duration", "100", "--seed", "7"]
+    output = invoke("simulate", "--connectome", small_file, *options, "--out", one)
+    assert "settings.toml" in output
+    assert (one / "activity.png").stat().st_size > 10_000
+    settings = tomllib.loads((one / "settings.toml").read_text())
+    assert settings["command"] == "simulate"
+    assert settings["parameters"] == {"i_ext_e": 13.0}
+    assert settings["ngnmm_jax_version"] == ng.__version__
+    invoke("simulate", "--config", one / "settings.toml", "--out", two)
+    first, second = (xr.load_dataset(p / "activity.nc", engine="h5netcdf") for p in (one, two))
+    xr.testing.assert_identical(first, second)
+    assert first.v_e.shape == (101, 12)
+    # Options win over the file.
+    invoke("simulate", "--config", one / "settings.toml", "--out", two, "--set", "i_ext_e=2")
+    settings = tomllib.loads((two / "settings.toml").read_text())
+    assert (settings["parameters"], settings["seed"]) == ({"i_ext_e": 2.0}, 7)
+
+
+def test_simulate_jansen_rit_with_values_per_region(small_file, tmp_path):
+    values = ",".join(str(v) for v in np.linspace(100, 200, 12))
+    options = ["--model", "jansen-rit", "--set", f"p={values}", "--duration", "0.2"]
+    invoke("simulate", "--connectome", small_file, *options, "--out", tmp_path)
+    dataset = xr.load_dataset(tmp_path / "activity.nc", engine="h5netcdf")
+    assert dataset["y1 - y2"].shape == (201, 12)
+    assert dataset.time.attrs["units"] == "s"
+
+
+def test_dispersion(small_file, small, tmp_path):
+    options = ["--set", "i_ext_e=15", "--coupling", "9", "--out", tmp_path]
+    output = invoke("dispersion", "--connectome", small_file, *options)
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), small, 9.0)
+    curve = ng.dispersion(network, ng.find_equilibria(network.homogeneous()).states[0])
+    assert f"{int(curve.number_growing)} of 11" in output
+    with (tmp_path / "dispersion.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    growth = [float(row["growth_per_ms"]) for row in rows]
+    np.testing.assert_allclose(growth, curve.growth, rtol=1e-12)
+    for name in ("dispersion.png", "mode_0.png", "settings.toml"):
+        assert (tmp_path / name).is_file()
+
+
+def test_connectome(small_file, tmp_path):
+    output = invoke("connectome", small_file, "--out", tmp_path)
+    assert "12: L1, L2, L3" in output
+    assert "second eigenvalue" in output
+    again = ng.Connectome.load(tmp_path / "connectome.npz")
+    assert again.n_regions == 12
+    assert (tmp_path / "connectome.png").is_file()
+    assert "0.908858" in invoke("connectome")
+
+
+def test_connectome_with_a_silent_region(tmp_path):
+    path = tmp_path / "silent.csv"
+    path.write_text("0,1\n0,0\n")
+    assert "receive nothing" in invoke("connectome", path, "--out", tmp_path / "out")
+
+
+def ngnmm(*arguments, **environment):
+    code = "from ngnmm_jax.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["simulate", "--set", "i_ext=3"], "did you mean 'i_ext_"),
+        (["simulate", "--set", "i_ext_e=high"], "must be NAME=VALUE"),
+        (["simulate", "--model", "nextgn"], "did you mean 'nextgen'"),
+        (["dispersion", "--connectome", "nowhere.csv"], "no connectome file 'nowhere.csv'"),
+        (["dispersion", "--config", "nowhere.toml"], "no settings file"),
+    ],
+)
+def test_errors_are_one_line(arguments, words, tmp_path):
+    result = ngnmm(*arguments, "--out", tmp_path)
+    assert result.returncode == 1
+    assert words in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+    assert len(result.stdout.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("coupling = ", "not valid TOML"),
+        ("couplin = 3.0", "did you mean 'coupling'"),
+        ("coupling = 'strong'", "`coupling` must be of type"),
+        ("[parameters]\ni_ext = 3.0", "`parameters` must be one of"),
+    ],
+)
+def test_bad_settings(text, words, tmp_path):
+    from ngnmm_jax._settings import Settings
+
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        Settings.merge(path, {})
+
+
+def test_demo(tmp_path):
+    """As a user runs it: a new process, 32-bit JAX by default, no network."""
+    result = ngnmm("demo", "--out", tmp_path, JAX_ENABLE_X64="0")
+    assert result.returncode == 0, result.stderr
+    assert "79 of 99" in result.stdout
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {
+        "activity.nc",
+        "activity_gamma.png",
+        "activity_patterned.png",
+        "activity_quiet.png",
+        "dispersion.png",
+        "map.nc",
+        "map.png",
+        "settings.toml",
+        "unstable_mode.png",
+    }
+    activity = xr.load_dataset(tmp_path / "activity.nc", engine="h5netcdf")
+    assert list(activity.point.values) == ["quiet", "patterned", "gamma"]
+    assert float(activity.v_e.sel(point="quiet")[-1].std()) < 1e-6
+    assert float(activity.v_e.sel(point="patterned")[-1].std()) > 1.0
+    assert xr.load_dataset(tmp_path / "map.nc", engine="h5netcdf").growth_uniform.shape[:2] == (
+        65,
+        61,
+    )

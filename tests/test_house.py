@@ -1,0 +1,112 @@
+"""The house's rules: which way imports run, what an import costs, what a wheel holds."""
+
+import ast
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+import ngnmm_jax as ng
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "ngnmm_jax"
+
+#: Floors of the house: a module imports from lower floors, or from its own folder.
+FLOORS = [
+    {"_types", "_checks", "_status"},
+    {"_chunks", "models", "dynamics", "connectome", "signals"},
+    {"network"},
+    {"simulation"},
+    {"batch", "modes"},
+    {"plot"},
+    {"_settings", "demo", "reports"},
+    {"cli"},
+]
+FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ngnmm_jax"):
+            parts = node.module.split(".")
+            yield from [parts[1]] if len(parts) > 1 else [a.name for a in node.names]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name.startswith("ngnmm_jax."):
+                    yield alias.name.split(".")[1]
+
+
+def test_imports_run_one_way():
+    for path in PACKAGE.rglob("*.py"):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imported(path):
+            if other in FLOOR and other != room:
+                assert FLOOR[other] <= FLOOR[room], f"{path.name} imports {other}"
+                assert (room, other) != ("dynamics", "models"), path
+                assert FLOOR[other] < FLOOR[room] or FLOOR[room] <= 2, f"{path.name}: {other}"
+
+
+def run(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=True,
+    ).stdout
+
+
+def test_import_is_light_and_has_no_side_effects():
+    code = (
+        "import sys, jax, ngnmm_jax; "
+        "print([m for m in ('matplotlib', 'zarr', 'xarray', 'pooch', 'typer') "
+        "if m in sys.modules], jax.config.read('jax_enable_x64'), "
+        "jax._src.xla_bridge.backends_are_initialized())"
+    )
+    assert run(code, JAX_ENABLE_X64="0").strip() == "[] False False"
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in ng.__all__:
+        assert getattr(ng, name) is not None
+        if name != "__version__":
+            assert getattr(ng, name).__doc__, name
+
+
+@pytest.mark.slow
+def test_wheel(tmp_path):
+    """Built, installed alone in a clean environment outside of the tree, and used there."""
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT],
+        check=True,
+        capture_output=True,
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=True)
+    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True, cwd=tmp_path)
+    code = (
+        "import ngnmm_jax as ng; c = ng.Connectome.load().normalised(); "
+        "run = ng.simulate(ng.Network(ng.NextGenEI(i_ext_e=13.0), c, 5.0), 20.0, dt=0.02); "
+        "print(ng.__file__, run.v_e.shape, run.ok)"
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    done = subprocess.run(
+        [python, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+    )
+    assert str(tmp_path) in done.stdout
+    assert "(21, 100) True" in done.stdout
+    missing = subprocess.run(
+        [python, "-m", "ngnmm_jax.cli"], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert "pip install 'ngnmm-jax[all]'" in missing.stderr

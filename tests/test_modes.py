@@ -1,0 +1,267 @@
+"""Dispersion relations: reference values, the full Jacobian, derivatives, maps."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+from ngnmm_jax.dynamics.equilibria import jacobian
+from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
+from tests.conftest import reference_values
+
+
+def rest_state(network, which=0):
+    return ng.find_equilibria(network.homogeneous()).states[which]
+
+
+@pytest.mark.parametrize("k", range(6))
+def test_reference(k, small):
+    """Every listed growth rate, Λ = -1 … 1, at 1e-8 (reached: 1e-14)."""
+    reference = reference_values("homogeneous_and_network.json")
+    values = reference["equilibria"][k]
+    network = ng.Network(ng.NextGenEI(i_ext_e=values["i_ext_e"]), small, values["epsilon"])
+    curve = ng.dispersion(network, rest_state(network), lambdas=reference["lambdas"])
+    np.testing.assert_allclose(curve.growth, values["growth"], atol=1e-12)
+
+
+def full_spectrum(network, state):
+    everywhere = jnp.tile(state[:, None], (1, network.n_regions))
+    return np.linalg.eigvals(np.asarray(jacobian(network.vector_field, everywhere)))
+
+
+def distance_between(a, b):
+    """Largest distance from an eigenvalue of one set to the nearest of the other."""
+    gaps = np.abs(np.ravel(a)[:, None] - np.ravel(b)[None])
+    return max(gaps.min(axis=0).max(), gaps.min(axis=1).max())
+
+
+@pytest.mark.parametrize(("i_ext_e", "epsilon"), [(15.0, 9.0), (13.0, 5.0), (2.0, 20.0)])
+def test_full_jacobian_of_the_paper(aal90, i_ext_e, epsilon):
+    network = ng.Network(ng.NextGenEI(i_ext_e=i_ext_e), aal90, epsilon)
+    state = rest_state(network)
+    curve = ng.dispersion(network, state)
+    assert curve.eigenvalues.shape == (90, 6)
+    assert distance_between(curve.eigenvalues, full_spectrum(network, state)) < 1e-10
+    # Regions that differ in nothing but their wiring: 540 eigenvalues, each once.
+    total = np.asarray(curve.eigenvalues).sum()
+    assert total == pytest.approx(full_spectrum(network, state).sum(), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("model", "coupling"),
+    [
+        (ng.NextGenEI(i_ext_e=15.0), 9.0),
+        (ng.NextGenEI(i_ext_e=4.65), 26.0),
+        (ng.JansenRit(p=230.0), 50.0),
+        (ng.JansenRit(p=60.0), 10.0),
+    ],
+)
+def test_full_jacobian_directed(directed, model, coupling):
+    """A directed network with a complex spectrum, both models, all equilibria."""
+    network = ng.Network(model, directed, coupling)
+    rest = ng.find_equilibria(network.homogeneous())
+    for state in rest.states:
+        curve = ng.dispersion(network, state)
+        assert jnp.iscomplexobj(curve.lambdas)
+        full = full_spectrum(network, state)
+        scale = np.abs(full).max()
+        assert distance_between(curve.eigenvalues, full) < 1e-9 * max(scale, 1)
+        assert curve.growth[0] == pytest.approx(float(np.max(curve.growth[:1])), abs=1e-12)
+        transverse = np.delete(np.asarray(curve.growth), curve.uniform)
+        assert int(curve.number_growing) == (transverse > 0).sum()
+        assert float(curve.growth[int(curve.fastest)]) == transverse.max()
+
+
+def test_jansen_rit_on_aal90(aal90):
+    network = ng.Network(ng.JansenRit(p=400.0), aal90, 50.0)
+    state = rest_state(network)
+    curve = ng.dispersion(network, state)
+    assert distance_between(curve.eigenvalues, full_spectrum(network, state)) < 1e-7
+    frequency = np.abs(np.asarray(curve.eigenvalues)[:, 0].imag) / (2 * np.pi)
+    np.testing.assert_allclose(curve.frequency, frequency)  # its unit of time is the second
+
+
+def test_uniform_mode_is_the_homogeneous_system(small):
+    for i_ext_e, coupling in ((3.0, 9.0), (15.0, 9.0)):
+        network = ng.Network(ng.NextGenEI(i_ext_e=i_ext_e), small, coupling)
+        rest = ng.find_equilibria(network.homogeneous())
+        curve = ng.dispersion(network, rest.states[0])
+        assert curve.uniform == 0
+        gap = distance_between(curve.eigenvalues[0], rest.eigenvalues[0])
+        assert gap < 1e-12
+        assert not curve.transverse[0]
+
+
+def test_rows_that_sum_to_something_else(small):
+    """Twice the weights at half the coupling are the same network; its Λ are twice as large."""
+    one = ng.Network(ng.NextGenEI(i_ext_e=15.0), small, 9.0)
+    two = ng.Network(ng.NextGenEI(i_ext_e=15.0), ng.Connectome(2 * small.weights), 4.5)
+    a, b = (ng.dispersion(n, rest_state(n)) for n in (one, two))
+    np.testing.assert_allclose(2 * a.lambdas, b.lambdas, atol=1e-12)
+    np.testing.assert_allclose(a.growth, b.growth, atol=1e-12)
+
+
+def test_growth_in_a_simulation(small):
+    """A small perturbation along the fastest mode grows at its rate and frequency."""
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), small, 9.0)
+    state = rest_state(network)
+    curve = ng.dispersion(network, state)
+    fastest = int(curve.fastest)
+    vector = small.eigenmodes().vectors[:, fastest]
+    y0 = state[:, None] + 1e-7 * vector[None]
+    run = ng.simulate(network, 200.0, y0=y0, save_every=0.5, rtol=1e-11, atol=1e-14)
+    signal = np.asarray(run.v_e - state[1]) @ vector / (vector @ vector)
+    late = slice(120, 401)
+    # Two steps of a linear recurrence give the pair: s(t+2) = a s(t+1) + b s(t).
+    s = signal[late]
+    coefficients, *_ = np.linalg.lstsq(np.stack([s[1:-1], s[:-2]], axis=1), s[2:], rcond=None)
+    pair = np.log(np.roots([1, *-coefficients]).astype(complex)) / 0.5
+    assert pair[0].real == pytest.approx(float(curve.growth[fastest]), abs=1e-5)
+    assert abs(pair[0].imag) / (2e-3 * np.pi) == pytest.approx(
+        float(curve.frequency[fastest]), rel=1e-3
+    )
+
+
+PARAMETERS = ("i_ext_e", "tau_e", "tau_si", "eta_i", "delta_e", "j_ei", "j_ie", "coupling")
+
+
+def test_gradient_of_dispersion(directed):
+    """Total derivatives, the equilibrium's motion included, against finite differences."""
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), directed, 9.0)
+    state = rest_state(network)
+
+    def scalar(network):
+        curve = ng.dispersion(network, state)
+        return curve.growth[4] + 0.1 * curve.growth.sum() + 1e-3 * curve.frequency[2]
+
+    gradient = jax.grad(scalar)(network.bare())
+    for name in PARAMETERS:
+        owner = network if name == "coupling" else network.model
+        value, h = float(getattr(owner, name)), 1e-5
+        ends = [scalar(network.with_parameters(**{name: value + s * h})) for s in (1, -1)]
+        found = getattr(gradient if name == "coupling" else gradient.model, name)
+        assert float(found) == pytest.approx(float(ends[0] - ends[1]) / (2 * h), rel=2e-6), name
+
+
+def test_gradient_with_respect_to_weights(directed):
+    """Along a change of weights that keeps the sums of the rows."""
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), directed, 9.0).bare()
+    state = rest_state(network)
+    direction = np.random.default_rng(0).normal(size=(9, 9)) * directed.weights
+    direction -= directed.weights * direction.sum(axis=1, keepdims=True)
+
+    def scalar(weights):
+        return ng.dispersion(ng.Network(network.model, weights, 9.0), state).growth.sum()
+
+    gradient = jax.grad(scalar)(network.weights)
+    h = 1e-6
+    ends = [float(scalar(network.weights + s * h * direction)) for s in (1, -1)]
+    along = float((gradient * direction).sum())
+    assert along == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-5)
+
+
+# ---------------------------------------------------------------------- eigenvalues
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 8])
+@pytest.mark.parametrize("kind", ["real", "complex"])
+def test_rank_one_eigenvalues_against_lapack(n, kind):
+    rng = np.random.default_rng(n)
+    matrix, column, row = rng.normal(size=(n, n)), rng.normal(size=n), rng.normal(size=n)
+    factors = rng.normal(size=40) * 3
+    if kind == "complex":
+        factors = factors + 1j * rng.normal(size=40)
+    z, converged = rank_one_eigenvalues(*map(jnp.array, (matrix, column, row, factors)))
+    assert converged.all()
+    for k, factor in enumerate(factors):
+        exact = np.linalg.eigvals(matrix + factor * np.outer(column, row))
+        assert distance_between(z[:, k], exact) < 1e-11
+
+
+def test_rank_one_eigenvalues_of_a_defective_matrix():
+    jordan = jnp.array([[-1.0, 1.0], [0.0, -1.0]])
+    z, converged = rank_one_eigenvalues(jordan, jnp.ones(2), jnp.ones(2), jnp.zeros(1))
+    assert converged.all()
+    np.testing.assert_allclose(z, -1.0, atol=1e-6)
+
+
+# ---------------------------------------------------------------------- maps
+
+
+def test_map_agrees_with_single_points(aal90):
+    network = ng.Network(ng.NextGenEI(), aal90, 0.0)
+    axes = {"i_ext_e": np.array([0.0, 3.0, 4.65, 15.0]), "coupling": np.array([0.0, 9.0, 26.0])}
+    result = ng.dispersion_map(network, axes, chunk=5)
+    assert (result.status == ng.Status.OK).all()
+    counts = []
+    for i, i_ext_e in enumerate(axes["i_ext_e"]):
+        for j, coupling in enumerate(axes["coupling"]):
+            here = network.with_parameters(i_ext_e=i_ext_e, coupling=coupling)
+            rest = ng.find_equilibria(here.homogeneous())
+            counts.append(int(rest.count))
+            assert result.found[i, j].sum() == rest.count
+            for k in range(int(rest.count)):
+                curve = ng.dispersion(here, rest.states[k])
+                growth = np.asarray(curve.growth)
+                assert result.growth_uniform[i, j, k] == pytest.approx(growth[0], abs=1e-11)
+                transverse = growth[1:].max()
+                assert result.growth_transverse[i, j, k] == pytest.approx(transverse, abs=1e-11)
+                assert result.number_growing[i, j, k] == int(curve.number_growing)
+                if coupling > 0:
+                    assert result.fastest[i, j, k] == int(curve.fastest)
+                    frequency = float(curve.frequency[int(curve.fastest)])
+                    assert result.frequency[i, j, k] == pytest.approx(frequency, abs=1e-8)
+    assert max(counts) == 3
+    assert np.isnan(result.growth_transverse[~result.found]).all()
+    assert (result.number_growing[~result.found] == -1).all()
+
+
+def test_map_does_not_depend_on_chunks(small):
+    network = ng.Network(ng.NextGenEI(), small, 0.0)
+    axes = {"i_ext_e": np.linspace(0, 16, 5), "coupling": np.linspace(0, 30, 4)}
+    one, two = (ng.dispersion_map(network, axes, chunk=c) for c in (1, 64))
+    np.testing.assert_allclose(one.growth_transverse, two.growth_transverse, atol=1e-13)
+
+
+def test_map_of_jansen_rit_over_one_parameter(small):
+    result = ng.dispersion_map(ng.Network(ng.JansenRit(), small, 50.0), {"p": [0.0, 200.0, 400.0]})
+    assert result.growth_transverse.shape == (3, 3)
+    assert result.to_xarray().growth_transverse.attrs["units"] == "1/s"
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_what_is_refused(small):
+    network = ng.Network(ng.NextGenEI(), small, 5.0)
+    state = rest_state(network)
+    with pytest.raises(ng.SolverError, match="no equilibrium") as caught:
+        ng.dispersion(network, state + 0.5)
+    assert caught.value.status == ng.Status.NOT_CONVERGED
+    unsure = ng.dispersion(network, state + 0.5, throw=False)
+    assert unsure.status == ng.Status.NOT_CONVERGED
+    with pytest.raises(ValueError, match="`state` must have shape"):
+        ng.dispersion(network, state[:5])
+    with pytest.raises(ValueError, match="`lambdas` must be a non-empty"):
+        ng.dispersion(network, state, lambdas=[])
+    with pytest.raises(ValueError, match="`lambdas` must be finite"):
+        ng.dispersion(network, state, lambdas=[np.nan])
+    with pytest.raises(ValueError, match="`axes` must be one of"):
+        ng.dispersion_map(network, {"current": [0.0]})
+    with pytest.raises(ValueError, match="at least one parameter"):
+        ng.dispersion_map(network, {})
+    with pytest.raises(ValueError, match="`i_ext_e` must be finite"):
+        ng.dispersion_map(network, {"i_ext_e": [np.nan]})
+
+
+def test_analyses_refuse_32_bits(small):
+    jax.config.update("jax_enable_x64", False)
+    try:
+        network = ng.Network(ng.NextGenEI(), small, 5.0)
+        with pytest.raises(RuntimeError, match="needs 64-bit arithmetic"):
+            ng.find_equilibria(network.homogeneous())
+        with pytest.raises(RuntimeError, match="jax_enable_x64"):
+            ng.dispersion(network, jnp.zeros(6))
+    finally:
+        jax.config.update("jax_enable_x64", True)

@@ -1,0 +1,488 @@
+"""Simulation: reference trajectories, methods against each other, results, failures."""
+
+import diffrax as dfx
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import ngnmm_jax as ng
+from ngnmm_jax.dynamics.integrate import STEPS, fixed_steps
+from ngnmm_jax.models.base import parameter_names
+from tests.conftest import reference_values
+
+
+def published_start(n=90):
+    k = np.arange(n)
+    rows = [
+        0.02 + 0.01 * np.sin(k),
+        -1 + 0.5 * np.cos(k),
+        0.02 + 0.01 * np.cos(2 * k),
+        0.03 + 0.01 * np.sin(3 * k),
+        -1 + 0.3 * np.sin(2 * k),
+        0.03 + 0.01 * np.cos(k),
+    ]
+    return jnp.array(rows)
+
+
+@pytest.fixture(scope="module")
+def network(small):
+    return ng.Network(ng.NextGenEI(i_ext_e=13.0), small, 5.0)
+
+
+@pytest.mark.parametrize("k", [0, 1])
+@pytest.mark.parametrize("way", ["adaptive", "rk4"])
+def test_reference_trajectories(aal90, k, way):
+    """To t = 100 ms: adaptive at 1e-8 (asked 1e-6), RK4 at the paper's 0.01 ms at 1e-6."""
+    values = reference_values("homogeneous_and_network.json")["trajectories"][k]
+    network = ng.Network(ng.NextGenEI(i_ext_e=values["i_ext_e"]), aal90, values["epsilon"])
+    options = {"dt": 0.01} if way == "rk4" else {"rtol": 1e-11, "atol": 1e-12}
+    run = ng.simulate(network, 100.0, y0=published_start(), save_at=values["t"], **options)
+    bound = 1e-6 if way == "rk4" else 1e-8
+    np.testing.assert_allclose(run.v_e[:, :5], values["v_e_first5"], atol=bound)
+    np.testing.assert_allclose(run.v_e.mean(axis=1), values["v_e_mean"], atol=bound)
+    np.testing.assert_allclose(run.r_i[:, -3:], values["r_i_last3"], atol=bound)
+    np.testing.assert_array_equal(run.ts, values["t"])
+    assert run.ok
+
+
+@pytest.mark.parametrize(
+    ("model", "coupling", "duration"),
+    [(ng.NextGenEI(i_ext_e=9.0), 12.0, 50.0), (ng.JansenRit(p=180.0), 30.0, 0.3)],
+)
+def test_against_scipy(directed, model, coupling, duration):
+    network = ng.Network(model, directed, coupling)
+    y0 = ng.initial_state(network, seed=3)
+    run = ng.simulate(network, duration, y0=y0, rtol=1e-11, atol=1e-12)
+    field = jax.jit(lambda y: network.vector_field(y.reshape(6, 9)).ravel())
+    exact = solve_ivp(
+        lambda t, y: np.asarray(field(y)),
+        (0, duration),
+        np.asarray(y0).ravel(),
+        method="DOP853",
+        rtol=1e-12,
+        atol=1e-13,
+        t_eval=[duration],
+    )
+    scale = np.abs(exact.y[:, -1]).max()
+    np.testing.assert_allclose(run.final_state.ravel(), exact.y[:, -1], atol=1e-8 * scale)
+
+
+@pytest.mark.parametrize(("name", "order"), [("rk4", 4), ("heun", 2), ("euler", 1)])
+def test_order_of_the_fixed_steps(name, order):
+    """A linear oscillator with its exact answer: slope of the error against the step."""
+    matrix = jnp.array([[-0.1, 1.0], [-1.0, -0.1]])
+    start, errors, steps = jnp.array([1.0, 0.0]), [], [0.1, 0.05, 0.025]
+    exact = np.exp(-0.2) * np.array([np.cos(2.0), -np.sin(2.0)])
+    for dt in steps:
+        n = round(2 / dt)
+        last, saved = fixed_steps(
+            lambda y: matrix @ y,
+            start,
+            jnp.array(dt),
+            n_saves=n // 2,
+            stride=2,
+            select=lambda y: y,
+            step=STEPS[name],
+        )
+        assert saved.shape == (n // 2, 2)
+        np.testing.assert_array_equal(saved[-1], last)
+        errors.append(np.abs(last - exact).max())
+    slope = np.polyfit(np.log(steps), np.log(errors), 1)[0]
+    assert slope == pytest.approx(order, abs=0.1)
+
+
+def test_solvers_agree(network):
+    y0 = ng.initial_state(network, seed=1)
+    options = {"y0": y0, "save_every": 10.0, "variables": "v_e"}
+    runs = [
+        ng.simulate(network, 50.0, rtol=1e-10, atol=1e-11, **options),
+        ng.simulate(network, 50.0, rtol=1e-10, atol=1e-11, solver=dfx.Tsit5(), **options),
+        ng.simulate(network, 50.0, dt=0.005, **options),
+        ng.simulate(network, 50.0, dt=0.01, solver=dfx.Dopri8(), **options),
+        ng.simulate(network.homogeneous(), 50.0, rtol=1e-10, y0=y0[:, 0], save_every=10.0),
+    ]
+    for run in runs[1:4]:
+        np.testing.assert_allclose(run.v_e, runs[0].v_e, atol=2e-6)
+    assert runs[4].v_e.shape == (6,)
+
+
+def test_homogeneous_run_is_the_network_in_unison(network):
+    start = ng.find_equilibria(network.homogeneous()).states[0] + 0.02
+    one = ng.simulate(network.homogeneous(), 30.0, y0=start, rtol=1e-10, atol=1e-12)
+    all_ = ng.simulate(network, 30.0, y0=jnp.tile(start[:, None], (1, 12)), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(all_.v_e, np.tile(one.v_e[:, None], (1, 12)), atol=1e-6)
+
+
+# ---------------------------------------------------------------------- saving
+
+
+def test_what_is_saved(network):
+    run = ng.simulate(network, 10.0, save_every=2.5)
+    assert run.states.shape == (5, 6, 12)
+    np.testing.assert_allclose(run.ts, [0, 2.5, 5, 7.5, 10])
+    np.testing.assert_array_equal(run.r_i, run.states[:, 3])
+    np.testing.assert_array_equal(run["r_i"], run.r_i)
+    np.testing.assert_allclose(run.final_state, run.states[-1], atol=1e-12)
+    assert run.sampling_interval == pytest.approx(2.5e-3)
+    fixed = ng.simulate(network, 10.0, dt=0.01, save_at=[1.0, 2.5, 10.0], variables=("v_i", "v_e"))
+    assert fixed.states.shape == (3, 2, 12)
+    assert fixed.variables == ("v_i", "v_e")
+    every = ng.simulate(network, 10.0, dt=0.01, save_every=0.5)
+    np.testing.assert_allclose(fixed.v_e, every.v_e[np.array([2, 5, 20])], atol=1e-14)
+    with pytest.raises(AttributeError, match="s_e"):
+        _ = fixed.s_e
+    with pytest.raises(ValueError, match="not saved at even intervals"):
+        _ = fixed.sampling_interval
+    with pytest.raises(ValueError, match="did you mean 'v_e'"):
+        _ = fixed["ve"]
+
+
+def test_steps_after_the_last_save(network):
+    """A duration that is no multiple of the sampling interval is still run to its end."""
+    y0 = ng.initial_state(network)
+    run = ng.simulate(network, 1.05, dt=0.01, save_every=0.2, y0=y0)
+    assert run.ts.shape == (6,)
+    whole = ng.simulate(network, 1.05, dt=0.01, save_every=1.05, y0=y0)
+    np.testing.assert_allclose(run.final_state, whole.final_state, atol=1e-13)
+
+
+@pytest.mark.parametrize("options", [{"dt": 0.01}, {"rtol": 1e-10, "atol": 1e-12}])
+def test_going_on_from_the_end(network, options):
+    whole = ng.simulate(network, 20.0, **options)
+    first = ng.simulate(network, 10.0, **options)
+    second = ng.simulate(network, 10.0, y0=first, **options)
+    np.testing.assert_allclose(second.ts, np.arange(10.0, 21.0))
+    np.testing.assert_allclose(second.v_e, whole.v_e[10:], atol=1e-7)
+
+
+def test_xarray(network):
+    dataset = ng.simulate(network, 5.0).to_xarray()
+    assert dict(dataset.sizes) == {"time": 6, "region": 12}
+    assert dataset.v_e.dims == ("time", "region")
+    assert dataset.r_e.attrs["units"] == "1/ms"
+    assert dataset.time.attrs["units"] == "ms"
+    assert list(dataset.region.values[:2]) == ["L1", "L2"]
+    assert int(dataset.status) == 0
+    column = ng.simulate(ng.Network(ng.JansenRit(), np.ones((1, 1))).homogeneous(), 0.1)
+    assert column.to_xarray()["y1 - y2"].dims == ("time",)
+    assert column.to_xarray()["y1 - y2"].attrs["units"] == "mV"
+
+
+# ---------------------------------------------------------------------- initial states
+
+
+def test_initial_state(network, small):
+    state = ng.initial_state(network, noise=0.01, seed=4)
+    assert state.shape == (6, 12)
+    np.testing.assert_array_equal(state, ng.initial_state(network, noise=0.01, seed=4))
+    assert not np.array_equal(state, ng.initial_state(network, noise=0.01, seed=5))
+    assert (state[jnp.array([0, 2, 3, 5])] >= 0).all()
+    rest = ng.find_equilibria(network.homogeneous()).states[0]
+    quiet = ng.initial_state(network, noise=0.0)
+    np.testing.assert_allclose(quiet, np.tile(rest[:, None], (1, 12)), atol=1e-12)
+    many = ng.initial_state(
+        ng.Network(ng.NextGenEI(i_ext_e=13.0), ng.Connectome.synthetic(500).normalised(), 5.0)
+    )
+    assert float((many[1] - rest[1]).std()) == pytest.approx(0.01, rel=0.15)
+    assert float((many[1] - rest[1]).mean()) == pytest.approx(0.0, abs=0.002)
+    heterogeneous = ng.Network(ng.NextGenEI(i_ext_e=np.linspace(1, 3, 12)), small, 5.0)
+    assert ng.initial_state(heterogeneous).shape == (6, 12)
+
+
+# ---------------------------------------------------------------------- heterogeneity, precision
+
+
+def test_heterogeneous_parameters(small):
+    """Uncoupled regions with parameters of their own are single regions."""
+    i_ext_e, tau_e = np.linspace(2, 14, 12), np.linspace(6, 10, 12)
+    y0 = ng.initial_state(ng.Network(ng.NextGenEI(), small, 0.0), seed=2)
+    whole = ng.simulate(
+        ng.Network(ng.NextGenEI(i_ext_e=i_ext_e, tau_e=tau_e), small, 0.0), 20.0, y0=y0, dt=0.01
+    )
+    for k in (0, 7):
+        model = ng.NextGenEI(i_ext_e=i_ext_e[k], tau_e=tau_e[k])
+        alone = ng.Network(model, np.ones((1, 1)), 0.0).homogeneous()
+        run = ng.simulate(alone, 20.0, y0=y0[:, k], dt=0.01)
+        np.testing.assert_allclose(whole.v_e[:, k], run.v_e, atol=1e-12)
+
+
+def test_coupling_per_region(small):
+    coupling = np.zeros(12)
+    coupling[3] = 5.0
+    network = ng.Network(ng.NextGenEI(i_ext_e=9.0), small, coupling)
+    y0 = ng.initial_state(network, seed=1)
+    run = ng.simulate(network, 10.0, y0=y0, dt=0.01)
+    free = ng.simulate(network.with_parameters(coupling=0.0), 10.0, y0=y0, dt=0.01)
+    same = np.isclose(run.v_e, free.v_e, atol=1e-12).all(axis=0)
+    assert list(np.flatnonzero(~same)) == [3]
+
+
+@pytest.mark.parametrize("options", [{"dt": 0.01}, {"rtol": 1e-5, "atol": 1e-7}])
+def test_32_bits(network, options):
+    y0 = ng.initial_state(network, seed=1)
+    single = ng.simulate(network, 20.0, y0=y0, dtype=jnp.float32, **options)
+    double = ng.simulate(network, 20.0, y0=y0, **options)
+    assert single.states.dtype == single.final_state.dtype == jnp.float32
+    assert double.states.dtype == jnp.float64
+    np.testing.assert_allclose(single.v_e, double.v_e, atol=5e-3)
+
+
+# ---------------------------------------------------------------------- batches
+
+
+def test_batch_is_its_single_runs(network):
+    """Whatever the batch, the tile and the number of devices (the tests have two)."""
+    currents, couplings = np.linspace(5, 15, 7), np.linspace(0, 12, 7)
+    parameters = {"i_ext_e": currents, "coupling": couplings}
+    batches = [
+        ng.simulate_batch(network, parameters, 20.0, dt=0.01, seeds=3, tile=tile)
+        for tile in (None, 1, 2)
+    ]
+    assert batches[0].states.shape == (7, 21, 1, 12)
+    assert batches[0].ok
+    for batch in batches[1:]:
+        np.testing.assert_allclose(batch.states, batches[0].states, atol=1e-12)
+    for k in (0, 5):
+        here = network.with_parameters(i_ext_e=currents[k], coupling=couplings[k])
+        run = ng.simulate(here, 20.0, dt=0.01, seed=3 + k)
+        np.testing.assert_allclose(batches[0].v_e[k], run.v_e, atol=1e-11)
+        np.testing.assert_allclose(batches[0].final_state[k], run.final_state, atol=1e-11)
+
+
+def test_batch_of_heterogeneous_runs(network):
+    rng = np.random.default_rng(0)
+    currents = rng.uniform(5, 10, size=(3, 12))
+    y0 = np.stack([ng.initial_state(network, seed=s) for s in range(3)])
+    mixed = network.with_parameters(eta_i=rng.uniform(-6, -4, size=12))
+    batch = ng.simulate_batch(
+        mixed, {"i_ext_e": currents, "tau_e": [7.0, 8.0, 9.0]}, 5.0, dt=0.01, y0=y0, tile=2
+    )
+    for k in range(3):
+        here = mixed.with_parameters(i_ext_e=currents[k], tau_e=7.0 + k)
+        run = ng.simulate(here, 5.0, dt=0.01, y0=y0[k])
+        np.testing.assert_allclose(batch.v_e[k], run.v_e, atol=1e-12)
+
+
+def test_same_shapes_compile_once(network, monkeypatch):
+    traces = []
+
+    def counted(field, state, dt):
+        traces.append(state.shape)
+        return STEPS["rk4"](field, state, dt)
+
+    monkeypatch.setitem(STEPS, "counted", counted)
+    options = {"dt": 0.01, "solver": "counted"}
+    ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 2.0, **options)
+    ng.simulate(network, 2.0, **options)
+    count = len(traces)
+    assert count > 0
+    for low in (0.0, 3.0):
+        ng.simulate_batch(network, {"coupling": [low, low + 1]}, 2.0, seeds=[5, 9], **options)
+        ng.simulate(network.with_parameters(i_ext_e=low, coupling=2.0), 2.0, seed=4, **options)
+    assert len(traces) == count
+
+
+def test_batch_records_divergence(network):
+    wild = {"j_ee": [5.0, 5.0, 1e6], "j_ei": [13.0, 13.0, 0.0]}
+    y0 = ng.initial_state(network)
+    batch = ng.simulate_batch(network, wild, 20.0, dt=0.05, y0=y0)
+    assert list(np.asarray(batch.status)) == [ng.Status.OK, ng.Status.OK, ng.Status.NOT_FINITE]
+    assert not batch.ok
+
+
+def test_batch_in_32_bits(network):
+    y0 = ng.initial_state(network)
+    single, double = (
+        ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 5.0, dt=0.01, y0=y0, dtype=dtype)
+        for dtype in (jnp.float32, jnp.float64)
+    )
+    assert single.states.dtype == jnp.float32
+    np.testing.assert_allclose(single.v_e, double.v_e, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"parameters": {"i_ext": [1.0]}}, "`parameters` must be one of"),
+        ({"parameters": {"i_ext_e": np.zeros((2, 5))}}, "`i_ext_e` must have shape"),
+        ({"parameters": {"i_ext_e": [0.0], "coupling": [1.0, 2.0]}}, "same number of runs"),
+        ({"parameters": {"i_ext_e": [np.nan]}}, "`i_ext_e` must be finite"),
+        ({"dt": 0.0}, "`dt` must be positive"),
+        ({"tile": 0}, "`tile` must be a positive integer"),
+        ({"y0": np.zeros((2, 6, 5))}, "`y0` must have shape"),
+        ({"solver": "rk5"}, "`solver` must be one of"),
+    ],
+)
+def test_batch_refuses(network, arguments, words):
+    arguments = {"parameters": {"coupling": [1.0]}, "dt": 0.01, "duration": 1.0, **arguments}
+    with pytest.raises(ValueError, match=words):
+        ng.simulate_batch(network, **arguments)
+
+
+# ---------------------------------------------------------------------- derivatives
+
+
+def differentiable(network, options):
+    y0 = ng.initial_state(network, seed=1)
+
+    def scalar(network):
+        run = ng.simulate(network, 8.0, y0=y0, save_every=2.0, throw=False, **options)
+        return (run.v_e[1:] ** 2).mean() + run.r_i[-1].sum()
+
+    return scalar
+
+
+@pytest.mark.parametrize("options", [{"dt": 0.02}, {"rtol": 1e-10, "atol": 1e-12}])
+def test_gradient_of_simulate(network, options):
+    """Reverse mode through either way of integrating, every parameter, finite differences."""
+    scalar = differentiable(network, options)
+    gradient = jax.grad(scalar)(network.bare())
+    compiled = eqx.filter_jit(scalar)
+    for name in (*parameter_names(ng.NextGenEI), "coupling"):
+        owner = network if name == "coupling" else network.model
+        value, h = float(getattr(owner, name)), 1e-4
+        ends = [compiled(network.with_parameters(**{name: value + s * h}).bare()) for s in (1, -1)]
+        found = getattr(gradient if name == "coupling" else gradient.model, name)
+        expected = float(ends[0] - ends[1]) / (2 * h)
+        assert float(found) == pytest.approx(expected, rel=1e-5, abs=1e-7), name
+
+
+def test_gradient_with_respect_to_a_weight(network):
+    scalar = differentiable(network, {"dt": 0.02})
+    gradient = jax.grad(scalar)(network.bare())
+    h = 1e-5
+    ends = [
+        float(
+            scalar(
+                eqx.tree_at(
+                    lambda n: n.weights, network.bare(), network.weights.at[2, 3].add(s * h)
+                )
+            )
+        )
+        for s in (1, -1)
+    ]
+    assert float(gradient.weights[2, 3]) == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-5)
+
+
+def test_forward_mode(network):
+    y0 = ng.initial_state(network, seed=1)
+
+    def scalar(coupling, **options):
+        here = ng.Network(network.model, network.weights, coupling)
+        return ng.simulate(here, 5.0, y0=y0, throw=False, **options).v_e[-1].sum()
+
+    forward = jax.jacfwd(lambda c: scalar(c, adjoint=dfx.ForwardMode(), rtol=1e-9))(5.0)
+    reverse = jax.grad(lambda c: scalar(c, rtol=1e-9))(5.0)
+    fixed = jax.jacfwd(lambda c: scalar(c, dt=0.01))(5.0)
+    assert float(forward) == pytest.approx(float(reverse), rel=1e-5)
+    assert float(forward) == pytest.approx(float(fixed), rel=1e-5)
+
+
+def test_vmap(network):
+    y0 = ng.initial_state(network)
+
+    def last(coupling):
+        here = ng.Network(network.model, network.weights, coupling)
+        return ng.simulate(here, 2.0, y0=y0, dt=0.01).final_state
+
+    couplings = jnp.array([1.0, 2.0])
+    batch = jax.vmap(last)(couplings)
+    np.testing.assert_allclose(batch[1], last(2.0), atol=1e-12)
+
+
+# ---------------------------------------------------------------------- failures
+
+
+class Explosive(ng.AbstractNeuralMass):
+    """v' = v² + drive: a single QIF neuron, which is infinite after π/2 from v = 0, drive 1."""
+
+    variables = ("v",)
+    units = ("1",)
+    time_unit = "ms"
+    shown = "v"
+    shown_unit = "1"
+    nonnegative = ()
+
+    def vector_field(self, state, drive):
+        return state**2 + 1 + drive[None]
+
+    def output(self, state):
+        return state[0]
+
+    def search_box(self):
+        return jnp.array([-2.0]), jnp.array([2.0])
+
+
+def test_blow_up_in_finite_time_is_said():
+    network = ng.Network(Explosive(), np.ones((1, 1)), 0.0)
+    run = ng.simulate(network, 1.5, y0=np.zeros((1, 1)), rtol=1e-10, atol=1e-10)
+    assert float(run.v[-1, 0]) == pytest.approx(np.tan(1.0), rel=1e-8)
+    with pytest.raises(ng.SolverError, match="diverge") as caught:
+        ng.simulate(network, 2.0, y0=np.zeros((1, 1)))
+    assert caught.value.status in (ng.Status.STEP_TOO_SMALL, ng.Status.NOT_FINITE)
+    with pytest.raises(ng.SolverError, match="no equilibrium was found"):
+        ng.simulate(network, 1.0)
+
+
+def test_divergence_is_said(network):
+    wild = network.with_parameters(j_ee=1e6, j_ei=0.0)
+    y0 = ng.initial_state(network)
+    with pytest.raises(ng.SolverError) as caught:
+        ng.simulate(wild, 20.0, y0=y0, max_steps=2000)
+    assert caught.value.status != ng.Status.OK
+    with pytest.raises(ng.SolverError, match="halve `dt`") as caught:
+        ng.simulate(wild, 20.0, y0=y0, dt=0.05)
+    assert caught.value.status == ng.Status.NOT_FINITE
+    run = ng.simulate(wild, 20.0, y0=y0, dt=0.05, throw=False)
+    assert not run.ok
+    assert run.status == ng.Status.NOT_FINITE
+
+
+def test_step_limit_is_said(network):
+    with pytest.raises(ng.SolverError, match="raise `max_steps`") as caught:
+        ng.simulate(network, 100.0, max_steps=20)
+    assert caught.value.status == ng.Status.MAX_STEPS
+    assert caught.value.result.v_e.shape == (101, 12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"duration": 0.0}, "`duration` must be positive"),
+        ({"duration": np.nan}, "`duration` must be finite"),
+        ({"y0": np.zeros((6, 5))}, "`y0` must have shape"),
+        ({"y0": np.full((6, 12), np.nan)}, "`y0` must be finite"),
+        ({"dt": -0.1}, "`dt` must be positive"),
+        ({"dt": 0.3}, "`duration` must be a multiple of the fixed step"),
+        ({"dt": 0.01, "save_every": 0.015}, "must be a multiple of the fixed step"),
+        ({"save_every": -1.0}, "`save_every` must be positive"),
+        ({"save_every": 1.0, "save_at": [1.0]}, "not be given with `save_at`"),
+        ({"save_at": [2.0, 1.0]}, "`save_at` must be a rising sequence"),
+        ({"save_at": [1.0, 11.0]}, "`save_at` must lie within the run"),
+        ({"variables": ("v_x",)}, "`variables` must be one of"),
+        ({"variables": ()}, "at least one variable"),
+        ({"solver": "rk4"}, "diffrax solver for adaptive steps"),
+        ({"solver": "rk9", "dt": 0.01}, "`solver` must be one of"),
+        ({"rtol": 0.0}, "`rtol` must be positive"),
+        ({"max_steps": 0}, "`max_steps` must be a positive integer"),
+        ({"noise": -1.0}, "`noise` must be a finite number"),
+        ({"dtype": jnp.int32}, "`dtype` must be float32 or float64"),
+    ],
+)
+def test_what_is_refused(network, arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ng.simulate(network, **{"duration": 10.0, **arguments})
+
+
+def test_progress_bar(network, capfd):
+    ng.simulate(network, 250.0, dt=0.01, progress=True)
+    assert "simulate" in capfd.readouterr().err
+    ng.simulate(network, 50.0, progress=True)
+    assert "%" in capfd.readouterr().err
+    quiet = ng.simulate(network, 250.0, dt=0.01, progress=False)
+    assert capfd.readouterr().err == ""
+    loud = ng.simulate(network, 250.0, dt=0.01)
+    np.testing.assert_allclose(quiet.v_e, loud.v_e, atol=1e-10)
