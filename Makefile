@@ -28,8 +28,8 @@ test-all: lint
 	$(BIN)/python -m pytest -n 2 -m "not gpu"
 
 bench: $(STAMP)
-	$(BIN)/python benchmarks/simulation.py
-	$(BIN)/python benchmarks/dispersion.py
+	$(BIN)/python -m benchmarks.simulation
+	$(BIN)/python -m benchmarks.dispersion
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

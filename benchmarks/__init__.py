@@ -1,0 +1,1 @@
+"""One script per claim; each prints ratios measured in one run."""

@@ -1,0 +1,227 @@
+"""Microseconds per RK4 step and simulation: this library, hand-written C, vbjax, tvboptim.
+
+    python -m benchmarks.simulation            # all tables
+    pip install vbjax==0.0.19 tvboptim==0.4.0  # to have the peers in them
+
+The paper's network at its step of 0.01 ms: 90 regions, or as said. Each engine runs in a
+process of its own, all of them one after the other in one call. C is compiled when the
+benchmark runs (gcc -O3 -march=native -ffast-math, without which its sums are not vectorised).
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import best_of, in_process, machine, table
+
+BATCHES = (1, 16, 256, 1024)
+REGIONS = (90, 360, 1000)
+
+
+def weights(n: int) -> np.ndarray:
+    made = np.random.default_rng(0).lognormal(sigma=1.5, size=(n, n))
+    np.fill_diagonal(made, 0)
+    return made / made.sum(axis=1, keepdims=True)
+
+
+def initial(n: int, runs: int = 1) -> np.ndarray:
+    return np.random.default_rng(1).uniform(0.05, 0.1, size=(runs, 6, n))
+
+
+def c_program(bits: int, n: int, steps: int, runs: int, processes: int) -> float:
+    """Microseconds per step and simulation, with all processes at once."""
+    if shutil.which("gcc") is None:
+        return float("nan")
+    with tempfile.TemporaryDirectory() as folder:
+        program = str(Path(folder) / "rk4")
+        source = str(Path(__file__).with_name("rk4.c"))
+        real = "float" if bits == 32 else "double"
+        flags = ["-O3", "-march=native", "-ffast-math", f"-DREAL={real}"]
+        subprocess.run(["gcc", *flags, source, "-o", program, "-lm"], check=True)
+        command = [program, str(n), str(steps), str(runs)]
+        best = float("inf")
+        for _ in range(3):
+            started = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+                for _ in range(processes)
+            ]
+            slowest = max(float(p.communicate()[0].split()[0]) for p in started)
+            best = min(best, slowest / processes)
+        return best
+
+
+def ours(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    import ngnmm_jax as ng
+
+    dtype = jax.numpy.float32 if bits == 32 else jax.numpy.float64
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), weights(n), 5.0)
+    duration, y0 = steps * 0.01, initial(n, batch)
+    options: dict[str, Any] = {"dt": 0.01, "save_every": duration / 10, "dtype": dtype}
+    options["variables"] = "v_e"
+
+    def single() -> None:
+        jax.block_until_ready(ng.simulate(network, duration, y0=y0[0], **options).states)
+
+    def many() -> None:
+        values = {"i_ext_e": np.linspace(5, 15, batch)}
+        run = ng.simulate_batch(network, values, duration, y0=y0, **options)
+        jax.block_until_ready(run.states)
+
+    return best_of(single if batch == 1 else many) / (steps * batch) * 1e6
+
+
+def plain_field(y: Any, drive: Any, i_ext_e: Any, stack: Any) -> Any:
+    """The equations as a user of another library would write them."""
+    r_e, v_e, s_e, r_i, v_i, s_i = y
+    pi, tau = np.pi, 8.0
+    return stack(
+        [
+            (1 / (pi * tau) + 2 * r_e * v_e) / tau,
+            (v_e**2 - 5 + i_ext_e - (pi * tau * r_e) ** 2 + tau * (5 * s_e + drive - 13 * s_i))
+            / tau,
+            r_e - s_e,
+            (1 / (pi * tau) + 2 * r_i * v_i) / tau,
+            (v_i**2 - 5 - (pi * tau * r_i) ** 2 + tau * (13 * s_e + drive - 5 * s_i)) / tau,
+            (r_i - s_i) / 5.0,
+        ]
+    )
+
+
+def vbjax(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", bits == 64)
+    import vbjax as vb
+
+    w = jnp.asarray(weights(n), float)
+    _, loop = vb.make_ode(
+        0.01, lambda y, p: plain_field(y, 5.0 * (w @ y[2]), p, jnp.stack), method="rk4"
+    )
+    ts = jnp.arange(steps)
+    y0 = jnp.asarray(initial(n, batch), float)
+    currents = jnp.linspace(5.0, 15.0, batch)
+    # Its loop keeps every step; the last one is all that leaves the compiled function here.
+    one = jax.jit(lambda y, p: loop(y, ts, p)[-1])
+    many = jax.jit(jax.vmap(lambda y, p: loop(y, ts, p)[-1]))
+
+    def work() -> None:
+        jax.block_until_ready(one(y0[0], 13.0) if batch == 1 else many(y0, currents))
+
+    return best_of(work) / (steps * batch) * 1e6
+
+
+def tvboptim(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", bits == 64)
+    from tvboptim.experimental.network_dynamics import Network, prepare
+    from tvboptim.experimental.network_dynamics.core.bunch import Bunch
+    from tvboptim.experimental.network_dynamics.coupling import FastLinearCoupling
+    from tvboptim.experimental.network_dynamics.dynamics.base import AbstractDynamics
+    from tvboptim.experimental.network_dynamics.graph import DenseGraph
+    from tvboptim.experimental.network_dynamics.solvers import RungeKutta4
+
+    class Mass(AbstractDynamics):
+        STATE_NAMES = ("r_e", "v_e", "s_e", "r_i", "v_i", "s_i")
+        INITIAL_STATE = (0.06, 0.06, 0.06, 0.06, 0.06, 0.06)
+        DEFAULT_PARAMS = Bunch(i_ext_e=13.0)
+        COUPLING_INPUTS = {"instant": 1}  # noqa: RUF012
+        VARIABLES_OF_INTEREST = ("v_e",)
+
+        def dynamics(self, t, state, params, coupling, external):
+            del t, external
+            return plain_field(state, coupling.instant[0], params.i_ext_e, jnp.stack)
+
+    network = Network(
+        Mass(),
+        {"instant": FastLinearCoupling(incoming_states="s_e", G=5.0)},
+        DenseGraph(jnp.asarray(weights(n), float)),
+    )
+    solver = RungeKutta4(recompute_coupling_per_stage=True)
+    solve, config = prepare(network, solver, t0=0.0, t1=steps * 0.01, dt=0.01)
+    one = jax.jit(lambda c: solve(c).ys[-1])
+
+    def with_current(current: Any) -> Any:
+        config.dynamics.i_ext_e = current
+        return solve(config).ys[-1]
+
+    many = jax.jit(jax.vmap(with_current))
+    currents = jnp.linspace(5.0, 15.0, batch)
+
+    def work() -> None:
+        jax.block_until_ready(one(config) if batch == 1 else many(currents))
+
+    return best_of(work) / (steps * batch) * 1e6
+
+
+ENGINES = {"ours": ours, "vbjax": vbjax, "tvboptim": tvboptim}
+
+
+def measure(engine: str, **settings: Any) -> float:
+    result = in_process("benchmarks.simulation", engine, **settings)
+    return float("nan") if result is None else result["us"]
+
+
+def main() -> None:
+    cores = os.cpu_count() or 1
+    print(f"Machine: {machine()}\n\nMicroseconds per RK4 step and simulation, 90 regions:\n")
+    header = ["simulations", "bits", "this library", "C, 1 core", f"C, {cores} cores"]
+    header += ["C / ours", "vbjax", "tvboptim", "vbjax / ours", "tvboptim / ours"]
+    rows = []
+    c_one, c_all = {}, {}
+    for bits in (64, 32):
+        c_one[bits] = c_program(bits, 90, 50_000, 1, 1)
+        c_all[bits] = c_program(bits, 90, 50_000, 1, cores)
+    for bits in (64, 32):
+        for batch in BATCHES:
+            steps = {1: 50_000, 16: 10_000, 256: 2000, 1024: 1000}[batch]
+            here = measure("ours", bits=bits, n=90, batch=batch, steps=steps)
+            few = min(steps, 200_000 // batch)  # their loops keep every step
+            others = [
+                measure(engine, bits=bits, n=90, batch=batch, steps=few)
+                for engine in ("vbjax", "tvboptim")
+            ]
+            floor = c_one[bits] if batch == 1 else c_all[bits]
+            ratios = [other / here for other in others]
+            rows.append(
+                [batch, bits, here, c_one[bits], c_all[bits], floor / here, *others, *ratios]
+            )
+    table(header, rows)
+    print("(C / ours: against one core for one simulation, against all cores for several.)\n")
+
+    print("Cost against the number of regions, 64 bits, microseconds per step and simulation:\n")
+    rows = []
+    for n in REGIONS:
+        steps = 2_000_000 // n // n * 10 + 200
+        one = measure("ours", bits=64, n=n, batch=1, steps=steps)
+        many = measure("ours", bits=64, n=n, batch=64, steps=max(steps // 20, 100))
+        rows.append(
+            [n, one, c_program(64, n, steps, 1, 1), many, c_program(64, n, steps, 1, cores)]
+        )
+    table(["regions", "1 simulation", "C, 1 core", "64 simulations", f"C, {cores} cores"], rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--engine", choices=ENGINES)
+    parser.add_argument("--settings", default="{}")
+    given = parser.parse_args()
+    if given.engine is None:
+        main()
+    else:
+        print(json.dumps({"us": ENGINES[given.engine](**json.loads(given.settings))}))
+        sys.exit(0)
