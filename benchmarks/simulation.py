@@ -206,9 +206,9 @@ def main() -> None:
     print("Cost against the number of regions, 64 bits, microseconds per step and simulation:\n")
     rows = []
     for n in REGIONS:
-        steps = 2_000_000 // n // n * 10 + 200
+        steps = 200_000_000 // n // n // 100 * 100 + 400
         one = measure("ours", bits=64, n=n, batch=1, steps=steps)
-        many = measure("ours", bits=64, n=n, batch=64, steps=max(steps // 20, 100))
+        many = measure("ours", bits=64, n=n, batch=64, steps=steps // 40 * 10)
         rows.append(
             [n, one, c_program(64, n, steps, 1, 1), many, c_program(64, n, steps, 1, cores)]
         )

@@ -18,6 +18,7 @@ def map_chunks(
     chunk: int,
     progress: bool | None = None,
     what: str = "points",
+    one_device: bool = False,
 ) -> Any:
     """`vmap` of `function(shared, point)` over `points`, as NumPy arrays on the host.
 
@@ -27,9 +28,11 @@ def map_chunks(
     - `points`: a PyTree of arrays with a leading axis.
     - `chunk`: points that a device takes at a time; the last chunk is filled up.
     - `progress`: a progress bar; None shows one for work of over two seconds.
+    - `one_device`: do not spread the work. Needed where `function` calls optimistix, whose
+      linear solvers (lineax 0.1) fail under `shard_map` with JAX's sharded types.
     """
     n = jax.tree.leaves(points)[0].shape[0]
-    devices = jax.local_devices()[: max(1, -(-n // chunk))]
+    devices = jax.local_devices()[: 1 if one_device else max(1, -(-n // chunk))]
     chunk = min(chunk, -(-n // len(devices)))
     width = chunk * len(devices)
     run = _compiled(function, tuple(devices))
@@ -57,16 +60,21 @@ _CACHE: dict[Any, Callable[..., Any]] = {}
 def _compiled(function: Callable[..., Any], devices: tuple[Any, ...]) -> Callable[..., Any]:
     key = (function, devices)
     if key not in _CACHE:
-        split, whole = PartitionSpec("point"), PartitionSpec()
-        _CACHE[key] = jax.jit(
-            jax.shard_map(
-                lambda shared, points: jax.vmap(lambda point: function(shared, point))(points),
-                mesh=Mesh(np.array(devices), ("point",)),
+
+        def on_device(shared: Any, points: Any) -> Any:
+            return jax.vmap(lambda point: function(shared, point))(points)
+
+        if len(devices) > 1:
+            split, whole = PartitionSpec("point"), PartitionSpec()
+            mesh = Mesh(np.array(devices), ("point",))
+            on_device = jax.shard_map(
+                on_device,
+                mesh=mesh,
                 in_specs=(whole, split),
                 out_specs=split,
                 check_vma=False,
             )
-        )
+        _CACHE[key] = jax.jit(on_device)
     return _CACHE[key]
 
 

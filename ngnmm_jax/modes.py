@@ -233,12 +233,15 @@ def dispersion_map(
             _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")
         _checks.finite(name, value)
     _checks.positive_integer("chunk", chunk)
-    network.homogeneous()  # raises where there is no such state
+    inner = network.homogeneous()
+    many_starts = inner.model.equilibrium_reduction(inner.coupling) is None
     lambdas, uniform = network.spectrum()
     shared: tuple[Any, ...] = (network.model, network.weights.sum(axis=1).mean(), network.coupling)
     points, shape = grid(values)
     settings: dict[str, Any] = {"chunk": chunk, "progress": progress}
-    at_rest = map_chunks(_map_equilibria, shared, points, what="equilibria", **settings)
+    at_rest = map_chunks(
+        _map_equilibria, shared, points, what="equilibria", one_device=many_starts, **settings
+    )
 
     # The modes of those that were found, and of no others.
     point, slot = np.nonzero(at_rest["found"])

@@ -8,6 +8,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.equilibria import jacobian
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
+from ngnmm_jax.models.base import parameter_names
 from tests.conftest import reference_values
 
 
@@ -123,7 +124,7 @@ def test_growth_in_a_simulation(small):
     )
 
 
-PARAMETERS = ("i_ext_e", "tau_e", "tau_si", "eta_i", "delta_e", "j_ei", "j_ie", "coupling")
+PARAMETERS = (*parameter_names(ng.NextGenEI), "coupling")
 
 
 def test_gradient_of_dispersion(directed):
