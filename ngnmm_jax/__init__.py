@@ -20,6 +20,7 @@ from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.batch import simulate_batch
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
+from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
 from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
 from ngnmm_jax.modes import Dispersion, DispersionMap, dispersion, dispersion_map
 from ngnmm_jax.network import Homogeneous, Network
@@ -36,6 +37,7 @@ __all__ = [
     "JansenRit",
     "Network",
     "NextGenEI",
+    "Orbit",
     "Simulation",
     "SolverError",
     "Status",
@@ -43,6 +45,7 @@ __all__ = [
     "dispersion",
     "dispersion_map",
     "find_equilibria",
+    "find_orbit",
     "initial_state",
     "models",
     "plot",

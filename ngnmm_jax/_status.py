@@ -21,6 +21,7 @@ class Status(enum.IntEnum):
     NOT_FINITE = 3
     NOT_CONVERGED = 4
     NONE_FOUND = 5
+    NOT_PERIODIC = 6
 
     @property
     def explanation(self) -> str:
@@ -43,8 +44,12 @@ _EXPLANATIONS = {
         "large for it; halve `dt`, use the adaptive solver, or check the parameters"
     ),
     Status.NOT_CONVERGED: (
-        "Newton's iteration did not reach its tolerance: the state given is no equilibrium, "
-        "or it is degenerate (at a fold the Jacobian is singular)"
+        "Newton's iteration did not reach its tolerance: the guess is not near a solution, or "
+        "the solution is degenerate (at a fold the Jacobian is singular)"
+    ),
+    Status.NOT_PERIODIC: (
+        "the attractor is no periodic orbit: it is an equilibrium, or it does not return "
+        "within `window`; give a `guess` and a `period` for another orbit"
     ),
     Status.NONE_FOUND: "no equilibrium was found: widen the search or give `starts`",
 }

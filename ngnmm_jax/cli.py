@@ -10,6 +10,7 @@ try:
     import matplotlib as mpl
     import typer
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 except ImportError as error:  # pragma: no cover
     sys.exit(f"ngnmm needs the package {error.name}: pip install 'ngnmm-jax[all]'")
@@ -59,7 +60,7 @@ def main() -> None:
     try:
         app()
     except (ValueError, RuntimeError, OSError, ImportError) as error:
-        console.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("Interrupted.")

@@ -5,8 +5,10 @@ linearisation with the coupling multiplied by Λ (the master stability function)
 
     dξ/dt = (A + Λ epsilon b cᵀ) ξ,
 
-A the node's Jacobian at the constant drive of the homogeneous state, b the derivative of
-its vector field with respect to the drive, c that of its output. Growth against Λ is the
+A the node's Jacobian at the drive of the homogeneous state, b the derivative of its vector
+field with respect to the drive, c that of its output. On an equilibrium growth is the largest
+real part of the eigenvalues of this matrix; on a periodic orbit, whose monodromy matrix is an
+entire function of Λ, it is the largest log|multiplier| / period. Growth against Λ is the
 dispersion relation; Λ = 1 (with rows that sum to one) is the perturbation that all share.
 """
 
@@ -24,6 +26,9 @@ from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks
 from ngnmm_jax._status import SolverError, Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import certify, newton
+from ngnmm_jax.dynamics.floquet import product, propagators
+from ngnmm_jax.dynamics.integrate import STEPS
+from ngnmm_jax.dynamics.orbits import Orbit, refine
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass, parameter_names
 from ngnmm_jax.network import Homogeneous, Network, with_leaves
@@ -33,16 +38,22 @@ _MAP_EQUILIBRIA = 3
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this
 # fraction of 1 + |x|.
 _NEAR = 1e-3
+# Values of Λ at which monodromy matrices are computed: doubled until the interpolation between
+# them is this exact, relative to the matrices, or there are this many.
+_NODES, _EXACT, _MOST_NODES = 24, 1e-11, 192
 
 
 class Dispersion(eqx.Module):
-    """Growth and frequency of the perturbations of a homogeneous equilibrium.
+    """Growth and frequency of the perturbations of a homogeneous equilibrium or orbit.
 
     - `lambdas` (mode,): structural eigenvalues Λ.
-    - `eigenvalues` (mode, variable): of A + Λ epsilon b cᵀ, by falling real part, per unit
-      of the model's time.
-    - `state` (variable,): the equilibrium, as Newton's iteration refined it.
-    - `error`: size of Newton's last correction relative to 1 + |state|.
+    - `eigenvalues` (mode, variable): by falling real part, per unit of the model's time; of
+      A + Λ epsilon b cᵀ, or on an orbit the Floquet exponents log(μ) / period, of which those
+      with |μ| below 1e-15 of the monodromy matrix are lost to rounding and stand at that floor.
+    - `state` (variable,): the equilibrium, or a state on the orbit, as Newton's iteration
+      refined it.
+    - `error`: size of Newton's last correction relative to 1 + |state|; on an orbit, the
+      larger of the shooting's residual and of the relative error of interpolating in Λ.
     - `uniform`: index in `lambdas` of the perturbation that all regions share, or None.
     - `status`: `Status.OK`, or `NOT_CONVERGED` where the state given is no equilibrium.
     """
@@ -86,29 +97,31 @@ class Dispersion(eqx.Module):
 
 def dispersion(
     network: Network,
-    state: ArrayLike,
+    state: ArrayLike | Orbit,
     *,
     lambdas: Any = None,
     throw: bool = True,
 ) -> Dispersion:
-    """Dispersion relation of a homogeneous equilibrium.
+    """Dispersion relation of a homogeneous equilibrium, or of a homogeneous periodic orbit.
 
-    The state is refined by Newton's iteration, through which derivatives with respect to
-    parameters flow: `jax.grad` of a growth rate is the total derivative, the equilibrium's
-    motion included.
+    The state or orbit is refined by Newton's iteration, through which derivatives with respect
+    to parameters flow: `jax.grad` of a growth rate is the total derivative, the motion of the
+    equilibrium or orbit included.
+
+    On an orbit, the monodromy matrix is computed at a few nodes and interpolated in Λ entry
+    by entry (Chebyshev's nodes for real Λ, a circle around complex ones), so the cost hardly
+    grows with the number of modes. Two more values of Λ check the interpolation, and the
+    nodes are doubled until it is exact to 1e-11.
 
     **Arguments:**
 
     - `network`: with scalar parameters and rows that sum to the same.
-    - `state` (variable,): an equilibrium of `network.homogeneous()`.
+    - `state`: an equilibrium (variable,) or an orbit of `network.homogeneous()`.
     - `lambdas` (mode,): real or complex Λ; by default the eigenvalues of the weights.
-    - `throw`: raise `SolverError` if the state is no equilibrium.
+    - `throw`: raise `SolverError` if the state is no equilibrium, or the orbit none.
     """
     _checks.require_x64("dispersion")
     inner = network.homogeneous()
-    state = jnp.asarray(state, dtype=float)
-    _checks.shape("state", state, inner.state_shape, "(variable,)")
-    _checks.finite("state", state)
     uniform = None
     if lambdas is None:
         lambdas, uniform = network.spectrum()
@@ -118,7 +131,14 @@ def dispersion(
     if lambdas.ndim != 1 or not lambdas.size:
         _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
     _checks.finite("lambdas", lambdas)
-    eigenvalues, state, error, status = _dispersion(inner, network.coupling, state, lambdas)
+    if isinstance(state, Orbit):
+        fields = _of_orbit(inner, network.coupling, state, lambdas)
+    else:
+        state = jnp.asarray(state, dtype=float)
+        _checks.shape("state", state, inner.state_shape, "(variable,)")
+        _checks.finite("state", state)
+        fields = _of_equilibrium(inner, network.coupling, state, lambdas)
+    eigenvalues, state, error, status = fields
     result = Dispersion(
         lambdas, eigenvalues, state, error, status, uniform, network.model.time_unit
     )
@@ -128,7 +148,7 @@ def dispersion(
 
 
 @eqx.filter_jit
-def _dispersion(
+def _of_equilibrium(
     inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     refined, error = newton(inner.vector_field, state)
@@ -140,6 +160,91 @@ def _dispersion(
     order = jnp.argsort(-eigenvalues.real, axis=1)
     eigenvalues = jnp.take_along_axis(eigenvalues, order, axis=1)
     return eigenvalues, refined, error, jnp.where(ok, Status.OK, Status.NOT_CONVERGED)
+
+
+def _of_orbit(
+    inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Doubles the nodes until the interpolation is exact (once, when it is being traced)."""
+    orbit = refine(inner, orbit)
+    nodes = _NODES
+    while True:
+        eigenvalues, error = _floquet(inner, coupling, orbit, lambdas, nodes)
+        if not _checks.is_concrete(error) or error < _EXACT or nodes >= _MOST_NODES:
+            break
+        nodes *= 2
+    status = jnp.where(error < 1e-6, orbit.status, Status.NOT_CONVERGED)
+    return eigenvalues, orbit.states[0], jnp.maximum(error, orbit.residual), status
+
+
+@eqx.filter_jit
+def _floquet(
+    inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array, nodes: int
+) -> tuple[jax.Array, jax.Array]:
+    """Floquet exponents (mode, variable) and the relative error of the interpolation."""
+    where = _nodes(lambdas, nodes)
+    middle = (where[0] + where[nodes // 2]) / 2
+    checks = jnp.stack([middle, (where[0] + 3 * where[nodes // 2]) / 4])
+    every = jnp.concatenate([where, checks]) if lambdas.shape[0] > nodes else lambdas
+
+    def linear(x: jax.Array) -> jax.Array:
+        matrix, column, row = linearise(inner, x)
+        return matrix + (every * coupling)[:, None, None] * jnp.outer(column, row)
+
+    segments = orbit.states.shape[0]
+    steps = (orbit.ts.shape[0] - 1) // segments
+    _, parts = propagators(
+        inner.vector_field,
+        linear,
+        orbit.states[0],
+        orbit.period / (segments * steps),
+        segments=segments,
+        steps=steps,
+        step=STEPS["dopri8"],
+    )
+    monodromy = product(parts)
+    error = jnp.array(0.0)
+    if lambdas.shape[0] > nodes:
+        known, exact = monodromy[:nodes], monodromy[nodes:]
+        guess = _interpolation(where, checks) @ known.reshape(nodes, -1)
+        error = jnp.abs(guess - exact.reshape(2, -1)).max() / jnp.abs(exact).max()
+        monodromy = (_interpolation(where, lambdas) @ known.reshape(nodes, -1)).reshape(
+            lambdas.shape[0], *known.shape[1:]
+        )
+    mu = jnp.linalg.eigvals(monodromy)
+    floor = 1e-15 * jnp.abs(monodromy).max(axis=(1, 2))[:, None]
+    size = jnp.maximum(jnp.abs(mu), floor)
+    exponents = (jnp.log(size) + 1j * jnp.angle(mu)) / orbit.period
+    order = jnp.argsort(-exponents.real, axis=1)
+    return jnp.take_along_axis(exponents, order, axis=1), error
+
+
+def _nodes(lambdas: jax.Array, count: int) -> jax.Array:
+    """Chebyshev's nodes on the interval of real Λ, or equal steps on a circle around complex."""
+    low, high = lambdas.real.min(), lambdas.real.max()
+    centre = (low + high) / 2
+    k = jnp.arange(count)
+    if not jnp.iscomplexobj(lambdas):
+        return centre + (high - low) / 2 * jnp.cos(jnp.pi * (k + 0.5) / count)
+    return centre + jnp.abs(lambdas - centre).max() * jnp.exp(2j * jnp.pi * (k + 0.5) / count)
+
+
+def _interpolation(nodes: jax.Array, where: jax.Array) -> jax.Array:
+    """The matrix (where, node) of polynomial interpolation, by the barycentric formula.
+
+    Source: Berrut and Trefethen, SIAM Rev. 46, 501 (2004), doi 10.1137/S0036144502417715.
+    """
+    count = nodes.shape[0]
+    k = jnp.arange(count)
+    if jnp.iscomplexobj(nodes):
+        weights = jnp.exp(2j * jnp.pi * (k + 0.5) / count)
+    else:
+        weights = (-1.0) ** k * jnp.sin(jnp.pi * (k + 0.5) / count)
+    gap = where[:, None] - nodes[None]
+    at_node = gap == 0
+    terms = weights / jnp.where(at_node, 1, gap)
+    terms = jnp.where(at_node.any(axis=1, keepdims=True), at_node, terms)
+    return terms / terms.sum(axis=1, keepdims=True)
 
 
 def linearise(

@@ -175,6 +175,11 @@ class Homogeneous(eqx.Module):
         """Time derivative of a state (variable,)."""
         return self.model.vector_field(state, self.coupling * self.model.output(state))
 
+    @property
+    def time_step(self) -> float:
+        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time."""
+        return self.model.time_step
+
     def bare(self) -> "Homogeneous":
         """Itself: there are no names to leave out."""
         return self

@@ -6,6 +6,7 @@ from typing import Any
 import diffrax as dfx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._status import Status
@@ -41,8 +42,31 @@ def euler_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
     return state + dt * field(state)
 
 
+def tableau_step(tableau: dfx.ButcherTableau) -> Step:
+    """One step of an explicit Runge-Kutta method, from its coefficients in diffrax."""
+    weights = np.trim_zeros(np.asarray(tableau.b_sol), "b")
+    rows = tableau.a_lower[: len(weights) - 1]
+
+    def step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
+        k = [field(state)]
+        for row in rows:
+            inner = sum(dt * float(a) * kj for a, kj in zip(row, k, strict=True) if a != 0)
+            k.append(field(state + inner))
+        return state + sum(dt * float(b) * kj for b, kj in zip(weights, k, strict=True) if b != 0)
+
+    return step
+
+
+#: Dormand and Prince's method of order eight.
+dopri8_step = tableau_step(dfx.Dopri8.tableau)
+
 #: The methods of fixed step that can be chosen by name.
-STEPS: dict[str, Step] = {"rk4": rk4_step, "heun": heun_step, "euler": euler_step}
+STEPS: dict[str, Step] = {
+    "rk4": rk4_step,
+    "heun": heun_step,
+    "euler": euler_step,
+    "dopri8": dopri8_step,
+}
 
 
 def fixed_steps(

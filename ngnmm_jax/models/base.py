@@ -120,6 +120,11 @@ class AbstractNeuralMass(eqx.Module):
         return None
 
     @property
+    def time_step(self) -> float:
+        """A step, in `time_unit`, at which RK4 follows the model to about 1e-6: 0.05 ms."""
+        return 5e-5 / SECONDS[self.time_unit]
+
+    @property
     def n_regions(self) -> int | None:
         """The number of regions that per-region parameters imply; None if all are scalars."""
         for field in parameter_fields(type(self)):

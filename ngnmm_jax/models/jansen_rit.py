@@ -77,6 +77,10 @@ class JansenRit(AbstractNeuralMass):
         low = jnp.array([0.0, -10.0, 0.0, 0.0, 0.0, 0.0])
         return low, jnp.array([0.2, 40.0, 40.0, 0.0, 0.0, 0.0])
 
+    @property
+    def time_step(self) -> float:
+        return 5e-4
+
     def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
         """Scalar reduction in u = y1 - y2: y0, y1 and y2 follow from it in turn."""
 
