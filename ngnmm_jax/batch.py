@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.integrate import STEPS, Step, fixed_steps
-from ngnmm_jax.models.base import parameter_names
+from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.network import Network, with_leaves
 from ngnmm_jax.simulation import (
     Saving,
@@ -61,7 +61,7 @@ def simulate_batch(
     - `parameters`: by name (of the model, or "coupling"), values (run,) or (run, region).
     - `duration`, `save_every`, `save_at`, `variables`, `dtype`: as in `simulate`;
       `variables` is only the model's shown quantity by default.
-    - `dt`: the fixed step; `solver`: "rk4", "heun" or "euler".
+    - `dt`: the fixed step; `solver`: "rk4", "heun", "euler" or "dopri8".
     - `y0` (run, variable, region) or (variable, region): initial states; by default each
       run's own homogeneous equilibrium plus noise.
     - `seeds`: for that noise: one for each run, or one integer, from which the runs count
@@ -121,10 +121,11 @@ def simulate_batch(
 def _count_runs(core: Network, varied: dict[str, Any], y0: Any, seeds: Any) -> int:
     """The length of the axis `run`, on which everything that has one must agree."""
     counts: dict[str, int] = {}
-    known = (*parameter_names(type(core.model)), "coupling")
+    fields = {field.name: field for field in parameter_fields(type(core.model))}
     for name, value in varied.items():
-        _checks.one_of("parameters", name, known)
-        _checks.finite(name, value)
+        _checks.one_of("parameters", name, (*fields, "coupling"))
+        positive = name in fields and fields[name].metadata["positive"]
+        (_checks.positive if positive else _checks.finite)(name, value)
         if value.ndim not in (1, 2) or value.shape[1:] not in ((), (core.n_regions,)):
             _checks.fail(
                 name,

@@ -1,10 +1,14 @@
 """The command line, `ngnmm`: thin wrappers of the library's public functions."""
 
+import dataclasses
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+if TYPE_CHECKING:
+    from ngnmm_jax._settings import Settings
 
 try:
     import matplotlib as mpl
@@ -34,19 +38,24 @@ Source = Annotated[
     str | None,
     typer.Option(
         help="'hcp-schaefer100' (embedded), 'aal90' (downloaded once), or a file: .npz, .npy, "
-        ".csv, .txt, .mat, or a TVB .zip. [default: hcp-schaefer100]"
+        ".csv, .txt, .mat, or a TVB .zip. Default: hcp-schaefer100."
     ),
 ]
-Order = Annotated[str | None, typer.Option(help="Of aal90: 'atlas' or 'source'. [default: atlas]")]
+Order = Annotated[str | None, typer.Option(help="Of aal90: 'atlas' or 'source'. Default: atlas.")]
 Cache = Annotated[str | None, typer.Option(help="Folder that keeps downloaded connectomes.")]
 Power = Annotated[
-    float | None, typer.Option(help="Raise all weights to this power first. [default: 1]")
+    float | None, typer.Option(help="Raise all weights to this power first. Default: 1.")
 ]
-Model = Annotated[str | None, typer.Option(help="'nextgen' or 'jansen-rit'. [default: nextgen]")]
-Coupling = Annotated[float | None, typer.Option(help="Coupling epsilon. [default: 5]")]
+Model = Annotated[str | None, typer.Option(help="'nextgen' or 'jansen-rit'. Default: nextgen.")]
+Coupling = Annotated[float | None, typer.Option(help="Coupling epsilon. Default: 5.")]
 Values = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A parameter of the model; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A parameter of the model, as i_ext_e=13; repeatable; commas for one value per "
+        "region. An unknown name lists all.",
+    ),
 ]
 
 
@@ -107,16 +116,16 @@ def simulate(
         float | None, typer.Option(help="In the model's unit: ms (s for jansen-rit).")
     ] = None,
     save_every: Annotated[
-        float | None, typer.Option(help="Sampling interval. [default: 1 ms]")
+        float | None, typer.Option(help="Sampling interval. Default: 1 ms.")
     ] = None,
     dt: Annotated[
         float | None, typer.Option(help="Fixed RK4 step; adaptive steps if not given.")
     ] = None,
-    rtol: Annotated[float | None, typer.Option(help="Relative tolerance. [1e-6]")] = None,
-    atol: Annotated[float | None, typer.Option(help="Absolute tolerance. [1e-8]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the initial noise. [0]")] = None,
+    rtol: Annotated[float | None, typer.Option(help="Relative tolerance. Default: 1e-6.")] = None,
+    atol: Annotated[float | None, typer.Option(help="Absolute tolerance. Default: 1e-8.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the initial noise. Default: 0.")] = None,
     noise: Annotated[
-        float | None, typer.Option(help="Standard deviation of the initial noise. [0.01]")
+        float | None, typer.Option(help="Standard deviation of the initial noise. Default: 0.01.")
     ] = None,
 ) -> None:
     """Simulate the network and draw its activity.
@@ -126,41 +135,23 @@ def simulate(
 
     Example: ngnmm simulate --set i_ext_e=13 --coupling 5 --duration 2000 --out gamma
     """
+    arguments = dict(locals())
     import ngnmm_jax as ng
     from ngnmm_jax import plot
-    from ngnmm_jax._settings import Settings
     from ngnmm_jax.models.base import SECONDS
 
     begun = time.perf_counter()
-    settings = Settings.merge(
-        config,
-        {
-            "connectome": connectome,
-            "order": order,
-            "cache_dir": cache_dir,
-            "power": power,
-            "model": model,
-            "coupling": coupling,
-            "parameters": _assignments(set_),
-            "duration": duration,
-            "save_every": save_every,
-            "dt": dt,
-            "rtol": rtol,
-            "atol": atol,
-            "seed": seed,
-            "noise": noise,
-        },
-    )
+    settings = _settings(arguments)
     network = settings.build()
     length = settings.duration or 1.0 / SECONDS[network.model.time_unit]
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "simulate")
     run = ng.simulate(
         network,
         length,
         **settings.options("save_every", "dt", "rtol", "atol", "seed", "noise"),
         progress=console.is_terminal or None,
     )
-    out.mkdir(parents=True, exist_ok=True)
-    settings.write(out / "settings.toml", "simulate")
     run.to_xarray().to_netcdf(out / "activity.nc", engine="h5netcdf")
     plot.activity(run, title=_title(settings)).savefig(out / "activity.png", dpi=150)
     steps = ", ".join(f"{int(v)} {k.removeprefix('num_')}" for k, v in run.stats.items())
@@ -179,9 +170,15 @@ def dispersion(
     model: Model = None,
     coupling: Coupling = None,
     set_: Values = None,
-    lambda_low: Annotated[float | None, typer.Option(help="Curve from this Λ. [-1]")] = None,
-    lambda_high: Annotated[float | None, typer.Option(help="Curve up to this Λ. [1]")] = None,
-    lambda_points: Annotated[int | None, typer.Option(help="Points of the curve. [401]")] = None,
+    lambda_low: Annotated[
+        float | None, typer.Option(help="Curve from this Λ. Default: -1.")
+    ] = None,
+    lambda_high: Annotated[
+        float | None, typer.Option(help="Curve up to this Λ. Default: 1.")
+    ] = None,
+    lambda_points: Annotated[
+        int | None, typer.Option(help="Points of the curve. Default: 401.")
+    ] = None,
 ) -> None:
     """Find all homogeneous equilibria and their dispersion relations.
 
@@ -191,26 +188,12 @@ def dispersion(
 
     Example: ngnmm dispersion --set i_ext_e=15 --coupling 9 --out patterned
     """
+    arguments = dict(locals())
     import ngnmm_jax as ng
-    from ngnmm_jax._settings import Settings
     from ngnmm_jax.reports import write_dispersion
 
     begun = time.perf_counter()
-    settings = Settings.merge(
-        config,
-        {
-            "connectome": connectome,
-            "order": order,
-            "cache_dir": cache_dir,
-            "power": power,
-            "model": model,
-            "coupling": coupling,
-            "parameters": _assignments(set_),
-            "lambda_low": lambda_low,
-            "lambda_high": lambda_high,
-            "lambda_points": lambda_points,
-        },
-    )
+    settings = _settings(arguments)
     network = settings.build()
     rest = ng.find_equilibria(network.homogeneous())
     out.mkdir(parents=True, exist_ok=True)
@@ -254,6 +237,16 @@ def connectome(
         _report(out, begun)
 
 
+def _settings(arguments: dict[str, Any]) -> "Settings":
+    """The settings that a command's arguments, by their names, and its TOML file ask for."""
+    from ngnmm_jax._settings import Settings
+
+    names = {field.name for field in dataclasses.fields(Settings)}
+    options = {name: value for name, value in arguments.items() if name in names}
+    options["parameters"] = _assignments(arguments["set_"])
+    return Settings.merge(arguments["config"], options)
+
+
 def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:
     """`NAME=VALUE` as given to --set; a comma-separated value is one number per region."""
     values: dict[str, float | list[float]] = {}
@@ -270,7 +263,7 @@ def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:
     return values
 
 
-def _title(settings: Any) -> str:
+def _title(settings: "Settings") -> str:
     values = {**settings.parameters, "coupling": settings.coupling}
     shown = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not isinstance(v, list))
     return f"{settings.model} on {Path(settings.connectome).stem}: {shown}"

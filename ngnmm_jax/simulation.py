@@ -147,7 +147,8 @@ def simulate(
       themselves, rising, from `t0` on.
     - `variables`: names of what is saved, by default all variables of the model
       and the quantity that it shows.
-    - `solver`: a diffrax solver; or, with `dt`, "rk4" (the default), "heun" or "euler".
+    - `solver`: a diffrax solver; or, with `dt`, "rk4" (the default), "heun",
+      "euler" or "dopri8".
     - `dt`: fixed step; None for adaptive steps with tolerances `rtol` and `atol`.
     - `max_steps`: limit on adaptive steps.
     - `dtype`: `jnp.float32` or `jnp.float64`; by default that of the network. 32 bits are

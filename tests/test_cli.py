@@ -34,6 +34,7 @@ def test_help():
     for command in ([], ["demo"], ["simulate"], ["dispersion"], ["connectome"]):
         assert "Usage" in invoke(*command, "--help")
     assert "--set" in invoke("simulate", "--help")
+    assert "Default: 1e-6" in invoke("simulate", "--help")  # not swallowed as markup
 
 
 def test_simulate_and_repeat(small_file, tmp_path):

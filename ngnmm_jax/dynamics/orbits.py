@@ -1,6 +1,5 @@
 """Periodic orbits of any vector field: found on an attractor, refined by multiple shooting."""
 
-import math
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -137,20 +136,21 @@ def find_orbit(
             _checks.fail("guess", "be given with `period`", "it is not")
     turn = None if period is None else jnp.asarray(period, dtype=float)
     states, turn, periodic = _locate(system, guess, turn, counts[0], counts[1])
-    if steps is not None:
-        result = _refine(system, states, turn, periodic, steps)
-    elif not _checks.is_concrete(turn, system):
-        result = _refine(system, states, turn, periodic, 4 * _STEPS)
-    else:
-        turns = int(_refine(system, states, turn, periodic, _STEPS).turns)
-        if turns > 1:  # the transient had not died away: the least orbit, then
-            states, turn, periodic = _locate(system, states[0], turn / turns, 1, 1)
-        steps, neutral = _STEPS, math.inf
-        while steps <= _MOST_STEPS and neutral > _NEUTRAL:
-            result = _refine(system, states, turn, periodic, steps)
-            found = result.status == Status.OK
-            neutral = float(jnp.abs(result.log_multipliers).min()) if found else 0.0
-            steps *= 2
+    if not _checks.is_concrete(turn, system):
+        return _refine(system, states, turn, periodic, steps or 4 * _STEPS)
+    now = steps or _STEPS
+    result = _refine(system, states, turn, periodic, now)
+    if int(result.turns) > 1:  # the transient had not died away: the least orbit, then
+        states, turn, periodic = _locate(system, states[0], turn / result.turns, 1, 1)
+        result = _refine(system, states, turn, periodic, now)
+    while (
+        steps is None
+        and now < _MOST_STEPS
+        and result.status == Status.OK
+        and float(jnp.abs(result.log_multipliers).min()) > _NEUTRAL
+    ):
+        now *= 2
+        result = _refine(system, states, turn, periodic, now)
     if throw:
         raise_unless_ok("find_orbit", result.status, result)
     return result
