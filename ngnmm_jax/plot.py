@@ -149,11 +149,21 @@ def raster(
         inside = slice(*np.searchsorted(ts, [window[0], window[1] * (1 + 1e-12)]))
     ax = _axes(ax, (7.0, 3.2))
     ts, values = ts[inside], values[inside]
+    # At rest, do not blow the integration's rounding up to full contrast.
     low, high = np.quantile(values, [0.005, 0.995])
+    least = 0.01 * (1 + np.abs(values).max())
+    if high - low < least:
+        low, high = (low + high - least) / 2, (low + high + least) / 2
     mesh = ax.pcolormesh(
-        ts, np.arange(values.shape[1]), values.T, shading="nearest", cmap="magma",
-        vmin=low, vmax=max(high, low + 1e-9), rasterized=True,
-    )  # fmt: skip
+        ts,
+        np.arange(values.shape[1]),
+        values.T,
+        shading="nearest",
+        cmap="magma",
+        vmin=low,
+        vmax=high,
+        rasterized=True,
+    )
     ax.figure.colorbar(mesh, ax=ax, label=symbol(variable), pad=0.01)
     ax.set_xlabel(f"time ({run.time_unit})")
     ax.set_ylabel("region")

@@ -70,6 +70,12 @@ def test_activity(run):
     np.testing.assert_allclose(mean.lines[0].get_ydata(), np.asarray(run.v_e).mean(axis=1))
 
 
+def test_raster_at_rest_shows_no_rounding(network):
+    quiet = ng.simulate(network.with_parameters(i_ext_e=0.0), 200.0)
+    low, high = ng.plot.raster(quiet, window=(150.0, 200.0)).collections[0].get_clim()
+    assert high - low > 0.01
+
+
 def test_homogeneous_run(network):
     run = ng.simulate(network.homogeneous(), 100.0, dt=0.02)
     assert ng.plot.mean_field(run).lines[0].get_ydata().shape == (101,)
