@@ -46,7 +46,7 @@ class Equilibria(eqx.Module):
     - `found` (equilibrium,): False for entries that only fill the array up. Outside of JAX
       transformations there are none; under `jit`, `vmap` or `grad`, where the number is not
       known, arrays have `max_count` entries.
-    - `status`: `Status.OK`, `NONE_FOUND`, or `NOT_CONVERGED` (a start did not converge).
+    - `status`: `Status.OK`, or `NONE_FOUND`.
     """
 
     states: Float[Array, "equilibrium *state"]
