@@ -1,4 +1,4 @@
-"""Time per parameter point of equilibria and their dispersion relations.
+"""Time per parameter point of equilibria and their dispersion relations, and of one orbit.
 
     python -m benchmarks.dispersion
 
@@ -79,6 +79,20 @@ def main() -> None:
         rows.append([n, seconds * 1e6, best_of(plain, 1) / len(sample) * 1e6])
         rows[-1].append(rows[-1][2] / rows[-1][1])
     table(["modes", "µs per point, this library", "SciPy loop", "ratio"], rows)
+
+    print("One periodic orbit (i_ext_e = 13, epsilon = 5), once compiled, in milliseconds:\n")
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), np.ones((1, 1)), 5.0)
+    orbit = ng.find_orbit(network.homogeneous())
+    found = best_of(lambda: jax.block_until_ready(ng.find_orbit(network.homogeneous())))
+    rows = [["find_orbit", found * 1e3]]
+    for n in (90, 1000, 10_000):
+        values = np.linspace(-0.3, 1.0, n)
+
+        def floquet(values: Any = values) -> None:
+            jax.block_until_ready(ng.dispersion(network, orbit, lambdas=values))
+
+        rows.append([f"dispersion, {n} modes", best_of(floquet) * 1e3])
+    table(["", "ms"], rows)
 
 
 if __name__ == "__main__":

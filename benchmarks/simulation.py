@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -168,7 +169,23 @@ def tvboptim(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
     return best_of(work) / (steps * batch) * 1e6
 
 
-ENGINES = {"ours": ours, "vbjax": vbjax, "tvboptim": tvboptim}
+def product(bits: int, n: int, **_: Any) -> float:
+    """Microseconds of one product of the weights with a vector, in a loop: RK4 has four a step."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", bits == 64)
+    w, s, steps = jnp.asarray(weights(n), float), jnp.asarray(initial(n)[0, 0], float), 50_000
+    loop = jax.jit(lambda s: jax.lax.scan(lambda s, _: (w @ s, None), s, None, length=steps)[0])
+    return best_of(lambda: jax.block_until_ready(loop(s))) / steps * 1e6
+
+
+ENGINES: dict[str, Callable[..., float]] = {
+    "product": product,
+    "ours": ours,
+    "vbjax": vbjax,
+    "tvboptim": tvboptim,
+}
 
 
 def measure(engine: str, **settings: Any) -> float:

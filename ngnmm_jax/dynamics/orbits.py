@@ -79,11 +79,15 @@ class Orbit(eqx.Module):
         return jnp.exp(self.log_multipliers) * self.phases
 
     @property
+    def neutral(self) -> Int[Array, ""]:
+        """Index of the multiplier nearest to 1: that of a shift along the orbit."""
+        return jnp.argmin(jnp.abs(self.multipliers - 1))
+
+    @property
     def stable(self) -> Any:
         """Whether all multipliers but the neutral one lie inside the unit circle."""
-        neutral = jnp.argmin(jnp.abs(self.multipliers - 1))
-        others = jnp.where(jnp.arange(self.phases.shape[0]) == neutral, -jnp.inf, self.exponents)
-        return (others < 0).all()
+        neutral = jnp.arange(self.phases.shape[0]) == self.neutral
+        return (jnp.where(neutral, -jnp.inf, self.exponents) < 0).all()
 
 
 def find_orbit(
@@ -147,7 +151,7 @@ def find_orbit(
         steps is None
         and now < _MOST_STEPS
         and result.status == Status.OK
-        and float(jnp.abs(result.log_multipliers).min()) > _NEUTRAL
+        and float(jnp.abs(result.log_multipliers[result.neutral])) > _NEUTRAL
     ):
         now *= 2
         result = _refine(system, states, turn, periodic, now)
@@ -164,7 +168,7 @@ def _locate(
     system = jax.lax.stop_gradient(system)
     if period is not None:
         assert guess is not None
-        states, _ = _walk(system.vector_field, guess, period / _SEGMENTS)
+        states = _walk(system.vector_field, guess, period / _SEGMENTS)
         return states, period, jnp.array(True)
     start = _near_equilibrium(system) if guess is None else guess
     return _on_attractor(system, start, transient, window)
@@ -234,9 +238,9 @@ def _near_equilibrium(system: Any) -> Float[Array, "variable"]:
 
 def _walk(
     field: VectorField, start: Float[Array, "variable"], duration: Float[Array, ""]
-) -> tuple[Float[Array, "segment variable"], Float[Array, "variable"]]:
-    """States at the start of each segment along a trajectory, and its end."""
-    last, after = fixed_steps(
+) -> Float[Array, "segment variable"]:
+    """States at the start of each segment, of the given duration, along a trajectory."""
+    _, after = fixed_steps(
         field,
         start,
         duration / _STEPS,
@@ -245,7 +249,7 @@ def _walk(
         select=lambda y: y,
         step=STEPS["dopri8"],
     )
-    return jnp.concatenate([start[None], after[:-1]]), last
+    return jnp.concatenate([start[None], after[:-1]])
 
 
 def _on_attractor(
@@ -279,7 +283,7 @@ def _on_attractor(
     good = gap <= jnp.maximum(3 * nearest, _SAME)
     first = jnp.argmax(good)
     period = (first - origin + fraction[first]) * dt
-    states, _ = _walk(field, anchor, period / _SEGMENTS)
+    states = _walk(field, anchor, period / _SEGMENTS)
     return states, period, ~still & (nearest < _RETURN)
 
 
