@@ -21,8 +21,9 @@ from ngnmm_jax.batch import simulate_batch
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
+from ngnmm_jax.maps import DispersionMap, dispersion_map
 from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
-from ngnmm_jax.modes import Dispersion, DispersionMap, dispersion, dispersion_map
+from ngnmm_jax.modes import Dispersion, dispersion
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import Simulation, initial_state, simulate
 

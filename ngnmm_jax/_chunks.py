@@ -19,6 +19,7 @@ def map_chunks(
     progress: bool | None = None,
     what: str = "points",
     one_device: bool = False,
+    lockstep: bool = False,
 ) -> Any:
     """`vmap` of `function(shared, point)` over `points`, as NumPy arrays on the host.
 
@@ -30,12 +31,16 @@ def map_chunks(
     - `progress`: a progress bar; None shows one for work of over two seconds.
     - `one_device`: do not spread the work. Needed where `function` calls optimistix, whose
       linear solvers (lineax 0.1) fail under `shard_map` with JAX's sharded types.
+    - `lockstep`: `function` takes a whole chunk of points, with their leading axis. Chunks are
+      never cut short then, so that any number of points runs the same compiled code.
     """
     n = jax.tree.leaves(points)[0].shape[0]
-    devices = jax.local_devices()[: 1 if one_device else max(1, -(-n // chunk))]
-    chunk = min(chunk, -(-n // len(devices)))
+    devices = jax.local_devices()
+    if not lockstep:
+        devices = devices[: 1 if one_device else max(1, -(-n // chunk))]
+        chunk = min(chunk, -(-n // len(devices)))
     width = chunk * len(devices)
-    run = _compiled(function, tuple(devices))
+    run = _compiled(function, tuple(devices), lockstep)
     results = []
     bar = tqdm(
         total=n,
@@ -57,11 +62,15 @@ def map_chunks(
 _CACHE: dict[Any, Callable[..., Any]] = {}
 
 
-def _compiled(function: Callable[..., Any], devices: tuple[Any, ...]) -> Callable[..., Any]:
-    key = (function, devices)
+def _compiled(
+    function: Callable[..., Any], devices: tuple[Any, ...], lockstep: bool
+) -> Callable[..., Any]:
+    key = (function, devices, lockstep)
     if key not in _CACHE:
 
         def on_device(shared: Any, points: Any) -> Any:
+            if lockstep:
+                return function(shared, points)
             return jax.vmap(lambda point: function(shared, point))(points)
 
         if len(devices) > 1:

@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ngnmm_jax import _checks
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.models import MODELS
 from ngnmm_jax.models.base import parameter_names
 from ngnmm_jax.network import Network
+
+#: For each model, the plane of its maps (low, high, count) and where it is cut.
+PLANES: dict[str, tuple[dict[str, list[float]], float]] = {
+    "nextgen": ({"i_ext_e": [0, 16, 65], "coupling": [0, 30, 61]}, 9.0),
+    "jansen-rit": ({"p": [0, 400, 81], "coupling": [0, 100, 41]}, 50.0),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Settings:
     lambda_low: float = -1.0
     lambda_high: float = 1.0
     lambda_points: int = 401
+    axes: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # low, high, count
+    cut: float | None = None
 
     @classmethod
     def merge(cls, config: Path | None, options: Mapping[str, Any]) -> "Settings":
@@ -48,21 +58,32 @@ class Settings:
             _checks.one_of("config", name, names)
         given = {name: value for name, value in options.items() if value is not None}
         parameters = {**values.get("parameters", {}), **given.pop("parameters", {})}
-        return cls(**{**values, **given, "parameters": parameters})._checked()
+        axes = given.pop("axes", None) or values.get("axes", {})
+        return cls(**{**values, **given, "parameters": parameters, "axes": axes})._checked()
 
     def _checked(self) -> "Settings":
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name == "parameters" or value is None:
+            if field.name in ("parameters", "axes") or value is None:
                 continue
             kind = type(field.default) if field.default is not None else (str, float, int)
             number = kind is float and isinstance(value, int) and not isinstance(value, bool)
             if not isinstance(value, kind) and not number:
                 _checks.fail(field.name, f"be of type {kind}", f"it is {value!r}")
         _checks.one_of("model", self.model, MODELS)
+        names = parameter_names(MODELS[self.model])
         for name in self.parameters:
-            _checks.one_of("parameters", name, parameter_names(MODELS[self.model]))
+            _checks.one_of("parameters", name, names)
+        for name, axis in self.axes.items():
+            _checks.one_of("axes", name, (*names, "coupling"))
+            if not isinstance(axis, list) or len(axis) != 3 or not axis[2] >= 1:
+                _checks.fail(name, "be an axis [low, high, count]", f"it is {axis!r}")
         return self
+
+    def grid(self) -> dict[str, np.ndarray]:
+        """The axes' values, or those that suit the model."""
+        axes = self.axes or PLANES[self.model][0]
+        return {name: np.linspace(low, high, int(n)) for name, (low, high, n) in axes.items()}
 
     def options(self, *names: str) -> dict[str, Any]:
         """Some of the settings, as keyword arguments."""

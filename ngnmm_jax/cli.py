@@ -204,6 +204,79 @@ def dispersion(
     _report(out, begun)
 
 
+@app.command("map")
+def map_(
+    out: Out = Path("ngnmm_map"),
+    config: Config = None,
+    connectome: Source = None,
+    order: Order = None,
+    cache_dir: Cache = None,
+    power: Power = None,
+    model: Model = None,
+    set_: Values = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=LOW:HIGH:COUNT",
+            help="An axis, twice; the first is swept up and down. Default: i_ext_e=0:16:65 and "
+            "coupling=0:30:61 (the paper's grid: i_ext_e=0:16:321 and coupling=0:30:601).",
+        ),
+    ] = None,
+    cut: Annotated[
+        float | None,
+        typer.Option(help="Value of the second axis for the dispersion curves. Default: 9."),
+    ] = None,
+) -> None:
+    """Map all homogeneous states and their transverse stability over two parameters.
+
+    Equilibria, periodic orbits and aperiodic states, with hysteresis; which connectome modes
+    grow on them. Writes map.png, details.png, cut.png, map.nc and settings.toml. Finished parts
+    are kept in the folder blocks: the same command goes on where it stopped.
+
+    Example: ngnmm map --axis i_ext_e=0:16:321 --axis coupling=0:30:601 --out plane
+    """
+    arguments = {**locals(), "axes": _axes(axis)}
+    from ngnmm_jax._settings import PLANES
+    from ngnmm_jax.reports import write_map
+
+    begun = time.perf_counter()
+    settings = _settings(arguments)
+    axes = settings.grid()
+    if len(axes) != 2:
+        raise ValueError(f"Argument `--axis` must be given twice, but is given {len(axes)} times.")
+    network = settings.build()
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "map")
+    cut = PLANES[settings.model][1] if settings.cut is None else settings.cut
+    title = f"{settings.model} on {Path(settings.connectome).stem}"
+    _table("The plane", write_map(network, axes, cut, out, title, console.is_terminal or None))
+    _report(out, begun)
+
+
+@app.command()
+def compare(
+    out: Out = Path("ngnmm_comparison"),
+    connectome: Source = None,
+    order: Order = None,
+    cache_dir: Cache = None,
+) -> None:
+    """Compare the next-generation mass with Jansen and Rit's on one connectome.
+
+    Dispersion relations and maps of transverse instabilities of both, in comparison.png, and
+    a table of what each can do.
+    """
+    from ngnmm_jax._settings import Settings
+    from ngnmm_jax.reports import write_comparison
+
+    begun = time.perf_counter()
+    options = {"connectome": connectome, "order": order, "cache_dir": cache_dir}
+    every = [Settings.merge(None, {**options, "model": name}) for name in ("nextgen", "jansen-rit")]
+    out.mkdir(parents=True, exist_ok=True)
+    every[0].write(out / "settings.toml", "compare")
+    _table("Over each model's plane", write_comparison(every, out, console.is_terminal or None))
+    _report(out, begun)
+
+
 @app.command()
 def connectome(
     source: Annotated[
@@ -245,6 +318,21 @@ def _settings(arguments: dict[str, Any]) -> "Settings":
     options = {name: value for name, value in arguments.items() if name in names}
     options["parameters"] = _assignments(arguments["set_"])
     return Settings.merge(arguments["config"], options)
+
+
+def _axes(given: list[str] | None) -> dict[str, list[float]] | None:
+    """`NAME=LOW:HIGH:COUNT` as given to --axis."""
+    axes: dict[str, list[float]] = {}
+    for text in given or []:
+        name, _, numbers = text.partition("=")
+        parts = numbers.split(":")
+        try:
+            axes[name.strip()] = [float(parts[0]), float(parts[1]), int(parts[2])]
+        except (ValueError, IndexError):
+            raise ValueError(
+                f"Argument `--axis` must be NAME=LOW:HIGH:COUNT, but is {text!r}."
+            ) from None
+    return axes or None
 
 
 def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Inexact
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
@@ -160,11 +160,12 @@ class Network(eqx.Module):
 class Homogeneous(eqx.Module):
     """One region that drives itself: the network where all regions do the same.
 
-    State (variable,); the drive is `coupling * output`.
+    State (variable,); the drive is `coupling * output`. Parameters and coupling are scalars;
+    or they have an axis of runs, for what works elementwise on states (variable, run).
     """
 
     model: AbstractNeuralMass
-    coupling: Scalar
+    coupling: Float[Array, "*run"]
 
     @property
     def state_shape(self) -> tuple[int]:
@@ -174,6 +175,28 @@ class Homogeneous(eqx.Module):
     def vector_field(self, state: State) -> State:
         """Time derivative of a state (variable,)."""
         return self.model.vector_field(state, self.coupling * self.model.output(state))
+
+    def variational(
+        self,
+        pair: tuple[Float[Array, "variable *run"], Inexact[Array, "variable tangent *run"]],
+        strengths: Inexact[Array, "tangent *#run"],
+    ) -> tuple[jax.Array, jax.Array]:
+        """Time derivatives of a state and of its perturbations.
+
+        Perturbation k obeys the node's linearisation with coupling `strengths[k]`: that of
+        the transverse mode Λ is Λ epsilon. Elementwise over `*run`.
+        """
+        x, xi = pair
+        output, d_output = jax.linearize(self.model.output, x)
+        dx, push = jax.linearize(self.model.vector_field, x, self.coupling * output)
+
+        def one(v: jax.Array, strength: jax.Array) -> jax.Array:
+            if not jnp.iscomplexobj(v):
+                return push(v, strength * d_output(v))
+            drive = strength * (d_output(v.real) + 1j * d_output(v.imag))
+            return push(v.real, drive.real) + 1j * push(v.imag, drive.imag)
+
+        return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, strengths)
 
     @property
     def time_step(self) -> float:
@@ -200,6 +223,25 @@ class Homogeneous(eqx.Module):
     def admissible(self, state: jax.Array) -> Bool[Array, ""]:
         """Whether rates and gates are not negative."""
         return _nonnegative(self.model, state)
+
+
+class Family(eqx.Module):
+    """The homogeneous systems of a network, over values of its parameters."""
+
+    model: AbstractNeuralMass
+    row_sum: Scalar
+    coupling: Scalar
+
+    @classmethod
+    def of(cls, network: Network) -> "Family":
+        """That of a network, which must have homogeneous states."""
+        network.homogeneous()
+        return cls(network.model, network.weights.sum(axis=1).mean(), network.coupling)
+
+    def at(self, point: dict[str, jax.Array]) -> tuple[Homogeneous, jax.Array]:
+        """The system where parameters have these values, (*run), and its coupling there."""
+        system = with_leaves(Homogeneous(self.model, self.coupling), point)
+        return Homogeneous(system.model, system.coupling * self.row_sum), system.coupling
 
 
 def with_leaves(system: Any, values: dict[str, jax.Array]) -> Any:

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax import _checks
 from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.modes import Dispersion, DispersionMap
+from ngnmm_jax.modes import Dispersion
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation import Simulation
 
@@ -26,6 +27,7 @@ SYMBOLS = {
     "i_ext_e": r"$I_e^{\mathrm{ext}}$",
     "i_ext_i": r"$I_i^{\mathrm{ext}}$",
     "coupling": r"coupling $\varepsilon$",
+    "p": r"$p$ (1/s)",
     "v_e": r"$v_e$",
     "v_i": r"$v_i$",
     "r_e": r"$r_e$ (1/ms)",
@@ -86,53 +88,209 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     return _finish(ax)
 
 
+#: What a map can show: label, and whether growth decides where it is shown.
+MAP_QUANTITIES = {
+    "growth_transverse": "largest transverse growth (1/{unit})",
+    "number_growing": "number of growing modes",
+    "fastest": r"$\Lambda$ of the fastest growing mode",
+    "frequency": "frequency of the fastest growing mode (Hz)",
+    "period": "period ({unit})",
+}
+
+
 def dispersion_map(
     result: DispersionMap, *, ax: Axes | None = None, quantity: str = "growth_transverse"
 ) -> Axes:
-    """A map over two parameters of the homogeneously stable equilibrium's transverse growth.
+    """A map over two parameters, with one colour scale for equilibria and one for oscillations.
 
-    Where several equilibria are stable, the one with the largest value is shown; grey where
-    none is stable (the homogeneous state is an oscillation there). The black line is onset,
-    where the fastest mode's growth vanishes.
+    Where a stable equilibrium and an oscillation coexist, the oscillation is shown, hatched;
+    of several alike, the one of largest transverse growth. Black lines are onsets, where the
+    fastest mode's growth vanishes; dots mark aperiodic states.
 
     **Arguments:**
 
-    - `quantity`: "growth_transverse", "number_growing" or "frequency".
+    - `quantity`: "growth_transverse"; "number_growing"; of modes that grow, "fastest" (its Λ)
+      and "frequency"; or the orbits' "period".
     """
-    _checks.one_of("quantity", quantity, ("growth_transverse", "number_growing", "frequency"))
+    _checks.one_of("quantity", quantity, MAP_QUANTITIES)
     if len(result.axes) != 2:
         _checks.fail("result", "span two parameters", f"it spans {len(result.axes)}")
-    ax = _axes(ax, (5.6, 4.2))
+    ax = _axes(ax, (6.4, 4.2))
     (name_x, x), (name_y, y) = result.axes.items()
-    stable = result.found & (result.growth_uniform < 0)
-
-    def largest(values: np.ndarray) -> np.ma.MaskedArray:
-        inside = np.where(stable, values.astype(float), -np.inf).max(axis=-1)
-        return np.ma.masked_invalid(np.where(np.isfinite(inside), inside, np.nan)).T
-
-    growth, shown = largest(result.growth_transverse), largest(getattr(result, quantity))
-    ax.set_facecolor(_GREY)
-    options: dict[str, Any] = {"cmap": "viridis"}
-    if quantity == "growth_transverse":
-        bound = max(float(np.abs(shown).max()), 1e-12) if shown.count() else 1.0
-        low = min(float(shown.min()), -1e-3 * bound) if shown.count() else -1.0
-        high = max(float(shown.max()), 1e-3 * bound) if shown.count() else 1.0
-        options = {"cmap": "RdBu_r", "norm": TwoSlopeNorm(0.0, low, high)}
-    mesh = ax.pcolormesh(x, y, shown, shading="nearest", rasterized=True, **options)
-    if growth.count() and growth.min() < 0 < growth.max() and min(growth.shape) > 1:
-        ax.contour(x, y, growth, levels=[0.0], colors="k", linewidths=1.0)
-    labels = {
-        "growth_transverse": f"largest transverse growth (1/{result.time_unit})",
-        "number_growing": "number of growing modes",
-        "frequency": "frequency of the fastest mode (Hz)",
+    resting = (result.kind == EQUILIBRIUM) & result.stable
+    moving = (result.kind == ORBIT) | (result.kind == APERIODIC)
+    values = getattr(result, quantity).astype(float)
+    if quantity == "fastest":
+        values = np.where(result.fastest >= 0, result.lambdas.real[result.fastest], np.nan)
+    if quantity in ("fastest", "frequency"):
+        values = np.where(result.number_growing > 0, values, np.nan)
+    layers = {
+        "equilibria": _leading_state(result, resting & ~moving.any(axis=-1)[..., None]),
+        "oscillations": _leading_state(result, moving),
     }
-    ax.figure.colorbar(mesh, ax=ax, label=labels[quantity], pad=0.02)
-    if not stable.any(axis=-1).all():
-        note = "grey: no stable homogeneous equilibrium"
-        ax.set_title(note, fontsize="small", color="0.35", loc="left")
+    ax.set_facecolor(_GREY)
+    for (kind, place), colours in zip(layers.items(), _MAP_COLOURS, strict=True):
+        shown = _at_place(values, place)
+        if not shown.count():
+            continue
+        options: dict[str, Any] = {"cmap": colours["sequential"]}
+        if quantity == "number_growing":
+            options |= {"vmin": 0, "vmax": result.lambdas.size - 1}
+        elif quantity == "frequency":
+            options |= {"vmin": 0, "vmax": max(float(shown.max()), 1.0)}
+        if quantity == "growth_transverse":
+            bound = float(np.abs(shown).max()) or 1.0
+            low, high = (
+                min(float(shown.min()), -0.02 * bound),
+                max(float(shown.max()), 0.02 * bound),
+            )
+            options = {"cmap": colours["diverging"], "norm": TwoSlopeNorm(0.0, low, high)}
+        mesh = ax.pcolormesh(x, y, shown.T, shading="nearest", rasterized=True, **options)
+        ax.figure.colorbar(mesh, ax=ax, label=kind, pad=0.015, fraction=0.08, aspect=28)
+        growth = np.abs(result.growth_transverse)
+        growth = _at_place(np.where(result.number_growing > 0, growth, -growth), place)
+        onset = growth.count() and growth.min() < 0 < growth.max() and min(growth.shape) > 1
+        if onset and quantity in ("growth_transverse", "number_growing"):
+            ax.contour(x, y, growth.T, levels=[0.0], colors="k", linewidths=0.8)
+    notes = []
+    if min(result.status.shape) > 1:
+        for mask, hatch, text in (
+            (resting.any(axis=-1) & moving.any(axis=-1), "////", "hatched: stable equilibrium too"),
+            ((result.kind == APERIODIC).any(axis=-1), "......", "dotted: aperiodic"),
+        ):
+            if mask.any():
+                with mpl.rc_context({"hatch.linewidth": 0.4, "hatch.color": "0.15"}):
+                    ax.contourf(x, y, mask.T.astype(float), [0.5, 1.5], colors="none",
+                                hatches=[hatch])  # fmt: skip
+                notes.append(text)
+    if not (resting | moving).any(axis=-1).all():
+        notes.append("grey: no stable equilibrium")
+    title = MAP_QUANTITIES[quantity].format(unit=result.time_unit)
+    ax.set_title(title, fontsize="medium", loc="left", pad=16 if notes else 6)
+    ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
     ax.set_xlabel(symbol(name_x))
     ax.set_ylabel(symbol(name_y))
     return ax
+
+
+# Colours of equilibria, then of oscillations.
+_MAP_COLOURS = (
+    {"diverging": "RdBu_r", "sequential": "viridis"},
+    {"diverging": "PuOr_r", "sequential": "magma"},
+)
+
+
+def _leading_state(result: DispersionMap, mask: np.ndarray) -> np.ma.MaskedArray:
+    """The place, among those of `mask`, of the state with the largest transverse growth."""
+    growth = np.where(mask, result.growth_transverse, -np.inf)
+    return np.ma.masked_array(growth.argmax(axis=-1), ~mask.any(axis=-1))
+
+
+def _at_place(values: np.ndarray, place: np.ma.MaskedArray) -> np.ma.MaskedArray:
+    chosen = np.take_along_axis(values, place.data[..., None], axis=-1)[..., 0]
+    return np.ma.masked_invalid(np.where(place.mask, np.nan, chosen))
+
+
+def map_details(result: DispersionMap, *, title: str = "") -> Figure:
+    """All that a map over two parameters holds, in one figure."""
+    figure = plt.figure(figsize=(13.5, 7.6), layout="constrained")
+    axes = figure.subplots(2, 3).ravel()
+    for ax, quantity in zip(axes, MAP_QUANTITIES, strict=False):
+        dispersion_map(result, ax=ax, quantity=quantity)
+    _kinds(result, axes[-1])
+    figure.suptitle(title)
+    return figure
+
+
+def _kinds(result: DispersionMap, ax: Axes) -> None:
+    """Which attractors there are at each point."""
+    (name_x, x), (name_y, y) = result.axes.items()
+    resting = ((result.kind == EQUILIBRIUM) & result.stable).sum(axis=-1)
+    orbits = (result.kind == ORBIT).sum(axis=-1)
+    wild = (result.kind == APERIODIC).any(axis=-1)
+    classes = {
+        "none found": (resting + orbits == 0) & ~wild,
+        "equilibrium": resting == 1,
+        "several equilibria": resting > 1,
+        "orbit": (orbits == 1) & (resting == 0),
+        "two orbits": (orbits > 1) & (resting == 0),
+        "orbit and equilibrium": (orbits > 0) & (resting > 0),
+        "aperiodic": wild,
+    }
+    code = np.zeros(result.status.shape, dtype=int)
+    for k, mask in enumerate(classes.values()):
+        code[mask] = k
+    present = [k for k in range(len(classes)) if (code == k).any()]
+    colours = ["0.82", "#9ecae1", "#3182bd", "#fdae6b", "#e6550d", "#74c476", "#111111"]
+    cmap = mpl.colors.ListedColormap(colours)
+    ax.pcolormesh(x, y, code.T, shading="nearest", cmap=cmap, vmin=-0.5,
+                  vmax=len(classes) - 0.5, rasterized=True)  # fmt: skip
+    names = list(classes)
+    handles = [mpl.patches.Patch(color=colours[k], label=names[k]) for k in present]
+    ax.legend(handles=handles, fontsize="x-small", loc="upper right", framealpha=0.85)
+    ax.set_title("homogeneous attractors", fontsize="medium", loc="left")
+    ax.set_xlabel(symbol(name_x))
+    ax.set_ylabel(symbol(name_y))
+
+
+def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> Axes:
+    """Growth of the fastest mode and of the uniform one along a map's first axis.
+
+    **Arguments:** `value`: of the second axis, at whose nearest line the map is cut.
+    """
+    if len(result.axes) != 2:
+        _checks.fail("result", "span two parameters", f"it spans {len(result.axes)}")
+    ax = _axes(ax)
+    (name_x, x), (name_y, y) = result.axes.items()
+    line = int(np.abs(y - value).argmin())
+    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    for kind, stable, colour, text in (
+        (EQUILIBRIUM, True, DECAYING, "equilibrium"),
+        (EQUILIBRIUM, False, "0.75", "unstable equilibrium"),
+        (ORBIT, True, "#e08214", "orbit"),
+        (APERIODIC, True, UNIFORM, "aperiodic"),
+    ):
+        mask = (result.kind[:, line] == kind) & (result.stable[:, line] == stable)
+        column = np.broadcast_to(x[:, None], mask.shape)[mask]
+        if column.size:
+            ax.plot(column, result.growth_transverse[:, line][mask], ".", color=colour, ms=4,
+                    label=text)  # fmt: skip
+            ax.plot(
+                column, result.growth_uniform[:, line][mask], "_", color=colour, ms=4, alpha=0.5
+            )
+    ax.plot([], [], "_", color="0.5", label="uniform mode")
+    ax.legend(frameon=False, fontsize="x-small")
+    ax.set_title(f"{symbol(name_y)} = {y[line]:g}", fontsize="medium", loc="left")
+    ax.set_xlabel(symbol(name_x))
+    ax.set_ylabel(f"largest growth rate (1/{result.time_unit})")
+    return _finish(ax)
+
+
+def dispersion_family(
+    curves: dict[float, tuple[Dispersion, Dispersion]], name: str, *, ax: Axes | None = None
+) -> Axes:
+    """Dispersion curves, with the connectome's modes, for several values of one parameter.
+
+    **Arguments:**
+
+    - `curves`: by the parameter's value, the curve over Λ and the relation at the modes.
+    - `name`: of the parameter.
+    """
+    if not curves:
+        _checks.fail("curves", "hold at least one dispersion relation", "there is none")
+    ax = _axes(ax, (5.6, 3.8))
+    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(curves)))
+    for (value, (curve, modes)), colour in zip(curves.items(), colours, strict=True):
+        x, growth = np.asarray(curve.lambdas).real, np.asarray(curve.growth)
+        order = np.argsort(x)
+        ax.plot(x[order], growth[order], color=colour, lw=1.3, label=f"{value:g}", zorder=1)
+        x, growth = np.asarray(modes.lambdas).real, np.asarray(modes.growth)
+        ax.plot(x, growth, "o", ms=3, color=colour, mec="w", mew=0.3)
+    ax.legend(title=symbol(name), frameon=False, fontsize="small", ncols=2)
+    ax.set_xlabel(r"structural eigenvalue $\Lambda$")
+    ax.set_ylabel(f"growth rate (1/{curve.time_unit})")
+    return _finish(ax)
 
 
 def raster(

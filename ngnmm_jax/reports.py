@@ -8,9 +8,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import plot
+from ngnmm_jax._settings import PLANES, Settings
+from ngnmm_jax._status import Status
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.dynamics.equilibria import Equilibria
-from ngnmm_jax.modes import dispersion
+from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
+from ngnmm_jax.dynamics.orbits import find_orbit
+from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap, dispersion_map
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.modes import Dispersion, dispersion
 from ngnmm_jax.network import Network
 
 
@@ -63,6 +68,129 @@ def write_dispersion(
         names = ["equilibrium", "mode", "lambda_real", "lambda_imag", growth_name, "frequency_hz"]
         writer.writerow(names)
         writer.writerows(lines)
+    return rows
+
+
+def write_map(
+    network: Network,
+    axes: dict[str, np.ndarray],
+    cut: float,
+    out: Path,
+    title: str,
+    progress: bool | None,
+) -> list[dict[str, Any]]:
+    """A map over two parameters and its figures into `out`; the rows of a table."""
+    result = dispersion_map(network, axes, store=out / "blocks", progress=progress)
+    result.to_xarray().to_netcdf(out / "map.nc", engine="h5netcdf")
+    figure = plt.figure(figsize=(6.8, 4.4), layout="constrained")
+    plot.dispersion_map(result, ax=figure.add_subplot())
+    figure.suptitle(title, fontsize="medium")
+    figure.savefig(out / "map.png", dpi=150)
+    figure = plot.map_details(result, title=title)
+    figure.savefig(out / "details.png", dpi=130)
+
+    (name_x, x), (name_y, y) = axes.items()
+    line = float(y[np.abs(y - cut).argmin()])
+    values = np.linspace(x[0], x[-1], 8)[1:-1]
+    fixed = network.with_parameters(**{name_y: line})
+    curves = homogeneous_curves(fixed, name_x, values)
+    figure = plt.figure(figsize=(10.5, 3.9), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    if curves:
+        plot.dispersion_family(curves, name_x, ax=left)
+    plot.map_cut(result, line, ax=right)
+    figure.suptitle(f"{title}, {plot.symbol(name_y)} = {line:g}")
+    figure.savefig(out / "cut.png", dpi=150)
+    plt.close("all")
+    return [{"": "points", **map_facts(result)}]
+
+
+def homogeneous_curves(
+    network: Network, name: str, values: np.ndarray
+) -> dict[float, tuple[Dispersion, Dispersion]]:
+    """For values of a parameter, the dispersion curve and modes of the homogeneous attractor.
+
+    Of the orbit where there is one, else of the stable equilibrium; left out where it is
+    neither.
+    """
+    curves: dict[float, tuple[Dispersion, Dispersion]] = {}
+    grid = np.linspace(-1.0, 1.0, 401)
+    for value in values:
+        here = network.with_parameters(**{name: value})
+        orbit = find_orbit(here.homogeneous(), steps=256, throw=False)
+        state: Any = orbit
+        if orbit.status != Status.OK:
+            rest = find_equilibria(here.homogeneous())
+            if not bool(rest.stable.any()):
+                continue
+            state = rest.states[int(np.argmax(rest.stable))]
+        curves[float(value)] = dispersion(here, state, lambdas=grid), dispersion(here, state)
+    return curves
+
+
+def map_facts(result: DispersionMap) -> dict[str, str]:
+    """What a map holds, in numbers."""
+    n = result.status.size
+    resting = ((result.kind == EQUILIBRIUM) & result.stable).any(axis=-1)
+    orbit = (result.kind == ORBIT).any(axis=-1)
+    wild = (result.kind == APERIODIC).any(axis=-1)
+    attractor = result.stable & (result.kind > 0)
+    growing = attractor & (result.number_growing > 0)
+    some = growing & (result.number_growing < result.lambdas.size - 1)
+    moving = growing & (result.kind == ORBIT)
+
+    def share(mask: Any) -> str:
+        return f"{np.sum(mask) / n:.1%}"
+
+    def span(values: np.ndarray, unit: str) -> str:
+        return f"{values.min():.3g} to {values.max():.3g} {unit}" if values.size else "–"
+
+    seconds = SECONDS[result.time_unit]
+    return {
+        "in all": str(n),
+        "a stable equilibrium": share(resting),
+        "a periodic orbit": share(orbit),
+        "an aperiodic state": share(wild),
+        "several attractors": share(attractor.sum(axis=-1) > 1),
+        "modes grow on an equilibrium": share(
+            (growing & (result.kind == EQUILIBRIUM)).any(axis=-1)
+        ),
+        "modes grow on an orbit": share(moving.any(axis=-1)),
+        "some modes grow, not all": share(some.any(axis=-1)),
+        "frequency of orbits": span(1 / (result.period[result.kind == ORBIT] * seconds), "Hz"),
+        "largest growth in a period": span(
+            (result.growth_transverse * result.period)[moving], "(log)"
+        ),
+        "frequency of growing modes": span(
+            result.frequency[growing & np.isfinite(result.frequency)], "Hz"
+        ),
+        "not converged": str(int((result.status != Status.OK).sum())),
+    }
+
+
+def write_comparison(
+    every: list[Settings], out: Path, progress: bool | None
+) -> list[dict[str, Any]]:
+    """Dispersion relations (above) and maps (below) of several models; the rows of a table."""
+    figure = plt.figure(figsize=(6.2 * len(every), 8.0), layout="constrained")
+    axes = figure.subplots(2, len(every), squeeze=False)
+    rows = []
+    for (top, bottom), settings in zip(axes.T, every, strict=True):
+        network = settings.build()
+        plane, cut = settings.grid(), PLANES[settings.model][1]
+        result = dispersion_map(network, plane, progress=progress)
+        (name_x, x), (name_y, _) = plane.items()
+        fixed = network.with_parameters(**{name_y: cut})
+        values = np.linspace(x[0], x[-1], 8)[1:-1]
+        curves = homogeneous_curves(fixed, name_x, values)
+        if curves:
+            plot.dispersion_family(curves, name_x, ax=top)
+        top.set_title(f"{settings.model}, {plot.symbol(name_y)} = {cut:g}", fontsize="medium")
+        plot.dispersion_map(result, ax=bottom)
+        bottom.axhline(cut, color="0.2", lw=0.8, ls=":")
+        rows.append({"model": settings.model, **map_facts(result)})
+    figure.savefig(out / "comparison.png", dpi=150)
+    plt.close(figure)
     return rows
 
 

@@ -17,12 +17,14 @@ PACKAGE = ROOT / "ngnmm_jax"
 #: Floors of the house: a module imports from lower floors, or from its own folder.
 FLOORS = [
     {"_types", "_checks", "_status"},
-    {"_chunks", "models", "dynamics", "connectome", "signals"},
+    {"_chunks", "_store", "models", "dynamics", "connectome", "signals"},
     {"network"},
-    {"simulation"},
+    {"attractors", "simulation"},
     {"batch", "modes"},
+    {"maps"},
     {"plot"},
-    {"_settings", "demo", "reports"},
+    {"_settings"},
+    {"demo", "reports"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

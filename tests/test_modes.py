@@ -187,50 +187,6 @@ def test_rank_one_eigenvalues_of_a_defective_matrix():
     np.testing.assert_allclose(z, -1.0, atol=1e-6)
 
 
-# ---------------------------------------------------------------------- maps
-
-
-def test_map_agrees_with_single_points(aal90):
-    network = ng.Network(ng.NextGenEI(), aal90, 0.0)
-    axes = {"i_ext_e": np.array([0.0, 3.0, 4.65, 15.0]), "coupling": np.array([0.0, 9.0, 26.0])}
-    result = ng.dispersion_map(network, axes, chunk=5)
-    assert (result.status == ng.Status.OK).all()
-    counts = []
-    for i, i_ext_e in enumerate(axes["i_ext_e"]):
-        for j, coupling in enumerate(axes["coupling"]):
-            here = network.with_parameters(i_ext_e=i_ext_e, coupling=coupling)
-            rest = ng.find_equilibria(here.homogeneous())
-            counts.append(int(rest.count))
-            assert result.found[i, j].sum() == rest.count
-            for k in range(int(rest.count)):
-                curve = ng.dispersion(here, rest.states[k])
-                growth = np.asarray(curve.growth)
-                assert result.growth_uniform[i, j, k] == pytest.approx(growth[0], abs=1e-11)
-                transverse = growth[1:].max()
-                assert result.growth_transverse[i, j, k] == pytest.approx(transverse, abs=1e-11)
-                assert result.number_growing[i, j, k] == int(curve.number_growing)
-                if coupling > 0:
-                    assert result.fastest[i, j, k] == int(curve.fastest)
-                    frequency = float(curve.frequency[int(curve.fastest)])
-                    assert result.frequency[i, j, k] == pytest.approx(frequency, abs=1e-8)
-    assert max(counts) == 3
-    assert np.isnan(result.growth_transverse[~result.found]).all()
-    assert (result.number_growing[~result.found] == -1).all()
-
-
-def test_map_does_not_depend_on_chunks(small):
-    network = ng.Network(ng.NextGenEI(), small, 0.0)
-    axes = {"i_ext_e": np.linspace(0, 16, 5), "coupling": np.linspace(0, 30, 4)}
-    one, two = (ng.dispersion_map(network, axes, chunk=c) for c in (1, 64))
-    np.testing.assert_allclose(one.growth_transverse, two.growth_transverse, atol=1e-13)
-
-
-def test_map_of_jansen_rit_over_one_parameter(small):
-    result = ng.dispersion_map(ng.Network(ng.JansenRit(), small, 50.0), {"p": [0.0, 200.0, 400.0]})
-    assert result.growth_transverse.shape == (3, 3)
-    assert result.to_xarray().growth_transverse.attrs["units"] == "1/s"
-
-
 # ---------------------------------------------------------------------- bad input
 
 
@@ -248,12 +204,6 @@ def test_what_is_refused(small):
         ng.dispersion(network, state, lambdas=[])
     with pytest.raises(ValueError, match="`lambdas` must be finite"):
         ng.dispersion(network, state, lambdas=[np.nan])
-    with pytest.raises(ValueError, match="`axes` must be one of"):
-        ng.dispersion_map(network, {"current": [0.0]})
-    with pytest.raises(ValueError, match="at least one parameter"):
-        ng.dispersion_map(network, {})
-    with pytest.raises(ValueError, match="`i_ext_e` must be finite"):
-        ng.dispersion_map(network, {"i_ext_e": [np.nan]})
 
 
 def test_analyses_refuse_32_bits(small):

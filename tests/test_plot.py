@@ -40,20 +40,50 @@ def test_dispersion(network, directed):
         ng.plot.dispersion()
 
 
-def test_map(network):
+@pytest.fixture(scope="module")
+def plane(network):
     axes = {"i_ext_e": np.linspace(0, 16, 9), "coupling": np.linspace(0, 30, 7)}
-    result = ng.dispersion_map(network, axes)
-    for quantity in ("growth_transverse", "number_growing", "frequency"):
-        ax = ng.plot.dispersion_map(result, quantity=quantity)
-        shown = ax.collections[0].get_array()
-        assert shown.shape == (7, 9)
-        stable = (result.found & (result.growth_uniform < 0)).any(axis=-1)
-        np.testing.assert_array_equal(~np.ma.getmaskarray(shown), stable.T)
-    assert "grey" in ax.get_title(loc="left")
+    return ng.dispersion_map(network, axes)
+
+
+def test_map(network, plane):
+    resting = ((plane.kind == 1) & plane.stable).any(axis=-1)
+    moving = (plane.kind > 1).any(axis=-1)
+    for quantity in ("growth_transverse", "number_growing"):
+        ax = ng.plot.dispersion_map(plane, quantity=quantity)
+        for mesh, mask in zip(ax.collections[::2], (resting & ~moving, moving), strict=False):
+            shown = mesh.get_array()
+            assert shown.shape == (7, 9)
+            np.testing.assert_array_equal(~np.ma.getmaskarray(shown), mask.T)
+    ax = ng.plot.dispersion_map(plane, quantity="period")
+    np.testing.assert_array_equal(
+        ax.collections[0].get_array().compressed().max(), np.nanmax(plane.period)
+    )
     with pytest.raises(ValueError, match="span two parameters"):
-        ng.plot.dispersion_map(ng.dispersion_map(network, {"coupling": [1.0]}))
+        ng.plot.dispersion_map(ng.dispersion_map(network, {"coupling": [1.0]}, oscillations=False))
     with pytest.raises(ValueError, match="`quantity` must be one of"):
-        ng.plot.dispersion_map(result, quantity="colour")
+        ng.plot.dispersion_map(plane, quantity="colour")
+
+
+def test_map_details_and_cut(plane):
+    figure = ng.plot.map_details(plane, title="a title")
+    assert len([ax for ax in figure.axes if ax.get_xlabel()]) == 6
+    ax = ng.plot.map_cut(plane, 9.0)
+    drawn = sum(line.get_xdata().size for line in ax.lines if line.get_marker() == ".")
+    assert drawn == (plane.kind[:, 2] > 0).sum()
+
+
+def test_dispersion_family(network):
+    curves = {}
+    for value in (1.0, 2.0):
+        here = network.with_parameters(i_ext_e=value)
+        state = ng.find_equilibria(here.homogeneous()).states[0]
+        grid = np.linspace(-1, 1, 21)
+        curves[value] = (ng.dispersion(here, state, lambdas=grid), ng.dispersion(here, state))
+    ax = ng.plot.dispersion_family(curves, "i_ext_e")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["1", "2"]
+    with pytest.raises(ValueError, match="at least one"):
+        ng.plot.dispersion_family({}, "i_ext_e")
 
 
 def test_activity(run):

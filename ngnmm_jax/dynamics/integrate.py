@@ -20,15 +20,18 @@ Select = Callable[[jax.Array], jax.Array]
 Step = Callable[[VectorField, jax.Array, Any], jax.Array]
 
 
-def rk4_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
-    """One step of the classical Runge-Kutta method of order four."""
+def rk4_step(field: Callable[[Any], Any], state: Any, dt: Any) -> Any:
+    """One step of the classical Runge-Kutta method of order four; the state may be a PyTree."""
+
+    def moved(h: Any, k: Any) -> Any:
+        return jax.tree.map(lambda y, slope: y + h * slope, state, k)
+
     k = field(state)
     total = k
-    k = field(state + dt / 2 * k)
-    total = total + 2 * k
-    k = field(state + dt / 2 * k)
-    total = total + 2 * k
-    return state + dt / 6 * (total + field(state + dt * k))
+    for h in (dt / 2, dt / 2):
+        k = field(moved(h, k))
+        total = jax.tree.map(lambda a, b: a + 2 * b, total, k)
+    return moved(dt / 6, jax.tree.map(jnp.add, total, field(moved(dt, k))))
 
 
 def heun_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:

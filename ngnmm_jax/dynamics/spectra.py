@@ -35,14 +35,22 @@ def rank_one_eigenvalues(
     scale = jnp.sqrt(jnp.mean(centred**2) * n)
     scale = jnp.where(scale > 0, scale, 1.0)
     p, q = _characteristic(centred / scale, column, row)
-    coefficients = p[:, None] - q[:, None] / scale * factors[None]
+    z, converged = polynomial_roots(p[:, None] - q[:, None] / scale * factors[None])
+    return z * scale + shift, converged
 
-    tiny = jnp.finfo(matrix.dtype).tiny
-    powers = 1 / jnp.arange(1, n + 1, dtype=matrix.dtype)
-    radius = jnp.max((jnp.abs(coefficients[1:]) + tiny) ** powers[:, None], axis=0)
-    angles = 2 * math.pi * (jnp.arange(n) + 0.3) / n
-    start = radius[None] * jnp.exp(1j * angles)[:, None]
-    tolerance = 1e3 * jnp.finfo(matrix.dtype).eps
+
+def polynomial_roots(
+    coefficients: Inexact[Array, "degree *batch"],
+) -> tuple[Complex[Array, "n *batch"], Bool[Array, "*batch"]]:
+    """All roots of monic polynomials, their coefficients by falling degree, and convergence."""
+    n = coefficients.shape[0] - 1
+    dtype = coefficients.real.dtype
+    tiny = jnp.finfo(dtype).tiny
+    powers = (1 / jnp.arange(1, n + 1, dtype=dtype)).reshape(n, *(1,) * (coefficients.ndim - 1))
+    radius = jnp.max((jnp.abs(coefficients[1:]) + tiny) ** powers, axis=0)
+    angles = (2 * math.pi * (jnp.arange(n) + 0.3) / n).reshape(powers.shape)
+    start = radius[None] * jnp.exp(1j * angles)
+    tolerance = 1e3 * jnp.finfo(dtype).eps
 
     def correction(z: jax.Array) -> jax.Array:
         value, slope = jnp.ones_like(z), jnp.zeros_like(z)
@@ -70,7 +78,7 @@ def rank_one_eigenvalues(
 
     begin = (jnp.asarray(0), start, jnp.full(radius.shape, jnp.inf, radius.dtype))
     _, z, size = jax.lax.while_loop(unfinished, step, begin)
-    return z * scale + shift, size < jnp.sqrt(tolerance)
+    return z, size < jnp.sqrt(tolerance)
 
 
 def _characteristic(

@@ -1,0 +1,330 @@
+"""Oscillating homogeneous states over a plane of parameters, hysteresis included.
+
+Along each line of the plane one parameter is swept up and down, each point starting from where
+its neighbour ended. Runs that end near a stable equilibrium are at rest; runs that return are
+refined by Newton's iteration, and count where the orbit is stable and near the run. What is left
+gets a longer run, then the orbits of its neighbours as guesses; what then is still not at rest
+and does not return is aperiodic.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax.dynamics.lockstep import least_return, settle, shoot
+from ngnmm_jax.network import Family
+
+#: What a state is.
+NOTHING, EQUILIBRIUM, ORBIT, APERIODIC = 0, 1, 2, 3
+
+# A run has arrived at a stable equilibrium when it is this near, relative to 1 + |x|.
+_ARRIVED = 1e-3
+# A run may be periodic when it returns this near, and is near its orbit within this fraction
+# of the orbit's extent.
+_RETURNS, _NEAR = 2e-2, 0.2
+# Every run starts off its neighbour's end by this fraction, so that it leaves what is unstable.
+_KICK, _BIG_KICK = 1e-3, 2e-2
+# Runs that a device takes in lock-step.
+_LANES = 64
+
+
+class Oscillations(NamedTuple):
+    """Attractors that are no equilibria; `direction` 0 was found sweeping up, 1 down.
+
+    - `point`, `direction` (state,): where it is in the grid.
+    - `kind` (state,): ORBIT or APERIODIC.
+    - `states` (state, variable): on it; `period`, `growth_uniform` (state,): of an orbit, NaN
+      otherwise (largest exponent but that of the phase).
+    """
+
+    point: np.ndarray
+    direction: np.ndarray
+    kind: np.ndarray
+    states: np.ndarray
+    period: np.ndarray
+    growth_uniform: np.ndarray
+
+
+class Rest(NamedTuple):
+    """All equilibria: `states` (point, equilibrium, variable), `stable` (point, equilibrium)."""
+
+    states: np.ndarray
+    stable: np.ndarray
+
+    def distance(self, point: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """From x (run, variable) to the nearest stable equilibrium, relative to 1 + |x|."""
+        gap = np.abs(self.states[point] - x[:, None]).max(axis=-1)
+        gap = np.where(self.stable[point], gap, np.inf).min(axis=-1)
+        return gap / (1 + np.abs(x).max(axis=-1))
+
+
+def find_oscillations(
+    family: Family,
+    points: dict[str, np.ndarray],
+    swept: str,
+    columns: int,
+    rest: Rest,
+) -> Oscillations:
+    """The oscillating attractors at points that are whole lines, `columns` points in each.
+
+    `points` (point,) has the parameter named `swept` as the one that varies along a line,
+    fastest; `rest` are the equilibria at the same points.
+    """
+    n = points[swept].size
+    runs = _march(family, points, swept, columns, rest)
+    found = _Found(family, points, n, rest.states.shape[-1])
+    left = runs.take(found.judge(runs, rest))
+    if left.point.size:
+        runs = _run(_LONG, family, _take(points, left.point), left)
+        left = runs.take(found.judge(runs, rest))
+        found.add_aperiodic(found.from_neighbours(left, columns))
+    return found.result()
+
+
+class _Runs(NamedTuple):
+    """Runs after their window: where they ended, and their least return."""
+
+    point: np.ndarray
+    direction: np.ndarray
+    end: np.ndarray
+    state: np.ndarray
+    period: np.ndarray
+    gap: np.ndarray
+    ordinal: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    still: np.ndarray
+
+    def take(self, index: np.ndarray) -> "_Runs":
+        return _Runs(*(field[index] for field in self))
+
+
+def _take(points: dict[str, np.ndarray], index: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: value[index] for name, value in points.items()}
+
+
+def _marcher(
+    transient: int, window: int, stride: int, same: float, kick: float
+) -> Callable[[Family, Any], dict[str, jax.Array]]:
+    """A function that runs along lines: each column from where the one before ended.
+
+    Times are in the model's steps; `lanes` holds `start` (run, variable) and the parameters
+    `points` (run, column); what it returns has shape (run, column, …).
+    """
+
+    def march(family: Family, lanes: Any) -> dict[str, jax.Array]:
+        start = lanes["start"].T
+        dt = jnp.asarray(family.model.time_step)
+
+        def column(x: jax.Array, point: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
+            field = family.at(point)[0].vector_field
+            x = jnp.where(jnp.isfinite(x).all(axis=0), x, start) * (1 + kick)
+            end, path = settle(field, x, dt, transient=transient, window=window, stride=stride)
+            back = least_return(field, path, dt * stride, same)
+            return end, {"end": end, **back._asdict()}
+
+        by_column = jax.tree.map(lambda leaf: leaf.T, lanes["points"])
+        _, result = jax.lax.scan(column, start, by_column)
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), result)
+
+    return march
+
+
+# Along a line, 150 and 300 ms of the paper's model; of what is left, 2000 and 1600 ms.
+_SHORT = _marcher(3_000, 6_000, 4, 2e-3, _KICK)
+_LONG = _marcher(40_000, 32_000, 2, 3e-4, _BIG_KICK)
+
+
+def _march(
+    family: Family, points: dict[str, np.ndarray], swept: str, columns: int, rest: Rest
+) -> _Runs:
+    """Every line, upwards (direction 0) and downwards (1)."""
+    lines = points[swept].size // columns
+    variables = rest.states.shape[-1]
+    number = np.arange(lines * columns).reshape(lines, columns)
+    both = np.concatenate([number, number[:, ::-1]])
+    starts = np.stack([_start(rest, int(first)) for first in both[:, 0]])
+    middle = np.mean(family.model.search_box(), axis=0)
+    starts = np.where(np.isfinite(starts), starts, middle)
+    lanes = {
+        "start": starts * (1 + _BIG_KICK),
+        "points": {name: value[both] for name, value in points.items()},
+    }
+    result = map_chunks(_SHORT, family, lanes, chunk=_LANES, progress=False, lockstep=True)
+    flat = {
+        name: value.reshape(2 * lines * columns, *value.shape[2:]) for name, value in result.items()
+    }
+    assert flat["end"].shape == (both.size, variables)
+    return _Runs(both.ravel(), np.repeat([0, 1], lines * columns), **flat)
+
+
+def _start(rest: Rest, point: int) -> np.ndarray:
+    """A stable equilibrium, else any, else NaN."""
+    order = np.flatnonzero(rest.stable[point])
+    if not order.size:
+        order = np.flatnonzero(np.isfinite(rest.states[point, :, 0]))
+    blank = np.full(rest.states.shape[-1], np.nan)
+    return rest.states[point, order[0]] if order.size else blank
+
+
+def _run(march: Any, family: Family, points: dict[str, np.ndarray], runs: _Runs) -> _Runs:
+    """Runs that go on from their ends, each at its own point."""
+    lanes = {
+        "start": runs.end,
+        "points": {name: value[:, None] for name, value in points.items()},
+    }
+    result = map_chunks(march, family, lanes, chunk=_LANES, progress=False, lockstep=True)
+    return _Runs(runs.point, runs.direction, **{k: v[:, 0] for k, v in result.items()})
+
+
+def _shooter(most_turns: int) -> Callable[[Family, Any], dict[str, jax.Array]]:
+    """A function that refines orbits, of which guesses may run through several turns."""
+
+    def cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
+        inner, _ = family.at(lanes["point"])
+        guess = lanes["state"].T
+        strengths = jnp.broadcast_to(inner.coupling, guess.shape)
+        cycle = shoot(
+            inner.vector_field,
+            lambda pair: inner.variational(pair, strengths),
+            guess,
+            lanes["period"],
+            jnp.asarray(inner.time_step),
+            most_turns=most_turns,
+        )
+        fields = {**cycle._asdict(), "converged": cycle.converged}
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
+
+    return cycles
+
+
+_ONE_TURN, _SEVERAL_TURNS = _shooter(1), _shooter(8)
+
+
+def _twins(runs: _Runs, moving: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Runs that move, up and down, on what looks like the same orbit: their indices, paired."""
+    index = np.full((2, n), -1)
+    which = np.flatnonzero(moving)
+    index[runs.direction[which], runs.point[which]] = which
+    up, down = index[:, (index >= 0).all(axis=0)]
+    same = np.abs(runs.period[up] - runs.period[down]) < 1e-3 * runs.period[up]
+    extent = (runs.high - runs.low)[up]
+    for side in (runs.low, runs.high):
+        same &= (np.abs(side[up] - side[down]) < 0.03 * extent).all(axis=1)
+    return up[same], down[same]
+
+
+class _Found:
+    """What has been found so far, and how the rest is judged."""
+
+    def __init__(self, family: Family, points: dict[str, np.ndarray], n: int, variables: int):
+        self.family, self.points = family, points
+        self.kind = np.zeros((2, n), dtype=np.int8)
+        self.state = np.full((2, n, variables), np.nan)
+        self.period, self.growth = np.full((2, 2, n), np.nan)
+
+    def judge(self, runs: _Runs, rest: Rest) -> np.ndarray:
+        """Keep the runs that are on stable orbits; the indices of those not understood."""
+        arrived = rest.distance(runs.point, runs.end) < _ARRIVED
+        moving = ~arrived & ~runs.still & (runs.gap < _RETURNS)
+        twins = _twins(runs, moving, self.kind.shape[1])
+        once = np.flatnonzero(moving)[~np.isin(np.flatnonzero(moving), twins[1])]
+        kept = once[self._refine(runs.take(once), near=_NEAR)]
+        arrived[kept] = True
+        arrived[twins[1][np.isin(twins[0], kept)]] = True
+        return np.flatnonzero(~arrived)
+
+    def _refine(self, runs: _Runs, near: float) -> np.ndarray:
+        """Newton's iteration from runs' returns; the indices of those kept."""
+        if not runs.point.size:
+            return np.zeros(0, dtype=int)
+        order = np.lexsort((runs.period, runs.ordinal > 1))  # what takes as long shares a chunk
+        runs = runs.take(order)
+        lanes = {
+            "point": _take(self.points, runs.point),
+            "state": runs.state,
+            "period": runs.period,
+        }
+        split = int((runs.ordinal <= 1).sum())
+        parts = [
+            map_chunks(
+                function,
+                self.family,
+                jax.tree.map(lambda leaf, part=part: leaf[part], lanes),
+                chunk=_LANES,
+                progress=False,
+                lockstep=True,
+            )
+            for function, part in (
+                (_ONE_TURN, slice(0, split)),
+                (_SEVERAL_TURNS, slice(split, None)),
+            )
+            if runs.point[part].size
+        ]
+        out = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        finite = np.isfinite(out["monodromy"]).all(axis=(1, 2)) & np.isfinite(out["period"])
+        mu = np.linalg.eigvals(np.where(finite[:, None, None], out["monodromy"], 0.0))
+        neutral = np.abs(mu - 1).argmin(axis=1)
+        size = np.maximum(np.abs(mu), 1e-300)
+        size[np.arange(len(mu)), neutral] = 1e-300
+        growth = np.log(size.max(axis=1)) / out["period"]
+        extent = np.maximum(out["high"] - out["low"], 1e-300)
+        distance = (np.abs(out["state"] - runs.state) / extent).max(axis=1)
+        good = out["converged"] & finite & (growth < 0) & (distance < near)
+        which = (runs.direction[good], runs.point[good])
+        self.kind[which] = ORBIT
+        self.state[which] = out["state"][good]
+        self.period[which] = out["period"][good]
+        self.growth[which] = growth[good]
+        return order[good]
+
+    def from_neighbours(self, runs: _Runs, columns: int) -> _Runs:
+        """Try the orbits next along the line; the runs for which none is an orbit."""
+        for step in (-1, 1):
+            beside = runs.point + step
+            same_line = (beside >= 0) & (beside < self.kind.shape[1])
+            same_line &= beside // columns == runs.point // columns
+            beside = np.where(same_line, beside, runs.point)
+            known = self.kind[runs.direction, beside] == ORBIT
+            guess = runs.take(np.flatnonzero(known))
+            where = (guess.direction, beside[known])
+            guess = guess._replace(
+                state=self.state[where],
+                period=self.period[where],
+                ordinal=np.full(guess.point.size, 2),  # it may be a neighbour's several turns
+            )
+            kept = self._refine(guess, near=np.inf)
+            keep = np.ones(runs.point.size, dtype=bool)
+            keep[np.flatnonzero(known)[kept]] = False
+            runs = runs.take(np.flatnonzero(keep))
+        return runs
+
+    def add_aperiodic(self, runs: _Runs) -> None:
+        """Whatever moves and was not understood."""
+        runs = runs.take(np.flatnonzero(~runs.still & np.isfinite(runs.end).all(axis=1)))
+        self.kind[runs.direction, runs.point] = APERIODIC
+        self.state[runs.direction, runs.point] = runs.end
+
+    def result(self) -> Oscillations:
+        """Each attractor once, where both directions met the same."""
+        up, down = self.kind
+        with np.errstate(invalid="ignore"):
+            same_period = np.abs(self.period[0] - self.period[1]) < 1e-6 * self.period[0]
+            same_growth = np.abs(self.growth[0] - self.growth[1]) * self.period[0] < 1e-3
+        twice = (up == ORBIT) & (down == ORBIT) & same_period & same_growth
+        twice |= (up == APERIODIC) & (down == APERIODIC)
+        keep = np.stack([up > 0, (down > 0) & ~twice])
+        direction, point = np.nonzero(keep)
+        which = (direction, point)
+        return Oscillations(
+            point,
+            direction,
+            self.kind[which],
+            self.state[which],
+            self.period[which],
+            self.growth[which],
+        )

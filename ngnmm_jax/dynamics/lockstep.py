@@ -1,0 +1,313 @@
+"""Attractors of many systems at once: runs in lock-step, along the last axis of the state.
+
+Where `orbits` takes one system and refines its orbit to rounding, this takes hundreds that
+share a vector field, with RK4 steps, for maps over parameters: a step of all of them is a few
+elementwise operations. Shapes are (variable, run), and (variable, tangent, run) for perturbations.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ngnmm_jax.dynamics.integrate import fixed_steps, rk4_step
+
+VectorField = Callable[[jax.Array], jax.Array]
+
+# Less extent than this, relative to 1 + |x|, is an equilibrium.
+STILL = 1e-6
+# Newton's iterations of the shooting, and the residual, relative to 1 + |x|, that ends them.
+_NEWTON, _CONVERGED = 10, 1e-11
+# A monodromy matrix with entries beyond this belongs to no attractor: Newton's iteration is left.
+_WILD = 1e8
+# Steps of a mesh: how many at most, the longest in units of the model's step, and the local
+# error, relative to |x| + _SMALL.
+MOST_STEPS, _LONGEST = 4096, 8
+_TOLERANCE, _SMALL = 1e-9, 1e-2
+# An orbit has turned k times when it is back after period / k to this fraction of its extent.
+_TURNED = 1e-3
+# Returns are looked for among this many crossings of the section.
+_MOST_CROSSINGS = 16
+
+
+class Return(NamedTuple):
+    """The least return that a run makes to where it was slowest.
+
+    - `state` (variable, run): where it was; `period` (run,): when it came back.
+    - `gap` (run,): how near it came, relative to the run's extent; infinite where it did not.
+    - `ordinal` (run,): how often it had crossed the section by then, that time included.
+    - `low`, `high` (variable, run): of the path.
+    - `still` (run,): it does not move.
+    """
+
+    state: Float[Array, "variable run"]
+    period: Float[Array, "run"]
+    gap: Float[Array, "run"]
+    ordinal: Int[Array, "run"]
+    low: Float[Array, "variable run"]
+    high: Float[Array, "variable run"]
+    still: Bool[Array, "run"]
+
+
+class Mesh(NamedTuple):
+    """Steps that follow each run at a tolerance.
+
+    - `steps` (step, *run): their lengths as fractions of the run's duration, zero at the end.
+    - `number` (*run,): how many there are; `reached` (*run,): they cover the duration.
+    - `end`, `low`, `high` (variable, *run): the last state, and the lowest and highest values.
+    """
+
+    steps: Float[Array, "step *run"]
+    number: Int[Array, "*run"]
+    reached: Bool[Array, "*run"]
+    end: Float[Array, "variable *run"]
+    low: Float[Array, "variable *run"]
+    high: Float[Array, "variable *run"]
+
+
+class Cycle(NamedTuple):
+    """Periodic orbits.
+
+    - `state` (variable, run): on the orbit; `period` (run,): the least one.
+    - `monodromy` (variable, variable, run): over `period`.
+    - `low`, `high` (variable, run): along the orbit.
+    - `turns` (run,): how often the guess's period runs through the orbit.
+    - `residual` (run,): distance of the end from the start, relative to 1 + |x|.
+    """
+
+    state: Float[Array, "variable run"]
+    period: Float[Array, "run"]
+    monodromy: Float[Array, "variable variable run"]
+    low: Float[Array, "variable run"]
+    high: Float[Array, "variable run"]
+    turns: Int[Array, "run"]
+    residual: Float[Array, "run"]
+
+    @property
+    def converged(self) -> Bool[Array, "run"]:
+        """Whether Newton's iteration reached its tolerance on something that moves.
+
+        A slow spiral into an equilibrium nearly returns too, but not as near as that when
+        measured by its own extent.
+        """
+        size = 1 + jnp.maximum(jnp.abs(self.low), jnp.abs(self.high))
+        extent = ((self.high - self.low) / size).max(axis=0)
+        small = self.residual < jnp.minimum(1e2 * _CONVERGED, 1e-5 * extent)
+        return small & (extent > 10 * STILL)
+
+
+def settle(
+    field: VectorField,
+    start: Float[Array, "variable run"],
+    dt: Float[Array, ""],
+    *,
+    transient: int,
+    window: int,
+    stride: int,
+) -> tuple[Float[Array, "variable run"], Float[Array, "sample variable run"]]:
+    """The state after `transient + window` steps, and the path in the window."""
+    settled, _ = fixed_steps(field, start, dt, n_saves=1, stride=transient, select=lambda y: y)
+    return fixed_steps(
+        field, settled, dt, n_saves=window // stride, stride=stride, select=lambda y: y
+    )
+
+
+def least_return(
+    field: VectorField,
+    path: Float[Array, "sample variable run"],
+    dt: Float[Array, ""],
+    same: float,
+) -> Return:
+    """The first of a path's returns that is as near as any, on a section through it.
+
+    The section is put where the path is slowest in its first third, where interpolation
+    between samples, `dt` apart, is best. Returns nearer than `same` are not told apart, for
+    the error of that; after a period doubling, half a turn is not as near.
+    """
+    n = path.shape[0]
+    low, high = path.min(axis=0), path.max(axis=0)
+    extent = high - low
+    still = (extent / (1 + jnp.abs(path).max(axis=0))).max(axis=0) < STILL
+    scale = jnp.where(extent > 0, extent, 1.0)
+    speed = (jnp.abs(path[1 : n // 3] - path[: n // 3 - 1]) / scale).max(axis=1)
+    origin = jnp.argmin(speed, axis=0)
+    anchor = jnp.take_along_axis(path, origin[None, None], axis=0)[0]
+    height = ((path - anchor) * (field(anchor) / scale**2)).sum(axis=1)
+    later = jnp.arange(n - 1)[:, None] > origin + 1
+    crossing = (height[:-1] < 0) & (height[1:] >= 0) & later
+    fraction = height[:-1] / jnp.where(crossing, height[:-1] - height[1:], 1.0)
+    where = path[:-1] + fraction[:, None] * (path[1:] - path[:-1])
+    number = jnp.cumsum(crossing, axis=0)
+    early = crossing & (number <= _MOST_CROSSINGS)
+    gap = jnp.where(early, (jnp.abs(where - anchor) / scale).max(axis=1), jnp.inf)
+    nearest = gap.min(axis=0)
+    first = jnp.argmax(gap <= jnp.maximum(3 * nearest, same), axis=0)
+    lapse = first - origin + jnp.take_along_axis(fraction, first[None], axis=0)[0]
+    count = jnp.take_along_axis(number, first[None], axis=0)[0]
+    return Return(anchor, lapse * dt, nearest, count, low, high, still)
+
+
+def adaptive_mesh(
+    field: VectorField,
+    start: Float[Array, "variable *run"],
+    duration: Float[Array, "*run"],
+    dt: Float[Array, ""],
+) -> Mesh:
+    """Steps that keep the local error of order five of each run at a tolerance.
+
+    Spikes get short steps, what lies between them long ones (up to `_LONGEST dt`), and each
+    run its own, whatever runs beside it. Source: Tsitouras, Comput. Math. Appl. 62, 770
+    (2011), with diffrax's coefficients.
+    """
+    tableau = dfx.Tsit5.tableau
+    weights, errors = np.asarray(tableau.b_sol), np.asarray(tableau.b_error)
+    longest = _LONGEST * dt
+
+    def combine(y: jax.Array, h: jax.Array, factors: Any, ks: list[jax.Array]) -> jax.Array:
+        terms = (float(a) * k for a, k in zip(factors, ks, strict=True) if a != 0)
+        return y + h * sum(terms)
+
+    def unfinished(carry: Any) -> jax.Array:
+        trial, mesh, t, _ = carry
+        going = (t < duration) & (mesh.number < MOST_STEPS) & jnp.isfinite(t)
+        return (trial < 2 * MOST_STEPS) & going.any()
+
+    def step(carry: Any) -> Any:
+        trial, mesh, t, h = carry
+        y = mesh.end
+        left = duration - t
+        h = jnp.minimum(h, left)
+        ks = [field(y)]
+        for row in tableau.a_lower:
+            ks.append(field(combine(y, h, row, ks)))
+        new = combine(y, h, weights, ks)
+        size = jnp.abs(combine(jnp.zeros_like(y), h, errors, ks))
+        size = (size / (_TOLERANCE * (_SMALL + jnp.maximum(jnp.abs(y), jnp.abs(new))))).max(axis=0)
+        size = jnp.where(jnp.isfinite(size), size, 1e6)
+        accept = (size <= 1) & (left > 0) & (mesh.number < MOST_STEPS)
+        here = jnp.minimum(mesh.number, MOST_STEPS - 1)[None]
+        fraction = jnp.where(accept, h / duration, 0.0)
+        old = jnp.take_along_axis(mesh.steps, here, axis=0)[0]
+        steps = jnp.put_along_axis(
+            mesh.steps, here, jnp.where(accept, fraction, old)[None], axis=0, inplace=False
+        )
+        last = h >= left
+        t = jnp.where(accept, jnp.where(last, duration, t + h), t)
+        y = jnp.where(accept, new, y)
+        mesh = Mesh(
+            steps,
+            mesh.number + accept,
+            t >= duration,
+            y,
+            jnp.minimum(mesh.low, y),
+            jnp.maximum(mesh.high, y),
+        )
+        factor = jnp.clip(0.9 * jnp.maximum(size, 1e-12) ** -0.2, 0.2, 4.0)
+        return trial + 1, mesh, t, jnp.where(left > 0, jnp.minimum(h * factor, longest), h)
+
+    shape = duration.shape
+    nothing = Mesh(
+        jnp.zeros((MOST_STEPS, *shape)),
+        jnp.zeros(shape, int),
+        jnp.zeros(shape, bool),
+        start,
+        start,
+        start,
+    )
+    begin = (jnp.asarray(0), nothing, jnp.zeros(shape), jnp.full(shape, dt))
+    return jax.lax.while_loop(unfinished, step, begin)[1]
+
+
+def over_mesh(
+    field: Callable[[Any], Any], start: Any, duration: Float[Array, "run"], mesh: Mesh
+) -> Any:
+    """The state, an array or several, after `duration`, by RK4 on a mesh."""
+
+    # The next step's length is carried along: XLA would otherwise fetch it anew for every
+    # element of the state, at half the speed.
+    def step(k: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+        y, h = carry
+        return rk4_step(field, y, h), mesh.steps[k + 1] * duration
+
+    begin = (start, mesh.steps[0] * duration)
+    return jax.lax.fori_loop(0, mesh.number.max(), step, begin)[0]
+
+
+def shoot(
+    field: VectorField,
+    variational: Callable[[Any], Any],
+    guess: Float[Array, "variable run"],
+    period: Float[Array, "run"],
+    dt: Float[Array, ""],
+    *,
+    most_turns: int,
+) -> Cycle:
+    """Periodic orbits near guesses, by Newton's iteration on one period, and what they are.
+
+    Guesses that run through a shorter orbit up to `most_turns` times are seen, and led back.
+
+    For attractors, whose monodromy matrices are small; `variational` is the field of a pair: a
+    state and its perturbations (variable, tangent, run). The section is normal to the flow.
+    """
+    size, runs = guess.shape
+    eye = jnp.broadcast_to(jnp.eye(size)[:, :, None], (size, size, runs))
+
+    def turn(x: jax.Array, period: jax.Array, mesh: Mesh) -> tuple[jax.Array, jax.Array]:
+        return over_mesh(variational, (x, eye), period, mesh)
+
+    def error(x: jax.Array, end: jax.Array) -> jax.Array:
+        size = jnp.abs(end - x).max(axis=0) / (1 + jnp.abs(x).max(axis=0))
+        return jnp.where(jnp.isfinite(size), size, jnp.inf)
+
+    def unfinished(carry: tuple[jax.Array, ...]) -> jax.Array:
+        iteration, *_, residual, monodromy = carry
+        hopeless = ~jnp.isfinite(residual) | (jnp.abs(monodromy).max(axis=(0, 1)) > _WILD)
+        return (iteration < _NEWTON) & ~((residual < _CONVERGED) | hopeless).all()
+
+    def step(mesh: Mesh, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        iteration, x, period, _, monodromy = carry
+        end, monodromy = turn(x, period, mesh)
+        residual = error(x, end)
+        normal = field(x)
+        normal = normal / jnp.maximum(jnp.abs(normal).max(axis=0), 1e-300)
+        matrix = jnp.zeros((runs, size + 1, size + 1))
+        matrix = matrix.at[:, :size, :size].set(jnp.moveaxis(monodromy - eye, -1, 0))
+        matrix = matrix.at[:, :size, size].set(field(end).T).at[:, size, :size].set(normal.T)
+        gap = jnp.concatenate([end - x, jnp.zeros((1, runs))]).T
+        delta = jnp.linalg.solve(matrix, gap[..., None])[..., 0].T
+        shrink = jnp.minimum(1.0, 0.2 * period / jnp.maximum(jnp.abs(delta[size]), 1e-300))
+        move = (residual >= _CONVERGED) & jnp.isfinite(delta).all(axis=0)
+        x = jnp.where(move, x - shrink * delta[:size], x)
+        period = jnp.where(move, period - shrink * delta[size], period)
+        return iteration + 1, x, period, residual, monodromy
+
+    def newton(mesh: Mesh, *begin: jax.Array) -> tuple[jax.Array, ...]:
+        carry = (jnp.asarray(0), *begin)
+        return jax.lax.while_loop(unfinished, lambda carry: step(mesh, carry), carry)[1:]
+
+    mesh = adaptive_mesh(field, guess, period, dt)
+    x, period, residual, monodromy = newton(mesh, guess, period, jnp.ones(runs), eye)
+
+    # Several turns of a shorter orbit: again, with one.
+    k = jnp.arange(1, most_turns + 1)[:, None]
+    starts = jnp.broadcast_to(x[:, None], (size, most_turns, runs))
+    parts = adaptive_mesh(field, starts, period / k, dt)
+    low, high = parts.low[:, 0], parts.high[:, 0]
+    extent = jnp.maximum(high - low, 1e-300)
+    back = (jnp.abs(parts.end - x[:, None]) / extent[:, None]).max(axis=0) < _TURNED
+    turns = jnp.where(back.at[0].set(True), k, 1).max(axis=0)
+    period = period / turns
+    once = jnp.take_along_axis(parts.steps, turns[None, None] - 1, axis=1)[:, 0]
+    number = jnp.take_along_axis(parts.number, turns[None] - 1, axis=0)[0]
+    again = turns > 1
+    mesh = mesh._replace(
+        steps=jnp.where(again, once, mesh.steps), number=jnp.where(again, number, mesh.number)
+    )
+    residual = jnp.where(again, 1.0, residual)
+    x, period, residual, monodromy = newton(mesh, x, period, residual, monodromy)
+    residual = jnp.where(parts.reached[0], residual, jnp.inf)
+    return Cycle(x, period, monodromy, low, high, turns, residual)

@@ -1,0 +1,312 @@
+"""Maps of homogeneous states and their transverse stability, and what survives an interruption."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+from ngnmm_jax import maps
+from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT
+from tests.conftest import reference_values
+
+# ---------------------------------------------------------------------- equilibria
+
+
+def test_equilibria_agree_with_single_points(aal90):
+    network = ng.Network(ng.NextGenEI(), aal90, 0.0)
+    axes = {"i_ext_e": np.array([0.0, 3.0, 4.65, 15.0]), "coupling": np.array([0.0, 9.0, 26.0])}
+    result = ng.dispersion_map(network, axes, oscillations=False)
+    assert (result.status == ng.Status.OK).all()
+    found = result.kind == EQUILIBRIUM
+    counts = []
+    for i, i_ext_e in enumerate(axes["i_ext_e"]):
+        for j, coupling in enumerate(axes["coupling"]):
+            here = network.with_parameters(i_ext_e=i_ext_e, coupling=coupling)
+            rest = ng.find_equilibria(here.homogeneous())
+            counts.append(int(rest.count))
+            assert found[i, j].sum() == rest.count
+            for k in range(int(rest.count)):
+                curve = ng.dispersion(here, rest.states[k])
+                growth = np.asarray(curve.growth)
+                assert result.growth_uniform[i, j, k] == pytest.approx(growth[0], abs=1e-11)
+                transverse = growth[1:].max()
+                assert result.growth_transverse[i, j, k] == pytest.approx(transverse, abs=1e-11)
+                assert result.number_growing[i, j, k] == int(curve.number_growing)
+                if coupling > 0:
+                    assert result.fastest[i, j, k] == int(curve.fastest)
+                    frequency = float(curve.frequency[int(curve.fastest)])
+                    assert result.frequency[i, j, k] == pytest.approx(frequency, abs=1e-8)
+    assert max(counts) == 3
+    assert np.isnan(result.growth_transverse[~found]).all()
+    assert (result.number_growing[~found] == -1).all()
+
+
+# ---------------------------------------------------------------------- orbits
+
+
+def compare_with_single_orbits(network, result, tolerance):
+    """Every orbit of a map against `find_orbit` and `dispersion`, refined to rounding."""
+    points = list(zip(*np.nonzero(result.kind == ORBIT), strict=True))
+    names = list(result.axes)
+    for *index, k in points:
+        values = {n: result.axes[n][i] for n, i in zip(names, index, strict=True)}
+        here = network.with_parameters(**values)
+        at = (*index, k)
+        orbit = ng.find_orbit(
+            here.homogeneous(),
+            guess=result.states[at],
+            period=float(result.period[at]),
+            steps=256,  # one compilation for all
+        )
+        assert bool(orbit.stable)
+        assert float(orbit.period) == pytest.approx(result.period[at], rel=2e-6)
+        modes = ng.dispersion(here, orbit)
+        growth = np.asarray(modes.growth)
+        fastest = int(modes.fastest)
+        assert result.growth_transverse[at] == pytest.approx(growth[fastest], abs=tolerance)
+        assert result.growth_transverse[at] == pytest.approx(
+            growth[result.fastest[at]], abs=2 * tolerance
+        )
+        if np.abs(growth).min() > tolerance:
+            assert result.number_growing[at] == int(modes.number_growing)
+        assert result.frequency[at] == pytest.approx(
+            float(modes.frequency[result.fastest[at]]), abs=1.0
+        )
+    return len(points)
+
+
+def test_orbits_agree_with_single_points(aal90):
+    network = ng.Network(ng.NextGenEI(), aal90, 0.0)
+    axes = {"i_ext_e": [5.0, 9.0, 13.0], "coupling": [2.0, 9.0, 20.0]}
+    result = ng.dispersion_map(network, axes)
+    assert (result.status == ng.Status.OK).all()
+    assert compare_with_single_orbits(network, result, 5e-6) >= 6
+
+
+@pytest.mark.parametrize("which", ["directed", "small"])
+def test_orbits_with_complex_spectrum_and_of_jansen_rit(request, which):
+    connectome = request.getfixturevalue(which)
+    model, axes, unit = {
+        "directed": (ng.NextGenEI(), {"i_ext_e": [10.0, 13.0], "coupling": [5.0]}, 1.0),
+        "small": (ng.JansenRit(), {"p": [150.0, 230.0], "coupling": [50.0]}, 1e3),
+    }[which]
+    network = ng.Network(model, connectome, 0.0)
+    result = ng.dispersion_map(network, axes)
+    assert compare_with_single_orbits(network, result, 5e-6 * unit) == 2
+    assert result.to_xarray().growth_transverse.attrs["units"] == f"1/{model.time_unit}"
+
+
+def test_many_modes_are_interpolated():
+    """Forty modes: more than the sixteen nodes."""
+    connectome = ng.Connectome.synthetic(40, seed=2).normalised()
+    network = ng.Network(ng.NextGenEI(), connectome, 0.0)
+    result = ng.dispersion_map(network, {"i_ext_e": [12.0, 13.0], "coupling": [8.0]})
+    assert (result.error[result.kind == ORBIT] > 0).all()
+    assert compare_with_single_orbits(network, result, 5e-6) == 2
+
+
+def test_hysteresis_between_folds_of_cycles(small):
+    """At epsilon = 15 two stable orbits coexist between two folds of cycles, and only there."""
+    folds = [v[0] for v in reference_values("bifurcations.json")["fold_of_cycles"]["15"]]
+    high, low = folds[2:]
+    values = np.arange(9.6, 10.3, 0.05)
+    network = ng.Network(ng.NextGenEI(), small, 15.0)
+    result = ng.dispersion_map(network, {"i_ext_e": values})
+    both = ((result.kind == ORBIT) & result.stable).sum(axis=-1) == 2
+    np.testing.assert_array_equal(both, (values > low) & (values < high))
+    period = result.period[both][:, 3:]
+    assert (np.abs(period[:, 0] - period[:, 1]) > 0.5).all()
+
+
+def test_period_doubling_and_second_hopf(small):
+    """A period doubles between 9.1 and 9.3 at epsilon = 12; beyond 12.6986 there is rest."""
+    network = ng.Network(ng.NextGenEI(), small, 12.0)
+    values = [9.1, 9.3, 12.6, 12.8]
+    result = ng.dispersion_map(network, {"i_ext_e": values})
+    period = result.period[:, 3]
+    assert period[1] == pytest.approx(2 * period[0], rel=0.06)
+    assert (result.kind[:, 3] == ORBIT).tolist() == [True, True, True, False]
+    assert bool(result.stable[3, 0])
+
+
+def test_neutral_modes_do_not_grow(small):
+    """Without coupling all modes of an orbit are neutral."""
+    network = ng.Network(ng.NextGenEI(), small, 0.0)
+    result = ng.dispersion_map(network, {"i_ext_e": [8.0, 12.0]})
+    moving = result.kind == ORBIT
+    assert moving.sum() == 2
+    assert np.abs(result.growth_transverse[moving]).max() < 1e-6
+    assert (result.number_growing[moving] == 0).all()
+
+
+# ---------------------------------------------------------------------- aperiodic states
+
+
+def test_chaos_is_marked(small):
+    """At (10, 12) the homogeneous state is chaotic: leading exponent 0.0064 per ms."""
+    network = ng.Network(ng.NextGenEI(), small, 12.0)
+    result = ng.dispersion_map(network, {"i_ext_e": [10.0]})
+    at = (0, 3)
+    assert result.kind[at] == APERIODIC
+    assert np.isnan(result.period[at])
+    assert np.isnan(result.frequency[at])
+    values = reference_values("lyapunov.json")["homogeneous"][0]
+    assert (values["i_ext_e"], values["epsilon"]) == (10, 12)
+    assert result.growth_uniform[at] == pytest.approx(values["exponents"][0], abs=0.006)
+    assert 0 < result.error[at] < 0.01
+
+
+def test_lyapunov_exponents_on_an_orbit_are_floquet_exponents(aal90):
+    """Two ways to the same numbers, ninety modes, interpolated from thirty-three."""
+    network = ng.Network(ng.NextGenEI(i_ext_e=12.0), aal90, 8.0)
+    orbit = ng.find_orbit(network.homogeneous())
+    lambdas, uniform = network.spectrum()
+    family = maps.Family.of(network)
+    shared = (family, jnp.asarray(lambdas), jnp.asarray(uniform))
+    point = {"i_ext_e": jnp.array([12.0])}
+    fields = maps._aperiodic_modes(shared, (point, orbit.states[:1]))
+    modes = ng.dispersion(network, orbit)
+    fastest = int(modes.fastest)
+    # Ten windows of 200 ms are no whole numbers of periods.
+    assert float(fields["growth_transverse"][0]) == pytest.approx(
+        float(modes.growth[fastest]), abs=1e-3
+    )
+    assert abs(float(fields["growth_uniform"][0])) < 1e-3
+    assert abs(int(fields["number_growing"][0]) - int(modes.number_growing)) <= 2
+
+
+# ---------------------------------------------------------------------- blocks and stores
+
+AXES = {"i_ext_e": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 6.0, 9.0, 12.5])}
+
+
+@pytest.fixture(scope="module")
+def network(small):
+    return ng.Network(ng.NextGenEI(), small, 0.0)
+
+
+@pytest.fixture(scope="module")
+def whole(network):
+    return ng.dispersion_map(network, AXES)
+
+
+def same(one, two):
+    for name in ("kind", "states", "period", "growth_transverse", "number_growing", "status"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name), err_msg=name)
+
+
+def test_blocks_do_not_matter(network, whole):
+    same(whole, ng.dispersion_map(network, AXES, lines=1, progress=False))
+
+
+def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
+    calls = []
+    block = maps._Atlas.block
+
+    def interrupted(self, *arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return block(self, *arguments)
+
+    monkeypatch.setattr(maps._Atlas, "block", interrupted)
+    options = {"store": tmp_path / "store", "lines": 1}
+    with pytest.raises(KeyboardInterrupt):
+        ng.dispersion_map(network, AXES, **options)
+    same(whole, ng.dispersion_map(network, AXES, **options))
+    assert len(calls) == 5  # two, the one interrupted, and the other two
+    same(whole, ng.dispersion_map(network, AXES, **options))
+    assert len(calls) == 5
+
+
+def test_damaged_block_is_computed_again(network, whole, tmp_path):
+    options = {"store": tmp_path, "lines": 2}
+    ng.dispersion_map(network, AXES, **options)
+    path = tmp_path / "block-00001.npz"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match=r"block-00001\.npz is damaged"):
+        same(whole, ng.dispersion_map(network, AXES, **options))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="computed again"):
+        same(whole, ng.dispersion_map(network, AXES, **options))
+
+
+def test_another_computation_is_refused(network, tmp_path):
+    options = {"store": tmp_path, "oscillations": False}
+    ng.dispersion_map(network, AXES, **options)
+    other = network.with_parameters(tau_si=6.0)
+    with pytest.raises(ValueError, match=r"`store` must hold the same.*parameters"):
+        ng.dispersion_map(other, AXES, **options)
+    with pytest.raises(ValueError, match="differs in axes"):
+        ng.dispersion_map(network, {**AXES, "coupling": [1.0]}, **options)
+    (tmp_path / "definition.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged"):
+        ng.dispersion_map(network, AXES, **options)
+
+
+def test_full_disk_loses_nothing(network, tmp_path, monkeypatch):
+    options = {"store": tmp_path, "lines": 1, "oscillations": False}
+    fsync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        ng.dispersion_map(network, AXES, **options)
+    assert sorted(p.name for p in tmp_path.glob("block*")) == ["block-00000.npz", "block-00001.npz"]
+    assert not list(tmp_path.glob("*.part"))
+    assert ng.dispersion_map(network, AXES, **options).kind.shape == (3, 4, 3)
+
+
+@pytest.mark.slow
+def test_killed_and_resumed(network, whole, tmp_path):
+    code = f"""
+import jax, numpy as np
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_num_cpu_devices", 2)
+import ngnmm_jax as ng
+network = ng.Network(ng.NextGenEI(), ng.Connectome.synthetic(12, seed=3).normalised(), 0.0)
+axes = {{"i_ext_e": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 6.0, 9.0, 12.5])}}
+ng.dispersion_map(network, axes, store={str(tmp_path)!r}, lines=1)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "block-00001.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / "block-00001.npz").exists()
+    same(whole, ng.dispersion_map(network, AXES, store=tmp_path, lines=1))
+
+
+# ---------------------------------------------------------------------- bad input
+
+
+def test_what_is_refused(network):
+    with pytest.raises(ValueError, match="`axes` must be one of"):
+        ng.dispersion_map(network, {"current": [0.0]})
+    with pytest.raises(ValueError, match="at least one parameter"):
+        ng.dispersion_map(network, {})
+    with pytest.raises(ValueError, match="`i_ext_e` must be finite"):
+        ng.dispersion_map(network, {"i_ext_e": [np.nan]})
+    with pytest.raises(ValueError, match="`i_ext_e` must be a non-empty"):
+        ng.dispersion_map(network, {"i_ext_e": [[1.0]]})
+    with pytest.raises(ValueError, match="`lines` must be"):
+        ng.dispersion_map(network, AXES, lines=0)
+    with pytest.raises(ng.SolverError, match="no equilibrium"):
+        ng.dispersion_map(
+            network.with_parameters(delta_e=1e9), {"i_ext_e": [0.0]}, oscillations=False
+        )
