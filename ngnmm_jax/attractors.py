@@ -94,7 +94,6 @@ class _Runs(NamedTuple):
     state: np.ndarray
     period: np.ndarray
     gap: np.ndarray
-    ordinal: np.ndarray
     low: np.ndarray
     high: np.ndarray
     still: np.ndarray
@@ -181,28 +180,20 @@ def _run(march: Any, family: Family, points: dict[str, np.ndarray], runs: _Runs)
     return _Runs(runs.point, runs.direction, **{k: v[:, 0] for k, v in result.items()})
 
 
-def _shooter(most_turns: int) -> Callable[[Family, Any], dict[str, jax.Array]]:
-    """A function that refines orbits, of which guesses may run through several turns."""
-
-    def cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
-        inner, _ = family.at(lanes["point"])
-        guess = lanes["state"].T
-        strengths = jnp.broadcast_to(inner.coupling, guess.shape)
-        cycle = shoot(
-            inner.vector_field,
-            lambda pair: inner.variational(pair, strengths),
-            guess,
-            lanes["period"],
-            jnp.asarray(inner.time_step),
-            most_turns=most_turns,
-        )
-        fields = {**cycle._asdict(), "converged": cycle.converged}
-        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
-
-    return cycles
-
-
-_ONE_TURN, _SEVERAL_TURNS = _shooter(1), _shooter(8)
+def _cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
+    """Orbits refined from guesses."""
+    inner, _ = family.at(lanes["point"])
+    guess = lanes["state"].T
+    strengths = jnp.broadcast_to(inner.coupling, guess.shape)
+    cycle = shoot(
+        inner.vector_field,
+        lambda pair: inner.variational(pair, strengths),
+        guess,
+        lanes["period"],
+        jnp.asarray(inner.time_step),
+    )
+    fields = {**cycle._asdict(), "converged": cycle.converged}
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
 
 
 def _twins(runs: _Runs, moving: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -242,30 +233,14 @@ class _Found:
         """Newton's iteration from runs' returns; the indices of those kept."""
         if not runs.point.size:
             return np.zeros(0, dtype=int)
-        order = np.lexsort((runs.period, runs.ordinal > 1))  # what takes as long shares a chunk
+        order = np.argsort(runs.period)  # what takes as long shares a chunk
         runs = runs.take(order)
         lanes = {
             "point": _take(self.points, runs.point),
             "state": runs.state,
             "period": runs.period,
         }
-        split = int((runs.ordinal <= 1).sum())
-        parts = [
-            map_chunks(
-                function,
-                self.family,
-                jax.tree.map(lambda leaf, part=part: leaf[part], lanes),
-                chunk=_LANES,
-                progress=False,
-                lockstep=True,
-            )
-            for function, part in (
-                (_ONE_TURN, slice(0, split)),
-                (_SEVERAL_TURNS, slice(split, None)),
-            )
-            if runs.point[part].size
-        ]
-        out = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+        out = map_chunks(_cycles, self.family, lanes, chunk=_LANES, progress=False, lockstep=True)
         finite = np.isfinite(out["monodromy"]).all(axis=(1, 2)) & np.isfinite(out["period"])
         mu = np.linalg.eigvals(np.where(finite[:, None, None], out["monodromy"], 0.0))
         neutral = np.abs(mu - 1).argmin(axis=1)
@@ -292,11 +267,7 @@ class _Found:
             known = self.kind[runs.direction, beside] == ORBIT
             guess = runs.take(np.flatnonzero(known))
             where = (guess.direction, beside[known])
-            guess = guess._replace(
-                state=self.state[where],
-                period=self.period[where],
-                ordinal=np.full(guess.point.size, 2),  # it may be a neighbour's several turns
-            )
+            guess = guess._replace(state=self.state[where], period=self.period[where])
             kept = self._refine(guess, near=np.inf)
             keep = np.ones(runs.point.size, dtype=bool)
             keep[np.flatnonzero(known)[kept]] = False

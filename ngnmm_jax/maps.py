@@ -30,7 +30,7 @@ from ngnmm_jax.attractors import (
 from ngnmm_jax.dynamics.equilibria import certify
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
-from ngnmm_jax.dynamics.lockstep import adaptive_mesh, over_mesh
+from ngnmm_jax.dynamics.lockstep import adaptive_mesh
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.models.base import SECONDS, parameter_names
 from ngnmm_jax.modes import linearise
@@ -44,9 +44,11 @@ KINDS = ("nothing", "equilibrium", "orbit", "aperiodic")
 _EQUILIBRIA, _OSCILLATIONS = 3, 2
 # Points of equilibria, orbits and aperiodic states that a device takes at a time.
 _CHUNK, _ORBITS, _APERIODIC = 256, 32, 16
-# Values of Λ between which the characteristic polynomial is interpolated, doubled where the
-# growth in between is not exact to this many per step of the model.
-_NODES, _MOST_NODES, _EXACT = 16, 64, 5e-9
+# Values of Λ between which monodromy matrices are interpolated, those between which the
+# propagators over a segment of steps are, and such steps. All are taken twice where the growth
+# between is not exact to this many per step of the model.
+_NODES, _FEW, _SEGMENT, _EXACT = 24, 4, 8, 5e-9
+_MOST_NODES = 96
 # A mode grows where its growth is above this per step of the model: an orbit at zero coupling
 # has neutral modes, known to the error of the steps.
 _NEUTRAL = 5e-8
@@ -321,11 +323,11 @@ class _Atlas:
         left = np.flatnonzero(found.kind == ORBIT)
         left = left[np.argsort(found.period[left])]  # those of like period share a chunk
         exact = _EXACT / self.family.model.time_step
-        nodes = _NODES
+        nodes, few = _NODES, _FEW
         while left.size and nodes <= _MOST_NODES:
             lanes = (_take(points, found.point[left]), found.states[left], found.period[left])
             matrices = map_chunks(
-                _monodromy(nodes),
+                _monodromy(nodes, few),
                 self.spectrum,
                 lanes,
                 chunk=_ORBITS,
@@ -334,6 +336,7 @@ class _Atlas:
             )
             modes = _orbit_modes(self.spectrum, matrices, found.period[left], nodes)
             modes["converged"] &= modes["error"] < exact
+            few *= 2
             nodes *= 2
             done = modes["converged"] | (nodes > _MOST_NODES)
             some = {name: value[done] for name, value in modes.items()}
@@ -434,37 +437,70 @@ def _equilibrium_modes(
 
 
 def _nodes(lambdas: jax.Array, nodes: int) -> tuple[jax.Array, jax.Array | None]:
-    """Λ at which monodromy matrices are computed, and two more that check what lies between.
+    """Λ at which monodromy matrices are computed, and one more that checks what lies between.
 
     With no more modes than nodes, these are the modes themselves, and there is no check.
     """
     if lambdas.shape[0] <= nodes:
         return lambdas, None
     where = interpolation_nodes(lambdas, nodes)
-    return where, jnp.stack([(where[0] + where[-1]) / 2, (where[0] + 3 * where[-1]) / 4])
+    return where, (where[:1] + 3 * where[-1:]) / 4
 
 
 @lru_cache
-def _monodromy(nodes: int) -> Callable[[Any, Any], jax.Array]:
-    """Monodromy matrices (run, node, variable, variable) at the nodes and the checks."""
+def _monodromy(nodes: int, few: int) -> Callable[[Any, Any], jax.Array]:
+    """Monodromy matrices (run, node, variable, variable) at the nodes and the check.
+
+    The propagator over a few steps is so nearly a polynomial of low degree in Λ that `few`
+    values determine it; at the nodes it is interpolated and multiplied up. At the check it is
+    integrated all the way.
+    """
 
     def monodromy(shared: tuple[Family, jax.Array, jax.Array], lanes: Any) -> jax.Array:
         family, lambdas, _ = shared
         point, states, period = lanes
         inner, coupling = family.at(point)
-        where, checks = _nodes(lambdas, nodes)
-        where = where if checks is None else jnp.concatenate([where, checks])
+        where, check = _nodes(lambdas, nodes)
         x = states.T
-        size, count, runs = x.shape[0], where.shape[0], x.shape[1]
-        strengths = jnp.repeat(where, size)[:, None] * coupling
-        eye = jnp.tile(jnp.eye(size, dtype=where.dtype), (1, count))
-        eye = jnp.broadcast_to(eye[:, :, None], (*eye.shape, runs))
+        size, runs = x.shape
         mesh = adaptive_mesh(inner.vector_field, x, period, jnp.asarray(inner.time_step))
-        _, end = over_mesh(lambda y: inner.variational(y, strengths), (x, eye), period, mesh)
+
+        short = lambdas.shape[0] <= few
+        base = lambdas if short else interpolation_nodes(lambdas, few)
+        weights = jnp.eye(base.shape[0]) if short else interpolation(base, where)
+        every = base if check is None else jnp.concatenate([base, check])
+        strengths = jnp.repeat(every, size)[:, None] * coupling
+
+        def identities(count: int) -> jax.Array:
+            eye = jnp.eye(size, dtype=lambdas.dtype)[:, None, :, None]
+            return jnp.broadcast_to(eye, (size, count, size, runs))
+
+        def step(k: jax.Array, carry: Any) -> Any:
+            pair, h = carry
+            pair = rk4_step(lambda y: inner.variational(y, strengths), pair, h)
+            return pair, mesh.steps[k + 1] * period
+
+        def segment(j: jax.Array, carry: Any) -> Any:
+            x, total, checked = carry
+            xi = jnp.concatenate([identities(base.shape[0]), checked], axis=1)
+            pair = (x, xi.reshape(size, -1, runs))
+            begin = j * _SEGMENT
+            start = (pair, mesh.steps[begin] * period)
+            (x, xi), _ = jax.lax.fori_loop(begin, begin + _SEGMENT, step, start)
+            xi = xi.reshape(size, every.shape[0], size, runs)
+            # Elementwise over runs: XLA's products of many small matrices are slow.
+            known = xi[:, : base.shape[0], None]
+            between = sum(weights[:, m, None, None] * known[:, m] for m in range(base.shape[0]))
+            total = sum(between[:, :, j, None] * total[j] for j in range(size))
+            return x, total, xi[:, base.shape[0] :]
+
+        start = (x, identities(where.shape[0]), identities(0 if check is None else 1))
+        segments = -(-mesh.number.max() // _SEGMENT)
+        _, total, checked = jax.lax.fori_loop(0, segments, segment, start)
         # In units of the orbit's extent, for the sake of rounding.
         extent = mesh.high - mesh.low
         extent = jnp.where(extent > 0, extent, 1.0)
-        end = end.reshape(size, count, size, runs) * extent / extent[:, None, None]
+        end = jnp.concatenate([total, checked], axis=1) * extent / extent[:, None, None]
         return jnp.transpose(end, (3, 1, 0, 2))
 
     return monodromy
@@ -482,10 +518,10 @@ def _orbit_modes(
     (jaxlib 0.10) can deadlock where several devices solve them at the same time.
     """
     family, lambdas, uniform = shared
-    where, checks = _nodes(lambdas, nodes)
+    where, check = _nodes(lambdas, nodes)
     between = None
-    if checks is not None:
-        between = np.asarray(interpolation(where, jnp.concatenate([lambdas, checks])))
+    if check is not None:
+        between = np.asarray(interpolation(where, jnp.concatenate([lambdas, check])))
     size, count = matrices.shape[-1], lambdas.shape[0]
 
     def exponents(chunk: range) -> np.ndarray:
@@ -505,13 +541,13 @@ def _orbit_modes(
     rates = logs[:count] / period
     fields = _summary(family, jnp.asarray(rates.real), jnp.asarray(rates.imag), uniform)
     summary = {name: np.array(value) for name, value in fields.items()}
-    # Two are interpolated at the checks, two exact: their difference, relative to what is as
-    # large as the largest.
-    sizes = np.exp(logs[count:].real)
-    largest = np.exp(summary["growth_transverse"] * period)
-    gap = np.abs(sizes[:2] - sizes[2:]) / np.maximum(sizes[2:], largest)
+    error = np.zeros(period.size)
+    if check is not None:  # interpolated and exact, relative to what is as large as the largest
+        guess, exact = np.exp(logs[count:].real)
+        largest = np.exp(summary["growth_transverse"] * period)
+        error = np.abs(guess - exact) / np.maximum(exact, largest) / period
     finite = np.isfinite(matrices).all(axis=(1, 2, 3))
-    return {**summary, "error": gap.max(axis=0, initial=0.0) / period, "converged": finite}
+    return {**summary, "error": error, "converged": finite}
 
 
 def _aperiodic_modes(

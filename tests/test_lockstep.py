@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.attractors import _SEVERAL_TURNS
+from ngnmm_jax.attractors import _cycles
 from ngnmm_jax.dynamics.lockstep import (
     adaptive_mesh,
     least_return,
@@ -39,7 +39,7 @@ def test_stuart_landau():
     mu = jnp.array([0.05, 0.3, 1.0])
     field, variational = stuart_landau(mu)
     guess = jnp.stack([1.1 * jnp.sqrt(mu), 0.1 * mu])
-    cycle = shoot(field, variational, guess, jnp.array([3.0, 3.2, 3.3]), DT, most_turns=1)
+    cycle = shoot(field, variational, guess, jnp.array([3.0, 3.2, 3.3]), DT)
     assert cycle.converged.all()
     np.testing.assert_allclose(cycle.period, np.pi, rtol=1e-6)
     np.testing.assert_allclose((cycle.state**2).sum(axis=0), mu, rtol=1e-6)
@@ -53,7 +53,7 @@ def test_several_turns_are_led_back():
     field, variational = stuart_landau(jnp.array([0.3, 0.3, 0.3]))
     guess = jnp.tile(jnp.sqrt(jnp.array([[0.3], [0.0]])), (1, 3))
     periods = np.pi * jnp.array([1.0, 3.0, 8.0]) + 0.01
-    cycle = shoot(field, variational, guess, periods, DT, most_turns=8)
+    cycle = shoot(field, variational, guess, periods, DT)
     assert cycle.turns.tolist() == [1, 3, 8]
     np.testing.assert_allclose(cycle.period, np.pi, rtol=1e-6)
 
@@ -70,7 +70,7 @@ def test_a_spiral_is_no_orbit():
         )
 
     guess = jnp.array([[1.0], [0.0]])
-    cycle = shoot(field, variational, guess, jnp.array([6.28]), DT, most_turns=1)
+    cycle = shoot(field, variational, guess, jnp.array([6.28]), DT)
     assert not cycle.converged.any()
 
 
@@ -145,7 +145,7 @@ def test_orbits_of_the_model(point):
         "period": np.asarray(exact.period)[None] * 1.001,
     }
     family = Family(ng.NextGenEI(), jnp.asarray(1.0), jnp.asarray(coupling))
-    cycle = jax.jit(_SEVERAL_TURNS)(family, lanes)
+    cycle = jax.jit(_cycles)(family, lanes)
     assert cycle["converged"].all()
     assert int(cycle["turns"][0]) == 1
     assert float(cycle["period"][0]) == pytest.approx(float(exact.period), rel=2e-6)

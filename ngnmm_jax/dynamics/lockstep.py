@@ -30,6 +30,7 @@ MOST_STEPS, _LONGEST = 4096, 8
 _TOLERANCE, _SMALL = 1e-9, 1e-2
 # An orbit has turned k times when it is back after period / k to this fraction of its extent.
 _TURNED = 1e-3
+_MOST_TURNS = 8
 # Returns are looked for among this many crossings of the section.
 _MOST_CROSSINGS = 16
 
@@ -39,7 +40,6 @@ class Return(NamedTuple):
 
     - `state` (variable, run): where it was; `period` (run,): when it came back.
     - `gap` (run,): how near it came, relative to the run's extent; infinite where it did not.
-    - `ordinal` (run,): how often it had crossed the section by then, that time included.
     - `low`, `high` (variable, run): of the path.
     - `still` (run,): it does not move.
     """
@@ -47,7 +47,6 @@ class Return(NamedTuple):
     state: Float[Array, "variable run"]
     period: Float[Array, "run"]
     gap: Float[Array, "run"]
-    ordinal: Int[Array, "run"]
     low: Float[Array, "variable run"]
     high: Float[Array, "variable run"]
     still: Bool[Array, "run"]
@@ -56,17 +55,19 @@ class Return(NamedTuple):
 class Mesh(NamedTuple):
     """Steps that follow each run at a tolerance.
 
-    - `steps` (step, *run): their lengths as fractions of the run's duration, zero at the end.
-    - `number` (*run,): how many there are; `reached` (*run,): they cover the duration.
+    - `steps` (step, run): their lengths as fractions of the run's duration, zero at the end.
+    - `number` (run,): how many there are; `reached` (run,): they cover the duration.
     - `end`, `low`, `high` (variable, *run): the last state, and the lowest and highest values.
+    - `passes` (variable, fraction, run): states at the fractions of the duration asked for.
     """
 
-    steps: Float[Array, "step *run"]
-    number: Int[Array, "*run"]
-    reached: Bool[Array, "*run"]
-    end: Float[Array, "variable *run"]
-    low: Float[Array, "variable *run"]
-    high: Float[Array, "variable *run"]
+    steps: Float[Array, "step run"]
+    number: Int[Array, "run"]
+    reached: Bool[Array, "run"]
+    end: Float[Array, "variable run"]
+    low: Float[Array, "variable run"]
+    high: Float[Array, "variable run"]
+    passes: Float[Array, "variable fraction run"]
 
 
 class Cycle(NamedTuple):
@@ -147,25 +148,27 @@ def least_return(
     nearest = gap.min(axis=0)
     first = jnp.argmax(gap <= jnp.maximum(3 * nearest, same), axis=0)
     lapse = first - origin + jnp.take_along_axis(fraction, first[None], axis=0)[0]
-    count = jnp.take_along_axis(number, first[None], axis=0)[0]
-    return Return(anchor, lapse * dt, nearest, count, low, high, still)
+    return Return(anchor, lapse * dt, nearest, low, high, still)
 
 
 def adaptive_mesh(
     field: VectorField,
-    start: Float[Array, "variable *run"],
-    duration: Float[Array, "*run"],
+    start: Float[Array, "variable run"],
+    duration: Float[Array, "run"],
     dt: Float[Array, ""],
+    fractions: tuple[float, ...] = (),
 ) -> Mesh:
     """Steps that keep the local error of order five of each run at a tolerance.
 
     Spikes get short steps, what lies between them long ones (up to `_LONGEST dt`), and each
-    run its own, whatever runs beside it. Source: Tsitouras, Comput. Math. Appl. 62, 770
+    run its own, whatever runs beside it. States at `fractions` of the duration come from
+    cubic interpolation. Source: Tsitouras, Comput. Math. Appl. 62, 770
     (2011), with diffrax's coefficients.
     """
     tableau = dfx.Tsit5.tableau
     weights, errors = np.asarray(tableau.b_sol), np.asarray(tableau.b_error)
     longest = _LONGEST * dt
+    wanted = jnp.asarray(fractions)[:, None]
 
     def combine(y: jax.Array, h: jax.Array, factors: Any, ks: list[jax.Array]) -> jax.Array:
         terms = (float(a) * k for a, k in zip(factors, ks, strict=True) if a != 0)
@@ -195,17 +198,20 @@ def adaptive_mesh(
         steps = jnp.put_along_axis(
             mesh.steps, here, jnp.where(accept, fraction, old)[None], axis=0, inplace=False
         )
-        last = h >= left
-        t = jnp.where(accept, jnp.where(last, duration, t + h), t)
+        after = jnp.where(accept, jnp.where(h >= left, duration, t + h), t)
+        passes = mesh.passes
+        if fractions:
+            s = (duration * wanted - t) / jnp.where(h > 0, h, 1.0)
+            m0, m1, y0, y1 = h * ks[0], h * ks[-1], y, new
+            cubic = m0[:, None] + s * (
+                (3 * (y1 - y0) - 2 * m0 - m1)[:, None] + s * (2 * (y0 - y1) + m0 + m1)[:, None]
+            )
+            here_now = accept & (s > 0) & (s <= 1)
+            passes = jnp.where(here_now, y0[:, None] + s * cubic, passes)
+        t = after
         y = jnp.where(accept, new, y)
-        mesh = Mesh(
-            steps,
-            mesh.number + accept,
-            t >= duration,
-            y,
-            jnp.minimum(mesh.low, y),
-            jnp.maximum(mesh.high, y),
-        )
+        low, high = jnp.minimum(mesh.low, y), jnp.maximum(mesh.high, y)
+        mesh = Mesh(steps, mesh.number + accept, t >= duration, y, low, high, passes)
         factor = jnp.clip(0.9 * jnp.maximum(size, 1e-12) ** -0.2, 0.2, 4.0)
         return trial + 1, mesh, t, jnp.where(left > 0, jnp.minimum(h * factor, longest), h)
 
@@ -217,6 +223,7 @@ def adaptive_mesh(
         start,
         start,
         start,
+        jnp.broadcast_to(start[:, None], (start.shape[0], len(fractions), *shape)),
     )
     begin = (jnp.asarray(0), nothing, jnp.zeros(shape), jnp.full(shape, dt))
     return jax.lax.while_loop(unfinished, step, begin)[1]
@@ -243,12 +250,10 @@ def shoot(
     guess: Float[Array, "variable run"],
     period: Float[Array, "run"],
     dt: Float[Array, ""],
-    *,
-    most_turns: int,
 ) -> Cycle:
     """Periodic orbits near guesses, by Newton's iteration on one period, and what they are.
 
-    Guesses that run through a shorter orbit up to `most_turns` times are seen, and led back.
+    Guesses that run through a shorter orbit several times are seen, and led back.
 
     For attractors, whose monodromy matrices are small; `variational` is the field of a pair: a
     state and its perturbations (variable, tangent, run). The section is normal to the flow.
@@ -263,15 +268,17 @@ def shoot(
         size = jnp.abs(end - x).max(axis=0) / (1 + jnp.abs(x).max(axis=0))
         return jnp.where(jnp.isfinite(size), size, jnp.inf)
 
-    def unfinished(carry: tuple[jax.Array, ...]) -> jax.Array:
-        iteration, *_, residual, monodromy = carry
-        hopeless = ~jnp.isfinite(residual) | (jnp.abs(monodromy).max(axis=(0, 1)) > _WILD)
-        return (iteration < _NEWTON) & ~((residual < _CONVERGED) | hopeless).all()
+    def unfinished(carry: Any) -> jax.Array:
+        iteration, *_, stalled, residual, monodromy = carry
+        wild = jnp.abs(monodromy).max(axis=(0, 1)) > _WILD
+        return (iteration < _NEWTON) & ~((residual < _CONVERGED) | stalled | wild).all()
 
-    def step(mesh: Mesh, carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        iteration, x, period, _, monodromy = carry
+    def step(mesh: Mesh, carry: Any) -> Any:
+        iteration, x, period, stalled, before, _ = carry
         end, monodromy = turn(x, period, mesh)
         residual = error(x, end)
+        # Newton's iteration converges fast, or has met the rounding's floor, or will not.
+        stalled |= (iteration > 2) & ~(residual < 0.5 * before)
         normal = field(x)
         normal = normal / jnp.maximum(jnp.abs(normal).max(axis=0), 1e-300)
         matrix = jnp.zeros((runs, size + 1, size + 1))
@@ -283,31 +290,34 @@ def shoot(
         move = (residual >= _CONVERGED) & jnp.isfinite(delta).all(axis=0)
         x = jnp.where(move, x - shrink * delta[:size], x)
         period = jnp.where(move, period - shrink * delta[size], period)
-        return iteration + 1, x, period, residual, monodromy
+        return iteration + 1, x, period, stalled, residual, monodromy
 
-    def newton(mesh: Mesh, *begin: jax.Array) -> tuple[jax.Array, ...]:
-        carry = (jnp.asarray(0), *begin)
-        return jax.lax.while_loop(unfinished, lambda carry: step(mesh, carry), carry)[1:]
+    def newton(
+        mesh: Mesh, x: jax.Array, period: jax.Array, residual: jax.Array, monodromy: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        begin = (jnp.asarray(0), x, period, jnp.zeros(runs, bool), residual, monodromy)
+        _, x, period, _, residual, monodromy = jax.lax.while_loop(
+            unfinished, lambda carry: step(mesh, carry), begin
+        )
+        return x, period, residual, monodromy
 
     mesh = adaptive_mesh(field, guess, period, dt)
     x, period, residual, monodromy = newton(mesh, guess, period, jnp.ones(runs), eye)
 
     # Several turns of a shorter orbit: again, with one.
-    k = jnp.arange(1, most_turns + 1)[:, None]
-    starts = jnp.broadcast_to(x[:, None], (size, most_turns, runs))
-    parts = adaptive_mesh(field, starts, period / k, dt)
-    low, high = parts.low[:, 0], parts.high[:, 0]
-    extent = jnp.maximum(high - low, 1e-300)
-    back = (jnp.abs(parts.end - x[:, None]) / extent[:, None]).max(axis=0) < _TURNED
-    turns = jnp.where(back.at[0].set(True), k, 1).max(axis=0)
-    period = period / turns
-    once = jnp.take_along_axis(parts.steps, turns[None, None] - 1, axis=1)[:, 0]
-    number = jnp.take_along_axis(parts.number, turns[None] - 1, axis=0)[0]
+    k = np.arange(2, _MOST_TURNS + 1)
+    parts = adaptive_mesh(field, x, period, dt, tuple(1 / k))
+    extent = jnp.maximum(parts.high - parts.low, 1e-300)
+    gap = (jnp.abs(parts.passes - x[:, None]) / extent[:, None]).max(axis=0)
+    turns = jnp.where(gap < _TURNED, k[:, None], 1).max(axis=0)
     again = turns > 1
+    period = period / turns
+    once = jax.lax.cond(again.any(), lambda: adaptive_mesh(field, x, period, dt), lambda: mesh)
     mesh = mesh._replace(
-        steps=jnp.where(again, once, mesh.steps), number=jnp.where(again, number, mesh.number)
+        steps=jnp.where(again, once.steps, mesh.steps),
+        number=jnp.where(again, once.number, mesh.number),
     )
     residual = jnp.where(again, 1.0, residual)
     x, period, residual, monodromy = newton(mesh, x, period, residual, monodromy)
-    residual = jnp.where(parts.reached[0], residual, jnp.inf)
-    return Cycle(x, period, monodromy, low, high, turns, residual)
+    residual = jnp.where(parts.reached, residual, jnp.inf)
+    return Cycle(x, period, monodromy, parts.low, parts.high, turns, residual)
