@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._chunks import map_chunks
-from ngnmm_jax.dynamics.lockstep import least_return, settle, shoot
+from ngnmm_jax.dynamics.lockstep import count_turns, least_return, settle, shoot
 from ngnmm_jax.network import Family
 
 #: What a state is.
@@ -133,9 +133,9 @@ def _marcher(
     return march
 
 
-# Along a line, 150 and 300 ms of the paper's model; of what is left, 2000 and 1600 ms.
-_SHORT = _marcher(3_000, 6_000, 4, 2e-3, _KICK)
-_LONG = _marcher(40_000, 32_000, 2, 3e-4, _BIG_KICK)
+# Along a line, 100 and 250 ms of the paper's model; of what is left, 1200 and 1200 ms.
+_SHORT = _marcher(2_000, 5_000, 4, 2e-3, _KICK)
+_LONG = _marcher(24_000, 24_000, 2, 3e-4, _BIG_KICK)
 
 
 def _march(
@@ -180,20 +180,50 @@ def _run(march: Any, family: Family, points: dict[str, np.ndarray], runs: _Runs)
     return _Runs(runs.point, runs.direction, **{k: v[:, 0] for k, v in result.items()})
 
 
-def _cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
-    """Orbits refined from guesses."""
+def _shooter(iterations: int) -> Callable[[Family, Any], dict[str, jax.Array]]:
+    """A function that refines orbits from guesses by so many of Newton's iterations."""
+
+    def cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
+        inner, _ = family.at(lanes["point"])
+        guess = lanes["state"].T
+        strengths = jnp.broadcast_to(inner.coupling, guess.shape)
+        cycle = shoot(
+            inner.vector_field,
+            lambda pair: inner.variational(pair, strengths),
+            guess,
+            lanes["period"],
+            jnp.asarray(inner.time_step),
+            iterations,
+        )
+        fields = {**cycle._asdict(), "converged": cycle.converged}
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
+
+    return cycles
+
+
+# Most runs converge at once; of the others, those as near as this, relative to 1 + |x|, are tried
+# again apart, and keep none waiting.
+_PROMISING = 1e-3
+# An orbit is near a bifurcation when its slowest perturbation decays by less than this a period.
+_SLOW = 0.3
+_SHOTS = (_shooter(4), _shooter(10))
+
+
+def _turns(family: Family, lanes: Any) -> jax.Array:
+    """How often periods run through a shorter orbit."""
     inner, _ = family.at(lanes["point"])
-    guess = lanes["state"].T
-    strengths = jnp.broadcast_to(inner.coupling, guess.shape)
-    cycle = shoot(
-        inner.vector_field,
-        lambda pair: inner.variational(pair, strengths),
-        guess,
-        lanes["period"],
-        jnp.asarray(inner.time_step),
-    )
-    fields = {**cycle._asdict(), "converged": cycle.converged}
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
+    dt = jnp.asarray(inner.time_step)
+    return count_turns(inner.vector_field, lanes["state"].T, lanes["period"], dt)[1]
+
+
+def _own_growth(cycles: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Whether orbits are finite, and their largest Floquet exponent but the neutral one."""
+    matrix, period = cycles["monodromy"], cycles["period"]
+    finite = np.isfinite(matrix).all(axis=(1, 2)) & np.isfinite(period)
+    mu = np.linalg.eigvals(np.where(finite[:, None, None], matrix, 0.0))
+    size = np.maximum(np.abs(mu), 1e-300)
+    size[np.arange(len(mu)), np.abs(mu - 1).argmin(axis=1)] = 1e-300
+    return finite, np.log(size.max(axis=1)) / period
 
 
 def _twins(runs: _Runs, moving: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -235,18 +265,29 @@ class _Found:
             return np.zeros(0, dtype=int)
         order = np.argsort(runs.period)  # what takes as long shares a chunk
         runs = runs.take(order)
-        lanes = {
+        guess: dict[str, Any] = {
             "point": _take(self.points, runs.point),
             "state": runs.state,
             "period": runs.period,
         }
-        out = map_chunks(_cycles, self.family, lanes, chunk=_LANES, progress=False, lockstep=True)
-        finite = np.isfinite(out["monodromy"]).all(axis=(1, 2)) & np.isfinite(out["period"])
-        mu = np.linalg.eigvals(np.where(finite[:, None, None], out["monodromy"], 0.0))
-        neutral = np.abs(mu - 1).argmin(axis=1)
-        size = np.maximum(np.abs(mu), 1e-300)
-        size[np.arange(len(mu)), neutral] = 1e-300
-        growth = np.log(size.max(axis=1)) / out["period"]
+        out = self._shoot(guess)
+        finite, growth = _own_growth(out)
+        # Next to a period doubling two turns of one orbit pass for one of two: count them again.
+        slow = np.flatnonzero(out["converged"] & finite & (growth * out["period"] > -_SLOW))
+        if slow.size:
+            again = {
+                "point": _take(guess["point"], slow),
+                "state": out["state"][slow],
+                "period": out["period"][slow],
+            }
+            turns = self._map(_turns, again)
+            some = np.flatnonzero(turns > 1)
+            if some.size:
+                again["period"] = again["period"] / turns
+                shorter = self._shoot(jax.tree.map(lambda leaf: leaf[some], again))
+                for name, value in shorter.items():
+                    out[name][slow[some]] = value
+                finite, growth = _own_growth(out)
         extent = np.maximum(out["high"] - out["low"], 1e-300)
         distance = (np.abs(out["state"] - runs.state) / extent).max(axis=1)
         good = out["converged"] & finite & (growth < 0) & (distance < near)
@@ -256,6 +297,23 @@ class _Found:
         self.period[which] = out["period"][good]
         self.growth[which] = growth[good]
         return order[good]
+
+    def _shoot(self, guess: dict[str, Any]) -> dict[str, np.ndarray]:
+        """Newton's iteration from guesses: briefly, and longer for those that come near."""
+        out: dict[str, np.ndarray] = {}
+        left = np.arange(guess["period"].size)
+        for shot in _SHOTS:
+            new = self._map(shot, jax.tree.map(lambda leaf, left=left: leaf[left], guess))
+            out = out or {name: np.empty_like(value) for name, value in new.items()}
+            for name, value in new.items():
+                out[name][left] = value
+            left = left[~new["converged"] & (new["residual"] < _PROMISING)]
+            if not left.size:
+                break
+        return out
+
+    def _map(self, function: Callable[[Family, Any], Any], lanes: dict[str, Any]) -> Any:
+        return map_chunks(function, self.family, lanes, chunk=_LANES, progress=False, lockstep=True)
 
     def from_neighbours(self, runs: _Runs, columns: int) -> _Runs:
         """Try the orbits next along the line; the runs for which none is an orbit."""
@@ -283,10 +341,16 @@ class _Found:
     def result(self) -> Oscillations:
         """Each attractor once, where both directions met the same."""
         up, down = self.kind
+        # The same orbit, or several turns of it, has the same growth and a multiple period.
+        short, long = self.period.min(axis=0), self.period.max(axis=0)
         with np.errstate(invalid="ignore"):
-            same_period = np.abs(self.period[0] - self.period[1]) < 1e-6 * self.period[0]
-            same_growth = np.abs(self.growth[0] - self.growth[1]) * self.period[0] < 1e-3
-        twice = (up == ORBIT) & (down == ORBIT) & same_period & same_growth
+            turns = np.round(long / short)
+            same = np.abs(long / short - turns) < 1e-5
+            same &= np.abs(self.growth[0] - self.growth[1]) * short < 1e-3
+        twice = (up == ORBIT) & (down == ORBIT) & same
+        which = (self.period[:, twice].argmin(axis=0), np.flatnonzero(twice))
+        for field in (self.state, self.period, self.growth):
+            field[0, twice] = field[which]
         twice |= (up == APERIODIC) & (down == APERIODIC)
         keep = np.stack([up > 0, (down > 0) & ~twice])
         direction, point = np.nonzero(keep)

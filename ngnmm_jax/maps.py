@@ -30,7 +30,7 @@ from ngnmm_jax.attractors import (
 from ngnmm_jax.dynamics.equilibria import certify
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
-from ngnmm_jax.dynamics.lockstep import adaptive_mesh
+from ngnmm_jax.dynamics.lockstep import adaptive_mesh, mesh_step
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.models.base import SECONDS, parameter_names
 from ngnmm_jax.modes import linearise
@@ -47,7 +47,7 @@ _CHUNK, _ORBITS, _APERIODIC = 256, 32, 16
 # Values of Λ between which monodromy matrices are interpolated, those between which the
 # propagators over a segment of steps are, and such steps. All are taken twice where the growth
 # between is not exact to this many per step of the model.
-_NODES, _FEW, _SEGMENT, _EXACT = 24, 4, 8, 5e-9
+_NODES, _FEW, _SEGMENT, _EXACT = 24, 4, 4, 5e-9
 _MOST_NODES = 96
 # A mode grows where its growth is above this per step of the model: an orbit at zero coupling
 # has neutral modes, known to the error of the steps.
@@ -56,7 +56,7 @@ _NEUTRAL = 5e-8
 # standard error, steps between normalisations.
 _ALIGN, _BLOCKS, _BLOCK, _NORMALISE = 4_000, 10, 4_000, 20
 # Values of Λ at which they are computed where there are more modes than this.
-_FEW_MODES = 33
+_FEW_MODES = 21
 # Lines along the swept parameter that are finished, and stored, together.
 _LINES = 64
 
@@ -147,8 +147,8 @@ def dispersion_map(
 
     All equilibria; and, with `oscillations`, the attractors that a run meets when the *first*
     axis is swept up and down (hysteresis: where the two differ, both are kept). Orbits are
-    refined by Newton's iteration on RK4 steps of the model's `time_step` (exponents are exact
-    to some 1e-7 of that step's inverse; `dispersion` is exact to rounding).
+    refined by Newton's iteration on adaptive steps of order five: periods to some 1e-7 relative,
+    growth to some 1e-6 of the leading multiplier (`dispersion` is exact to rounding).
 
     **Arguments:**
 
@@ -477,7 +477,7 @@ def _monodromy(nodes: int, few: int) -> Callable[[Any, Any], jax.Array]:
 
         def step(k: jax.Array, carry: Any) -> Any:
             pair, h = carry
-            pair = rk4_step(lambda y: inner.variational(y, strengths), pair, h)
+            pair = mesh_step(lambda y: inner.variational(y, strengths), pair, h)
             return pair, mesh.steps[k + 1] * period
 
         def segment(j: jax.Array, carry: Any) -> Any:

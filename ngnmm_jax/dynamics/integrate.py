@@ -17,7 +17,8 @@ DIVERGED = 1e12
 
 VectorField = Callable[[jax.Array], jax.Array]
 Select = Callable[[jax.Array], jax.Array]
-Step = Callable[[VectorField, jax.Array, Any], jax.Array]
+# One step: of a vector field, from a state (an array, or a PyTree of them), of a given length.
+Step = Callable[[Callable[[Any], Any], Any, Any], Any]
 
 
 def rk4_step(field: Callable[[Any], Any], state: Any, dt: Any) -> Any:
@@ -50,18 +51,26 @@ def tableau_step(tableau: dfx.ButcherTableau) -> Step:
     weights = np.trim_zeros(np.asarray(tableau.b_sol), "b")
     rows = tableau.a_lower[: len(weights) - 1]
 
-    def step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
+    def moved(state: Any, dt: Any, factors: Any, slopes: list[Any]) -> Any:
+        some = [(float(a), k) for a, k in zip(factors, slopes, strict=True) if a != 0]
+        total = jax.tree.map(lambda *k: sum(a * kj for (a, _), kj in zip(some, k, strict=True)),
+                             *(k for _, k in some))  # fmt: skip
+        return jax.tree.map(lambda y, slope: y + dt * slope, state, total)
+
+    def step(field: Callable[[Any], Any], state: Any, dt: Any) -> Any:
         k = [field(state)]
         for row in rows:
-            inner = sum(dt * float(a) * kj for a, kj in zip(row, k, strict=True) if a != 0)
-            k.append(field(state + inner))
-        return state + sum(dt * float(b) * kj for b, kj in zip(weights, k, strict=True) if b != 0)
+            k.append(field(moved(state, dt, row, k)))
+        return moved(state, dt, weights, k)
 
     return step
 
 
 #: Dormand and Prince's method of order eight.
 dopri8_step = tableau_step(dfx.Dopri8.tableau)
+
+#: Tsitouras's method of order five.
+tsit5_step = tableau_step(dfx.Tsit5.tableau)
 
 #: The methods of fixed step that can be chosen by name.
 STEPS: dict[str, Step] = {

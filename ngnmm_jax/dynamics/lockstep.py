@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ngnmm_jax.dynamics.integrate import fixed_steps, rk4_step
+from ngnmm_jax.dynamics.integrate import fixed_steps, tsit5_step
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -27,7 +27,9 @@ _WILD = 1e8
 # Steps of a mesh: how many at most, the longest in units of the model's step, and the local
 # error, relative to |x| + _SMALL.
 MOST_STEPS, _LONGEST = 4096, 8
-_TOLERANCE, _SMALL = 1e-9, 1e-2
+_TOLERANCE, _COARSE, _SMALL = 5e-8, 3e-5, 1e-2
+#: The method that makes a mesh also follows it, at order five.
+mesh_step = tsit5_step
 # An orbit has turned k times when it is back after period / k to this fraction of its extent.
 _TURNED = 1e-3
 _MOST_TURNS = 8
@@ -156,6 +158,8 @@ def adaptive_mesh(
     start: Float[Array, "variable run"],
     duration: Float[Array, "run"],
     dt: Float[Array, ""],
+    *,
+    tolerance: float = _TOLERANCE,
     fractions: tuple[float, ...] = (),
 ) -> Mesh:
     """Steps that keep the local error of order five of each run at a tolerance.
@@ -189,7 +193,7 @@ def adaptive_mesh(
             ks.append(field(combine(y, h, row, ks)))
         new = combine(y, h, weights, ks)
         size = jnp.abs(combine(jnp.zeros_like(y), h, errors, ks))
-        size = (size / (_TOLERANCE * (_SMALL + jnp.maximum(jnp.abs(y), jnp.abs(new))))).max(axis=0)
+        size = (size / (tolerance * (_SMALL + jnp.maximum(jnp.abs(y), jnp.abs(new))))).max(axis=0)
         size = jnp.where(jnp.isfinite(size), size, 1e6)
         accept = (size <= 1) & (left > 0) & (mesh.number < MOST_STEPS)
         here = jnp.minimum(mesh.number, MOST_STEPS - 1)[None]
@@ -232,16 +236,30 @@ def adaptive_mesh(
 def over_mesh(
     field: Callable[[Any], Any], start: Any, duration: Float[Array, "run"], mesh: Mesh
 ) -> Any:
-    """The state, an array or several, after `duration`, by RK4 on a mesh."""
+    """The state, an array or several, after `duration`, on a mesh."""
 
     # The next step's length is carried along: XLA would otherwise fetch it anew for every
     # element of the state, at half the speed.
     def step(k: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
         y, h = carry
-        return rk4_step(field, y, h), mesh.steps[k + 1] * duration
+        return mesh_step(field, y, h), mesh.steps[k + 1] * duration
 
     begin = (start, mesh.steps[0] * duration)
     return jax.lax.fori_loop(0, mesh.number.max(), step, begin)[0]
+
+
+def count_turns(
+    field: VectorField,
+    state: Float[Array, "variable run"],
+    period: Float[Array, "run"],
+    dt: Float[Array, ""],
+) -> tuple[Mesh, Int[Array, "run"]]:
+    """A mesh over each run's period, and how often it runs through a shorter orbit meanwhile."""
+    k = np.arange(2, _MOST_TURNS + 1)
+    mesh = adaptive_mesh(field, state, period, dt, fractions=tuple(1 / k))
+    extent = jnp.maximum(mesh.high - mesh.low, 1e-300)
+    gap = (jnp.abs(mesh.passes - state[:, None]) / extent[:, None]).max(axis=0)
+    return mesh, jnp.where(gap < _TURNED, k[:, None], 1).max(axis=0)
 
 
 def shoot(
@@ -250,6 +268,7 @@ def shoot(
     guess: Float[Array, "variable run"],
     period: Float[Array, "run"],
     dt: Float[Array, ""],
+    iterations: int = _NEWTON,
 ) -> Cycle:
     """Periodic orbits near guesses, by Newton's iteration on one period, and what they are.
 
@@ -271,7 +290,7 @@ def shoot(
     def unfinished(carry: Any) -> jax.Array:
         iteration, *_, stalled, residual, monodromy = carry
         wild = jnp.abs(monodromy).max(axis=(0, 1)) > _WILD
-        return (iteration < _NEWTON) & ~((residual < _CONVERGED) | stalled | wild).all()
+        return (iteration < iterations) & ~((residual < _CONVERGED) | stalled | wild).all()
 
     def step(mesh: Mesh, carry: Any) -> Any:
         iteration, x, period, stalled, before, _ = carry
@@ -292,32 +311,28 @@ def shoot(
         period = jnp.where(move, period - shrink * delta[size], period)
         return iteration + 1, x, period, stalled, residual, monodromy
 
-    def newton(
-        mesh: Mesh, x: jax.Array, period: jax.Array, residual: jax.Array, monodromy: jax.Array
-    ) -> tuple[jax.Array, ...]:
-        begin = (jnp.asarray(0), x, period, jnp.zeros(runs, bool), residual, monodromy)
+    def newton(mesh: Mesh, x: jax.Array, period: jax.Array) -> tuple[jax.Array, ...]:
+        begin = (jnp.asarray(0), x, period, jnp.zeros(runs, bool), jnp.ones(runs), eye)
         _, x, period, _, residual, monodromy = jax.lax.while_loop(
             unfinished, lambda carry: step(mesh, carry), begin
         )
         return x, period, residual, monodromy
 
-    mesh = adaptive_mesh(field, guess, period, dt)
-    x, period, residual, monodromy = newton(mesh, guess, period, jnp.ones(runs), eye)
-
-    # Several turns of a shorter orbit: again, with one.
-    k = np.arange(2, _MOST_TURNS + 1)
-    parts = adaptive_mesh(field, x, period, dt, tuple(1 / k))
-    extent = jnp.maximum(parts.high - parts.low, 1e-300)
-    gap = (jnp.abs(parts.passes - x[:, None]) / extent[:, None]).max(axis=0)
-    turns = jnp.where(gap < _TURNED, k[:, None], 1).max(axis=0)
-    again = turns > 1
+    # On a coarse mesh first; then see whether that orbit is run through several times.
+    coarse = adaptive_mesh(field, guess, period, dt, tolerance=_COARSE)
+    x, period, *_ = newton(coarse, guess, period)
+    mesh, turns = count_turns(field, x, period, dt)
+    several = turns > 1
     period = period / turns
-    once = jax.lax.cond(again.any(), lambda: adaptive_mesh(field, x, period, dt), lambda: mesh)
-    mesh = mesh._replace(
-        steps=jnp.where(again, once.steps, mesh.steps),
-        number=jnp.where(again, once.number, mesh.number),
+    once = jax.lax.cond(
+        several.any(),
+        lambda: adaptive_mesh(field, x, period, dt),
+        lambda: mesh._replace(passes=mesh.passes[:, :0]),
     )
-    residual = jnp.where(again, 1.0, residual)
-    x, period, residual, monodromy = newton(mesh, x, period, residual, monodromy)
-    residual = jnp.where(parts.reached, residual, jnp.inf)
-    return Cycle(x, period, monodromy, parts.low, parts.high, turns, residual)
+    fine = once._replace(
+        steps=jnp.where(several, once.steps, mesh.steps),
+        number=jnp.where(several, once.number, mesh.number),
+    )
+    x, period, residual, monodromy = newton(fine, x, period)
+    residual = jnp.where(mesh.reached, residual, jnp.inf)
+    return Cycle(x, period, monodromy, mesh.low, mesh.high, turns, residual)
