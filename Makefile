@@ -30,6 +30,7 @@ test-all: lint
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.dispersion
+	$(BIN)/python -m benchmarks.maps
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -1,4 +1,4 @@
-"""Time per parameter point of equilibria and their dispersion relations, and of one orbit.
+"""Time per parameter point of equilibria and their dispersion relations, and of one orbit's.
 
     python -m benchmarks.dispersion
 
@@ -67,7 +67,7 @@ def main() -> None:
         points = len(few["i_ext_e"]) * len(few["coupling"])
 
         def work(network: Any = network, few: Any = few) -> None:
-            ng.dispersion_map(network, few)
+            ng.dispersion_map(network, few, oscillations=False)
 
         seconds = best_of(work) / points
         sample = [(a, b) for a in (0.0, 1.5, 3.0) for b in (1.0, 9.0)]

@@ -92,3 +92,8 @@ def grid(axes: dict[str, Any], dtype: Any = float) -> tuple[dict[str, jax.Array]
     mesh = np.meshgrid(*axes.values(), indexing="ij")
     points = {name: jnp.asarray(m.ravel(), dtype) for name, m in zip(axes, mesh, strict=True)}
     return points, mesh[0].shape
+
+
+def take(points: dict[str, Any], index: Any) -> dict[str, Any]:
+    """Some of the points of a grid."""
+    return {name: value[index] for name, value in points.items()}

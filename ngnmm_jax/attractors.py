@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._chunks import map_chunks, take
 from ngnmm_jax.dynamics.lockstep import count_turns, least_return, settle, shoot
 from ngnmm_jax.network import Family
 
@@ -79,7 +79,7 @@ def find_oscillations(
     found = _Found(family, points, n, rest.states.shape[-1])
     left = runs.take(found.judge(runs, rest))
     if left.point.size:
-        runs = _run(_LONG, family, _take(points, left.point), left)
+        runs = _run(_LONG, family, take(points, left.point), left)
         left = runs.take(found.judge(runs, rest))
         found.add_aperiodic(found.from_neighbours(left, columns))
     return found.result()
@@ -100,10 +100,6 @@ class _Runs(NamedTuple):
 
     def take(self, index: np.ndarray) -> "_Runs":
         return _Runs(*(field[index] for field in self))
-
-
-def _take(points: dict[str, np.ndarray], index: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: value[index] for name, value in points.items()}
 
 
 def _marcher(
@@ -266,7 +262,7 @@ class _Found:
         order = np.argsort(runs.period)  # what takes as long shares a chunk
         runs = runs.take(order)
         guess: dict[str, Any] = {
-            "point": _take(self.points, runs.point),
+            "point": take(self.points, runs.point),
             "state": runs.state,
             "period": runs.period,
         }
@@ -276,7 +272,7 @@ class _Found:
         slow = np.flatnonzero(out["converged"] & finite & (growth * out["period"] > -_SLOW))
         if slow.size:
             again = {
-                "point": _take(guess["point"], slow),
+                "point": take(guess["point"], slow),
                 "state": out["state"][slow],
                 "period": out["period"][slow],
             }
@@ -341,12 +337,13 @@ class _Found:
     def result(self) -> Oscillations:
         """Each attractor once, where both directions met the same."""
         up, down = self.kind
-        # The same orbit, or several turns of it, has the same growth and a multiple period.
+        # The same orbit, or several turns of it, has the same growth and a multiple period (next
+        # to a bifurcation, which magnifies the steps' error, to some digits only).
         short, long = self.period.min(axis=0), self.period.max(axis=0)
         with np.errstate(invalid="ignore"):
             turns = np.round(long / short)
-            same = np.abs(long / short - turns) < 1e-5
-            same &= np.abs(self.growth[0] - self.growth[1]) * short < 1e-3
+            same = np.abs(long / short - turns) < 1e-4
+            same &= np.abs(self.growth[0] - self.growth[1]) * short < 0.2
         twice = (up == ORBIT) & (down == ORBIT) & same
         which = (self.period[:, twice].argmin(axis=0), np.flatnonzero(twice))
         for field in (self.state, self.period, self.growth):

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from ngnmm_jax import _checks
-from ngnmm_jax._chunks import grid, map_chunks
+from ngnmm_jax._chunks import grid, map_chunks, take
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax._store import BlockStore
 from ngnmm_jax.attractors import (
@@ -84,7 +84,8 @@ class DispersionMap(eqx.Module):
     - `error`: of `growth_transverse`: of interpolation in Λ on orbits, the standard error of
       aperiodic states, zero at equilibria.
     - `status` (grid): OK; NONE_FOUND where there is no state; NOT_CONVERGED where a mode's
-      growth or a state was not found to its tolerance.
+      growth or a state was not found to its tolerance, or an aperiodic state is not shown to
+      be chaotic (a torus, an orbit of more than eight turns, or one that a run has not reached).
     """
 
     axes: dict[str, np.ndarray]
@@ -148,7 +149,8 @@ def dispersion_map(
     All equilibria; and, with `oscillations`, the attractors that a run meets when the *first*
     axis is swept up and down (hysteresis: where the two differ, both are kept). Orbits are
     refined by Newton's iteration on adaptive steps of order five: periods to some 1e-7 relative,
-    growth to some 1e-6 of the leading multiplier (`dispersion` is exact to rounding).
+    growth to some 1e-6 of the leading multiplier, but less exact next to bifurcations, which
+    magnify the steps' error (`dispersion` is exact to rounding).
 
     **Arguments:**
 
@@ -230,8 +232,11 @@ def _definition(
     lines: int,
 ) -> dict[str, Any]:
     """What decides a map's numbers."""
+    from ngnmm_jax import __version__
+
     model = network.model
     return {
+        "ngnmm_jax": __version__,
         "computation": "dispersion map",
         "model": type(model).__name__,
         "parameters": {
@@ -309,7 +314,7 @@ class _Atlas:
         if not point.size:
             return
         fields["kind"][point, place] = EQUILIBRIUM
-        pairs = (_take(points, point), found["states"][point, place])
+        pairs = (take(points, point), found["states"][point, place])
         modes = map_chunks(_equilibrium_modes, self.spectrum, pairs, chunk=_CHUNK, progress=False)
         self._put(modes, point, place, fields)
 
@@ -325,7 +330,7 @@ class _Atlas:
         exact = _EXACT / self.family.model.time_step
         nodes, few = _NODES, _FEW
         while left.size and nodes <= _MOST_NODES:
-            lanes = (_take(points, found.point[left]), found.states[left], found.period[left])
+            lanes = (take(points, found.point[left]), found.states[left], found.period[left])
             matrices = map_chunks(
                 _monodromy(nodes, few),
                 self.spectrum,
@@ -358,7 +363,7 @@ class _Atlas:
         modes = map_chunks(
             _aperiodic_modes,
             self.spectrum,
-            (_take(points, point), states),
+            (take(points, point), states),
             chunk=_APERIODIC,
             progress=False,
             lockstep=True,
@@ -372,8 +377,7 @@ class _Atlas:
         arriving |= orderly & (fields["kind"][point] == ORBIT).any(axis=1)
         for name, blank in self.blank.items():
             fields[name][point[arriving], place[arriving]] = blank
-        late = modes["growth_uniform"] < -3 * modes["error_uniform"]
-        fields["status"][point[late & ~arriving]] = Status.NOT_CONVERGED
+        fields["status"][point[orderly & ~arriving]] = Status.NOT_CONVERGED
 
     def _put(
         self,
@@ -386,10 +390,6 @@ class _Atlas:
             if name in fields:
                 fields[name][point, place] = value
         fields["status"][point[~modes["converged"]]] = Status.NOT_CONVERGED
-
-
-def _take(points: dict[str, np.ndarray], index: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: value[index] for name, value in points.items()}
 
 
 def _equilibria(family: Family, point: dict[str, jax.Array]) -> dict[str, jax.Array]:

@@ -284,10 +284,10 @@ def dispersion_family(
     for (value, (curve, modes)), colour in zip(curves.items(), colours, strict=True):
         x, growth = np.asarray(curve.lambdas).real, np.asarray(curve.growth)
         order = np.argsort(x)
-        ax.plot(x[order], growth[order], color=colour, lw=1.3, label=f"{value:g}", zorder=1)
+        ax.plot(x[order], growth[order], color=colour, lw=1.3, label=f"{value:.3g}", zorder=1)
         x, growth = np.asarray(modes.lambdas).real, np.asarray(modes.growth)
         ax.plot(x, growth, "o", ms=3, color=colour, mec="w", mew=0.3)
-    ax.legend(title=symbol(name), frameon=False, fontsize="small", ncols=2)
+    ax.legend(title=symbol(name), framealpha=0.8, edgecolor="none", fontsize="small", ncols=2)
     ax.set_xlabel(r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(f"growth rate (1/{curve.time_unit})")
     return _finish(ax)

@@ -81,7 +81,9 @@ def write_map(
 ) -> list[dict[str, Any]]:
     """A map over two parameters and its figures into `out`; the rows of a table."""
     result = dispersion_map(network, axes, store=out / "blocks", progress=progress)
-    result.to_xarray().to_netcdf(out / "map.nc", engine="h5netcdf")
+    data = result.to_xarray()
+    packing = {name: {"zlib": True, "complevel": 4} for name in data.data_vars}
+    data.to_netcdf(out / "map.nc", engine="h5netcdf", encoding=packing)
     figure = plt.figure(figsize=(6.8, 4.4), layout="constrained")
     plot.dispersion_map(result, ax=figure.add_subplot())
     figure.suptitle(title, fontsize="medium")

@@ -103,7 +103,7 @@ def ngnmm(*arguments, **environment):
         capture_output=True,
         text=True,
         env={**os.environ, **environment},
-        timeout=120,
+        timeout=300,
         check=False,
     )
 
@@ -169,3 +169,48 @@ def test_demo(tmp_path):
         65,
         61,
     )
+
+
+def test_map(tmp_path):
+    """Twice: the second time from its own settings and the blocks that it kept."""
+    out = tmp_path / "plane"
+    axes = ("--axis", "i_ext_e=2:12:6", "--axis", "coupling=2:9:2")
+    result = ngnmm("map", "--out", out, *axes, "--cut", "9")
+    assert result.returncode == 0, result.stderr
+    assert "a periodic orbit" in result.stdout
+    names = {path.name for path in out.iterdir()}
+    assert names == {"blocks", "cut.png", "details.png", "map.nc", "map.png", "settings.toml"}
+    data = xr.load_dataset(out / "map.nc", engine="h5netcdf")
+    assert dict(data.sizes) == {"i_ext_e": 6, "coupling": 2, "state": 5, "variable": 6, "mode": 100}
+    assert data.kind.attrs["flag_meanings"] == "nothing equilibrium orbit aperiodic"
+    assert (data.kind == 2).sum() > 4
+    kept = (out / "blocks" / "block-00000.npz").stat().st_mtime_ns
+    again = ngnmm("map", "--config", out / "settings.toml", "--out", out)
+    assert again.returncode == 0, again.stderr
+    assert (out / "blocks" / "block-00000.npz").stat().st_mtime_ns == kept
+    other = ngnmm("map", "--out", out, *axes[:3], "coupling=2:9:3")
+    assert other.returncode == 1
+    assert "differs in axes" in other.stderr + other.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--axis", "i_ext_e=0:16"], "NAME=LOW:HIGH:COUNT"),
+        (["--axis", "i_ext_e=0:16:5"], "must be given twice"),
+        (["--axis", "i_ext=0:16:5", "--axis", "coupling=0:1:2"], "did you mean 'i_ext_e'"),
+        (["--axis", "i_ext_e=0:16:0", "--axis", "coupling=0:1:2"], "low, high, count"),
+    ],
+)
+def test_map_refuses(tmp_path, arguments, words):
+    result = ngnmm("map", "--out", tmp_path / "out", *arguments)
+    assert result.returncode == 1
+    assert words in result.stdout + result.stderr
+
+
+@pytest.mark.slow
+def test_compare(tmp_path):
+    result = ngnmm("compare", "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "jansen-rit" in result.stdout
+    assert {p.name for p in tmp_path.iterdir()} == {"comparison.png", "settings.toml"}
