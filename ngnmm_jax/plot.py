@@ -288,6 +288,7 @@ def dispersion_family(
         x, growth = np.asarray(modes.lambdas).real, np.asarray(modes.growth)
         ax.plot(x, growth, "o", ms=3, color=colour, mec="w", mew=0.3)
     ax.legend(title=symbol(name), framealpha=0.8, edgecolor="none", fontsize="small", ncols=2)
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     ax.set_xlabel(r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(f"growth rate (1/{curve.time_unit})")
     return _finish(ax)

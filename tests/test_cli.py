@@ -198,7 +198,7 @@ def test_map(tmp_path):
     [
         (["--axis", "i_ext_e=0:16"], "NAME=LOW:HIGH:COUNT"),
         (["--axis", "i_ext_e=0:16:5"], "must be given twice"),
-        (["--axis", "i_ext=0:16:5", "--axis", "coupling=0:1:2"], "did you mean 'i_ext_e'"),
+        (["--axis", "i_ext=0:16:5", "--axis", "coupling=0:1:2"], "did you mean 'i_ext_"),
         (["--axis", "i_ext_e=0:16:0", "--axis", "coupling=0:1:2"], "low, high, count"),
     ],
 )
