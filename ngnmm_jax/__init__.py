@@ -20,6 +20,7 @@ from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.batch import simulate_batch
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
+from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
 from ngnmm_jax.maps import DispersionMap, dispersion_map
 from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
@@ -36,6 +37,7 @@ __all__ = [
     "Equilibria",
     "Homogeneous",
     "JansenRit",
+    "LyapunovSpectrum",
     "Network",
     "NextGenEI",
     "Orbit",
@@ -48,6 +50,7 @@ __all__ = [
     "find_equilibria",
     "find_orbit",
     "initial_state",
+    "lyapunov_spectrum",
     "models",
     "plot",
     "signals",

@@ -85,6 +85,11 @@ class Network(eqx.Module):
         """Shape of the state: (variable, region)."""
         return len(self.model.variables), self.n_regions
 
+    @property
+    def time_step(self) -> float:
+        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time."""
+        return self.model.time_step
+
     def vector_field(self, state: State) -> State:
         """Time derivative of a state (variable, region) or (variable, region, run)."""
         return self.model.vector_field(state, self.drive(self.model.output(state)))

@@ -1,0 +1,167 @@
+"""Lyapunov spectra: exact systems, published ones, the reference, equilibria, orbits, networks."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+from ngnmm_jax.dynamics.integrate import rk4_step
+from tests.conftest import reference_values
+
+ONE = ng.Connectome([[1.0]])
+
+
+class Flow(eqx.Module):
+    """A vector field with its time step."""
+
+    function: object = eqx.field(static=True)
+    state_shape: tuple = eqx.field(static=True)
+    time_step: float = eqx.field(static=True)
+    parameter: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(0.0))
+
+    def vector_field(self, x):
+        return self.function(x, self.parameter)
+
+
+def nextgen(i_ext_e, coupling):
+    return ng.Network(ng.NextGenEI(i_ext_e=i_ext_e), ONE, coupling).homogeneous()
+
+
+def lorenz(x, _):
+    a, b, c = x
+    return jnp.stack([10 * (b - a), 28 * a - b - a * c, a * b - 8 / 3 * c])
+
+
+def roessler(x, _):
+    a, b, c = x
+    return jnp.stack([-b - c, a + 0.2 * b, 0.2 + c * (a - 5.7)])
+
+
+def test_linear_system():
+    """The real parts of the eigenvalues, a complex pair among them, exactly."""
+    matrix = jnp.array([[-0.1, 1.0, 0.3], [-1.0, -0.1, 0.0], [0.0, 0.0, -0.7]])
+    system = Flow(lambda x, _: matrix @ x, (3,), 0.01)
+    result = ng.lyapunov_spectrum(system, y0=[1.0, 0.5, 0.2], duration=500.0, transient=200.0)
+    np.testing.assert_allclose(result.exponents, [-0.1, -0.1, -0.7], atol=3e-3)
+    assert float(result.exponents.sum()) == pytest.approx(-0.9, abs=1e-9)
+    assert int(result.number_positive) == 0
+    assert float(result.kaplan_yorke) == 0
+
+
+def test_lorenz():
+    """0.906, 0, -14.57: Sprott, Chaos and Time-Series Analysis (2003)."""
+    system = Flow(lorenz, (3,), 0.005)
+    result = ng.lyapunov_spectrum(system, y0=[1.0, 1.0, 20.0], duration=2000.0, transient=50.0)
+    errors = np.asarray(result.errors)
+    np.testing.assert_array_less(np.abs(result.exponents - np.array([0.906, 0, -14.572])), 0.02)
+    assert errors[0] < 0.01
+    assert int(result.number_positive) == 1
+    assert float(result.kaplan_yorke) == pytest.approx(2.062, abs=0.003)
+    assert float(result.entropy_bound) == pytest.approx(0.906, abs=0.02)
+    assert float(result.exponents.sum()) == pytest.approx(-(10 + 1 + 8 / 3), abs=1e-5)
+    np.testing.assert_allclose(result.running[-1], result.exponents, rtol=1e-12)
+
+
+def test_roessler():
+    """0.0714, 0, -5.394: Sprott (2003)."""
+    system = Flow(roessler, (3,), 0.02)
+    result = ng.lyapunov_spectrum(system, y0=[1.0, 1.0, 0.0], duration=5000.0, transient=200.0)
+    np.testing.assert_allclose(result.exponents, [0.0714, 0, -5.394], atol=0.01)
+
+
+@pytest.mark.parametrize("k", range(3))
+def test_reference(k):
+    """Within the reference's error and ours."""
+    values = reference_values("lyapunov.json")["homogeneous"][k]
+    system = nextgen(float(values["i_ext_e"]), float(values["epsilon"]))
+    result = ng.lyapunov_spectrum(system, duration=6000.0, transient=2000.0)
+    tolerance = 4 * np.asarray(result.errors) + 1e-3
+    np.testing.assert_array_less(
+        np.abs(result.exponents - np.array(values["exponents"])), tolerance
+    )
+
+
+def test_sum_is_the_divergence():
+    """Of all exponents, along the very same trajectory, in chaos: at 1e-6."""
+    system = nextgen(10.0, 12.0)
+    start = ng.lyapunov_spectrum(system, 1, duration=20.0, transient=500.0).state
+    options = {"duration": 1000.0, "transient": 1.0, "dt": 0.025}
+    result = ng.lyapunov_spectrum(system, y0=start, **options)
+
+    def joint(pair):  # the state, and the integral of the divergence
+        return system.vector_field(pair[0]), jnp.trace(jax.jacfwd(system.vector_field)(pair[0]))
+
+    def step(_, pair):
+        return rk4_step(joint, pair, 0.025)
+
+    pair = jax.lax.fori_loop(0, 40, step, (start, jnp.zeros(())))
+    end, total = jax.lax.fori_loop(0, 40_000, step, (pair[0], jnp.zeros(())))
+    np.testing.assert_allclose(end, result.state, atol=1e-4)
+    assert float(result.exponents.sum()) == pytest.approx(float(total) / 1000, abs=1e-6)
+
+
+def test_orbit_and_equilibrium():
+    orbit = ng.find_orbit(nextgen(12.0, 8.0), steps=256)
+    result = ng.lyapunov_spectrum(nextgen(12.0, 8.0), y0=orbit.states[0], duration=2000.0)
+    np.testing.assert_allclose(result.exponents, orbit.exponents, atol=2e-3)
+    rest = ng.find_equilibria(nextgen(2.0, 5.0))
+    result = ng.lyapunov_spectrum(nextgen(2.0, 5.0), 2, duration=2000.0)
+    np.testing.assert_allclose(result.exponents, rest.eigenvalues[0, :2].real, atol=1e-3)
+
+
+def test_network(small):
+    """At rest: the real parts of the leading eigenvalues of the whole Jacobian."""
+    network = ng.Network(ng.NextGenEI(i_ext_e=2.0), small, 5.0)
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+    state = jnp.broadcast_to(state[:, None], network.state_shape)
+    result = ng.lyapunov_spectrum(network, 6, y0=state, duration=3000.0)
+    matrix = jax.jacfwd(lambda x: network.vector_field(x.reshape(6, 12)).ravel())(state.ravel())
+    exact = np.sort(np.linalg.eigvals(matrix).real)[::-1][:6]
+    np.testing.assert_allclose(result.exponents, exact, atol=2e-3)
+    assert result.state.shape == network.state_shape
+
+
+@pytest.mark.slow
+def test_network_reference(aal90):
+    """The paper's network: hyperchaos at (13, 5); a stable synchronous orbit at (9, 9)."""
+    chaos, orbit = reference_values("lyapunov.json")["network_aal90"]
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), aal90, 5.0)
+    result = ng.lyapunov_spectrum(network, 20, duration=6000.0, transient=1000.0)
+    assert float(result.exponents[0]) == pytest.approx(chaos["leading"], abs=2e-3)
+    assert (result.exponents > 0).sum() >= chaos["number_positive_at_least"]
+    network = ng.Network(ng.NextGenEI(i_ext_e=9.0), aal90, 9.0)
+    result = ng.lyapunov_spectrum(network, 2, duration=3000.0, transient=2000.0)
+    assert float(result.exponents[0]) == pytest.approx(orbit["leading"], abs=1e-3)
+    assert float(result.exponents[1]) == pytest.approx(orbit["second"], abs=1e-3)
+
+
+def test_vmap_and_divergence():
+    system = Flow(lambda x, a: a * x * x - x, (1,), 0.01)
+    many = jax.vmap(lambda a: eqx.tree_at(lambda s: s.parameter, system, a))(jnp.array([0.1, 2.0]))
+    result = jax.vmap(
+        lambda s: ng.lyapunov_spectrum(s, y0=jnp.array([1.0]), duration=20.0, throw=False)
+    )(many)
+    assert result.status.tolist() == [ng.Status.OK, ng.Status.NOT_FINITE]
+    assert float(result.exponents[0, 0]) == pytest.approx(-1, abs=1e-6)
+    with pytest.raises(ng.SolverError, match="infinite or NaN"):
+        ng.lyapunov_spectrum(
+            Flow(lambda x, _: x * x, (1,), 0.01), y0=[1.0], duration=20.0, transient=10.0
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"count": 7}, "`count` must be at most the 6"),
+        ({"count": 0}, "`count` must"),
+        ({"dt": -1.0}, "`dt` must"),
+        ({"duration": 0.0}, "`duration` must"),
+        ({"y0": np.zeros(5)}, "`y0` must have shape"),
+        ({"y0": np.full(6, np.nan)}, "`y0` must be finite"),
+    ],
+)
+def test_what_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ng.lyapunov_spectrum(nextgen(2.0, 5.0), **arguments)
