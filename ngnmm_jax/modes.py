@@ -1,4 +1,4 @@
-"""Transverse stability: which connectome modes grow on a homogeneous equilibrium.
+"""Transverse stability: which connectome modes grow on a homogeneous equilibrium or orbit.
 
 A perturbation along an eigenvector of the weights with eigenvalue Λ obeys the node's
 linearisation with the coupling multiplied by Λ (the master stability function):

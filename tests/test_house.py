@@ -21,6 +21,7 @@ FLOORS = [
     {"network"},
     {"attractors", "simulation"},
     {"batch", "modes"},
+    {"transverse"},
     {"maps"},
     {"plot"},
     {"_settings"},

@@ -14,6 +14,8 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax import maps
 from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.network import Family
+from ngnmm_jax.transverse import aperiodic_modes
 from tests.conftest import reference_values
 
 # ---------------------------------------------------------------------- equilibria
@@ -168,10 +170,10 @@ def test_lyapunov_exponents_on_an_orbit_are_floquet_exponents(aal90):
     network = ng.Network(ng.NextGenEI(i_ext_e=12.0), aal90, 8.0)
     orbit = ng.find_orbit(network.homogeneous())
     lambdas, uniform = network.spectrum()
-    family = maps.Family.of(network)
+    family = Family.of(network)
     shared = (family, jnp.asarray(lambdas), jnp.asarray(uniform))
     point = {"i_ext_e": jnp.array([12.0])}
-    fields = maps._aperiodic_modes(shared, (point, orbit.states[:1]))
+    fields = aperiodic_modes(shared, (point, orbit.states[:1]))
     modes = ng.dispersion(network, orbit)
     fastest = int(modes.fastest)
     # Ten windows of 200 ms are no whole numbers of periods.

@@ -1,0 +1,245 @@
+"""Growth of all transverse modes at many homogeneous states at once, as maps need it.
+
+`modes` takes one state to rounding; here functions take a whole chunk of them, and keep of all
+modes what a map keeps. Their first argument is a `Spectrum`.
+"""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax.dynamics.integrate import rk4_step
+from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
+from ngnmm_jax.dynamics.lockstep import adaptive_mesh, mesh_step
+from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.modes import linearise
+from ngnmm_jax.network import Family
+
+#: A family of homogeneous systems, the structural eigenvalues (mode,), the uniform one's index.
+Spectrum = tuple[Family, jax.Array, jax.Array]
+
+# Values of Λ between which monodromy matrices are interpolated, those between which the
+# propagators over a segment of steps are, and such steps. All are taken twice where the growth
+# between is not exact to this many per step of the model.
+NODES, FEW, _SEGMENT, EXACT = 24, 4, 4, 5e-9
+MOST_NODES = 96
+# A mode grows where its growth is above this per step of the model: an orbit at zero coupling
+# has neutral modes, known to the error of the steps.
+_NEUTRAL = 5e-8
+# Aperiodic states: steps that align the perturbations, blocks of steps whose scatter gives the
+# standard error, steps between normalisations.
+_ALIGN, _BLOCKS, _BLOCK, _NORMALISE = 4_000, 10, 4_000, 20
+# Values of Λ at which they are computed where there are more modes than this.
+_FEW_MODES = 21
+
+
+def _summary(
+    family: Family, growth: jax.Array, turning: jax.Array, uniform: jax.Array
+) -> dict[str, jax.Array]:
+    """What a map keeps of all modes' growth and angular frequency, each (mode, *run)."""
+    neutral = _NEUTRAL / family.model.time_step
+    mode = jnp.arange(growth.shape[0]).reshape(-1, *(1,) * (growth.ndim - 1))
+    masked = jnp.where(mode == uniform, -jnp.inf, growth)
+    fastest = jnp.argmax(masked, axis=0)
+    turning = jnp.take_along_axis(turning, fastest[None], axis=0)[0]
+    return {
+        "growth_transverse": masked.max(axis=0),
+        "number_growing": (masked > neutral).sum(axis=0),
+        "fastest": fastest,
+        "frequency": jnp.abs(turning) / (2 * jnp.pi * SECONDS[family.model.time_unit]),
+    }
+
+
+def _leading(values: jax.Array) -> jax.Array:
+    """Of eigenvalues or logarithms (variable, …), the one of largest real part."""
+    return jnp.take_along_axis(values, jnp.argmax(values.real, axis=0)[None], axis=0)[0]
+
+
+def equilibrium_modes(
+    shared: Spectrum, pair: tuple[dict[str, jax.Array], jax.Array]
+) -> dict[str, jax.Array]:
+    family, lambdas, uniform = shared
+    inner, coupling = family.at(pair[0])
+    matrix, column, row = linearise(inner, pair[1])
+    z, converged = rank_one_eigenvalues(matrix, column, row, lambdas * coupling)
+    leading = _leading(z)
+    return {
+        "growth_uniform": leading.real[uniform],
+        **_summary(family, leading.real, leading.imag, uniform),
+        "error": jnp.zeros(()),
+        "converged": converged.all(),
+    }
+
+
+def _nodes(lambdas: jax.Array, nodes: int) -> tuple[jax.Array, jax.Array | None]:
+    """Λ at which monodromy matrices are computed, and one more that checks what lies between.
+
+    With no more modes than nodes, these are the modes themselves, and there is no check.
+    """
+    if lambdas.shape[0] <= nodes:
+        return lambdas, None
+    where = interpolation_nodes(lambdas, nodes)
+    return where, (where[:1] + 3 * where[-1:]) / 4
+
+
+@lru_cache
+def monodromies(nodes: int, few: int) -> Callable[[Any, Any], jax.Array]:
+    """Monodromy matrices (run, node, variable, variable) at the nodes and the check.
+
+    The propagator over a few steps is so nearly a polynomial of low degree in Λ that `few`
+    values determine it; at the nodes it is interpolated and multiplied up. At the check it is
+    integrated all the way.
+    """
+
+    def monodromy(shared: Spectrum, lanes: Any) -> jax.Array:
+        family, lambdas, _ = shared
+        point, states, period = lanes
+        inner, coupling = family.at(point)
+        where, check = _nodes(lambdas, nodes)
+        x = states.T
+        size, runs = x.shape
+        mesh = adaptive_mesh(inner.vector_field, x, period, jnp.asarray(inner.time_step))
+
+        short = lambdas.shape[0] <= few
+        base = lambdas if short else interpolation_nodes(lambdas, few)
+        weights = jnp.eye(base.shape[0]) if short else interpolation(base, where)
+        every = base if check is None else jnp.concatenate([base, check])
+        strengths = jnp.repeat(every, size)[:, None] * coupling
+
+        def identities(count: int) -> jax.Array:
+            eye = jnp.eye(size, dtype=lambdas.dtype)[:, None, :, None]
+            return jnp.broadcast_to(eye, (size, count, size, runs))
+
+        def step(k: jax.Array, carry: Any) -> Any:
+            pair, h = carry
+            pair = mesh_step(lambda y: inner.variational(y, strengths), pair, h)
+            return pair, mesh.steps[k + 1] * period
+
+        def segment(j: jax.Array, carry: Any) -> Any:
+            x, total, checked = carry
+            xi = jnp.concatenate([identities(base.shape[0]), checked], axis=1)
+            pair = (x, xi.reshape(size, -1, runs))
+            begin = j * _SEGMENT
+            start = (pair, mesh.steps[begin] * period)
+            (x, xi), _ = jax.lax.fori_loop(begin, begin + _SEGMENT, step, start)
+            xi = xi.reshape(size, every.shape[0], size, runs)
+            # Elementwise over runs: XLA's products of many small matrices are slow.
+            known = xi[:, : base.shape[0], None]
+            between = sum(weights[:, m, None, None] * known[:, m] for m in range(base.shape[0]))
+            total = sum(between[:, :, j, None] * total[j] for j in range(size))
+            return x, total, xi[:, base.shape[0] :]
+
+        start = (x, identities(where.shape[0]), identities(0 if check is None else 1))
+        segments = -(-mesh.number.max() // _SEGMENT)
+        _, total, checked = jax.lax.fori_loop(0, segments, segment, start)
+        # In units of the orbit's extent, for the sake of rounding.
+        extent = mesh.high - mesh.low
+        extent = jnp.where(extent > 0, extent, 1.0)
+        end = jnp.concatenate([total, checked], axis=1) * extent / extent[:, None, None]
+        return jnp.transpose(end, (3, 1, 0, 2))
+
+    return monodromy
+
+
+def orbit_modes(
+    shared: Spectrum,
+    matrices: np.ndarray,
+    period: np.ndarray,
+    nodes: int,
+) -> dict[str, np.ndarray]:
+    """Floquet exponents of all modes of orbits, from their monodromy matrices at the nodes.
+
+    By LAPACK on the host, in threads: GPUs are slow at small eigenproblems, and XLA's on CPUs
+    (jaxlib 0.10) can deadlock where several devices solve them at the same time.
+    """
+    family, lambdas, uniform = shared
+    where, check = _nodes(lambdas, nodes)
+    between = None
+    if check is not None:
+        between = np.asarray(interpolation(where, jnp.concatenate([lambdas, check])))
+    size, count = matrices.shape[-1], lambdas.shape[0]
+
+    def exponents(chunk: range) -> np.ndarray:
+        some = matrices[chunk.start : chunk.stop]
+        if between is not None:
+            known = some[:, :nodes].reshape(len(some), nodes, size * size)
+            inner = (between @ known).reshape(len(some), -1, size, size)
+            some = np.concatenate([inner, some[:, nodes:]], axis=1)
+        every = np.linalg.eigvals(np.where(np.isfinite(some), some, 0.0)).astype(complex)
+        mu = np.take_along_axis(every, np.abs(every).argmax(axis=-1)[..., None], axis=-1)[..., 0]
+        with np.errstate(divide="ignore"):
+            return np.log(mu)
+
+    chunks = [range(k, min(k + 64, len(matrices))) for k in range(0, len(matrices), 64)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        logs = np.concatenate(list(pool.map(exponents, chunks))).T
+    rates = logs[:count] / period
+    fields = _summary(family, jnp.asarray(rates.real), jnp.asarray(rates.imag), uniform)
+    summary = {name: np.array(value) for name, value in fields.items()}
+    error = np.zeros(period.size)
+    if check is not None:  # interpolated and exact, relative to what is as large as the largest
+        guess, exact = np.exp(logs[count:].real)
+        largest = np.exp(summary["growth_transverse"] * period)
+        error = np.abs(guess - exact) / np.maximum(exact, largest) / period
+    finite = np.isfinite(matrices).all(axis=(1, 2, 3))
+    return {**summary, "error": error, "converged": finite}
+
+
+def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
+    """Leading Lyapunov exponent of every mode, driven by the same trajectory.
+
+    Of many modes with real Λ, it is computed at a few values and interpolated linearly: on
+    one trajectory it varies smoothly, far less than its standard error between them.
+
+    Source: Benettin et al., Meccanica 15, 9 (1980), with one perturbation for each mode.
+    """
+    family, lambdas, uniform = shared
+    point, states = lanes
+    inner, coupling = family.at(point)
+    dt = jnp.asarray(inner.time_step)
+    x = states.T
+    size, runs = x.shape
+    direct = lambdas.shape[0] <= _FEW_MODES or jnp.iscomplexobj(lambdas)
+    where = lambdas
+    if not direct:
+        low, high = lambdas.min(), lambdas.max()
+        where = low + (high - low) * (1 - jnp.cos(jnp.pi * jnp.linspace(0, 1, _FEW_MODES))) / 2
+        where = jnp.append(where, lambdas[uniform])
+    strengths = where[:, None] * coupling
+    direction = 1.0 + 0.5 * jnp.cos(jnp.arange(size) * 2.0)
+    xi = jnp.broadcast_to(direction[:, None, None], (size, where.shape[0], runs))
+    Pair = tuple[jax.Array, jax.Array]
+
+    def step(_: Any, pair: Pair) -> Pair:
+        return rk4_step(lambda y: inner.variational(y, strengths), pair, dt)
+
+    def advance(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
+        x, xi = jax.lax.fori_loop(0, _NORMALISE, step, pair)
+        norm = jnp.sqrt((jnp.abs(xi) ** 2).sum(axis=0))
+        return (x, xi / norm), jnp.log(norm)
+
+    def block(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
+        pair, logs = jax.lax.scan(advance, pair, None, length=_BLOCK // _NORMALISE)
+        return pair, logs.sum(axis=0) / (_BLOCK * dt)
+
+    pair = (x, xi.astype(where.dtype))
+    pair, _ = jax.lax.scan(advance, pair, None, length=_ALIGN // _NORMALISE)
+    pair, rates = jax.lax.scan(block, pair, None, length=_BLOCKS)
+    growth = rates.mean(axis=0)
+    deviation = rates.std(axis=0) * jnp.sqrt(1 / (_BLOCKS - 1))
+    own = uniform if direct else -1
+    at_uniform = {"growth_uniform": growth[own], "error_uniform": deviation[own]}
+    if not direct:
+        between = jax.vmap(lambda f: jnp.interp(lambdas, where[:-1], f[:-1]), 1, 1)
+        growth, deviation = between(growth), between(deviation)
+    summary = _summary(family, growth, jnp.full_like(growth, jnp.nan), uniform)
+    error = jnp.take_along_axis(deviation, summary["fastest"][None], axis=0)[0]
+    finite = jnp.isfinite(growth).all(axis=0)
+    return {**at_uniform, **summary, "error": error, "converged": finite, "end": pair[0].T}
