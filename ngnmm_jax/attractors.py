@@ -139,7 +139,6 @@ def _march(
 ) -> _Runs:
     """Every line, upwards (direction 0) and downwards (1)."""
     lines = points[swept].size // columns
-    variables = rest.states.shape[-1]
     number = np.arange(lines * columns).reshape(lines, columns)
     both = np.concatenate([number, number[:, ::-1]])
     starts = np.stack([_start(rest, int(first)) for first in both[:, 0]])
@@ -153,7 +152,6 @@ def _march(
     flat = {
         name: value.reshape(2 * lines * columns, *value.shape[2:]) for name, value in result.items()
     }
-    assert flat["end"].shape == (both.size, variables)
     return _Runs(both.ravel(), np.repeat([0, 1], lines * columns), **flat)
 
 

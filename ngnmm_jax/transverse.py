@@ -1,6 +1,6 @@
 """Growth of all transverse modes at many homogeneous states at once, as maps need it.
 
-`modes` takes one state to rounding; here functions take a whole chunk of them, and keep of all
+`modes` takes one state to rounding; here functions run over chunks of them, and keep of all
 modes what a map keeps. Their first argument is a `Spectrum`.
 """
 
@@ -26,8 +26,8 @@ from ngnmm_jax.network import Family
 Spectrum = tuple[Family, jax.Array, jax.Array]
 
 # Values of Λ between which monodromy matrices are interpolated, those between which the
-# propagators over a segment of steps are, and such steps. All are taken twice where the growth
-# between is not exact to this many per step of the model.
+# propagators over a segment of steps are, and such steps. The first two are doubled where the
+# growth between is not exact to this many per step of the model.
 NODES, FEW, _SEGMENT, EXACT = 24, 4, 4, 5e-9
 MOST_NODES = 96
 # A mode grows where its growth is above this per step of the model: an orbit at zero coupling
@@ -65,6 +65,7 @@ def _leading(values: jax.Array) -> jax.Array:
 def equilibrium_modes(
     shared: Spectrum, pair: tuple[dict[str, jax.Array], jax.Array]
 ) -> dict[str, jax.Array]:
+    """All modes of one equilibrium, from a parameter point and the state."""
     family, lambdas, uniform = shared
     inner, coupling = family.at(pair[0])
     matrix, column, row = linearise(inner, pair[1])

@@ -122,6 +122,13 @@ def _find(
     return certify(system, candidates, max_count)
 
 
+def first_candidate(system: Any) -> Float[Array, "*state"]:
+    """A state near an equilibrium: where a run may start."""
+    candidates = system.equilibrium_candidates(8)
+    found = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
+    return candidates[jnp.argmax(found)]
+
+
 def certify(
     system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
 ) -> Equilibria:

@@ -1,8 +1,9 @@
 """Attractors of many systems at once: runs in lock-step, along the last axis of the state.
 
 Where `orbits` takes one system and refines its orbit to rounding, this takes hundreds that
-share a vector field, with RK4 steps, for maps over parameters: a step of all of them is a few
-elementwise operations. Shapes are (variable, run), and (variable, tangent, run) for perturbations.
+share a vector field, with steps of order four and five, for maps over parameters: a step of all
+of them is a few elementwise operations. Shapes are (variable, run), and (variable, tangent, run)
+for perturbations.
 """
 
 from collections.abc import Callable
@@ -59,7 +60,7 @@ class Mesh(NamedTuple):
 
     - `steps` (step, run): their lengths as fractions of the run's duration, zero at the end.
     - `number` (run,): how many there are; `reached` (run,): they cover the duration.
-    - `end`, `low`, `high` (variable, *run): the last state, and the lowest and highest values.
+    - `end`, `low`, `high` (variable, run): the last state, and the lowest and highest values.
     - `passes` (variable, fraction, run): states at the fractions of the duration asked for.
     """
 

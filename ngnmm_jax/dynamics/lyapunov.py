@@ -1,5 +1,6 @@
 """Lyapunov spectra of any vector field, by tangents and QR."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status, raise_unless_ok
+from ngnmm_jax.dynamics.equilibria import first_candidate
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
 
@@ -99,9 +101,7 @@ def lyapunov_spectrum(
     """
     _checks.require_x64("lyapunov_spectrum")
     shape = tuple(system.state_shape)
-    size = 1
-    for n in shape:
-        size *= n
+    size = math.prod(shape)
     count = size if count is None else count
     _checks.positive_integer("count", count)
     if count > size:
@@ -153,9 +153,7 @@ def _spectrum(
     shape = tuple(system.state_shape)
     noise, turn = jax.random.split(key)
     if y0 is None:
-        candidates = system.equilibrium_candidates(8)
-        found = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
-        y0 = candidates[jnp.argmax(found)]
+        y0 = first_candidate(system)
         y0 = y0 + 0.01 * (1 + jnp.abs(y0)) * jnp.abs(jax.random.normal(noise, shape))
     size = y0.size
     tangents = jnp.linalg.qr(jax.random.normal(turn, (size, count)))[0]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Complex, Float, Int
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax._types import System
+from ngnmm_jax.dynamics.equilibria import first_candidate
 from ngnmm_jax.dynamics.floquet import multipliers, propagators
 from ngnmm_jax.dynamics.integrate import STEPS, fixed_steps
 
@@ -230,9 +231,7 @@ def _refine(
 
 
 def _near_equilibrium(system: Any) -> Float[Array, "variable"]:
-    candidates = system.equilibrium_candidates(8)
-    found = jnp.isfinite(candidates).all(axis=1)
-    state = candidates[jnp.argmax(found)]
+    state = first_candidate(system)
     return state + 0.02 * (1 + jnp.abs(state))
 
 
