@@ -18,6 +18,7 @@ from typing import Any
 from ngnmm_jax import models, signals
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.batch import simulate_batch
+from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
@@ -37,10 +38,12 @@ __all__ = [
     "Equilibria",
     "Homogeneous",
     "JansenRit",
+    "LyapunovMap",
     "LyapunovSpectrum",
     "Network",
     "NextGenEI",
     "Orbit",
+    "OrbitDiagram",
     "Simulation",
     "SolverError",
     "Status",
@@ -50,8 +53,10 @@ __all__ = [
     "find_equilibria",
     "find_orbit",
     "initial_state",
+    "lyapunov_map",
     "lyapunov_spectrum",
     "models",
+    "orbit_diagram",
     "plot",
     "signals",
     "simulate",

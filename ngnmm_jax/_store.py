@@ -6,10 +6,12 @@ import os
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from ngnmm_jax import _checks
 
@@ -77,6 +79,47 @@ class BlockStore:
         part = path.with_suffix(".part")
         part.write_bytes(data)
         os.replace(part, path)
+
+
+def in_blocks(
+    total: int,
+    size: int,
+    work: Callable[[np.ndarray, Callable[[str], Any]], dict[str, np.ndarray]],
+    *,
+    store: str | Path | None,
+    definition: Callable[[], dict[str, Any]],
+    progress: bool | None,
+    what: str,
+    points: int = 1,
+) -> dict[str, np.ndarray]:
+    """Arrays over `total` items, computed `size` items at a time, each block kept in `store`.
+
+    **Arguments:**
+
+    - `work(items, say)`: arrays with the items' axis in front; `say(text)` shows what it does.
+    - `definition`: of what decides the numbers.
+    - `points`: that the progress bar counts for each item.
+    """
+    blocks = None if store is None else BlockStore(Path(store), definition())
+    finished = []
+    bar = tqdm(
+        total=total * points,
+        unit="point",
+        desc=what,
+        delay=0 if progress else 2,
+        disable=None if progress is None else not progress,
+    )
+    with bar:
+        for number, begin in enumerate(range(0, total, size)):
+            items = np.arange(begin, min(begin + size, total))
+            block = None if blocks is None else blocks.load(number)
+            if block is None:
+                block = work(items, bar.set_postfix_str)
+                if blocks is not None:
+                    blocks.save(number, block)
+            finished.append(block)
+            bar.update(items.size * points)
+    return {name: np.concatenate([block[name] for block in finished]) for name in finished[0]}
 
 
 def _short(value: Any) -> str:

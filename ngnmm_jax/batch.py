@@ -16,7 +16,7 @@ from ngnmm_jax import _checks
 from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.integrate import STEPS, Step, fixed_steps
 from ngnmm_jax.models.base import parameter_fields
-from ngnmm_jax.network import Network, with_leaves
+from ngnmm_jax.network import Homogeneous, Network, over_runs, with_leaves
 from ngnmm_jax.simulation import (
     Saving,
     Simulation,
@@ -87,7 +87,7 @@ def simulate_batch(
     if y0 is None:
         numbers = jnp.arange(n) + seeds if np.ndim(seeds) == 0 else jnp.asarray(seeds)
         keys = jax.vmap(jax.random.key)(numbers)
-        states = _initial_states(core, varied, jnp.asarray(noise, dtype), keys)
+        states = initial_states(core, varied, jnp.asarray(noise, dtype), keys)
         states = states.astype(dtype)
     else:
         states = jnp.broadcast_to(jnp.asarray(y0, dtype), (n, *core.state_shape))
@@ -146,9 +146,10 @@ def _count_runs(core: Network, varied: dict[str, Any], y0: Any, seeds: Any) -> i
 
 
 @eqx.filter_jit
-def _initial_states(
-    core: Network, varied: dict[str, jax.Array], noise: jax.Array, keys: Any
-) -> Float[Array, "run variable region"]:
+def initial_states(
+    core: Network | Homogeneous, varied: dict[str, jax.Array], noise: jax.Array, keys: Any
+) -> Float[Array, "run variable *region"]:
+    """Each run's own state near rest, from its own key."""
     return jax.vmap(lambda v, key: state_near_rest(with_leaves(core, v), noise, key))(varied, keys)
 
 
@@ -173,12 +174,7 @@ def _run(
     n_saves, rest = divmod(saving.n_steps, saving.stride)
 
     def one_tile(core: Network, varied: dict[str, jax.Array], state: jax.Array) -> Any:
-        # Per-region values broadcast against (region, run).
-        model, coupling = jax.tree.map(
-            lambda leaf: leaf[:, None] if leaf.ndim == 1 else leaf, (core.model, core.coupling)
-        )
-        lifted = eqx.tree_at(lambda c: (c.model, c.coupling), core, (model, coupling))
-        system = with_leaves(lifted, varied)
+        system = with_leaves(over_runs(core), varied)
 
         def keep(y: jax.Array) -> jax.Array:
             return select(system.model, saving.variables, y)

@@ -1,6 +1,5 @@
 """Maps of transverse stability: every homogeneous state at every point of a parameter plane."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,12 +8,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm.auto import tqdm
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks, take
 from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax._store import BlockStore
+from ngnmm_jax._store import in_blocks
 from ngnmm_jax.attractors import (
     APERIODIC,
     EQUILIBRIUM,
@@ -25,8 +23,7 @@ from ngnmm_jax.attractors import (
     find_oscillations,
 )
 from ngnmm_jax.dynamics.equilibria import certify
-from ngnmm_jax.models.base import parameter_names
-from ngnmm_jax.network import Family, Network
+from ngnmm_jax.network import Family, Network, definition, parameter_axes
 from ngnmm_jax.transverse import (
     EXACT,
     FEW,
@@ -155,49 +152,37 @@ def dispersion_map(
     holds something else.
     """
     _checks.require_x64("dispersion_map")
-    values = {name: np.asarray(value, dtype=float) for name, value in axes.items()}
-    if not values:
-        _checks.fail("axes", "name at least one parameter", "it is empty")
-    for name, value in values.items():
-        _checks.one_of("axes", name, (*parameter_names(type(network.model)), "coupling"))
-        if value.ndim != 1 or not value.size:
-            _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")
-        _checks.finite(name, value)
+    values = parameter_axes(network.model, axes)
     _checks.positive_integer("lines", lines)
     family = Family.of(network)
     spectrum, uniform = network.spectrum()
     lambdas = np.asarray(spectrum)
     atlas = _Atlas(family, lambdas, int(uniform or 0), oscillations)
-    blocks = None
-    if store is not None:
-        definition = _definition(network, values, lambdas, oscillations, lines)
-        blocks = BlockStore(Path(store), definition)
-
     # The first axis varies fastest within a block, which is a number of whole lines.
     (swept, along), rest = next(iter(values.items())), dict(list(values.items())[1:])
     across, shape = grid(rest) if rest else ({}, ())
-    total = int(np.prod(shape, dtype=int))
-    finished = []
-    bar = tqdm(
-        total=total * along.size,
-        unit="point",
-        desc="map",
-        delay=0 if progress else 2,
-        disable=None if progress is None else not progress,
+
+    def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
+        points = {k: np.repeat(np.asarray(v)[which], along.size) for k, v in across.items()}
+        points[swept] = np.tile(along, which.size)
+        return atlas.block(points, swept, along.size, say)
+
+    fields = in_blocks(
+        int(np.prod(shape, dtype=int)),
+        lines,
+        block,
+        store=store,
+        definition=lambda: {
+            **definition("dispersion map", network),
+            "axes": {name: value.tolist() for name, value in values.items()},
+            "modes": int(lambdas.size),
+            "oscillations": oscillations,
+            "lines": lines,
+        },
+        progress=progress,
+        what="map",
+        points=along.size,
     )
-    with bar:
-        for number, begin in enumerate(range(0, total, lines)):
-            which = np.arange(begin, min(begin + lines, total))
-            block = None if blocks is None else blocks.load(number)
-            if block is None:
-                points = {k: np.repeat(np.asarray(v)[which], along.size) for k, v in across.items()}
-                points[swept] = np.tile(along, which.size)
-                block = atlas.block(points, swept, along.size, bar.set_postfix_str)
-                if blocks is not None:
-                    blocks.save(number, block)
-            finished.append(block)
-            bar.update(which.size * along.size)
-    fields = {name: np.concatenate([block[name] for block in finished]) for name in finished[0]}
     if not (fields["kind"] > NOTHING).any():
         raise SolverError("dispersion_map", Status.NONE_FOUND, fields)
 
@@ -211,33 +196,6 @@ def dispersion_map(
         variables=network.model.variables,
         time_unit=network.model.time_unit,
     )
-
-
-def _definition(
-    network: Network,
-    values: dict[str, np.ndarray],
-    lambdas: np.ndarray,
-    oscillations: bool,
-    lines: int,
-) -> dict[str, Any]:
-    """What decides a map's numbers."""
-    from ngnmm_jax import __version__
-
-    model = network.model
-    return {
-        "ngnmm_jax": __version__,
-        "computation": "dispersion map",
-        "model": type(model).__name__,
-        "parameters": {
-            name: np.asarray(getattr(model, name)).tolist() for name in parameter_names(type(model))
-        },
-        "coupling": float(network.coupling),
-        "weights": hashlib.sha256(np.asarray(network.weights).tobytes()).hexdigest(),
-        "axes": {name: value.tolist() for name, value in values.items()},
-        "modes": int(lambdas.size),
-        "oscillations": oscillations,
-        "lines": lines,
-    }
 
 
 class _Atlas:

@@ -1,6 +1,8 @@
 """A network of neural masses, and the homogeneous system that it contains."""
 
 import dataclasses
+import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -261,6 +263,48 @@ def with_leaves(system: Any, values: dict[str, jax.Array]) -> Any:
         return [getattr(s if name == "coupling" else s.model, name) for name in names]
 
     return eqx.tree_at(leaves, system, [values[name] for name in names]) if names else system
+
+
+def over_runs(system: Any) -> Any:
+    """A system whose parameters, one value per region, broadcast over (region, run)."""
+    if not isinstance(system, Network):
+        return system
+    model, coupling = jax.tree.map(
+        lambda leaf: leaf[:, None] if leaf.ndim == 1 else leaf, (system.model, system.coupling)
+    )
+    return eqx.tree_at(lambda s: (s.model, s.coupling), system, (model, coupling))
+
+
+def parameter_axes(model: AbstractNeuralMass, axes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values (value,) for each named parameter of a grid, checked."""
+    values = {name: np.asarray(value, dtype=float) for name, value in axes.items()}
+    if not values:
+        _checks.fail("axes", "name at least one parameter", "it is empty")
+    for name, value in values.items():
+        _checks.one_of("axes", name, (*parameter_names(type(model)), "coupling"))
+        if value.ndim != 1 or not value.size:
+            _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")
+        _checks.finite(name, value)
+    return values
+
+
+def definition(computation: str, system: Network | Homogeneous) -> dict[str, Any]:
+    """What decides a system's numbers, for a store's definition."""
+    from ngnmm_jax import __version__
+
+    model = system.model
+    names = parameter_names(type(model))
+    result = {
+        "ngnmm_jax": __version__,
+        "computation": computation,
+        "model": type(model).__name__,
+        "parameters": {name: np.asarray(getattr(model, name)).tolist() for name in names},
+        "coupling": np.asarray(system.coupling).tolist(),
+    }
+    if isinstance(system, Network):
+        digest = hashlib.sha256(np.asarray(system.weights).tobytes())
+        result["weights"] = digest.hexdigest()
+    return result
 
 
 def _nonnegative(model: AbstractNeuralMass, state: jax.Array) -> Bool[Array, ""]:

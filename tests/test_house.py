@@ -21,7 +21,7 @@ FLOORS = [
     {"network"},
     {"attractors", "simulation"},
     {"batch", "modes"},
-    {"transverse"},
+    {"transverse", "chaos"},
     {"maps"},
     {"plot"},
     {"_settings"},

@@ -1,40 +1,267 @@
-"""Power spectra of signals whose answer is known."""
+"""Signals whose answer is known, and independent computations of the same quantities."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.signal
 
-from ngnmm_jax.signals import power_spectrum
+from ngnmm_jax import signals as sg
+
+DT = 1e-3
+T = np.arange(8000) * DT
+NOISE = np.random.default_rng(0).normal(size=(8000, 4))
 
 
 def test_sine_and_parseval():
-    rate, t = 1000.0, np.arange(8000) / 1000.0
-    signal = 3.0 + 2.0 * np.sin(2 * np.pi * 40.0 * t)
-    spectrum = power_spectrum(signal, 1 / rate, segment=1.0)
-    assert spectrum.peak_frequency == pytest.approx(40.0)
-    resolution = spectrum.frequencies[1]
-    assert resolution == pytest.approx(1.0)
-    assert spectrum.power.sum() * resolution == pytest.approx(2.0, rel=1e-3)  # amplitude² / 2
-    assert spectrum.decibels[40] == pytest.approx(10 * np.log10(spectrum.power[40]))
+    signal = 3.0 + 2.0 * np.sin(2 * np.pi * 40.0 * T)
+    for options in ({"segment": 1.0}, {"method": "multitaper", "bandwidth": 2.0}):
+        spectrum = sg.power_spectrum(signal, DT, **options)
+        assert spectrum.peak_frequency == pytest.approx(40.0, abs=1.0)
+        assert spectrum.band_power(30, 50) == pytest.approx(2.0, rel=1e-3)  # amplitude² / 2
+    powers = spectrum.band_powers()
+    assert powers["gamma"] == pytest.approx(2.0, rel=1e-3)
+    assert powers["alpha"] < 1e-3
+    assert spectrum.decibels[320] == pytest.approx(10 * np.log10(spectrum.power[320]))
 
 
-def test_white_noise_is_flat_and_channels_are_separate():
-    noise = np.random.default_rng(0).normal(size=(60000, 3)) * [1.0, 2.0, 0.0]
-    spectrum = power_spectrum(noise, 1e-3, segment=0.25)
-    assert spectrum.power.shape == (126, 3)
-    level = spectrum.power[5:-5].mean(axis=0)
-    np.testing.assert_allclose(level, [2e-3, 8e-3, 0.0], rtol=0.05)
+def test_welch_is_scipys():
+    spectrum = sg.power_spectrum(NOISE, DT, segment=0.5)
+    frequencies, power = scipy.signal.welch(NOISE, 1 / DT, nperseg=500, detrend="constant", axis=0)
+    np.testing.assert_allclose(spectrum.frequencies, frequencies, rtol=1e-12)
+    np.testing.assert_allclose(spectrum.power, power, rtol=1e-10)
+
+
+@pytest.mark.parametrize("n", [1000, 1001])
+def test_multitaper_is_the_weighted_mean_of_periodograms(n):
+    """SciPy's periodogram with each taper as its window, concentration ratios as weights."""
+    signal = NOISE[:n]
+    spectrum = sg.power_spectrum(signal, DT, method="multitaper", bandwidth=6.0)
+    tapers, ratios = scipy.signal.windows.dpss(n, 3e-3 * n, int(6e-3 * n) - 1, return_ratios=True)
+    total = sum(
+        ratio * scipy.signal.periodogram(signal, 1 / DT, window=taper, axis=0)[1]
+        for taper, ratio in zip(tapers, ratios, strict=True)
+    )
+    np.testing.assert_allclose(spectrum.power, total / ratios.sum(), rtol=1e-8, atol=1e-12)
+    # White noise of variance one: 2 dt at every frequency.
+    np.testing.assert_allclose(spectrum.power[10:-10].mean(axis=0), 2e-3, rtol=0.15)
+
+
+def test_channels_are_separate_and_transformations_pass():
+    scaled = NOISE[:, :3] * [1.0, 2.0, 0.0]
+    spectrum = sg.power_spectrum(scaled, DT, segment=0.25)
     assert (spectrum.decibels[:, 2] == -np.inf).all()
+    one = jax.jit(lambda x: sg.power_spectrum(x, DT, segment=0.25).power)(scaled[:, 1])
+    np.testing.assert_allclose(one, spectrum.power[:, 1], rtol=1e-12)
+
+    def beta(x):
+        return sg.power_spectrum(x, DT, segment=0.25).band_power(13, 30)
+
+    x, v = jnp.asarray(NOISE[:1000, 0]), jnp.asarray(NOISE[:1000, 1])
+    slope = jax.grad(beta)(x) @ v
+    assert float(slope) == pytest.approx(float((beta(x + 1e-4 * v) - beta(x - 1e-4 * v)) / 2e-4))
+
+
+def test_analytic_signal_is_hilberts():
+    centred = NOISE - NOISE.mean(axis=0)
+    np.testing.assert_allclose(
+        sg.analytic_signal(NOISE, DT), scipy.signal.hilbert(centred, axis=0), atol=1e-12
+    )
+
+
+def test_envelope_and_phase_of_a_modulated_rhythm():
+    modulation = 1 + 0.5 * np.cos(2 * np.pi * 3 * T)
+    signal = modulation * np.cos(2 * np.pi * 50 * T) + np.sin(2 * np.pi * 10 * T)
+    inside = slice(500, -500)
+    strength = sg.envelope(signal, DT, (40, 60))
+    np.testing.assert_allclose(strength[inside], modulation[inside], atol=1e-6)
+    angle = np.unwrap(sg.phase(signal, DT, (40, 60)))[inside]
+    np.testing.assert_allclose(np.diff(angle) / (2 * np.pi * DT), 50, atol=1e-3)
+    slow = sg.band_pass(signal, DT, (8, 12))
+    np.testing.assert_allclose(slow[inside], np.sin(2 * np.pi * 10 * T)[inside], atol=1e-6)
+
+
+def test_kuramoto_order_and_metastability():
+    same = np.repeat(T[:, None], 5, axis=1)
+    np.testing.assert_allclose(sg.kuramoto_order(same), 1)
+    splayed = same + 2 * np.pi * np.arange(5) / 5
+    np.testing.assert_allclose(sg.kuramoto_order(splayed), 0, atol=1e-12)
+    assert float(sg.metastability(same)) == pytest.approx(0, abs=1e-12)
+    half = np.where((np.arange(8000) < 4000)[:, None], same, splayed)  # order 1, then 0
+    assert float(sg.metastability(half)) == pytest.approx(0.5)
+
+
+def tort(phases, amplitudes, bins):
+    """By the paper's words."""
+    edges = np.linspace(-np.pi, np.pi, bins + 1)
+    number = np.digitize((phases + np.pi) % (2 * np.pi) - np.pi, edges) - 1
+    share = np.array([amplitudes[number == b].mean() for b in range(bins)])
+    share = share / share.sum()
+    return (np.log(bins) + (share * np.log(share)).sum()) / np.log(bins)
+
+
+def test_modulation_index():
+    phases = np.random.default_rng(1).uniform(-np.pi, np.pi, 5000)
+    amplitudes = 1 + 0.7 * np.cos(phases) + 0.1 * np.random.default_rng(2).uniform(size=5000)
+    for bins in (18, 10):
+        value = sg.modulation_index(phases, amplitudes, bins=bins)
+        assert float(value) == pytest.approx(tort(phases, amplitudes, bins), rel=1e-9)
+    assert float(sg.modulation_index(phases, np.ones(5000))) == pytest.approx(0, abs=1e-12)
+    spike = (np.abs(phases - 0.1) < 0.09).astype(float)  # all in one bin
+    assert float(sg.modulation_index(phases, spike)) == pytest.approx(1)
+
+
+def test_phase_locking():
+    phases = np.random.default_rng(1).uniform(-np.pi, np.pi, 5000)
+    assert float(sg.phase_locking_value(phases, phases + 1.0)) == pytest.approx(1)
+    value = sg.phase_locking_value(phases, 2 * phases)
+    assert float(value) == pytest.approx(abs(np.exp(1j * phases).mean()))
+    signal = np.sin(2 * np.pi * 5 * T) * (1 + 0.5 * np.sin(2 * np.pi * 60 * T))
+    signal += (1 + 0.8 * np.sin(2 * np.pi * 5 * T)) * np.sin(2 * np.pi * 60 * T)
+    assert float(sg.envelope_locking(signal, DT, (4, 6), (45, 75))) > 0.99
+
+
+def rhythm(seed, depth):
+    """An irregular 6 Hz rhythm that modulates a 60 Hz one, and noise."""
+    rng = np.random.default_rng(seed)
+    slow = np.asarray(sg.band_pass(rng.normal(size=16000), DT, (5, 7)))
+    slow = slow / slow.std()
+    fast = np.sin(2 * np.pi * 60 * np.arange(16000) * DT)
+    return slow + (1 + depth * np.tanh(slow)) * fast / 2 + 0.2 * rng.normal(size=16000)
+
+
+SLOW, FAST = np.arange(3, 13, 1.5), np.arange(40, 130, 10.0)
+
+
+@pytest.mark.parametrize("measure", ["modulation_index", "phase_locking"])
+def test_comodulogram(measure):
+    options = {"measure": measure, "surrogates": 99}
+    found = sg.comodulogram(rhythm(0, 0.7), DT, SLOW, FAST, **options)
+    assert found.significant
+    slow, fast = found.peak
+    assert slow == pytest.approx(6, abs=1.5)
+    assert fast == pytest.approx(60, abs=20)
+    assert float(found.p.min()) == pytest.approx(0.01)
+    assert found.index.shape == found.p.shape == (7, 9)
+    nothing = sg.comodulogram(rhythm(0, 0.0), DT, SLOW, FAST, **options)
+    assert not nothing.significant
+    assert float(nothing.p.min()) > 0.05
+
+
+def test_comodulogram_is_tort_of_its_bands():
+    found = sg.comodulogram(
+        rhythm(0, 0.7), DT, [6.0], [60.0], phase_bandwidth=2, amplitude_bandwidth=24, surrogates=0
+    )
+    inside = slice(500, -500)
+    phases = np.asarray(sg.phase(rhythm(0, 0.7), DT, (5, 7)))[inside]
+    amplitudes = np.asarray(sg.envelope(rhythm(0, 0.7), DT, (48, 72)))[inside]
+    assert float(found.index[0, 0]) == pytest.approx(tort(phases, amplitudes, 18), rel=1e-6)
+    assert np.isnan(found.p).all()
+    assert not found.significant
+
+
+def shifted(signal, rng):
+    """The usual test, by circular shifts: how often it would call the signal significant."""
+    phases = np.stack([sg.phase(signal, DT, (f - 1, f + 1))[500:-500] for f in (4.0, 7.0, 10.0)])
+    fast = np.stack([sg.envelope(signal, DT, (f - 12, f + 12))[500:-500] for f in (50.0, 80.0)])
+    lags = [0, *rng.integers(300, 2700, 39)]
+    every = np.array(
+        [[[tort(p, np.roll(a, lag), 18) for a in fast] for p in phases] for lag in lags]
+    )
+    z = ((every - every.mean(axis=0)) / every.std(axis=0)).max(axis=(1, 2))
+    return (z >= z[0]).mean() <= 0.05
+
+
+def test_white_noise_is_seldom_called_significant():
+    """At 5 % in 5 % of the cases; the usual circular shift does so far more often."""
+    rng = np.random.default_rng(7)
+    signals = rng.normal(size=(100, 4000))
+    ours = [
+        sg.comodulogram(
+            signal,
+            DT,
+            [4.0, 7.0, 10.0],
+            [50.0, 80.0],
+            phase_bandwidth=2,
+            amplitude_bandwidth=24,
+            surrogates=39,
+            seed=k,
+        ).significant
+        for k, signal in enumerate(signals)
+    ]
+    assert np.mean(ours) <= 0.11  # of 100 with 5 % each, more in 1 case of 200
+    assert np.mean([shifted(signal, rng) for signal in signals[:25]]) > 0.11
+
+
+def test_functional_connectivity():
+    mixed = NOISE @ np.random.default_rng(3).normal(size=(4, 4))
+    np.testing.assert_allclose(sg.functional_connectivity(mixed), np.corrcoef(mixed.T), atol=1e-12)
+
+
+def test_functional_connectivity_dynamics():
+    """Two patterns in turn: alike within, unlike between; and entry by entry in NumPy."""
+    first, second = (
+        NOISE[:, :2] @ [[1, 1, 0, 0], [0, 0, 1, 1]],
+        NOISE[:, :2]
+        @ [
+            [1, 0, 1, 0],
+            [0, 1, 0, 1],
+        ],
+    )
+    turn = (np.arange(8000) // 2000) % 2 == 0
+    signal = np.where(turn[:, None], first, second) + 0.1 * NOISE
+    found = sg.functional_connectivity_dynamics(signal, DT, 1.0, step=0.5)
+    assert found.apart == 2
+    np.testing.assert_allclose(found.times, (np.arange(0, 7001, 500) + 499.5) * DT)
+    rows, columns = np.triu_indices(4, 1)
+    each = np.array(
+        [np.corrcoef(signal[k : k + 1000].T)[rows, columns] for k in range(0, 7001, 500)]
+    )
+    np.testing.assert_allclose(found.matrix, np.corrcoef(each), atol=1e-10)
+    assert float(found.matrix[0, 2]) > 0.95
+    assert float(found.matrix[0, 4]) < -0.3
+    assert found.values.shape == (13 * 14 // 2,)
 
 
 @pytest.mark.parametrize(
-    ("signal", "interval", "segment", "words"),
+    ("call", "words"),
     [
-        (np.zeros(4), 1e-3, None, "at least 8 samples"),
-        (np.full(100, np.nan), 1e-3, None, "`signal` must be finite"),
-        (np.zeros(100), 0.0, None, "`sampling_interval` must be positive"),
-        (np.zeros(100), 1e-3, 1.0, "`segment` must lie between"),
+        (lambda: sg.power_spectrum(np.zeros(4), DT), "at least 8 samples"),
+        (lambda: sg.power_spectrum(np.full(100, np.nan), DT), "`signal` must be finite"),
+        (lambda: sg.power_spectrum(T, 0.0), "`sampling_interval` must be positive"),
+        (lambda: sg.power_spectrum(T, DT, segment=100.0), "`segment` must lie between"),
+        (lambda: sg.power_spectrum(T, DT, method="welsh"), "did you mean 'welch'"),
+        (lambda: sg.power_spectrum(T, DT, method="multitaper", segment=1.0), "`segment` must be"),
+        (lambda: sg.power_spectrum(T, DT, bandwidth=1.0), "`bandwidth` must be given"),
+        (
+            lambda: sg.power_spectrum(T, DT, method="multitaper", bandwidth=1e-3),
+            "`bandwidth` must lie",
+        ),
+        (lambda: sg.power_spectrum(T, DT).band_power(9, 3), "`band` must rise"),
+        (lambda: sg.envelope(T, DT, (60, 40)), "`band` must rise between 0 and 500 Hz"),
+        (lambda: sg.envelope(T, DT, (40, 600)), "`band` must rise between 0 and 500 Hz"),
+        (lambda: sg.kuramoto_order(T), "(time, region)"),
+        (lambda: sg.modulation_index(T, T[1:]), "`amplitudes` must have shape"),
+        (lambda: sg.modulation_index(T, -T), "`amplitudes` must not be negative"),
+        (lambda: sg.modulation_index(T, T, bins=1), "`bins` must be at least 2"),
+        (lambda: sg.functional_connectivity(np.ones((50, 3))), "constant in 0, 1, 2"),
+        (
+            lambda: sg.functional_connectivity_dynamics(NOISE, DT, 9.0),
+            "`window` must leave two windows",
+        ),
+        (lambda: sg.functional_connectivity_dynamics(NOISE[:, :2], DT, 1.0), "at least 3 regions"),
+        (lambda: sg.comodulogram(NOISE, DT, [5.0], [60.0]), "`signal` must have axes"),
+        (lambda: sg.comodulogram(T, DT, [5.0, 4.0], [60.0]), "`phase_frequencies` must rise"),
+        (lambda: sg.comodulogram(T, DT, [5.0], [600.0]), "`amplitude_frequencies` must leave"),
+        (lambda: sg.comodulogram(T[:1000], DT, [0.5], [60.0]), "`phase_frequencies` must leave"),
+        (
+            lambda: sg.comodulogram(T, DT, [5.0], [60.0], phase_bandwidth=0.4),
+            "`signal` must last at least 10 s",
+        ),
+        (lambda: sg.comodulogram(T, DT, [5.0], [60.0], measure="mi"), "`measure` must be one of"),
+        (lambda: sg.comodulogram(T, DT, [5.0], [60.0], surrogates=-1), "`surrogates` must"),
     ],
 )
-def test_what_is_refused(signal, interval, segment, words):
-    with pytest.raises(ValueError, match=words):
-        power_spectrum(signal, interval, segment=segment)
+def test_what_is_refused(call, words):
+    with pytest.raises(ValueError, match=words.replace("(", r"\(").replace(")", r"\)")):
+        call()

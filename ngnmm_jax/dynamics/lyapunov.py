@@ -1,7 +1,8 @@
-"""Lyapunov spectra of any vector field, by tangents and QR."""
+"""Lyapunov spectra of any vector field, by tangents and Gram and Schmidt's process."""
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,52 +19,90 @@ from ngnmm_jax.dynamics.orbits import OscillatingSystem
 _BLOCKS = 20
 # An exponent is positive when it is above zero by this many standard errors.
 _SURE = 3.0
+# Steps between orthonormalisations while the tangents turn into place, and at most; in between
+# as many as stretch the tangents against each other by less than this (a logarithm): what
+# makes them orthonormal then leaves errors of 1e-16 e^14, that is 1e-10, in the smallest.
+_FIRST, _LAST, _STRETCH = 20, 2000, 14.0
 
 
 class LyapunovSpectrum(eqx.Module):
-    """The largest Lyapunov exponents of a trajectory.
+    """The largest Lyapunov exponents of one trajectory, or of several, with leading axes.
 
-    - `exponents` (exponent,): by falling size as the tangents were ordered, per unit of the
-      model's time.
-    - `errors` (exponent,): standard errors, from the scatter of 20 blocks of the window. In
-      regular motion they measure how far the blocks are from whole periods.
-    - `running` (block, exponent): the estimate after each block.
-    - `state` (*state): where the trajectory ended; another call can go on from there.
-    - `status`: OK, or NOT_FINITE where the trajectory diverged.
+    - `exponents` (*run, exponent): by falling size as the tangents were ordered, per unit of
+      the model's time.
+    - `errors` (*run, exponent): standard errors, from the scatter of 20 blocks of the window,
+      and at least the window's inverse, since stretching that comes and goes within a turn of
+      an orbit leaves that much.
+    - `running` (*run, block, exponent): the estimate after each block.
+    - `state` (*run, *state): where the trajectory ended; another call can go on from there.
+    - `interval` (): time between orthonormalisations.
+    - `status` (*run,): OK, or NOT_FINITE where the trajectory diverged.
     """
 
-    exponents: Float[Array, "exponent"]
-    errors: Float[Array, "exponent"]
-    running: Float[Array, "block exponent"]
-    state: Float[Array, "*state"]
-    status: Int[Array, ""]
+    exponents: Float[Array, "*run exponent"]
+    errors: Float[Array, "*run exponent"]
+    running: Float[Array, "*run block exponent"]
+    state: Float[Array, "..."]
+    interval: Float[Array, "*run"]
+    status: Int[Array, "*run"]
 
     @property
-    def number_positive(self) -> Int[Array, ""]:
+    def number_positive(self) -> Int[Array, "*run"]:
         """How many exponents are above zero by three standard errors."""
-        return (self.exponents > _SURE * self.errors).sum()
+        return (self.exponents > _SURE * self.errors).sum(axis=-1)
 
     @property
-    def entropy_bound(self) -> Float[Array, ""]:
+    def entropy_bound(self) -> Float[Array, "*run"]:
         """Sum of the positive exponents: Pesin's bound on the entropy rate."""
-        return jnp.where(self.exponents > _SURE * self.errors, self.exponents, 0.0).sum()
+        sure = self.exponents > _SURE * self.errors
+        return jnp.where(sure, self.exponents, 0.0).sum(axis=-1)
 
     @property
-    def kaplan_yorke(self) -> Float[Array, ""]:
+    def kaplan_yorke(self) -> Float[Array, "*run"]:
         """The Kaplan-Yorke dimension; NaN where more exponents are needed to tell it.
 
         Source: Kaplan and Yorke, Lect. Notes Math. 730, 204 (1979).
         """
-        order = jnp.argsort(-self.exponents)
-        values, errors = self.exponents[order], self.errors[order]
+        order = jnp.argsort(-self.exponents, axis=-1)
+        values = jnp.take_along_axis(jnp.asarray(self.exponents), order, axis=-1)
+        errors = jnp.take_along_axis(jnp.asarray(self.errors), order, axis=-1)
         # What cannot be told from zero is zero.
         values = jnp.where(jnp.abs(values) < _SURE * errors, 0.0, values)
-        sums = jnp.cumsum(values)
-        k = (sums >= 0).sum()
-        n = values.shape[0]
-        before = jnp.where(k > 0, sums[jnp.maximum(k - 1, 0)], 0.0)
-        dimension = k + before / jnp.abs(values[jnp.minimum(k, n - 1)])
-        return jnp.where(k == 0, 0.0, jnp.where(k == n, jnp.nan, dimension))
+        sums = jnp.cumsum(values, axis=-1)
+        k = (sums >= 0).sum(axis=-1)
+        n = values.shape[-1]
+
+        def at(array: jax.Array, index: jax.Array) -> jax.Array:
+            return jnp.take_along_axis(array, index[..., None], axis=-1)[..., 0]
+
+        dimension = k + at(sums, jnp.maximum(k - 1, 0)) / jnp.abs(at(values, k.clip(max=n - 1)))
+        dimension = jnp.where(k == 0, 0.0, jnp.where(k == n, jnp.nan, dimension))
+        return jnp.where(self.status == Status.OK, dimension, jnp.nan)
+
+
+class Plan(NamedTuple):
+    """Numbers of steps: before the window, in it, and between orthonormalisations.
+
+    `interval` is zero where it is to be found. None of them decides what is compiled.
+    """
+
+    transient: Int[Array, ""]
+    window: Int[Array, ""]
+    interval: Int[Array, ""]
+
+
+def plan(dt: Any, duration: float | None, transient: float | None, interval: float | None) -> Plan:
+    """Times in the model's unit as numbers of steps; by default 100,000 after 20,000."""
+    steps = []
+    for name, value, default in (
+        ("transient", transient, 20_000),
+        ("duration", duration, 100_000),
+        ("interval", interval, 0),
+    ):
+        if value is not None:
+            _checks.positive(name, value)
+        steps.append(default if value is None else max(1, round(value / dt)))
+    return Plan(*(jnp.asarray(n) for n in steps))
 
 
 def lyapunov_spectrum(
@@ -80,9 +119,10 @@ def lyapunov_spectrum(
 ) -> LyapunovSpectrum:
     """The first Lyapunov exponents of a trajectory of any vector field.
 
-    Tangents are propagated with the state by the same RK4 steps (of a network: one matrix
-    product for the state and all its tangents at each stage), and made orthonormal by QR after
-    each interval. Works under `jax.vmap` over parameters and initial states.
+    The state takes steps of RK4, the tangents that step's exact linearisation (of a network:
+    one matrix product for all tangents at each stage); after each interval they are made
+    orthonormal. Works under `jax.vmap` over parameters and initial states;
+    `lyapunov_map` does it over a plane, with blocks on disk.
 
     **Arguments:**
 
@@ -92,7 +132,8 @@ def lyapunov_spectrum(
     - `duration`, `transient`: the window and what is left out before it (while the tangents
       turn into place), in the model's unit; by default 100,000 and 20,000 steps.
     - `dt`: the step; by default the system's `time_step`.
-    - `interval`: between orthonormalisations; by default 20 steps.
+    - `interval`: between orthonormalisations; by default as long as the tangents stay well
+      conditioned, which the transient shows.
     - `y0` (*state): by default near an equilibrium, with noise of `seed`.
     - `throw`: raise `SolverError` where the trajectory diverges.
 
@@ -101,85 +142,135 @@ def lyapunov_spectrum(
     """
     _checks.require_x64("lyapunov_spectrum")
     shape = tuple(system.state_shape)
-    size = math.prod(shape)
-    count = size if count is None else count
-    _checks.positive_integer("count", count)
-    if count > size:
-        _checks.fail("count", f"be at most the {size} dimensions of the state", f"it is {count}")
+    count = number_of_exponents(count, shape)
     step = system.time_step if dt is None else dt
     _checks.positive("dt", step)
-    steps = {}
-    for name, value, default in (
-        ("duration", duration, 100_000),
-        ("transient", transient, 20_000),
-        ("interval", interval, 20),
-    ):
-        if value is not None:
-            _checks.positive(name, value)
-        steps[name] = default if value is None else max(1, round(value / step))
-    stride = steps["interval"]
-    block = max(1, steps["duration"] // (stride * _BLOCKS))
+    steps = plan(step, duration, transient, interval)
     if y0 is not None:
         y0 = jnp.asarray(y0, dtype=float)
         _checks.shape("y0", y0, shape, "of the system's state")
         _checks.finite("y0", y0)
-    before = max(1, steps["transient"] // stride)
-    result = _spectrum(
-        system,
-        y0,
-        jnp.asarray(step, dtype=float),
-        jax.random.key(seed),
-        count,
-        before,
-        block,
-        stride,
-    )
+    key = jax.random.key(seed)
+    result = _spectrum(system, y0, jnp.asarray(step, dtype=float), key, steps, count)
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
     return result
 
 
+def number_of_exponents(count: int | None, shape: tuple[int, ...]) -> int:
+    """`count`, checked against the dimensions of a state; None for all."""
+    size = math.prod(shape)
+    count = size if count is None else count
+    _checks.positive_integer("count", count)
+    if count > size:
+        _checks.fail("count", f"be at most the {size} dimensions of the state", f"it is {count}")
+    return count
+
+
 @eqx.filter_jit
 def _spectrum(
-    system: Any,
-    y0: jax.Array | None,
-    dt: jax.Array,
-    key: jax.Array,
-    count: int,
-    before: int,
-    block: int,
-    stride: int,
+    system: Any, y0: jax.Array | None, dt: jax.Array, key: jax.Array, steps: Plan, count: int
 ) -> LyapunovSpectrum:
     shape = tuple(system.state_shape)
     noise, turn = jax.random.split(key)
     if y0 is None:
         y0 = first_candidate(system)
         y0 = y0 + 0.01 * (1 + jnp.abs(y0)) * jnp.abs(jax.random.normal(noise, shape))
-    size = y0.size
-    tangents = jnp.linalg.qr(jax.random.normal(turn, (size, count)))[0]
+    xi = jax.random.normal(turn, (*shape, count))
 
-    def joint(pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        slope, push = jax.linearize(system.vector_field, pair[0])
-        return slope, jax.vmap(push, in_axes=-1, out_axes=-1)(pair[1])
+    def step(x: jax.Array, xi: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x, push = jax.linearize(lambda x: rk4_step(system.vector_field, x, dt), x)
+        return x, jax.vmap(push, in_axes=-1, out_axes=-1)(xi)
 
-    def advance(pair: Any, _: None) -> tuple[Any, jax.Array]:
-        x, xi = jax.lax.fori_loop(0, stride, lambda _, p: rk4_step(joint, p, dt), pair)
-        q, r = jnp.linalg.qr(xi.reshape(size, count))
-        return (x, q.reshape(xi.shape)), jnp.log(jnp.abs(jnp.diagonal(r)))
+    return exponents(step, y0, xi, dt, steps, runs=0)
+
+
+def exponents(
+    step: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    x: jax.Array,
+    xi: jax.Array,
+    dt: jax.Array,
+    steps: Plan,
+    runs: int,
+) -> LyapunovSpectrum:
+    """Lyapunov exponents from a step of state (*state, *run) and tangents (*state, tangent, *run).
+
+    `runs` is the number of axes `*run`: 0, or 1 for trajectories in lock-step.
+    """
+
+    def orthonormal(xi: jax.Array) -> tuple[jax.Array, jax.Array]:
+        flat = xi.reshape(-1, *xi.shape[xi.ndim - 1 - runs :])
+        flat, logs = gram_schmidt(flat)
+        return flat.reshape(xi.shape), logs
+
+    xi, logs = orthonormal(xi)
+    nothing = jnp.zeros_like(logs)
+
+    def over(length: jax.Array, stride: jax.Array, x: jax.Array, xi: jax.Array) -> Any:
+        """So many steps, in intervals of `stride`, of which the last may be shorter."""
+
+        def advance(i: jax.Array, carry: Any) -> Any:
+            x, xi, total, widest = carry
+            now = jnp.minimum(stride, length - i * stride)
+            x, xi = jax.lax.fori_loop(0, now, lambda _, pair: step(*pair), (x, xi))
+            xi, logs = orthonormal(xi)
+            spread = (logs.max(axis=0) - logs.min(axis=0)).max()
+            return x, xi, total + logs, jnp.maximum(widest, spread)
+
+        return jax.lax.fori_loop(0, -(-length // stride), advance, (x, xi, nothing, jnp.zeros(())))
+
+    # The first half of the transient is left out of the choice of the interval.
+    given = steps.interval > 0
+    stride = jnp.where(given, steps.interval, _FIRST)
+    x, xi, *_ = over(steps.transient // 2, stride, x, xi)
+    x, xi, _, widest = over(steps.transient - steps.transient // 2, stride, x, xi)
+    found = stride * (_STRETCH / jnp.maximum(widest, _STRETCH * stride / _LAST))
+    stride = jnp.where(given, stride, jnp.maximum(1, found.astype(stride.dtype)))
+    block = jnp.maximum(1, steps.window // _BLOCKS)
 
     def over_block(pair: Any, _: None) -> tuple[Any, jax.Array]:
-        pair, logs = jax.lax.scan(advance, pair, None, length=block)
-        return pair, logs.sum(axis=0) / (block * stride * dt)
+        x, xi, total, _w = over(block, stride, *pair)
+        return (x, xi), total / (block * dt)
 
-    pair = (y0, tangents.reshape(*shape, count))
-    pair, _ = jax.lax.scan(advance, pair, None, length=before)
-    (x, _), rates = jax.lax.scan(over_block, pair, None, length=_BLOCKS)
-    exponents = rates.mean(axis=0)
-    finite = jnp.isfinite(exponents).all() & jnp.isfinite(x).all()
+    (x, _), rates = jax.lax.scan(over_block, (x, xi), None, length=_BLOCKS)
+    mean = rates.mean(axis=0)
+    finite = jnp.isfinite(mean).all(axis=0)
+    finite &= jnp.isfinite(x).reshape(-1, *x.shape[x.ndim - runs :]).all(axis=0)
+    running = jnp.cumsum(rates, axis=0) / jnp.arange(1, _BLOCKS + 1).reshape(-1, *[1] * mean.ndim)
+
+    def runs_first(array: jax.Array) -> jax.Array:
+        return jnp.moveaxis(array, range(array.ndim - runs, array.ndim), range(runs))
+
+    scatter = rates.std(axis=0) / jnp.sqrt(_BLOCKS - 1.0)
     return LyapunovSpectrum(
-        exponents=exponents,
-        errors=rates.std(axis=0) / jnp.sqrt(_BLOCKS - 1.0),
-        running=jnp.cumsum(rates, axis=0) / jnp.arange(1, _BLOCKS + 1)[:, None],
-        state=x,
+        exponents=runs_first(mean),
+        errors=runs_first(jnp.hypot(scatter, 1 / (_BLOCKS * block * dt))),
+        running=runs_first(running),
+        state=runs_first(x),
+        interval=jnp.broadcast_to(stride * dt, finite.shape),
         status=jnp.where(finite, Status.OK, Status.NOT_FINITE),
     )
+
+
+def gram_schmidt(
+    xi: Float[Array, "size tangent *run"],
+) -> tuple[Float[Array, "size tangent *run"], Float[Array, "tangent *run"]]:
+    """Tangents made orthonormal in their order, and the logarithms of their stretching.
+
+    The modified process, which loses as many digits as the tangents' condition has; in
+    elementwise operations, since LAPACK's QR of batches on several CPU devices at once can
+    deadlock (jaxlib 0.10) and is slow on GPUs.
+    """
+    count = xi.shape[1]
+    later = jnp.arange(count).reshape(-1, *[1] * (xi.ndim - 2))
+
+    def column(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        xi, logs = carry
+        v = xi[:, k]
+        length = jnp.sqrt((v * v).sum(axis=0))
+        v = v / length
+        along = jnp.where(later > k, (v[:, None] * xi).sum(axis=0), 0.0)
+        xi = xi - v[:, None] * along
+        return xi.at[:, k].set(v), logs.at[k].set(jnp.log(length))
+
+    return jax.lax.fori_loop(0, count, column, (xi, jnp.zeros(xi.shape[1:])))

@@ -1,4 +1,4 @@
-"""Figures: each function takes a result and axes, and returns the axes."""
+"""Transverse stability: dispersion relations and maps."""
 
 from typing import Any
 
@@ -8,48 +8,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
 
 from ngnmm_jax import _checks
-from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap
-from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.modes import Dispersion
-from ngnmm_jax.signals import power_spectrum
-from ngnmm_jax.simulation import Simulation
-
-#: Colours of growing, decaying and uniform modes (distinct for colour-blind readers too).
-GROWING, DECAYING, UNIFORM = "#c1272d", "#0072b2", "#111111"
-_GREY = "0.82"
-
-#: How parameters and variables are written in figures.
-SYMBOLS = {
-    "i_ext_e": r"$I_e^{\mathrm{ext}}$",
-    "i_ext_i": r"$I_i^{\mathrm{ext}}$",
-    "coupling": r"coupling $\varepsilon$",
-    "p": r"$p$ (1/s)",
-    "v_e": r"$v_e$",
-    "v_i": r"$v_i$",
-    "r_e": r"$r_e$ (1/ms)",
-    "r_i": r"$r_i$ (1/ms)",
-    "s_e": r"$s_e$ (1/ms)",
-    "s_i": r"$s_i$ (1/ms)",
-    "y1 - y2": r"$y_1 - y_2$ (mV)",
-}
-
-
-def symbol(name: str) -> str:
-    """How a parameter or a variable is written in figures."""
-    return SYMBOLS.get(name, name)
-
-
-def _axes(ax: Axes | None, size: tuple[float, float] = (5.2, 3.6)) -> Axes:
-    return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
-
-
-def _finish(ax: Axes) -> Axes:
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, UNIFORM, finish, make_axes, symbol
 
 
 def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = None) -> Axes:
@@ -60,7 +23,7 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     """
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
-    ax = _axes(ax)
+    ax = make_axes(ax)
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
     unit = curves[0].time_unit
     for curve in curves:
@@ -85,7 +48,7 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     ax.set_ylabel(f"growth rate (1/{unit})")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, fontsize="small")
-    return _finish(ax)
+    return finish(ax)
 
 
 #: What a map can show: label, and whether growth decides where it is shown.
@@ -115,7 +78,7 @@ def dispersion_map(
     _checks.one_of("quantity", quantity, MAP_QUANTITIES)
     if len(result.axes) != 2:
         _checks.fail("result", "span two parameters", f"it spans {len(result.axes)}")
-    ax = _axes(ax, (6.4, 4.2))
+    ax = make_axes(ax, (6.4, 4.2))
     (name_x, x), (name_y, y) = result.axes.items()
     resting = (result.kind == EQUILIBRIUM) & result.stable
     moving = (result.kind == ORBIT) | (result.kind == APERIODIC)
@@ -128,7 +91,7 @@ def dispersion_map(
         "equilibria": _leading_state(result, resting & ~moving.any(axis=-1)[..., None]),
         "oscillations": _leading_state(result, moving),
     }
-    ax.set_facecolor(_GREY)
+    ax.set_facecolor(GREY)
     for (kind, place), colours in zip(layers.items(), _MAP_COLOURS, strict=True):
         shown = _at_place(values, place)
         if not shown.count():
@@ -240,7 +203,7 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
     """
     if len(result.axes) != 2:
         _checks.fail("result", "span two parameters", f"it spans {len(result.axes)}")
-    ax = _axes(ax)
+    ax = make_axes(ax)
     (name_x, x), (name_y, y) = result.axes.items()
     line = int(np.abs(y - value).argmin())
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
@@ -263,7 +226,7 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
     ax.set_title(f"{symbol(name_y)} = {y[line]:g}", fontsize="medium", loc="left")
     ax.set_xlabel(symbol(name_x))
     ax.set_ylabel(f"largest growth rate (1/{result.time_unit})")
-    return _finish(ax)
+    return finish(ax)
 
 
 def dispersion_family(
@@ -278,7 +241,7 @@ def dispersion_family(
     """
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
-    ax = _axes(ax, (5.6, 3.8))
+    ax = make_axes(ax, (5.6, 3.8))
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(curves)))
     for (value, (curve, modes)), colour in zip(curves.items(), colours, strict=True):
@@ -291,189 +254,4 @@ def dispersion_family(
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     ax.set_xlabel(r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(f"growth rate (1/{curve.time_unit})")
-    return _finish(ax)
-
-
-def raster(
-    run: Simulation, variable: str | None = None, *, ax: Axes | None = None, window: Any = None
-) -> Axes:
-    """One variable of all regions against time; `window` = (start, end) in the model's unit."""
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
-    if values.ndim != 2:
-        _checks.fail("run", "be one run of a network", f"`{variable}` has shape {values.shape}")
-    ts = np.asarray(run.ts)
-    inside = slice(None)
-    if window is not None:
-        inside = slice(*np.searchsorted(ts, [window[0], window[1] * (1 + 1e-12)]))
-    ax = _axes(ax, (7.0, 3.2))
-    ts, values = ts[inside], values[inside]
-    # At rest, do not blow the integration's rounding up to full contrast.
-    low, high = np.quantile(values, [0.005, 0.995])
-    least = 0.01 * (1 + np.abs(values).max())
-    if high - low < least:
-        low, high = (low + high - least) / 2, (low + high + least) / 2
-    mesh = ax.pcolormesh(
-        ts,
-        np.arange(values.shape[1]),
-        values.T,
-        shading="nearest",
-        cmap="magma",
-        vmin=low,
-        vmax=high,
-        rasterized=True,
-    )
-    ax.figure.colorbar(mesh, ax=ax, label=symbol(variable), pad=0.01)
-    ax.set_xlabel(f"time ({run.time_unit})")
-    ax.set_ylabel("region")
-    return ax
-
-
-def mean_field(run: Simulation, variable: str | None = None, *, ax: Axes | None = None) -> Axes:
-    """The average over regions of one variable against time."""
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
-    if values.ndim not in (1, 2):
-        _checks.fail("run", "be a single run", f"`{variable}` has shape {values.shape}")
-    ax = _axes(ax, (7.0, 2.2))
-    ax.plot(run.ts, values if values.ndim == 1 else values.mean(axis=1), color="0.15", lw=0.8)
-    ax.set_xlabel(f"time ({run.time_unit})")
-    ax.set_ylabel(f"mean {symbol(variable)}")
-    ax.margins(x=0)
-    return _finish(ax)
-
-
-def spectrum(
-    run: Simulation,
-    variable: str | None = None,
-    *,
-    ax: Axes | None = None,
-    segment: float | None = None,
-    highest: float = 150.0,
-) -> Axes:
-    """Power spectrum (dB) of the mean over regions, and in light colour of each region.
-
-    **Arguments:** `segment`: s, of Welch's windows; `highest`: Hz, end of the axis.
-    """
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
-    ax = _axes(ax)
-    ax.margins(x=0)
-    top, bottom = -np.inf, np.inf
-    if values.ndim == 2:
-        each = power_spectrum(values, run.sampling_interval, segment=segment)
-        ax.plot(each.frequencies, each.decibels, color=DECAYING, lw=0.4, alpha=0.25, zorder=0)
-        values = values.mean(axis=1)
-    mean = power_spectrum(values, run.sampling_interval, segment=segment)
-    ax.plot(mean.frequencies, mean.decibels, color="0.1", lw=1.4, label="mean field")
-    for line in ax.lines:
-        x, y = (np.asarray(data) for data in line.get_data())
-        y = y[(x > 0) & (x <= highest) & np.isfinite(y)]
-        if y.size:
-            top, bottom = max(top, y.max()), min(bottom, y.min())
-    ax.set_xlim(0, min(highest, mean.frequencies[-1]))
-    if np.isfinite(top):
-        ax.set_ylim(max(bottom, top - 80) - 2, top + 4)
-    ax.set_xlabel("frequency (Hz)")
-    ax.set_ylabel(f"power of {symbol(variable).split(' (')[0]} (dB)")
-    if len(ax.lines) > 1:
-        ax.lines[0].set_label("regions")
-        for handle in ax.legend(frameon=False, fontsize="small").legend_handles:
-            if handle is not None:
-                handle.set_alpha(1.0)
-    return _finish(ax)
-
-
-def activity(run: Simulation, *, title: str = "", window: float = 0.5) -> Figure:
-    """Raster and mean field of the last `window` seconds, and the power spectrum of the run."""
-    figure = plt.figure(figsize=(10.0, 5.2), layout="constrained")
-    grid = figure.add_gridspec(2, 3, height_ratios=[1.5, 1])
-    end = float(run.ts[-1])
-    start = max(float(run.ts[0]), end - window / SECONDS[run.time_unit])
-    raster(run, ax=figure.add_subplot(grid[0, :]), window=(start, end))
-    mean_field(run, ax=figure.add_subplot(grid[1, :2])).set_xlim(start, end)
-    spectrum(run, ax=figure.add_subplot(grid[1, 2]))
-    figure.suptitle(title)
-    return figure
-
-
-def brain(
-    connectome: Connectome,
-    values: ArrayLike,
-    *,
-    figure: Figure | None = None,
-    label: str = "",
-    diverging: bool = True,
-) -> Figure:
-    """One value per region at the regions' centroids: from above, from the left, from behind.
-
-    **Arguments:**
-
-    - `values` (region,): real; of a complex mode, show its real part or modulus.
-    - `diverging`: colours centred on zero (a mode), or sequential (an amplitude).
-    """
-    array = np.asarray(values)
-    _checks.shape("values", array, (connectome.n_regions,), "(region,)")
-    if np.iscomplexobj(array):
-        _checks.fail("values", "be real", "it is complex: take `.real` or `abs`")
-    _checks.finite("values", array)
-    if connectome.centroids is None:
-        _checks.fail("connectome", "have centroids", "it has none")
-    x, y, z = connectome.centroids.T
-    if figure is None:
-        figure = plt.figure(figsize=(9.0, 3.0), layout="constrained")
-    bound = max(float(np.abs(array).max()), 1e-300)
-    options: dict[str, Any] = (
-        {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound}
-        if diverging
-        else {"cmap": "viridis", "vmin": float(array.min()), "vmax": float(array.max())}
-    )
-    sizes = 25 + 120 * np.abs(array) / bound
-    views = (
-        ("from above", x, y, z, "x (mm)", "y (mm)"),
-        ("from the left", y, z, -x, "y (mm)", "z (mm)"),
-        ("from behind", x, z, -y, "x (mm)", "z (mm)"),
-    )
-    axes = figure.subplots(1, 3, width_ratios=[np.ptp(across) + 20 for _, across, *_ in views])
-    for ax, (title, across, up, depth, label_x, label_y) in zip(axes, views, strict=True):
-        order = np.argsort(depth)
-        dots = ax.scatter(
-            across[order], up[order], c=array[order], s=sizes[order], lw=0.4, ec="0.3", **options
-        )
-        ax.set_aspect("equal")
-        ax.margins(0.08)
-        ax.set_title(title, fontsize="medium")
-        ax.set_xlabel(label_x)
-        ax.set_ylabel(label_y)
-        _finish(ax)
-    axes[1].invert_xaxis()  # the front of the brain points to the left
-    figure.colorbar(dots, ax=axes, label=label or "amplitude", shrink=0.85, pad=0.01)
-    return figure
-
-
-def connectome_matrix(connectome: Connectome, *, ax: Axes | None = None) -> Axes:
-    """The weights on a logarithmic scale, zero left white."""
-    ax = _axes(ax, (4.6, 4.0))
-    weights = np.ma.masked_equal(connectome.weights, 0.0)
-    image = ax.imshow(weights, norm=mpl.colors.LogNorm(), cmap="viridis", interpolation="none")
-    ax.figure.colorbar(image, ax=ax, label="weight", pad=0.02, shrink=0.9)
-    ax.set_xlabel("from region")
-    ax.set_ylabel("to region")
-    return ax
-
-
-def structural_spectrum(connectome: Connectome, *, ax: Axes | None = None) -> Axes:
-    """Eigenvalues of the weights: against their rank, or in the complex plane."""
-    ax = _axes(ax)
-    modes = connectome.eigenmodes()
-    if modes.is_real:
-        ax.axhline(0, color="0.6", lw=0.8)
-        ax.plot(modes.values, "o", ms=3.5, color=DECAYING)
-        ax.set_xlabel("mode")
-        ax.set_ylabel(r"structural eigenvalue $\Lambda$")
-    else:
-        ax.plot(modes.values.real, modes.values.imag, "o", ms=3.5, color=DECAYING)
-        ax.set_xlabel(r"Re $\Lambda$")
-        ax.set_ylabel(r"Im $\Lambda$")
-        ax.set_aspect("equal", "datalim")
-    return _finish(ax)
+    return finish(ax)

@@ -1,0 +1,39 @@
+"""Figures: each function takes a result and axes, and returns the axes."""
+
+from ngnmm_jax.plot._style import SYMBOLS, symbol
+from ngnmm_jax.plot.chaos import LYAPUNOV_QUANTITIES, cascade, lyapunov, orbit_diagram
+from ngnmm_jax.plot.regions import animate, brain, connectome_matrix, structural_spectrum
+from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
+from ngnmm_jax.plot.stability import (
+    MAP_QUANTITIES,
+    dispersion,
+    dispersion_family,
+    dispersion_map,
+    map_cut,
+    map_details,
+)
+
+__all__ = [
+    "LYAPUNOV_QUANTITIES",
+    "MAP_QUANTITIES",
+    "SYMBOLS",
+    "activity",
+    "animate",
+    "brain",
+    "cascade",
+    "comodulogram",
+    "connectome_matrix",
+    "dispersion",
+    "dispersion_family",
+    "dispersion_map",
+    "lyapunov",
+    "map_cut",
+    "map_details",
+    "mean_field",
+    "orbit_diagram",
+    "raster",
+    "rhythm",
+    "spectrum",
+    "structural_spectrum",
+    "symbol",
+]

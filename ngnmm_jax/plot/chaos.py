@@ -1,0 +1,113 @@
+"""Chaos: orbit diagrams and Lyapunov spectra over parameters."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import BoundaryNorm, TwoSlopeNorm
+from matplotlib.figure import Figure
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import Status
+from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram
+from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, finish, make_axes, symbol
+
+#: What `lyapunov` can show over a plane.
+LYAPUNOV_QUANTITIES = {
+    "leading": "leading Lyapunov exponent (1/{unit})",
+    "number_positive": "number of positive exponents",
+    "kaplan_yorke": "Kaplan-Yorke dimension",
+    "entropy_bound": "sum of positive exponents (1/{unit})",
+}
+
+
+def orbit_diagram(diagram: OrbitDiagram, *, ax: Axes | None = None) -> Axes:
+    """Maxima (or the points on a section) against the parameter; states at rest in grey."""
+    ax = make_axes(ax, (7.0, 3.6))
+    at = np.broadcast_to(diagram.values[:, None], diagram.points.shape)
+    seen = np.isfinite(diagram.points)
+    ax.plot(at[seen], diagram.points[seen], ",", color="0.1", rasterized=True)
+    resting = (diagram.number == 0) & (diagram.status == Status.OK)
+    ax.plot(diagram.values[resting], diagram.last[resting], ".", ms=2, color="0.6")
+    ax.set_xlim(diagram.values.min(), diagram.values.max())
+    ax.set_xlabel(symbol(diagram.axis))
+    ax.set_ylabel(f"maxima of {symbol(diagram.variable)}")
+    return finish(ax)
+
+
+def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "leading") -> Axes:
+    """Lyapunov exponents along one parameter, or one quantity over two.
+
+    Along one parameter all exponents are drawn, the leading one in red, with bands of two
+    standard errors. Over two the axes show `quantity`: "leading", "number_positive",
+    "kaplan_yorke" or "entropy_bound"; grey where it is not known.
+    """
+    _checks.one_of("quantity", quantity, LYAPUNOV_QUANTITIES)
+    if len(result.axes) == 1:
+        return _along(result, make_axes(ax, (7.0, 3.6)))
+    if len(result.axes) != 2:
+        _checks.fail("result", "span one or two parameters", f"it spans {len(result.axes)}")
+    ax = make_axes(ax, (6.0, 4.2))
+    (name_x, x), (name_y, y) = result.axes.items()
+    spectra = result.spectra
+    bad = np.asarray(spectra.status) != Status.OK
+    values = np.asarray(
+        spectra.exponents[..., 0] if quantity == "leading" else getattr(spectra, quantity)
+    )
+    shown = np.ma.masked_invalid(np.where(bad, np.nan, values))
+    options: dict[str, Any] = {"cmap": "viridis"}
+    if quantity == "leading" and shown.count():
+        bound = float(np.abs(shown).max()) or 1.0
+        low, high = min(float(shown.min()), -1e-3 * bound), max(float(shown.max()), 1e-3 * bound)
+        options = {"cmap": "RdBu_r", "norm": TwoSlopeNorm(0.0, low, high)}
+    elif quantity == "number_positive" and shown.count() and shown.max() <= 10:
+        steps = np.arange(int(shown.max()) + 2) - 0.5
+        colours = plt.get_cmap("viridis", len(steps) - 1)
+        options = {"cmap": colours, "norm": BoundaryNorm(steps, colours.N)}
+    ax.set_facecolor(GREY)
+    mesh = ax.pcolormesh(x, y, shown.T, shading="nearest", rasterized=True, **options)
+    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.015, fraction=0.08, aspect=28)
+    if "norm" in options and quantity == "number_positive":
+        bar.set_ticks(list(range(int(shown.max()) + 1)))
+    title = LYAPUNOV_QUANTITIES[quantity].format(unit=result.time_unit)
+    ax.set_title(title, fontsize="medium", loc="left")
+    ax.set_xlabel(symbol(name_x))
+    ax.set_ylabel(symbol(name_y))
+    return ax
+
+
+def _along(result: LyapunovMap, ax: Axes) -> Axes:
+    ((name, x),) = result.axes.items()
+    ok = np.asarray(result.spectra.status) == Status.OK
+    values = np.where(ok[:, None], result.spectra.exponents, np.nan)
+    errors = np.asarray(result.spectra.errors)
+    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    count = values.shape[1]
+    colours = plt.get_cmap("Blues_r")(np.linspace(0.05, 0.65, max(count - 1, 1)))
+    for k in reversed(range(count)):
+        colour = GROWING if k == 0 else colours[k - 1] if count > 3 else DECAYING
+        label = {0: "leading", 1: "others" if count > 2 else "second"}.get(k)
+        ax.plot(x, values[:, k], color=colour, lw=1.0 if k else 1.4, label=label)
+        band = (values[:, k] - 2 * errors[:, k], values[:, k] + 2 * errors[:, k])
+        ax.fill_between(x, *band, color=colour, alpha=0.25, lw=0)
+    ax.set_xlim(x.min(), x.max())
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize="small")
+    ax.set_xlabel(symbol(name))
+    ax.set_ylabel(f"Lyapunov exponents (1/{result.time_unit})")
+    return finish(ax)
+
+
+def cascade(diagram: OrbitDiagram, result: LyapunovMap, *, title: str = "") -> Figure:
+    """An orbit diagram above the Lyapunov exponents that belong to it."""
+    figure = plt.figure(figsize=(8.0, 6.4), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[1.4, 1])
+    orbit_diagram(diagram, ax=top).set_xlabel("")
+    lyapunov(result, ax=bottom)
+    # What lies far below does not tell order from chaos.
+    values = np.asarray(result.spectra.exponents)
+    largest = np.nanmax(np.abs(values[:, :2]), initial=1e-3)
+    bottom.set_ylim(-1.3 * largest, max(1.3 * float(np.nanmax(values, initial=0)), 0.2 * largest))
+    figure.suptitle(title)
+    return figure

@@ -1,0 +1,157 @@
+"""Connectomes, and values on the brain."""
+
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.animation import FuncAnimation
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from ngnmm_jax import _checks
+from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.plot._style import DECAYING, finish, make_axes, symbol
+from ngnmm_jax.simulation import Simulation
+
+
+def brain(
+    connectome: Connectome,
+    values: ArrayLike,
+    *,
+    figure: Figure | None = None,
+    label: str = "",
+    diverging: bool = True,
+) -> Figure:
+    """One value per region at the regions' centroids: from above, from the left, from behind.
+
+    **Arguments:**
+
+    - `values` (region,): real; of a complex mode, show its real part or modulus.
+    - `diverging`: colours centred on zero (a mode), or sequential (an amplitude).
+    """
+    array = np.asarray(values)
+    _checks.shape("values", array, (connectome.n_regions,), "(region,)")
+    if np.iscomplexobj(array):
+        _checks.fail("values", "be real", "it is complex: take `.real` or `abs`")
+    _checks.finite("values", array)
+    if connectome.centroids is None:
+        _checks.fail("connectome", "have centroids", "it has none")
+    if figure is None:
+        figure = plt.figure(figsize=(9.0, 3.0), layout="constrained")
+    bound = max(float(np.abs(array).max()), 1e-300)
+    options: dict[str, Any] = (
+        {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound}
+        if diverging
+        else {"cmap": "viridis", "vmin": float(array.min()), "vmax": float(array.max())}
+    )
+    sizes = 25 + 120 * np.abs(array) / bound
+    views = _views(connectome)
+    axes = figure.subplots(1, 3, width_ratios=[np.ptp(across) + 20 for _, across, *_ in views])
+    for ax, (title, across, up, depth, label_x, label_y) in zip(axes, views, strict=True):
+        order = np.argsort(depth)
+        dots = ax.scatter(
+            across[order], up[order], c=array[order], s=sizes[order], lw=0.4, ec="0.3", **options
+        )
+        ax.set_aspect("equal")
+        ax.margins(0.08)
+        ax.set_title(title, fontsize="medium")
+        ax.set_xlabel(label_x)
+        ax.set_ylabel(label_y)
+        finish(ax)
+    axes[1].invert_xaxis()  # the front of the brain points to the left
+    figure.colorbar(dots, ax=axes, label=label or "amplitude", shrink=0.85, pad=0.01)
+    return figure
+
+
+def _views(connectome: Connectome) -> tuple[Any, ...]:
+    """Titles, the coordinates across, up and towards the reader, and the axes' labels."""
+    assert connectome.centroids is not None
+    x, y, z = connectome.centroids.T
+    return (
+        ("from above", x, y, z, "x (mm)", "y (mm)"),
+        ("from the left", y, z, -x, "y (mm)", "z (mm)"),
+        ("from behind", x, z, -y, "x (mm)", "z (mm)"),
+    )
+
+
+def animate(
+    run: Simulation,
+    connectome: Connectome,
+    variable: str | None = None,
+    *,
+    window: float = 0.2,
+    slower: float = 50.0,
+    frames_per_second: int = 20,
+) -> FuncAnimation:
+    """The last `window` seconds of one variable on the brain, so many times slower.
+
+    `animate(run, connectome).save("activity.gif", writer="pillow")`; or "activity.mp4", where
+    ffmpeg is installed.
+    """
+    variable = run.shown if variable is None else variable
+    values = np.asarray(run[variable])
+    if values.ndim != 2 or values.shape[1] != connectome.n_regions:
+        _checks.fail(
+            "run",
+            f"be one run of the connectome's {connectome.n_regions} regions",
+            f"`{variable}` has shape {values.shape}",
+        )
+    _checks.positive("window", window)
+    _checks.positive("slower", slower)
+    _checks.positive_integer("frames_per_second", frames_per_second)
+    seconds = np.asarray(run.ts) * SECONDS[run.time_unit]
+    count = max(2, round(min(window, seconds[-1] - seconds[0]) * slower * frames_per_second))
+    times = np.linspace(max(seconds[-1] - window, seconds[0]), seconds[-1], count)
+    frames = np.stack([np.interp(times, seconds, column) for column in values.T], axis=1)
+    low, high = np.quantile(frames, [0.005, 0.995])
+    figure = brain(connectome, frames[0], label=symbol(variable), diverging=False)
+    dots: list[Any] = [ax.collections[0] for ax in figure.axes if ax.collections and ax.get_title()]
+    sizes = 25 + 120 * np.clip((frames - low) / max(high - low, 1e-12), 0, 1)
+    for points in dots:
+        points.set_clim(low, max(high, low + 1e-12))
+        points.set_cmap("magma")
+    figure.suptitle(" ")
+    orders = [np.argsort(depth) for *_, depth, _, _ in _views(connectome)]
+
+    def draw(k: int) -> list[Any]:
+        for points, order in zip(dots, orders, strict=True):
+            points.set_array(frames[k][order])
+            points.set_sizes(sizes[k][order])
+        figure.suptitle(f"{1e3 * times[k]:.1f} ms")
+        return dots
+
+    # Every frame has its size: the layout must not move.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return FuncAnimation(figure, draw, frames=count, interval=1000 / frames_per_second)
+
+
+def connectome_matrix(connectome: Connectome, *, ax: Axes | None = None) -> Axes:
+    """The weights on a logarithmic scale, zero left white."""
+    ax = make_axes(ax, (4.6, 4.0))
+    weights = np.ma.masked_equal(connectome.weights, 0.0)
+    image = ax.imshow(weights, norm=mpl.colors.LogNorm(), cmap="viridis", interpolation="none")
+    ax.figure.colorbar(image, ax=ax, label="weight", pad=0.02, shrink=0.9)
+    ax.set_xlabel("from region")
+    ax.set_ylabel("to region")
+    return ax
+
+
+def structural_spectrum(connectome: Connectome, *, ax: Axes | None = None) -> Axes:
+    """Eigenvalues of the weights: against their rank, or in the complex plane."""
+    ax = make_axes(ax)
+    modes = connectome.eigenmodes()
+    if modes.is_real:
+        ax.axhline(0, color="0.6", lw=0.8)
+        ax.plot(modes.values, "o", ms=3.5, color=DECAYING)
+        ax.set_xlabel("mode")
+        ax.set_ylabel(r"structural eigenvalue $\Lambda$")
+    else:
+        ax.plot(modes.values.real, modes.values.imag, "o", ms=3.5, color=DECAYING)
+        ax.set_xlabel(r"Re $\Lambda$")
+        ax.set_ylabel(r"Im $\Lambda$")
+        ax.set_aspect("equal", "datalim")
+    return finish(ax)

@@ -1,0 +1,95 @@
+"""Bands, envelopes and phases, and how regions' phases agree."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+from numpy.typing import ArrayLike
+
+from ngnmm_jax.signals._arrays import Band, as_signal, check_band
+
+# Flanks of a band, as a fraction of its width.
+_FLANK = 0.25
+
+
+def analytic_signal(
+    signal: ArrayLike, sampling_interval: float, band: Band | None = None
+) -> Complex[Array, "time ..."]:
+    """The signal without its negative frequencies, within a band (Hz) if one is given.
+
+    Its modulus is the envelope, its angle the phase. The band is flat with cosine flanks of a
+    quarter of its width outside of it, without delay (the signal's Fourier transform is
+    multiplied); the ends of the signal, for about the inverse of the flanks' width, see each
+    other. The mean is removed.
+
+    Source: Gabor, J. IEE 93, 429 (1946).
+    """
+    array = as_signal(signal, sampling_interval)
+    dt = float(sampling_interval)
+    gains = np.full(array.shape[0], 2.0)
+    frequencies = np.fft.fftfreq(array.shape[0], dt)
+    gains[frequencies <= 0] = 0.0
+    if array.shape[0] % 2 == 0:
+        gains[array.shape[0] // 2] = 1.0  # Nyquist's frequency has one half only
+    if band is not None:
+        check_band(*band, dt)
+        gains *= band_gain(np.abs(frequencies), np.array([band]))[0]
+    return _filtered(array, jnp.asarray(gains, array.dtype))
+
+
+def band_gain(frequencies: np.ndarray, bands: np.ndarray) -> np.ndarray:
+    """Gains (band, frequency) of bands (band, end): one inside, cosine flanks outside."""
+    low, high = bands[:, :1], bands[:, 1:]
+    flank = _FLANK * (high - low)
+    below, above = (low - frequencies) / flank, (frequencies - high) / flank
+    away = np.clip(np.maximum(below, above), 0, 1)
+    return (1 + np.cos(np.pi * away)) / 2
+
+
+@jax.jit
+def _filtered(array: jax.Array, gains: jax.Array) -> jax.Array:
+    spectrum = jnp.fft.fft(array - array.mean(axis=0), axis=0)
+    return jnp.fft.ifft(spectrum * gains.reshape(-1, *[1] * (array.ndim - 1)), axis=0)
+
+
+def band_pass(signal: ArrayLike, sampling_interval: float, band: Band) -> Float[Array, "time ..."]:
+    """What of the signal lies in a band (Hz); see `analytic_signal`."""
+    return analytic_signal(signal, sampling_interval, band).real
+
+
+def envelope(
+    signal: ArrayLike, sampling_interval: float, band: Band | None = None
+) -> Float[Array, "time ..."]:
+    """Instantaneous amplitude within a band (Hz), in the signal's unit."""
+    return jnp.abs(analytic_signal(signal, sampling_interval, band))
+
+
+def phase(
+    signal: ArrayLike, sampling_interval: float, band: Band | None = None
+) -> Float[Array, "time ..."]:
+    """Instantaneous phase within a band (Hz), in radians; zero where the band is at its peak."""
+    return jnp.angle(analytic_signal(signal, sampling_interval, band))
+
+
+def kuramoto_order(phases: ArrayLike) -> Float[Array, "time"]:
+    """Modulus of the mean over regions of exp(i phase): 1 in synchrony.
+
+    **Arguments:** `phases` (time, region): radians.
+
+    Source: Kuramoto, Chemical Oscillations, Waves, and Turbulence (1984).
+    """
+    return _order(as_signal(phases, least=1, ndim=2))
+
+
+def metastability(phases: ArrayLike) -> Float[Array, ""]:
+    """Standard deviation over time of the order parameter of `phases` (time, region).
+
+    Source: Shanahan, Chaos 20, 013108 (2010), whose index is its square; Cabral et al.,
+    NeuroImage 90, 423 (2014).
+    """
+    return _order(as_signal(phases, least=2, ndim=2)).std()
+
+
+@jax.jit
+def _order(phases: jax.Array) -> jax.Array:
+    return jnp.abs(jnp.exp(1j * phases).mean(axis=1))
