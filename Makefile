@@ -31,6 +31,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.dispersion
 	$(BIN)/python -m benchmarks.maps
+	$(BIN)/python -m benchmarks.lyapunov
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

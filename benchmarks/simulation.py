@@ -124,34 +124,42 @@ def vbjax(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
     return best_of(work) / (steps * batch) * 1e6
 
 
-def tvboptim(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
-    import jax
+def tvboptim_network(n: int, kept: tuple[str, ...]) -> Any:
+    """The same network in tvboptim, which keeps the variables named in its outputs."""
     import jax.numpy as jnp
-
-    jax.config.update("jax_enable_x64", bits == 64)
-    from tvboptim.experimental.network_dynamics import Network, prepare
+    from tvboptim.experimental.network_dynamics import Network
     from tvboptim.experimental.network_dynamics.core.bunch import Bunch
     from tvboptim.experimental.network_dynamics.coupling import FastLinearCoupling
     from tvboptim.experimental.network_dynamics.dynamics.base import AbstractDynamics
     from tvboptim.experimental.network_dynamics.graph import DenseGraph
-    from tvboptim.experimental.network_dynamics.solvers import RungeKutta4
 
     class Mass(AbstractDynamics):
         STATE_NAMES = ("r_e", "v_e", "s_e", "r_i", "v_i", "s_i")
         INITIAL_STATE = (0.06, 0.06, 0.06, 0.06, 0.06, 0.06)
         DEFAULT_PARAMS = Bunch(i_ext_e=13.0)
         COUPLING_INPUTS = {"instant": 1}  # noqa: RUF012
-        VARIABLES_OF_INTEREST = ("v_e",)
+        VARIABLES_OF_INTEREST = kept
 
         def dynamics(self, t, state, params, coupling, external):
             del t, external
             return plain_field(state, coupling.instant[0], params.i_ext_e, jnp.stack)
 
-    network = Network(
+    return Network(
         Mass(),
         {"instant": FastLinearCoupling(incoming_states="s_e", G=5.0)},
         DenseGraph(jnp.asarray(weights(n), float)),
     )
+
+
+def tvboptim(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", bits == 64)
+    from tvboptim.experimental.network_dynamics import prepare
+    from tvboptim.experimental.network_dynamics.solvers import RungeKutta4
+
+    network = tvboptim_network(n, ("v_e",))
     solver = RungeKutta4(recompute_coupling_per_stage=True)
     solve, config = prepare(network, solver, t0=0.0, t1=steps * 0.01, dt=0.01)
     one = jax.jit(lambda c: solve(c).ys[-1])

@@ -44,6 +44,10 @@ class Settings:
     lambda_points: int = 401
     axes: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # low, high, count
     cut: float | None = None
+    transient: float | None = None
+    whole_network: bool = False
+    exponents: int | None = None
+    variable: str | None = None
 
     @classmethod
     def merge(cls, config: Path | None, options: Mapping[str, Any]) -> "Settings":

@@ -21,6 +21,7 @@ from ngnmm_jax.dynamics.lyapunov import (
     LyapunovSpectrum,
     Plan,
     exponents,
+    follow,
     number_of_exponents,
     plan,
 )
@@ -101,8 +102,8 @@ def lyapunov_map(
     - `count`: exponents; by default all.
     - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`.
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped.
-    - `block`: points that are finished, and stored, together; by default 128 for a homogeneous
-      system, a few for a network.
+    - `block`: points that are finished, and stored, together; by default as many as run at a
+      time, 128 on each CPU device for a homogeneous system and a few for a network.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
     Raises `ValueError` for bad arguments, or where `store` holds something else.
@@ -114,11 +115,12 @@ def lyapunov_map(
     step = core.time_step if dt is None else dt
     _checks.positive("dt", step)
     steps = plan(step, duration, transient, interval)
-    chunk = _chunk(core, number)
-    if block is None:
-        block = max(2 * chunk, 4)
-    _checks.positive_integer("block", block)
     points, shape = grid(values)
+    devices, chunk = len(jax.local_devices()), _chunk(core, number)
+    if block is None:
+        block = chunk * devices
+    _checks.positive_integer("block", block)
+    chunk = min(chunk, -(-min(block, math.prod(shape)) // devices))
     shared = (core, jnp.asarray(step, dtype=float), steps)
 
     def work(which: np.ndarray, _: Callable[[str], Any]) -> dict[str, np.ndarray]:
@@ -183,11 +185,10 @@ def _trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
         turned = jax.random.normal(jax.random.key(1), (*state, count))
         xi = jnp.broadcast_to(turned[..., None], (*state, count, runs))
 
-        def step(x: jax.Array, xi: jax.Array) -> tuple[jax.Array, jax.Array]:
-            x, push = jax.linearize(lambda x: rk4_step(system.vector_field, x, dt), x)
-            return x, jax.vmap(push, in_axes=-2, out_axes=-2)(xi)
+        def advance(x: jax.Array, xi: jax.Array, length: jax.Array, stride: jax.Array) -> Any:
+            return follow(system.vector_field, x, xi, dt, length, stride, runs=1)
 
-        return exponents(step, x, xi, dt, steps, runs=1).__dict__
+        return exponents(advance, x, xi, dt, steps, runs=1).__dict__
 
     return _RUNS.setdefault(count, run)
 
@@ -293,8 +294,8 @@ def orbit_diagram(
     _checks.positive_integer("events", events)
     step = core.time_step if dt is None else dt
     _checks.positive("dt", step)
-    default = 40_000 * step
-    steps = plan(step, duration or default, transient or default, None)
+    window, before = (40_000 * step if t is None else t for t in (duration, transient))
+    steps = plan(step, window, before, None)
     starts = _starts(core, values, seed)
     shared = (core, jnp.asarray(step, dtype=float), jnp.asarray(level, dtype=float), steps)
     fields = map_chunks(

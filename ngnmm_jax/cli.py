@@ -4,6 +4,7 @@ import dataclasses
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -190,7 +191,7 @@ def dispersion(
     """
     arguments = dict(locals())
     import ngnmm_jax as ng
-    from ngnmm_jax.reports import write_dispersion
+    from ngnmm_jax.reports.stability import write_dispersion
 
     begun = time.perf_counter()
     settings = _settings(arguments)
@@ -237,7 +238,7 @@ def map_(
     """
     arguments = {**locals(), "axes": _axes(axis)}
     from ngnmm_jax._settings import PLANES
-    from ngnmm_jax.reports import write_map
+    from ngnmm_jax.reports.stability import write_map
 
     begun = time.perf_counter()
     settings = _settings(arguments)
@@ -254,6 +255,142 @@ def map_(
 
 
 @app.command()
+def lyapunov(
+    out: Out = Path("ngnmm_lyapunov"),
+    config: Config = None,
+    connectome: Source = None,
+    order: Order = None,
+    cache_dir: Cache = None,
+    power: Power = None,
+    model: Model = None,
+    coupling: Coupling = None,
+    set_: Values = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=LOW:HIGH:COUNT",
+            help="An axis, once or twice. Default: i_ext_e=0:16:65 (p=0:400:81).",
+        ),
+    ] = None,
+    whole_network: Annotated[
+        bool | None,
+        typer.Option(
+            "--network/--homogeneous", help="Of the whole network. Default: --homogeneous."
+        ),
+    ] = None,
+    exponents: Annotated[
+        int | None, typer.Option(help="How many. Default: all; of a network 20.")
+    ] = None,
+    variable: Annotated[
+        str | None,
+        typer.Option(help="Whose maxima the cascade shows. Default: that which figures show."),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="Window, in the model's unit. Default: 100,000 steps.")
+    ] = None,
+    transient: Annotated[
+        float | None, typer.Option(help="Left out before it. Default: 20,000 steps.")
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="RK4 step. Default: the model's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the initial noise. Default: 0.")] = None,
+) -> None:
+    """Lyapunov spectra along one parameter, with the cascade, or over two.
+
+    Writes lyapunov.png, lyapunov.nc, along one parameter orbit_diagram.nc, and settings.toml.
+    Finished parts are kept in the folder blocks: the same command goes on where it stopped.
+
+    Example: ngnmm lyapunov --axis i_ext_e=8.5:12:351 --coupling 12 --variable s_e --out cascade
+    """
+    arguments = {**locals(), "axes": _axes(axis)}
+    from ngnmm_jax.reports.chaos import write_lyapunov
+
+    begun = time.perf_counter()
+    settings = _settings(arguments)
+    axes = settings.grid() if settings.axes else dict([next(iter(settings.grid().items()))])
+    if len(axes) > 2:
+        raise ValueError(f"Argument `--axis` must be given once or twice, but {len(axes)} times.")
+    network = settings.build()
+    system = network if settings.whole_network else network.homogeneous()
+    count = settings.exponents or (20 if settings.whole_network else None)
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "lyapunov")
+    rows = write_lyapunov(
+        system,
+        axes,
+        count,
+        settings.variable,
+        settings.options("duration", "transient", "dt", "seed"),
+        out,
+        _title(settings, without=axes),
+        console.is_terminal or None,
+    )
+    _table("The spectra", rows)
+    _report(out, begun)
+
+
+@app.command()
+def spectrum(
+    out: Out = Path("ngnmm_spectrum"),
+    config: Config = None,
+    connectome: Source = None,
+    order: Order = None,
+    cache_dir: Cache = None,
+    power: Power = None,
+    model: Model = None,
+    coupling: Coupling = None,
+    set_: Values = None,
+    axis: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=LOW:HIGH:COUNT",
+            help="Several points: an axis, once or twice. Default: one point.",
+        ),
+    ] = None,
+    duration: Annotated[
+        float | None, typer.Option(help="In the model's unit. Default: that of 20 s.")
+    ] = None,
+    transient: Annotated[
+        float | None, typer.Option(help="Left out before it. Default: that of 2 s.")
+    ] = None,
+    dt: Annotated[float | None, typer.Option(help="RK4 step. Default: the model's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of the initial noise. Default: 0.")] = None,
+    noise: Annotated[
+        float | None, typer.Option(help="Standard deviation of the initial noise. Default: 0.01.")
+    ] = None,
+    animate: Annotated[
+        bool, typer.Option(help="Write activity.gif too, the activity on the brain.")
+    ] = False,
+) -> None:
+    """Rhythms of the network: rasters, power spectra, coupling between frequencies.
+
+    Writes rasters.png, spectra.png and spectra.csv; of one point also activity.nc and
+    rhythm.png (mean field, envelope, comodulograms); and settings.toml.
+
+    Example: ngnmm spectrum --set i_ext_e=13 --coupling 5 --out gamma
+    """
+    arguments = {**locals(), "axes": _axes(axis)}
+    from ngnmm_jax.reports.activity import write_spectra
+
+    begun = time.perf_counter()
+    settings = _settings(arguments)
+    network = settings.build()
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "spectrum")
+    axes = settings.grid() if settings.axes else {}
+    rows = write_spectra(
+        network,
+        axes,
+        settings.options("duration", "transient", "dt", "seed", "noise"),
+        out,
+        _title(settings, without=axes),
+        animate=animate,
+        say=lambda line: console.print(f"  {line}", highlight=False),
+    )
+    _table("Rhythms", rows)
+    _report(out, begun)
+
+
+@app.command()
 def compare(
     out: Out = Path("ngnmm_comparison"),
     connectome: Source = None,
@@ -266,7 +403,7 @@ def compare(
     a table of what each can do.
     """
     from ngnmm_jax._settings import Settings
-    from ngnmm_jax.reports import write_comparison
+    from ngnmm_jax.reports.stability import write_comparison
 
     begun = time.perf_counter()
     options = {"connectome": connectome, "order": order, "cache_dir": cache_dir}
@@ -294,7 +431,7 @@ def connectome(
     Example: ngnmm connectome my_weights.csv --out mine
     """
     from ngnmm_jax._settings import Settings
-    from ngnmm_jax.reports import connectome_facts, write_connectome
+    from ngnmm_jax.reports.connectomes import connectome_facts, write_connectome
 
     begun = time.perf_counter()
     settings = Settings.merge(
@@ -351,10 +488,11 @@ def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:
     return values
 
 
-def _title(settings: "Settings") -> str:
-    values = {**settings.parameters, "coupling": settings.coupling}
+def _title(settings: "Settings", without: Iterable[str] = ()) -> str:
+    values: dict[str, Any] = {**settings.parameters, "coupling": settings.coupling}
+    values = {name: value for name, value in values.items() if name not in set(without)}
     shown = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not isinstance(v, list))
-    return f"{settings.model} on {Path(settings.connectome).stem}: {shown}"
+    return f"{settings.model} on {Path(settings.connectome).stem}" + (f": {shown}" if shown else "")
 
 
 def _table(title: str, columns: list[dict[str, Any]]) -> None:

@@ -67,6 +67,19 @@ class Simulation(eqx.Module):
             raise ValueError("The run was not saved at even intervals: use `save_every`.")
         return float(gaps.mean()) * SECONDS[self.time_unit]
 
+    def run(self, number: int) -> "Simulation":
+        """One run of a batch."""
+        if not np.ndim(self.status):
+            raise ValueError("This is a single run, not a batch.")
+        count = self.status.shape[0]
+        if not -count <= number < count:
+            _checks.fail("number", f"count one of {count} runs", f"it is {number}")
+        return eqx.tree_at(
+            lambda s: (s.states, s.final_state, s.status),
+            self,
+            (self.states[number], self.final_state[number], self.status[number]),
+        )
+
     def __getitem__(self, variable: str) -> Float[Array, "..."]:
         _checks.one_of("variable", variable, self.variables)
         axis = self.states.ndim - (2 if self.labels is not None else 1)

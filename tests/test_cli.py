@@ -31,7 +31,8 @@ def small_file(tmp_path_factory, small):
 
 
 def test_help():
-    for command in ([], ["demo"], ["simulate"], ["dispersion"], ["connectome"]):
+    commands = ("demo", "simulate", "dispersion", "connectome", "lyapunov", "spectrum")
+    for command in ([], *([name] for name in commands)):
         assert "Usage" in invoke(*command, "--help")
     assert "--set" in invoke("simulate", "--help")
     assert "Default: 1e-6" in invoke("simulate", "--help")  # not swallowed as markup
@@ -64,6 +65,58 @@ def test_simulate_jansen_rit_with_values_per_region(small_file, tmp_path):
     dataset = xr.load_dataset(tmp_path / "activity.nc", engine="h5netcdf")
     assert dataset["y1 - y2"].shape == (201, 12)
     assert dataset.time.attrs["units"] == "s"
+
+
+def test_lyapunov(small_file, tmp_path):
+    """A line of the homogeneous system with its cascade; resumed; and a plane of the network."""
+    options = ["--connectome", small_file, "--coupling", "12", "--duration", "500"]
+    options += ["--transient", "500", "--axis", "i_ext_e=9:12:4", "--out", tmp_path / "line"]
+    output = invoke("lyapunov", *options)
+    assert "largest Kaplan-Yorke dimension" in output
+    found = xr.load_dataset(tmp_path / "line" / "lyapunov.nc", engine="h5netcdf")
+    assert found.exponents.shape == (4, 6)
+    assert found.exponents.attrs["units"] == "1/ms"
+    diagram = xr.load_dataset(tmp_path / "line" / "orbit_diagram.nc", engine="h5netcdf")
+    assert diagram.number.min() > 10
+    assert (tmp_path / "line" / "lyapunov.png").stat().st_size > 10_000
+    written = (tmp_path / "line" / "blocks" / "block-00000.npz").stat().st_mtime_ns
+    invoke("lyapunov", *options)
+    assert (tmp_path / "line" / "blocks" / "block-00000.npz").stat().st_mtime_ns == written
+    # The same again from the settings that were written.
+    invoke("lyapunov", "--config", tmp_path / "line" / "settings.toml", "--out", tmp_path / "again")
+    again = xr.load_dataset(tmp_path / "again" / "lyapunov.nc", engine="h5netcdf")
+    xr.testing.assert_identical(found, again)
+    axes = ["--axis", "i_ext_e=9:12:2", "--axis", "coupling=5:9:2", "--exponents", "3"]
+    times = ["--duration", "100", "--transient", "100", "--out", tmp_path / "plane"]
+    invoke("lyapunov", "--network", "--connectome", small_file, *axes, *times)
+    found = xr.load_dataset(tmp_path / "plane" / "lyapunov.nc", engine="h5netcdf")
+    assert found.exponents.dims == ("i_ext_e", "coupling", "exponent")
+    assert found.exponents.shape == (2, 2, 3)
+
+
+def test_spectrum(hcp, small_file, tmp_path):
+    """One point with its rhythm, against the library; a grid of points; rest; bad settings."""
+    point = ["--set", "i_ext_e=15", "--coupling", "9", "--transient", "500"]
+    output = invoke("spectrum", *point, "--duration", "3000", "--out", tmp_path / "one")
+    assert "peak of regions (Hz)" in output
+    for name in ("rasters.png", "spectra.png", "rhythm.png"):
+        assert (tmp_path / "one" / name).stat().st_size > 10_000
+    run = xr.load_dataset(tmp_path / "one" / "activity.nc", engine="h5netcdf")
+    assert float(run.time[0]) == 500.0
+    each = ng.signals.power_spectrum(run.v_e.values, 1e-3, segment=1.0)
+    with (tmp_path / "one" / "spectra.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    power = [float(row["power_of_regions"]) for row in rows]
+    np.testing.assert_allclose(power, each.power.mean(axis=1), rtol=1e-10)
+    peak = float(rows[int(np.argmax(power[1:])) + 1]["frequency_hz"])
+    assert peak == pytest.approx(118.65, rel=0.05)  # the fastest mode's
+    grid = ["--axis", "i_ext_e=0:13:2", "--axis", "coupling=5:9:2", "--duration", "500"]
+    out = ["--transient", "200", "--out", tmp_path / "grid"]
+    output = invoke("spectrum", "--connectome", small_file, *grid, *out)
+    assert "at rest" in output
+    assert not (tmp_path / "grid" / "rhythm.png").exists()
+    with pytest.raises(ValueError, match="`axis` must give at most 25 points"):
+        invoke("spectrum", "--connectome", small_file, "--axis", "i_ext_e=0:13:26", *out)
 
 
 def test_dispersion(small_file, small, tmp_path):

@@ -83,6 +83,32 @@ def test_reference(k):
     )
 
 
+def test_torus():
+    """Two Stuart-Landau oscillators of unrelated frequencies: 0, 0, -2, -2."""
+
+    def field(x, _):
+        z = x[::2] + 1j * x[1::2]
+        dz = z * (1 + 1j * jnp.array([1.0, jnp.sqrt(2.0)]) - jnp.abs(z) ** 2)
+        return jnp.stack([dz[0].real, dz[0].imag, dz[1].real, dz[1].imag])
+
+    system = Flow(field, (4,), 0.02)
+    result = ng.lyapunov_spectrum(system, y0=[0.5, 0.1, 0.3, 0.2], duration=2000.0, transient=500.0)
+    np.testing.assert_allclose(result.exponents, [0, 0, -2, -2], atol=2e-3)
+    assert int(result.number_positive) == 0
+    assert float(result.kaplan_yorke) == pytest.approx(2, abs=1e-2)
+
+
+def test_errors_are_those_of_repeated_runs():
+    """Of the leading exponent in chaos: within a factor of two of the scatter of 40 starts."""
+    spectra = [
+        ng.lyapunov_spectrum(nextgen(10.6, 11.5), 2, seed=k, duration=3000.0, transient=1000.0)
+        for k in range(40)
+    ]
+    scatter = np.std([float(s.exponents[0]) for s in spectra])
+    typical = np.median([float(s.errors[0]) for s in spectra])
+    assert 0.5 < typical / scatter < 2
+
+
 def test_sum_is_the_divergence():
     """Of all exponents, along the very same trajectory, in chaos: at 1e-6."""
     system = nextgen(10.0, 12.0)

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 import ngnmm_jax as ng
 
@@ -135,3 +136,56 @@ def test_brain_and_connectome(hcp, directed):
         ng.plot.brain(hcp, modes.vectors[:, 1] * 1j)
     with pytest.raises(ValueError, match="`values` must have shape"):
         ng.plot.brain(hcp, np.zeros(3))
+
+
+def test_lyapunov_and_cascade(network):
+    node = network.homogeneous()
+    line = {"i_ext_e": np.array([2.0, 9.0, 10.0])}
+    times = {"duration": 500.0, "transient": 500.0}
+    diagram = ng.orbit_diagram(node, line, "s_e", **times)
+    spectra = ng.lyapunov_map(node, line, 3, **times)
+    figure = ng.plot.cascade(diagram, spectra, title="a title")
+    top, bottom = figure.axes
+    dots, resting = top.lines
+    assert dots.get_xdata().size == np.isfinite(diagram.points).sum()
+    assert resting.get_xdata().tolist() == [2.0]
+    assert top.get_ylabel().startswith("maxima of")
+    assert bottom.get_ylabel() == "Lyapunov exponents (1/ms)"
+    leading = next(line for line in bottom.lines if line.get_label() == "leading")
+    np.testing.assert_allclose(leading.get_ydata(), spectra.spectra.exponents[:, 0])
+    plane = ng.lyapunov_map(node, {**line, "coupling": [8.0, 12.0]}, 3, **times)
+    for quantity in ng.plot.LYAPUNOV_QUANTITIES:
+        ax = ng.plot.lyapunov(plane, quantity=quantity)
+        assert ax.collections[0].get_array().shape == (2, 3)
+    with pytest.raises(ValueError, match="`quantity` must be one of"):
+        ng.plot.lyapunov(plane, quantity="entropy")
+
+
+def test_rhythm_and_comodulogram(run):
+    ax = ng.plot.rhythm(run, band=(80.0, 150.0), window=0.2)
+    mean, upper, lower = ax.lines
+    assert np.ptp(mean.get_xdata()) == pytest.approx(0.2, abs=2e-3)
+    assert (upper.get_ydata() >= lower.get_ydata()).all()
+    assert ax.get_xlabel() == "time (s)"
+    signal = np.asarray(run.v_e)[:, 0]
+    options = {"phase_bandwidth": 12.0, "surrogates": 9}
+    result = ng.signals.comodulogram(signal, 1e-3, [10.0, 16.0], [60.0, 80.0, 100.0], **options)
+    ax = ng.plot.comodulogram(result)
+    np.testing.assert_allclose(ax.collections[0].get_array(), np.asarray(result.index).T)
+    assert "9 surrogates" in ax.get_title(loc="left")
+    assert ax.get_ylabel() == "frequency of the amplitude (Hz)"
+
+
+def test_animation(hcp, tmp_path):
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), hcp.normalised(), 9.0)
+    run = ng.simulate(network, 20.0, dt=0.05, variables="v_e")
+    movie = ng.plot.animate(run, hcp, window=0.005, slower=40.0, frames_per_second=10)
+    movie.save(tmp_path / "activity.gif", writer="pillow", dpi=40)
+    with Image.open(tmp_path / "activity.gif") as picture:
+        assert picture.n_frames == 2
+    # The last frame is the run's last state, in the order of drawing.
+    above = movie._fig.axes[0].collections[0]
+    order = np.argsort(hcp.centroids[:, 2])
+    np.testing.assert_allclose(above.get_array(), np.asarray(run.v_e)[-1][order])
+    with pytest.raises(ValueError, match="one run of the connectome's 100 regions"):
+        ng.plot.animate(ng.simulate(network.homogeneous(), 20.0, dt=0.05), hcp)

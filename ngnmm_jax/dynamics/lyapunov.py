@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+from tqdm.auto import tqdm
 
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status, raise_unless_ok
@@ -30,9 +31,8 @@ class LyapunovSpectrum(eqx.Module):
 
     - `exponents` (*run, exponent): by falling size as the tangents were ordered, per unit of
       the model's time.
-    - `errors` (*run, exponent): standard errors, from the scatter of 20 blocks of the window,
-      and at least the window's inverse, since stretching that comes and goes within a turn of
-      an orbit leaves that much.
+    - `errors` (*run, exponent): standard errors, from the scatter of 20 blocks of the window and
+      how neighbours go together, and at least the window's inverse.
     - `running` (*run, block, exponent): the estimate after each block.
     - `state` (*run, *state): where the trajectory ended; another call can go on from there.
     - `interval` (): time between orthonormalisations.
@@ -115,6 +115,7 @@ def lyapunov_spectrum(
     interval: float | None = None,
     y0: Any = None,
     seed: int = 0,
+    progress: bool | None = None,
     throw: bool = True,
 ) -> LyapunovSpectrum:
     """The first Lyapunov exponents of a trajectory of any vector field.
@@ -135,6 +136,8 @@ def lyapunov_spectrum(
     - `interval`: between orthonormalisations; by default as long as the tangents stay well
       conditioned, which the transient shows.
     - `y0` (*state): by default near an equilibrium, with noise of `seed`.
+    - `progress`: a progress bar; None shows one where it takes over two seconds (never under
+      JAX's transformations).
     - `throw`: raise `SolverError` where the trajectory diverges.
 
     Source: Benettin et al., Meccanica 15, 9 (1980); Geist, Parlitz and Lauterborn, Prog.
@@ -150,8 +153,17 @@ def lyapunov_spectrum(
         y0 = jnp.asarray(y0, dtype=float)
         _checks.shape("y0", y0, shape, "of the system's state")
         _checks.finite("y0", y0)
-    key = jax.random.key(seed)
-    result = _spectrum(system, y0, jnp.asarray(step, dtype=float), key, steps, count)
+    noise, turn = jax.random.split(jax.random.key(seed))
+    if y0 is None:
+        y0 = _near_equilibrium(system, noise)
+    xi = jax.random.normal(turn, (*shape, count))
+    size = jnp.asarray(step, dtype=float)
+
+    def advance(x: jax.Array, xi: jax.Array, length: jax.Array, stride: jax.Array) -> Any:
+        return _follow(system, x, xi, size, length, stride)
+
+    loop = _with_bar(progress) if _checks.is_concrete(system, y0, size) else _scan
+    result = exponents(advance, y0, xi, size, steps, runs=0, loop=loop)
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
     return result
@@ -168,71 +180,106 @@ def number_of_exponents(count: int | None, shape: tuple[int, ...]) -> int:
 
 
 @eqx.filter_jit
-def _spectrum(
-    system: Any, y0: jax.Array | None, dt: jax.Array, key: jax.Array, steps: Plan, count: int
-) -> LyapunovSpectrum:
-    shape = tuple(system.state_shape)
-    noise, turn = jax.random.split(key)
-    if y0 is None:
-        y0 = first_candidate(system)
-        y0 = y0 + 0.01 * (1 + jnp.abs(y0)) * jnp.abs(jax.random.normal(noise, shape))
-    xi = jax.random.normal(turn, (*shape, count))
+def _near_equilibrium(system: Any, key: Any) -> jax.Array:
+    state = first_candidate(system)
+    size = jnp.abs(jax.random.normal(key, state.shape))
+    return state + 0.01 * (1 + jnp.abs(state)) * size
 
-    def step(x: jax.Array, xi: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x, push = jax.linearize(lambda x: rk4_step(system.vector_field, x, dt), x)
-        return x, jax.vmap(push, in_axes=-1, out_axes=-1)(xi)
 
-    return exponents(step, y0, xi, dt, steps, runs=0)
+@eqx.filter_jit
+def _follow(
+    system: Any, x: jax.Array, xi: jax.Array, dt: jax.Array, length: jax.Array, stride: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    return follow(system.vector_field, x, xi, dt, length, stride, runs=0)
+
+
+def follow(
+    field: Callable[[jax.Array], jax.Array],
+    x: jax.Array,
+    xi: jax.Array,
+    dt: jax.Array,
+    length: jax.Array,
+    stride: jax.Array,
+    runs: int,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """A state (*state, *run) and tangents (*state, tangent, *run) over `length` steps.
+
+    The tangents are made orthonormal every `stride` steps, the last time maybe earlier. Returns
+    both, the logarithms of the tangents' stretching (tangent, *run), and how much they were
+    stretched against each other at most. `runs`, the number of axes `*run`, is 0 or 1.
+    """
+    count = xi.shape[x.ndim - runs]
+
+    def step(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x, xi = pair
+        x, push = jax.linearize(lambda x: rk4_step(field, x, dt), x)
+        return x, jax.vmap(push, in_axes=-1 - runs, out_axes=-1 - runs)(xi)
+
+    def interval(i: jax.Array, carry: Any) -> Any:
+        x, xi, total, widest = carry
+        number = jnp.minimum(stride, length - i * stride)
+        x, xi = jax.lax.fori_loop(0, number, step, (x, xi))
+        flat, logs = gram_schmidt(xi.reshape(-1, *xi.shape[xi.ndim - 1 - runs :]))
+        spread = (logs.max(axis=0) - logs.min(axis=0)).max()
+        return x, flat.reshape(xi.shape), total + logs, jnp.maximum(widest, spread)
+
+    nothing = jnp.zeros((count, *x.shape[x.ndim - runs :]))
+    start = (x, xi, nothing, jnp.zeros(()))
+    return jax.lax.fori_loop(0, -(-length // stride), interval, start)
+
+
+# A loop of so many turns: of a body, from a carry, to the last carry and what was stacked.
+Loop = Callable[[Callable[[Any, Any], tuple[Any, Any]], Any, int], tuple[Any, Any]]
+
+
+def _scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, number: int) -> Any:
+    return jax.lax.scan(body, carry, None, length=number)
+
+
+def _with_bar(progress: bool | None) -> Loop:
+    """A loop on the host, which shows progress and can be interrupted between its turns."""
+
+    def loop(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, number: int) -> Any:
+        stacked = []
+        bar = tqdm(
+            range(number),
+            desc="Lyapunov spectrum",
+            delay=0 if progress else 2,
+            disable=None if progress is None else not progress,
+        )
+        for _ in bar:
+            carry, some = body(carry, None)
+            stacked.append(jax.block_until_ready(some))
+        return carry, jnp.stack(stacked)
+
+    return loop
 
 
 def exponents(
-    step: Callable[[jax.Array, jax.Array], tuple[jax.Array, jax.Array]],
+    advance: Callable[..., Any],
     x: jax.Array,
     xi: jax.Array,
     dt: jax.Array,
     steps: Plan,
     runs: int,
+    loop: Loop = _scan,
 ) -> LyapunovSpectrum:
-    """Lyapunov exponents from a step of state (*state, *run) and tangents (*state, tangent, *run).
-
-    `runs` is the number of axes `*run`: 0, or 1 for trajectories in lock-step.
-    """
-
-    def orthonormal(xi: jax.Array) -> tuple[jax.Array, jax.Array]:
-        flat = xi.reshape(-1, *xi.shape[xi.ndim - 1 - runs :])
-        flat, logs = gram_schmidt(flat)
-        return flat.reshape(xi.shape), logs
-
-    xi, logs = orthonormal(xi)
-    nothing = jnp.zeros_like(logs)
-
-    def over(length: jax.Array, stride: jax.Array, x: jax.Array, xi: jax.Array) -> Any:
-        """So many steps, in intervals of `stride`, of which the last may be shorter."""
-
-        def advance(i: jax.Array, carry: Any) -> Any:
-            x, xi, total, widest = carry
-            now = jnp.minimum(stride, length - i * stride)
-            x, xi = jax.lax.fori_loop(0, now, lambda _, pair: step(*pair), (x, xi))
-            xi, logs = orthonormal(xi)
-            spread = (logs.max(axis=0) - logs.min(axis=0)).max()
-            return x, xi, total + logs, jnp.maximum(widest, spread)
-
-        return jax.lax.fori_loop(0, -(-length // stride), advance, (x, xi, nothing, jnp.zeros(())))
-
+    """Lyapunov exponents, from `follow` as `advance(x, xi, length, stride)`."""
     # The first half of the transient is left out of the choice of the interval.
     given = steps.interval > 0
     stride = jnp.where(given, steps.interval, _FIRST)
-    x, xi, *_ = over(steps.transient // 2, stride, x, xi)
-    x, xi, _, widest = over(steps.transient - steps.transient // 2, stride, x, xi)
+    half = steps.transient // 2
+    x, xi, *_ = advance(x, xi, half, stride)
+    x, xi, _, widest = advance(x, xi, steps.transient - half, stride)
     found = stride * (_STRETCH / jnp.maximum(widest, _STRETCH * stride / _LAST))
     stride = jnp.where(given, stride, jnp.maximum(1, found.astype(stride.dtype)))
     block = jnp.maximum(1, steps.window // _BLOCKS)
 
     def over_block(pair: Any, _: None) -> tuple[Any, jax.Array]:
-        x, xi, total, _w = over(block, stride, *pair)
+        x, xi, total, _w = advance(*pair, block, stride)
         return (x, xi), total / (block * dt)
 
-    (x, _), rates = jax.lax.scan(over_block, (x, xi), None, length=_BLOCKS)
+    (x, _), rates = loop(over_block, (x, xi), _BLOCKS)
     mean = rates.mean(axis=0)
     finite = jnp.isfinite(mean).all(axis=0)
     finite &= jnp.isfinite(x).reshape(-1, *x.shape[x.ndim - runs :]).all(axis=0)
@@ -241,15 +288,28 @@ def exponents(
     def runs_first(array: jax.Array) -> jax.Array:
         return jnp.moveaxis(array, range(array.ndim - runs, array.ndim), range(runs))
 
-    scatter = rates.std(axis=0) / jnp.sqrt(_BLOCKS - 1.0)
+    errors = jnp.hypot(_scatter(rates), 1 / (_BLOCKS * block * dt))
     return LyapunovSpectrum(
         exponents=runs_first(mean),
-        errors=runs_first(jnp.hypot(scatter, 1 / (_BLOCKS * block * dt))),
+        errors=runs_first(errors),
         running=runs_first(running),
         state=runs_first(x),
         interval=jnp.broadcast_to(stride * dt, finite.shape),
         status=jnp.where(finite, Status.OK, Status.NOT_FINITE),
     )
+
+
+def _scatter(rates: Float[Array, "block *exponents"]) -> Float[Array, "*exponents"]:
+    """Standard error of the mean of blocks, each correlated with the next.
+
+    Stretching that comes and goes within a turn of an orbit is lost by one block and gained by
+    the next; without their correlation the error would be several times too large.
+    """
+    off = rates - rates.mean(axis=0)
+    variance = (off**2).mean(axis=0)
+    neighbours = (off[1:] * off[:-1]).sum(axis=0) / rates.shape[0]
+    ratio = jnp.where(variance > 0, neighbours / jnp.where(variance > 0, variance, 1.0), 0.0)
+    return jnp.sqrt(variance * jnp.clip(1 + 2 * ratio, 0.1, 2.0) / (rates.shape[0] - 1))
 
 
 def gram_schmidt(

@@ -39,7 +39,7 @@ def orbit_diagram(diagram: OrbitDiagram, *, ax: Axes | None = None) -> Axes:
 def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "leading") -> Axes:
     """Lyapunov exponents along one parameter, or one quantity over two.
 
-    Along one parameter all exponents are drawn, the leading one in red, with bands of two
+    Along one parameter all exponents are drawn, the leading one in red with a band of two
     standard errors. Over two the axes show `quantity`: "leading", "number_positive",
     "kaplan_yorke" or "entropy_bound"; grey where it is not known.
     """
@@ -89,8 +89,8 @@ def _along(result: LyapunovMap, ax: Axes) -> Axes:
         colour = GROWING if k == 0 else colours[k - 1] if count > 3 else DECAYING
         label = {0: "leading", 1: "others" if count > 2 else "second"}.get(k)
         ax.plot(x, values[:, k], color=colour, lw=1.0 if k else 1.4, label=label)
-        band = (values[:, k] - 2 * errors[:, k], values[:, k] + 2 * errors[:, k])
-        ax.fill_between(x, *band, color=colour, alpha=0.25, lw=0)
+    band = (values[:, 0] - 2 * errors[:, 0], values[:, 0] + 2 * errors[:, 0])
+    ax.fill_between(x, *band, color=GROWING, alpha=0.2, lw=0)
     ax.set_xlim(x.min(), x.max())
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize="small")

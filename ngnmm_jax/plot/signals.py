@@ -149,9 +149,9 @@ def comodulogram(result: Comodulogram, *, ax: Axes | None = None) -> Axes:
         sure = np.asarray(result.p).T <= 0.05
         if sure.any() and not sure.all() and min(sure.shape) > 1:
             ax.contour(slow, fast, sure.astype(float), levels=[0.5], colors="w", linewidths=1.0)
-        note = "outlined: p ≤ 0.05" if sure.any() else "nothing significant at 0.05"
-        note = "all significant: p ≤ 0.05" if sure.all() else note
-        text = f"{note} (whole figure; {result.surrogates} surrogates)"
+        note = "outlined: p ≤ 0.05" if sure.any() else "nowhere p ≤ 0.05"
+        note = "everywhere p ≤ 0.05" if sure.all() else note
+        text = f"{note} ({result.surrogates} surrogates)"
         ax.set_title(text, fontsize="small", loc="left", color="0.35")
     return ax
 

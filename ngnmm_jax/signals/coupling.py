@@ -117,8 +117,8 @@ def comodulogram(
     Significance comes from surrogates in which the slow signal's Fourier coefficients have random
     phases, while the amplitudes stay: each keeps its spectrum, and what they have to do with each
     other is undone. (The usual circular shift of one against the other cuts narrow bands in two,
-    which lowers the surrogates' coupling: it calls a third to two thirds of white noise
-    significant, see `tests/test_signals.py`.) A slow rhythm that is strictly periodic cannot be
+    which lowers the surrogates' coupling: it calls white noise significant far too often, see
+    `tests/test_signals.py`.) A slow rhythm that is strictly periodic cannot be
     told from its surrogates, and is never called significant.
 
     **Arguments:**
@@ -144,7 +144,10 @@ def comodulogram(
     if surrogates != 0:
         _checks.positive_integer("surrogates", surrogates)
     dt, n = float(sampling_interval), array.shape[0]
-    slow, fast = np.atleast_1d(phase_frequencies), np.atleast_1d(amplitude_frequencies)
+    slow, fast = (
+        np.atleast_1d(np.asarray(f, dtype=float))
+        for f in (phase_frequencies, amplitude_frequencies)
+    )
     for name, value in (("phase_frequencies", slow), ("amplitude_frequencies", fast)):
         _checks.positive(name, value)
         if value.ndim != 1 or (np.diff(value) <= 0).any():

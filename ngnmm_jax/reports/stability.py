@@ -1,4 +1,4 @@
-"""What the command line writes about a result: tables, files, figures."""
+"""Dispersion relations, maps and comparisons, into a folder."""
 
 import csv
 from pathlib import Path
@@ -10,7 +10,6 @@ import numpy as np
 from ngnmm_jax import plot
 from ngnmm_jax._settings import PLANES, Settings
 from ngnmm_jax._status import Status
-from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap, dispersion_map
@@ -194,52 +193,3 @@ def write_comparison(
     figure.savefig(out / "comparison.png", dpi=150)
     plt.close(figure)
     return rows
-
-
-def connectome_facts(connectome: Connectome) -> list[tuple[str, str]]:
-    """What is worth knowing about a connectome, line by line."""
-    n = connectome.n_regions
-    weights = connectome.weights
-    positive = weights[weights > 0]
-    sums = weights.sum(axis=1)
-    facts = [
-        ("name", connectome.name),
-        ("source", connectome.source),
-        ("regions", f"{n}: {', '.join(connectome.labels[:3])}{', …' if n > 3 else ''}"),
-        ("connections", f"{connectome.n_connections} ({connectome.n_connections / n / n:.1%})"),
-        ("symmetric", "yes" if connectome.is_symmetric else "no"),
-    ]
-    if positive.size:
-        facts.append(("weights", f"{positive.min():.4g} to {positive.max():.4g}"))
-    if connectome.tract_lengths is not None:
-        lengths = connectome.tract_lengths[connectome.tract_lengths > 0]
-        facts.append(("tract lengths", f"{lengths.min():.1f} to {lengths.max():.1f} mm"))
-    facts.append(("coordinates", "yes" if connectome.centroids is not None else "no"))
-    silent = [connectome.labels[k] for k in np.flatnonzero(sums == 0)]
-    if silent:
-        facts.append(("receive nothing", ", ".join(silent[:5]) + (", …" if silent[5:] else "")))
-        return facts
-    modes = connectome.normalised().eigenmodes()
-    values = np.asarray(modes.values)
-    facts += [
-        ("normalised spectrum", "real" if modes.is_real else "complex"),
-        ("second eigenvalue", f"{values[1] if n > 1 else float('nan'):.6g}"),
-        ("last eigenvalue", f"{values[-1]:.6g}"),
-        ("residual", f"{modes.residual:.1e}"),
-    ]
-    return facts
-
-
-def write_connectome(connectome: Connectome, out: Path) -> None:
-    """The connectome itself and a figure of its weights and its normalised spectrum."""
-    connectome.save(out / "connectome.npz")
-    figure = plt.figure(figsize=(9.0, 3.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    plot.connectome_matrix(connectome, ax=left)
-    if (connectome.weights.sum(axis=1) > 0).all():
-        plot.structural_spectrum(connectome.normalised(), ax=right)
-    else:
-        right.set_axis_off()
-    figure.suptitle(f"{connectome.name}: weights, and spectrum with rows normalised")
-    figure.savefig(out / "connectome.png", dpi=150)
-    plt.close(figure)

@@ -1,0 +1,172 @@
+"""Lyapunov exponents: milliseconds per RK4 step beside C and tvboptim, and batched.
+
+    python -m benchmarks.lyapunov
+    pip install tvboptim==0.4.0                # to have it in the table
+
+The paper's network of 90 regions (540 dimensions) at a step of 0.02 ms, and its homogeneous
+system (6 dimensions). The C program propagates the same tangents with RK4, Gram and Schmidt
+every 1 ms; ours chooses its interval, or has the same. tvboptim follows two trajectories, for
+the leading exponent alone. Each engine runs in a process of its own.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.common import best_of, in_process, machine, table
+from benchmarks.simulation import tvboptim_network, weights
+
+STEP, INTERVAL = 0.02, 50
+COUNTS = (1, 20, 90)
+
+
+def c_program(count: int, steps: int, processes: int) -> float:
+    """Milliseconds per step and trajectory, with all processes at once."""
+    if shutil.which("gcc") is None:
+        return float("nan")
+    with tempfile.TemporaryDirectory() as folder:
+        program = str(Path(folder) / "lyapunov")
+        source = str(Path(__file__).with_name("lyapunov.c"))
+        flags = ["-O3", "-march=native", "-ffast-math"]
+        subprocess.run(["gcc", *flags, source, "-o", program, "-lm"], check=True)
+        command = [program, "90", str(count), str(steps), str(INTERVAL)]
+        best = float("inf")
+        for _ in range(3):
+            started = [
+                subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+                for _ in range(processes)
+            ]
+            slowest = max(float(p.communicate()[0].split()[0]) for p in started)
+            best = min(best, slowest / processes)
+        return best / 1e3
+
+
+def start() -> Any:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    import ngnmm_jax as ng
+
+    return jax, ng
+
+
+def ours(count: int, steps: int, interval: float | None, **_: Any) -> float:
+    jax, ng = start()
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), weights(90), 5.0)
+    y0 = ng.initial_state(network)
+    options = {"dt": STEP, "interval": interval, "transient": 0.1 * steps * STEP}
+
+    def work() -> None:
+        result = ng.lyapunov_spectrum(network, count, duration=steps * STEP, y0=y0, **options)
+        jax.block_until_ready(result.exponents)
+
+    return best_of(work) / (1.1 * steps) * 1e3
+
+
+def batched(count: int, steps: int, points: int, **_: Any) -> float:
+    """The network at so many points at once, on all devices."""
+    _, ng = start()
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), weights(90), 5.0)
+    options = {"dt": STEP, "transient": 0.1 * steps * STEP, "block": points, "progress": False}
+
+    def work() -> None:
+        axes = {"i_ext_e": np.linspace(9.0, 13.0, points)}
+        ng.lyapunov_map(network, axes, count, duration=steps * STEP, **options)
+
+    return best_of(work, 2) / (1.1 * steps * points) * 1e3
+
+
+def homogeneous(steps: int, points: int, **_: Any) -> float:
+    _, ng = start()
+    network = ng.Network(ng.NextGenEI(), weights(90), 12.0)
+    options = {"dt": STEP, "transient": 0.1 * steps * STEP, "block": points, "progress": False}
+
+    def work() -> None:
+        axes = {"i_ext_e": np.linspace(8.0, 12.0, points)}
+        ng.lyapunov_map(network.homogeneous(), axes, duration=steps * STEP, **options)
+
+    return best_of(work, 2) / (1.1 * steps * points) * 1e3
+
+
+def tvboptim(steps: int, **_: Any) -> float:
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    from tvboptim.experimental.network_dynamics.analysis.lyapunov import lyapunov
+    from tvboptim.experimental.network_dynamics.solvers import RungeKutta4
+
+    network = tvboptim_network(90, ("r_e", "v_e", "s_e", "r_i", "v_i", "s_i"))
+    solver = RungeKutta4(recompute_coupling_per_stage=True)
+    pieces = steps // 1000
+
+    def work() -> None:
+        lyapunov(network, solver, t=1000 * STEP, n=pieces, dt=STEP)
+
+    return best_of(work) / (1000 * pieces) * 1e3
+
+
+ENGINES: dict[str, Callable[..., float]] = {
+    "ours": ours,
+    "batched": batched,
+    "homogeneous": homogeneous,
+    "tvboptim": tvboptim,
+}
+
+
+def measured(engine: str, **settings: Any) -> float:
+    answer = in_process("benchmarks.lyapunov", engine, **settings)
+    return float("nan") if answer is None else answer["ms"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--engine", choices=ENGINES)
+    parser.add_argument("--settings", type=json.loads, default={})
+    given = parser.parse_args()
+    if given.engine:
+        print(json.dumps({"ms": ENGINES[given.engine](**given.settings)}))
+        return
+    cores = os.cpu_count() or 1
+    print(f"Machine: {machine()}\n")
+    print("Network of 90 regions, ms per step of 0.02 ms and trajectory:\n")
+    rows: list[list[Any]] = []
+    for count in COUNTS:
+        steps = {1: 40_000, 20: 10_000, 90: 3_000}[count]
+        row: list[Any] = [count]
+        row.append(measured("ours", count=count, steps=steps, interval=None))
+        row.append(measured("ours", count=count, steps=steps, interval=INTERVAL * STEP))
+        many = max(1, 64 // (count + 1)) * cores
+        row.append(measured("batched", count=count, steps=steps // 2, points=many))
+        row += [c_program(count, steps, processes) for processes in (1, cores)]
+        row.append(measured("tvboptim", steps=steps) if count == 1 else "–")
+        row.append(row[4] / row[1])
+        row.append(row[5] / row[3])
+        row.append(row[1] * 1e-3 * 1000 / STEP)
+        rows.append(row)
+    table(
+        ["exponents", "ours, one", "same interval as C", "ours, many at once", "C, one core",
+         f"C, {cores} cores", "tvboptim", "C / ours, one", "C / ours, many",
+         "s per simulated s, one"],
+        rows,
+    )  # fmt: skip
+    print("Batched over parameters, ms per step and point (20 exponents of the network):\n")
+    sizes = (1, 2, 6, 12, 24)
+    values = [measured("batched", count=20, steps=2_000, points=n) for n in sizes]
+    table(["points", *map(str, sizes)], [["ms", *values]])
+    print("The same of all 6 exponents of the homogeneous system, in microseconds:\n")
+    sizes = (1, 16, 128, 512, 4096)
+    values = [1e3 * measured("homogeneous", steps=4_000, points=n) for n in sizes]
+    table(["points", *map(str, sizes)], [["µs", *values]])
+
+
+if __name__ == "__main__":
+    main()

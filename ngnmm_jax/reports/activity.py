@@ -1,0 +1,226 @@
+"""Rhythms of the network's activity, into a folder."""
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ngnmm_jax import _checks, plot, signals
+from ngnmm_jax._chunks import grid
+from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax.batch import simulate_batch
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.network import Network
+from ngnmm_jax.simulation import Simulation
+
+# More panels than this are no figure.
+_MOST_POINTS = 25
+# The band around the peak, and fluctuations of less than this fraction are rest.
+_AROUND, _STILL = (0.7, 1.3), 1e-3
+_PHASES = np.arange(2.0, 21.0)
+
+
+def write_spectra(
+    network: Network,
+    axes: dict[str, np.ndarray],
+    options: dict[str, Any],
+    out: Path,
+    title: str,
+    *,
+    animate: bool,
+    say: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Rasters and power spectra at the points of a grid; the rows of a table.
+
+    Of a single point (no axes) also its activity, its rhythm with the coupling between
+    frequencies, and an animation if `animate`. `options`: `duration`, `transient`, `dt`, `seed`
+    and `noise`, times in the model's unit or None for 20 s after 2 s.
+    """
+    values, _ = grid(axes) if axes else ({"coupling": network.coupling[None]}, (1,))
+    count = next(iter(values.values())).shape[0]
+    if count > _MOST_POINTS:
+        _checks.fail("axis", f"give at most {_MOST_POINTS} points in all", f"they are {count}")
+    second = 1 / SECONDS[network.model.time_unit]
+    transient = 2 * second if options["transient"] is None else options["transient"]
+    duration = 20 * second if options["duration"] is None else options["duration"]
+    dt = network.model.time_step if options["dt"] is None else options["dt"]
+    every = max(1, round(1e-3 * second / dt)) * dt
+    first, last = (math.ceil(t / every) for t in (transient, transient + duration))
+    say(f"{count} simulation{'s' if count > 1 else ''} of {last * every / second:g} s")
+    batch = simulate_batch(
+        network,
+        values,
+        last * every,
+        dt=dt,
+        save_at=np.arange(first, last + 1) * every,
+        seeds=[options["seed"]] * count,
+        noise=options["noise"],
+    )
+    if (np.asarray(batch.status) != Status.OK).all():
+        raise SolverError("spectrum", Status.NOT_FINITE, batch)
+    names = [
+        ", ".join(f"{plot.symbol(name)} = {float(value[k]):g}" for name, value in values.items())
+        for k in range(count)
+    ]
+    runs = [batch.run(k) for k in range(count)]
+    _panels(runs, names, out, title)
+    _table_of_spectra(runs, values, out)
+    rows = []
+    for k, run in enumerate(runs):
+        here = ", ".join(f"{float(value[k]):g}" for value in values.values())
+        rows.append({", ".join(values): here, **rhythm_facts(run)})
+    if count == 1:
+        batch.run(0).to_xarray().to_netcdf(out / "activity.nc", engine="h5netcdf")
+        say("coupling between frequencies")
+        _rhythm(runs[0], network, out, title)
+        if animate:
+            if network.connectome is None or network.connectome.centroids is None:
+                _checks.fail("connectome", "have centroids for an animation", "it has none")
+            say("animation")
+            movie = plot.animate(runs[0], network.connectome)
+            movie.save(out / "activity.gif", writer="pillow")
+    plt.close("all")
+    return rows
+
+
+def rhythm_facts(run: Simulation) -> dict[str, str]:
+    """Peak, bands, synchrony and connectivity of a run's activity."""
+    names = (
+        f"sd of {run.shown}",
+        "peak of regions (Hz)",
+        *(f"power in {name}" for name in signals.BANDS),
+        "order parameter",
+        "metastability",
+        "mean correlation of regions",
+    )
+    facts = {"activity": "moving", **dict.fromkeys(names, "–")}
+    if int(run.status) != Status.OK:
+        return {**facts, "activity": Status(int(run.status)).name}
+    values, interval = np.asarray(run[run.shown]), run.sampling_interval
+    facts[f"sd of {run.shown}"] = f"{values.std():.3g}"
+    if values.std() < _STILL * (1 + abs(values.mean())):
+        return {**facts, "activity": "at rest"}
+    each = signals.power_spectrum(values, interval, segment=_segment(values, interval))
+    power = signals.PowerSpectrum(each.frequencies, each.power.mean(axis=1))
+    peak = float(power.peak_frequency)
+    facts["peak of regions (Hz)"] = f"{peak:.1f}"
+    total = float(power.power[1:].sum() * power.frequencies[1])
+    for name, value in power.band_powers().items():
+        facts[f"power in {name}"] = f"{float(value) / total:.1%}"
+    phases = signals.phase(values, interval, _band(peak, interval))
+    facts["order parameter"] = f"{float(signals.kuramoto_order(phases).mean()):.3f}"
+    facts["metastability"] = f"{float(signals.metastability(phases)):.3f}"
+    moving = values[:, np.ptp(values, axis=0) > 0]
+    if moving.shape[1] > 1:
+        together = np.asarray(signals.functional_connectivity(moving))
+        upper = together[np.triu_indices(len(together), 1)]
+        facts["mean correlation of regions"] = f"{upper.mean():.3f}"
+    return facts
+
+
+def _band(peak: float, interval: float) -> tuple[float, float]:
+    return _AROUND[0] * peak, min(_AROUND[1] * peak, 0.5 / interval)
+
+
+def _segment(values: np.ndarray, interval: float) -> float:
+    """1 s for Welch's windows, where the run has it."""
+    return min(1.0, len(values) * interval)
+
+
+def _panels(runs: list[Simulation], names: list[str], out: Path, title: str) -> None:
+    columns = min(len(runs), 4)
+    rows = math.ceil(len(runs) / columns)
+    for file, draw, size in (
+        ("rasters.png", _draw_raster, (4.2, 2.6)),
+        ("spectra.png", _draw_spectrum, (3.8, 3.0)),
+    ):
+        width, height = size[0] * columns + 1, size[1] * rows + 0.5
+        figure = plt.figure(figsize=(max(width, 7.0), height), layout="constrained")
+        every = figure.subplots(rows, columns, squeeze=False).ravel()
+        for ax, run, name in zip(every, runs, names, strict=False):
+            if int(run.status) == Status.OK:
+                draw(run, ax)
+            else:
+                ax.text(0.5, 0.5, Status(int(run.status)).name, ha="center", va="center")
+                ax.set_axis_off()
+            ax.set_title(name, fontsize="medium")
+        for ax in every[len(runs) :]:
+            ax.set_axis_off()
+        figure.suptitle(title)
+        figure.savefig(out / file, dpi=150)
+        plt.close(figure)
+
+
+def _draw_raster(run: Simulation, ax: Any) -> None:
+    end = float(run.ts[-1])
+    plot.raster(run, ax=ax, window=(end - 0.3 / SECONDS[run.time_unit], end))
+
+
+def _draw_spectrum(run: Simulation, ax: Any) -> None:
+    plot.spectrum(run, ax=ax, segment=_segment(np.asarray(run.ts), run.sampling_interval))
+
+
+def _table_of_spectra(runs: list[Simulation], values: dict[str, Any], out: Path) -> None:
+    """One line for each point and frequency."""
+    with (out / "spectra.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*values, "frequency_hz", "power_of_regions", "power_of_mean_field"])
+        for k, run in enumerate(runs):
+            if int(run.status) != Status.OK:
+                continue
+            x = np.asarray(run[run.shown])
+            interval = run.sampling_interval
+            segment = _segment(x, interval)
+            each = signals.power_spectrum(x, interval, segment=segment)
+            mean = signals.power_spectrum(x.mean(axis=1), interval, segment=segment)
+            point = [float(value[k]) for value in values.values()]
+            columns = (each.frequencies, each.power.mean(axis=1), mean.power)
+            for line in zip(*(np.asarray(column) for column in columns), strict=True):
+                writer.writerow([*point, *(float(number) for number in line)])
+
+
+def _rhythm(run: Simulation, network: Network, out: Path, title: str) -> None:
+    """The mean field with its envelope, the envelope's spectrum, and who modulates whom."""
+    values, interval = np.asarray(run[run.shown]), run.sampling_interval
+    if values.std() < _STILL * (1 + abs(values.mean())):
+        return
+    mean = values.mean(axis=1)
+    segment = _segment(values, interval)
+    each = signals.power_spectrum(values, interval, segment=segment)
+    peak = float(each.frequencies[1 + int(each.power[1:].mean(axis=1).argmax())])
+    band = _band(peak, interval)
+    figure = plt.figure(figsize=(11.5, 6.8), layout="constrained")
+    places = figure.add_gridspec(2, 3, height_ratios=[1, 1.2])
+    plot.rhythm(run, band=band, ax=figure.add_subplot(places[0, :]))
+    ax = figure.add_subplot(places[1, 0])
+    strength = signals.envelope(mean, interval, band)
+    length = min(2.0, len(mean) * interval / 2)
+    spectrum = signals.power_spectrum(strength, interval, segment=length)
+    shown = (spectrum.frequencies > 0) & (spectrum.frequencies <= 30)
+    ax.plot(spectrum.frequencies[shown], spectrum.decibels[shown], color="0.2", lw=1.2)
+    ax.set_xlabel("frequency (Hz)")
+    ax.set_ylabel("power of the mean field's envelope (dB)")
+    ax.spines[["top", "right"]].set_visible(False)
+    largest = int(values.var(axis=0).argmax())
+    label = network.labels[largest]
+    for place, signal, name in (
+        (places[1, 1], mean, "mean field"),
+        (places[1, 2], values[:, largest], f"{label} (largest variance)"),
+    ):
+        ax = figure.add_subplot(place)
+        fast = np.arange(max(2 * _PHASES[-1], 30.0), min(160.0, 0.5 / interval - 20), 5.0)
+        try:
+            result = signals.comodulogram(signal, interval, _PHASES, fast)
+        except ValueError as error:  # a run too short for the slow bands
+            ax.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, fontsize="small")
+            ax.set_axis_off()
+            continue
+        plot.comodulogram(result, ax=ax)
+        ax.set_title(f"{name}\n{ax.get_title(loc='left')}", fontsize="small", loc="left")
+    figure.suptitle(title)
+    figure.savefig(out / "rhythm.png", dpi=150)
+    plt.close(figure)

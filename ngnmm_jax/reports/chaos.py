@@ -1,0 +1,67 @@
+"""Lyapunov spectra and the cascade, into a folder."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ngnmm_jax import plot
+from ngnmm_jax._status import Status
+from ngnmm_jax.chaos import LyapunovMap, lyapunov_map, orbit_diagram
+from ngnmm_jax.network import Homogeneous, Network
+
+
+def write_lyapunov(
+    system: Network | Homogeneous,
+    axes: dict[str, np.ndarray],
+    count: int | None,
+    variable: str | None,
+    options: dict[str, Any],
+    out: Path,
+    title: str,
+    progress: bool | None,
+) -> list[dict[str, Any]]:
+    """Lyapunov spectra along one parameter (with the cascade) or over two; the rows of a table.
+
+    `variable`: whose maxima the cascade shows; `options`: `duration`, `transient`, `dt` and
+    `seed`, as `lyapunov_map` and `orbit_diagram` take them.
+    """
+    result = lyapunov_map(system, axes, count, store=out / "blocks", progress=progress, **options)
+    result.to_xarray().to_netcdf(out / "lyapunov.nc", engine="h5netcdf")
+    if len(axes) == 1:
+        diagram = orbit_diagram(system, axes, variable, events=200, progress=progress, **options)
+        diagram.to_xarray().to_netcdf(out / "orbit_diagram.nc", engine="h5netcdf")
+        figure = plot.cascade(diagram, result, title=title)
+    else:
+        figure = plt.figure(figsize=(11.0, 7.4), layout="constrained")
+        every = figure.subplots(2, 2).ravel()
+        for ax, quantity in zip(every, plot.LYAPUNOV_QUANTITIES, strict=True):
+            plot.lyapunov(result, ax=ax, quantity=quantity)
+        figure.suptitle(title)
+    figure.savefig(out / "lyapunov.png", dpi=150)
+    plt.close(figure)
+    return [{"": "points", **lyapunov_facts(result)}]
+
+
+def lyapunov_facts(result: LyapunovMap) -> dict[str, str]:
+    """What Lyapunov spectra over a grid say, in numbers."""
+    spectra = result.spectra
+    status = np.asarray(spectra.status)
+    ok = status == Status.OK
+    positive = np.asarray(spectra.number_positive)[ok]
+    leading = np.asarray(spectra.exponents)[ok][:, 0]
+    dimension = np.asarray(spectra.kaplan_yorke)[ok]
+    known = dimension[np.isfinite(dimension)]
+    n = max(int(ok.sum()), 1)
+    unit = f"1/{result.time_unit}"
+    return {
+        "in all": str(status.size),
+        "chaotic (an exponent above zero)": f"{(positive > 0).sum() / n:.1%}",
+        "hyperchaotic (several)": f"{(positive > 1).sum() / n:.1%}",
+        "most positive exponents": str(positive.max(initial=0)),
+        "largest exponent": f"{leading.max():.3g} {unit}" if leading.size else "–",
+        "largest Kaplan-Yorke dimension": f"{known.max():.3g}" if known.size else "–",
+        "dimension needs more exponents": f"{np.isnan(dimension).sum() / n:.1%}",
+        "diverged or without a start": str(int((~ok).sum())),
+    }
