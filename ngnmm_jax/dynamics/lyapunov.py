@@ -220,7 +220,8 @@ def follow(
         number = jnp.minimum(stride, length - i * stride)
         x, xi = jax.lax.fori_loop(0, number, step, (x, xi))
         flat, logs = gram_schmidt(xi.reshape(-1, *xi.shape[xi.ndim - 1 - runs :]))
-        spread = (logs.max(axis=0) - logs.min(axis=0)).max()
+        spread = logs.max(axis=0) - logs.min(axis=0)
+        spread = jnp.where(jnp.isfinite(spread), spread, 0.0).max()  # whatever has diverged
         return x, flat.reshape(xi.shape), total + logs, jnp.maximum(widest, spread)
 
     nothing = jnp.zeros((count, *x.shape[x.ndim - runs :]))
