@@ -1,10 +1,12 @@
 """The command line, `ngnmm`: thin wrappers of the library's public functions."""
 
 import dataclasses
+import functools
+import inspect
 import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +62,45 @@ Values = Annotated[
 ]
 
 
+_NETWORK = {
+    "config": Config,
+    "connectome": Source,
+    "order": Order,
+    "cache_dir": Cache,
+    "power": Power,
+    "model": Model,
+    "coupling": Coupling,
+    "set_": Values,
+}
+
+
+def of_a_network(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that describe a network, which it gets as its `settings`.
+
+    They hold the command's own options too, where these are settings; `--axis` becomes `axes`.
+    """
+    own = [p for p in inspect.signature(command).parameters.values() if p.name != "settings"]
+    common = [
+        inspect.Parameter(name, own[0].kind, default=None, annotation=kind)
+        for name, kind in _NETWORK.items()
+    ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        from ngnmm_jax._settings import Settings
+
+        names = {field.name for field in dataclasses.fields(Settings)}
+        options = {name: value for name, value in given.items() if name in names}
+        options |= {"parameters": _assignments(given["set_"]), "axes": _axes(given.get("axis"))}
+        settings = Settings.merge(given["config"], options)
+        command(settings=settings, **{p.name: given[p.name] for p in own})
+
+    every = [own[0], *common, *own[1:]]
+    run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in every}
+    return run
+
+
 def main() -> None:
     """Entry point: errors of use are one line, not a traceback."""
     import jax
@@ -103,16 +144,10 @@ def demo(
 
 
 @app.command()
+@of_a_network
 def simulate(
+    settings: "Settings",
     out: Out = Path("ngnmm_simulation"),
-    config: Config = None,
-    connectome: Source = None,
-    order: Order = None,
-    cache_dir: Cache = None,
-    power: Power = None,
-    model: Model = None,
-    coupling: Coupling = None,
-    set_: Values = None,
     duration: Annotated[
         float | None, typer.Option(help="In the model's unit: ms (s for jansen-rit).")
     ] = None,
@@ -136,13 +171,11 @@ def simulate(
 
     Example: ngnmm simulate --set i_ext_e=13 --coupling 5 --duration 2000 --out gamma
     """
-    arguments = dict(locals())
     import ngnmm_jax as ng
     from ngnmm_jax import plot
     from ngnmm_jax.models.base import SECONDS
 
     begun = time.perf_counter()
-    settings = _settings(arguments)
     network = settings.build()
     length = settings.duration or 1.0 / SECONDS[network.model.time_unit]
     out.mkdir(parents=True, exist_ok=True)
@@ -161,16 +194,10 @@ def simulate(
 
 
 @app.command()
+@of_a_network
 def dispersion(
+    settings: "Settings",
     out: Out = Path("ngnmm_dispersion"),
-    config: Config = None,
-    connectome: Source = None,
-    order: Order = None,
-    cache_dir: Cache = None,
-    power: Power = None,
-    model: Model = None,
-    coupling: Coupling = None,
-    set_: Values = None,
     lambda_low: Annotated[
         float | None, typer.Option(help="Curve from this Λ. Default: -1.")
     ] = None,
@@ -189,12 +216,10 @@ def dispersion(
 
     Example: ngnmm dispersion --set i_ext_e=15 --coupling 9 --out patterned
     """
-    arguments = dict(locals())
     import ngnmm_jax as ng
     from ngnmm_jax.reports.stability import write_dispersion
 
     begun = time.perf_counter()
-    settings = _settings(arguments)
     network = settings.build()
     rest = ng.find_equilibria(network.homogeneous())
     out.mkdir(parents=True, exist_ok=True)
@@ -206,15 +231,10 @@ def dispersion(
 
 
 @app.command("map")
+@of_a_network
 def map_(
+    settings: "Settings",
     out: Out = Path("ngnmm_map"),
-    config: Config = None,
-    connectome: Source = None,
-    order: Order = None,
-    cache_dir: Cache = None,
-    power: Power = None,
-    model: Model = None,
-    set_: Values = None,
     axis: Annotated[
         list[str] | None,
         typer.Option(
@@ -236,12 +256,10 @@ def map_(
 
     Example: ngnmm map --axis i_ext_e=0:16:321 --axis coupling=0:30:601 --out plane
     """
-    arguments = {**locals(), "axes": _axes(axis)}
     from ngnmm_jax._settings import PLANES
     from ngnmm_jax.reports.stability import write_map
 
     begun = time.perf_counter()
-    settings = _settings(arguments)
     axes = settings.grid()
     if len(axes) != 2:
         raise ValueError(f"Argument `--axis` must be given twice, but is given {len(axes)} times.")
@@ -255,16 +273,10 @@ def map_(
 
 
 @app.command()
+@of_a_network
 def lyapunov(
+    settings: "Settings",
     out: Out = Path("ngnmm_lyapunov"),
-    config: Config = None,
-    connectome: Source = None,
-    order: Order = None,
-    cache_dir: Cache = None,
-    power: Power = None,
-    model: Model = None,
-    coupling: Coupling = None,
-    set_: Values = None,
     axis: Annotated[
         list[str] | None,
         typer.Option(
@@ -301,11 +313,9 @@ def lyapunov(
 
     Example: ngnmm lyapunov --axis i_ext_e=8.5:12:351 --coupling 12 --variable s_e --out cascade
     """
-    arguments = {**locals(), "axes": _axes(axis)}
     from ngnmm_jax.reports.chaos import write_lyapunov
 
     begun = time.perf_counter()
-    settings = _settings(arguments)
     axes = settings.grid() if settings.axes else dict([next(iter(settings.grid().items()))])
     if len(axes) > 2:
         raise ValueError(f"Argument `--axis` must be given once or twice, but {len(axes)} times.")
@@ -329,16 +339,10 @@ def lyapunov(
 
 
 @app.command()
+@of_a_network
 def spectrum(
+    settings: "Settings",
     out: Out = Path("ngnmm_spectrum"),
-    config: Config = None,
-    connectome: Source = None,
-    order: Order = None,
-    cache_dir: Cache = None,
-    power: Power = None,
-    model: Model = None,
-    coupling: Coupling = None,
-    set_: Values = None,
     axis: Annotated[
         list[str] | None,
         typer.Option(
@@ -368,11 +372,9 @@ def spectrum(
 
     Example: ngnmm spectrum --set i_ext_e=13 --coupling 5 --out gamma
     """
-    arguments = {**locals(), "axes": _axes(axis)}
     from ngnmm_jax.reports.activity import write_spectra
 
     begun = time.perf_counter()
-    settings = _settings(arguments)
     network = settings.build()
     out.mkdir(parents=True, exist_ok=True)
     settings.write(out / "settings.toml", "spectrum")
@@ -445,16 +447,6 @@ def connectome(
         settings.write(out / "settings.toml", "connectome")
         write_connectome(loaded, out)
         _report(out, begun)
-
-
-def _settings(arguments: dict[str, Any]) -> "Settings":
-    """The settings that a command's arguments, by their names, and its TOML file ask for."""
-    from ngnmm_jax._settings import Settings
-
-    names = {field.name for field in dataclasses.fields(Settings)}
-    options = {name: value for name, value in arguments.items() if name in names}
-    options["parameters"] = _assignments(arguments["set_"])
-    return Settings.merge(arguments["config"], options)
 
 
 def _axes(given: list[str] | None) -> dict[str, list[float]] | None:

@@ -91,6 +91,37 @@ def test_kuramoto_order_and_metastability():
     assert float(sg.metastability(half)) == pytest.approx(0.5)
 
 
+OF_ONE = {
+    "welch": lambda x: sg.power_spectrum(x, DT).power,
+    "multitaper": lambda x: sg.power_spectrum(x, DT, method="multitaper").power,
+    "envelope": lambda x: sg.envelope(x, DT, (5, 9)),
+    "index": lambda x: sg.modulation_index(sg.phase(x, DT, (5, 9)), sg.envelope(x, DT, (50, 90))),
+    "locking": lambda x: sg.envelope_locking(x, DT, (5, 9), (50, 90)),
+    "comodulogram": lambda x: sg.comodulogram(x, DT, [4, 8], [60, 80], surrogates=3).index,
+}
+OF_ALL = {
+    "connectivity": sg.functional_connectivity,
+    "dynamics": lambda x: sg.functional_connectivity_dynamics(x, DT, 1.0).matrix,
+    "order": sg.kuramoto_order,
+    "metastability": sg.metastability,
+}
+
+
+@pytest.mark.parametrize("name", [*OF_ONE, *OF_ALL])
+def test_jit_vmap_grad(name):
+    signals = jnp.asarray(NOISE[:2000])
+    function = {**OF_ONE, **OF_ALL}[name]
+    signal = signals[:, 1] if name in OF_ONE else signals
+    direct = function(signal)
+    np.testing.assert_allclose(jax.jit(function)(signal), direct, rtol=1e-10)
+    if name in OF_ONE:
+        every = jax.vmap(function, in_axes=1, out_axes=-1)(signals)
+        np.testing.assert_allclose(every[..., 1], direct, rtol=1e-10)
+    slope = jax.grad(lambda x: (function(x) ** 2).sum())(signal)
+    assert np.isfinite(slope).all()
+    assert np.abs(slope).max() > 0
+
+
 def tort(phases, amplitudes, bins):
     """By the paper's words."""
     edges = np.linspace(-np.pi, np.pi, bins + 1)
