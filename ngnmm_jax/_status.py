@@ -22,6 +22,7 @@ class Status(enum.IntEnum):
     NOT_CONVERGED = 4
     NONE_FOUND = 5
     NOT_PERIODIC = 6
+    ILL_CONDITIONED = 7
 
     @property
     def explanation(self) -> str:
@@ -50,6 +51,10 @@ _EXPLANATIONS = {
     Status.NOT_PERIODIC: (
         "the attractor is no periodic orbit: it is an equilibrium, or it does not return "
         "within `window`; give a `guess` and a `period` for another orbit"
+    ),
+    Status.ILL_CONDITIONED: (
+        "the tangents became parallel to rounding between two orthonormalisations: shorten "
+        "`interval`, or leave it out to have it chosen"
     ),
     Status.NONE_FOUND: "no equilibrium was found: widen the search or give `starts`",
 }

@@ -49,7 +49,8 @@ class LyapunovMap(eqx.Module):
     - `spectra`: a `LyapunovSpectrum` with the grid's axes in front: `exponents`
       (*grid, exponent) with `errors`, `number_positive`, `entropy_bound`, `kaplan_yorke`,
       `state` at the end of each trajectory, `status` (*grid): OK, NOT_FINITE where a trajectory
-      diverged, NONE_FOUND where there was no equilibrium to start from.
+      diverged, ILL_CONDITIONED where the interval was too long for its tangents, NONE_FOUND where
+      there was no equilibrium to start from.
     """
 
     axes: dict[str, np.ndarray]

@@ -87,6 +87,18 @@ def test_interval_is_chosen_and_changes_nothing():
     np.testing.assert_allclose(spectra[2].exponents, spectra[0].exponents, atol=2e-5)
 
 
+def test_interval_too_long_is_reported():
+    """Tangents that rounding has made parallel are not taken for exponents."""
+    result = ng.lyapunov_spectrum(nextgen(10.0, 12.0), interval=200.0, throw=False, **TIMES)
+    assert result.status == ng.Status.ILL_CONDITIONED
+    with pytest.raises(ng.SolverError, match="shorten `interval`"):
+        ng.lyapunov_spectrum(nextgen(10.0, 12.0), interval=200.0, **TIMES)
+    # A transient of one step shows little, and yet the interval stays short enough.
+    result = ng.lyapunov_spectrum(nextgen(10.0, 12.0), transient=0.05, duration=1000.0)
+    assert result.interval < 20
+    assert float(result.exponents[5]) == pytest.approx(-0.716, abs=0.03)
+
+
 def test_store_resumes_and_refuses_what_differs(tmp_path, monkeypatch):
     axes = {"i_ext_e": np.linspace(9.0, 12.0, 6), "coupling": [12.0]}
     options = {"duration": 200.0, "transient": 100.0, "block": 2}

@@ -24,6 +24,8 @@ _SURE = 3.0
 # as many as stretch the tangents against each other by less than this (a logarithm): what
 # makes them orthonormal then leaves errors of 1e-16 e^14, that is 1e-10, in the smallest.
 _FIRST, _LAST, _STRETCH = 20, 2000, 14.0
+# Stretching of which rounding leaves nothing.
+_LOST = 30.0
 
 
 class LyapunovSpectrum(eqx.Module):
@@ -36,7 +38,8 @@ class LyapunovSpectrum(eqx.Module):
     - `running` (*run, block, exponent): the estimate after each block.
     - `state` (*run, *state): where the trajectory ended; another call can go on from there.
     - `interval` (): time between orthonormalisations.
-    - `status` (*run,): OK, or NOT_FINITE where the trajectory diverged.
+    - `status` (*run,): OK; NOT_FINITE where the trajectory diverged; ILL_CONDITIONED where the
+      interval between orthonormalisations was too long for the tangents.
     """
 
     exponents: Float[Array, "*run exponent"]
@@ -138,7 +141,7 @@ def lyapunov_spectrum(
     - `y0` (*state): by default near an equilibrium, with noise of `seed`.
     - `progress`: a progress bar; None shows one where it takes over two seconds (never under
       JAX's transformations).
-    - `throw`: raise `SolverError` where the trajectory diverges.
+    - `throw`: raise `SolverError` where the trajectory diverges, or `interval` is too long.
 
     Source: Benettin et al., Meccanica 15, 9 (1980); Geist, Parlitz and Lauterborn, Prog.
     Theor. Phys. 83, 875 (1990).
@@ -206,7 +209,7 @@ def follow(
 
     The tangents are made orthonormal every `stride` steps, the last time maybe earlier. Returns
     both, the logarithms of the tangents' stretching (tangent, *run), and how much they were
-    stretched against each other at most. `runs`, the number of axes `*run`, is 0 or 1.
+    stretched against each other at most (*run,). `runs`, the number of axes `*run`, is 0 or 1.
     """
     count = xi.shape[x.ndim - runs]
 
@@ -221,11 +224,11 @@ def follow(
         x, xi = jax.lax.fori_loop(0, number, step, (x, xi))
         flat, logs = gram_schmidt(xi.reshape(-1, *xi.shape[xi.ndim - 1 - runs :]))
         spread = logs.max(axis=0) - logs.min(axis=0)
-        spread = jnp.where(jnp.isfinite(spread), spread, 0.0).max()  # whatever has diverged
+        spread = jnp.where(jnp.isfinite(spread), spread, 0.0)  # whatever has diverged
         return x, flat.reshape(xi.shape), total + logs, jnp.maximum(widest, spread)
 
     nothing = jnp.zeros((count, *x.shape[x.ndim - runs :]))
-    start = (x, xi, nothing, jnp.zeros(()))
+    start = (x, xi, nothing, jnp.zeros(nothing.shape[1:]))
     return jax.lax.fori_loop(0, -(-length // stride), interval, start)
 
 
@@ -272,15 +275,17 @@ def exponents(
     half = steps.transient // 2
     x, xi, *_ = advance(x, xi, half, stride)
     x, xi, _, widest = advance(x, xi, steps.transient - half, stride)
-    found = stride * (_STRETCH / jnp.maximum(widest, _STRETCH * stride / _LAST))
+    seen = jnp.minimum(stride, steps.transient - half)
+    found = seen * (_STRETCH / jnp.maximum(widest.max(), _STRETCH * seen / _LAST))
     stride = jnp.where(given, stride, jnp.maximum(1, found.astype(stride.dtype)))
     block = jnp.maximum(1, steps.window // _BLOCKS)
 
     def over_block(pair: Any, _: None) -> tuple[Any, jax.Array]:
-        x, xi, total, _w = advance(*pair, block, stride)
-        return (x, xi), total / (block * dt)
+        x, xi, total, widest = advance(*pair, block, stride)
+        return (x, xi), jnp.concatenate([total / (block * dt), widest[None]])
 
-    (x, _), rates = loop(over_block, (x, xi), _BLOCKS)
+    (x, _), both = loop(over_block, (x, xi), _BLOCKS)
+    rates, widest = both[:, :-1], both[:, -1].max(axis=0)
     mean = rates.mean(axis=0)
     finite = jnp.isfinite(mean).all(axis=0)
     finite &= jnp.isfinite(x).reshape(-1, *x.shape[x.ndim - runs :]).all(axis=0)
@@ -296,7 +301,9 @@ def exponents(
         running=runs_first(running),
         state=runs_first(x),
         interval=jnp.broadcast_to(stride * dt, finite.shape),
-        status=jnp.where(finite, Status.OK, Status.NOT_FINITE),
+        status=jnp.where(
+            finite, jnp.where(widest < _LOST, Status.OK, Status.ILL_CONDITIONED), Status.NOT_FINITE
+        ),
     )
 
 
