@@ -1,10 +1,13 @@
 """What the benchmarks share: the machine's description, timing, a table, engines in processes."""
 
+import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -43,17 +46,52 @@ def best_of(work: Callable[[], Any], repeats: int = 3) -> float:
     return min(times)
 
 
-def in_process(module: str, engine: str, **settings: Any) -> dict[str, Any] | None:
-    """Run one engine of a benchmark in a process of its own; None where it is not installed."""
+def in_process(module: str, engine: str, **settings: Any) -> float:
+    """What one engine of a benchmark measures in a process of its own; NaN if not installed."""
     command = [sys.executable, "-m", module, "--engine", engine, "--settings", json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:
-        return json.loads(lines[-1])
+        return json.loads(lines[-1])["value"]
     missing = "ModuleNotFoundError" in done.stderr
     reason = "not installed" if missing else done.stderr.strip().splitlines()[-1:]
     print(f"  ({engine}: {reason})", file=sys.stderr)
-    return None
+    return float("nan")
+
+
+def c_program(source: str, flags: list[str], arguments: list[int], processes: int) -> float:
+    """First number that a C program prints, per process with all of them at once; best of three.
+
+    Compiled when the benchmark runs; NaN where there is no gcc.
+    """
+    if shutil.which("gcc") is None:
+        return float("nan")
+    with tempfile.TemporaryDirectory() as folder:
+        program = str(Path(folder) / "program")
+        compiler = ["gcc", "-O3", "-march=native", "-ffast-math", *flags]
+        path = str(ROOT / "benchmarks" / source)
+        subprocess.run([*compiler, path, "-o", program, "-lm"], check=True)
+        best = float("inf")
+        for _ in range(3):
+            started = [
+                subprocess.Popen([program, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
+                for _ in range(processes)
+            ]
+            slowest = max(float(p.communicate()[0].split()[0]) for p in started)
+            best = min(best, slowest / processes)
+        return best
+
+
+def engine_or(main: Callable[[], None], engines: dict[str, Callable[..., float]]) -> None:
+    """The whole benchmark, or the one engine that `in_process` asks for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--engine", choices=engines)
+    parser.add_argument("--settings", type=json.loads, default={})
+    given = parser.parse_args()
+    if given.engine is None:
+        main()
+    else:
+        print(json.dumps({"value": engines[given.engine](**given.settings)}))
 
 
 def table(header: list[str], rows: list[list[Any]]) -> None:

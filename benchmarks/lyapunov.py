@@ -9,44 +9,23 @@ every 1 ms; ours chooses its interval, or has the same. tvboptim follows two tra
 the leading exponent alone. Each engine runs in a process of its own.
 """
 
-import argparse
-import json
 import os
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import best_of, in_process, machine, table
+from benchmarks.common import best_of, c_program, engine_or, in_process, machine, table
 from benchmarks.simulation import tvboptim_network, weights
 
 STEP, INTERVAL = 0.02, 50
 COUNTS = (1, 20, 90)
 
 
-def c_program(count: int, steps: int, processes: int) -> float:
+def in_c(count: int, steps: int, processes: int) -> float:
     """Milliseconds per step and trajectory, with all processes at once."""
-    if shutil.which("gcc") is None:
-        return float("nan")
-    with tempfile.TemporaryDirectory() as folder:
-        program = str(Path(folder) / "lyapunov")
-        source = str(Path(__file__).with_name("lyapunov.c"))
-        flags = ["-O3", "-march=native", "-ffast-math"]
-        subprocess.run(["gcc", *flags, source, "-o", program, "-lm"], check=True)
-        command = [program, "90", str(count), str(steps), str(INTERVAL)]
-        best = float("inf")
-        for _ in range(3):
-            started = [
-                subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-                for _ in range(processes)
-            ]
-            slowest = max(float(p.communicate()[0].split()[0]) for p in started)
-            best = min(best, slowest / processes)
-        return best / 1e3
+    return c_program("lyapunov.c", [], [90, count, steps, INTERVAL], processes) / 1e3
 
 
 def start() -> Any:
@@ -122,19 +101,10 @@ ENGINES: dict[str, Callable[..., float]] = {
 }
 
 
-def measured(engine: str, **settings: Any) -> float:
-    answer = in_process("benchmarks.lyapunov", engine, **settings)
-    return float("nan") if answer is None else answer["ms"]
+measured = partial(in_process, "benchmarks.lyapunov")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--engine", choices=ENGINES)
-    parser.add_argument("--settings", type=json.loads, default={})
-    given = parser.parse_args()
-    if given.engine:
-        print(json.dumps({"ms": ENGINES[given.engine](**given.settings)}))
-        return
     cores = os.cpu_count() or 1
     print(f"Machine: {machine()}\n")
     print("Network of 90 regions, ms per step of 0.02 ms and trajectory:\n")
@@ -146,7 +116,7 @@ def main() -> None:
         row.append(measured("ours", count=count, steps=steps, interval=INTERVAL * STEP))
         many = max(1, 64 // (count + 1)) * cores
         row.append(measured("batched", count=count, steps=steps // 2, points=many))
-        row += [c_program(count, steps, processes) for processes in (1, cores)]
+        row += [in_c(count, steps, processes) for processes in (1, cores)]
         row.append(measured("tvboptim", steps=steps) if count == 1 else "–")
         row.append(row[4] / row[1])
         row.append(row[5] / row[3])
@@ -169,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    engine_or(main, ENGINES)

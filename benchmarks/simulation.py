@@ -8,20 +8,14 @@ process of its own, all of them one after the other in one call. C is compiled w
 benchmark runs (gcc -O3 -march=native -ffast-math, without which its sums are not vectorised).
 """
 
-import argparse
-import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import best_of, in_process, machine, table
+from benchmarks.common import best_of, c_program, engine_or, in_process, machine, table
 
 BATCHES = (1, 16, 256, 1024)
 REGIONS = (90, 360, 1000)
@@ -37,26 +31,10 @@ def initial(n: int, runs: int = 1) -> np.ndarray:
     return np.random.default_rng(1).uniform(0.05, 0.1, size=(runs, 6, n))
 
 
-def c_program(bits: int, n: int, steps: int, runs: int, processes: int) -> float:
+def in_c(bits: int, n: int, steps: int, runs: int, processes: int) -> float:
     """Microseconds per step and simulation, with all processes at once."""
-    if shutil.which("gcc") is None:
-        return float("nan")
-    with tempfile.TemporaryDirectory() as folder:
-        program = str(Path(folder) / "rk4")
-        source = str(Path(__file__).with_name("rk4.c"))
-        real = "float" if bits == 32 else "double"
-        flags = ["-O3", "-march=native", "-ffast-math", f"-DREAL={real}"]
-        subprocess.run(["gcc", *flags, source, "-o", program, "-lm"], check=True)
-        command = [program, str(n), str(steps), str(runs)]
-        best = float("inf")
-        for _ in range(3):
-            started = [
-                subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-                for _ in range(processes)
-            ]
-            slowest = max(float(p.communicate()[0].split()[0]) for p in started)
-            best = min(best, slowest / processes)
-        return best
+    real = "float" if bits == 32 else "double"
+    return c_program("rk4.c", [f"-DREAL={real}"], [n, steps, runs], processes)
 
 
 def ours(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
@@ -196,9 +174,7 @@ ENGINES: dict[str, Callable[..., float]] = {
 }
 
 
-def measure(engine: str, **settings: Any) -> float:
-    result = in_process("benchmarks.simulation", engine, **settings)
-    return float("nan") if result is None else result["us"]
+measure = partial(in_process, "benchmarks.simulation")
 
 
 def main() -> None:
@@ -209,8 +185,8 @@ def main() -> None:
     rows = []
     c_one, c_all = {}, {}
     for bits in (64, 32):
-        c_one[bits] = c_program(bits, 90, 50_000, 1, 1)
-        c_all[bits] = c_program(bits, 90, 50_000, 1, cores)
+        c_one[bits] = in_c(bits, 90, 50_000, 1, 1)
+        c_all[bits] = in_c(bits, 90, 50_000, 1, cores)
     for bits in (64, 32):
         for batch in BATCHES:
             steps = {1: 50_000, 16: 10_000, 256: 2000, 1024: 1000}[batch]
@@ -234,19 +210,9 @@ def main() -> None:
         steps = 200_000_000 // n // n // 100 * 100 + 400
         one = measure("ours", bits=64, n=n, batch=1, steps=steps)
         many = measure("ours", bits=64, n=n, batch=64, steps=steps // 40 * 10)
-        rows.append(
-            [n, one, c_program(64, n, steps, 1, 1), many, c_program(64, n, steps, 1, cores)]
-        )
+        rows.append([n, one, in_c(64, n, steps, 1, 1), many, in_c(64, n, steps, 1, cores)])
     table(["regions", "1 simulation", "C, 1 core", "64 simulations", f"C, {cores} cores"], rows)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engine", choices=ENGINES)
-    parser.add_argument("--settings", default="{}")
-    given = parser.parse_args()
-    if given.engine is None:
-        main()
-    else:
-        print(json.dumps({"us": ENGINES[given.engine](**json.loads(given.settings))}))
-        sys.exit(0)
+    engine_or(main, ENGINES)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from tqdm.auto import tqdm
+
+from ngnmm_jax._progress import progress_bar
 
 
 def map_chunks(
@@ -42,14 +43,7 @@ def map_chunks(
     width = chunk * len(devices)
     run = _compiled(function, tuple(devices), lockstep)
     results = []
-    bar = tqdm(
-        total=n,
-        unit="point",
-        desc=what,
-        delay=0 if progress else 2,
-        disable=None if progress is None else not progress,
-    )
-    with bar:
+    with progress_bar(n, what, "point", progress) as bar:
         for start in range(0, n, width):
             index = np.minimum(np.arange(start, start + width), n - 1)
             some = run(shared, jax.tree.map(lambda leaf, index=index: leaf[index], points))

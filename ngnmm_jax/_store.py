@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from ngnmm_jax import _checks
+from ngnmm_jax._progress import progress_bar
 
 
 class BlockStore:
@@ -102,14 +102,7 @@ def in_blocks(
     """
     blocks = None if store is None else BlockStore(Path(store), definition())
     finished = []
-    bar = tqdm(
-        total=total * points,
-        unit="point",
-        desc=what,
-        delay=0 if progress else 2,
-        disable=None if progress is None else not progress,
-    )
-    with bar:
+    with progress_bar(total * points, what, "point", progress) as bar:
         for number, begin in enumerate(range(0, total, size)):
             items = np.arange(begin, min(begin + size, total))
             block = None if blocks is None else blocks.load(number)

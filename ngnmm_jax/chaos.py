@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -140,8 +141,7 @@ def lyapunov_map(
         work,
         store=store,
         definition=lambda: {
-            **definition("Lyapunov spectra", core),
-            "axes": {name: value.tolist() for name, value in values.items()},
+            **definition("Lyapunov spectra", core, values),
             "count": number,
             "dt": float(step),
             "steps": {name: int(n) for name, n in steps._asdict().items()},
@@ -172,9 +172,7 @@ def _starts(core: Network | Homogeneous, points: dict[str, Any], seed: int) -> n
     return np.asarray(initial_states(core, points, jnp.asarray(0.01), keys))
 
 
-_RUNS: dict[int, Callable[[Any, Any], dict[str, jax.Array]]] = {}
-
-
+@lru_cache
 def _trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
     """For so many exponents, the one function that takes runs in lock-step."""
 
@@ -191,13 +189,15 @@ def _trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
 
         return exponents(advance, x, xi, dt, steps, runs=1).__dict__
 
-    return _RUNS.setdefault(count, run)
+    return run
 
 
 class OrbitDiagram(eqx.Module):
     """Maxima of a variable, or its values on a section, against a parameter.
 
     - `axis`: the parameter's name; `values` (value,): of the parameter.
+    - `variable`: whose values; `section`: name and value of what defines the section, or None
+      for maxima.
     - `points` (value, event): the variable at each event, in order; NaN after the last.
     - `times` (value, event): when, from the start of the window, in the model's unit.
     - `number` (value,): of events in the window, of which the first are kept.
@@ -208,6 +208,7 @@ class OrbitDiagram(eqx.Module):
 
     axis: str = eqx.field(static=True)
     variable: str = eqx.field(static=True)
+    section: tuple[str, float] | None = eqx.field(static=True)
     values: Float[np.ndarray, "value"]
     points: Float[np.ndarray, "value event"]
     times: Float[np.ndarray, "value event"]
@@ -312,13 +313,16 @@ def orbit_diagram(
     fields["status"] = np.where(lost, Status.NONE_FOUND, fields["status"])
     ((axis, along),) = values.items()
     return OrbitDiagram(
-        axis=axis, variable=variable, values=along, **fields, time_unit=model.time_unit
+        axis=axis,
+        variable=variable,
+        section=section,
+        values=along,
+        **fields,
+        time_unit=model.time_unit,
     )
 
 
-_RECORDERS: dict[Any, Callable[[Any, Any], dict[str, jax.Array]]] = {}
-
-
+@lru_cache
 def _recorder(
     variable: str, crossed: str | None, events: int
 ) -> Callable[[Any, Any], dict[str, jax.Array]]:
@@ -373,7 +377,7 @@ def _recorder(
             "status": jnp.where(finite, Status.OK, Status.NOT_FINITE),
         }
 
-    return _RECORDERS.setdefault((variable, crossed, events), record)
+    return record
 
 
 # Cubics over one step, in powers of the fraction of it that has passed.

@@ -173,8 +173,7 @@ def dispersion_map(
         block,
         store=store,
         definition=lambda: {
-            **definition("dispersion map", network),
-            "axes": {name: value.tolist() for name, value in values.items()},
+            **definition("dispersion map", network, values),
             "modes": int(lambdas.size),
             "oscillations": oscillations,
             "lines": lines,

@@ -288,8 +288,10 @@ def parameter_axes(model: AbstractNeuralMass, axes: Mapping[str, Any]) -> dict[s
     return values
 
 
-def definition(computation: str, system: Network | Homogeneous) -> dict[str, Any]:
-    """What decides a system's numbers, for a store's definition."""
+def definition(
+    computation: str, system: Network | Homogeneous, axes: dict[str, np.ndarray]
+) -> dict[str, Any]:
+    """What decides the numbers of a computation over a grid of parameters, for a store."""
     from ngnmm_jax import __version__
 
     model = system.model
@@ -300,6 +302,7 @@ def definition(computation: str, system: Network | Homogeneous) -> dict[str, Any
         "model": type(model).__name__,
         "parameters": {name: np.asarray(getattr(model, name)).tolist() for name in names},
         "coupling": np.asarray(system.coupling).tolist(),
+        "axes": {name: value.tolist() for name, value in axes.items()},
     }
     if isinstance(system, Network):
         digest = hashlib.sha256(np.asarray(system.weights).tobytes())

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
-from tqdm.auto import tqdm
 
 from ngnmm_jax import _checks
+from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import SolverError, Status, raise_unless_ok
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.dynamics.equilibria import certify
@@ -447,16 +446,8 @@ def _run_fixed(
     pieces = [block] * (n_saves // block) + [n_saves % block] * (n_saves % block > 0)
     state = y0
     saved = [select(system.model, saving.variables, y0)[None]]
-    bar = tqdm(
-        total=saving.n_steps,
-        unit="step",
-        unit_scale=True,
-        desc="simulate",
-        delay=0 if progress else 2,
-        disable=False if progress else (None if len(pieces) > 1 else True),
-        file=sys.stderr,
-    )
-    with bar:
+    shown = progress if progress or len(pieces) > 1 else False
+    with progress_bar(saving.n_steps, "simulate", "step", shown, unit_scale=True) as bar:
         for n in pieces:
             state, some = _fixed_block(
                 system, state, size, saving.variables, n, saving.stride, step

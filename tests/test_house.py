@@ -16,7 +16,7 @@ PACKAGE = ROOT / "ngnmm_jax"
 
 #: Floors of the house: a module imports from lower floors, or from its own folder.
 FLOORS = [
-    {"_types", "_checks", "_status"},
+    {"_types", "_checks", "_status", "_progress"},
     {"_chunks", "_store", "models", "dynamics", "connectome", "signals"},
     {"network"},
     {"attractors", "simulation"},

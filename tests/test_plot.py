@@ -153,6 +153,8 @@ def test_lyapunov_and_cascade(network):
     assert bottom.get_ylabel() == "Lyapunov exponents (1/ms)"
     leading = next(line for line in bottom.lines if line.get_label() == "leading")
     np.testing.assert_allclose(leading.get_ydata(), spectra.spectra.exponents[:, 0])
+    crossing = ng.orbit_diagram(node, line, "s_e", section=("v_e", -1.0), **times)
+    assert "rises through -1" in ng.plot.orbit_diagram(crossing).get_ylabel()
     plane = ng.lyapunov_map(node, {**line, "coupling": [8.0, 12.0]}, 3, **times)
     for quantity in ng.plot.LYAPUNOV_QUANTITIES:
         ax = ng.plot.lyapunov(plane, quantity=quantity)

@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
-from tqdm.auto import tqdm
 
 from ngnmm_jax import _checks
+from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import first_candidate
 from ngnmm_jax.dynamics.integrate import rk4_step
@@ -37,7 +37,7 @@ class LyapunovSpectrum(eqx.Module):
       how neighbours go together, and at least the window's inverse.
     - `running` (*run, block, exponent): the estimate after each block.
     - `state` (*run, *state): where the trajectory ended; another call can go on from there.
-    - `interval` (): time between orthonormalisations.
+    - `interval` (*run,): time between orthonormalisations.
     - `status` (*run,): OK; NOT_FINITE where the trajectory diverged; ILL_CONDITIONED where the
       interval between orthonormalisations was too long for the tangents.
     """
@@ -245,15 +245,11 @@ def _with_bar(progress: bool | None) -> Loop:
 
     def loop(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, number: int) -> Any:
         stacked = []
-        bar = tqdm(
-            range(number),
-            desc="Lyapunov spectrum",
-            delay=0 if progress else 2,
-            disable=None if progress is None else not progress,
-        )
-        for _ in bar:
-            carry, some = body(carry, None)
-            stacked.append(jax.block_until_ready(some))
+        with progress_bar(number, "Lyapunov spectrum", "block", progress) as bar:
+            for _ in range(number):
+                carry, some = body(carry, None)
+                stacked.append(jax.block_until_ready(some))
+                bar.update()
         return carry, jnp.stack(stacked)
 
     return loop

@@ -1,7 +1,11 @@
 """What figures share: colours, names of quantities, axes."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import TwoSlopeNorm
 
 #: Colours of growing, decaying and uniform modes (distinct for colour-blind readers too).
 GROWING, DECAYING, UNIFORM = "#c1272d", "#0072b2", "#111111"
@@ -28,10 +32,19 @@ def symbol(name: str) -> str:
     return SYMBOLS.get(name, name)
 
 
+def around_zero(values: Any) -> TwoSlopeNorm:
+    """Colours of a diverging map: its middle at zero, each half up to what there is."""
+    bound = float(np.abs(values).max()) or 1.0
+    low, high = float(values.min()), float(values.max())
+    return TwoSlopeNorm(0.0, min(low, -0.02 * bound), max(high, 0.02 * bound))
+
+
 def make_axes(ax: Axes | None, size: tuple[float, float] = (5.2, 3.6)) -> Axes:
+    """The axes given, or those of a new figure."""
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
 
 
 def finish(ax: Axes) -> Axes:
+    """Axes without a frame above and to the right."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -5,13 +5,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import BoundaryNorm, TwoSlopeNorm
+from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status
 from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram
-from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, finish, make_axes, symbol
+from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, around_zero, finish, make_axes, symbol
 
 #: What `lyapunov` can show over a plane.
 LYAPUNOV_QUANTITIES = {
@@ -32,7 +32,11 @@ def orbit_diagram(diagram: OrbitDiagram, *, ax: Axes | None = None) -> Axes:
     ax.plot(diagram.values[resting], diagram.last[resting], ".", ms=2, color="0.6")
     ax.set_xlim(diagram.values.min(), diagram.values.max())
     ax.set_xlabel(symbol(diagram.axis))
-    ax.set_ylabel(f"maxima of {symbol(diagram.variable)}")
+    what = f"maxima of {symbol(diagram.variable)}"
+    if diagram.section is not None:
+        crossed, level = diagram.section
+        what = f"{symbol(diagram.variable)} where {symbol(crossed)} rises through {level:g}"
+    ax.set_ylabel(what)
     return finish(ax)
 
 
@@ -58,9 +62,7 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
     shown = np.ma.masked_invalid(np.where(bad, np.nan, values))
     options: dict[str, Any] = {"cmap": "viridis"}
     if quantity == "leading" and shown.count():
-        bound = float(np.abs(shown).max()) or 1.0
-        low, high = min(float(shown.min()), -1e-3 * bound), max(float(shown.max()), 1e-3 * bound)
-        options = {"cmap": "RdBu_r", "norm": TwoSlopeNorm(0.0, low, high)}
+        options = {"cmap": "RdBu_r", "norm": around_zero(shown)}
     elif quantity == "number_positive" and shown.count() and shown.max() <= 10:
         steps = np.arange(int(shown.max()) + 2) - 0.5
         colours = plt.get_cmap("viridis", len(steps) - 1)

@@ -6,13 +6,21 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from ngnmm_jax import _checks
 from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap
 from ngnmm_jax.modes import Dispersion
-from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, UNIFORM, finish, make_axes, symbol
+from ngnmm_jax.plot._style import (
+    DECAYING,
+    GREY,
+    GROWING,
+    UNIFORM,
+    around_zero,
+    finish,
+    make_axes,
+    symbol,
+)
 
 
 def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = None) -> Axes:
@@ -102,12 +110,7 @@ def dispersion_map(
         elif quantity == "frequency":
             options |= {"vmin": 0, "vmax": max(float(shown.max()), 1.0)}
         if quantity == "growth_transverse":
-            bound = float(np.abs(shown).max()) or 1.0
-            low, high = (
-                min(float(shown.min()), -0.02 * bound),
-                max(float(shown.max()), 0.02 * bound),
-            )
-            options = {"cmap": colours["diverging"], "norm": TwoSlopeNorm(0.0, low, high)}
+            options = {"cmap": colours["diverging"], "norm": around_zero(shown)}
         mesh = ax.pcolormesh(x, y, shown.T, shading="nearest", rasterized=True, **options)
         ax.figure.colorbar(mesh, ax=ax, label=kind, pad=0.015, fraction=0.08, aspect=28)
         growth = np.abs(result.growth_transverse)

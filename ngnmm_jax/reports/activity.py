@@ -3,6 +3,7 @@
 import csv
 import math
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.batch import simulate_batch
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Network
+from ngnmm_jax.plot._style import finish
 from ngnmm_jax.simulation import Simulation
 
 # More panels than this are no figure.
@@ -44,6 +46,8 @@ def write_spectra(
     count = next(iter(values.values())).shape[0]
     if count > _MOST_POINTS:
         _checks.fail("axis", f"give at most {_MOST_POINTS} points in all", f"they are {count}")
+    if animate and (network.connectome is None or network.connectome.centroids is None):
+        _checks.fail("connectome", "have centroids for an animation", "it has none")
     second = 1 / SECONDS[network.model.time_unit]
     transient = 2 * second if options["transient"] is None else options["transient"]
     duration = 20 * second if options["duration"] is None else options["duration"]
@@ -64,31 +68,60 @@ def write_spectra(
         raise SolverError("spectrum", Status.NOT_FINITE, batch)
     names = [
         ", ".join(f"{plot.symbol(name)} = {float(value[k]):g}" for name, value in values.items())
-        for k in range(count)
-    ]
-    runs = [batch.run(k) for k in range(count)]
-    _panels(runs, names, out, title)
-    _table_of_spectra(runs, values, out)
+        for k in range(count if axes else 0)
+    ] or [""]
+    activities = [_Activity(batch.run(k)) for k in range(count)]
+    _panels(activities, names, out, title)
+    _table_of_spectra(activities, values, out)
     rows = []
-    for k, run in enumerate(runs):
+    for k, activity in enumerate(activities):
         here = ", ".join(f"{float(value[k]):g}" for value in values.values())
-        rows.append({", ".join(values): here, **rhythm_facts(run)})
+        rows.append({", ".join(values): here, **rhythm_facts(activity)})
     if count == 1:
-        batch.run(0).to_xarray().to_netcdf(out / "activity.nc", engine="h5netcdf")
-        say("coupling between frequencies")
-        _rhythm(runs[0], network, out, title)
-        if animate:
-            if network.connectome is None or network.connectome.centroids is None:
-                _checks.fail("connectome", "have centroids for an animation", "it has none")
+        run = activities[0].run
+        run.to_xarray().to_netcdf(out / "activity.nc", engine="h5netcdf")
+        if not activities[0].resting:
+            say("coupling between frequencies")
+            _rhythm(activities[0], network, out, title)
+        if animate and network.connectome is not None:
             say("animation")
-            movie = plot.animate(runs[0], network.connectome)
-            movie.save(out / "activity.gif", writer="pillow")
+            plot.animate(run, network.connectome).save(out / "activity.gif", writer="pillow")
     plt.close("all")
     return rows
 
 
-def rhythm_facts(run: Simulation) -> dict[str, str]:
+class _Activity:
+    """A run with what several outputs need of it, computed once."""
+
+    def __init__(self, run: Simulation) -> None:
+        self.run = run
+        self.ok = int(run.status) == Status.OK
+        self.values = np.asarray(run[run.shown])
+        self.interval = run.sampling_interval
+        # 1 s for Welch's windows, where the run has it.
+        self.segment = min(1.0, len(self.values) * self.interval)
+
+    @cached_property
+    def resting(self) -> bool:
+        """Whether nothing moves."""
+        return bool(self.values.std() < _STILL * (1 + abs(self.values.mean())))
+
+    @cached_property
+    def power(self) -> signals.PowerSpectrum:
+        """Mean of the regions' spectra."""
+        each = signals.power_spectrum(self.values, self.interval, segment=self.segment)
+        return signals.PowerSpectrum(each.frequencies, each.power.mean(axis=1))
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Around the regions' peak (Hz)."""
+        peak = float(self.power.peak_frequency)
+        return _AROUND[0] * peak, min(_AROUND[1] * peak, 0.5 / self.interval)
+
+
+def rhythm_facts(activity: _Activity) -> dict[str, str]:
     """Peak, bands, synchrony and connectivity of a run's activity."""
+    run, values = activity.run, activity.values
     names = (
         f"sd of {run.shown}",
         "peak of regions (Hz)",
@@ -98,20 +131,17 @@ def rhythm_facts(run: Simulation) -> dict[str, str]:
         "mean correlation of regions",
     )
     facts = {"activity": "moving", **dict.fromkeys(names, "–")}
-    if int(run.status) != Status.OK:
+    if not activity.ok:
         return {**facts, "activity": Status(int(run.status)).name}
-    values, interval = np.asarray(run[run.shown]), run.sampling_interval
     facts[f"sd of {run.shown}"] = f"{values.std():.3g}"
-    if values.std() < _STILL * (1 + abs(values.mean())):
+    if activity.resting:
         return {**facts, "activity": "at rest"}
-    each = signals.power_spectrum(values, interval, segment=_segment(values, interval))
-    power = signals.PowerSpectrum(each.frequencies, each.power.mean(axis=1))
-    peak = float(power.peak_frequency)
-    facts["peak of regions (Hz)"] = f"{peak:.1f}"
+    power = activity.power
+    facts["peak of regions (Hz)"] = f"{float(power.peak_frequency):.1f}"
     total = float(power.power[1:].sum() * power.frequencies[1])
     for name, value in power.band_powers().items():
         facts[f"power in {name}"] = f"{float(value) / total:.1%}"
-    phases = signals.phase(values, interval, _band(peak, interval))
+    phases = signals.phase(values, activity.interval, activity.band)
     facts["order parameter"] = f"{float(signals.kuramoto_order(phases).mean()):.3f}"
     facts["metastability"] = f"{float(signals.metastability(phases)):.3f}"
     moving = values[:, np.ptp(values, axis=0) > 0]
@@ -122,18 +152,10 @@ def rhythm_facts(run: Simulation) -> dict[str, str]:
     return facts
 
 
-def _band(peak: float, interval: float) -> tuple[float, float]:
-    return _AROUND[0] * peak, min(_AROUND[1] * peak, 0.5 / interval)
-
-
-def _segment(values: np.ndarray, interval: float) -> float:
-    """1 s for Welch's windows, where the run has it."""
-    return min(1.0, len(values) * interval)
-
-
-def _panels(runs: list[Simulation], names: list[str], out: Path, title: str) -> None:
-    columns = min(len(runs), 4)
-    rows = math.ceil(len(runs) / columns)
+def _panels(activities: list[_Activity], names: list[str], out: Path, title: str) -> None:
+    count = len(activities)
+    columns = min(count, 4)
+    rows = math.ceil(count / columns)
     for file, draw, size in (
         ("rasters.png", _draw_raster, (4.2, 2.6)),
         ("spectra.png", _draw_spectrum, (3.8, 3.0)),
@@ -141,62 +163,56 @@ def _panels(runs: list[Simulation], names: list[str], out: Path, title: str) -> 
         width, height = size[0] * columns + 1, size[1] * rows + 0.5
         figure = plt.figure(figsize=(max(width, 7.0), height), layout="constrained")
         every = figure.subplots(rows, columns, squeeze=False).ravel()
-        for ax, run, name in zip(every, runs, names, strict=False):
-            if int(run.status) == Status.OK:
-                draw(run, ax)
+        for ax, activity, name in zip(every, activities, names, strict=False):
+            if activity.ok:
+                draw(activity, ax)
             else:
-                ax.text(0.5, 0.5, Status(int(run.status)).name, ha="center", va="center")
+                status = Status(int(activity.run.status))
+                ax.text(0.5, 0.5, status.name, ha="center", va="center")
                 ax.set_axis_off()
             ax.set_title(name, fontsize="medium")
-        for ax in every[len(runs) :]:
+        for ax in every[count:]:
             ax.set_axis_off()
         figure.suptitle(title)
         figure.savefig(out / file, dpi=150)
         plt.close(figure)
 
 
-def _draw_raster(run: Simulation, ax: Any) -> None:
+def _draw_raster(activity: _Activity, ax: Any) -> None:
+    run = activity.run
     end = float(run.ts[-1])
     plot.raster(run, ax=ax, window=(end - 0.3 / SECONDS[run.time_unit], end))
 
 
-def _draw_spectrum(run: Simulation, ax: Any) -> None:
-    plot.spectrum(run, ax=ax, segment=_segment(np.asarray(run.ts), run.sampling_interval))
+def _draw_spectrum(activity: _Activity, ax: Any) -> None:
+    plot.spectrum(activity.run, ax=ax, segment=activity.segment)
 
 
-def _table_of_spectra(runs: list[Simulation], values: dict[str, Any], out: Path) -> None:
+def _table_of_spectra(activities: list[_Activity], values: dict[str, Any], out: Path) -> None:
     """One line for each point and frequency."""
     with (out / "spectra.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*values, "frequency_hz", "power_of_regions", "power_of_mean_field"])
-        for k, run in enumerate(runs):
-            if int(run.status) != Status.OK:
+        for k, activity in enumerate(activities):
+            if not activity.ok:
                 continue
-            x = np.asarray(run[run.shown])
-            interval = run.sampling_interval
-            segment = _segment(x, interval)
-            each = signals.power_spectrum(x, interval, segment=segment)
-            mean = signals.power_spectrum(x.mean(axis=1), interval, segment=segment)
+            mean = signals.power_spectrum(
+                activity.values.mean(axis=1), activity.interval, segment=activity.segment
+            )
             point = [float(value[k]) for value in values.values()]
-            columns = (each.frequencies, each.power.mean(axis=1), mean.power)
+            columns = (mean.frequencies, activity.power.power, mean.power)
             for line in zip(*(np.asarray(column) for column in columns), strict=True):
                 writer.writerow([*point, *(float(number) for number in line)])
 
 
-def _rhythm(run: Simulation, network: Network, out: Path, title: str) -> None:
+def _rhythm(activity: _Activity, network: Network, out: Path, title: str) -> None:
     """The mean field with its envelope, the envelope's spectrum, and who modulates whom."""
-    values, interval = np.asarray(run[run.shown]), run.sampling_interval
-    if values.std() < _STILL * (1 + abs(values.mean())):
-        return
+    values, interval, band = activity.values, activity.interval, activity.band
     mean = values.mean(axis=1)
-    segment = _segment(values, interval)
-    each = signals.power_spectrum(values, interval, segment=segment)
-    peak = float(each.frequencies[1 + int(each.power[1:].mean(axis=1).argmax())])
-    band = _band(peak, interval)
     figure = plt.figure(figsize=(11.5, 6.8), layout="constrained")
     places = figure.add_gridspec(2, 3, height_ratios=[1, 1.2])
-    plot.rhythm(run, band=band, ax=figure.add_subplot(places[0, :]))
-    ax = figure.add_subplot(places[1, 0])
+    plot.rhythm(activity.run, band=band, ax=figure.add_subplot(places[0, :]))
+    ax = finish(figure.add_subplot(places[1, 0]))
     strength = signals.envelope(mean, interval, band)
     length = min(2.0, len(mean) * interval / 2)
     spectrum = signals.power_spectrum(strength, interval, segment=length)
@@ -204,7 +220,6 @@ def _rhythm(run: Simulation, network: Network, out: Path, title: str) -> None:
     ax.plot(spectrum.frequencies[shown], spectrum.decibels[shown], color="0.2", lw=1.2)
     ax.set_xlabel("frequency (Hz)")
     ax.set_ylabel("power of the mean field's envelope (dB)")
-    ax.spines[["top", "right"]].set_visible(False)
     largest = int(values.var(axis=0).argmax())
     label = network.labels[largest]
     for place, signal, name in (

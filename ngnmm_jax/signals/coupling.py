@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax import _checks
 from ngnmm_jax.signals._arrays import Band, Number, as_signal
-from ngnmm_jax.signals.phase import band_gain, envelope, phase
+from ngnmm_jax.signals.phase import envelope, one_sided, phase
 
 _MEASURES = ("modulation_index", "phase_locking")
 
@@ -88,7 +88,7 @@ class Comodulogram(eqx.Module):
     surrogates: int = eqx.field(static=True)
 
     @property
-    def peak(self) -> Band:
+    def peak(self) -> tuple[float, float]:
         """Frequencies (Hz) of the phase and the amplitude whose coupling is largest."""
         slow, fast = np.unravel_index(int(self.index.argmax()), self.index.shape)
         return float(self.phase_frequencies[slow]), float(self.amplitude_frequencies[fast])
@@ -166,11 +166,8 @@ def comodulogram(
             f"last at least {4 * edge * dt:g} s for bands of {phase_bandwidth:g} Hz",
             f"it lasts {n * dt:g} s",
         )
-    frequencies = np.abs(np.fft.fftfreq(n, dt))
-    positive = 2.0 * (np.fft.fftfreq(n, dt) > 0)
     gains = [
-        jnp.asarray(positive * band_gain(frequencies, bands), array.dtype)
-        for bands in (slow_bands, fast_bands)
+        jnp.asarray(one_sided(n, dt, bands), array.dtype) for bands in (slow_bands, fast_bands)
     ]
     bins_or_none = bins if measure == "modulation_index" else None
     key = jax.random.key(seed)

@@ -26,24 +26,29 @@ def analytic_signal(
     """
     array = as_signal(signal, sampling_interval)
     dt = float(sampling_interval)
-    gains = np.full(array.shape[0], 2.0)
-    frequencies = np.fft.fftfreq(array.shape[0], dt)
-    gains[frequencies <= 0] = 0.0
-    if array.shape[0] % 2 == 0:
-        gains[array.shape[0] // 2] = 1.0  # Nyquist's frequency has one half only
     if band is not None:
         check_band(*band, dt)
-        gains *= band_gain(np.abs(frequencies), np.array([band]))[0]
-    return _filtered(array, jnp.asarray(gains, array.dtype))
+    bands = None if band is None else np.array([band])
+    return _filtered(array, jnp.asarray(one_sided(array.shape[0], dt, bands)[0], array.dtype))
 
 
-def band_gain(frequencies: np.ndarray, bands: np.ndarray) -> np.ndarray:
-    """Gains (band, frequency) of bands (band, end): one inside, cosine flanks outside."""
+def one_sided(n: int, dt: float, bands: np.ndarray | None) -> np.ndarray:
+    """Gains (band, frequency) that leave the analytic signal in each of `bands` (band, end).
+
+    Negative frequencies get zero, positive ones two inside of the band, with cosine flanks
+    outside of it; None is one band of all frequencies.
+    """
+    frequencies = np.fft.fftfreq(n, dt)
+    gains = np.where(frequencies > 0, 2.0, 0.0)
+    if n % 2 == 0:
+        gains[n // 2] = 1.0  # Nyquist's frequency has one half only
+    if bands is None:
+        return gains[None]
     low, high = bands[:, :1], bands[:, 1:]
     flank = _FLANK * (high - low)
-    below, above = (low - frequencies) / flank, (frequencies - high) / flank
+    below, above = (low - np.abs(frequencies)) / flank, (np.abs(frequencies) - high) / flank
     away = np.clip(np.maximum(below, above), 0, 1)
-    return (1 + np.cos(np.pi * away)) / 2
+    return gains * (1 + np.cos(np.pi * away)) / 2
 
 
 @jax.jit
