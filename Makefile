@@ -22,16 +22,17 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.dispersion
 	$(BIN)/python -m benchmarks.maps
 	$(BIN)/python -m benchmarks.lyapunov
+	$(BIN)/python -m benchmarks.bifurcations
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

@@ -18,6 +18,16 @@ from typing import Any
 from ngnmm_jax import models, signals
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.batch import simulate_batch
+from ngnmm_jax.bifurcations import (
+    Branch,
+    Diagram,
+    SpecialPoint,
+    bifurcation_diagram,
+    continue_bifurcation,
+    continue_cycles,
+    continue_equilibria,
+    two_parameter_diagram,
+)
 from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
@@ -31,7 +41,9 @@ from ngnmm_jax.simulation import Simulation, initial_state, simulate
 
 __all__ = [
     "AbstractNeuralMass",
+    "Branch",
     "Connectome",
+    "Diagram",
     "Dispersion",
     "DispersionMap",
     "Eigenmodes",
@@ -46,8 +58,13 @@ __all__ = [
     "OrbitDiagram",
     "Simulation",
     "SolverError",
+    "SpecialPoint",
     "Status",
     "__version__",
+    "bifurcation_diagram",
+    "continue_bifurcation",
+    "continue_cycles",
+    "continue_equilibria",
     "dispersion",
     "dispersion_map",
     "find_equilibria",
@@ -61,6 +78,7 @@ __all__ = [
     "signals",
     "simulate",
     "simulate_batch",
+    "two_parameter_diagram",
 ]
 
 __version__ = "0.1.0"

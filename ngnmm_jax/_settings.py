@@ -48,6 +48,10 @@ class Settings:
     whole_network: bool = False
     exponents: int | None = None
     variable: str | None = None
+    bounds: dict[str, list[float]] = dataclasses.field(default_factory=dict)  # low, high
+    cuts: list[float] = dataclasses.field(default_factory=list)
+    doublings: int = 1
+    longest_period: float | None = None
 
     @classmethod
     def merge(cls, config: Path | None, options: Mapping[str, Any]) -> "Settings":
@@ -62,13 +66,15 @@ class Settings:
             _checks.one_of("config", name, names)
         given = {name: value for name, value in options.items() if value is not None}
         parameters = {**values.get("parameters", {}), **given.pop("parameters", {})}
-        axes = given.pop("axes", None) or values.get("axes", {})
-        return cls(**{**values, **given, "parameters": parameters, "axes": axes})._checked()
+        for name in ("axes", "bounds", "cuts"):
+            if not given.get(name):
+                given.pop(name, None)
+        return cls(**{**values, **given, "parameters": parameters})._checked()
 
     def _checked(self) -> "Settings":
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("parameters", "axes") or value is None:
+            if field.name in ("parameters", "axes", "bounds", "cuts") or value is None:
                 continue
             kind = type(field.default) if field.default is not None else (str, float, int)
             number = kind is float and isinstance(value, int) and not isinstance(value, bool)
@@ -82,12 +88,25 @@ class Settings:
             _checks.one_of("axes", name, (*names, "coupling"))
             if not isinstance(axis, list) or len(axis) != 3 or not axis[2] >= 1:
                 _checks.fail(name, "be an axis [low, high, count]", f"it is {axis!r}")
+        for name, pair in self.bounds.items():
+            _checks.one_of("bounds", name, (*names, "coupling"))
+            if not isinstance(pair, list) or len(pair) != 2 or not pair[0] < pair[1]:
+                _checks.fail(name, "have bounds [low, high]", f"they are {pair!r}")
+        if not isinstance(self.cuts, list):
+            _checks.fail("cuts", "be a list of numbers", f"it is {self.cuts!r}")
         return self
 
     def grid(self) -> dict[str, np.ndarray]:
         """The axes' values, or those that suit the model."""
         axes = self.axes or PLANES[self.model][0]
         return {name: np.linspace(low, high, int(n)) for name, (low, high, n) in axes.items()}
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The parameters' bounds, or those of the model's first axis."""
+        first, (low, high, _) = next(iter(PLANES[self.model][0].items()))
+        return {name: (low, high) for name, (low, high) in self.bounds.items()} or {
+            first: (low, high)
+        }
 
     def options(self, *names: str) -> dict[str, Any]:
         """Some of the settings, as keyword arguments."""

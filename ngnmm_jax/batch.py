@@ -15,8 +15,9 @@ from jaxtyping import Array, Float
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.integrate import STEPS, Step, fixed_steps
+from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.models.base import parameter_fields
-from ngnmm_jax.network import Homogeneous, Network, over_runs, with_leaves
+from ngnmm_jax.network import Homogeneous, Network, over_runs
 from ngnmm_jax.simulation import (
     Saving,
     Simulation,

@@ -26,13 +26,13 @@ from ngnmm_jax.dynamics.lyapunov import (
     number_of_exponents,
     plan,
 )
+from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.network import (
     Homogeneous,
     Network,
     definition,
     over_runs,
     parameter_axes,
-    with_leaves,
 )
 from ngnmm_jax.simulation import select
 

@@ -91,7 +91,11 @@ def of_a_network(command: Callable[..., None]) -> Callable[..., None]:
 
         names = {field.name for field in dataclasses.fields(Settings)}
         options = {name: value for name, value in given.items() if name in names}
-        options |= {"parameters": _assignments(given["set_"]), "axes": _axes(given.get("axis"))}
+        options |= {
+            "parameters": _assignments(given["set_"]),
+            "axes": _numbers("--axis", "NAME=LOW:HIGH:COUNT", given.get("axis")),
+            "bounds": _numbers("--range", "NAME=LOW:HIGH", given.get("range_")),
+        }
         settings = Settings.merge(given["config"], options)
         command(settings=settings, **{p.name: given[p.name] for p in own})
 
@@ -393,6 +397,69 @@ def spectrum(
 
 
 @app.command()
+@of_a_network
+def bifurcate(
+    settings: "Settings",
+    out: Out = Path("ngnmm_bifurcations"),
+    range_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--range",
+            metavar="NAME=LOW:HIGH",
+            help="A parameter and its bounds, once or twice. Default: i_ext_e=0:16 (p=0:400).",
+        ),
+    ] = None,
+    cuts: Annotated[
+        list[float] | None,
+        typer.Option(
+            "--cut",
+            help="Of two parameters: a value of the second at which bifurcations are looked for "
+            "over the first; repeatable. Default: the middle.",
+        ),
+    ] = None,
+    doublings: Annotated[
+        int | None, typer.Option(help="How often doubled cycles are followed. Default: 1.")
+    ] = None,
+    longest_period: Annotated[
+        float | None,
+        typer.Option(help="Where cycles end, in the model's unit. Default: that of 0.2 s."),
+    ] = None,
+    variable: Annotated[
+        str | None, typer.Option(help="That the diagram shows. Default: the first potential.")
+    ] = None,
+) -> None:
+    """Bifurcation diagram of the homogeneous system: equilibria, cycles, their stability.
+
+    Over one parameter: folds, Hopf points, folds of cycles, period doublings, tori, homoclinics.
+    Over two: the curves of these, with their points of codimension two. Writes bifurcations.png,
+    special.csv (all special points), branches/*.nc and settings.toml; when interrupted, what is
+    there.
+
+    Example: ngnmm bifurcate --range i_ext_e=-5:20 --coupling 12 --doublings 3 --out cascade
+    """
+    from ngnmm_jax.reports.bifurcations import write_bifurcations
+
+    begun = time.perf_counter()
+    bounds = settings.ranges()
+    if len(bounds) > 2:
+        raise ValueError(
+            f"Argument `--range` must be given once or twice, but {len(bounds)} times."
+        )
+    network = settings.build()
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "bifurcate")
+    options = settings.options("longest_period") | {"progress": console.is_terminal or None}
+    if len(bounds) == 1:
+        options |= settings.options("doublings")
+    shown = settings.variable or _potential(network.model)
+    cuts = settings.cuts or [sum(list(bounds.values())[-1]) / 2]
+    title = _title(settings, without=bounds).replace(f" on {Path(settings.connectome).stem}", "")
+    node = network.homogeneous()
+    _table("Found", write_bifurcations(node, bounds, cuts, shown, options, out, title))
+    _report(out, begun)
+
+
+@app.command()
 def compare(
     out: Out = Path("ngnmm_comparison"),
     connectome: Source = None,
@@ -449,19 +516,20 @@ def connectome(
         _report(out, begun)
 
 
-def _axes(given: list[str] | None) -> dict[str, list[float]] | None:
-    """`NAME=LOW:HIGH:COUNT` as given to --axis."""
-    axes: dict[str, list[float]] = {}
+def _numbers(option: str, form: str, given: list[str] | None) -> dict[str, list[float]]:
+    """`NAME=LOW:HIGH:COUNT` as given to --axis, or `NAME=LOW:HIGH` to --range."""
+    found: dict[str, list[float]] = {}
     for text in given or []:
         name, _, numbers = text.partition("=")
         parts = numbers.split(":")
         try:
-            axes[name.strip()] = [float(parts[0]), float(parts[1]), int(parts[2])]
-        except (ValueError, IndexError):
-            raise ValueError(
-                f"Argument `--axis` must be NAME=LOW:HIGH:COUNT, but is {text!r}."
-            ) from None
-    return axes or None
+            values = [float(part) for part in parts]
+            if len(parts) != len(form.split(":")):
+                raise ValueError
+            found[name.strip()] = [*values[:2], *map(int, parts[2:])]
+        except ValueError:
+            raise ValueError(f"Argument `{option}` must be {form}, but is {text!r}.") from None
+    return found
 
 
 def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:
@@ -478,6 +546,11 @@ def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:
             raise ValueError(f"Argument `--set` must be NAME=VALUE with a number, but is {pair!r}.")
         values[name.strip()] = numbers if len(numbers) > 1 else numbers[0]
     return values
+
+
+def _potential(model: Any) -> str:
+    """The variable that a diagram shows: what the model shows, if that is one of them."""
+    return model.shown if model.shown in model.variables else model.variables[0]
 
 
 def _title(settings: "Settings", without: Iterable[str] = ()) -> str:

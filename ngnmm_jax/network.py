@@ -15,6 +15,7 @@ from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts, scalar_roots
+from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.models.base import AbstractNeuralMass, as_float_array, parameter_names
 
 # Rows count as having the same sum when they agree to this fraction.
@@ -249,20 +250,6 @@ class Family(eqx.Module):
         """The system where parameters have these values, (*run), and its coupling there."""
         system = with_leaves(Homogeneous(self.model, self.coupling), point)
         return Homogeneous(system.model, system.coupling * self.row_sum), system.coupling
-
-
-def with_leaves(system: Any, values: dict[str, jax.Array]) -> Any:
-    """A system with other values of some parameters, of whatever shape, without checks.
-
-    For inside of compiled code, where `with_parameters` cannot check and batches have axes
-    of their own.
-    """
-    names = list(values)
-
-    def leaves(s: Any) -> list[Any]:
-        return [getattr(s if name == "coupling" else s.model, name) for name in names]
-
-    return eqx.tree_at(leaves, system, [values[name] for name in names]) if names else system
 
 
 def over_runs(system: Any) -> Any:

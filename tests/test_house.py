@@ -21,7 +21,7 @@ FLOORS = [
     {"network"},
     {"attractors", "simulation"},
     {"batch", "modes"},
-    {"transverse", "chaos"},
+    {"transverse", "chaos", "bifurcations"},
     {"maps"},
     {"plot"},
     {"_settings"},

@@ -221,7 +221,7 @@ def _refine(
         states=states,
         ts=dt * jnp.arange(_SEGMENTS * steps + 1),
         samples=samples,
-        extrema=_extrema(samples, slopes, dt),
+        extrema=extrema(samples, slopes, dt),
         log_multipliers=log_multipliers,
         phases=phases,
         residual=residual,
@@ -381,10 +381,10 @@ def _turns(
     return jnp.where(back, k, 1).max()
 
 
-def _extrema(
+def extrema(
     samples: Float[Array, "sample variable"],
     slopes: Float[Array, "sample variable"],
-    dt: Float[Array, ""],
+    dt: Float[Array, "*#steps"],
 ) -> Float[Array, "2 variable"]:
     """Lowest and highest values, between samples too: those of the cubic Hermite interpolant."""
     y0, y1, m0, m1 = samples[:-1], samples[1:], slopes[:-1] * dt, slopes[1:] * dt

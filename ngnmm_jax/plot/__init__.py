@@ -1,6 +1,12 @@
 """Figures: each function takes a result and axes, and returns the axes."""
 
 from ngnmm_jax.plot._style import SYMBOLS, symbol
+from ngnmm_jax.plot.bifurcations import (
+    bifurcation_curves,
+    bifurcation_diagram,
+    bifurcations,
+    frequencies,
+)
 from ngnmm_jax.plot.chaos import LYAPUNOV_QUANTITIES, cascade, lyapunov, orbit_diagram
 from ngnmm_jax.plot.regions import animate, brain, connectome_matrix, structural_spectrum
 from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
@@ -19,6 +25,9 @@ __all__ = [
     "SYMBOLS",
     "activity",
     "animate",
+    "bifurcation_curves",
+    "bifurcation_diagram",
+    "bifurcations",
     "brain",
     "cascade",
     "comodulogram",
@@ -26,6 +35,7 @@ __all__ = [
     "dispersion",
     "dispersion_family",
     "dispersion_map",
+    "frequencies",
     "lyapunov",
     "map_cut",
     "map_details",

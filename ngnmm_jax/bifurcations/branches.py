@@ -1,0 +1,234 @@
+"""What continuation returns: branches, as tables of points, with their special points."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Complex, Float, Int
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import Status
+
+#: What a branch consists of.
+BRANCHES = {
+    "equilibrium": "equilibria",
+    "cycle": "cycles",
+    "fold": "folds",
+    "hopf": "Hopf points",
+    "period_doubling": "period doublings",
+    "cycle_fold": "folds of cycles",
+    "period": "cycles of one long period",
+}
+
+#: Special points, and how they are called.
+SPECIAL = {
+    "fold": "fold (saddle-node)",
+    "hopf": "Hopf",
+    "branch_point": "branch point",
+    "cycle_fold": "fold of cycles",
+    "period_doubling": "period doubling",
+    "neimark_sacker": "Neimark-Sacker (torus)",
+    "cycle_branch_point": "branch point of cycles",
+    "snic": "saddle-node on an invariant circle",
+    "homoclinic": "homoclinic to a saddle",
+    "long_period": "long period",
+    "cusp": "cusp",
+    "bogdanov_takens": "Bogdanov-Takens",
+    "generalised_hopf": "generalised Hopf (Bautin)",
+    "fold_hopf": "fold-Hopf",
+    "cycle_cusp": "cusp of cycles",
+}
+
+
+class SpecialPoint(eqx.Module):
+    """A special point of a branch.
+
+    - `kind`: one of `SPECIAL`. `index`: its place among the branch's points, which include it.
+    - `parameters`: values by name; `parameter`: the first of them.
+    - `state` (*state): the equilibrium, or the cycle's state where its phase is zero.
+    - `period`: of the cycle, in the model's unit; at a Hopf point that of the cycles born there;
+      NaN where there is none.
+    - `coefficient`: at a Hopf point the first Lyapunov coefficient (negative: cycles are born
+      stable), else NaN.
+    - `turns`: of the branch that it lies on.
+    - `status`: OK, or NOT_CONVERGED where it was seen but not located.
+    - `origin`, `extent` (dimension,): what continuation from here starts with; how far each
+      variable reaches on the branch.
+    """
+
+    kind: str = eqx.field(static=True)
+    index: int = eqx.field(static=True)
+    parameters: dict[str, float] = eqx.field(static=True)
+    state: Float[np.ndarray, "*state"]
+    period: float = eqx.field(static=True)
+    coefficient: float = eqx.field(static=True)
+    turns: int = eqx.field(static=True)
+    status: Status = eqx.field(static=True)
+    origin: Any
+    extent: Float[np.ndarray, "dimension"]
+
+    @property
+    def parameter(self) -> float:
+        """The first parameter's value."""
+        return next(iter(self.parameters.values()))
+
+    def __repr__(self) -> str:
+        where = ", ".join(f"{name} = {value:.10g}" for name, value in self.parameters.items())
+        period = f", period = {self.period:.10g}" if np.isfinite(self.period) else ""
+        return f"<{SPECIAL[self.kind]}: {where}{period}, {self.status.name}>"
+
+
+class Branch(eqx.Module):
+    """A curve of equilibria or cycles, or of their bifurcations, as a table of points.
+
+    - `kind`: one of `BRANCHES`. `names`: of the free parameters, one or two.
+    - `parameters` (point, parameter).
+    - `states` (point, *state): equilibria; of cycles the states where their phase is zero.
+    - `low`, `high` (point, *state): extrema along each cycle; the state at equilibria.
+    - `periods` (point,): NaN at equilibria; at Hopf points that of the cycles born there.
+    - `spectrum` (point, dimension): eigenvalues, per unit of the model's time, or logarithms
+      of the Floquet multipliers, log|μ| + i arg μ.
+    - `unstable` (point,): how many directions grow (those that are neutral by the curve's
+      kind are not counted).
+    - `turns`: of cycles: how often their period has doubled from the first ones, as 1, 2, 4, …
+    - `special`: special points in their order along the branch.
+    - `ends`: why it ends, first and last: "bound", "points", "closed", "step" (the steps became
+      too short), or a special point's kind.
+    - `status`: OK, or MAX_STEPS or STEP_TOO_SMALL where an end is "points" or "step".
+    """
+
+    kind: str = eqx.field(static=True)
+    names: tuple[str, ...] = eqx.field(static=True)
+    parameters: Float[np.ndarray, "point parameter"]
+    states: Float[np.ndarray, "point *state"]
+    low: Float[np.ndarray, "point *state"]
+    high: Float[np.ndarray, "point *state"]
+    periods: Float[np.ndarray, "point"]
+    spectrum: Complex[np.ndarray, "point dimension"]
+    unstable: Int[np.ndarray, "point"]
+    turns: int = eqx.field(static=True)
+    special: tuple[SpecialPoint, ...]
+    ends: tuple[str, str] = eqx.field(static=True)
+    status: Status = eqx.field(static=True)
+    time_unit: str = eqx.field(static=True)
+    variables: tuple[str, ...] = eqx.field(static=True)
+    profiles: Any
+
+    @property
+    def parameter(self) -> Float[np.ndarray, "point"]:
+        """The first parameter along the branch."""
+        return self.parameters[:, 0]
+
+    @property
+    def stable(self) -> Any:
+        """(point,): whether nothing grows."""
+        return self.unstable == 0
+
+    @property
+    def multipliers(self) -> Complex[np.ndarray, "point dimension"]:
+        """Floquet multipliers of cycles (those below 1e-308 are zero)."""
+        return np.exp(self.spectrum)
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def of_kind(self, *kinds: str) -> list[SpecialPoint]:
+        """The special points of some kinds."""
+        for kind in kinds:
+            _checks.one_of("kinds", kind, SPECIAL)
+        return [point for point in self.special if point.kind in kinds]
+
+    def cycle(
+        self, index: int, samples: int = 401
+    ) -> tuple[Float[np.ndarray, "time"], Float[np.ndarray, "time variable"]]:
+        """Times over one period and states of the cycle at a point."""
+        if self.profiles is None:
+            _checks.fail("index", "belong to a branch of cycles", f"these are {self.kind} points")
+        ts = jnp.linspace(0.0, 1.0, samples)
+        profile = jax.tree.map(jnp.asarray, self.profiles[index])
+        states = np.asarray(profile.at(ts)[0])[:, : len(self.variables)]
+        return np.asarray(ts) * self.periods[index], states
+
+    def to_dataframe(self) -> Any:
+        """A `pandas.DataFrame`, one row for each point."""
+        pandas = _checks.require_module("pandas", "data")
+        columns: dict[str, Any] = {name: self.parameters[:, k] for k, name in enumerate(self.names)}
+        columns |= {"period": self.periods, "stable": self.stable, "unstable": self.unstable}
+        if self.states.ndim == 2:
+            for k, name in enumerate(self.variables):
+                columns |= {f"{name}_low": self.low[:, k], f"{name}_high": self.high[:, k]}
+        marks = np.full(len(self), "", dtype=object)
+        for point in self.special:
+            marks[point.index] = point.kind
+        return pandas.DataFrame(columns | {"special": marks})
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` over the points, the special ones marked."""
+        xarray = _checks.require_module("xarray", "data")
+        dims = ["point", "variable", "region"][: self.states.ndim]
+        marks = np.full(len(self), "", dtype="<U20")
+        for point in self.special:
+            marks[point.index] = point.kind
+        data: dict[str, Any] = {
+            **{name: ("point", self.parameters[:, k]) for k, name in enumerate(self.names)},
+            "state": (dims, self.states),
+            "low": (dims, self.low),
+            "high": (dims, self.high),
+            "period": ("point", self.periods, {"units": self.time_unit}),
+            "spectrum_real": (["point", "direction"], self.spectrum.real),
+            "spectrum_imag": (["point", "direction"], self.spectrum.imag),
+            "unstable": ("point", self.unstable),
+            "special": ("point", marks),
+        }
+        attributes = {
+            "title": f"ngnmm_jax branch of {BRANCHES[self.kind]}",
+            "kind": self.kind,
+            "turns": self.turns,
+            "ends": ", ".join(self.ends),
+            "status": self.status.name,
+        }
+        return xarray.Dataset(data, {"variable": list(self.variables)}, attributes)
+
+
+class Diagram(eqx.Module):
+    """Branches that belong together.
+
+    - `branches`: in the order in which they were found.
+    - `failures`: what could not be begun, and why.
+    - `status`: the worst of the branches' statuses; NOT_CONVERGED where there are failures.
+    """
+
+    branches: tuple[Branch, ...]
+    failures: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def status(self) -> Status:
+        """OK where every branch was followed to its end."""
+        worst = max((branch.status for branch in self.branches), default=Status.NONE_FOUND)
+        return Status.NOT_CONVERGED if self.failures else worst
+
+    @property
+    def special(self) -> tuple[SpecialPoint, ...]:
+        """The special points of all branches; one where branches meet is listed once."""
+        found: list[SpecialPoint] = []
+        for branch in self.branches:
+            found += [p for p in branch.special if not any(same_point(p, q) for q in found)]
+        return tuple(found)
+
+    def of_kind(self, *kinds: str) -> list[Branch]:
+        """The branches of some kinds."""
+        for kind in kinds:
+            _checks.one_of("kinds", kind, BRANCHES)
+        return [branch for branch in self.branches if branch.kind in kinds]
+
+
+def same_point(a: SpecialPoint, b: SpecialPoint, tolerance: float = 1e-5) -> bool:
+    """Whether two special points are the same one, reached along different branches."""
+    if a.kind != b.kind or a.parameters.keys() != b.parameters.keys():
+        return False
+    pairs = [(a.parameters[name], b.parameters[name]) for name in a.parameters]
+    close = all(abs(u - v) <= tolerance * (1 + abs(u)) for u, v in pairs)
+    periods = np.isclose(a.period, b.period, rtol=1e-3, equal_nan=True)
+    return bool(close and periods)

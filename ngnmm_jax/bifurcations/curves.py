@@ -1,0 +1,380 @@
+"""Continuation of equilibria and cycles, and of their bifurcations in two parameters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax._progress import progress_bar
+from ngnmm_jax._status import SolverError, Status, raise_unless_ok
+from ngnmm_jax.bifurcations import ends, starts
+from ngnmm_jax.bifurcations.branches import SPECIAL, Branch, SpecialPoint
+from ngnmm_jax.dynamics.continuation.arclength import (
+    Curve,
+    Limits,
+    Step,
+    follow,
+    joined,
+    reverse,
+)
+from ngnmm_jax.dynamics.continuation.cycle_curves import (
+    AbstractCycleProblem,
+    Cycles,
+)
+from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
+    EquilibriumCurve,
+)
+from ngnmm_jax.dynamics.equilibria import find_equilibria, from_starts, newton
+from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
+from ngnmm_jax.dynamics.parameters import ParametrisedField, leaf, with_leaves
+
+# Steps in units of arclength: the width of the parameter's bounds, and a variable's size.
+_LONGEST, _SHORTEST = 0.05, 1e-7
+_INTERVALS = 64
+# Cycles end at a period of so many time steps of the system, or turns of the first cycle.
+_LONG, _LONG_TURNS = 4_000, 10
+
+
+def continue_equilibria(
+    system: Any,
+    parameter: str,
+    bounds: Any,
+    *,
+    start: Any = None,
+    longest: float | int = _LONGEST,
+    max_points: int = 2000,
+    progress: bool | None = None,
+    throw: bool = True,
+) -> Branch:
+    """The branch of equilibria through one of them, over a parameter, in both directions.
+
+    Pseudo-arclength continuation: steps follow the branch's curvature, and shorten where more
+    happens between two points than one bifurcation. Folds, Hopf and branch points are located
+    to rounding, with the first Lyapunov coefficient at Hopf points.
+
+    **Arguments:**
+
+    - `system`: `network.homogeneous()`, a network, or any module with `vector_field` and
+      `state_shape` whose parameter is an attribute.
+    - `parameter`: its name ("coupling" too). `bounds`: its lowest and highest value.
+    - `start` (*state): a state near an equilibrium at the system's own parameter value; by
+      default the first that `find_equilibria` finds. Or a branch point, to follow the branch
+      that crosses there.
+    - `longest`: the longest step, in units of the bounds' width and of the variables' size.
+    - `max_points`: in each direction.
+    - `progress`: a progress bar; None shows one where it takes over two seconds.
+    - `throw`: raise `SolverError` where the branch could not be followed to an end.
+
+    Source: Keller (1977); Kuznetsov, Elements of Applied Bifurcation Theory (2004), ch. 10.
+    """
+    _checks.require_x64("continue_equilibria")
+    limits = _limits((parameter,), (bounds,), longest, max_points)
+    field = _field(system, (parameter,), start)
+    width = jnp.asarray(limits.high - limits.low)
+    p = field.parameters
+    if isinstance(start, SpecialPoint):
+        x, extent = jnp.asarray(start.state).ravel(), start.extent
+    else:
+        x = _equilibrium(field.system, start).ravel()
+        extent = np.asarray(x)
+    scales = jnp.concatenate([starts.state_scales(extent[None]), width])
+    problem = EquilibriumCurve(field, scales)
+    y = jnp.concatenate([x, p])
+    if isinstance(start, SpecialPoint):
+        _of_kind(start, "branch_point")
+        begin = Step(y, starts.crossing(problem, start.origin))
+        curve = _across(problem, begin, limits, progress)
+    else:
+        begin = Step(y, jnp.zeros_like(y).at[-1].set(scales[-1]))
+        curve = _both_ways(problem, begin, limits, progress)
+    return _table("equilibrium", problem, curve, throw)
+
+
+def continue_cycles(
+    system: Any,
+    parameter: str,
+    bounds: Any,
+    *,
+    start: SpecialPoint | Orbit | None = None,
+    intervals: int = _INTERVALS,
+    longest: float | int = _LONGEST,
+    longest_period: float | int | None = None,
+    max_points: int = 2000,
+    progress: bool | None = None,
+    throw: bool = True,
+) -> Branch:
+    """The branch of cycles from a Hopf point, a period doubling, or an orbit, over a parameter.
+
+    Orthogonal collocation of degree four on a mesh that adapts at each step. Folds of cycles,
+    period doublings, Neimark-Sacker and branch points are located. A branch ends at a
+    bound, at a Hopf point, where it closes, or where its period exceeds `longest_period`: that
+    end is "snic" or "homoclinic" by the equilibrium that the cycle comes near, or "long_period".
+
+    **Arguments:**
+
+    - `system`, `parameter`, `bounds`, `longest`, `max_points`, `progress`, `throw`: as for
+      `continue_equilibria`.
+    - `start`: a special point of kind "hopf" (small cycles by the normal form) or
+      "period_doubling" (cycles of two turns), or an `Orbit` of the system (both directions); by
+      default what `find_orbit` finds.
+    - `intervals`: of the mesh. A doubled cycle gets twice as many as its parent, 256 at most.
+    - `longest_period`: in the model's unit; by default 4000 of the system's time steps (0.2 s), or
+      10 periods of the first cycle where the system has no time step.
+
+    Source: Doedel, Keller and Kernevez, Int. J. Bifurcation Chaos 1, 745 (1991).
+    """
+    _checks.require_x64("continue_cycles")
+    _checks.positive_integer("intervals", intervals)
+    if intervals < 8:
+        _checks.fail("intervals", "be at least 8", f"it is {intervals}")
+    limits = _limits((parameter,), (bounds,), longest, max_points)
+    field = _field(system, (parameter,), start)
+    width = jnp.asarray(limits.high - limits.low)
+    turns = 1
+    if isinstance(start, SpecialPoint):
+        _of_kind(start, "hopf", "period_doubling")
+        if start.kind == "period_doubling":
+            turns = 2 * start.turns
+        period = start.period * turns / start.turns
+        states = start.extent[None]
+    else:
+        orbit = find_orbit(field.system) if start is None else start
+        period, states = float(orbit.period), np.asarray(orbit.samples)
+    problem = Cycles(
+        field, starts.state_scales(states), width, _longest(system, longest_period, period)
+    )
+    if not isinstance(start, SpecialPoint):
+        begin = starts.from_orbit(problem, orbit, field.parameters, intervals)
+        curve = _both_ways(problem, begin, limits, progress)
+    else:
+        if start.kind == "hopf":
+            x = jnp.asarray(start.state).ravel()
+            begin = starts.from_hopf(problem, x, field.parameters, intervals)
+        else:
+            begin = starts.doubled(problem, start.origin)
+        curve = _one_way(problem, begin, limits, progress, limits.longest / 10)
+    return _table("cycle", problem, curve, throw, turns)
+
+
+def continue_bifurcation(
+    system: Any,
+    parameters: Sequence[str],
+    bounds: Any,
+    start: SpecialPoint,
+    *,
+    longest: float | int = _LONGEST,
+    longest_period: float | int | None = None,
+    max_points: int = 2000,
+    progress: bool | None = None,
+    throw: bool = True,
+) -> Branch:
+    """The curve of a bifurcation over two parameters, in both directions.
+
+    Folds and Hopf points of equilibria, period doublings and folds of cycles satisfy their
+    defining equations (a null vector beside the state, Moore and Spence's way); from the end of
+    a branch of cycles of long period ("snic", "homoclinic", "long_period") the curve
+    keeps the period and stands for the homoclinic. Codimension-two points are located: cusps,
+    Bogdanov-Takens, generalised Hopf (where the first Lyapunov coefficient vanishes), fold-Hopf
+    points, cusps of cycles.
+
+    **Arguments:**
+
+    - `parameters`: two names; `bounds`: lowest and highest value of each.
+    - `start`: a special point of a branch.
+    - The rest: as for `continue_cycles`.
+
+    Source: Kuznetsov, Elements of Applied Bifurcation Theory (2004), section 10.3.
+    """
+    _checks.require_x64("continue_bifurcation")
+    if len(parameters) != 2 or len(bounds) != 2 or parameters[0] == parameters[1]:
+        _checks.fail("parameters", "be two names, with bounds for each", f"they are {parameters}")
+    _of_kind(start, *_CURVES)
+    limits = _limits(tuple(parameters), bounds, longest, max_points)
+    field = _field(system, tuple(parameters), start)
+    width = jnp.asarray(limits.high - limits.low)
+    kind = _CURVES[start.kind]
+    problem: Any
+    if kind in ("fold", "hopf"):
+        problem, begin = starts.of_equilibria(kind, field, start, width)
+    else:
+        end = _longest(system, longest_period, start.period)
+        problem, begin = starts.of_cycles(
+            kind, field, start, width, jnp.maximum(end, 2 * start.period)
+        )
+    curve = _both_ways(problem, begin, limits, progress)
+    return _table(kind, problem, curve, throw)
+
+
+#: The curve that continues each kind of special point in two parameters.
+_CURVES = {
+    "fold": "fold",
+    "hopf": "hopf",
+    "cycle_fold": "cycle_fold",
+    "period_doubling": "period_doubling",
+    "snic": "period",
+    "homoclinic": "period",
+    "long_period": "period",
+}
+
+
+def _limits(
+    names: tuple[str, ...], bounds: Sequence[Sequence[float]], longest: float, points: int
+) -> Limits:
+    _checks.positive("longest", longest)
+    _checks.positive_integer("max_points", points)
+    for name, pair in zip(names, bounds, strict=True):
+        _checks.finite("bounds", np.asarray(pair, dtype=float))
+        if len(pair) != 2 or not pair[0] < pair[1]:
+            _checks.fail("bounds", f"be the lowest and highest {name}", f"they are {pair!r}")
+    low, high = np.asarray(bounds, dtype=float).T
+    return Limits(low, high, _SHORTEST, longest, points)
+
+
+def _field(system: Any, names: tuple[str, ...], start: Any) -> ParametrisedField:
+    """The vector field, at the start's parameter values where it is a special point."""
+    if hasattr(system, "bare"):
+        system = system.bare()
+    known = list(_parameters(system))
+    for name in names:
+        _checks.one_of("parameter", name, known)
+        if jnp.ndim(leaf(system, name)) or not hasattr(leaf(system, name), "dtype"):
+            _checks.fail("parameter", "be a scalar of the system", f"{name!r} is not")
+    if isinstance(start, SpecialPoint):
+        values = {n: jnp.asarray(v) for n, v in start.parameters.items() if n in known}
+        system = with_leaves(system, values)
+    return ParametrisedField(system, names)
+
+
+def _parameters(system: Any) -> list[str]:
+    """The names of what may be varied: float leaves of the system and of its model."""
+    every = [system, getattr(system, "model", None)]
+    return [
+        name
+        for part in every
+        if part is not None
+        for name, value in vars(part).items()
+        if eqx.is_inexact_array(value) and value.ndim == 0
+    ]
+
+
+def _of_kind(start: SpecialPoint, *kinds: str) -> None:
+    if start.kind not in kinds:
+        names = ", ".join(SPECIAL[kind] for kind in kinds)
+        _checks.fail("start", f"be one of: {names}", f"it is {start!r}")
+
+
+def _equilibrium(system: Any, start: Any) -> jax.Array:
+    if start is None:
+        return find_equilibria(system).states[0]
+    state = jnp.asarray(start, dtype=float)
+    _checks.shape("start", state, tuple(system.state_shape), "(*state)")
+    _checks.finite("start", state)
+    return newton(system.vector_field, from_starts(system.vector_field, state[None])[0])[0]
+
+
+def _longest(system: Any, given: float | None, period: float) -> jax.Array:
+    if given is not None:
+        _checks.positive("longest_period", given)
+        return jnp.asarray(float(given))
+    step = getattr(system, "time_step", None)
+    turns = _LONG_TURNS * period
+    return jnp.asarray(turns if step is None else max(_LONG * float(step), 4 * period))
+
+
+def _start(problem: Any, begin: Step) -> Step:
+    """The first point, corrected."""
+    step = problem.advance(begin, 0.0)
+    if not step.converged:
+        raise SolverError("the start of the branch", Status.NOT_CONVERGED, step)
+    return step
+
+
+def _both_ways(problem: Any, begin: Step, limits: Limits, progress: bool | None) -> Curve:
+    with progress_bar(2 * limits.points, type(problem).__name__, "point", progress) as bar:
+        step = _start(problem, begin)
+        forward = follow(problem, step, limits, tick=lambda _: bar.update())
+        if forward.ends[1] == "closed":
+            return forward
+        backward = follow(problem, reverse(step), limits, tick=lambda _: bar.update())
+    return joined(backward, forward)
+
+
+def _one_way(
+    problem: Any, begin: Step, limits: Limits, progress: bool | None, first: float
+) -> Curve:
+    with progress_bar(limits.points, type(problem).__name__, "point", progress) as bar:
+        step = _start(problem, begin)
+        return follow(problem, step, limits, first=first, tick=lambda _: bar.update())
+
+
+def _across(problem: Any, begin: Step, limits: Limits, progress: bool | None) -> Curve:
+    """The branch that crosses another one at a branch point, which is left out."""
+    first = limits.longest / 10
+    with progress_bar(2 * limits.points, type(problem).__name__, "point", progress) as bar:
+        ways = []
+        for length in (-first, first):
+            step = problem.advance(begin, length)
+            step = reverse(step) if length < 0 else step
+            ways.append(follow(problem, step, limits, first=first, tick=lambda _: bar.update()))
+    ways[1].steps.insert(0, ways[1].steps[0])
+    ways[1].special = [(index + 1, point) for index, point in ways[1].special]
+    return joined(*ways)
+
+
+def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -> Branch:
+    """The points as arrays."""
+    steps = curve.steps
+    system = problem.field.system
+    profiles = None
+    periods = np.full(len(steps), np.nan)
+    if isinstance(problem, AbstractCycleProblem):
+        profiles = jax.device_get([step.point for step in steps])
+        states = np.stack([profile.points[0, : problem.dimension] for profile in profiles])
+        low, high = np.stack([step.tests["extrema"] for step in steps], axis=1)
+        periods = np.asarray([step.tests["period"] for step in steps])
+    else:
+        states = np.stack([np.asarray(problem.state(step.point)) for step in steps])
+        states = states.reshape(-1, *system.state_shape)
+        low = high = states
+        if kind == "hopf":
+            squares = np.asarray([step.tests["bogdanov_takens"] for step in steps])
+            periods = 2 * np.pi / np.sqrt(np.where(squares > 0, squares, np.nan))
+    extent = np.maximum(np.abs(low).max(axis=0), np.abs(high).max(axis=0)).ravel()
+    special = [
+        ends.special_point(problem, ends.Place(index, extent, turns), point)
+        for index, point in curve.special
+    ]
+    reasons = list(curve.ends)
+    for k, index in enumerate((0, len(steps) - 1)):
+        where = ends.Place(index, extent, turns)
+        point = ends.named_end(problem, where, steps[index], reasons[k])
+        if point is not None:
+            special.append(point)
+            reasons[k] = point.kind
+    model = getattr(system, "model", None)
+    count = system.state_shape[0]
+    branch = Branch(
+        kind=kind,
+        names=problem.field.names,
+        parameters=np.stack([np.asarray(step.parameters) for step in steps]),
+        states=states,
+        low=low,
+        high=high,
+        periods=periods,
+        spectrum=np.stack([np.asarray(step.spectrum) for step in steps]),
+        unstable=np.asarray([int(step.unstable) for step in steps]),
+        turns=turns,
+        special=tuple(sorted(special, key=lambda point: point.index)),
+        ends=(reasons[0], reasons[1]),
+        status=curve.status,
+        time_unit=getattr(model, "time_unit", "1"),
+        variables=tuple(getattr(model, "variables", (f"x{k}" for k in range(count)))),
+        profiles=profiles,
+    )
+    if throw:
+        raise_unless_ok("the continuation", int(curve.status), branch)
+    return branch

@@ -1,0 +1,287 @@
+"""How curves begin: from an equilibrium, a Hopf point, an orbit, or another curve's point."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.interpolate import CubicHermiteSpline
+
+from ngnmm_jax.bifurcations.branches import SpecialPoint
+from ngnmm_jax.dynamics.continuation.arclength import Step
+from ngnmm_jax.dynamics.continuation.collocation import (
+    Profile,
+    adapted,
+    gauss_points,
+    resampled,
+)
+from ngnmm_jax.dynamics.continuation.cycle_curves import (
+    MOST_INTERVALS,
+    AbstractCycleProblem,
+    CycleFoldCurve,
+    Cycles,
+    DoublingCurve,
+    FixedPeriod,
+)
+from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
+from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
+from ngnmm_jax.dynamics.orbits import Orbit
+from ngnmm_jax.dynamics.parameters import ParametrisedField
+
+# Cycles at a Hopf point begin with this amplitude, in units of arclength, or less where the
+# parameter would move by more than this.
+_AMPLITUDE, _MOVE = 0.02, 0.002
+# How far along its new direction a doubled cycle begins.
+_ASIDE = 0.01
+
+
+def state_scales(states: Float[np.ndarray, "state dimension"]) -> Float[Array, "dimension"]:
+    """What counts as one unit of arclength for each variable: what they reach."""
+    size = np.abs(states).max(axis=0)
+    largest = size.max() or 1.0
+    return jnp.asarray(np.sqrt(size.size) * np.maximum(size, 0.1 * largest))
+
+
+def null_direction(problem: Any, y: Float[Array, "unknown"]) -> Float[Array, "unknown"]:
+    """The direction of an algebraic curve at a point."""
+    matrix = jax.jacfwd(problem.residual)(y, problem.normal(y)) * problem.scales
+    return jnp.linalg.svd(matrix)[2][-1] * problem.scales
+
+
+def crossing(problem: Any, step: Step) -> Float[Array, "unknown"]:
+    """At a branch point, the direction in the null space that is not the branch's own."""
+    scales = np.asarray(problem.scales)
+    matrix = np.asarray(jax.jacfwd(problem.residual)(step.point, problem.normal(step.point)))
+    null = np.linalg.svd(matrix * scales)[2][-2:]
+    own = null @ (np.asarray(step.tangent) / scales)
+    other = np.array([-own[1], own[0]]) @ null
+    return jnp.asarray(other / np.linalg.norm(other) * scales)
+
+
+def of_equilibria(
+    kind: str, field: ParametrisedField, start: SpecialPoint, width: Float[Array, "parameter"]
+) -> tuple[Any, Step]:
+    """The curve of folds or Hopf points through one of them."""
+    x, p = jnp.asarray(start.state).ravel(), field.parameters
+    unit = np.sqrt(x.shape[0])
+    scale = jnp.concatenate([state_scales(start.extent[None]), jnp.full(x.shape[0], unit)])
+    matrix = jax.jacfwd(field)(x, p)
+    problem: Any
+    if kind == "fold":
+        problem = FoldCurve(field, jnp.concatenate([scale, width]))
+        y = jnp.concatenate([x, right_null(matrix), p])
+    else:
+        data = hopf_data(field, x, p)
+        v = data.vector.real / jnp.linalg.norm(data.vector.real)
+        k = data.omega**2
+        problem = HopfCurve(field, jnp.concatenate([scale, k[None], width]))
+        y = jnp.concatenate([x, v, k[None], p])
+    direction = null_direction(problem, y)
+    return problem, Step(y, direction / jnp.linalg.norm(direction / problem.scales))
+
+
+def of_cycles(
+    kind: str,
+    field: ParametrisedField,
+    start: SpecialPoint,
+    width: Float[Array, "parameter"],
+    longest: Float[Array, ""],
+) -> tuple[AbstractCycleProblem, Step]:
+    """The curve of cycles' bifurcations, or of cycles of one period, through one of them."""
+    step, p = start.origin, field.parameters
+    point, n = step.point, p.shape[0]
+    period = point.scalars[-1:]
+    scales = state_scales(start.extent[None])
+    problem: AbstractCycleProblem
+    if kind == "period":
+        problem = FixedPeriod(field, scales, width, longest, jnp.exp(period[0]))
+        begin = eqx.tree_at(lambda c: c.scalars, point, p)
+    elif kind == "period_doubling":
+        problem = DoublingCurve(field, scales, width, longest)
+        alone = ParametrisedField(field.system, field.names[:1])
+        single = Cycles(alone, scales, width[:1], longest)
+        point, v, slopes = doubling_vector(single, step)
+        begin = beside(point, v, slopes)
+        begin = eqx.tree_at(lambda c: c.scalars, begin, jnp.concatenate([p, period]))
+    else:
+        problem = CycleFoldCurve(field, scales, width, longest)
+        v, slopes, beta = step.tangent.points, step.tangent.slopes, step.tangent.scalars[-1]
+        size = np.diff(point.mesh) @ (np.asarray(v / scales) ** 2).sum(axis=1)
+        norm = np.sqrt(size + beta**2)
+        whole = beside(point, v / norm, slopes / norm)
+        begin = eqx.tree_at(
+            lambda c: c.scalars, whole, jnp.concatenate([p, period, beta[None] / norm])
+        )
+    return problem, Step(begin, along_scalar(begin, n - 1))
+
+
+def beside(point: Profile, v: Any, slopes: Any) -> Profile:
+    """A cycle with a solution of its linearisation as further variables."""
+    return Profile(
+        point.mesh,
+        jnp.concatenate([point.points, jnp.asarray(v)], axis=1),
+        jnp.concatenate([point.slopes, jnp.asarray(slopes)], axis=2),
+        point.scalars,
+    )
+
+
+class HopfData(eqx.Module):
+    """What is known at a Hopf point.
+
+    - `omega`: angular frequency. `vector` (dimension,): eigenvector, of norm one.
+    - `coefficient`: first Lyapunov coefficient.
+    - `crossing`: derivative of the eigenvalue's real part by the parameter.
+    """
+
+    omega: Float[Array, ""]
+    vector: Any
+    coefficient: Float[Array, ""]
+    crossing: Float[Array, ""]
+
+
+@eqx.filter_jit
+def hopf_data(field: ParametrisedField, x: jax.Array, p: jax.Array) -> HopfData:
+    """The normal form at a Hopf point, with respect to the first parameter."""
+    matrix = jax.jacfwd(field)(x, p)
+    values, vectors = jnp.linalg.eig(matrix)
+    oscillates = values.imag > 1e-9 * jnp.abs(values).max()
+    index = jnp.argmin(jnp.where(oscillates, jnp.abs(values.real), jnp.inf))
+    omega, q = values[index].imag, vectors[:, index]
+    q = q / jnp.linalg.norm(q)
+    left, adjoint = jnp.linalg.eig(matrix.T)
+    w = adjoint[:, jnp.argmin(jnp.abs(left - values[index]))]
+    w = w / (w @ q)
+    # The Jacobian's derivative along the branch of equilibria.
+    unit = jnp.zeros_like(p).at[0].set(1.0)
+    by_parameter = jax.jvp(lambda b: field(x, b), (p,), (unit,))[1]
+    along = -jnp.linalg.solve(matrix, by_parameter)
+    change = jax.jvp(lambda a, b: jax.jacfwd(field)(a, b), (x, p), (along, unit))[1]
+    coefficient = first_lyapunov(lambda a: field(a, p), x, matrix, omega, q)
+    return HopfData(omega, q, coefficient, (w @ change @ q).real)
+
+
+def from_hopf(problem: AbstractCycleProblem, x: jax.Array, p: jax.Array, intervals: int) -> Step:
+    """The small cycle near a Hopf point that the normal form foretells."""
+    data = hopf_data(problem.field, x, p)
+    omega, q = float(data.omega), np.asarray(data.vector)
+    scale_u, scale_p = np.asarray(problem.state_scales), float(problem.parameter_scales[0])
+    # |z|² = -crossing * shift / (omega * coefficient), x = x0 + z q + c.c.
+    bend = -omega * float(data.coefficient) / float(data.crossing) / scale_p
+    per_unit = np.sqrt(2 * (np.abs(q / scale_u) ** 2).sum())
+    size = min(_AMPLITUDE / per_unit, np.sqrt(_MOVE / max(abs(bend), 1e-12)))
+    mesh = np.linspace(0.0, 1.0, intervals + 1)
+    at, stages = 2 * np.pi * mesh[:-1], 2 * np.pi * np.asarray(gauss_points(jnp.asarray(mesh)))
+    wave = 2 * (np.exp(1j * at)[..., None] * q).real
+    slope = 2 * (2j * np.pi * np.exp(1j * stages)[..., None] * q).real
+    p = jnp.asarray(p).at[0].add(bend * size**2 * scale_p)
+    period = np.log(2 * np.pi / omega)
+    point = Profile(
+        jnp.asarray(mesh),
+        jnp.asarray(np.asarray(x) + size * wave),
+        jnp.asarray(size * slope),
+        jnp.append(p, period),
+    )
+    turning = jnp.zeros(p.shape[0] + 1).at[0].set(2 * bend * size * scale_p)
+    tangent = Profile(point.mesh, jnp.asarray(wave), jnp.asarray(slope), turning)
+    return Step(point, tangent)
+
+
+def from_orbit(problem: AbstractCycleProblem, orbit: Orbit, p: jax.Array, intervals: int) -> Step:
+    """A cycle that `find_orbit` found, with the parameter's own direction."""
+    period, states = float(orbit.period), np.asarray(orbit.samples)
+    slopes = np.asarray(jax.vmap(problem.field, (0, None))(orbit.samples, p))
+    spline = CubicHermiteSpline(np.asarray(orbit.ts) / period, states, period * slopes)
+    mesh = jnp.linspace(0.0, 1.0, MOST_INTERVALS + 1)
+    point = Profile(
+        mesh,
+        jnp.asarray(spline(mesh[:-1])),
+        jnp.asarray(spline(gauss_points(mesh), 1)),
+        jnp.append(p, jnp.log(period)),
+    )
+    point = resampled(point, adapted(point, problem.state_scales, intervals)[0])
+    return Step(point, along_scalar(point, 0))
+
+
+def along_scalar(point: Profile, index: int) -> Profile:
+    """The direction in which one scalar alone changes."""
+    zero = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape)), point)
+    scalars = jnp.asarray(np.eye(point.scalars.size)[index])
+    return eqx.tree_at(lambda d: (d.mesh, d.scalars), zero, (point.mesh, scalars))
+
+
+def doubling_vector(
+    problem: AbstractCycleProblem, step: Step
+) -> tuple[
+    Profile, Float[np.ndarray, "interval variable"], Float[np.ndarray, "interval stage variable"]
+]:
+    """At a period doubling: the cycle, the antiperiodic solution along it, and its slopes."""
+    step, matrices = problem.transfer(step)
+    transfer = np.asarray(matrices)
+    product = np.eye(transfer.shape[1])
+    for matrix in transfer:
+        product = matrix @ product
+    values, vectors = np.linalg.eig(product)
+    v = vectors[:, np.argmin(np.abs(values + 1))].real
+    path = [v]
+    for matrix in transfer[:-1]:
+        path.append(matrix @ path[-1])
+    points = np.stack(path)
+    mesh = np.asarray(step.point.mesh)
+    scales = np.asarray(problem.state_scales)
+    points = points / np.sqrt(np.diff(mesh) @ (points**2 / scales**2).sum(axis=1))
+    # Its slopes: those of T A(x(t)) v at the mesh points, interpolated.
+    ends = np.concatenate([points, -points[:1]])
+    states = jnp.concatenate([step.point.points, step.point.points[:1]])
+    q = step.point.scalars
+
+    def push(x: jax.Array, v: jax.Array) -> jax.Array:
+        return jax.jvp(lambda a: problem.cycle(a, q), (x,), (v,))[1]
+
+    slopes = np.asarray(jax.vmap(push)(states, jnp.asarray(ends)))
+    stages = np.asarray(gauss_points(step.point.mesh))
+    return step.point, points, CubicHermiteSpline(mesh, ends, slopes)(stages, 1)
+
+
+def halved(problem: AbstractCycleProblem, step: Step, intervals: int) -> Step:
+    """The cycle that one of nearly equal halves runs through twice, with the parameter's own
+    direction.
+    """
+    point = step.point
+    half = np.linspace(0.0, 0.5, intervals + 1)
+    whole = resampled(point, jnp.asarray(np.concatenate([half, half[1:] + 0.5])))
+    scalars = np.asarray(point.scalars) - np.eye(point.scalars.size)[-1] * np.log(2.0)
+    single = Profile(
+        jnp.asarray(2 * half),
+        whole.points[:intervals],
+        whole.slopes[:intervals] / 2,
+        jnp.asarray(scalars),
+    )
+    return Step(single, along_scalar(single, 0))
+
+
+def doubled(problem: AbstractCycleProblem, step: Step) -> Step:
+    """The cycle of two turns that begins at a period doubling."""
+    point, v, slopes = doubling_vector(problem, step)
+    mesh = np.asarray(point.mesh)
+    mesh = np.concatenate([mesh / 2, 0.5 + mesh[1:] / 2])
+    signs = np.array([1.0, -1.0])[:, None, None, None]
+    direction = Profile(
+        jnp.asarray(mesh),
+        jnp.asarray(np.concatenate(v * signs[..., 0])),
+        jnp.asarray(np.concatenate(2 * slopes * signs)),
+        jnp.zeros_like(point.scalars),
+    )
+    twice = Profile(
+        direction.mesh,
+        jnp.asarray(np.tile(point.points, (2, 1))),
+        jnp.asarray(np.tile(2 * point.slopes, (2, 1, 1))),
+        jnp.asarray(point.scalars + np.eye(point.scalars.size)[-1] * np.log(2.0)),
+    )
+    intervals = min(2 * v.shape[0], MOST_INTERVALS)
+    if intervals < mesh.size - 1:
+        places = np.linspace(0.0, mesh.size - 1, intervals + 1)
+        coarse = jnp.asarray(np.interp(places, np.arange(mesh.size), mesh))
+        twice, direction = resampled(twice, coarse), resampled(direction, coarse)
+    return Step(twice.moved(direction, jnp.asarray(_ASIDE)), direction)

@@ -1,0 +1,386 @@
+"""Curves of cycles in one parameter; of their bifurcations, or of one period, in two."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from ngnmm_jax.dynamics.continuation.arclength import Event, Step, concrete, ranked
+from ngnmm_jax.dynamics.continuation.collocation import (
+    AbstractPeriodicProblem,
+    Profile,
+    adapted,
+    correct,
+    finer,
+    inner,
+    resampled,
+)
+from ngnmm_jax.dynamics.floquet import graded, product
+from ngnmm_jax.dynamics.parameters import ParametrisedField
+
+# Factors whose product is the monodromy matrix: enough for multipliers of any size.
+_FACTORS = 8
+# A cycle that would vanish within this distance along the curve is taken to do so.
+_GONE = 0.002
+# Meshes get more intervals where the roughness is so many times their number, or the neutral
+# multiplier's logarithm so large, up to this many.
+_ROUGH, _LOST, MOST_INTERVALS = 0.75, 0.02, 512
+
+
+class AbstractCycleProblem(AbstractPeriodicProblem):
+    """What curves of cycles share: the cycle comes first among the variables.
+
+    `field`: of the system, with the free parameters, which come first among the scalars.
+    `state_scales` (dimension,), `parameter_scales` (parameter,): one unit of arclength.
+    `longest`: the period at which the curve ends.
+    """
+
+    field: eqx.AbstractVar[ParametrisedField]
+    state_scales: eqx.AbstractVar[Float[Array, "dimension"]]
+    parameter_scales: eqx.AbstractVar[Float[Array, "parameter"]]
+    longest: eqx.AbstractVar[Float[Array, ""]]
+    #: What it is where the cycle shrinks to a point.
+    shrunk: eqx.AbstractClassVar[str]
+    #: The multipliers that the curve puts on the unit circle.
+    pinned: eqx.AbstractClassVar[tuple[float, ...]]
+    #: Whether `events` accounts for all changes of stability.
+    exhaustive: eqx.AbstractClassVar[bool]
+
+    @abc.abstractmethod
+    def period(self, scalars: Float[Array, "scalar"]) -> Float[Array, ""]:
+        """The period, of the unknown scalars."""
+
+    @abc.abstractmethod
+    def events(self, before: Step, after: Step) -> list[Event]:
+        """What happens between two points."""
+
+    @property
+    def dimension(self) -> int:
+        """Of the system."""
+        return self.state_scales.shape[0]
+
+    @property
+    def count(self) -> int:
+        """Of free parameters."""
+        return len(self.field.names)
+
+    def growing(self, multipliers: Complex[Array, "dimension"]) -> Int[Array, ""]:
+        """How many are outside the unit circle, those aside that the curve puts on it."""
+        rest = jnp.ones(multipliers.shape, bool)
+        for value in self.pinned:
+            rest = rest.at[jnp.argmin(jnp.where(rest, jnp.abs(multipliers - value), jnp.inf))].set(
+                False
+            )
+        return (rest & (jnp.abs(multipliers) > 1)).sum()
+
+    def cycle(
+        self, x: Float[Array, "dimension"], scalars: Float[Array, "scalar"]
+    ) -> Float[Array, "dimension"]:
+        """dx/dt in units of the period."""
+        return self.period(scalars) * self.field(x, scalars[: self.count])
+
+    def phase(self, x: jax.Array, x_ref: jax.Array, slope_ref: jax.Array) -> Float[Array, ""]:
+        """Integrates to zero where the cycle is in phase with the predicted one."""
+        return ((x - x_ref) * slope_ref / self.state_scales**2).sum()
+
+    def advance(self, step: Step, length: float) -> Step:
+        """The point of the curve at a distance from another one."""
+        return concrete(_advance(self, step.point, step.tangent, np.float64(length))[0])
+
+    def transfer(self, step: Step) -> tuple[Step, Float[Array, "interval variable variable"]]:
+        """The point, corrected, and the derivatives of each mesh point by the last one."""
+        return _advance(self, step.point, step.tangent, np.float64(0.0))
+
+    def refined(self, step: Step, *, needed: bool = False) -> Step:
+        """The point on a mesh of twice as many intervals where the cycle has become rough, where
+        no multiplier is near 1 as one should be, or where it is `needed`.
+        """
+        intervals = step.point.points.shape[0]
+        rough = float(step.tests["roughness"]) > _ROUGH * intervals
+        lost = float(np.abs(np.asarray(step.spectrum)).min()) > _LOST
+        if not (rough or lost or needed) or 2 * intervals > MOST_INTERVALS:
+            return step
+        mesh = finer(step.point.mesh)
+        pair = (resampled(step.point, mesh), resampled(step.tangent, mesh))
+        return eqx.tree_at(lambda s: (s.point, s.tangent), step, pair)
+
+    def finished(self, step: Step) -> str | None:
+        """The curve ends where the period is too long, or the cycle shrinks to a point, or to
+        one that it runs through twice.
+        """
+        if float(step.tests["period"]) > self.longest:
+            return "period"
+        for name, reason in (("size", self.shrunk), ("halves", "period_doubling")):
+            if _vanishing(step, name) < _GONE:
+                return reason
+        return None
+
+    def reach(self, step: Step) -> float:
+        """Not beyond the point where the cycle vanishes."""
+        return 0.4 * min(_vanishing(step, "size"), _vanishing(step, "halves"))
+
+
+@eqx.filter_jit
+def _advance(
+    problem: Any, point: Profile, tangent: Profile, length: Any
+) -> tuple[Step, Float[Array, "interval variable variable"]]:
+    scale_u, scale_q = problem.scales
+    mesh, roughness = adapted(point, scale_u, point.points.shape[0])
+    point, tangent = point.on(mesh), tangent.on(mesh)
+    result = correct(problem, point.moved(tangent, length), tangent)
+    n, k = problem.dimension, problem.count
+    profile, along = result.profile, result.tangent
+    turn = inner(problem, along, tangent) / jnp.sqrt(inner(problem, tangent, tangent))
+    spectrum = floquet(result.transfer[:, :n, :n])
+    q = profile.scalars
+    # How large the cycle is, how different its halves, and how fast both grow along the curve.
+    x, x_along = profile.points[:, :n], along.points[:, :n]
+    later = (profile.mesh[:-1] + 0.5) % 1.0
+    opposite, opposite_along = profile.at(later)[0][:, :n], along.at(later)[0][:, :n]
+    weights = profile.widths[:, None] / problem.state_scales**2
+
+    def norm(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
+        size = jnp.sqrt((weights * a**2).sum())
+        return size, (weights * a * b).sum() / size
+
+    mean = profile.widths @ x
+    size, growth = norm(x - mean, x_along)
+    halves, parting = norm(x - opposite, x_along - opposite_along)
+    step = Step(
+        point=profile,
+        tangent=along,
+        parameters=q[:k],
+        turning=along.scalars[:k] / scale_q[:k],
+        spectrum=spectrum,
+        unstable=problem.growing(jnp.exp(spectrum)),
+        tests={
+            "period": problem.period(q),
+            "roughness": roughness,
+            "extrema": profile.extrema[:, :n],
+            "size": size,
+            "size_growth": growth,
+            "halves": halves,
+            "halves_growth": parting,
+        },
+        distance=result.distance,
+        angle=jnp.arccos(jnp.clip(turn, -1.0, 1.0)),
+        iterations=result.iterations,
+        converged=result.converged,
+    )
+    return step, result.transfer
+
+
+def floquet(
+    transfer: Float[Array, "interval dimension dimension"],
+) -> Complex[Array, "dimension"]:
+    """Logarithms of the Floquet multipliers, by falling size."""
+    n = transfer.shape[1]
+    missing = -transfer.shape[0] % _FACTORS
+    rest = jnp.broadcast_to(jnp.eye(n), (missing, n, n))
+    factors = jnp.concatenate([transfer, rest]).reshape(_FACTORS, -1, n, n)
+    values = graded(product(jnp.swapaxes(factors, 0, 1)))
+    values = values[jnp.argsort(-jnp.abs(values))]
+    return jnp.log(jnp.maximum(jnp.abs(values), 1e-300)) + 1j * jnp.angle(values)
+
+
+def _vanishing(step: Step, name: str) -> float:
+    """How far along the curve a size would be zero, if it went on like this."""
+    size, growth = float(step.tests[name]), float(step.tests[name + "_growth"])
+    return -size / growth if growth < 0 else float("inf")
+
+
+def _others(step: Step) -> np.ndarray:
+    """The logarithms of all multipliers but the neutral one."""
+    spectrum = np.asarray(step.spectrum)
+    return np.delete(spectrum, np.abs(np.exp(spectrum) - 1).argmin())
+
+
+def _real(spectrum: np.ndarray, sign: int) -> np.ndarray:
+    turned = np.abs(spectrum.imag)
+    return spectrum.real[turned < 1e-9 if sign > 0 else turned > np.pi - 1e-9]
+
+
+def _turning_pairs(step: Step) -> np.ndarray:
+    """log|μ| of the complex pairs of multipliers."""
+    spectrum = np.asarray(step.spectrum)
+    turned = spectrum.imag
+    return spectrum.real[(turned >= 1e-9) & (turned <= np.pi - 1e-9)]
+
+
+def _negative(step: Step) -> np.ndarray:
+    """log|μ| of the negative multipliers."""
+    return _real(np.asarray(step.spectrum), -1)
+
+
+def _positive(step: Step) -> np.ndarray:
+    """log|μ| of the positive multipliers, the neutral one aside."""
+    return _real(_others(step), 1)
+
+
+def _crossing(
+    kind: str, changes: int, values: Callable[[Step], np.ndarray], before: Step, after: Step
+) -> list[Event]:
+    """Multipliers of a kind that cross the unit circle."""
+    counts = sorted(int((values(step) > 0).sum()) for step in (before, after))
+    return [
+        Event(kind, ranked(values, rank), changes) for rank in range(counts[0] + 1, counts[1] + 1)
+    ]
+
+
+class Cycles(AbstractCycleProblem):
+    """x' = T f(x, p), one parameter; scalars (p, log T)."""
+
+    field: ParametrisedField
+    state_scales: Float[Array, "dimension"]
+    parameter_scales: Float[Array, "parameter"]
+    longest: Float[Array, ""]
+    shrunk: ClassVar[str] = "hopf"
+    pinned: ClassVar[tuple[float, ...]] = (1.0,)
+    exhaustive: ClassVar[bool] = True
+
+    def period(self, scalars: jax.Array) -> jax.Array:
+        return jnp.exp(scalars[self.count])
+
+    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
+        return self.cycle(u, scalars)
+
+    def conditions(
+        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
+    ) -> jax.Array:
+        return jnp.stack([self.phase(u, u_ref, slope_ref)])
+
+    @property
+    def twist(self) -> np.ndarray:
+        return np.ones(self.dimension)
+
+    @property
+    def scales(self) -> tuple[jax.Array, jax.Array]:
+        return self.state_scales, jnp.append(self.parameter_scales, 1.0)
+
+    def events(self, before: Step, after: Step) -> list[Event]:
+        doublings = _crossing("period_doubling", 1, _negative, before, after)
+        tori = _crossing("neimark_sacker", 2, _turning_pairs, before, after)
+        if before.turning[0] * after.turning[0] < 0:
+            fold = Event("cycle_fold", lambda step: float(step.turning[0]), 1)
+            return [fold, *doublings, *tori]
+        return [*_crossing("cycle_branch_point", 1, _positive, before, after), *doublings, *tori]
+
+
+class FixedPeriod(AbstractCycleProblem):
+    """x' = T f(x, p), T fixed, two parameters; scalars (p)."""
+
+    field: ParametrisedField
+    state_scales: Float[Array, "dimension"]
+    parameter_scales: Float[Array, "parameter"]
+    longest: Float[Array, ""]
+    shrunk: ClassVar[str] = "hopf"
+    pinned: ClassVar[tuple[float, ...]] = (1.0,)
+    exhaustive: ClassVar[bool] = False
+    duration: Float[Array, ""]
+
+    def period(self, scalars: jax.Array) -> jax.Array:
+        return self.duration
+
+    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
+        return self.cycle(u, scalars)
+
+    def conditions(
+        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
+    ) -> jax.Array:
+        return jnp.stack([self.phase(u, u_ref, slope_ref)])
+
+    @property
+    def twist(self) -> np.ndarray:
+        return np.ones(self.dimension)
+
+    @property
+    def scales(self) -> tuple[jax.Array, jax.Array]:
+        return self.state_scales, self.parameter_scales
+
+    def events(self, before: Step, after: Step) -> list[Event]:
+        return []
+
+
+class DoublingCurve(AbstractCycleProblem):
+    """x' = T f, v' = T A v with v antiperiodic and of norm one; scalars (p, log T)."""
+
+    field: ParametrisedField
+    state_scales: Float[Array, "dimension"]
+    parameter_scales: Float[Array, "parameter"]
+    longest: Float[Array, ""]
+    shrunk: ClassVar[str] = "hopf"
+    pinned: ClassVar[tuple[float, ...]] = (1.0, -1.0)
+    exhaustive: ClassVar[bool] = False
+
+    def period(self, scalars: jax.Array) -> jax.Array:
+        return jnp.exp(scalars[self.count])
+
+    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
+        x, v = jnp.split(u, 2)
+        return jnp.concatenate(jax.jvp(lambda a: self.cycle(a, scalars), (x,), (v,)))
+
+    def conditions(
+        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
+    ) -> jax.Array:
+        (x, v), x_ref, x_slope = jnp.split(u, 2), *(jnp.split(a, 2)[0] for a in (u_ref, slope_ref))
+        norm = (v**2 / self.state_scales**2).sum() - 1
+        return jnp.stack([self.phase(x, x_ref, x_slope), norm])
+
+    @property
+    def twist(self) -> np.ndarray:
+        return np.repeat([1.0, -1.0], self.dimension)
+
+    @property
+    def scales(self) -> tuple[jax.Array, jax.Array]:
+        return jnp.tile(self.state_scales, 2), jnp.append(self.parameter_scales, 1.0)
+
+    def events(self, before: Step, after: Step) -> list[Event]:
+        return []
+
+
+class CycleFoldCurve(AbstractCycleProblem):
+    """x' = T f, v' = T A v + β T f, with (v, β) of norm one; scalars (p, log T, β)."""
+
+    field: ParametrisedField
+    state_scales: Float[Array, "dimension"]
+    parameter_scales: Float[Array, "parameter"]
+    longest: Float[Array, ""]
+    shrunk: ClassVar[str] = "generalised_hopf"
+    pinned: ClassVar[tuple[float, ...]] = (1.0, 1.0)
+    exhaustive: ClassVar[bool] = False
+
+    def period(self, scalars: jax.Array) -> jax.Array:
+        return jnp.exp(scalars[self.count])
+
+    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
+        x, v = jnp.split(u, 2)
+        f, pushed = jax.jvp(lambda a: self.cycle(a, scalars), (x,), (v,))
+        return jnp.concatenate([f, pushed + scalars[-1] * f])
+
+    def conditions(
+        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
+    ) -> jax.Array:
+        (x, v), x_ref, x_slope = jnp.split(u, 2), *(jnp.split(a, 2)[0] for a in (u_ref, slope_ref))
+        norm = (v**2 / self.state_scales**2).sum() + scalars[-1] ** 2 - 1
+        still = (v * x_slope / self.state_scales**2).sum()
+        return jnp.stack([self.phase(x, x_ref, x_slope), still, norm])
+
+    @property
+    def twist(self) -> np.ndarray:
+        return np.ones(2 * self.dimension)
+
+    @property
+    def scales(self) -> tuple[jax.Array, jax.Array]:
+        q = jnp.concatenate([self.parameter_scales, jnp.ones(2)])
+        return jnp.tile(self.state_scales, 2), q
+
+    def events(self, before: Step, after: Step) -> list[Event]:
+        way = np.asarray(before.turning)
+        if way @ np.asarray(after.turning) < 0:
+            return [Event("cycle_cusp", lambda step: float(way @ np.asarray(step.turning)))]
+        return []

@@ -1,0 +1,48 @@
+"""Parameters of a system, by name: replaced, and gathered into an array."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def with_leaves(system: Any, values: Mapping[str, jax.Array]) -> Any:
+    """A system with other values of some parameters, of whatever shape, without checks.
+
+    A parameter is an attribute of the system, or else of its `model`. For inside of compiled
+    code, where `with_parameters` cannot check and batches have axes of their own.
+    """
+    names = list(values)
+    if not names:
+        return system
+    return eqx.tree_at(
+        lambda s: [leaf(s, name) for name in names], system, [values[name] for name in names]
+    )
+
+
+def leaf(system: Any, name: str) -> Any:
+    """The value of a parameter."""
+    return getattr(system if hasattr(system, name) else system.model, name)
+
+
+class ParametrisedField(eqx.Module):
+    """A system's vector field on flat states, as a function of some of its parameters."""
+
+    system: Any
+    names: tuple[str, ...] = eqx.field(static=True)
+
+    def __call__(
+        self, state: Float[Array, "dimension"], parameters: Float[Array, "parameter"]
+    ) -> Float[Array, "dimension"]:
+        """Time derivative of a flattened state."""
+        values = {name: parameters[k] for k, name in enumerate(self.names)}
+        system = with_leaves(self.system, values)
+        return system.vector_field(state.reshape(self.system.state_shape)).ravel()
+
+    @property
+    def parameters(self) -> Float[Array, "parameter"]:
+        """Their values in the system."""
+        return jnp.stack([jnp.asarray(leaf(self.system, name), float) for name in self.names])

@@ -1,0 +1,304 @@
+"""Continuation of systems whose bifurcations are known exactly."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+from ngnmm_jax.dynamics.continuation.collocation import adapted
+
+pytestmark = pytest.mark.xdist_group("continuation")
+
+
+class Planar(eqx.Module):
+    """r' = μ r + β r³ + γ r⁵, θ' = ω + σ r²: Stuart and Landau's, or a generalised Hopf point."""
+
+    mu: jax.Array
+    beta: jax.Array
+    gamma: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(0.0))
+    sigma: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(0.5))
+    omega: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(2.0))
+
+    time_step = 0.01
+
+    @property
+    def state_shape(self):
+        return (2,)
+
+    def vector_field(self, state):
+        x, y = state
+        r2 = x * x + y * y
+        a = self.mu + (self.beta + self.gamma * r2) * r2
+        b = self.omega + self.sigma * r2
+        return jnp.stack([a * x - b * y, b * x + a * y])
+
+
+class Cusp(eqx.Module):
+    """x' = h + k x - x³."""
+
+    h: jax.Array
+    k: jax.Array
+
+    @property
+    def state_shape(self):
+        return (1,)
+
+    def vector_field(self, state):
+        return self.h + self.k * state - state**3
+
+
+class BogdanovTakens(eqx.Module):
+    """x' = y, y' = a + b x + x² + x y."""
+
+    a: jax.Array
+    b: jax.Array
+
+    @property
+    def state_shape(self):
+        return (2,)
+
+    def vector_field(self, state):
+        x, y = state
+        return jnp.stack([y, self.a + self.b * x + x * x + x * y])
+
+
+def build(kind, *values):
+    return kind(*map(jnp.asarray, values))
+
+
+@pytest.fixture(scope="module")
+def stuart_landau():
+    system = build(Planar, -1.0, -1.0)
+    rest = ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0])
+    return system, rest
+
+
+def test_hopf_point(stuart_landau):
+    _, rest = stuart_landau
+    (hopf,) = rest.special
+    assert hopf.kind == "hopf"
+    assert hopf.status == ng.Status.OK
+    assert abs(hopf.parameter) < 1e-12
+    assert hopf.period == pytest.approx(np.pi, rel=1e-12)
+    # z' = … + (-1 + 0.5i) z |z|², z = sqrt(2) times the coordinate along a unit vector.
+    assert hopf.coefficient == pytest.approx(-1.0, rel=1e-10)
+    assert rest.ends == ("bound", "bound")
+    assert rest.stable[rest.parameter < -1e-9].all()
+    assert not rest.stable[rest.parameter > 1e-9].any()
+    assert set(rest.parameter[[0, -1]]) == {-1.0, 1.0}
+
+
+def test_cycles_from_hopf(stuart_landau):
+    system, rest = stuart_landau
+    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0])
+    mu = cycles.parameter
+    assert cycles.ends == ("start", "bound")
+    assert np.abs(cycles.high[:, 0] / np.sqrt(mu) - 1).max() < 1e-8
+    assert np.abs(cycles.low[:, 1] / np.sqrt(mu) + 1).max() < 1e-8
+    assert np.abs(cycles.periods / (2 * np.pi / (2 + 0.5 * mu)) - 1).max() < 1e-10
+    # The multipliers: 1, and exp(-2 μ T).
+    assert np.abs(cycles.spectrum[:, 1] + 2 * mu * cycles.periods).max() < 1e-7
+    assert np.abs(cycles.spectrum[:, 0]).max() < 1e-7
+    assert cycles.stable.all()
+    ts, states = cycles.cycle(len(cycles) - 1)
+    assert ts[-1] == pytest.approx(cycles.periods[-1])
+    assert np.abs(np.hypot(*states.T) - 1).max() < 1e-6
+
+
+@pytest.mark.slow
+def test_cycles_end_at_a_hopf_point(stuart_landau):
+    """From an orbit in both directions: a bound, and the Hopf point, located."""
+    system, _ = stuart_landau
+    system = eqx.tree_at(lambda s: s.mu, system, jnp.asarray(0.5))
+    guess = np.array([np.sqrt(0.5), 0.0])
+    orbit = ng.find_orbit(system, guess=guess, period=2 * np.pi / 2.25, steps=64)
+    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=orbit)
+    assert sorted(cycles.ends) == ["bound", "hopf"]
+    (hopf,) = cycles.special
+    assert abs(hopf.parameter) < 1e-9
+    assert np.abs(hopf.state).max() < 1e-9
+
+
+@pytest.fixture(scope="module")
+def generalised():
+    system = build(Planar, -1.0, 1.0, -1.0, 0.0)
+    rest = ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0])
+    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0])
+    return system, rest, cycles
+
+
+def test_fold_of_cycles(generalised):
+    """Cycles r² = (β ± sqrt(β² + 4 μ)) / 2 meet at μ = -β² / 4."""
+    _, rest, cycles = generalised
+    assert rest.special[0].coefficient > 0
+    (fold,) = cycles.special
+    assert fold.kind == "cycle_fold"
+    assert fold.parameter == pytest.approx(-0.25, abs=1e-10)
+    assert fold.period == pytest.approx(np.pi, rel=1e-10)
+    before = np.arange(len(cycles)) < fold.index
+    assert not cycles.stable[before].any()
+    assert cycles.stable[~before][1:].all()
+
+
+def test_curve_of_folds_of_cycles_ends_at_a_generalised_hopf_point(generalised):
+    system, rest, cycles = generalised
+    names, bounds = ("mu", "beta"), ((-1.0, 1.0), (-1.0, 2.0))
+    folds = ng.continue_bifurcation(system, names, bounds, cycles.special[0])
+    assert set(folds.ends) == {"generalised_hopf", "bound"}
+    mu, beta = folds.parameters.T
+    assert np.abs(mu + beta**2 / 4).max() < 1e-8
+    hopfs = ng.continue_bifurcation(system, names, bounds, rest.special[0])
+    (point,) = hopfs.special
+    assert point.kind == "generalised_hopf"
+    assert np.abs(list(point.parameters.values())).max() < 1e-8
+
+
+def test_folds_and_cusp():
+    system = build(Cusp, -1.0, 1.0)
+    rest = ng.continue_equilibria(system, "h", (-1.0, 1.0), start=[-1.3])
+    assert [p.kind for p in rest.special] == ["fold", "fold"]
+    exact = 2 / (3 * np.sqrt(3))
+    assert sorted(p.parameter for p in rest.special) == pytest.approx([-exact, exact], abs=1e-10)
+    assert [int(u) for u in rest.unstable[[0, len(rest) // 2, -1]]] == [0, 1, 0]
+    names, bounds = ("h", "k"), ((-1.0, 1.0), (-1.0, 1.5))
+    folds = ng.continue_bifurcation(system, names, bounds, rest.special[0])
+    h, k = folds.parameters.T
+    assert np.abs(4 * k**3 - 27 * h**2).max() < 1e-8
+    (cusp,) = folds.special
+    assert cusp.kind == "cusp"
+    assert np.abs(list(cusp.parameters.values())).max() < 1e-8
+
+
+def test_pitchfork_is_a_branch_point_and_is_switched_at():
+    system = build(Cusp, 0.0, -1.0)
+    rest = ng.continue_equilibria(system, "k", (-1.0, 1.0), start=[0.0])
+    (point,) = rest.special
+    assert point.kind == "branch_point"
+    assert abs(point.parameter) < 1e-8
+    other = ng.continue_equilibria(system, "k", (-1.0, 1.0), start=point)
+    assert np.abs(other.states[:, 0] ** 2 - other.parameter).max() < 1e-10
+    assert {float(x) for x in other.states[[0, -1], 0].round(9)} == {-1.0, 1.0}
+    diagram = ng.bifurcation_diagram(ForkFinder(system), "k", (-1.0, 1.0))
+    assert len(diagram.branches) == 2
+    assert diagram.status == ng.Status.OK
+
+
+class ForkFinder(eqx.Module):
+    """The same system, which says where equilibria may be."""
+
+    inner: Cusp
+
+    @property
+    def model(self):
+        return self.inner
+
+    @property
+    def state_shape(self):
+        return (1,)
+
+    def vector_field(self, state):
+        return self.inner.vector_field(state)
+
+    def equilibrium_candidates(self, max_count):
+        return jnp.linspace(-1.5, 1.5, 7)[:, None] + 0.01
+
+    def admissible(self, state):
+        return jnp.array(True)
+
+
+def test_bogdanov_takens_and_homoclinic():
+    """Hopf points (a = 0) and folds (a = b²/4) meet at (0, 0); cycles end at a saddle."""
+    system = build(BogdanovTakens, -1.0, -0.5)
+    rest = ng.continue_equilibria(system, "a", (-1.0, 1.0), start=[-1.0, 0.0])
+    hopf, fold = rest.special
+    assert (hopf.kind, fold.kind) == ("hopf", "fold")
+    assert abs(hopf.parameter) < 1e-10
+    assert fold.parameter == pytest.approx(1 / 16, abs=1e-10)
+    names, bounds = ("a", "b"), ((-1.0, 1.0), (-1.0, 1.0))
+    for start in (hopf, fold):
+        curve = ng.continue_bifurcation(system, names, bounds, start)
+        (point,) = curve.special
+        assert point.kind == "bogdanov_takens"
+        assert np.abs(list(point.parameters.values())).max() < 1e-8
+    cycles = ng.continue_cycles(system, "a", (-1.0, 1.0), start=hopf, longest_period=100.0)
+    assert cycles.ends[1] == "homoclinic"
+    assert cycles.special[-1].kind == "homoclinic"
+    assert cycles.periods[-1] > 100
+
+
+class Circle(eqx.Module):
+    """r' = r - r³, θ' = a - sin θ: a saddle-node on the circle at a = 1."""
+
+    a: jax.Array
+
+    time_step = 0.01
+
+    @property
+    def state_shape(self):
+        return (2,)
+
+    def vector_field(self, state):
+        x, y = state
+        r2 = x * x + y * y
+        turn = self.a - y / jnp.sqrt(r2)
+        return jnp.stack([(1 - r2) * x - turn * y, (1 - r2) * y + turn * x])
+
+
+def test_snic_is_named():
+    """The period is 2π / sqrt(a² - 1)."""
+    system = build(Circle, 2.0)
+    orbit = ng.find_orbit(system, guess=np.array([1.0, 0.0]), transient=1.0, window=10.0, steps=64)
+    cycles = ng.continue_cycles(system, "a", (0.5, 3.0), start=orbit, longest_period=200.0)
+    assert sorted(cycles.ends) == ["bound", "snic"]
+    exact = 2 * np.pi / np.sqrt(cycles.parameter**2 - 1)
+    good = cycles.periods < 100
+    assert np.abs(cycles.periods / exact - 1)[good].max() < 1e-6
+
+
+def test_mesh_follows_the_solution():
+    """Intervals gather where the solution is sharp; its error falls with the eighth power."""
+    system = build(Planar, 0.5, -1.0)
+    rest = ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0])
+    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0], intervals=16)
+    profile = jax.tree.map(jnp.asarray, cycles.profiles[-1])
+    mesh, roughness = adapted(profile, jnp.ones(2), 16)
+    assert float(roughness) == pytest.approx(2 * np.pi, rel=0.1)  # (|x⁗'|)^(1/5) = 2π
+    assert jnp.ptp(jnp.diff(mesh)) < 0.1 / 16
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parameter": "nu"}, "`parameter` must be one of 'mu'"),
+        ({"bounds": (1.0, -1.0)}, "`bounds` must be the lowest and highest mu"),
+        ({"bounds": (0.0, float("nan"))}, "`bounds` must be finite"),
+        ({"start": [0.0]}, "`start` must have shape"),
+        ({"longest": 0.0}, "`longest` must be positive"),
+        ({"max_points": 0}, "`max_points` must be a positive integer"),
+    ],
+)
+def test_bad_input(stuart_landau, change, message):
+    system, _ = stuart_landau
+    given = {"parameter": "mu", "bounds": (-1.0, 1.0), "start": [0.0, 0.0]} | change
+    with pytest.raises(ValueError, match=message):
+        ng.continue_equilibria(system, **given)
+
+
+def test_bad_starts(stuart_landau, generalised):
+    system, rest = stuart_landau
+    fold = generalised[2].special[0]
+    with pytest.raises(ValueError, match="`start` must be one of: Hopf, period doubling"):
+        ng.continue_cycles(system, "mu", (-1.0, 1.0), start=fold)
+    with pytest.raises(ValueError, match="`parameters` must be two names"):
+        ng.continue_bifurcation(system, ("mu",), ((-1.0, 1.0),), rest.special[0])
+    with pytest.raises(ValueError, match="`intervals` must be at least 8"):
+        ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0], intervals=4)
+    with pytest.raises(ng.SolverError, match="step limit"):
+        ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0], max_points=3)
+    cut = ng.continue_equilibria(
+        system, "mu", (-1.0, 1.0), start=[0.0, 0.0], max_points=3, throw=False
+    )
+    assert cut.status == ng.Status.MAX_STEPS
+    assert "points" in cut.ends
