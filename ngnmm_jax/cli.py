@@ -422,7 +422,7 @@ def bifurcate(
     ] = None,
     longest_period: Annotated[
         float | None,
-        typer.Option(help="Where cycles end, in the model's unit. Default: that of 0.2 s."),
+        typer.Option(help="Where cycles end, in the model's unit. Default: 4 to 10 first periods."),
     ] = None,
     variable: Annotated[
         str | None, typer.Option(help="That the diagram shows. Default: the first potential.")

@@ -258,7 +258,7 @@ def test_heterogeneous_network(small):
 
 
 def test_jansen_rit():
-    """The published diagram: Hopf points at p = 89.83 and 315.70, folds at 113.58 and -12.2."""
+    """The published diagram: Hopf points at p = 89.83 and 315.70, a fold at 113.58."""
     system = ng.Homogeneous(ng.JansenRit(p=0.0), jnp.asarray(0.0))
     branch = ng.continue_equilibria(system, "p", (-50.0, 400.0))
     hopf = sorted(point.parameter for point in branch.of_kind("hopf"))

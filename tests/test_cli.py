@@ -31,7 +31,7 @@ def small_file(tmp_path_factory, small):
 
 
 def test_help():
-    commands = ("demo", "simulate", "dispersion", "connectome", "lyapunov", "spectrum")
+    commands = ("demo", "simulate", "dispersion", "connectome", "lyapunov", "spectrum", "bifurcate")
     for command in ([], *([name] for name in commands)):
         assert "Usage" in invoke(*command, "--help")
     assert "--set" in invoke("simulate", "--help")
@@ -119,6 +119,26 @@ def test_spectrum(hcp, small_file, tmp_path):
         invoke("spectrum", "--connectome", small_file, "--axis", "i_ext_e=0:13:26", *out)
 
 
+def test_bifurcate(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    output = invoke("bifurcate", "--range", "i_ext_e=3:5", "--coupling", "9", "--out", one)
+    assert "Hopf" in output
+    with (one / "special.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["kind"] == "hopf"
+    assert float(row["i_ext_e"]) == pytest.approx(3.6892417, rel=1e-6)
+    kinds = {xr.open_dataset(path).attrs["kind"] for path in (one / "branches").iterdir()}
+    assert kinds == {"equilibrium", "cycle"}
+    assert (one / "bifurcations.png").stat().st_size > 10_000
+    plane = ("--range", "i_ext_e=3:5", "--range", "coupling=0:30", "--cut", "26")
+    invoke("bifurcate", *plane, "--longest-period", "1", "--out", two)
+    settings = tomllib.loads((two / "settings.toml").read_text())
+    assert settings["bounds"] == {"i_ext_e": [3.0, 5.0], "coupling": [0.0, 30.0]}
+    with (two / "special.csv").open() as file:
+        kinds = [row["kind"] for row in csv.DictReader(file)]
+    assert kinds == ["cusp"]
+
+
 def test_dispersion(small_file, small, tmp_path):
     options = ["--set", "i_ext_e=15", "--coupling", "9", "--out", tmp_path]
     output = invoke("dispersion", "--connectome", small_file, *options)
@@ -169,6 +189,8 @@ def ngnmm(*arguments, **environment):
         (["simulate", "--model", "nextgn"], "did you mean 'nextgen'"),
         (["dispersion", "--connectome", "nowhere.csv"], "no connectome file 'nowhere.csv'"),
         (["dispersion", "--config", "nowhere.toml"], "no settings file"),
+        (["bifurcate", "--range", "i_ext_e=5"], "must be NAME=LOW:HIGH"),
+        (["bifurcate", "--range", "i_ext_e=5:3"], "`i_ext_e` must have bounds"),
     ],
 )
 def test_errors_are_one_line(arguments, words, tmp_path):

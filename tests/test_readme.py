@@ -20,7 +20,7 @@ def reader(tmp_path_factory):
     space = {"w": np.ones((2, 2)), "names": ("a", "b"), "xyz": np.zeros((2, 3))}
     text = README.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for k, block in enumerate(blocks):
@@ -45,6 +45,7 @@ def test_fifteen_lines(reader):
     assert float(reader["power"].peak_frequency.mean()) == pytest.approx(118.65, rel=0.05)
     assert float(reader["orbit"].period) == pytest.approx(13.901995976467484, rel=1e-10)
     assert int(reader["curve"].number_growing) > 0
+    assert [p.kind for p in reader["gammas"].special] == ["period_doubling"] * 2 + ["hopf"]
 
 
 def test_own_model_goes_through_everything(reader, small):
@@ -54,5 +55,7 @@ def test_own_model_goes_through_everything(reader, small):
     assert [bool(s) for s in rest.stable] == [True, False, True]
     assert ng.dispersion(network, rest.states[0]).growth.shape == (12,)
     assert ng.simulate(network, 50.0).v.shape == (51, 12)
+    branch = ng.continue_equilibria(network.homogeneous(), "eta", (-8.0, -2.0))
+    assert [p.kind for p in branch.special] == ["fold", "fold"]
     result = ng.dispersion_map(network, {"eta": [-6.0, -5.0], "coupling": [0.0, 2.0]})
     assert (result.status == ng.Status.OK).all()

@@ -35,7 +35,8 @@ from ngnmm_jax.dynamics.parameters import ParametrisedField, leaf, with_leaves
 # Steps in units of arclength: the width of the parameter's bounds, and a variable's size.
 _LONGEST, _SHORTEST = 0.05, 1e-7
 _INTERVALS = 64
-# Cycles end at a period of so many time steps of the system, or turns of the first cycle.
+# Cycles end at a period of so many time steps of the system or turns of the first cycle, whichever
+# is less, but not of less than four turns.
 _LONG, _LONG_TURNS = 4_000, 10
 
 
@@ -122,8 +123,8 @@ def continue_cycles(
       "period_doubling" (cycles of two turns), or an `Orbit` of the system (both directions); by
       default what `find_orbit` finds.
     - `intervals`: of the mesh. A doubled cycle gets twice as many as its parent, 256 at most.
-    - `longest_period`: in the model's unit; by default 4000 of the system's time steps (0.2 s), or
-      10 periods of the first cycle where the system has no time step.
+    - `longest_period`: in the model's unit; by default 4000 of the system's time steps (0.2 s) or
+      10 periods of the first cycle, whichever is less, and at least 4 of these.
 
     Source: Doedel, Keller and Kernevez, Int. J. Bifurcation Chaos 1, 745 (1991).
     """
@@ -221,9 +222,7 @@ _CURVES = {
 }
 
 
-def _limits(
-    names: tuple[str, ...], bounds: Sequence[Sequence[float]], longest: float, points: int
-) -> Limits:
+def _limits(names: tuple[str, ...], bounds: Any, longest: float | int, points: int) -> Limits:
     _checks.positive("longest", longest)
     _checks.positive_integer("max_points", points)
     for name, pair in zip(names, bounds, strict=True):
@@ -276,13 +275,14 @@ def _equilibrium(system: Any, start: Any) -> jax.Array:
     return newton(system.vector_field, from_starts(system.vector_field, state[None])[0])[0]
 
 
-def _longest(system: Any, given: float | None, period: float) -> jax.Array:
+def _longest(system: Any, given: float | int | None, period: float) -> jax.Array:
     if given is not None:
         _checks.positive("longest_period", given)
         return jnp.asarray(float(given))
     step = getattr(system, "time_step", None)
     turns = _LONG_TURNS * period
-    return jnp.asarray(turns if step is None else max(_LONG * float(step), 4 * period))
+    limit = turns if step is None else min(_LONG * float(step), turns)
+    return jnp.asarray(max(limit, 4 * period))
 
 
 def _start(problem: Any, begin: Step) -> Step:
