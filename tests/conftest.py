@@ -27,6 +27,13 @@ def reference_values(name):
     return json.loads(path.read_text())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def release_compiled_code():
+    """Each compiled program holds memory maps, of which a process may have some 65,000 on Linux."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def aal90_folder():
     folder = SHARED / "data" / "aal90"
