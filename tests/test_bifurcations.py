@@ -92,6 +92,7 @@ def test_periods_against_the_reference(coupling, reference, equilibria):
 def test_bifurcations_of_cycles_against_the_reference(kind, name, coupling, reference, cycles):
     branch = cycles(coupling)
     assert branch.ends == ("start", "hopf")
+    assert branch.unexplained == 0
     values = reference[kind][str(coupling)]
     assert len(branch.of_kind(name)) == len(values)
     for (parameter, period), point in zip(values, branch.of_kind(name), strict=True):

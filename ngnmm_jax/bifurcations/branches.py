@@ -97,6 +97,8 @@ class Branch(eqx.Module):
     - `ends`: why it ends, first and last: "bound", "points", "closed", "step" (the steps became
       too short), or a special point's kind.
     - `status`: OK, or MAX_STEPS or STEP_TOO_SMALL where an end is "points" or "step".
+    - `unexplained`: how many changes of `unstable` no special point accounts for, however short
+      the steps: 0 unless the branch is degenerate, or its multipliers are too large to tell.
     """
 
     kind: str = eqx.field(static=True)
@@ -112,6 +114,7 @@ class Branch(eqx.Module):
     special: tuple[SpecialPoint, ...]
     ends: tuple[str, str] = eqx.field(static=True)
     status: Status = eqx.field(static=True)
+    unexplained: int = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
     variables: tuple[str, ...] = eqx.field(static=True)
     profiles: Any
@@ -188,6 +191,7 @@ class Branch(eqx.Module):
             "turns": self.turns,
             "ends": ", ".join(self.ends),
             "status": self.status.name,
+            "unexplained": self.unexplained,
         }
         return xarray.Dataset(data, {"variable": list(self.variables)}, attributes)
 

@@ -371,6 +371,7 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
         special=tuple(sorted(special, key=lambda point: point.index)),
         ends=(reasons[0], reasons[1]),
         status=curve.status,
+        unexplained=curve.unexplained,
         time_unit=getattr(model, "time_unit", "1"),
         variables=tuple(getattr(model, "variables", (f"x{k}" for k in range(count)))),
         profiles=profiles,

@@ -93,5 +93,8 @@ def diagram_facts(diagram: Diagram) -> dict[str, str]:
             facts[name] = str(count)
     unfinished = sum(branch.status != Status.OK for branch in diagram.branches)
     facts["branches not followed to an end"] = str(unfinished)
+    facts["changes of stability not accounted for"] = str(
+        sum(branch.unexplained for branch in diagram.branches)
+    )
     facts["could not begin"] = str(len(diagram.failures))
     return facts

@@ -122,12 +122,16 @@ class Limits:
 
 @dataclasses.dataclass
 class Curve:
-    """Points along a curve, special ones included (with their places), and its ends."""
+    """Points along a curve, special ones included (with their places), and its ends.
+
+    `unexplained`: changes of stability that no special point accounts for.
+    """
 
     steps: list[Step]
     special: list[tuple[int, Special]]
     ends: tuple[str, str]
     status: Status
+    unexplained: int = 0
 
 
 def follow(
@@ -160,8 +164,11 @@ def _walk(
             after = problem.advance(step, length)
             if _good(after, length):
                 special = _between(problem, step, after, length)
-                if special is not None or length < 20 * limits.shortest:
-                    special = special or []
+                if special is not None:
+                    break
+                if length < 20 * limits.shortest:
+                    special = []
+                    curve.unexplained += 1
                     break
             length *= _SHRINK
             if length < limits.shortest:
@@ -192,10 +199,8 @@ def _walk(
         growth = min(_GROW, np.sqrt(_ANGLE / angle) if angle > _ANGLE else _ANGLE / angle)
         if int(after.iterations) > _MANY:
             growth = min(growth, _SHRINK)
-        step, length = (
-            problem.refined(after),
-            min(length * growth, limits.longest, problem.reach(after)),
-        )
+        step = problem.refined(after)
+        length = min(length * growth, limits.longest, problem.reach(after))
         length = max(length, limits.shortest)
 
 
@@ -321,4 +326,5 @@ def joined(backward: Curve, forward: Curve) -> Curve:
         special,
         (backward.ends[1], forward.ends[1]),
         max(backward.status, forward.status),
+        backward.unexplained + forward.unexplained,
     )

@@ -1,6 +1,5 @@
 """Curves of cycles in one parameter; of their bifurcations, or of one period, in two."""
 
-import abc
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -51,13 +50,30 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
     #: Whether `events` accounts for all changes of stability.
     exhaustive: eqx.AbstractClassVar[bool]
 
-    @abc.abstractmethod
     def period(self, scalars: Float[Array, "scalar"]) -> Float[Array, ""]:
-        """The period, of the unknown scalars."""
+        """The period, of the unknown scalars: its logarithm follows the parameters."""
+        return jnp.exp(scalars[self.count])
 
-    @abc.abstractmethod
+    def slope(
+        self, u: Float[Array, "variable"], scalars: Float[Array, "scalar"]
+    ) -> Float[Array, "variable"]:
+        """Of the cycle alone."""
+        return self.cycle(u, scalars)
+
+    def conditions(
+        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
+    ) -> Float[Array, "condition"]:
+        """The phase alone."""
+        return jnp.stack([self.phase(u, u_ref, slope_ref)])
+
     def events(self, before: Step, after: Step) -> list[Event]:
-        """What happens between two points."""
+        """What happens between two points: nothing that is looked for."""
+        return []
+
+    @property
+    def twist(self) -> np.ndarray:
+        """All variables return."""
+        return np.ones(self.scales[0].shape[0])
 
     @property
     def dimension(self) -> int:
@@ -243,21 +259,6 @@ class Cycles(AbstractCycleProblem):
     pinned: ClassVar[tuple[float, ...]] = (1.0,)
     exhaustive: ClassVar[bool] = True
 
-    def period(self, scalars: jax.Array) -> jax.Array:
-        return jnp.exp(scalars[self.count])
-
-    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
-        return self.cycle(u, scalars)
-
-    def conditions(
-        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
-    ) -> jax.Array:
-        return jnp.stack([self.phase(u, u_ref, slope_ref)])
-
-    @property
-    def twist(self) -> np.ndarray:
-        return np.ones(self.dimension)
-
     @property
     def scales(self) -> tuple[jax.Array, jax.Array]:
         return self.state_scales, jnp.append(self.parameter_scales, 1.0)
@@ -286,24 +287,9 @@ class FixedPeriod(AbstractCycleProblem):
     def period(self, scalars: jax.Array) -> jax.Array:
         return self.duration
 
-    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
-        return self.cycle(u, scalars)
-
-    def conditions(
-        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
-    ) -> jax.Array:
-        return jnp.stack([self.phase(u, u_ref, slope_ref)])
-
-    @property
-    def twist(self) -> np.ndarray:
-        return np.ones(self.dimension)
-
     @property
     def scales(self) -> tuple[jax.Array, jax.Array]:
         return self.state_scales, self.parameter_scales
-
-    def events(self, before: Step, after: Step) -> list[Event]:
-        return []
 
 
 class DoublingCurve(AbstractCycleProblem):
@@ -316,9 +302,6 @@ class DoublingCurve(AbstractCycleProblem):
     shrunk: ClassVar[str] = "hopf"
     pinned: ClassVar[tuple[float, ...]] = (1.0, -1.0)
     exhaustive: ClassVar[bool] = False
-
-    def period(self, scalars: jax.Array) -> jax.Array:
-        return jnp.exp(scalars[self.count])
 
     def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
         x, v = jnp.split(u, 2)
@@ -339,9 +322,6 @@ class DoublingCurve(AbstractCycleProblem):
     def scales(self) -> tuple[jax.Array, jax.Array]:
         return jnp.tile(self.state_scales, 2), jnp.append(self.parameter_scales, 1.0)
 
-    def events(self, before: Step, after: Step) -> list[Event]:
-        return []
-
 
 class CycleFoldCurve(AbstractCycleProblem):
     """x' = T f, v' = T A v + β T f, with (v, β) of norm one; scalars (p, log T, β)."""
@@ -353,9 +333,6 @@ class CycleFoldCurve(AbstractCycleProblem):
     shrunk: ClassVar[str] = "generalised_hopf"
     pinned: ClassVar[tuple[float, ...]] = (1.0, 1.0)
     exhaustive: ClassVar[bool] = False
-
-    def period(self, scalars: jax.Array) -> jax.Array:
-        return jnp.exp(scalars[self.count])
 
     def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
         x, v = jnp.split(u, 2)
@@ -369,10 +346,6 @@ class CycleFoldCurve(AbstractCycleProblem):
         norm = (v**2 / self.state_scales**2).sum() + scalars[-1] ** 2 - 1
         still = (v * x_slope / self.state_scales**2).sum()
         return jnp.stack([self.phase(x, x_ref, x_slope), still, norm])
-
-    @property
-    def twist(self) -> np.ndarray:
-        return np.ones(2 * self.dimension)
 
     @property
     def scales(self) -> tuple[jax.Array, jax.Array]:
