@@ -29,9 +29,11 @@ def reference_values(name):
 
 @pytest.fixture(scope="module", autouse=True)
 def release_compiled_code():
-    """Each compiled program holds memory maps, of which a process may have some 65,000 on Linux."""
+    """Compiled programs hold memory maps, of which Linux allows a process 65,530."""
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 25_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

@@ -266,10 +266,23 @@ def test_jansen_rit():
     assert hopf[-2:] == pytest.approx([89.83, 315.70], abs=0.01)
     folds = [point.parameter for point in branch.of_kind("fold")]
     assert max(folds) == pytest.approx(113.58, abs=0.01)
+
+
+@pytest.mark.slow
+def test_cycles_of_jansen_rit():
+    """Alpha cycles between two Hopf points; the others end at a saddle-node on a circle."""
+    system = ng.Homogeneous(ng.JansenRit(p=0.0), jnp.asarray(0.0))
+    branch = ng.continue_equilibria(system, "p", (-50.0, 400.0))
     start = nearest(branch.of_kind("hopf"), 315.7)
     cycles = ng.continue_cycles(system, "p", (-50.0, 400.0), start=start)
     assert nearest(cycles.special, 89.83).kind == "hopf"
     assert cycles.ends[1] == "hopf"
+    start = nearest(branch.of_kind("hopf"), -12.15)
+    spikes = ng.continue_cycles(
+        system, "p", (-50.0, 400.0), start=start, longest_period=1.0, max_points=4000
+    )
+    assert spikes.ends[1] == "snic"
+    assert spikes.special[-1].parameter == pytest.approx(113.58, abs=0.5)
 
 
 def test_tables_and_figures(equilibria, cycles, plane, tmp_path):
