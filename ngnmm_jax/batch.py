@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status
-from ngnmm_jax.dynamics.integrate import STEPS, Step, fixed_steps
+from ngnmm_jax.dynamics.integrate import repeated
+from ngnmm_jax.dynamics.methods import Method
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.network import Homogeneous, Network, over_runs
@@ -22,6 +23,7 @@ from ngnmm_jax.simulation import (
     Saving,
     Simulation,
     cast,
+    fixed_method,
     package,
     plan_saving,
     select,
@@ -62,7 +64,7 @@ def simulate_batch(
     - `parameters`: by name (of the model, or "coupling"), values (run,) or (run, region).
     - `duration`, `save_every`, `save_at`, `variables`, `dtype`: as in `simulate`;
       `variables` is only the model's shown quantity by default.
-    - `dt`: the fixed step; `solver`: "rk4", "heun", "euler" or "dopri8".
+    - `dt`: the fixed step; `solver`: "rk4", "heun", "euler", "dopri8" or "moebius".
     - `y0` (run, variable, region) or (variable, region): initial states; by default each
       run's own homogeneous equilibrium plus noise.
     - `seeds`: for that noise: one for each run, or one integer, from which the runs count
@@ -81,7 +83,7 @@ def simulate_batch(
     n = _count_runs(core, varied, y0, seeds)
     _checks.positive("duration", duration)
     _checks.positive("dt", dt)
-    _checks.one_of("solver", solver, STEPS)
+    method = fixed_method(network.model, solver)
     names = (network.model.shown,) if variables is None else variables
     saving = plan_saving(network.model, duration, 0.0, save_every, save_at, names, dt)
     varied = {name: value.astype(dtype) for name, value in varied.items()}
@@ -109,7 +111,7 @@ def simulate_batch(
         _into_tiles(states, tiles, tile),
         jnp.asarray(dt, dtype),
         saving,
-        STEPS[solver],
+        method,
         Mesh(np.array(devices), ("tile",)),
     )
     last, saved = last[:n], saved[:n]
@@ -168,7 +170,7 @@ def _run(
     states: Float[Array, "tiles variable region tile"],
     dt: jax.Array,
     saving: Saving,
-    step: Step,
+    method: Method,
     mesh: Mesh,
 ) -> tuple[jax.Array, jax.Array]:
     """Last states (run, variable, region) and saved ones (run, time, variable, region)."""
@@ -177,18 +179,27 @@ def _run(
     def one_tile(core: Network, varied: dict[str, jax.Array], state: jax.Array) -> Any:
         system = with_leaves(over_runs(core), varied)
 
-        def keep(y: jax.Array) -> jax.Array:
-            return select(system.model, saving.variables, y)
+        stepper = method(system, dt)
 
-        def advance(y: jax.Array, n: int, stride: int) -> tuple[jax.Array, jax.Array]:
-            return fixed_steps(
-                system.vector_field, y, dt, n_saves=n, stride=stride, select=keep, step=step
+        def keep(memory: Any) -> jax.Array:
+            return select(system.model, saving.variables, stepper.state(memory))
+
+        def advance(memory: Any, n: int, stride: int) -> tuple[Any, jax.Array]:
+            return repeated(
+                lambda memory: stepper.advance(memory, None),
+                memory,
+                n_saves=n,
+                stride=stride,
+                select=keep,
             )
 
-        last, saved = advance(state, n_saves, saving.stride)
-        saved = jnp.concatenate([keep(state)[None], saved])[np.array(saving.picks)]
+        memory = stepper.start(state)
+        begun = keep(memory)[None]
+        memory, saved = advance(memory, n_saves, saving.stride)
+        saved = jnp.concatenate([begun, saved])[np.array(saving.picks)]
         if rest:
-            last, _ = advance(last, 1, rest)
+            memory, _ = advance(memory, 1, rest)
+        last = stepper.state(memory)
         return jnp.moveaxis(last, -1, 0), jnp.moveaxis(saved, -1, 0)
 
     def on_device(core: Network, varied: dict[str, jax.Array], states: jax.Array) -> Any:

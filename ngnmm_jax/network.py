@@ -16,7 +16,7 @@ from ngnmm_jax._types import Field, Scalar, State
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts, scalar_roots
 from ngnmm_jax.dynamics.parameters import with_leaves
-from ngnmm_jax.models.base import AbstractNeuralMass, as_float_array, parameter_names
+from ngnmm_jax.models.base import AbstractNeuralMass, ExactFlow, as_float_array, parameter_names
 
 # Rows count as having the same sum when they agree to this fraction.
 _SAME_ROW_SUM = 1e-9
@@ -93,9 +93,17 @@ class Network(eqx.Module):
         """A step at which RK4 follows the model to about 1e-6, in the model's unit of time."""
         return self.model.time_step
 
-    def vector_field(self, state: State) -> State:
-        """Time derivative of a state (variable, region) or (variable, region, run)."""
-        return self.model.vector_field(state, self.drive(self.model.output(state)))
+    def vector_field(self, state: State, stimulus: Field | None = None) -> State:
+        """Time derivative of a state (variable, region) or (variable, region, run).
+
+        A `stimulus` (region, …) adds to what each region receives.
+        """
+        drive = self.drive(self.model.output(state))
+        return self.model.vector_field(state, drive if stimulus is None else drive + stimulus)
+
+    def exact_flow(self, dt: Scalar) -> ExactFlow:
+        """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
+        return _coupled_flow(self, dt)
 
     def drive(self, output: Field) -> Field:
         """The input that each region receives from all regions' outputs (region, …)."""
@@ -180,9 +188,18 @@ class Homogeneous(eqx.Module):
         """Shape of the state: (variable,)."""
         return (len(self.model.variables),)
 
-    def vector_field(self, state: State) -> State:
-        """Time derivative of a state (variable,)."""
-        return self.model.vector_field(state, self.coupling * self.model.output(state))
+    def vector_field(self, state: State, stimulus: Field | None = None) -> State:
+        """Time derivative of a state (variable,); a `stimulus` adds to what drives it."""
+        drive = self.drive(self.model.output(state))
+        return self.model.vector_field(state, drive if stimulus is None else drive + stimulus)
+
+    def drive(self, output: Field) -> Field:
+        """What the region receives from its output."""
+        return self.coupling * output
+
+    def exact_flow(self, dt: Scalar) -> ExactFlow:
+        """Its model's flow over a step, with inputs (state, stimulus) from itself."""
+        return _coupled_flow(self, dt)
 
     def variational(
         self,
@@ -250,6 +267,19 @@ class Family(eqx.Module):
         """The system where parameters have these values, (*run), and its coupling there."""
         system = with_leaves(Homogeneous(self.model, self.coupling), point)
         return Homogeneous(system.model, system.coupling * self.row_sum), system.coupling
+
+
+def _coupled_flow(system: Network | Homogeneous, dt: Scalar) -> ExactFlow:
+    flow = system.model.exact_flow(dt)
+    if flow is None:
+        name = type(system.model).__name__
+        _checks.fail("method", f"be a Runge-Kutta method for {name}", 'it is "moebius"')
+    local = flow.inputs
+
+    def inputs(state: State, stimulus: Field) -> jax.Array:
+        return local(state, system.drive(system.model.output(state)) + stimulus)
+
+    return ExactFlow(inputs, flow.advance)
 
 
 def over_runs(system: Any) -> Any:

@@ -18,7 +18,8 @@ from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import SolverError, Status, raise_unless_ok
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.dynamics.equilibria import certify
-from ngnmm_jax.dynamics.integrate import STEPS, Step, finite_status, fixed_steps, solve
+from ngnmm_jax.dynamics.integrate import finite_status, repeated, solve
+from ngnmm_jax.dynamics.methods import METHODS, Method
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
 
@@ -159,8 +160,9 @@ def simulate(
       themselves, rising, from `t0` on.
     - `variables`: names of what is saved, by default all variables of the model
       and the quantity that it shows.
-    - `solver`: a diffrax solver; or, with `dt`, "rk4" (the default), "heun",
-      "euler" or "dopri8".
+    - `solver`: a diffrax solver; or, with `dt`, "rk4" (the default), "heun", "euler", "dopri8",
+      or "moebius", for models with an exact local flow: of order four with one product of the
+      weights a step, rates positive whatever the step (`NextGenEI`).
     - `dt`: fixed step; None for adaptive steps with tolerances `rtol` and `atol`.
     - `max_steps`: limit on adaptive steps.
     - `dtype`: `jnp.float32` or `jnp.float64`; by default that of the network. 32 bits are
@@ -191,8 +193,8 @@ def simulate(
 
     if dt is not None and not isinstance(solver, dfx.AbstractSolver):
         name = "rk4" if solver is None else solver
-        _checks.one_of("solver", name, STEPS)
-        last, saved, status = _run_fixed(core, y0, dt, saving, STEPS[name], progress)
+        method = fixed_method(core.model, name)
+        last, saved, status = _run_fixed(core, y0, dt, saving, method, progress)
         stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
     else:
         if isinstance(solver, str):
@@ -408,25 +410,42 @@ def _run_adaptive(
     )
 
 
+def fixed_method(model: AbstractNeuralMass, name: str) -> Method:
+    """A method by its name, which must suit the model."""
+    _checks.one_of("solver", name, METHODS)
+    if name == "moebius" and model.exact_flow(jnp.asarray(1.0)) is None:
+        others = ", ".join(repr(other) for other in METHODS if other != name)
+        _checks.fail("solver", f"be one of {others} for {type(model).__name__}", f"it is {name!r}")
+    return METHODS[name]
+
+
+@eqx.filter_jit
+def _fixed_start(
+    system: Network | Homogeneous, y0: jax.Array, dt: jax.Array, method: Method
+) -> Any:
+    return method(system, dt).start(y0)
+
+
 @eqx.filter_jit
 def _fixed_block(
     system: Network | Homogeneous,
-    y0: jax.Array,
+    memory: Any,
     dt: jax.Array,
     variables: tuple[str, ...],
     n_saves: int,
     stride: int,
-    step: Step,
-) -> tuple[jax.Array, jax.Array]:
-    return fixed_steps(
-        system.vector_field,
-        y0,
-        dt,
+    method: Method,
+) -> tuple[Any, jax.Array, jax.Array]:
+    """The memory at the end, what was saved, and the last state."""
+    stepper = method(system, dt)
+    memory, saved = repeated(
+        lambda memory: stepper.advance(memory, None),
+        memory,
         n_saves=n_saves,
         stride=stride,
-        select=lambda y: select(system.model, variables, y),
-        step=step,
+        select=lambda memory: select(system.model, variables, stepper.state(memory)),
     )
+    return memory, saved, stepper.state(memory)
 
 
 def _run_fixed(
@@ -434,7 +453,7 @@ def _run_fixed(
     y0: jax.Array,
     dt: float,
     saving: Saving,
-    step: Step,
+    method: Method,
     progress: bool | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Blocks of equal length, so that they share one compilation, and what remains."""
@@ -443,22 +462,23 @@ def _run_fixed(
     block = n_saves
     if _checks.is_concrete(system, y0) and progress is not False and saving.n_steps >= _LONG_RUN:
         block = max(1, n_saves // _BLOCKS)
-    pieces = [block] * (n_saves // block) + [n_saves % block] * (n_saves % block > 0)
-    state = y0
+    pieces = [(block, saving.stride)] * (n_saves // block)
+    pieces += [(n_saves % block, saving.stride)] * (n_saves % block > 0)
+    memory, last = _fixed_start(system, y0, size, method), y0
     saved = [select(system.model, saving.variables, y0)[None]]
     shown = progress if progress or len(pieces) > 1 else False
     with progress_bar(saving.n_steps, "simulate", "step", shown, unit_scale=True) as bar:
-        for n in pieces:
-            state, some = _fixed_block(
-                system, state, size, saving.variables, n, saving.stride, step
+        for n, stride in pieces:
+            memory, some, last = _fixed_block(
+                system, memory, size, saving.variables, n, stride, method
             )
             saved.append(some)
             if len(pieces) > 1:
-                jax.block_until_ready(state)
-                bar.update(n * saving.stride)
+                jax.block_until_ready(last)
+                bar.update(n * stride)
         if rest:
-            state, _ = _fixed_block(system, state, size, saving.variables, 1, rest, step)
+            _, _, last = _fixed_block(system, memory, size, saving.variables, 1, rest, method)
     stacked = jnp.concatenate(saved)
     if saving.picks != tuple(range(stacked.shape[0])):
         stacked = stacked[np.array(saving.picks)]
-    return state, stacked, finite_status(state, stacked)
+    return last, stacked, finite_status(last, stacked)

@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.integrate import STEPS, fixed_steps
+from ngnmm_jax.dynamics.methods import METHODS, runge_kutta
 from ngnmm_jax.models.base import parameter_names
 from tests.conftest import reference_values
 
@@ -278,7 +279,7 @@ def test_same_shapes_compile_once(network, monkeypatch):
         traces.append(state.shape)
         return STEPS["rk4"](field, state, dt)
 
-    monkeypatch.setitem(STEPS, "counted", counted)
+    monkeypatch.setitem(METHODS, "counted", runge_kutta(counted))
     options = {"dt": 0.01, "solver": "counted"}
     ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 2.0, **options)
     ng.simulate(network, 2.0, **options)

@@ -72,7 +72,7 @@ dopri8_step = tableau_step(dfx.Dopri8.tableau)
 #: Tsitouras's method of order five.
 tsit5_step = tableau_step(dfx.Tsit5.tableau)
 
-#: The methods of fixed step that can be chosen by name.
+#: Steps of a vector field, by name.
 STEPS: dict[str, Step] = {
     "rk4": rk4_step,
     "heun": heun_step,
@@ -91,7 +91,21 @@ def fixed_steps(
     select: Select,
     step: Step = rk4_step,
 ) -> tuple[jax.Array, jax.Array]:
-    """`n_saves * stride` steps of size `dt`: the last state, and `select(state)` every `stride`.
+    """`n_saves * stride` steps of size `dt`: the last state, and `select(state)` every `stride`."""
+    return repeated(
+        lambda y: step(field, y, dt), state, n_saves=n_saves, stride=stride, select=select
+    )
+
+
+def repeated(
+    advance: Callable[[Any], Any],
+    memory: Any,
+    *,
+    n_saves: int,
+    stride: int,
+    select: Callable[[Any], Any],
+) -> tuple[Any, Any]:
+    """`n_saves * stride` times `advance`: the last memory, and `select(memory)` every `stride`.
 
     Two nested scans of a loop body that is one step: the state may have any shape, so that
     a batch can lie along its last axis. Differentiable in both modes; reverse mode keeps one
@@ -99,17 +113,17 @@ def fixed_steps(
     """
 
     @jax.checkpoint
-    def advance(state: jax.Array) -> jax.Array:
-        def body(state: jax.Array, _: None) -> tuple[jax.Array, None]:
-            return step(field, state, dt), None
+    def stretch(memory: Any) -> Any:
+        def body(memory: Any, _: None) -> tuple[Any, None]:
+            return advance(memory), None
 
-        return jax.lax.scan(body, state, None, length=stride)[0]
+        return jax.lax.scan(body, memory, None, length=stride)[0]
 
-    def save(state: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        state = advance(state)
-        return state, select(state)
+    def save(memory: Any, _: None) -> tuple[Any, Any]:
+        memory = stretch(memory)
+        return memory, select(memory)
 
-    return jax.lax.scan(save, state, None, length=n_saves)
+    return jax.lax.scan(save, memory, None, length=n_saves)
 
 
 def finite_status(*values: jax.Array) -> Int[Array, ""]:

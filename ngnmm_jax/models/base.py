@@ -52,14 +52,28 @@ class EquilibriumReduction(NamedTuple):
     function: Callable[[Scalar], tuple[jax.Array, Scalar]]
 
 
+class ExactFlow(NamedTuple):
+    """A model whose regions can be advanced exactly over a step, their inputs being known.
+
+    - `inputs(state, drive)` (population, *axes): what drives each population, linear in the
+      state's output and gates and in the network's input `drive`.
+    - `advance(state, inputs, rise)`: the state after the step, from the inputs' means over it
+      and how much they rise in it; and the state's mean over the step, of those variables
+      that `inputs` and `output` look at.
+    """
+
+    inputs: Callable[[State, Field], jax.Array]
+    advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
+
+
 class AbstractNeuralMass(eqx.Module):
     """One region's dynamics, elementwise over all axes of the state but the first.
 
     A model declares its `variables` with their `units`, the `time_unit`, the `shown`
     quantity that rasters and spectra use (a variable, or what `observe` returns) with its
     `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
-    It implements `vector_field`, `output` and `search_box`; `observe` and
-    `equilibrium_reduction` are optional.
+    It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`
+    and `exact_flow` are optional.
     """
 
     variables: eqx.AbstractClassVar[tuple[str, ...]]
@@ -117,6 +131,10 @@ class AbstractNeuralMass(eqx.Module):
 
         None where the model offers no such reduction: the search is then multi-start.
         """
+        return None
+
+    def exact_flow(self, dt: Scalar) -> ExactFlow | None:
+        """The model's own flow over a step `dt`, for the method "moebius"; None if it has none."""
         return None
 
     @property

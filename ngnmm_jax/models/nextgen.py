@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, parameter
+from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, ExactFlow, parameter
+from ngnmm_jax.models.riccati import GateFlow, population_flow
 
 _PI = 3.141592653589793
 # Where equilibria are looked for, as x = pi tau_e r_e: at rest the drive of a population is
@@ -96,6 +97,31 @@ class NextGenEI(AbstractNeuralMass):
     def output(self, state: State) -> Field:
         return state[2]
 
+    def exact_flow(self, dt: Scalar) -> ExactFlow | None:
+        gate_e, gate_i = GateFlow.of(self.tau_se, dt), GateFlow.of(self.tau_si, dt)
+
+        def inputs(state: State, drive: Field) -> jax.Array:
+            s_e, s_i = state[2], state[5]
+            to_e = self.tau_e * (self.j_ee * s_e + drive - self.j_ei * s_i)
+            to_i = self.tau_i * (self.j_ie * s_e + drive - self.j_ii * s_i)
+            return jnp.stack([self.eta_e + self.i_ext_e + to_e, self.eta_i + self.i_ext_i + to_i])
+
+        def advance(state: State, inputs: jax.Array, rise: jax.Array) -> tuple[State, State]:
+            # Both populations in one array: as few operations as one of them takes.
+            delta = _both(self.delta_e, self.delta_i, state.ndim)
+            tau = _both(self.tau_e, self.tau_i, state.ndim)
+            before, v = state[0::3], state[1::3]
+            after, v, mean = population_flow(before, v, inputs, rise, delta, tau, dt)
+            s_e, mean_e = gate_e(state[2], before[0], after[0], mean[0])
+            s_i, mean_i = gate_i(state[5], before[1], after[1], mean[1])
+            zero = jnp.zeros_like(s_e)
+            return (
+                jnp.stack([after[0], v[0], s_e, after[1], v[1], s_i]),
+                jnp.stack([mean[0], zero, mean_e, mean[1], zero, mean_i]),
+            )
+
+        return ExactFlow(inputs, advance)
+
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -6.0, 1e-3, 1e-3, -6.0, 1e-3])
         return low, jnp.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
@@ -122,6 +148,12 @@ class NextGenEI(AbstractNeuralMass):
             return state, self.vector_field(state, drive)[1]
 
         return EquilibriumReduction(jnp.log(_X_LOW), jnp.log(_X_HIGH), function)
+
+
+def _both(first: jax.Array, second: jax.Array, ndim: int) -> jax.Array:
+    """Two parameters along a first axis (population,), before the axes of the regions."""
+    pair = jnp.stack(jnp.broadcast_arrays(first, second))
+    return pair.reshape(2, *(1,) * (ndim - pair.ndim), *pair.shape[1:])
 
 
 def _inhibitory_root(beta: Scalar, kappa: Scalar, delta: Scalar) -> Scalar:
