@@ -15,7 +15,7 @@ Importing the package changes no configuration of JAX; the analyses need 64 bits
 import importlib
 from typing import Any
 
-from ngnmm_jax import models, signals
+from ngnmm_jax import models, signals, sweeps
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.batch import simulate_batch
 from ngnmm_jax.bifurcations import (
@@ -38,16 +38,20 @@ from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
 from ngnmm_jax.modes import Dispersion, dispersion
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import Simulation, initial_state, simulate
+from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
 
 __all__ = [
     "AbstractNeuralMass",
+    "Activity",
     "Branch",
     "Connectome",
+    "Design",
     "Diagram",
     "Dispersion",
     "DispersionMap",
     "Eigenmodes",
     "Equilibria",
+    "Exponents",
     "Homogeneous",
     "JansenRit",
     "LyapunovMap",
@@ -59,6 +63,7 @@ __all__ = [
     "Simulation",
     "SolverError",
     "SpecialPoint",
+    "Stability",
     "Status",
     "__version__",
     "bifurcation_diagram",
@@ -73,11 +78,14 @@ __all__ = [
     "lyapunov_map",
     "lyapunov_spectrum",
     "models",
+    "open_sweep",
     "orbit_diagram",
     "plot",
     "signals",
     "simulate",
     "simulate_batch",
+    "sweep",
+    "sweeps",
     "two_parameter_diagram",
 ]
 

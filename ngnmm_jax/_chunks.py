@@ -36,9 +36,9 @@ def map_chunks(
       never cut short then, so that any number of points runs the same compiled code.
     """
     n = jax.tree.leaves(points)[0].shape[0]
-    devices = jax.local_devices()
+    devices = jax.local_devices()[: 1 if one_device else None]
     if not lockstep:
-        devices = devices[: 1 if one_device else max(1, -(-n // chunk))]
+        devices = devices[: max(1, -(-n // chunk))]
         chunk = min(chunk, -(-n // len(devices)))
     width = chunk * len(devices)
     run = _compiled(function, tuple(devices), lockstep)

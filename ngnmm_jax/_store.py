@@ -37,11 +37,8 @@ class BlockStore:
             raise ValueError(
                 f"The file {str(path)!r} is damaged ({error}): remove the folder to start again."
             ) from error
-        wanted = json.loads(text)
-        differs = [k for k in sorted({*known, *wanted}) if known.get(k) != wanted.get(k)]
-        if differs:
-            pairs = ((k, _short(known.get(k)), _short(wanted.get(k))) for k in differs)
-            detail = "; ".join(f"{k} ({there} there, {here} here)" for k, there, here in pairs)
+        detail = differences(known, json.loads(text))
+        if detail:
             _checks.fail(
                 "store", "hold the same computation", f"{str(folder)!r} differs in {detail}"
             )
@@ -113,6 +110,13 @@ def in_blocks(
             finished.append(block)
             bar.update(items.size * points)
     return {name: np.concatenate([block[name] for block in finished]) for name in finished[0]}
+
+
+def differences(known: dict[str, Any], wanted: dict[str, Any]) -> str:
+    """In which entries two definitions differ, in words; empty where in none."""
+    differs = [k for k in sorted({*known, *wanted}) if known.get(k) != wanted.get(k)]
+    pairs = ((k, _short(known.get(k)), _short(wanted.get(k))) for k in differs)
+    return "; ".join(f"{k} ({there} there, {here} here)" for k, there, here in pairs)
 
 
 def _short(value: Any) -> str:

@@ -118,7 +118,7 @@ def lyapunov_map(
     _checks.positive("dt", step)
     steps = plan(step, duration, transient, interval)
     points, shape = grid(values)
-    devices, chunk = len(jax.local_devices()), _chunk(core, number)
+    devices, chunk = len(jax.local_devices()), lanes_per_device(core, number)
     if block is None:
         block = chunk * devices
     _checks.positive_integer("block", block)
@@ -127,8 +127,8 @@ def lyapunov_map(
 
     def work(which: np.ndarray, _: Callable[[str], Any]) -> dict[str, np.ndarray]:
         some = take(points, which)
-        starts = _starts(core, some, seed)
-        run = _trajectories(number)
+        starts = starts_of(core, some, np.full(which.size, seed))
+        run = trajectories(number)
         lanes = {"point": some, "start": starts}
         fields = map_chunks(run, shared, lanes, chunk=chunk, progress=False, lockstep=True)
         lost = ~np.isfinite(starts).reshape(which.size, -1).all(axis=1)
@@ -157,7 +157,7 @@ def lyapunov_map(
     return LyapunovMap(values, LyapunovSpectrum(**on_grid), system.model.time_unit)
 
 
-def _chunk(core: Network | Homogeneous, count: int) -> int:
+def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
     """Trajectories that a device takes at a time."""
     scale = 1 if jax.local_devices()[0].platform == "cpu" else _ON_GPU
     if isinstance(core, Homogeneous):
@@ -165,15 +165,14 @@ def _chunk(core: Network | Homogeneous, count: int) -> int:
     return max(1, _COLUMNS * scale // (count + 1))
 
 
-def _starts(core: Network | Homogeneous, points: dict[str, Any], seed: int) -> np.ndarray:
+def starts_of(core: Network | Homogeneous, points: dict[str, Any], seeds: np.ndarray) -> np.ndarray:
     """Each point's equilibrium plus noise, (point, *state); NaN where there is none."""
-    n = next(iter(points.values())).shape[0]
-    keys = jax.vmap(jax.random.key)(jnp.full(n, seed))
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
     return np.asarray(initial_states(core, points, jnp.asarray(0.01), keys))
 
 
 @lru_cache
-def _trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
+def trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
     """For so many exponents, the one function that takes runs in lock-step."""
 
     def run(shared: tuple[Any, jax.Array, Plan], lanes: Any) -> dict[str, jax.Array]:
@@ -298,13 +297,14 @@ def orbit_diagram(
     _checks.positive("dt", step)
     window, before = (40_000 * step if t is None else t for t in (duration, transient))
     steps = plan(step, window, before, None)
-    starts = _starts(core, values, seed)
+    (count,) = next(iter(values.values())).shape
+    starts = starts_of(core, values, np.full(count, seed))
     shared = (core, jnp.asarray(step, dtype=float), jnp.asarray(level, dtype=float), steps)
     fields = map_chunks(
         _recorder(variable, crossed, events),
         shared,
         {"point": values, "start": starts},
-        chunk=_chunk(core, 1),
+        chunk=lanes_per_device(core, 1),
         progress=progress,
         what="orbit diagram",
         lockstep=True,

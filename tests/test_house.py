@@ -22,7 +22,7 @@ FLOORS = [
     {"attractors", "simulation"},
     {"batch", "modes"},
     {"transverse", "chaos", "bifurcations"},
-    {"maps"},
+    {"maps", "sweeps"},
     {"plot"},
     {"_settings"},
     {"demo", "reports"},

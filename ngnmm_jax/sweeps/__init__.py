@@ -1,0 +1,20 @@
+"""Sweeps over parameters: designs, measures, and their streamed, resumable execution."""
+
+from ngnmm_jax.sweeps.activity import Activity
+from ngnmm_jax.sweeps.analyses import Exponents, Stability
+from ngnmm_jax.sweeps.designs import Design
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output
+from ngnmm_jax.sweeps.run import discrepancies, open_sweep, sweep
+
+__all__ = [
+    "AbstractMeasure",
+    "Activity",
+    "Design",
+    "Exponents",
+    "Function",
+    "Output",
+    "Stability",
+    "discrepancies",
+    "open_sweep",
+    "sweep",
+]

@@ -1,0 +1,302 @@
+"""Sweeps of simulated activity: which summaries, and how the runs are laid out."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.signals.spectra import BANDS
+from ngnmm_jax.simulation import cast, fixed_method, state_near_rest
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
+from ngnmm_jax.sweeps.streaming import SUMMARIES, Plan, streamed
+
+# Runs that a CPU core takes at a time: a tile of the state stays in its cache.
+_CPU_RUNS = 32
+# Of a GPU's memory, what the runs may fill; arrays of the state's size that a step holds
+# beside what is gathered; and runs at most.
+_SHARE, _COPIES, _GPU_RUNS = 0.5, 40, 65_536
+# Samples of a window, about.
+_WINDOW = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Activity(AbstractMeasure):
+    """Summaries of simulated activity, taken while it is integrated.
+
+    Memory does not grow with the duration ("trace" excepted). Each run starts at its own
+    equilibrium plus noise, as `simulate` does, with the seed of its replicate.
+
+    **Arguments:** times are in the model's unit.
+
+    - `duration`: how long activity is measured, after `transient`.
+    - `transient`: time left out before that.
+    - `method`: "moebius" where the model has an exact flow, "rk4" otherwise; or any of
+      `simulate`'s with a fixed step.
+    - `dt`: the step; by default the model's `time_step`, with "moebius" twice that.
+    - `sample`: time between samples, by default 1 ms; extrema are those of the samples.
+    - `signals`: variables, or what the model shows; by default that.
+    - `keep`: names of summaries: "mean", "variance", "minimum", "maximum", "spectrum" (Welch's
+      density), "peak_frequency", "band_power", all of them per region; "fc" (Pearson's correlation
+      between regions), "fc_mean" (of all pairs); "field_variance", "field_spectrum",
+      "field_peak_frequency", "field_band_power" of the mean over regions; "trace" (the samples).
+    - `segment`: of Welch's windows (Hann, overlapping by half); by default about 500 samples.
+    - `bands`: of "band_power": name and (low, high) in Hz.
+    - `noise`: standard deviation of the initial noise.
+    - `input_noise`: of white noise in each region's input (the unit of a model's output, times
+      the square root of its time); it is constant within a step.
+    - `dtype`: "float32" or "float64"; by default that of the network.
+
+    A design can also vary "noise", "input_noise", and initial values as "v_e(0)" (the other
+    variables start as before).
+    """
+
+    duration: float = 2000.0
+    transient: float = 500.0
+    method: str | None = None
+    dt: float | None = None
+    sample: float | None = None
+    signals: tuple[str, ...] = ()
+    keep: tuple[str, ...] = (
+        "mean",
+        "variance",
+        "minimum",
+        "maximum",
+        "peak_frequency",
+        "band_power",
+        "fc_mean",
+        "field_variance",
+        "field_peak_frequency",
+    )
+    segment: float | None = None
+    bands: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=lambda: BANDS)
+    noise: float = 0.01
+    input_noise: float = 0.0
+    dtype: str | None = None
+
+    def extras(self, system: System) -> tuple[str, ...]:
+        return ("noise", "input_noise", *(f"{name}(0)" for name in system.model.variables))
+
+    def plan(self, system: System, noisy: bool = False) -> tuple[Plan, float]:
+        """Numbers of steps and samples, and the step; `ValueError` where they do not fit."""
+        model = system.model
+        method = self._method(system)
+        fixed_method(model, method)
+        dt = self._step(system)
+        _checks.positive("dt", dt)
+        second = SECONDS[model.time_unit]
+        sample = max(1, round(1e-3 / second / dt)) * dt if self.sample is None else self.sample
+        _checks.positive("sample", sample)
+        stride = _whole("sample", sample, dt, "steps `dt`")
+        _checks.positive("duration", self.duration)
+        n = _whole("duration", self.duration, sample, "samples")
+        transient = 0
+        if self.transient:
+            _checks.positive("transient", self.transient)
+            transient = _whole("transient", self.transient, sample, "samples")
+        if self.segment is None:
+            window = max(k for k in range(1, _WINDOW + 1) if n % k == 0)
+        else:
+            _checks.positive("segment", self.segment)
+            window = _whole("segment", self.segment, 2 * sample, "pairs of samples")
+        spectral = [name for name in self.keep if "frequency" in name or "spectrum" in name
+                    or "band" in name]  # fmt: skip
+        if n % window or (spectral and (window < 4 or n < 2 * window)):
+            _checks.fail(
+                "duration",
+                "be a whole number of half segments, two at least, of 4 samples or more"
+                if spectral
+                else "be a whole number of half segments",
+                f"it is {n} samples and half a segment {window}",
+            )
+        if isinstance(self.keep, str) or not self.keep:
+            _checks.fail("keep", "be a list of summaries", f"it is {self.keep!r}")
+        for name in self.keep:
+            _checks.one_of("keep", name, SUMMARIES)
+        signals = self._signals(system)
+        for name in signals:
+            _checks.one_of("signals", name, dict.fromkeys((*model.variables, model.shown)))
+        for name, band in self.bands.items():
+            if np.shape(band) != (2,) or not 0 <= band[0] < band[1]:
+                _checks.fail("bands", f"rise from 0 Hz or above in {name!r}", f"it is {band}")
+        for name in ("noise", "input_noise"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                _checks.fail(name, "be a finite number that is not negative", f"it is {value}")
+        bands = tuple((float(low), float(high)) for low, high in self.bands.values())
+        interval = float(sample * second)
+        return Plan(method, stride, window, n // window, transient, interval, signals,
+                    tuple(self.keep), bands, noisy), float(dt)  # fmt: skip
+
+    def _method(self, system: System) -> str:
+        flow = system.model.exact_flow(jnp.asarray(1.0))
+        return self.method or ("rk4" if flow is None else "moebius")
+
+    def _step(self, system: System) -> float:
+        if self.dt is not None:
+            return self.dt
+        return system.time_step * (2 if self._method(system) == "moebius" else 1)
+
+    def _signals(self, system: System) -> tuple[str, ...]:
+        if isinstance(self.signals, str):
+            return (self.signals,)
+        return tuple(self.signals) or (system.model.shown,)
+
+    def _core(self, system: System) -> System:
+        return system.bare() if self.dtype is None else cast(system.bare(), self.dtype)
+
+    def outputs(self, system: System) -> dict[str, Output]:
+        plan, _ = self.plan(system)
+        model = system.model
+        regions = system.state_shape[1] if isinstance(system, Network) else 1
+        sizes = {
+            "region": regions,
+            "other_region": regions,
+            "frequency": plan.window + 1,
+            "band": len(plan.bands),
+            "time": plan.window * plan.windows,
+        }
+        dtype = str(self._core(system).coupling.dtype)
+        units = {**dict(zip(model.variables, model.units, strict=True)),
+                 model.shown: model.shown_unit}  # fmt: skip
+        result = {}
+        for signal in plan.signals:
+            for name in plan.keep:
+                dims = SUMMARIES[name]
+                if isinstance(system, Homogeneous):
+                    dims = tuple(d for d in dims if d not in ("region", "other_region"))
+                shape = tuple(sizes[d] for d in dims)
+                attrs = {"units": _unit(name, units[signal]), "long_name": _title(signal, name)}
+                result[f"{signal}_{name}"] = Output(dims, shape, dtype, attrs)
+        return result
+
+    def coordinates(self, system: System) -> dict[str, tuple[Any, dict[str, Any]]]:
+        plan, dt = self.plan(system)
+        found: dict[str, tuple[Any, dict[str, Any]]] = {}
+        if isinstance(system, Network):
+            found["region"] = (list(system.labels), {})
+            found["other_region"] = (list(system.labels), {})
+        found["frequency"] = (plan.frequencies, {"units": "Hz"})
+        limits = ", ".join(f"{name} {low:g}-{high:g}" for name, (low, high) in self.bands.items())
+        found["band"] = (list(self.bands), {"limits_Hz": limits})
+        after = plan.stride * dt * (plan.transient + 1 + np.arange(plan.window * plan.windows))
+        found["time"] = (after, {"units": system.model.time_unit})
+        return found
+
+    def width(self, system: System) -> int:
+        device = jax.local_devices()[0]
+        if device.platform == "cpu":
+            return _CPU_RUNS
+        free = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30) * _SHARE
+        plan, _ = self.plan(system)
+        variables, *regions = self._core(system).state_shape
+        state = variables * math.prod(regions)
+        gathered = 4 * plan.window * len(plan.signals) * math.prod(regions)
+        if plan.needs("fc", "fc_mean"):
+            gathered += 3 * len(plan.signals) * math.prod(regions) ** 2
+        each = (_COPIES * state + gathered) * np.dtype(self._core(system).coupling.dtype).itemsize
+        return int(min(_GPU_RUNS, max(1, 2 ** int(math.log2(max(1.0, free / each))))))
+
+    def evaluate(
+        self, system: System, points: Points, seeds: np.ndarray, width: int | None
+    ) -> dict[str, np.ndarray]:
+        core, n = self._core(system), seeds.size
+        width = self.width(system) if width is None else width
+        given = dict(points)
+        noise = np.broadcast_to(given.pop("noise", np.array(self.noise)), (n,))
+        strength = given.pop("input_noise", np.full(n, self.input_noise))
+        initial = {name: given.pop(f"{name}(0)", None) for name in core.model.variables}
+        plan, dt = self.plan(system, noisy=bool((strength > 0).any()))
+        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+        # Starts in the full precision that JAX is set to: equilibria are found by iteration.
+        starts = map_chunks(
+            _start,
+            system.bare(),
+            {"point": given, "noise": noise, "key": keys},
+            chunk=_CPU_RUNS,
+            progress=False,
+            one_device=core.model.equilibrium_reduction(core.coupling) is None,
+            lockstep=True,
+        )
+        for k, value in enumerate(initial.values()):
+            if value is not None:
+                starts[:, k] = value.reshape(n, *[-1] * (starts.ndim - 2))
+        dtype = core.coupling.dtype
+        lanes = {
+            "point": {name: value.astype(dtype) for name, value in given.items()},
+            "start": starts.astype(dtype),
+            "key": jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys),
+            "sigma": np.asarray(strength, dtype),
+        }
+        shared = (core, jnp.asarray(dt, dtype))
+        fields = map_chunks(
+            streamed(plan), shared, lanes, chunk=width, progress=False, lockstep=True
+        )
+        return fields if isinstance(system, Network) else _without_region(fields, plan)
+
+    def refined(self, system: System) -> "Activity":
+        _, dt = self.plan(system)
+        sample = self.plan(system)[0].stride * dt
+        return dataclasses.replace(self, dt=dt / 2, sample=sample)
+
+    def definition(self, system: System) -> dict[str, Any]:
+        plan, dt = self.plan(system)
+        return {
+            "measure": "activity",
+            **{k: v for k, v in dataclasses.asdict(plan).items() if k != "noisy"},
+            "dt": dt,
+            "bands": {name: list(band) for name, band in self.bands.items()},
+            "noise": self.noise,
+            "input_noise": self.input_noise,
+            "dtype": str(self._core(system).coupling.dtype),
+        }
+
+
+def _start(core: System, lanes: dict[str, Any]) -> jax.Array:
+    """States near rest (run, variable, region), for `map_chunks`."""
+    return jax.vmap(
+        lambda point, noise, key: state_near_rest(with_leaves(core, point), noise, key)
+    )(lanes["point"], lanes["noise"], lanes["key"])
+
+
+def _whole(argument: str, value: float, unit: float, of: str) -> int:
+    """`value` in units of `unit`, which must be a whole number."""
+    count = round(value / unit)
+    if count < 1 or abs(count * unit - value) > 1e-6 * unit:
+        _checks.fail(argument, f"be a whole number of {of} ({unit:g})", f"it is {value:g}")
+    return count
+
+
+def _unit(summary: str, unit: str) -> str:
+    if summary.endswith("frequency"):
+        return "Hz"
+    if summary in ("fc", "fc_mean"):
+        return "1"
+    if summary.endswith("spectrum"):
+        return f"({unit})^2/Hz"
+    return f"({unit})^2" if summary.endswith(("variance", "power")) else unit
+
+
+def _title(signal: str, summary: str) -> str:
+    text = summary.replace("field_", "of the regions' mean: ").replace("_", " ")
+    return f"{signal}, {text.replace('fc', 'functional connectivity')}"
+
+
+def _without_region(fields: dict[str, np.ndarray], plan: Plan) -> dict[str, np.ndarray]:
+    """The fields of a homogeneous system, which has no axes of regions."""
+    result = {}
+    for name, value in fields.items():
+        summary = next((k for k in plan.keep if name.endswith(f"_{k}")), None)
+        gone = [] if summary is None or name == "status" else [
+            1 + axis for axis, dim in enumerate(SUMMARIES[summary]) if "region" in dim
+        ]  # fmt: skip
+        result[name] = value.squeeze(tuple(gone))
+    return result

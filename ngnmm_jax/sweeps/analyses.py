@@ -1,0 +1,158 @@
+"""Sweeps of what is known without a long run: equilibria and modes, Lyapunov exponents."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._status import Status
+from ngnmm_jax.chaos import lanes_per_device, starts_of, trajectories
+from ngnmm_jax.dynamics.equilibria import certify
+from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents, plan
+from ngnmm_jax.network import Family, Network
+from ngnmm_jax.sweeps.measures import CHEAP, AbstractMeasure, Output, Points, System
+from ngnmm_jax.transverse import equilibrium_modes
+
+# Equilibria that are kept at each point: the paper's model has three at most.
+_EQUILIBRIA = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Stability(AbstractMeasure):
+    """All homogeneous equilibria and the growth of the connectome's modes on them.
+
+    Per equilibrium (state, three places, by rising first variable; NaN and -1 where there are
+    fewer): `states` (variable), `growth_uniform`, `growth_transverse`, `number_growing`,
+    `fastest` (index of the mode), `frequency` (Hz), as in `DispersionMap`. `status` is NONE_FOUND
+    without equilibria, NOT_CONVERGED where a mode's eigenvalues are not.
+    """
+
+    def outputs(self, system: System) -> dict[str, Output]:
+        model, place = system.model, (("state",), (_EQUILIBRIA,))
+        rate = {"units": f"1/{model.time_unit}"}
+        return {
+            "states": Output(("state", "variable"), (_EQUILIBRIA, len(model.variables)), "float64"),
+            "growth_uniform": Output(*place, "float64", rate),
+            "growth_transverse": Output(*place, "float64", rate),
+            "number_growing": Output(*place, "int32"),
+            "fastest": Output(*place, "int32"),
+            "frequency": Output(*place, "float64", {"units": "Hz"}),
+        }
+
+    def coordinates(self, system: System) -> dict[str, tuple[Any, dict[str, Any]]]:
+        return {"variable": (list(system.model.variables), {})}
+
+    def evaluate(
+        self, system: System, points: Points, seeds: np.ndarray, width: int | None
+    ) -> dict[str, np.ndarray]:
+        _checks.require_x64("Stability")
+        if not isinstance(system, Network):
+            _checks.fail("network", "be a network for `Stability`", "it is a homogeneous system")
+        lambdas, uniform = system.spectrum()
+        shared = (Family.of(system), jnp.asarray(lambdas), jnp.asarray(uniform or 0))
+        fields: dict[str, np.ndarray] = map_chunks(
+            _modes_at_rest,
+            shared,
+            points,
+            chunk=CHEAP if width is None else width,
+            progress=False,
+            one_device=system.model.equilibrium_reduction(system.coupling) is None,
+            lockstep=True,
+        )
+        found, converged = fields.pop("found"), fields.pop("converged")
+        for name, value in fields.items():
+            blank = -1 if value.dtype.kind == "i" else np.nan
+            value[~found] = blank
+            if value.dtype.kind == "i":
+                fields[name] = value.astype(np.int32)
+        status = np.where((converged | ~found).all(axis=1), Status.OK, Status.NOT_CONVERGED)
+        fields["status"] = np.where(found.any(axis=1), status, Status.NONE_FOUND).astype(np.int8)
+        return fields
+
+    def definition(self, system: System) -> dict[str, Any]:
+        return {"measure": "stability of equilibria"}
+
+
+def _modes_at_rest(shared: Any, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
+    def one(point: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        inner, _ = shared[0].at(point)
+        rest = certify(inner, inner.equilibrium_candidates(_EQUILIBRIA), _EQUILIBRIA)
+        states = jnp.where(rest.found[:, None], rest.states, 1.0)
+        modes = jax.vmap(lambda state: equilibrium_modes(shared, (point, state)))(states)
+        modes.pop("error")
+        return {"states": rest.states, "found": rest.found, **modes}
+
+    return jax.vmap(one)(points)
+
+
+@dataclasses.dataclass(frozen=True)
+class Exponents(AbstractMeasure):
+    """The largest Lyapunov exponents, as `lyapunov_map` computes them.
+
+    `exponents` and their standard `errors` (exponent), and how many are above zero by three of
+    these, `number_positive`. Arguments as there.
+    """
+
+    count: int | None = None
+    duration: float | None = None
+    transient: float | None = None
+    dt: float | None = None
+    interval: float | None = None
+
+    def outputs(self, system: System) -> dict[str, Output]:
+        n = number_of_exponents(self.count, tuple(system.state_shape))
+        rate = {"units": f"1/{system.model.time_unit}"}
+        return {
+            "exponents": Output(("exponent",), (n,), "float64", rate),
+            "errors": Output(("exponent",), (n,), "float64", rate),
+            "number_positive": Output((), (), "int32"),
+        }
+
+    def width(self, system: System) -> int:
+        return lanes_per_device(
+            system.bare(), number_of_exponents(self.count, tuple(system.state_shape))
+        )
+
+    def evaluate(
+        self, system: System, points: Points, seeds: np.ndarray, width: int | None
+    ) -> dict[str, np.ndarray]:
+        _checks.require_x64("Exponents")
+        core = system.bare()
+        n = number_of_exponents(self.count, tuple(core.state_shape))
+        steps = plan(self._step(core), self.duration, self.transient, self.interval)
+        starts = starts_of(core, points, seeds)
+        found = map_chunks(
+            trajectories(n),
+            (core, jnp.asarray(self._step(core), dtype=float), steps),
+            {"point": points, "start": starts},
+            chunk=self.width(system) if width is None else width,
+            progress=False,
+            lockstep=True,
+        )
+        lost = ~np.isfinite(starts).reshape(seeds.size, -1).all(axis=1)
+        spectrum = LyapunovSpectrum(**found)
+        return {
+            "exponents": found["exponents"],
+            "errors": found["errors"],
+            "number_positive": np.asarray(spectrum.number_positive, np.int32),
+            "status": np.where(lost, Status.NONE_FOUND, found["status"]).astype(np.int8),
+        }
+
+    def _step(self, system: System) -> float:
+        return system.time_step if self.dt is None else self.dt
+
+    def refined(self, system: System) -> "Exponents":
+        return dataclasses.replace(self, dt=self._step(system) / 2)
+
+    def definition(self, system: System) -> dict[str, Any]:
+        steps = plan(self._step(system), self.duration, self.transient, self.interval)
+        return {
+            "measure": "Lyapunov exponents",
+            "count": number_of_exponents(self.count, tuple(system.state_shape)),
+            "dt": self._step(system),
+            "steps": {name: int(n) for name, n in steps._asdict().items()},
+        }

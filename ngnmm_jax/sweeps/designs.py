@@ -1,0 +1,171 @@
+"""Which points a sweep computes: grids, lists, random and Sobol designs, and replicates."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax.models.base import parameter_fields
+from ngnmm_jax.network import Homogeneous, Network
+
+#: The dimension of the points of lists, random and Sobol designs, and that of replicates.
+POINT, REPLICATE = "point", "replicate"
+
+
+@dataclasses.dataclass(frozen=True)
+class Design:
+    """Values of named parameters over the points of a sweep.
+
+    Made by `Design.grid`, `Design.listed`, `Design.random` or `Design.sobol`. A parameter is one of
+    the model's, "coupling", or what the measure adds to these (`Activity`: "noise",
+    "input_noise", and initial values such as "v_e(0)").
+
+    - `dims`: sizes of the dimensions by name, in their order.
+    - `values`: for each parameter its dimension, and its values (value,) or (value, region).
+    - `replicates`: runs of each point, which differ by their seeds `seed`, `seed + 1`, …; the same
+      seeds at all points. Over one, they are the last dimension, "replicate".
+    - `note`: how random values were drawn.
+    """
+
+    dims: dict[str, int]
+    values: dict[str, tuple[str, np.ndarray]]
+    replicates: int = 1
+    seed: int = 0
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        _checks.positive_integer("replicates", self.replicates)
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            _checks.fail("seed", "be an integer that is not negative", f"it is {self.seed!r}")
+        if not self.values:
+            _checks.fail("values", "name at least one parameter", "it is empty")
+        for name, (dim, value) in self.values.items():
+            if value.ndim not in (1, 2) or not value.size:
+                _checks.fail(
+                    name, "have values (value,) or (value, region)", f"its shape is {value.shape}"
+                )
+            _checks.finite(name, value)
+            if value.shape[0] != self.dims[dim]:
+                _checks.fail(
+                    name,
+                    f"have as many values as the other parameters of {dim!r}, {self.dims[dim]}",
+                    f"it has {value.shape[0]}",
+                )
+
+    @classmethod
+    def grid(cls, axes: Mapping[str, Any], *, replicates: int = 1, seed: int = 0) -> "Design":
+        """Every combination of the axes' values; each axis is a dimension of the result.
+
+        Values (value,), or (value, region) for a parameter that differs between regions.
+        """
+        values = {name: (name, np.array(value, dtype=float)) for name, value in axes.items()}
+        dims = {name: len(value) if value.ndim else 0 for name, (_, value) in values.items()}
+        return cls(dims, values, replicates, seed)
+
+    @classmethod
+    def listed(
+        cls, values: Mapping[str, Any], *, replicates: int = 1, seed: int = 0, note: str = ""
+    ) -> "Design":
+        """The points of a list: for each parameter, values (point,) or (point, region)."""
+        arrays = {name: (POINT, np.array(value, dtype=float)) for name, value in values.items()}
+        count = next((len(v) if v.ndim else 0 for _, v in arrays.values()), 0)
+        return cls({POINT: count}, arrays, replicates, seed, note)
+
+    @classmethod
+    def random(
+        cls,
+        bounds: Mapping[str, Any],
+        count: int,
+        *,
+        regions: int | None = None,
+        replicates: int = 1,
+        seed: int = 0,
+    ) -> "Design":
+        """Points drawn uniformly between bounds (low, high); `regions` draws for each of them."""
+        low, high = _bounds(bounds)
+        _checks.positive_integer("count", count)
+        shape = (count,) if regions is None else (count, regions)
+        generator = np.random.default_rng(seed)
+        values = {name: generator.uniform(low[name], high[name], size=shape) for name in low}
+        note = f"uniform, NumPy's default generator, seed {seed}"
+        return cls.listed(values, replicates=replicates, seed=seed, note=note)
+
+    @classmethod
+    def sobol(
+        cls, bounds: Mapping[str, Any], count: int, *, replicates: int = 1, seed: int = 0
+    ) -> "Design":
+        """The first `count` points of a scrambled Sobol sequence between bounds (low, high).
+
+        Balanced where `count` is a power of two. Source: `scipy.stats.qmc.Sobol`.
+        """
+        from scipy.stats import qmc
+
+        low, high = _bounds(bounds)
+        _checks.positive_integer("count", count)
+        sampler = qmc.Sobol(len(low), rng=np.random.default_rng(seed))
+        unit = sampler.random_base2(math.ceil(math.log2(count)))[:count]
+        values = {name: low[name] + (high[name] - low[name]) * unit[:, k] for k, name in
+                  enumerate(low)}  # fmt: skip
+        return cls.listed(values, replicates=replicates, seed=seed, note=f"Sobol, seed {seed}")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of all dimensions, that of the replicates included."""
+        return (*self.dims.values(), *([self.replicates] if self.replicates > 1 else []))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all dimensions."""
+        return (*self.dims, *([REPLICATE] if self.replicates > 1 else []))
+
+    @property
+    def count(self) -> int:
+        """Number of runs: points times replicates."""
+        return math.prod(self.shape)
+
+    def at(self, index: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Values (run,) or (run, region) by name, and seeds (run,), of runs in C order."""
+        where = dict(zip(self.names, np.unravel_index(index, self.shape), strict=True))
+        points = {name: value[where[dim]] for name, (dim, value) in self.values.items()}
+        return points, self.seed + where.get(REPLICATE, np.zeros_like(index))
+
+    def check(self, system: Network | Homogeneous, extras: tuple[str, ...]) -> None:
+        """Refuse parameters that a network does not have, and values that do not suit it."""
+        fields = {field.name: field for field in parameter_fields(type(system.model))}
+        regions = system.state_shape[1:]
+        for name, (_, value) in self.values.items():
+            _checks.one_of("design", name, (*fields, "coupling", *extras))
+            if name in fields and fields[name].metadata["positive"]:
+                _checks.positive(name, value)
+            if name in ("noise", "input_noise") and value.min() < 0:
+                _checks.fail(name, "not be negative", f"its smallest value is {value.min():g}")
+            if value.ndim == 2 and value.shape[1:] != regions:
+                _checks.fail(
+                    name, f"have a value for each of {regions} regions", f"it has {value.shape[1]}"
+                )
+
+    def definition(self) -> dict[str, Any]:
+        """All that it is, for a store."""
+        return {
+            "dims": self.dims,
+            "values": {name: [dim, value.tolist()] for name, (dim, value) in self.values.items()},
+            "replicates": self.replicates,
+            "seed": self.seed,
+        }
+
+
+def _bounds(bounds: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
+    low, high = {}, {}
+    for name, pair in bounds.items():
+        if np.shape(pair) != (2,):
+            _checks.fail(name, "have bounds (low, high)", f"they are {pair!r}")
+        _checks.finite(name, pair)
+        low[name], high[name] = (float(value) for value in pair)
+        if not low[name] < high[name]:
+            _checks.fail(name, "have bounds that rise", f"they are {pair!r}")
+    if not low:
+        _checks.fail("bounds", "name at least one parameter", "it is empty")
+    return low, high

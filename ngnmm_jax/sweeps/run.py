@@ -1,0 +1,372 @@
+"""Sweeps: named parameters, what to compute at each point, what to keep; in blocks, anywhere."""
+
+import dataclasses
+import datetime
+import hashlib
+import importlib
+import pickle
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax._progress import progress_bar
+from ngnmm_jax._status import Status
+from ngnmm_jax.network import Homogeneous, Network, definition
+from ngnmm_jax.sweeps.designs import REPLICATE, Design
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
+from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, Blocks, SweepStore
+
+# Runs of a block, unless a device takes more of them at a time; runs whose error is estimated.
+_BLOCK, _CHECKS = 256, 16
+STATUS_CODES = {
+    "flag_values": [s.value for s in Status],
+    "flag_meanings": " ".join(s.name for s in Status),
+}
+# Seconds between looks at what an executor has done.
+_LOOK = 0.05
+
+
+@dataclasses.dataclass
+class Task:
+    """All that a process needs to compute any block of a sweep."""
+
+    system: System
+    design: Design
+    measure: AbstractMeasure
+    outputs: dict[str, Output]
+    blocks: Blocks
+    checked: np.ndarray
+    width: int | None
+    store: SweepStore | None
+
+    @property
+    def todo(self) -> list[int]:
+        """Numbers of the blocks; the last, where errors are estimated, is one more."""
+        return list(range(len(self.blocks) + (self.checked.size > 0)))
+
+    def compute(self, number: int) -> dict[str, np.ndarray]:
+        """The fields of a block (*box, …), or the estimate of the error (check, …)."""
+        if number == len(self.blocks):
+            fields = self._evaluate(self.measure, self.checked)
+            finer = self.measure.refined(self.system)
+            assert finer is not None
+            halved = self._evaluate(finer, self.checked)
+            return {
+                name: value - halved[name] for name, value in fields.items() if name != "status"
+            }
+        runs, shape = self.blocks.runs(number)
+        fields = self._evaluate(self.measure, runs)
+        return {name: value.reshape(*shape, *value.shape[1:]) for name, value in fields.items()}
+
+    def _evaluate(self, measure: AbstractMeasure, runs: np.ndarray) -> dict[str, np.ndarray]:
+        points, seeds = self.design.at(runs)
+        while True:
+            width = self.measure.width(self.system) if self.width is None else self.width
+            try:
+                fields = measure.evaluate(self.system, points, seeds, width)
+            except (MemoryError, jax.errors.JaxRuntimeError) as error:
+                full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+                if not full or width == 1:
+                    raise
+                self.width = width // 2
+                warnings.warn(
+                    f"{width} runs at a time do not fit into the memory: on with {self.width}.",
+                    stacklevel=2,
+                )
+                continue
+            found = {name: value for name, value in fields.items() if name in self.outputs}
+            return {
+                name: np.asarray(found[name], self.outputs[name].dtype) for name in self.outputs
+            }
+
+
+def sweep(
+    network: Network | Homogeneous,
+    design: Design,
+    measure: AbstractMeasure | Callable[..., Any],
+    *,
+    store: str | Path | None = None,
+    block: int | None = None,
+    width: int | None = None,
+    checks: int = _CHECKS,
+    executor: Any = None,
+    progress: bool | None = None,
+) -> Any:
+    """Compute a measure at all points of a design; returns an `xarray.Dataset`.
+
+    The work is cut into blocks. With `store` each finished block is kept there, a Zarr store, and
+    the same call goes on where it stopped, whatever stopped it; the dataset is then read lazily.
+    A run's results do not depend on the block, the width, the devices or the executor.
+
+    **Arguments:**
+
+    - `network`: what all points share; or `network.homogeneous()`.
+    - `design`: which parameters take which values: `Design.grid`, `.listed`, `.random`, `.sobol`.
+    - `measure`: `Activity`, `Stability`, `Exponents`, another `AbstractMeasure`, or a function of
+      the network (`Function` says more of it).
+    - `store`: a folder; it holds the dataset with units, seeds, versions and the whole definition
+      in its attributes. A store of another sweep is refused, and the difference named.
+    - `block`: runs that are finished, kept and handed out together; by default those of the store,
+      or 256, or what the devices take at a time.
+    - `width`: runs that a device computes at a time. Where they do not fit its memory, half.
+    - `checks`: runs that are computed again with half the step, as an estimate of the error:
+      `<name>_discrepancy` (check), `check_run` (their indices in C order). Only of measures that
+      have a step; 0 for none.
+    - `executor`: anything with `submit(function, *arguments)` that returns futures with `done()`
+      and `result()`: a pool of processes of `concurrent.futures` (spawned ones), Dask's
+      `client.get_executor()`, submitit's. `store` then has to be reached by all its workers.
+    - `progress`: a progress bar; None shows one where it takes over two seconds.
+
+    The dataset's `status` tells how each run ended (`Status`); nothing is raised for them.
+    Raises `ValueError` for bad arguments; `RuntimeError` where workers failed (what is finished is
+    kept).
+    """
+    xarray = _checks.require_module("xarray", "data")
+    task, todo = _prepare(network, design, measure, store, block, width, checks)
+    blocks, results = task.blocks, {}
+    left = sum(blocks.runs(k)[0].size for k in todo if k < len(blocks))
+    failed = 0
+    with progress_bar(
+        design.count, "sweep", "run", progress, initial=design.count - left, unit_scale=True
+    ) as bar:
+        for number, fields, bad in _run(task, todo, executor):
+            results[number] = fields
+            failed += bad
+            if failed:
+                bar.set_postfix_str(f"{failed} failed", refresh=False)
+            bar.update(blocks.runs(number)[0].size if number < len(blocks) else 0)
+    if task.store is not None:
+        return task.store.dataset()
+    return _assembled(xarray, task, results)
+
+
+def open_sweep(store: str | Path) -> Any:
+    """The dataset of a sweep, finished or not, read lazily; unfinished blocks hold fill values.
+
+    `dataset.block_digest` is zero for what is not finished. Raises `ValueError` where there is
+    none.
+    """
+    path = Path(store)
+    if not (path / "zarr.json").exists():
+        _checks.fail("store", "be the folder of a sweep", f"there is none in {str(path)!r}")
+    return SweepStore(path).dataset()
+
+
+def _prepare(
+    network: System,
+    design: Design,
+    measure: Any,
+    store: str | Path | None,
+    block: int | None,
+    width: int | None,
+    checks: int,
+) -> tuple[Task, list[int]]:
+    """The task, and the blocks that are not finished."""
+    if not isinstance(measure, AbstractMeasure):
+        if not callable(measure):
+            _checks.fail("measure", "be a measure or a function", f"it is {measure!r}")
+        measure = Function(measure)
+    if not isinstance(design, Design):
+        _checks.fail("design", "be a Design", f"it is a {type(design).__name__}")
+    design.check(network, measure.extras(network))
+    for name, value in (("block", block), ("width", width)):
+        if value is not None:
+            _checks.positive_integer(name, value)
+    if checks:
+        _checks.positive_integer("checks", checks)
+    outputs = measure.outputs(network)
+    codes = {
+        "flag_values": [s.value for s in Status],
+        "flag_meanings": " ".join(s.name for s in Status),
+    }
+    outputs["status"] = Output((), (), "int8", codes)
+    checks = min(checks, design.count) if measure.refined(network) is not None else 0
+    kept = None if store is None else SweepStore(Path(store).resolve())
+    if block is None:
+        known = None if kept is None else kept.block
+        devices = len(jax.local_devices())
+        chosen = measure.width(network) if width is None else width
+        block = known or max(_BLOCK, chosen * devices)
+    blocks = Blocks(design.shape, block)
+    generator = np.random.default_rng(design.seed)
+    checked = np.sort(generator.choice(design.count, size=checks, replace=False))
+    task = Task(network, design, measure, outputs, blocks, checked, width, kept)
+    todo = task.todo
+    if kept is not None:
+        coordinates = _coordinates(task)
+        kept.create(design.names, blocks, outputs, checks, coordinates, _attributes(task, block))
+        done = kept.finished(blocks, outputs, checks)
+        todo = [k for k in todo if k not in done]
+    return task, todo
+
+
+def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]:
+    """All coordinates: the design's values and seeds, the outputs' dimensions, the checked runs."""
+    from ngnmm_jax.models.base import parameter_fields
+
+    design, system = task.design, task.system
+    meta = {field.name: field.metadata for field in parameter_fields(type(system.model))}
+    found: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {}
+    for name, (dim, value) in design.values.items():
+        attrs = (
+            {"units": meta[name]["unit"], "long_name": meta[name]["doc"]} if name in meta else {}
+        )
+        if value.ndim == 2:
+            label = f"{name}_values" if dim == name else name
+            found[label] = ((dim, "region"), value, attrs)
+        else:
+            found[name] = ((dim,), value, attrs)
+    if design.replicates > 1:
+        seeds = design.seed + np.arange(design.replicates)
+        found["seed"] = ((REPLICATE,), seeds, {})
+    used = {d for output in task.outputs.values() for d in output.dims}
+    used |= {d for dims, _, _ in found.values() for d in dims}
+    for name, (value, attrs) in task.measure.coordinates(system).items():
+        if name in used:
+            found[name] = ((name,), np.asarray(value), attrs)
+    if task.checked.size:
+        found["check_run"] = ((CHECK,), task.checked, {})
+    return found
+
+
+def _attributes(task: Task, block: int) -> dict[str, Any]:
+    from ngnmm_jax import __version__
+
+    system, design = task.system, task.design
+    return {
+        "title": "ngnmm_jax sweep",
+        "definition": {
+            **definition("sweep", system, {}),
+            **task.measure.definition(system),
+            "design": design.definition(),
+            "bits": 64 if jax.config.read("jax_enable_x64") else 32,
+        },
+        "block": block,
+        "versions": {"ngnmm_jax": __version__, "jax": jax.__version__, "numpy": np.__version__,
+                     "python": platform.python_version()},
+        "device": jax.local_devices()[0].device_kind,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "time_unit": system.model.time_unit,
+        "seed": design.seed,
+        "design_note": design.note,
+    }  # fmt: skip
+
+
+def _run(
+    task: Task, todo: list[int], executor: Any
+) -> Iterator[tuple[int, dict[str, np.ndarray] | None, int]]:
+    """Number, fields (None where they went to the store) and failed runs of each block, as done."""
+    if executor is None:
+        for number in todo:
+            yield _one(task, number)
+        return
+    payload = _pickled(task)
+    bits = bool(jax.config.read("jax_enable_x64"))
+    futures = {number: executor.submit(run_block, payload, bits, number) for number in todo}
+    errors: list[BaseException] = []
+    try:
+        while futures:
+            ready = [number for number, future in futures.items() if future.done()]
+            for number in ready:
+                try:
+                    result = futures.pop(number).result()
+                except Exception as error:
+                    errors.append(error)
+                    continue
+                yield result
+            if not ready:
+                time.sleep(_LOOK)
+    finally:
+        for future in futures.values():
+            getattr(future, "cancel", lambda: None)()
+    if errors:
+        kept = "What is finished is kept: call again." if task.store is not None else ""
+        raise RuntimeError(
+            f"{len(errors)} of {len(todo)} blocks failed, the first with {errors[0]!r}. {kept}"
+        ) from errors[0]
+
+
+def _one(task: Task, number: int) -> tuple[int, dict[str, np.ndarray] | None, int]:
+    fields = task.compute(number)
+    failed = int((fields["status"] != Status.OK).sum()) if "status" in fields else 0
+    if task.store is None:
+        return number, fields, failed
+    task.store.write(number, task.blocks, fields)
+    return number, None, failed
+
+
+# The task that this process worked at last, so that its blocks share what is compiled.
+_AT_WORK: dict[str, Task] = {}
+
+
+def run_block(
+    payload: bytes, bits64: bool, number: int
+) -> tuple[int, dict[str, np.ndarray] | None, int]:
+    """What an executor's workers call: one block of a pickled task."""
+    jax.config.update("jax_enable_x64", bits64)
+    key = hashlib.sha256(payload).hexdigest()
+    if key not in _AT_WORK:
+        _AT_WORK.clear()
+        _AT_WORK[key] = pickle.loads(payload)
+    return _one(_AT_WORK[key], number)
+
+
+def _pickled(task: Task) -> bytes:
+    try:
+        pickler = importlib.import_module("cloudpickle")  # comes with Dask; takes any function
+    except ImportError:
+        pickler = pickle
+    host = dataclasses.replace(task, system=jax.tree.map(np.asarray, task.system))
+    try:
+        return pickler.dumps(host)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        raise ValueError(
+            "Argument `measure` must be picklable to run in other processes, but "
+            f"{error}. Define its function at the top of a module."
+        ) from error
+
+
+def _assembled(xarray: Any, task: Task, results: dict[int, Any]) -> Any:
+    """The dataset in memory."""
+    blocks, names = task.blocks, task.design.names
+    data: dict[str, Any] = {}
+    for name, output in task.outputs.items():
+        array = np.empty((*blocks.shape, *output.shape), output.dtype)
+        for number in range(len(blocks)):
+            array[blocks.region(number)] = results[number][name]
+        data[name] = ((*names, *output.dims), array, dict(output.attrs))
+        if task.checked.size and name != "status":
+            value = results[len(blocks)][name]
+            data[name + DISCREPANCY] = ((CHECK, *output.dims), value, dict(output.attrs))
+    coords = {k: (dims, value, attrs) for k, (dims, value, attrs) in _coordinates(task).items()}
+    return xarray.Dataset(data, coords, _attributes(task, 0))
+
+
+def discrepancies(dataset: Any) -> list[dict[str, Any]]:
+    """How exact a sweep's summaries are, a row each: as half the step tells it.
+
+    `median` and `largest` absolute difference over the checked runs (and regions, …), and `spread`,
+    the summary's standard deviation over the sweep, in the summary's unit. Where runs are chaotic,
+    differences are those of two samples of the same length.
+    """
+    rows = []
+    found = (str(k) for k in dataset.data_vars)
+    for name in (k.removesuffix(DISCREPANCY) for k in found if k.endswith(DISCREPANCY)):
+        value = np.abs(dataset[name + DISCREPANCY].values.astype(float))
+        rows.append(
+            {
+                "summary": name,
+                "units": dataset[name].attrs.get("units", ""),
+                "median": float(np.nanmedian(value)),
+                "largest": float(np.nanmax(value)),
+                "spread": float(np.nanstd(dataset[name].values.astype(float))),
+            }
+        )
+    return rows

@@ -1,0 +1,263 @@
+"""Summaries of activity, taken while it is integrated: memory does not grow with the time.
+
+Samples are gathered in windows, and each window is reduced before the next one is computed. Two
+windows are a segment of Welch's spectral estimate, whose segments overlap by half.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._status import Status
+from ngnmm_jax.dynamics.integrate import repeated
+from ngnmm_jax.dynamics.methods import METHODS
+from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.network import over_runs
+from ngnmm_jax.simulation import select
+
+#: What can be kept of each signal, and its dimensions beside those of the sweep.
+SUMMARIES: dict[str, tuple[str, ...]] = {
+    "mean": ("region",),
+    "variance": ("region",),
+    "minimum": ("region",),
+    "maximum": ("region",),
+    "spectrum": ("frequency", "region"),
+    "peak_frequency": ("region",),
+    "band_power": ("band", "region"),
+    "fc": ("region", "other_region"),
+    "fc_mean": (),
+    "field_variance": (),
+    "field_spectrum": ("frequency",),
+    "field_peak_frequency": (),
+    "field_band_power": ("band",),
+    "trace": ("time", "region"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """All that decides what is compiled. Numbers of steps, of samples and of windows."""
+
+    method: str
+    stride: int  # steps from one sample to the next
+    window: int  # samples
+    windows: int
+    transient: int  # samples
+    interval: float  # between samples, s
+    signals: tuple[str, ...]
+    keep: tuple[str, ...]
+    bands: tuple[tuple[float, float], ...]
+    noisy: bool
+
+    def needs(self, *summaries: str) -> bool:
+        """Whether any of these is kept."""
+        return any(name in self.keep for name in summaries)
+
+    @property
+    def frequencies(self) -> np.ndarray:
+        """Those of the spectra (frequency,), Hz."""
+        return np.fft.rfftfreq(2 * self.window, self.interval)
+
+
+@lru_cache(maxsize=16)
+def streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
+    """The one function that takes runs through such a plan in lock-step, for `map_chunks`.
+
+    It takes (system, dt) and, with a leading axis of runs, "point" (values of parameters), "start"
+    (states), "key" and "sigma" (of the noise in the input); it returns the summaries (run, …).
+    """
+
+    def run(shared: tuple[Any, jax.Array], lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        core, dt = shared
+        points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
+        system = with_leaves(over_runs(core), points)
+        start = jnp.moveaxis(lanes["start"], 0, -1)
+        stepper = METHODS[plan.method](system, dt)
+        sigma = jnp.moveaxis(lanes["sigma"], 0, -1) / jnp.sqrt(dt)
+
+        def noise(number: jax.Array) -> jax.Array | None:
+            if not plan.noisy:
+                return None
+            shape, dtype = start.shape[1:-1], start.dtype
+            keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(lanes["key"])
+            drawn = jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
+            return sigma * jnp.moveaxis(drawn, 0, -1)
+
+        def advance(carry: Any) -> Any:
+            memory, number = carry
+            return stepper.advance(memory, noise(number)), number + 1
+
+        def sample(carry: Any) -> jax.Array:
+            """Signals (signal, region, run); a homogeneous system is one region."""
+            state = stepper.state(carry[0])
+            values = select(system.model, plan.signals, state)
+            return values.reshape(len(plan.signals), -1, state.shape[-1])
+
+        def samples(carry: Any, count: int) -> tuple[Any, jax.Array]:
+            return repeated(advance, carry, n_saves=count, stride=plan.stride, select=sample)
+
+        carry: Any = (stepper.start(start), jnp.asarray(0))
+        if plan.transient:
+            carry, _ = repeated(
+                advance,
+                carry,
+                n_saves=plan.transient,
+                stride=plan.stride,
+                select=lambda _: None,
+            )
+        regions = start.size // start.shape[0] // start.shape[-1]
+        zero = jnp.zeros((len(plan.signals), regions, start.shape[-1]), start.dtype)
+
+        def window(carry: Any, number: jax.Array) -> tuple[Any, Any]:
+            carry, totals = carry
+            carry, values = samples(carry, plan.window)
+            totals = _add(plan, totals, values, number)
+            return (carry, totals), values if plan.needs("trace") else None
+
+        numbers = jnp.arange(plan.windows)
+        (carry, totals), traces = jax.lax.scan(window, (carry, _empty(plan, zero)), numbers)
+        result = _summaries(plan, totals)
+        if plan.needs("trace"):
+            flat = traces.reshape(-1, *traces.shape[2:])
+            result |= {f"{s}_trace": flat[:, k] for k, s in enumerate(plan.signals)}
+        result = {name: jnp.moveaxis(value, -1, 0) for name, value in result.items()}
+        last = stepper.state(carry[0])
+        finite = jnp.isfinite(last).reshape(-1, last.shape[-1]).all(axis=0)
+        lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
+        status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
+        result["status"] = jnp.where(lost, Status.NONE_FOUND, status).astype(jnp.int8)
+        return result
+
+    return run
+
+
+def _empty(plan: Plan, zero: jax.Array) -> dict[str, Any]:
+    """Totals before the first window; `zero` has the shape of a sample (signal, region, run)."""
+    field = zero[:, :1]
+    totals: dict[str, Any] = {"mean": zero, "square": zero, "field": (field, field)}
+    if plan.needs("minimum"):
+        totals["minimum"] = zero + jnp.inf
+    if plan.needs("maximum"):
+        totals["maximum"] = zero - jnp.inf
+    if plan.needs("fc", "fc_mean"):
+        signals, regions, runs = zero.shape
+        totals["products"] = jnp.zeros((signals, runs, regions, regions), zero.dtype)
+    frequencies = plan.window + 1
+    for name, like in _spectra(plan, zero, field).items():
+        totals[name] = (
+            jnp.zeros((plan.window, *like.shape), zero.dtype),
+            jnp.zeros((frequencies, *like.shape), zero.dtype),
+        )
+    return totals
+
+
+def _spectra(plan: Plan, regions: Any, field: Any) -> dict[str, Any]:
+    """The signals whose spectra are needed: of the regions, of their mean."""
+    wanted = {}
+    if plan.needs("spectrum", "peak_frequency", "band_power"):
+        wanted["spectrum"] = regions
+    if plan.needs("field_spectrum", "field_peak_frequency", "field_band_power"):
+        wanted["field_spectrum"] = field
+    return wanted
+
+
+def _add(
+    plan: Plan, totals: dict[str, Any], values: jax.Array, number: jax.Array
+) -> dict[str, Any]:
+    """Totals with one more window (sample, signal, region, run).
+
+    Means and products are merged as by Chan, Golub and LeVeque (COMPSTAT 1982).
+    """
+    new = dict(totals)
+    field = values.mean(axis=2, keepdims=True)
+    n, m = number.astype(values.dtype) * plan.window, float(plan.window)
+    mean, centred, step = _merged(totals["mean"], values, n, m)
+    between = n * m / (n + m)
+    new["mean"] = mean
+    new["square"] = totals["square"] + (centred**2).sum(axis=0) + between * step**2
+    field_mean, field_centred, field_step = _merged(totals["field"][0], field, n, m)
+    field_square = (field_centred**2).sum(axis=0) + between * field_step**2
+    new["field"] = (field_mean, totals["field"][1] + field_square)
+    if "minimum" in totals:
+        new["minimum"] = jnp.minimum(totals["minimum"], values.min(axis=0))
+    if "maximum" in totals:
+        new["maximum"] = jnp.maximum(totals["maximum"], values.max(axis=0))
+    if "products" in totals:
+        within = jnp.einsum("tsnr,tsmr->srnm", centred, centred)
+        apart = jnp.einsum("snr,smr->srnm", step, step)
+        new["products"] = totals["products"] + within + between * apart
+    for name, signal in _spectra(plan, values, field).items():
+        before, power = totals[name]
+        segment = jnp.concatenate([before, signal])
+        segment = segment - segment.mean(axis=0)
+        hann = jnp.asarray(_hann(2 * plan.window), values.dtype)
+        line = jnp.fft.rfft(segment * hann.reshape(-1, 1, 1, 1), axis=0)
+        size = line.real**2 + line.imag**2
+        new[name] = (signal, power + jnp.where(number > 0, size, 0))
+    return new
+
+
+def _merged(mean: jax.Array, values: jax.Array, n: Any, m: float) -> tuple[Any, Any, Any]:
+    """The mean with one more window, the window about its own mean, and how far apart they were."""
+    own = values.mean(axis=0)
+    step = own - mean
+    return mean + step * (m / (n + m)), values - own, step
+
+
+def _hann(n: int) -> np.ndarray:
+    """A periodic Hann window, as `scipy.signal.welch` takes it."""
+    return np.sin(np.pi * np.arange(n) / n) ** 2
+
+
+def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
+    """What is kept, by name of signal and summary, with the runs along the last axis."""
+    count = plan.window * plan.windows
+    frequencies = jnp.asarray(plan.frequencies, totals["mean"].dtype)
+    found: dict[str, jax.Array] = {
+        "mean": totals["mean"],
+        "variance": totals["square"] / count,
+        "field_variance": totals["field"][1][:, 0] / count,
+    }
+    found |= {name: totals[name] for name in ("minimum", "maximum") if name in totals}
+    if "products" in totals:
+        products = totals["products"]
+        sd = jnp.sqrt(jnp.diagonal(products, axis1=-2, axis2=-1))
+        fc = products / (sd[..., :, None] * sd[..., None, :])
+        rows, columns = np.triu_indices(fc.shape[-1], 1)
+        found["fc"] = jnp.moveaxis(fc, 1, -1)
+        found["fc_mean"] = fc[..., rows, columns].mean(axis=-1)
+    for name in ("spectrum", "field_spectrum"):
+        if name not in totals:
+            continue
+        prefix = name.removesuffix("spectrum")
+        # One-sided density: all frequencies but zero and Nyquist's count twice.
+        scale = np.full(plan.window + 1, 2.0)
+        scale[[0, -1]] = 1.0
+        scale *= plan.interval / ((_hann(2 * plan.window) ** 2).sum() * (plan.windows - 1))
+        power = totals[name][1] * jnp.asarray(scale, frequencies.dtype).reshape(-1, 1, 1, 1)
+        power = jnp.moveaxis(power, 0, 1)  # (signal, frequency, region, run)
+        peak = frequencies[1:][jnp.argmax(power[:, 1:], axis=1)]
+        bands = [
+            jnp.where(_inside(plan.frequencies, low, high), power, 0).sum(axis=1) * frequencies[1]
+            for low, high in plan.bands
+        ]
+        parts = {name: power, f"{prefix}peak_frequency": peak}
+        parts[f"{prefix}band_power"] = jnp.stack(bands, axis=1) if bands else power[:, :0]
+        if prefix:  # the mean over regions has no axis of them
+            parts = {key: value[..., 0, :] for key, value in parts.items()}
+        found |= parts
+    return {
+        f"{signal}_{name}": found[name][k]
+        for k, signal in enumerate(plan.signals)
+        for name in plan.keep
+        if name != "trace"
+    }
+
+
+def _inside(frequencies: np.ndarray, low: float, high: float) -> np.ndarray:
+    return ((frequencies >= low) & (frequencies < high)).reshape(1, -1, 1, 1)
