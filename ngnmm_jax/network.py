@@ -111,7 +111,9 @@ class Network(eqx.Module):
 
     def bare(self) -> "Network":
         """The same network without the connectome's names, so that compiled code is shared."""
-        return self if self.connectome is None else Network(self.model, self.weights, self.coupling)
+        if self.connectome is None:
+            return self
+        return Network(self.model, jnp.asarray(self.weights), self.coupling)
 
     def with_parameters(self, **values: Any) -> "Network":
         """A copy with other values of the model's parameters, or of `coupling`."""

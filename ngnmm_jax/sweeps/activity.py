@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -48,7 +48,9 @@ class Activity(AbstractMeasure):
       density), "peak_frequency", "band_power", all of them per region; "fc" (Pearson's correlation
       between regions), "fc_mean" (of all pairs); "field_variance", "field_spectrum",
       "field_peak_frequency", "field_band_power" of the mean over regions; "trace" (the samples).
-    - `segment`: of Welch's windows (Hann, overlapping by half); by default about 500 samples.
+      Correlations and peaks are NaN where a signal is constant to rounding.
+    - `segment`: of Welch's windows (Hann, overlapping by half); by default half the duration or
+      less, about 500 samples at most.
     - `bands`: of "band_power": name and (low, high) in Hz.
     - `noise`: standard deviation of the initial noise.
     - `input_noise`: of white noise in each region's input (the unit of a model's output, times
@@ -64,8 +66,8 @@ class Activity(AbstractMeasure):
     method: str | None = None
     dt: float | None = None
     sample: float | None = None
-    signals: tuple[str, ...] = ()
-    keep: tuple[str, ...] = (
+    signals: Sequence[str] = ()
+    keep: Sequence[str] = (
         "mean",
         "variance",
         "minimum",
@@ -77,7 +79,7 @@ class Activity(AbstractMeasure):
         "field_peak_frequency",
     )
     segment: float | None = None
-    bands: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=lambda: BANDS)
+    bands: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=lambda: BANDS)
     noise: float = 0.01
     input_noise: float = 0.0
     dtype: str | None = None
@@ -103,7 +105,8 @@ class Activity(AbstractMeasure):
             _checks.positive("transient", self.transient)
             transient = _whole("transient", self.transient, sample, "samples")
         if self.segment is None:
-            window = max(k for k in range(1, _WINDOW + 1) if n % k == 0)
+            most = max(1, min(_WINDOW, n // 4))
+            window = max(k for k in range(1, most + 1) if n % k == 0)
         else:
             _checks.positive("segment", self.segment)
             window = _whole("segment", self.segment, 2 * sample, "pairs of samples")
@@ -216,14 +219,15 @@ class Activity(AbstractMeasure):
         initial = {name: given.pop(f"{name}(0)", None) for name in core.model.variables}
         plan, dt = self.plan(system, noisy=bool((strength > 0).any()))
         keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-        # Starts in the full precision that JAX is set to: equilibria are found by iteration.
+        # Starts in the full precision that JAX is set to, since equilibria are found by iteration;
+        # and always on one device, so that they are the same to the bit on any number of them.
         starts = map_chunks(
             _start,
             system.bare(),
             {"point": given, "noise": noise, "key": keys},
             chunk=_CPU_RUNS,
             progress=False,
-            one_device=core.model.equilibrium_reduction(core.coupling) is None,
+            one_device=True,
             lockstep=True,
         )
         for k, value in enumerate(initial.values()):

@@ -134,7 +134,7 @@ class Exponents(AbstractMeasure):
             lockstep=True,
         )
         lost = ~np.isfinite(starts).reshape(seeds.size, -1).all(axis=1)
-        spectrum = LyapunovSpectrum(**found)
+        spectrum = LyapunovSpectrum(**jax.tree.map(jnp.asarray, found))
         return {
             "exponents": found["exponents"],
             "errors": found["errors"],

@@ -100,9 +100,6 @@ class Function(AbstractMeasure):
             shapes = jax.eval_shape(self._call, system.bare(), jnp.asarray(0))
         else:
             shapes = self._call(system, 0)
-        if not isinstance(shapes, Mapping) or not shapes:
-            kind = type(shapes).__name__
-            _checks.fail("function", "return a dict of results by name", f"it returns a {kind}")
         result = {}
         for name, like in shapes.items():
             if name == "status":
@@ -116,8 +113,11 @@ class Function(AbstractMeasure):
         return result
 
     def _call(self, system: System, seed: Any) -> dict[str, Any]:
-        return dict(self.function(system, seed) if _arity(self.function) > 1
-                    else self.function(system))  # fmt: skip
+        found = self.function(system, seed) if _arity(self.function) > 1 else self.function(system)
+        if not isinstance(found, Mapping) or not found:
+            kind = type(found).__name__
+            _checks.fail("function", "return a dict of results by name", f"it returns a {kind}")
+        return dict(found)
 
     def evaluate(
         self, system: System, points: Points, seeds: np.ndarray, width: int | None

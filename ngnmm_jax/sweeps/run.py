@@ -8,7 +8,7 @@ import pickle
 import platform
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class Task:
 
 def sweep(
     network: Network | Homogeneous,
-    design: Design,
+    design: Design | Mapping[str, Any],
     measure: AbstractMeasure | Callable[..., Any],
     *,
     store: str | Path | None = None,
@@ -108,7 +108,8 @@ def sweep(
     **Arguments:**
 
     - `network`: what all points share; or `network.homogeneous()`.
-    - `design`: which parameters take which values: `Design.grid`, `.listed`, `.random`, `.sobol`.
+    - `design`: which parameters take which values: `Design.grid`, `.listed`, `.random`, `.sobol`;
+      a dict of axes is a grid.
     - `measure`: `Activity`, `Stability`, `Exponents`, another `AbstractMeasure`, or a function of
       the network (`Function` says more of it).
     - `store`: a folder; it holds the dataset with units, seeds, versions and the whole definition
@@ -129,6 +130,8 @@ def sweep(
     kept).
     """
     xarray = _checks.require_module("xarray", "data")
+    if isinstance(design, Mapping):
+        design = Design.grid(design)
     task, todo = _prepare(network, design, measure, store, block, width, checks)
     blocks, results = task.blocks, {}
     left = sum(blocks.runs(k)[0].size for k in todo if k < len(blocks))
@@ -173,8 +176,6 @@ def _prepare(
         if not callable(measure):
             _checks.fail("measure", "be a measure or a function", f"it is {measure!r}")
         measure = Function(measure)
-    if not isinstance(design, Design):
-        _checks.fail("design", "be a Design", f"it is a {type(design).__name__}")
     design.check(network, measure.extras(network))
     for name, value in (("block", block), ("width", width)):
         if value is not None:

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,9 +91,13 @@ class SweepStore:
             _checks.fail(
                 "store", "be a new folder or a sweep", f"{str(self.path)!r} holds something else"
             )
+        # Made elsewhere and then renamed: what has this name is whole.
+        part = self.path.with_name(self.path.name + ".part")
+        shutil.rmtree(part, ignore_errors=True)
         with _quiet():
-            # Arrays first, and the definition last: half of a store has no definition.
-            group = self.zarr.create_group(self.path, overwrite=True)
+            group = self.zarr.create_group(
+                part, attributes={**attrs, "coordinate_names": list(coordinates)}
+            )
             for name, output in outputs.items():
                 self._array(
                     group,
@@ -114,8 +119,8 @@ class SweepStore:
                 made[...] = array
             count = len(blocks) + 1
             self._array(group, DIGESTS, (count,), (1,), "uint64", ("block",), {})
-            group.attrs.update({**attrs, "coordinates": " ".join(coordinates)})
-            self.zarr.consolidate_metadata(self.path)
+            self.zarr.consolidate_metadata(part)
+        os.replace(part, self.path)
 
     def _array(
         self,
@@ -223,7 +228,9 @@ class SweepStore:
     def dataset(self) -> Any:
         """The dataset, read lazily."""
         xarray = _checks.require_module("xarray", "data")
-        return xarray.open_zarr(self.path, chunks=None)
+        dataset = xarray.open_zarr(self.path, chunks=None, consolidated=True)
+        known = set(dataset.attrs.pop("coordinate_names", ()))
+        return dataset.set_coords([name for name in dataset.data_vars if name in known])
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -39,6 +39,11 @@ SUMMARIES: dict[str, tuple[str, ...]] = {
 }
 
 
+# A signal whose standard deviation is this many roundings of its mean, or less, is constant: it
+# has no correlation and no peak.
+_STILL = 256
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """All that decides what is compiled. Numbers of steps, of samples and of windows."""
@@ -217,16 +222,22 @@ def _hann(n: int) -> np.ndarray:
 def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
     """What is kept, by name of signal and summary, with the runs along the last axis."""
     count = plan.window * plan.windows
+    mean, variance = totals["mean"], totals["square"] / count
+    least = _STILL * float(jnp.finfo(mean.dtype).eps)
+    still = variance <= (least * jnp.abs(mean)) ** 2
+    field_mean, field_square = totals["field"]
+    field_still = field_square / count <= (least * jnp.abs(field_mean)) ** 2
     frequencies = jnp.asarray(plan.frequencies, totals["mean"].dtype)
     found: dict[str, jax.Array] = {
-        "mean": totals["mean"],
-        "variance": totals["square"] / count,
-        "field_variance": totals["field"][1][:, 0] / count,
+        "mean": mean,
+        "variance": variance,
+        "field_variance": field_square[:, 0] / count,
     }
     found |= {name: totals[name] for name in ("minimum", "maximum") if name in totals}
     if "products" in totals:
         products = totals["products"]
         sd = jnp.sqrt(jnp.diagonal(products, axis1=-2, axis2=-1))
+        sd = jnp.where(jnp.swapaxes(still, 1, 2), jnp.nan, sd)
         fc = products / (sd[..., :, None] * sd[..., None, :])
         rows, columns = np.triu_indices(fc.shape[-1], 1)
         found["fc"] = jnp.moveaxis(fc, 1, -1)
@@ -242,6 +253,7 @@ def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
         power = totals[name][1] * jnp.asarray(scale, frequencies.dtype).reshape(-1, 1, 1, 1)
         power = jnp.moveaxis(power, 0, 1)  # (signal, frequency, region, run)
         peak = frequencies[1:][jnp.argmax(power[:, 1:], axis=1)]
+        peak = jnp.where(field_still if prefix else still, jnp.nan, peak)
         bands = [
             jnp.where(_inside(plan.frequencies, low, high), power, 0).sum(axis=1) * frequencies[1]
             for low, high in plan.bands

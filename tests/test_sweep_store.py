@@ -1,0 +1,322 @@
+"""Sweeps on disk and on other processes: what was computed survives whatever happens."""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray
+import zarr
+
+import ngnmm_jax as ng
+from ngnmm_jax.sweeps import Function
+from ngnmm_jax.sweeps import run as running
+from ngnmm_jax.sweeps.storage import SweepStore
+
+DESIGN = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 5)})
+BLOCKS = 8  # of five runs
+
+
+def rest(network, seed):
+    """Cheap: the trace of the Jacobian at rest, and a number that tells the seed."""
+    inner = network.homogeneous()
+    state = inner.equilibrium_candidates(1)[0]
+    return {"trace": jnp.trace(jax.jacfwd(inner.vector_field)(state)), "seed": seed * 1.0}
+
+
+def slow(network):
+    time.sleep(0.2)
+    return {"sum": np.asarray(network.model.i_ext_e + network.coupling)}
+
+
+@pytest.fixture(scope="module")
+def network(small):
+    return ng.Network(ng.NextGenEI(), small, 5.0)
+
+
+@pytest.fixture(scope="module")
+def serial(network):
+    return ng.sweep(network, DESIGN, rest, block=5)
+
+
+def same(one, other, rtol=0.0):
+    """To the bit; or at rounding, where processes see other numbers of devices."""
+    for name in (*other.data_vars, *other.coords):
+        a, b = one[name].values, other[name].values
+        if rtol and a.dtype.kind == "f":
+            np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol, err_msg=str(name))
+        else:
+            np.testing.assert_array_equal(a, b, err_msg=str(name))
+
+
+def counted(monkeypatch):
+    """Which blocks are computed from now on."""
+    blocks, compute = [], running.Task.compute
+
+    def compute_and_count(self, number):
+        blocks.append(number)
+        return compute(self, number)
+
+    monkeypatch.setattr(running.Task, "compute", compute_and_count)
+    return blocks
+
+
+def test_a_store_is_the_sweep(network, serial, tmp_path, monkeypatch):
+    path = tmp_path / "sweep.zarr"
+    stored = ng.sweep(network, DESIGN, rest, store=path, block=5)
+    same(stored, serial)
+    same(ng.open_sweep(path), serial)
+    # Any reader of Zarr understands it: dimensions, units, attributes.
+    plain = xarray.open_zarr(path)
+    assert plain.trace.dims == ("i_ext_e", "coupling")
+    assert plain.i_ext_e.attrs["long_name"].startswith("external current")
+    assert "OK" in plain.status.attrs["flag_meanings"]
+    attrs = plain.attrs
+    assert attrs["definition"]["model"] == "NextGenEI"
+    assert attrs["definition"]["design"]["seed"] == 0
+    assert attrs["versions"]["ngnmm_jax"] == ng.__version__
+    assert zarr.open_group(path)["trace"].chunks == (1, 5)
+    # Called again, nothing is computed; whatever block the caller does not ask for.
+    blocks = counted(monkeypatch)
+    same(ng.sweep(network, DESIGN, rest, store=path), serial)
+    assert blocks == []
+
+
+def test_an_interrupted_sweep_goes_on(network, serial, tmp_path, monkeypatch):
+    path, compute = tmp_path / "sweep.zarr", running.Task.compute
+
+    def interrupted(self, number):
+        if number == 3:
+            raise KeyboardInterrupt
+        return compute(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.Task, "compute", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ng.sweep(network, DESIGN, rest, store=path, block=5)
+    partial = ng.open_sweep(path)
+    assert (partial.block_digest.values[:BLOCKS] != 0).sum() == 3
+    np.testing.assert_array_equal(partial.trace[:3], serial.trace[:3])
+    assert np.isnan(partial.trace[3:]).all()
+    blocks = counted(monkeypatch)
+    same(ng.sweep(network, DESIGN, rest, store=path), serial)
+    assert blocks == [3, 4, 5, 6, 7]
+
+
+def chunk(path, name, number):
+    return path / name / "c" / str(number) / "0"
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone", "mark"])
+def test_damage_is_found_and_mended(network, serial, tmp_path, monkeypatch, damage):
+    path = tmp_path / "sweep.zarr"
+    ng.sweep(network, DESIGN, rest, store=path, block=5)
+    file = chunk(path, "trace", 4)
+    data = file.read_bytes()
+    if damage == "flip":
+        middle = len(data) // 2
+        file.write_bytes(data[:middle] + bytes([data[middle] ^ 255]) + data[middle + 1 :])
+    elif damage == "cut":
+        file.write_bytes(data[: len(data) // 2])
+    elif damage == "gone":
+        file.unlink()
+    else:
+        (path / "block_digest" / "c" / "4").write_bytes(b"nonsense")
+    blocks = counted(monkeypatch)
+    with pytest.warns(UserWarning, match="is damaged"):
+        mended = ng.sweep(network, DESIGN, rest, store=path)
+    assert blocks == [4]
+    same(mended, serial)
+
+
+def test_other_sweeps_are_refused(network, tmp_path):
+    path = tmp_path / "sweep.zarr"
+    ng.sweep(network, DESIGN, rest, store=path, block=5)
+    moved = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": [0.0, 1.0]})
+
+    def other(network, seed):
+        return {"trace": network.coupling, "seed": seed * 1.0}
+
+    for changed, words in (
+        ((network.with_parameters(tau_e=9.0), DESIGN, rest), "differs in parameters"),
+        ((network, moved, rest), "differs in design"),
+        ((network, DESIGN, other), "differs in measure"),
+        ((network, DESIGN, ng.Stability()), "differs in measure"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ng.sweep(*changed, store=path)
+    with pytest.raises(ValueError, match="`block` must be the store's, 5"):
+        ng.sweep(network, DESIGN, rest, store=path, block=10)
+
+
+def test_other_folders_are_refused(network, tmp_path):
+    (tmp_path / "file.txt").write_text("mine")
+    with pytest.raises(ValueError, match="holds something else"):
+        ng.sweep(network, DESIGN, rest, store=tmp_path)
+    assert (tmp_path / "file.txt").read_text() == "mine"
+    with pytest.raises(ValueError, match="`store` must be the folder of a sweep"):
+        ng.open_sweep(tmp_path)
+    path = tmp_path / "foreign.zarr"
+    zarr.create_group(path, attributes={"mine": 1})
+    with pytest.raises(ValueError, match="damaged or no sweep"):
+        ng.sweep(network, DESIGN, rest, store=path)
+    (path / "zarr.json").write_text("{")
+    with pytest.raises(ValueError, match="damaged or no sweep"):
+        ng.sweep(network, DESIGN, rest, store=path)
+
+
+def test_a_full_disk_loses_nothing(network, serial, tmp_path, monkeypatch):
+    path, write = tmp_path / "sweep.zarr", SweepStore.write
+
+    def full(self, number, *rest):
+        if number == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(self, number, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepStore, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            ng.sweep(network, DESIGN, rest, store=path, block=5)
+    blocks = counted(monkeypatch)
+    same(ng.sweep(network, DESIGN, rest, store=path), serial)
+    assert blocks == [2, 3, 4, 5, 6, 7]
+
+
+def test_a_half_made_store_is_made_again(network, serial, tmp_path):
+    part = tmp_path / "sweep.zarr.part"
+    part.mkdir()
+    (part / "zarr.json").write_text("{")
+    same(ng.sweep(network, DESIGN, rest, store=tmp_path / "sweep.zarr", block=5), serial)
+    assert not part.exists()
+
+
+KILLED = """
+import sys
+import jax
+jax.config.update("jax_enable_x64", True)
+import numpy as np
+import ngnmm_jax as ng
+from ngnmm_jax.sweeps import Function
+sys.path.insert(0, {root!r})
+from tests.test_sweep_store import DESIGN, slow
+network = ng.Network(ng.NextGenEI(), ng.Connectome.synthetic(12, seed=3).normalised(), 5.0)
+print("ready", flush=True)
+ng.sweep(network, DESIGN, Function(slow, traced=False), store={path!r}, block=1)
+print("done", flush=True)
+"""
+
+
+def killed_at_random(path, kills, longest, seed):
+    """Start the sweep again and again, and kill -9 it; how often, and that it lost nothing."""
+    root = str(Path(__file__).resolve().parents[1])
+    script = KILLED.format(root=root, path=str(path))
+    generator, before = random.Random(seed), 0
+    for _ in range(kills):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(generator.uniform(0, longest))
+        process.send_signal(signal.SIGKILL)
+        out, _ = process.communicate()
+        assert "done" not in out
+        if path.exists():
+            now = int((ng.open_sweep(path).block_digest.values != 0).sum())
+            assert now >= before
+            before = now
+    return before
+
+
+@pytest.mark.parametrize(
+    ("kills", "longest"), [(3, 4.0), pytest.param(25, 0.6, marks=pytest.mark.slow)]
+)
+def test_killed(network, tmp_path, monkeypatch, kills, longest):
+    path = tmp_path / "sweep.zarr"
+    finished = killed_at_random(path, kills, longest, seed=1)
+    assert 0 < finished < 40
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    measure = Function(slow, traced=False)
+    blocks = counted(monkeypatch)
+    stored = ng.sweep(network, DESIGN, measure, store=path)
+    assert len(blocks) == 40 - finished
+    same(stored, ng.sweep(network, DESIGN, measure, block=1))
+
+
+# ------------------------------------------------------------------- other processes
+
+
+def test_a_pool_of_processes(network, serial, tmp_path):
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        pooled = ng.sweep(network, DESIGN, rest, block=5, executor=pool)
+        same(pooled, serial, rtol=1e-14)
+        path = tmp_path / "sweep.zarr"
+        same(ng.sweep(network, DESIGN, rest, block=10, executor=pool, store=path), pooled)
+
+
+def dies(network, seed):
+    os._exit(1)
+
+
+def test_a_broken_pool_is_said(network, tmp_path):
+    measure = Function(dies, traced=False)
+    object.__setattr__(measure, "outputs", lambda _: {})
+    options = {"block": 5, "store": tmp_path / "s.zarr"}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        options["executor"] = pool
+        with pytest.raises(RuntimeError, match=r"blocks failed, .*BrokenProcessPool.*call again"):
+            ng.sweep(network, DESIGN, measure, **options)
+
+
+class Killer(threading.Thread):
+    """Kills a process once a few blocks of a sweep are finished."""
+
+    def __init__(self, path, pid):
+        super().__init__(daemon=True)
+        self.path, self.pid, self.finished = path, pid, None
+
+    def run(self):
+        while True:
+            time.sleep(0.02)
+            if not (self.path / "zarr.json").exists():
+                continue
+            digests = zarr.open_group(self.path, mode="r")["block_digest"][...]
+            done = int((digests != 0).sum())
+            if done == digests.size:
+                return
+            if done >= 3:
+                self.finished = done
+                os.kill(self.pid, signal.SIGKILL)
+                return
+
+
+def test_dask_with_a_worker_killed(network, tmp_path):
+    """A cluster of worker processes, one of them killed in the middle: complete, and equal."""
+    distributed = pytest.importorskip("distributed")
+    measure = ng.Activity(duration=100.0, transient=0.0, keep=("mean", "maximum"), dt=0.1)
+    design = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 32)})
+    path = tmp_path / "sweep.zarr"
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        pids = list(client.run(os.getpid).values())
+        killer = Killer(path, pids[0])
+        killer.start()
+        stored = ng.sweep(
+            network, design, measure, store=path, block=8, checks=2, executor=client.get_executor()
+        )
+        killer.join()
+        assert killer.finished is not None, "the sweep ended before the worker was killed"
+        assert 0 < killer.finished < 32
+    same(stored, ng.sweep(network, design, measure, block=8, checks=2), rtol=1e-9)

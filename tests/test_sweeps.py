@@ -1,0 +1,424 @@
+"""Designs, streamed summaries, and sweeps that are the same however they are run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import solve_continuous_lyapunov
+
+import ngnmm_jax as ng
+from ngnmm_jax.sweeps import AbstractMeasure, Function, Output, discrepancies
+from ngnmm_jax.sweeps.storage import Blocks
+from ngnmm_jax.sweeps.streaming import SUMMARIES
+
+
+@pytest.fixture(scope="module")
+def network(small):
+    return ng.Network(ng.NextGenEI(i_ext_e=12.0), small, 5.0)
+
+
+@pytest.fixture(scope="module")
+def plane():
+    return ng.Design.grid(
+        {"i_ext_e": np.linspace(8, 14, 3), "coupling": [2.0, 8.0]}, replicates=2, seed=3
+    )
+
+
+@pytest.fixture(scope="module")
+def activity():
+    return ng.Activity(duration=400.0, transient=100.0, keep=tuple(SUMMARIES), segment=100.0)
+
+
+@pytest.fixture(scope="module")
+def found(network, plane, activity):
+    return ng.sweep(network, plane, activity, checks=3)
+
+
+# ---------------------------------------------------------------------- designs
+
+
+def test_grid_and_seeds():
+    design = ng.Design.grid(
+        {"i_ext_e": [1.0, 2.0], "coupling": [3.0, 4.0, 5.0]}, replicates=2, seed=7
+    )
+    assert design.shape == (2, 3, 2)
+    assert design.names == ("i_ext_e", "coupling", "replicate")
+    points, seeds = design.at(np.arange(12))
+    np.testing.assert_array_equal(points["i_ext_e"], np.repeat([1.0, 2.0], 6))
+    np.testing.assert_array_equal(points["coupling"], np.tile(np.repeat([3.0, 4.0, 5.0], 2), 2))
+    np.testing.assert_array_equal(seeds, np.tile([7, 8], 6))
+
+
+def test_random_and_sobol():
+    bounds = {"i_ext_e": (0.0, 16.0), "coupling": (5, 30)}
+    for make in (ng.Design.random, ng.Design.sobol):
+        design, same, other = (make(bounds, 64, seed=seed) for seed in (1, 1, 2))
+        assert design.names == ("point",)
+        for name, (low, high) in bounds.items():
+            value = design.values[name][1]
+            assert value.min() >= low
+            assert value.max() <= high
+            np.testing.assert_array_equal(value, same.values[name][1])
+            assert (value != other.values[name][1]).any()
+    # Sobol: the same number of points in each cell of an 8 by 8 grid.
+    unit = np.stack([(design.values[k][1] - b[0]) / (b[1] - b[0]) for k, b in bounds.items()])
+    counts = np.histogram2d(*unit, bins=8, range=[[0, 1], [0, 1]])[0]
+    assert (counts == 1).all()
+    assert ng.Design.random(bounds, 5, regions=12).values["i_ext_e"][1].shape == (5, 12)
+    assert ng.Design.sobol(bounds, 5).count == 5
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ng.Design.grid({}), "at least one parameter"),
+        (lambda: ng.Design.grid({"a": 3.0}), "`a` must have values"),
+        (lambda: ng.Design.grid({"a": [np.nan]}), "`a` must be finite"),
+        (lambda: ng.Design.grid({"a": [1.0]}, replicates=0), "`replicates` must be"),
+        (lambda: ng.Design.grid({"a": [1.0]}, seed=-1), "`seed` must be"),
+        (lambda: ng.Design.listed({"a": [1.0], "b": [1.0, 2.0]}), "`b` must have as many values"),
+        (lambda: ng.Design.random({"a": (1.0, 0.0)}, 3), "`a` must have bounds that rise"),
+        (lambda: ng.Design.random({"a": (1.0,)}, 3), "`a` must have bounds"),
+        (lambda: ng.Design.sobol({"a": (0.0, 1.0)}, 0), "`count` must be a positive integer"),
+    ],
+)
+def test_designs_refuse(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"i_ext": [1.0]}, "`design` must be one of .*did you mean"),
+        ({"tau_e": [8.0, -1.0]}, "`tau_e` must be positive"),
+        ({"i_ext_e": np.zeros((2, 5))}, "`i_ext_e` must have a value for each"),
+        ({"noise": [-1.0]}, "`noise` must not be negative"),
+    ],
+)
+def test_sweep_refuses_designs(network, values, words):
+    with pytest.raises(ValueError, match=words):
+        ng.sweep(network, ng.Design.listed(values), ng.Activity(duration=100.0))
+
+
+def test_blocks_are_boxes():
+    for shape, size in (((5, 7, 2), 14), ((5, 7, 2), 30), ((9,), 4), ((3, 4), 1), ((2, 2), 100)):
+        blocks = Blocks(shape, size)
+        seen = np.concatenate([blocks.runs(k)[0] for k in range(len(blocks))])
+        assert sorted(seen) == list(range(np.prod(shape)))
+        for k in range(len(blocks)):
+            runs, box = blocks.runs(k)
+            assert runs.size == np.prod(box) <= size
+            grid = np.arange(np.prod(shape)).reshape(shape)
+            np.testing.assert_array_equal(grid[blocks.region(k)].ravel(), runs)
+
+
+# -------------------------------------------------------------------- summaries
+
+
+def test_streamed_summaries_are_those_of_the_traces(network, plane, activity, found):
+    """Against NumPy, SciPy's Welch (through `signals`) and the whole traces of the same runs."""
+    points, seeds = plane.at(np.arange(plane.count))
+    batch = ng.simulate_batch(
+        network, points, 500.0, dt=0.1, solver="moebius", seeds=seeds, save_every=1.0
+    )
+    traces = np.asarray(batch.v_e)[:, 101:].reshape(*plane.shape, 400, 12)
+    assert found.v_e_trace.dims == ("i_ext_e", "coupling", "replicate", "time", "region")
+    assert found.v_e_trace.time.values[[0, -1]] == pytest.approx([101.0, 500.0])
+    np.testing.assert_allclose(found.v_e_trace, traces, rtol=1e-6, atol=1e-6)
+    traces = found.v_e_trace.values
+    np.testing.assert_allclose(found.v_e_mean, traces.mean(axis=3), rtol=1e-12)
+    np.testing.assert_allclose(found.v_e_variance, traces.var(axis=3), rtol=1e-9)
+    np.testing.assert_array_equal(found.v_e_minimum, traces.min(axis=3))
+    np.testing.assert_array_equal(found.v_e_maximum, traces.max(axis=3))
+    np.testing.assert_allclose(found.v_e_field_variance, traces.mean(axis=4).var(axis=3), rtol=1e-9)
+    for where in np.ndindex(plane.shape):
+        x, here = traces[where], found.isel(dict(zip(plane.names, where, strict=True)))
+        welch = ng.signals.power_spectrum(x, 1e-3, segment=0.1)
+        np.testing.assert_allclose(here.frequency, welch.frequencies, atol=1e-9)
+        scale = welch.power.max()
+        np.testing.assert_allclose(here.v_e_spectrum, welch.power, rtol=1e-7, atol=1e-12 * scale)
+        np.testing.assert_array_equal(here.v_e_peak_frequency, welch.peak_frequency)
+        for name, power in welch.band_powers().items():
+            np.testing.assert_allclose(here.v_e_band_power.sel(band=name), power, rtol=1e-6)
+        field = ng.signals.power_spectrum(x.mean(axis=1), 1e-3, segment=0.1)
+        np.testing.assert_allclose(here.v_e_field_spectrum, field.power, rtol=1e-6, atol=1e-15)
+        assert here.v_e_field_peak_frequency == field.peak_frequency
+        np.testing.assert_allclose(
+            here.v_e_field_band_power, list(field.band_powers().values()), rtol=1e-6, atol=1e-15
+        )
+        fc = np.asarray(ng.signals.functional_connectivity(x))
+        np.testing.assert_allclose(here.v_e_fc, fc, atol=1e-8)
+        np.testing.assert_allclose(here.v_e_fc_mean, fc[np.triu_indices(12, 1)].mean(), atol=1e-8)
+    assert (found.status == ng.Status.OK).all()
+    assert found.v_e_spectrum.attrs["units"] == "(1)^2/Hz"
+    assert found.i_ext_e.attrs["units"] == "1"
+    assert list(found.seed.values) == [3, 4]
+
+
+def test_error_is_estimated(network, plane, found):
+    """The discrepancy is that of a sweep at half the step."""
+    assert found.check_run.size == 3
+    points, seeds = plane.at(found.check_run.values)
+    for k in range(3):
+        here = {name: value[[k]] for name, value in points.items()}
+        listed = ng.Design.listed(here, seed=int(seeds[k]))
+        fine = ng.Activity(
+            duration=400.0, transient=100.0, keep=("mean",), segment=100.0, dt=0.05, sample=1.0
+        )
+        halved = ng.sweep(network, listed, fine, checks=0)
+        value = found.v_e_mean.values.reshape(-1, 12)[found.check_run[k]]
+        np.testing.assert_allclose(
+            found.v_e_mean_discrepancy[k], value - halved.v_e_mean[0], atol=1e-11
+        )
+    rows = {row["summary"]: row for row in discrepancies(found)}
+    assert 0 < rows["v_e_mean"]["median"] < rows["v_e_mean"]["spread"]
+    assert rows["v_e_mean"]["units"] == "1"
+
+
+@pytest.mark.parametrize("kind", ["network", "homogeneous"])
+def test_homogeneous_and_32_bits(network, plane, kind):
+    system = network if kind == "network" else network.homogeneous()
+    keep = ("mean", "peak_frequency", "field_variance", "maximum")
+    measure = {
+        dtype: ng.Activity(
+            duration=200.0, transient=50.0, keep=keep, signals=("s_e", "v_e"), dtype=dtype
+        )
+        for dtype in ("float32", "float64")
+    }
+    single, double = (ng.sweep(system, plane, m, checks=0) for m in measure.values())
+    assert single.s_e_mean.dtype == np.float32
+    assert ("region" in single.dims) == (kind == "network")
+    np.testing.assert_allclose(single.s_e_mean, double.s_e_mean, rtol=0.05)
+    if kind == "homogeneous":
+        np.testing.assert_allclose(double.v_e_field_variance.min() > 0, True)
+        assert double.v_e_mean.dims == plane.names
+
+
+def test_a_constant_signal_has_no_correlation(network):
+    design = ng.Design.grid({"i_ext_e": [0.0]})
+    rest = ng.Activity(duration=200.0, transient=3000.0, keep=("mean", "fc_mean", "peak_frequency"))
+    found = ng.sweep(network, design, rest, checks=0)
+    assert np.isnan(found.v_e_fc_mean).all()
+    assert np.isnan(found.v_e_peak_frequency).all()
+    assert np.isfinite(found.v_e_mean).all()
+    assert found.status == ng.Status.OK
+
+
+@pytest.mark.parametrize("method", ["rk4", "moebius"])
+def test_noise_has_the_variance_of_the_linear_theory(network, method):
+    """Weak white noise in the input at a stable rest: A P + P Aᵀ + b bᵀ = 0."""
+    inner = network.with_parameters(i_ext_e=4.0, coupling=0.0).homogeneous()
+    rest = ng.find_equilibria(inner).states[0]
+    matrix = np.asarray(jax.jacfwd(inner.vector_field)(rest))
+    column = np.asarray(jax.jacfwd(lambda s: inner.vector_field(rest, s))(0.0))
+    sigma = 1e-3
+    expected = solve_continuous_lyapunov(matrix, -np.outer(column, column) * sigma**2)
+    design = ng.Design.listed({"input_noise": np.full(8, sigma)}, replicates=8)
+    measure = ng.Activity(
+        duration=4000.0, transient=200.0, method=method, dt=0.05, keep=("variance",),
+        signals=("v_e", "s_i"), noise=0.0,
+    )  # fmt: skip
+    found = ng.sweep(inner, design, measure, checks=0)
+    # The same seeds give the same noise at every point; the eight replicates differ.
+    np.testing.assert_array_equal(found.v_e_variance[0], found.v_e_variance[5])
+    for name, k in (("v_e", 1), ("s_i", 5)):
+        value = found[f"{name}_variance"][0].values
+        error = value.std(ddof=1) / np.sqrt(8)
+        assert abs(value.mean() - expected[k, k]) < 4 * error
+        assert error < 0.1 * expected[k, k]
+
+
+def test_noise_and_initial_values_per_region(network):
+    rng = np.random.default_rng(0)
+    values = {
+        "v_e(0)": rng.normal(size=(3, 12)),
+        "s_i(0)": [0.1, 0.2, 0.3],
+        "eta_e": -5 + rng.normal(size=(3, 12)),
+        "noise": [0.0, 0.01, 0.02],
+    }
+    measure = ng.Activity(duration=5.0, transient=0.0, keep=("trace",), signals=("v_e", "s_i"),
+                          sample=0.1)  # fmt: skip
+    found = ng.sweep(network, ng.Design.listed(values), measure, checks=0)
+    assert found["eta_e"].dims == ("point", "region")
+    for k in range(3):
+        here = network.with_parameters(eta_e=values["eta_e"][k])
+        y0 = np.array(ng.initial_state(here, noise=values["noise"][k]))
+        y0[1], y0[5] = values["v_e(0)"][k], values["s_i(0)"][k]
+        run = ng.simulate(here, 5.0, y0=y0, dt=0.1, solver="moebius", save_every=0.1)
+        np.testing.assert_allclose(found.v_e_trace[k], run.v_e[1:], atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keep": ("median",)}, "`keep` must be one of"),
+        ({"keep": "mean"}, "`keep` must be a list"),
+        ({"signals": ("w",)}, "`signals` must be one of"),
+        ({"duration": 100.3}, "`duration` must be a whole number of samples"),
+        ({"duration": 101.0}, "`duration` must be a whole number of half segments"),
+        ({"segment": 30.0}, "`duration` must be a whole number of half segments"),
+        ({"sample": 0.25}, "`sample` must be a whole number of steps"),
+        ({"dt": 0.0}, "`dt` must be positive"),
+        ({"method": "rk5"}, "`solver` must be one of"),
+        ({"bands": {"a": (5.0, 3.0)}}, "`bands` must rise"),
+        ({"noise": -1.0}, "`noise` must be"),
+        ({"dtype": "float16"}, "`dtype` must be"),
+    ],
+)
+def test_activity_refuses(network, options, words):
+    measure = ng.Activity(**{"duration": 100.0, "transient": 0.0, **options})
+    with pytest.raises(ValueError, match=words):
+        ng.sweep(network, ng.Design.grid({"i_ext_e": [1.0]}), measure)
+
+
+def test_failures_are_recorded(network):
+    design = ng.Design.listed({"j_ee": [5.0, 1e6], "j_ei": [13.0, 0.0]})
+    measure = ng.Activity(duration=100.0, transient=0.0, method="rk4", dt=0.1, keep=("mean",))
+    found = ng.sweep(network, design, measure, checks=0)
+    assert found.status.values[0] == ng.Status.OK
+    assert found.status.values[1] in (ng.Status.NOT_FINITE, ng.Status.NONE_FOUND)
+    assert "NOT_FINITE" in found.status.attrs["flag_meanings"]
+
+
+# ----------------------------------------------------------- the same, however run
+
+
+def test_blocks_widths_and_devices(network, plane, found, activity, monkeypatch):
+    """Blocks and devices: to the bit. Widths: the product's sums may be ordered otherwise."""
+    blocks = ng.sweep(network, plane, activity, checks=0, block=5)
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    alone = ng.sweep(network, plane, activity, checks=0)
+    for name in alone.data_vars:
+        np.testing.assert_array_equal(blocks[name], found[name], err_msg=name)
+        np.testing.assert_array_equal(alone[name], found[name], err_msg=name)
+    monkeypatch.undo()
+    narrow = ng.sweep(network, plane, activity, checks=0, width=3)
+    np.testing.assert_allclose(narrow.v_e_mean, found.v_e_mean, atol=1e-7)
+
+
+class Greedy(AbstractMeasure):
+    """Runs out of memory with more than three runs at a time."""
+
+    def __init__(self, error):
+        self.error, self.widths = error, []
+
+    def outputs(self, system):
+        return {"seen": Output((), (), "float64")}
+
+    def width(self, system):
+        return 16
+
+    def evaluate(self, system, points, seeds, width):
+        self.widths.append(width)
+        if width > 3:
+            raise self.error
+        return {"seen": points["i_ext_e"], "status": np.zeros(seeds.size)}
+
+    def definition(self, system):
+        return {"measure": "greedy"}
+
+
+@pytest.mark.parametrize(
+    "error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room"), MemoryError()]
+)
+def test_out_of_memory_halves_the_width(network, error):
+    measure = Greedy(error)
+    design = ng.Design.grid({"i_ext_e": np.arange(8.0)})
+    with pytest.warns(UserWarning, match="do not fit into the memory: on with"):
+        found = ng.sweep(network, design, measure, block=4)
+    np.testing.assert_array_equal(found.seen, np.arange(8.0))
+    assert measure.widths == [16, 8, 4, 2, 2]  # and the second block starts with what fits
+    other = Greedy(jax.errors.JaxRuntimeError("INTERNAL: something else"))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        ng.sweep(network, design, other)
+
+
+# -------------------------------------------------------------- other measures
+
+
+def test_stability_is_the_map_without_oscillations(network):
+    axes = {"i_ext_e": np.linspace(0, 14, 5), "coupling": [5.0, 20.0]}
+    found = ng.sweep(network, ng.Design.grid(axes), ng.Stability())
+    known = ng.dispersion_map(network, axes, oscillations=False)
+    for name in ("growth_uniform", "growth_transverse", "frequency", "states"):
+        np.testing.assert_allclose(found[name], getattr(known, name), rtol=1e-9, atol=1e-12)
+    for name in ("number_growing", "fastest"):
+        np.testing.assert_array_equal(found[name], getattr(known, name))
+    np.testing.assert_array_equal(found.status, known.status)
+    assert "check_run" not in found
+
+
+def test_exponents_are_those_of_the_map(network):
+    axes = {"i_ext_e": [4.0, 12.0], "coupling": [10.0]}
+    options = {"duration": 300.0, "transient": 100.0}
+    inner = network.homogeneous()
+    found = ng.sweep(inner, ng.Design.grid(axes), ng.Exponents(2, **options), checks=2)
+    known = ng.lyapunov_map(inner, axes, 2, **options).spectra
+    np.testing.assert_allclose(found.exponents, known.exponents, atol=1e-9)
+    np.testing.assert_array_equal(found.number_positive, known.number_positive)
+    assert np.abs(found.exponents_discrepancy).max() < 1e-3
+
+
+def growth_at_rest(network):
+    inner = network.homogeneous()
+    state = inner.equilibrium_candidates(1)[0]
+    matrix = jax.jacfwd(inner.vector_field)(state)
+    return {"trace": jnp.trace(matrix), "state": state}
+
+
+def period(network):
+    return {"period": ng.find_orbit(network.homogeneous()).period}
+
+
+def test_functions(network):
+    design = ng.Design.grid({"i_ext_e": [0.0, 4.0], "coupling": [2.0, 3.0, 4.0]})
+    found = ng.sweep(
+        network,
+        design,
+        Function(growth_at_rest, dims={"state": ("variable",)}, units={"trace": "1/ms"}),
+    )
+    assert found.state.dims == ("i_ext_e", "coupling", "variable")
+    assert found.trace.attrs["units"] == "1/ms"
+    for where in np.ndindex(2, 3):
+        here = network.with_parameters(
+            i_ext_e=design.values["i_ext_e"][1][where[0]],
+            coupling=design.values["coupling"][1][where[1]],
+        )
+        np.testing.assert_allclose(found.trace[where], growth_at_rest(here)["trace"], rtol=1e-9)
+    plain = ng.sweep(network, design, growth_at_rest)
+    np.testing.assert_array_equal(plain.trace, found.trace)
+    assert plain.state.dims[-1] == "state_0"
+
+
+def test_a_function_point_by_point(network):
+    """Orbits, one after the other: where there is none the reason is the status."""
+    design = ng.Design.grid({"i_ext_e": [13.0, 0.0]})
+    found = ng.sweep(network, design, Function(period, traced=False))
+    assert found.status.values.tolist() == [ng.Status.OK, ng.Status.NOT_PERIODIC]
+    orbit = ng.find_orbit(network.with_parameters(i_ext_e=13.0).homogeneous())
+    assert found.period[0] == float(orbit.period)
+    assert np.isnan(found.period[1])
+
+
+def test_not_finite_without_a_status(network):
+    def odd(network):
+        return {"value": jnp.log(network.coupling - 3.0)}
+
+    found = ng.sweep(network, ng.Design.grid({"coupling": [2.0, 4.0]}), odd)
+    assert found.status.values.tolist() == [ng.Status.NOT_FINITE, ng.Status.OK]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"measure": lambda network: 3.0}, "`function` must return a dict"),
+        ({"block": 0}, "`block` must be a positive integer"),
+        ({"width": 0}, "`width` must be a positive integer"),
+        ({"checks": -1}, "`checks` must be a positive integer"),
+    ],
+)
+def test_sweep_refuses(network, options, words):
+    given = {"design": ng.Design.grid({"i_ext_e": [1.0]}), "measure": ng.Activity(), **options}
+    with pytest.raises(ValueError, match=words):
+        ng.sweep(network, **given)
