@@ -58,7 +58,7 @@ class Settings:
         """Options that were given, over those of a TOML file, over the defaults."""
         values: dict[str, Any] = {}
         if config is not None:
-            values = _read(config)
+            values = read_toml(config)
             values.pop("ngnmm_jax_version", None)
             values.pop("command", None)
         names = [field.name for field in dataclasses.fields(cls)]
@@ -135,7 +135,8 @@ class Settings:
         return Network(model, connectome.normalised(), self.coupling)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file, or an error that says what is wrong with it."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

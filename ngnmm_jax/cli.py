@@ -516,6 +516,108 @@ def connectome(
         _report(out, begun)
 
 
+@app.command("sweep")
+def sweep_(
+    file: Annotated[Path, typer.Argument(help="TOML file: network, [design], [measure], [run].")],
+    out: Annotated[
+        Path | None, typer.Option(help="Zarr store. Default: the file's name with .zarr.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume/--restart", help="Go on where a store stopped, or remove it first."),
+    ] = True,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes on this machine instead of threads in one.")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler whose workers compute.")
+    ] = None,
+) -> None:
+    """Compute a measure over many parameter sets into a Zarr store.
+
+    Finished blocks are kept whatever happens: the same command goes on where it stopped. See
+    docs/sweeps.md for the file, and for many machines.
+
+    Example: ngnmm sweep examples/plane.toml && ngnmm show plane.zarr
+    """
+    import ngnmm_jax as ng
+    from ngnmm_jax._sweep_file import SweepFile
+    from ngnmm_jax.reports.sweeps import executor_of, remove_store, sweep_facts
+
+    begun = time.perf_counter()
+    task = SweepFile.read(file)
+    store = Path(f"{file.stem}.zarr") if out is None else out
+    if not resume:
+        remove_store(store)
+    shape = " × ".join(f"{name} {size}" for name, size in zip(task.design.names, task.design.shape,
+                                                              strict=True))  # fmt: skip
+    console.print(f"{task.design.count} runs ({shape}) into {store}", highlight=False)
+    with executor_of(workers, dask) as executor:
+        data = ng.sweep(
+            task.network,
+            task.design,
+            task.measure,
+            store=store,
+            executor=executor,
+            progress=console.is_terminal or None,
+            **task.options,
+        )
+    facts, exactness = sweep_facts(data)
+    _table("The sweep", [{"": "runs", **facts}])
+    if exactness:
+        _table("Against half the step", exactness)
+    seconds = time.perf_counter() - begun
+    console.print(f"{seconds:.1f} s. In {store}; draw it: ngnmm show {store}", highlight=False)
+
+
+@app.command()
+def show(
+    store: Annotated[Path, typer.Argument(help="A sweep's Zarr store, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The figure. Default: the store's name with .png.")
+    ] = None,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(help="What to draw, repeatable; default: the first six. 'list' lists all."),
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Where to cut another dimension, as band=gamma."),
+    ] = None,
+) -> None:
+    """Draw summaries of a sweep, along one parameter or over two.
+
+    Example: ngnmm show plane.zarr --quantity v_e_band_power --at band=gamma
+    """
+    import ngnmm_jax as ng
+    from ngnmm_jax import plot
+    from ngnmm_jax.reports.sweeps import sweep_facts
+
+    data = ng.open_sweep(store)
+    names = plot.sweep_quantities(data)
+    if quantity and "list" in quantity:
+        for name in names:
+            attrs = data[name].attrs
+            console.print(f"{name:>32}  {attrs.get('long_name', '')}", highlight=False)
+        return
+    where: dict[str, Any] = {}
+    for pair in at or []:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise ValueError(f"Argument `--at` must be NAME=VALUE, but is {pair!r}.")
+        try:
+            where[name] = float(text)
+        except ValueError:
+            where[name] = text
+    facts, _ = sweep_facts(data)
+    _table("The sweep", [{"": "runs", **facts}])
+    figure = plot.sweep_overview(data, quantity or None, at=where, title=store.stem)
+    path = store.with_suffix(".png") if out is None else out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    console.print(f"In {path}", highlight=False)
+
+
 def _numbers(option: str, form: str, given: list[str] | None) -> dict[str, list[float]]:
     """`NAME=LOW:HIGH:COUNT` as given to --axis, or `NAME=LOW:HIGH` to --range."""
     found: dict[str, list[float]] = {}

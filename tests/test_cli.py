@@ -31,7 +31,17 @@ def small_file(tmp_path_factory, small):
 
 
 def test_help():
-    commands = ("demo", "simulate", "dispersion", "connectome", "lyapunov", "spectrum", "bifurcate")
+    commands = (
+        "demo",
+        "simulate",
+        "dispersion",
+        "connectome",
+        "lyapunov",
+        "spectrum",
+        "bifurcate",
+        "sweep",
+        "show",
+    )
     for command in ([], *([name] for name in commands)):
         assert "Usage" in invoke(*command, "--help")
     assert "--set" in invoke("simulate", "--help")
@@ -289,3 +299,105 @@ def test_compare(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "jansen-rit" in result.stdout
     assert {p.name for p in tmp_path.iterdir()} == {"comparison.png", "settings.toml"}
+
+
+# ------------------------------------------------------------------------ sweeps
+
+PLANE = """
+connectome = {connectome!r}
+[parameters]
+tau_si = 5.5
+[design]
+replicates = 2
+[design.axes]
+i_ext_e = [4, 12, 3]
+coupling = {{ values = [2.0, 8.0] }}
+[measure]
+duration = 200.0
+transient = 50.0
+keep = ["mean", "band_power", "field_variance", "fc"]
+[run]
+block = 4
+checks = 3
+"""
+
+
+def test_sweep_and_show(small_file, small, tmp_path):
+    file, store = tmp_path / "plane.toml", tmp_path / "plane.zarr"
+    file.write_text(PLANE.format(connectome=str(small_file)))
+    output = invoke("sweep", file, "--out", store)
+    assert "12 runs (i_ext_e 3 × coupling 2 × replicate 2)" in output
+    assert "3 of 3" in output
+    assert "v_e_field_variance" in output  # how exact it is
+    data = ng.open_sweep(store)
+    network = ng.Network(ng.NextGenEI(tau_si=5.5), small, 5.0)
+    design = ng.Design.grid({"i_ext_e": [4, 8, 12], "coupling": [2.0, 8.0]}, replicates=2)
+    measure = ng.Activity(200.0, 50.0, keep=("mean", "band_power", "field_variance", "fc"))
+    known = ng.sweep(network, design, measure, checks=3)
+    for name in known.data_vars:
+        np.testing.assert_allclose(data[name], known[name], rtol=1e-9, atol=1e-9)
+    before = (store / "v_e_mean" / "c" / "0" / "0" / "0" / "0").stat().st_mtime_ns
+    invoke("sweep", file, "--out", store)
+    assert (store / "v_e_mean" / "c" / "0" / "0" / "0" / "0").stat().st_mtime_ns == before
+    assert "v_e_band_power" in invoke("show", store, "--quantity", "list")
+    invoke("show", store)
+    assert (tmp_path / "plane.png").stat().st_size > 10_000
+    figure = tmp_path / "figures" / "gamma.png"
+    invoke("show", store, "--quantity", "v_e_band_power", "--at", "band=gamma", "--out", figure)
+    assert figure.stat().st_size > 5_000
+    # Another sweep is refused where a store is, unless it may be removed.
+    file.write_text(PLANE.format(connectome=str(small_file)).replace("5.5", "5.0"))
+    with pytest.raises(ValueError, match="differs in parameters"):
+        invoke("sweep", file, "--out", store)
+    invoke("sweep", file, "--out", store, "--restart", "--workers", "1")
+    assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_si"] == 5.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[design]\nkind = 'cube'", "`kind` must be one of 'grid'"),
+        ("[design]", "`design` must have a table `axes`"),
+        ("[design.axes]\ni_ext_e = [0, 1]", r"`i_ext_e` must be \[low, high, count\]"),
+        ("[design.axes]\ni_ext = [0, 1, 2]", "`design` must be one of .*did you mean"),
+        ("[design]\nkind = 'sobol'\n[design.bounds]\ni_ext_e = [0, 1]", "have a `count`"),
+        ("[design]\nfold = 3\n[design.axes]\ni_ext_e = [0, 1, 2]", "`design` must be one of"),
+        ("[measure]\nkind = 'entropy'", "`kind` must be one of 'activity'"),
+        ("[measure]\nkind = 'no_module:no'", "`kind` must name a function"),
+        ("[measure]\nlength = 3", "`measure` must be one of"),
+        ("[run]\nblocks = 3", "`run` must be one of"),
+        ("[run]\nblock = 0", "`block` must be a positive integer"),
+        ("design = 3", "`design` must be a table"),
+        ("couplings = 3", "`file` must be one of .*did you mean 'coupling'"),
+        ("coupling =", "is not valid TOML"),
+    ],
+)
+def test_bad_sweep_files(tmp_path, text, words):
+    file = tmp_path / "bad.toml"
+    if "[design" not in text and "design =" not in text:
+        text += "\n[design.axes]\ni_ext_e = [0, 1, 2]"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        invoke("sweep", file, "--out", tmp_path / "bad.zarr")
+    assert not (tmp_path / "bad.zarr").exists()
+
+
+def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my_measures.py").write_text(
+        "def rest(network):\n    inner = network.homogeneous()\n"
+        "    return {'level': inner.equilibrium_candidates(1)[0, 0]}\n"
+    )
+    (tmp_path / "line.toml").write_text(
+        f"connectome = {str(small_file)!r}\n[design]\nkind = 'random'\ncount = 9\n"
+        "[design.bounds]\ni_ext_e = [0, 4]\n"
+        "[measure]\nkind = 'my_measures:rest'\nunits = { level = '1/ms' }\n"
+    )
+    invoke("sweep", "line.toml")
+    assert ng.open_sweep("line.zarr").level.attrs["units"] == "1/ms"
+    invoke("show", "line.zarr")
+    assert (tmp_path / "line.png").stat().st_size > 5_000
+    with pytest.raises(ValueError, match="`quantity` must be one of 'level'"):
+        invoke("show", "line.zarr", "--quantity", "levle")
+    with pytest.raises(ValueError, match="`store` must be the folder of a sweep"):
+        invoke("show", "nothing.zarr")

@@ -25,6 +25,7 @@ FLOORS = [
     {"maps", "sweeps"},
     {"plot"},
     {"_settings"},
+    {"_sweep_file"},
     {"demo", "reports"},
     {"cli"},
 ]

@@ -191,3 +191,54 @@ def test_animation(hcp, tmp_path):
     np.testing.assert_allclose(above.get_array(), np.asarray(run.v_e)[-1][order])
     with pytest.raises(ValueError, match="one run of the connectome's 100 regions"):
         ng.plot.animate(ng.simulate(network.homogeneous(), 20.0, dt=0.05), hcp)
+
+
+# ------------------------------------------------------------------------ sweeps
+
+
+@pytest.fixture(scope="module")
+def swept(small):
+    network = ng.Network(ng.NextGenEI(), small, 5.0)
+    axes = {"i_ext_e": [4.0, 8.0, 12.0], "coupling": [2.0, 8.0], "tau_si": [4.0, 5.0]}
+    design = ng.Design.grid(axes, replicates=2)
+    measure = ng.Activity(100.0, 0.0, keep=("mean", "band_power", "field_variance", "spectrum"))
+    return ng.sweep(network, design, measure, checks=2)
+
+
+def test_sweep_over_two_parameters(swept):
+    assert ng.plot.sweep_quantities(swept)[0] == "v_e_field_variance"
+    assert "v_e_spectrum" not in ng.plot.sweep_quantities(swept)
+    ax = ng.plot.sweep(swept, "v_e_mean", at={"tau_si": 4.2})
+    (mesh,) = ax.collections
+    expected = swept.v_e_mean.sel(tau_si=4.0).mean(["replicate", "region"]).values
+    np.testing.assert_allclose(mesh.get_array().T, expected)
+    assert ax.get_xlabel() == ng.plot.symbol("i_ext_e")
+    assert "tau_si 4" in ax.get_title(loc="left")
+    ax = ng.plot.sweep(swept, "v_e_band_power", at={"band": "gamma"})
+    assert "band gamma" in ax.get_title(loc="left")
+    figure = ng.plot.sweep_overview(swept, title="mine")
+    assert len(figure.axes) >= 6
+
+
+def test_sweep_along_one_parameter(swept):
+    line = swept.sel(coupling=[8.0], tau_si=[5.0])
+    line["status"][1] = ng.Status.NOT_FINITE  # a failed point is left out
+    ax = ng.plot.sweep(line, "v_e_mean")
+    (curve,) = ax.lines
+    values = line.v_e_mean.squeeze(["coupling", "tau_si"]).mean(["replicate", "region"]).values
+    np.testing.assert_allclose(curve.get_ydata()[[0, 2]], values[[0, 2]])
+    assert np.isnan(curve.get_ydata()[1])
+    assert ax.collections  # the regions' range
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"quantity": "v_e_spectrum"}, "`quantity` must be one of"),
+        ({"quantity": "v_e_mean", "at": {"tau": 3}}, "`at` must be one of"),
+        ({"quantity": "v_e_band_power", "at": {"band": "gama"}}, "did you mean 'gamma'"),
+    ],
+)
+def test_sweep_figures_refuse(swept, options, words):
+    with pytest.raises(ValueError, match=words):
+        ng.plot.sweep(swept, **options)

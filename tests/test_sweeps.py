@@ -151,7 +151,7 @@ def test_streamed_summaries_are_those_of_the_traces(network, plane, activity, fo
         np.testing.assert_allclose(here.v_e_fc, fc, atol=1e-8)
         np.testing.assert_allclose(here.v_e_fc_mean, fc[np.triu_indices(12, 1)].mean(), atol=1e-8)
     assert (found.status == ng.Status.OK).all()
-    assert found.v_e_spectrum.attrs["units"] == "(1)^2/Hz"
+    assert found.v_e_spectrum.attrs["units"] == "1/Hz"
     assert found.i_ext_e.attrs["units"] == "1"
     assert list(found.seed.values) == [3, 4]
 

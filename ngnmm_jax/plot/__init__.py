@@ -18,6 +18,7 @@ from ngnmm_jax.plot.stability import (
     map_cut,
     map_details,
 )
+from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
 
 __all__ = [
     "LYAPUNOV_QUANTITIES",
@@ -45,5 +46,8 @@ __all__ = [
     "rhythm",
     "spectrum",
     "structural_spectrum",
+    "sweep",
+    "sweep_overview",
+    "sweep_quantities",
     "symbol",
 ]

@@ -284,9 +284,10 @@ def _unit(summary: str, unit: str) -> str:
         return "Hz"
     if summary in ("fc", "fc_mean"):
         return "1"
+    square = "1" if unit == "1" else f"({unit})^2"
     if summary.endswith("spectrum"):
-        return f"({unit})^2/Hz"
-    return f"({unit})^2" if summary.endswith(("variance", "power")) else unit
+        return f"{square}/Hz"
+    return square if summary.endswith(("variance", "power")) else unit
 
 
 def _title(signal: str, summary: str) -> str:

@@ -1,0 +1,181 @@
+"""Sweeps: summaries along one parameter, or over two."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import Status
+from ngnmm_jax.plot._style import DECAYING, GREY, finish, make_axes, symbol
+from ngnmm_jax.sweeps.designs import POINT, REPLICATE
+from ngnmm_jax.sweeps.storage import CHECK, DIGESTS, DISCREPANCY
+
+# Panels of a figure at most, where nobody says which.
+_PANELS = 6
+
+
+def sweep_dimensions(dataset: Any) -> tuple[str, ...]:
+    """The dimensions of a sweep's design, replicates left out."""
+    return tuple(d for d in dataset["status"].dims if d != REPLICATE)
+
+
+def sweep_quantities(dataset: Any) -> list[str]:
+    """What of a sweep can be drawn: the numbers of each run, those of few dimensions first."""
+    design = set(dataset["status"].dims)
+    names = [
+        str(name)
+        for name, value in dataset.data_vars.items()
+        if design <= set(value.dims)
+        and value.dtype.kind in "fiu"
+        and name not in ("status", DIGESTS)
+        and not str(name).endswith(DISCREPANCY)
+        and CHECK not in value.dims
+        and not {"time", "frequency", "other_region"} & set(value.dims)
+    ]
+    return sorted(names, key=lambda name: dataset[name].ndim)
+
+
+def sweep(
+    dataset: Any,
+    quantity: str,
+    *,
+    at: Mapping[str, Any] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """One quantity of a sweep along one parameter, or over two.
+
+    Replicates are averaged; so are regions over two parameters, and along one they are a band
+    from the lowest to the highest. Runs that failed, or are not finished, are grey or left out.
+
+    **Arguments:**
+
+    - `dataset`: as `sweep` or `open_sweep` returns it.
+    - `quantity`: a name in it, of numbers per run (and per region).
+    - `at`: values of other dimensions ("band", a parameter), by name; the nearest are taken.
+      Without it, dimensions beyond two are cut in their middle.
+    """
+    _checks.one_of("quantity", quantity, sweep_quantities(dataset))
+    values, along = _selected(dataset, quantity, dict(at or {}))
+    label = dataset[quantity].attrs.get("long_name", quantity)
+    unit = dataset[quantity].attrs.get("units", "1")
+    text = label if unit == "1" else f"{label} ({_written(unit)})"
+    if along == [POINT]:
+        return _scattered(dataset, values, text, ax)
+    if len(along) == 1:
+        return _along(dataset, values, along[0], text, ax)
+    ax = make_axes(ax, (5.4, 4.2))
+    mean = values.mean([d for d in values.dims if d not in along], skipna=True)
+    shown = np.ma.masked_invalid(mean.transpose(*along).values.astype(float))
+    ax.set_facecolor(GREY)
+    x, y = (_ticks(dataset, d) for d in along)
+    mesh = ax.pcolormesh(x, y, shown.T, shading="nearest", cmap="viridis", rasterized=True)
+    ax.figure.colorbar(mesh, ax=ax, pad=0.015, fraction=0.08, aspect=28)
+    ax.set_title(text + _where(values), fontsize="medium", loc="left")
+    ax.set_xlabel(symbol(along[0]))
+    ax.set_ylabel(symbol(along[1]))
+    return ax
+
+
+def sweep_overview(
+    dataset: Any,
+    quantities: Sequence[str] | None = None,
+    *,
+    at: Mapping[str, Any] | None = None,
+    title: str = "",
+) -> Figure:
+    """Several quantities of a sweep, a panel each; by default the first six of them."""
+    names = list(sweep_quantities(dataset)[:_PANELS] if quantities is None else quantities)
+    if not names:
+        _checks.fail("quantities", "name something to draw", "the sweep holds no numbers per run")
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = plt.figure(figsize=(5.0 * columns, 3.6 * rows), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
+    for ax, name in zip(axes, names, strict=False):
+        sweep(dataset, name, at=at, ax=ax)
+    for ax in axes[len(names) :]:
+        ax.remove()
+    figure.suptitle(title)
+    return figure
+
+
+def _selected(dataset: Any, quantity: str, at: dict[str, Any]) -> tuple[Any, list[str]]:
+    """Values of good runs with all that is not drawn or averaged cut away; what they go along."""
+    good = dataset["status"] == Status.OK
+    if DIGESTS in dataset:  # what is not finished holds the status of nothing
+        floats = [v for n, v in dataset.data_vars.items() if n in sweep_quantities(dataset)]
+        unfinished = [v for v in floats if v.dtype.kind == "f"]
+        if unfinished and not (dataset[DIGESTS].values[:-1] != 0).all():
+            value = unfinished[0]
+            other = [d for d in value.dims if d not in good.dims]
+            good = good & np.isfinite(value).any(other)
+    values = dataset[quantity].where(good)
+    for name, value in at.items():
+        _checks.one_of("at", name, [str(d) for d in values.dims])
+        labelled = dataset[name].dtype.kind in "US" if name in dataset.coords else False
+        if labelled:
+            _checks.one_of(name, value, [str(v) for v in dataset[name].values])
+        values = values.sel({name: value}, method=None if labelled else "nearest")
+    along = [d for d in sweep_dimensions(dataset) if d in values.dims and values.sizes[d] > 1]
+    for extra in along[2:]:
+        values = values.isel({extra: values.sizes[extra] // 2})
+    kept = {*along, REPLICATE, "region"}
+    for dim in values.dims:
+        if dim not in kept or (values.sizes[dim] == 1 and dim not in along):
+            values = values.isel({dim: 0})
+    return values, along[:2]
+
+
+def _along(dataset: Any, values: Any, dim: str, text: str, ax: Axes | None) -> Axes:
+    ax = make_axes(ax, (5.4, 3.6))
+    x = _ticks(dataset, dim)
+    other = [d for d in values.dims if d != dim]
+    mean = values.mean(other, skipna=True).values
+    ax.plot(x, mean, ".-", color=DECAYING, ms=4, lw=1.2)
+    if other:
+        low, high = (getattr(values, f)(other, skipna=True).values for f in ("min", "max"))
+        ax.fill_between(x, low, high, color=DECAYING, alpha=0.2, lw=0)
+        ax.set_title(f"line: mean; band: all {' and '.join(f'{d}s' for d in other)}",
+                     fontsize="small", loc="left")  # fmt: skip
+    ax.set_xlabel(symbol(dim))
+    ax.set_ylabel(text + _where(values))
+    return finish(ax)
+
+
+def _scattered(dataset: Any, values: Any, text: str, ax: Axes | None) -> Axes:
+    """A list of points: over their first two parameters, or against the only one."""
+    names = [str(n) for n, v in dataset.coords.items() if v.dims == (POINT,) and n != POINT]
+    mean = values.mean([d for d in values.dims if d != POINT], skipna=True).values
+    ax = make_axes(ax, (5.4, 4.2))
+    x = dataset[names[0]].values
+    ax.set_xlabel(symbol(names[0]))
+    if len(names) == 1:
+        ax.plot(x, mean, ".", color=DECAYING)
+        ax.set_ylabel(text + _where(values))
+        return finish(ax)
+    y, bad = dataset[names[1]].values, ~np.isfinite(mean)
+    ax.plot(x[bad], y[bad], "x", color="0.7", ms=3)
+    dots = ax.scatter(x[~bad], y[~bad], c=mean[~bad], s=12, cmap="viridis")
+    ax.figure.colorbar(dots, ax=ax, pad=0.015, fraction=0.08, aspect=28)
+    ax.set_title(text + _where(values), fontsize="medium", loc="left")
+    ax.set_ylabel(symbol(names[1]))
+    return finish(ax)
+
+
+def _ticks(dataset: Any, dim: str) -> np.ndarray:
+    return dataset[dim].values if dim in dataset.coords else np.arange(dataset.sizes[dim])
+
+
+def _where(values: Any) -> str:
+    """What was cut, in words: the coordinates that have no dimension any more."""
+    cut = {str(k): v.item() for k, v in values.coords.items() if v.ndim == 0 and k != "seed"}
+    text = ", ".join(f"{k} {v:.3g}" if isinstance(v, float) else f"{k} {v}" for k, v in cut.items())
+    return f"; {text}" if text else ""
+
+
+def _written(unit: str) -> str:
+    return unit.replace("^2", "²")

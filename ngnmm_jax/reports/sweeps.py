@@ -1,0 +1,71 @@
+"""What a sweep found, in a table; and who computes it."""
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import Status
+from ngnmm_jax.sweeps import discrepancies, open_sweep
+
+
+def sweep_facts(dataset: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """How the runs ended; and a table's columns: their summaries' differences to half the step."""
+    status = dataset["status"].values.ravel()
+    facts: dict[str, Any] = {"in all": int(status.size)}
+    if "block_digest" in dataset:
+        marks = dataset["block_digest"].values
+        whole = (marks != 0).sum() - (1 if marks[-1] else 0)
+        facts["finished blocks"] = f"{int(whole)} of {marks.size - 1}"
+    for code in Status:
+        count = int((status == code).sum())
+        if count and code != Status.OK:
+            facts[f"{code.name.lower()} ({code.explanation.split(':')[0]})"] = count
+    found = [
+        row
+        for row in (discrepancies(dataset) if _checked(dataset) else [])
+        if dataset[row["summary"]].ndim <= dataset["status"].ndim + 1
+    ]
+    columns = ("median", "largest", "spread")
+    rows = [{"": column, **{_named(row): row[column] for row in found}} for column in columns]
+    return facts, rows if found else []
+
+
+def _named(row: dict[str, Any]) -> str:
+    return row["summary"] + ("" if row["units"] in ("", "1") else f" ({row['units']})")
+
+
+def _checked(dataset: Any) -> bool:
+    return "block_digest" not in dataset or bool(np.asarray(dataset["block_digest"])[-1])
+
+
+def remove_store(store: Path) -> None:
+    """Remove a sweep, and nothing else."""
+    if store.exists():
+        if open_sweep(store).attrs.get("title") != "ngnmm_jax sweep":
+            _checks.fail("out", "be a sweep", f"{str(store)!r} holds something else")
+        shutil.rmtree(store)
+
+
+@contextlib.contextmanager
+def executor_of(workers: int | None, dask: str | None) -> Iterator[Any]:
+    """None, a pool of processes, or a Dask cluster's executor."""
+    if workers is not None and dask is not None:
+        _checks.fail("workers", "not be given with `dask`", "both are")
+    if dask is not None:
+        distributed = _checks.require_module("distributed", "dask")
+        with distributed.Client(dask, timeout="10s") as client:
+            yield client.get_executor()
+    elif workers is not None:
+        from concurrent.futures import ProcessPoolExecutor
+        from multiprocessing import get_context
+
+        _checks.positive_integer("workers", workers)
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            yield pool
+    else:
+        yield None
