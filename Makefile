@@ -33,6 +33,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.maps
 	$(BIN)/python -m benchmarks.lyapunov
 	$(BIN)/python -m benchmarks.bifurcations
+	$(BIN)/python -m benchmarks.sweeps
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

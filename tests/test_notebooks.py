@@ -68,3 +68,15 @@ def test_rhythms():
         for output in cell.outputs
     )
     assert pictures == 9
+
+
+def test_sweep(tmp_path):
+    """The plane is computed, stored, opened and drawn; the store is removed."""
+    notebook = run(ROOT / "notebooks" / "07_sweep.ipynb", quick=True)
+    assert "'i_ext_e': 8" in printed(notebook)
+    assert "failed: 0" in printed(notebook)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    data = [output.get("data", {}) for output in outputs]
+    assert sum("image/png" in d for d in data) >= 2
+    assert any("application/vnd.jupyter.widget-view+json" in d for d in data)
+    assert not (ROOT / "sweep_notebook.zarr").exists()

@@ -297,6 +297,37 @@ def test_blocks_widths_and_devices(network, plane, found, activity, monkeypatch)
     np.testing.assert_allclose(narrow.v_e_mean, found.v_e_mean, atol=1e-7)
 
 
+def test_one_compilation(network, monkeypatch):
+    """All blocks of a sweep, and later sweeps of the same shapes, run what was compiled once."""
+    traced = []
+
+    def counted(network):
+        traced.append(1)
+        return {"value": network.coupling * 2}
+
+    for low in (0.0, 5.0):
+        design = ng.Design.grid({"coupling": low + np.arange(30.0)})
+        found = ng.sweep(network.with_parameters(tau_e=8.0 + low), design, counted, block=7)
+        np.testing.assert_array_equal(found.value, 2 * design.values["coupling"][1])
+    # Each sweep asks once for the results' shapes; the computation is traced once for both.
+    assert len(traced) == 3
+
+
+@pytest.mark.gpu
+def test_on_a_gpu(network, plane):
+    """A GPU's summaries are those of the CPU, where the activity is regular."""
+    assert jax.default_backend() == "gpu"
+    measure = ng.Activity(200.0, 0.0, keep=("mean", "variance", "fc", "band_power"))
+    here = ng.sweep(network, plane, measure, checks=0)
+    with jax.default_device(jax.devices("cpu")[0]):
+        points, seeds = plane.at(np.arange(plane.count))
+        batch = ng.simulate_batch(
+            network, points, 200.0, dt=0.1, solver="moebius", seeds=seeds, save_every=1.0
+        )
+    means = np.asarray(batch.v_e)[:, 1:].mean(axis=1).reshape(*plane.shape, 12)
+    np.testing.assert_allclose(here.v_e_mean, means, rtol=1e-5)
+
+
 class Greedy(AbstractMeasure):
     """Runs out of memory with more than three runs at a time."""
 
