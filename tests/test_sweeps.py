@@ -395,7 +395,8 @@ def growth_at_rest(network):
     inner = network.homogeneous()
     state = inner.equilibrium_candidates(1)[0]
     matrix = jax.jacfwd(inner.vector_field)(state)
-    return {"trace": jnp.trace(matrix), "state": state}
+    growth = jnp.linalg.eigvals(matrix).real.max()
+    return {"trace": jnp.trace(matrix), "state": state, "growth": growth}
 
 
 def period(network):
@@ -416,7 +417,8 @@ def test_functions(network):
             i_ext_e=design.values["i_ext_e"][1][where[0]],
             coupling=design.values["coupling"][1][where[1]],
         )
-        np.testing.assert_allclose(found.trace[where], growth_at_rest(here)["trace"], rtol=1e-9)
+        for name in ("trace", "growth"):
+            np.testing.assert_allclose(found[name][where], growth_at_rest(here)[name], rtol=1e-9)
     plain = ng.sweep(network, design, growth_at_rest)
     np.testing.assert_array_equal(plain.trace, found.trace)
     assert plain.state.dims[-1] == "state_0"

@@ -129,6 +129,8 @@ class Function(AbstractMeasure):
                 {"point": points, "seed": seeds},
                 chunk=CHEAP if width is None else width,
                 progress=False,
+                # Eigenvalues on several CPU devices at once deadlock (JAX 0.10.1).
+                one_device=jax.local_devices()[0].platform == "cpu",
                 lockstep=True,
             )
         else:

@@ -41,7 +41,7 @@ SUMMARIES: dict[str, tuple[str, ...]] = {
 
 # A signal whose standard deviation is this many roundings of its mean, or less, is constant: it
 # has no correlation and no peak.
-_STILL = 256
+_STILL = 4096
 
 
 @dataclasses.dataclass(frozen=True)
