@@ -106,8 +106,11 @@ class Network(eqx.Module):
         return _coupled_flow(self, dt)
 
     def drive(self, output: Field) -> Field:
-        """The input that each region receives from all regions' outputs (region, …)."""
-        return self.coupling * jnp.tensordot(self.weights, output, 1)
+        """The input that each region receives from all regions' outputs (region, …).
+
+        The product is in full precision, also on GPUs whose default in 32 bits is less.
+        """
+        return self.coupling * jnp.tensordot(self.weights, output, 1, precision="highest")
 
     def bare(self) -> "Network":
         """The same network without the connectome's names, so that compiled code is shared."""

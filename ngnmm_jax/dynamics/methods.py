@@ -83,7 +83,9 @@ def moebius(system: Any, dt: jax.Array) -> Stepper:
     def advance(memory: Any, stimulus: Any) -> Any:
         # The history is a ring, the oldest of which is replaced: nothing is moved.
         state, history, newest = memory
-        mean, rise = jnp.tensordot(tables[:, newest].astype(history.dtype), history, 1)
+        # In full precision: GPUs would round 32 bits to 10 of mantissa, which the weights magnify.
+        weights = tables[:, newest].astype(history.dtype)
+        mean, rise = jnp.tensordot(weights, history, 1, precision="highest")
         if stimulus is not None:
             zero = jnp.zeros_like(stimulus)
             mean = mean + jax.jvp(lambda s: flow.inputs(state, s), (zero,), (stimulus,))[1]

@@ -89,55 +89,64 @@ class Activity(AbstractMeasure):
 
     def plan(self, system: System, noisy: bool = False) -> tuple[Plan, float]:
         """Numbers of steps and samples, and the step; `ValueError` where they do not fit."""
-        model = system.model
-        method = self._method(system)
-        fixed_method(model, method)
-        dt = self._step(system)
-        _checks.positive("dt", dt)
-        second = SECONDS[model.time_unit]
+        self._check(system)
+        dt, second = self._step(system), SECONDS[system.model.time_unit]
         sample = max(1, round(1e-3 / second / dt)) * dt if self.sample is None else self.sample
-        _checks.positive("sample", sample)
         stride = _whole("sample", sample, dt, "steps `dt`")
-        _checks.positive("duration", self.duration)
         n = _whole("duration", self.duration, sample, "samples")
-        transient = 0
-        if self.transient:
-            _checks.positive("transient", self.transient)
-            transient = _whole("transient", self.transient, sample, "samples")
-        if self.segment is None:
-            most = max(1, min(_WINDOW, n // 4))
-            window = max(k for k in range(1, most + 1) if n % k == 0)
-        else:
-            _checks.positive("segment", self.segment)
-            window = _whole("segment", self.segment, 2 * sample, "pairs of samples")
-        spectral = [name for name in self.keep if "frequency" in name or "spectrum" in name
-                    or "band" in name]  # fmt: skip
-        if n % window or (spectral and (window < 4 or n < 2 * window)):
-            _checks.fail(
-                "duration",
-                "be a whole number of half segments, two at least, of 4 samples or more"
-                if spectral
-                else "be a whole number of half segments",
-                f"it is {n} samples and half a segment {window}",
-            )
-        if isinstance(self.keep, str) or not self.keep:
-            _checks.fail("keep", "be a list of summaries", f"it is {self.keep!r}")
-        for name in self.keep:
-            _checks.one_of("keep", name, SUMMARIES)
-        signals = self._signals(system)
-        for name in signals:
-            _checks.one_of("signals", name, dict.fromkeys((*model.variables, model.shown)))
-        for name, band in self.bands.items():
-            if np.shape(band) != (2,) or not 0 <= band[0] < band[1]:
-                _checks.fail("bands", f"rise from 0 Hz or above in {name!r}", f"it is {band}")
+        transient = _whole("transient", self.transient, sample, "samples") if self.transient else 0
+        window = self._window(n, sample)
+        plan = Plan(
+            method=self._method(system),
+            stride=stride,
+            window=window,
+            windows=n // window,
+            transient=transient,
+            interval=float(sample * second),
+            signals=self._signals(system),
+            keep=tuple(self.keep),
+            bands=tuple((float(low), float(high)) for low, high in self.bands.values()),
+            noisy=noisy,
+        )
+        return plan, float(dt)
+
+    def _check(self, system: System) -> None:
+        model = system.model
+        fixed_method(model, self._method(system))
+        _checks.positive("dt", self._step(system))
+        for name in ("sample", "duration", "transient", "segment"):
+            if getattr(self, name):
+                _checks.positive(name, getattr(self, name))
         for name in ("noise", "input_noise"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value >= 0):
                 _checks.fail(name, "be a finite number that is not negative", f"it is {value}")
-        bands = tuple((float(low), float(high)) for low, high in self.bands.values())
-        interval = float(sample * second)
-        return Plan(method, stride, window, n // window, transient, interval, signals,
-                    tuple(self.keep), bands, noisy), float(dt)  # fmt: skip
+        if isinstance(self.keep, str) or not self.keep:
+            _checks.fail("keep", "be a list of summaries", f"it is {self.keep!r}")
+        for name in self.keep:
+            _checks.one_of("keep", name, SUMMARIES)
+        for name in self._signals(system):
+            _checks.one_of("signals", name, dict.fromkeys((*model.variables, model.shown)))
+        for name, band in self.bands.items():
+            if np.shape(band) != (2,) or not 0 <= band[0] < band[1]:
+                _checks.fail("bands", f"rise from 0 Hz or above in {name!r}", f"it is {band}")
+
+    def _window(self, n: int, sample: float) -> int:
+        """Samples of a window, half a segment, which divides all `n`."""
+        if self.segment is None:
+            most = max(1, min(_WINDOW, n // 4))
+            window = max(k for k in range(1, most + 1) if n % k == 0)
+        else:
+            window = _whole("segment", self.segment, 2 * sample, "pairs of samples")
+        spectral = any("frequency" in k or "spectrum" in k or "band" in k for k in self.keep)
+        if n % window or (spectral and (window < 4 or n < 2 * window)):
+            few = ", two at least, of 4 samples or more" if spectral else ""
+            _checks.fail(
+                "duration",
+                f"be a whole number of half segments{few}",
+                f"it is {n} samples and half a segment {window}",
+            )
+        return window
 
     def _method(self, system: System) -> str:
         flow = system.model.exact_flow(jnp.asarray(1.0))
