@@ -107,8 +107,8 @@ def _selected(dataset: Any, quantity: str, at: dict[str, Any]) -> tuple[Any, lis
     """Values of good runs with all that is not drawn or averaged cut away; what they go along."""
     good = dataset["status"] == Status.OK
     if DIGESTS in dataset:  # what is not finished holds the status of nothing
-        floats = [v for n, v in dataset.data_vars.items() if n in sweep_quantities(dataset)]
-        unfinished = [v for v in floats if v.dtype.kind == "f"]
+        drawable = (dataset[name] for name in sweep_quantities(dataset))
+        unfinished = [value for value in drawable if value.dtype.kind == "f"]
         if unfinished and not (dataset[DIGESTS].values[:-1] != 0).all():
             value = unfinished[0]
             other = [d for d in value.dims if d not in good.dims]

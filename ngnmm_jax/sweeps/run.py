@@ -203,7 +203,7 @@ def _prepare(
     if kept is not None:
         coordinates = _coordinates(task)
         kept.create(design.names, blocks, outputs, checks, coordinates, _attributes(task, block))
-        done = kept.finished(blocks, outputs, checks)
+        done = kept.finished(blocks, outputs)
         todo = [k for k in todo if k not in done]
     return task, todo
 

@@ -160,7 +160,7 @@ class SweepStore:
         if detail:
             _checks.fail("store", "hold the same sweep", f"{str(self.path)!r} differs in {detail}")
 
-    def finished(self, blocks: Blocks, outputs: dict[str, Output], checks: int) -> set[int]:
+    def finished(self, blocks: Blocks, outputs: dict[str, Output]) -> set[int]:
         """Blocks whose data are what their digests say; damaged ones are said, and forgotten."""
         group = self._open()
         try:
@@ -170,7 +170,7 @@ class SweepStore:
         good = set()
         for number in np.flatnonzero(digests):
             try:
-                found = _digest(self._read(group, int(number), blocks, outputs, checks))
+                found = _digest(self._read(group, int(number), blocks, outputs))
             except Exception:
                 found = 0
             if found == int(digests[number]):
@@ -197,7 +197,7 @@ class SweepStore:
         return values
 
     def _read(
-        self, group: Any, number: int, blocks: Blocks, outputs: dict[str, Output], checks: int
+        self, group: Any, number: int, blocks: Blocks, outputs: dict[str, Output]
     ) -> dict[str, np.ndarray]:
         if number == len(blocks):
             return {n: group[n + DISCREPANCY][...] for n in outputs if n != "status"}

@@ -38,7 +38,6 @@ SUMMARIES: dict[str, tuple[str, ...]] = {
     "trace": ("time", "region"),
 }
 
-
 # A signal whose standard deviation is this many roundings of its mean, or less, is constant: it
 # has no correlation and no peak.
 _STILL = 4096
@@ -103,24 +102,18 @@ def streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             values = select(system.model, plan.signals, state)
             return values.reshape(len(plan.signals), -1, state.shape[-1])
 
-        def samples(carry: Any, count: int) -> tuple[Any, jax.Array]:
-            return repeated(advance, carry, n_saves=count, stride=plan.stride, select=sample)
+        def samples(carry: Any, count: int, keep: Callable[[Any], Any]) -> tuple[Any, Any]:
+            return repeated(advance, carry, n_saves=count, stride=plan.stride, select=keep)
 
         carry: Any = (stepper.start(start), jnp.asarray(0))
         if plan.transient:
-            carry, _ = repeated(
-                advance,
-                carry,
-                n_saves=plan.transient,
-                stride=plan.stride,
-                select=lambda _: None,
-            )
+            carry, _ = samples(carry, plan.transient, lambda _: None)
         regions = start.size // start.shape[0] // start.shape[-1]
         zero = jnp.zeros((len(plan.signals), regions, start.shape[-1]), start.dtype)
 
         def window(carry: Any, number: jax.Array) -> tuple[Any, Any]:
             carry, totals = carry
-            carry, values = samples(carry, plan.window)
+            carry, values = samples(carry, plan.window, sample)
             totals = _add(plan, totals, values, number)
             return (carry, totals), values if plan.needs("trace") else None
 
