@@ -152,8 +152,11 @@ def _count_runs(core: Network, varied: dict[str, Any], y0: Any, seeds: Any) -> i
 def initial_states(
     core: Network | Homogeneous, varied: dict[str, jax.Array], noise: jax.Array, keys: Any
 ) -> Float[Array, "run variable *region"]:
-    """Each run's own state near rest, from its own key."""
-    return jax.vmap(lambda v, key: state_near_rest(with_leaves(core, v), noise, key))(varied, keys)
+    """Each run's own state near rest, from its own key; `noise` is one for all, or (run,)."""
+    noise = jnp.broadcast_to(noise, keys.shape)
+    return jax.vmap(lambda v, sd, key: state_near_rest(with_leaves(core, v), sd, key))(
+        varied, noise, keys
+    )
 
 
 def _into_tiles(values: jax.Array, tiles: int, tile: int) -> jax.Array:

@@ -11,11 +11,11 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
-from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.batch import initial_states
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.signals.spectra import BANDS
-from ngnmm_jax.simulation import cast, fixed_method, state_near_rest
+from ngnmm_jax.simulation import cast, fixed_method
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.sweeps.streaming import SUMMARIES, Plan, streamed
 
@@ -275,9 +275,7 @@ class Activity(AbstractMeasure):
 
 def _start(core: System, lanes: dict[str, Any]) -> jax.Array:
     """States near rest (run, variable, region), for `map_chunks`."""
-    return jax.vmap(
-        lambda point, noise, key: state_near_rest(with_leaves(core, point), noise, key)
-    )(lanes["point"], lanes["noise"], lanes["key"])
+    return initial_states(core, lanes["point"], lanes["noise"], lanes["key"])
 
 
 def _whole(argument: str, value: float, unit: float, of: str) -> int:
