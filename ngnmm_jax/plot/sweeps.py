@@ -136,13 +136,15 @@ def _along(dataset: Any, values: Any, dim: str, text: str, ax: Axes | None) -> A
     other = [d for d in values.dims if d != dim]
     mean = values.mean(other, skipna=True).values
     ax.plot(x, mean, ".-", color=DECAYING, ms=4, lw=1.2)
+    legend = []
     if other:
         low, high = (getattr(values, f)(other, skipna=True).values for f in ("min", "max"))
         ax.fill_between(x, low, high, color=DECAYING, alpha=0.2, lw=0)
-        ax.set_title(f"line: mean; band: all {' and '.join(f'{d}s' for d in other)}",
-                     fontsize="small", loc="left")  # fmt: skip
+        legend = [f"line: mean; band: all {' and '.join(f'{d}s' for d in other)}"]
+    cut = _where(values).removeprefix("; ")
+    ax.set_title("\n".join([*([cut] if cut else []), *legend]), fontsize="small", loc="left")
     ax.set_xlabel(symbol(dim))
-    ax.set_ylabel(text + _where(values))
+    ax.set_ylabel(text)
     return finish(ax)
 
 
