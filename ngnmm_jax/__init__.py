@@ -15,7 +15,7 @@ Importing the package changes no configuration of JAX; the analyses need 64 bits
 import importlib
 from typing import Any
 
-from ngnmm_jax import models, signals, sweeps
+from ngnmm_jax import fitting, models, observe, signals, stimuli, sweeps
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.batch import simulate_batch
 from ngnmm_jax.bifurcations import (
@@ -30,13 +30,16 @@ from ngnmm_jax.bifurcations import (
 )
 from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
 from ngnmm_jax.connectome import Connectome, Eigenmodes
+from ngnmm_jax.driven import Driven
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
+from ngnmm_jax.fitting import Fit, Free, fit
 from ngnmm_jax.maps import DispersionMap, dispersion_map
 from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
 from ngnmm_jax.modes import Dispersion, dispersion
 from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.response import LinearResponse, linear_response
 from ngnmm_jax.simulation import Simulation, initial_state, simulate
 from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
 
@@ -49,11 +52,15 @@ __all__ = [
     "Diagram",
     "Dispersion",
     "DispersionMap",
+    "Driven",
     "Eigenmodes",
     "Equilibria",
     "Exponents",
+    "Fit",
+    "Free",
     "Homogeneous",
     "JansenRit",
+    "LinearResponse",
     "LyapunovMap",
     "LyapunovSpectrum",
     "Network",
@@ -74,16 +81,21 @@ __all__ = [
     "dispersion_map",
     "find_equilibria",
     "find_orbit",
+    "fit",
+    "fitting",
     "initial_state",
+    "linear_response",
     "lyapunov_map",
     "lyapunov_spectrum",
     "models",
+    "observe",
     "open_sweep",
     "orbit_diagram",
     "plot",
     "signals",
     "simulate",
     "simulate_batch",
+    "stimuli",
     "sweep",
     "sweeps",
     "two_parameter_diagram",

@@ -23,6 +23,7 @@ class Status(enum.IntEnum):
     NONE_FOUND = 5
     NOT_PERIODIC = 6
     ILL_CONDITIONED = 7
+    UNSTABLE = 8
 
     @property
     def explanation(self) -> str:
@@ -55,6 +56,10 @@ _EXPLANATIONS = {
     Status.ILL_CONDITIONED: (
         "the tangents became parallel to rounding between two orthonormalisations: shorten "
         "`interval`, or leave it out to have it chosen"
+    ),
+    Status.UNSTABLE: (
+        "the equilibrium is unstable, so that small noise does not stay small: choose parameters "
+        "at which it is stable, or simulate"
     ),
     Status.NONE_FOUND: "no equilibrium was found: widen the search or give `starts`",
 }

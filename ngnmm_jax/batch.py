@@ -10,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status
+from ngnmm_jax.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.dynamics.integrate import repeated
 from ngnmm_jax.dynamics.methods import Method
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.models.base import parameter_fields
-from ngnmm_jax.network import Homogeneous, Network, over_runs
+from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import (
     Saving,
     Simulation,
@@ -36,7 +37,7 @@ _CPU_TILE = 32
 
 
 def simulate_batch(
-    network: Network,
+    network: Network | Driven,
     parameters: Mapping[str, Any] | None = None,
     duration: float = 1000.0,
     *,
@@ -60,15 +61,16 @@ def simulate_batch(
 
     **Arguments:**
 
-    - `network`: what all runs share.
-    - `parameters`: by name (of the model, or "coupling"), values (run,) or (run, region).
+    - `network`: what all runs share; it may be `Driven`.
+    - `parameters`: by name (of the model, "coupling", or a driven network's noise, as in
+      "input_noise"), values (run,) or (run, region).
     - `duration`, `save_every`, `save_at`, `variables`, `dtype`: as in `simulate`;
       `variables` is only the model's shown quantity by default.
     - `dt`: the fixed step; `solver`: "rk4", "heun", "euler", "dopri8" or "moebius".
     - `y0` (run, variable, region) or (variable, region): initial states; by default each
       run's own homogeneous equilibrium plus noise.
-    - `seeds`: for that noise: one for each run, or one integer, from which the runs count
-      up. A run does not depend on the rest of the batch: it is that of
+    - `seeds`: of that noise, and of a driven network's: one for each run, or one integer, from
+      which the runs count up. A run does not depend on the rest of the batch: it is that of
       `simulate(…, seed=…)` with the same parameters and step.
     - `tile`: runs that a device advances together; by default 32 on a CPU, all on a GPU.
 
@@ -79,7 +81,7 @@ def simulate_batch(
     core = network.bare()
     if dtype is not None:
         core = cast(core, dtype)
-    dtype = core.weights.dtype
+    dtype = core.coupling.dtype
     n = _count_runs(core, varied, y0, seeds)
     _checks.positive("duration", duration)
     _checks.positive("dt", dt)
@@ -87,8 +89,8 @@ def simulate_batch(
     names = (network.model.shown,) if variables is None else variables
     saving = plan_saving(network.model, duration, 0.0, save_every, save_at, names, dt)
     varied = {name: value.astype(dtype) for name, value in varied.items()}
+    numbers = jnp.arange(n) + seeds if np.ndim(seeds) == 0 else jnp.asarray(seeds)
     if y0 is None:
-        numbers = jnp.arange(n) + seeds if np.ndim(seeds) == 0 else jnp.asarray(seeds)
         keys = jax.vmap(jax.random.key)(numbers)
         states = initial_states(core, varied, jnp.asarray(noise, dtype), keys)
         states = states.astype(dtype)
@@ -109,6 +111,7 @@ def simulate_batch(
         core,
         {name: _into_tiles(value, tiles, tile) for name, value in varied.items()},
         _into_tiles(states, tiles, tile),
+        _into_tiles(numbers, tiles, tile),
         jnp.asarray(dt, dtype),
         saving,
         method,
@@ -121,18 +124,20 @@ def simulate_batch(
     return package(network.model, network, saving, last, saved, status, stats, duration)
 
 
-def _count_runs(core: Network, varied: dict[str, Any], y0: Any, seeds: Any) -> int:
+def _count_runs(core: Network | Driven, varied: dict[str, Any], y0: Any, seeds: Any) -> int:
     """The length of the axis `run`, on which everything that has one must agree."""
     counts: dict[str, int] = {}
     fields = {field.name: field for field in parameter_fields(type(core.model))}
+    noises = [f"{name}_noise" for name in driven(core).white_noise]
+    n_regions = core.state_shape[1]
     for name, value in varied.items():
-        _checks.one_of("parameters", name, (*fields, "coupling"))
+        _checks.one_of("parameters", name, (*fields, "coupling", *noises))
         positive = name in fields and fields[name].metadata["positive"]
         (_checks.positive if positive else _checks.finite)(name, value)
-        if value.ndim not in (1, 2) or value.shape[1:] not in ((), (core.n_regions,)):
+        if value.ndim not in (1, 2) or value.shape[1:] not in ((), (n_regions,)):
             _checks.fail(
                 name,
-                f"have shape (run,) or (run, {core.n_regions} regions)",
+                f"have shape (run,) or (run, {n_regions} regions)",
                 f"its shape is {value.shape}",
             )
         counts[name] = value.shape[0]
@@ -150,9 +155,14 @@ def _count_runs(core: Network, varied: dict[str, Any], y0: Any, seeds: Any) -> i
 
 @eqx.filter_jit
 def initial_states(
-    core: Network | Homogeneous, varied: dict[str, jax.Array], noise: jax.Array, keys: Any
+    core: Network | Homogeneous | Driven,
+    varied: dict[str, jax.Array],
+    noise: jax.Array,
+    keys: Any,
 ) -> Float[Array, "run variable *region"]:
     """Each run's own state near rest, from its own key; `noise` is one for all, or (run,)."""
+    core = undriven(core)
+    varied = {name: value for name, value in varied.items() if not name.endswith("_noise")}
     noise = jnp.broadcast_to(noise, keys.shape)
     return jax.vmap(lambda v, sd, key: state_near_rest(with_leaves(core, v), sd, key))(
         varied, noise, keys
@@ -168,9 +178,10 @@ def _into_tiles(values: jax.Array, tiles: int, tile: int) -> jax.Array:
 
 @eqx.filter_jit
 def _run(
-    core: Network,
+    core: Network | Driven,
     varied: dict[str, jax.Array],
     states: Float[Array, "tiles variable region tile"],
+    seeds: Int[Array, "tiles tile"],
     dt: jax.Array,
     saving: Saving,
     method: Method,
@@ -179,10 +190,9 @@ def _run(
     """Last states (run, variable, region) and saved ones (run, time, variable, region)."""
     n_saves, rest = divmod(saving.n_steps, saving.stride)
 
-    def one_tile(core: Network, varied: dict[str, jax.Array], state: jax.Array) -> Any:
-        system = with_leaves(over_runs(core), varied)
-
-        stepper = method(system, dt)
+    def one_tile(core: Any, varied: dict[str, jax.Array], state: jax.Array, seeds: Any) -> Any:
+        system = with_leaves(driven(core).over_runs(), varied)
+        stepper = system.stepper(method, dt, jax.vmap(noise_key)(seeds), jnp.zeros(()))
 
         def keep(memory: Any) -> jax.Array:
             return select(system.model, saving.variables, stepper.state(memory))
@@ -205,15 +215,15 @@ def _run(
         last = stepper.state(memory)
         return jnp.moveaxis(last, -1, 0), jnp.moveaxis(saved, -1, 0)
 
-    def on_device(core: Network, varied: dict[str, jax.Array], states: jax.Array) -> Any:
-        return jax.lax.map(lambda pair: one_tile(core, *pair), (varied, states))
+    def on_device(core: Any, *lanes: Any) -> Any:
+        return jax.lax.map(lambda lane: one_tile(core, *lane), lanes)
 
     split, whole = PartitionSpec("tile"), PartitionSpec()
     last, saved = jax.shard_map(
         on_device,
         mesh=mesh,
-        in_specs=(whole, split, split),
+        in_specs=(whole, split, split, split),
         out_specs=(split, split),
         check_vma=False,
-    )(core, varied, states)
+    )(core, varied, states, seeds)
     return last.reshape(-1, *last.shape[2:]), saved.reshape(-1, *saved.shape[2:])

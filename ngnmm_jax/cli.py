@@ -618,6 +618,64 @@ def show(
     console.print(f"In {path}", highlight=False)
 
 
+@app.command("fit")
+def fit_(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="TOML file: network, [white_noise], [free], [target], [loss], [run], [check]."
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the output. Default: the file's name.")
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume/--restart", help="Go on where a fit stopped, or remove it first."),
+    ] = True,
+    check: Annotated[
+        bool, typer.Option(help="Simulate the best fit and compare its BOLD with the data.")
+    ] = True,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another functional connectivity (.npy, .csv, .npz) to compare with; repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Fit parameters of a network to data, by gradients.
+
+    The fit is kept while it runs: the same command goes on where it stopped. See docs/fits.md for
+    the file.
+
+    Example: ngnmm fit examples/fit_global.toml --out fitted
+    """
+    import ngnmm_jax as ng
+    from ngnmm_jax._fit_file import FitFile, load_fc
+    from ngnmm_jax.reports.fits import STORE, check_fit, fit_facts, remove_fit, write_fit
+
+    begun = time.perf_counter()
+    task = FitFile.read(file)
+    others = {name: load_fc(name, task.network) for name in against or []}
+    out = Path(file.stem) if out is None else out
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        remove_fit(out)
+    console.print(f"{task.free.size} free numbers into {out}", highlight=False)
+    show = console.is_terminal or None
+    result = ng.fit(
+        task.system, task.free, task.objective, store=out / STORE, progress=show, **task.options
+    )
+    _table("The fit", [{"": "fit", **fit_facts(task, result)}])
+    _table("Parameters", write_fit(task, result, out))
+    fc = task.objective.target.get("fc")
+    if check and (fc is not None or others):
+        targets = {**({} if fc is None else {"the data": fc}), **others}
+        _, columns = check_fit(task, result, out, targets, show)
+        _table("Simulated BOLD connectivity", columns)
+    _report(out, begun)
+
+
 def _numbers(option: str, form: str, given: list[str] | None) -> dict[str, list[float]]:
     """`NAME=LOW:HIGH:COUNT` as given to --axis, or `NAME=LOW:HIGH` to --range."""
     found: dict[str, list[float]] = {}

@@ -9,6 +9,7 @@ import diffrax as dfx
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
@@ -17,9 +18,10 @@ from ngnmm_jax import _checks
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import SolverError, Status, raise_unless_ok
 from ngnmm_jax._types import Scalar
+from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
 from ngnmm_jax.dynamics.equilibria import certify
 from ngnmm_jax.dynamics.integrate import finite_status, repeated, solve
-from ngnmm_jax.dynamics.methods import METHODS, Method
+from ngnmm_jax.dynamics.methods import METHODS, Method, Stepper
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
 
@@ -124,7 +126,7 @@ class Saving:
 
 
 def simulate(
-    system: Network | Homogeneous,
+    system: Network | Homogeneous | Driven,
     duration: float,
     *,
     y0: ArrayLike | Simulation | None = None,
@@ -149,13 +151,18 @@ def simulate(
     Adaptive by default (diffrax, Dopri8); with `dt`, fixed steps of RK4 compiled into one
     loop. All times are in the model's unit (ms for `NextGenEI`, s for `JansenRit`).
 
+    A `Driven` network takes its stimulus as it comes, and its noise in fixed steps: with `dt` in
+    this library's own loop (weakly of order one in the noise), else by diffrax (Heun's method, with
+    steps of the model's `time_step`).
+
     **Arguments:**
 
-    - `system`: a network, or `network.homogeneous()`.
+    - `system`: a network, `network.homogeneous()`, or either of them `Driven`.
     - `duration`: how long.
     - `y0` (variable, region): initial state; or a previous `Simulation`, to go on from its
       end; by default `initial_state(system, seed=seed, noise=noise)`.
     - `t0`: initial time; by default 0, or the end of the run given as `y0`.
+    - `seed`: of the initial noise, and of a driven network's noise.
     - `save_every`: sampling interval, by default about 1 ms; or `save_at` (time,): the times
       themselves, rising, from `t0` on.
     - `variables`: names of what is saved, by default all variables of the model
@@ -190,11 +197,14 @@ def simulate(
     _checks.shape("y0", y0, core.state_shape, "(variable, region)")
     _checks.finite("y0", y0)
     saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)
+    noisy = isinstance(core, Driven) and bool(core.white_noise)
+    key = noise_key(seed)
 
     if dt is not None and not isinstance(solver, dfx.AbstractSolver):
         name = "rk4" if solver is None else solver
         method = fixed_method(core.model, name)
-        last, saved, status = _run_fixed(core, y0, dt, saving, method, progress)
+        begin = (jnp.asarray(t0, dtype), key)
+        last, saved, status = _run_fixed(core, y0, dt, saving, method, progress, begin)
         stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
     else:
         if isinstance(solver, str):
@@ -202,6 +212,10 @@ def simulate(
         _checks.positive("rtol", rtol)
         _checks.positive("atol", atol)
         _checks.positive_integer("max_steps", max_steps)
+        if noisy and dt is None:
+            dt = core.time_step
+        if solver is None:
+            solver = dfx.Heun() if noisy else dfx.Dopri8()
         last, saved, stats, status = _run_adaptive(
             core,
             y0,
@@ -210,10 +224,11 @@ def simulate(
             None if dt is None else jnp.asarray(dt, dtype),
             (jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype)),
             saving.variables,
-            dfx.Dopri8() if solver is None else solver,
+            solver,
             max_steps if dt is None else math.ceil(float(duration) / float(dt)) + 2,
             dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
             dfx.TqdmProgressMeter(refresh_steps=200) if progress else dfx.NoProgressMeter(),
+            key if noisy else None,
         )
     result = package(core.model, system, saving, last, saved, status, stats, t0 + duration)
     if throw:
@@ -223,7 +238,7 @@ def simulate(
 
 def package(
     model: AbstractNeuralMass,
-    system: Network | Homogeneous,
+    system: Network | Homogeneous | Driven,
     saving: Saving,
     last: jax.Array,
     saved: jax.Array,
@@ -233,6 +248,7 @@ def package(
 ) -> Simulation:
     """The result of a run or a batch, with names and units."""
     units = {**dict(zip(model.variables, model.units, strict=True)), model.shown: model.shown_unit}
+    system = undriven(system)
     return Simulation(
         ts=jnp.asarray(saving.ts),
         states=saved,
@@ -249,7 +265,7 @@ def package(
 
 
 def initial_state(
-    system: Network | Homogeneous, *, noise: float = 0.01, seed: int = 0
+    system: Network | Homogeneous | Driven, *, noise: float = 0.01, seed: int = 0
 ) -> Float[Array, "variable ..."]:
     """The homogeneous equilibrium plus Gaussian noise, as the paper's simulations start.
 
@@ -267,7 +283,7 @@ def initial_state(
     if not math.isfinite(noise) or noise < 0:
         _checks.fail("noise", "be a finite number that is not negative", f"it is {noise}")
     noise_array = jnp.asarray(noise, system.coupling.dtype)
-    state = _state_near_rest(system.bare(), noise_array, jax.random.key(seed))
+    state = _state_near_rest(undriven(system).bare(), noise_array, jax.random.key(seed))
     if _checks.is_concrete(state) and not np.isfinite(state).all():
         raise SolverError("initial_state", Status.NONE_FOUND)
     return state
@@ -278,7 +294,13 @@ def state_near_rest(system: Network | Homogeneous, noise: Scalar, key: Any) -> j
     inner = system.averaged() if isinstance(system, Network) else system
     found = certify(inner, inner.equilibrium_candidates(8), 8)
     first = jnp.argmax(jnp.where(found.stable.any(), found.stable, found.found))
-    state = found.states[first]
+    return scattered(system, found.states[first], noise, key)
+
+
+def scattered(
+    system: Network | Homogeneous, state: Float[Array, "variable"], noise: Scalar, key: Any
+) -> Float[Array, "variable ..."]:
+    """A homogeneous state plus noise, with what cannot be negative reflected at zero."""
     shape = system.state_shape
     state = jnp.broadcast_to(state.reshape(-1, *(1,) * (len(shape) - 1)), shape)
     state = state + noise * jax.random.normal(key, shape, state.dtype)
@@ -290,7 +312,7 @@ def state_near_rest(system: Network | Homogeneous, noise: Scalar, key: Any) -> j
 _state_near_rest = eqx.filter_jit(state_near_rest)
 
 
-def cast(system: Network | Homogeneous, dtype: Any) -> Any:
+def cast(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
     """The system with all its numbers in 32 or 64 bits."""
     if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("float64")):
         _checks.fail("dtype", "be float32 or float64", f"it is {dtype}")
@@ -378,7 +400,7 @@ def select(model: AbstractNeuralMass, variables: tuple[str, ...], state: jax.Arr
 
 @eqx.filter_jit
 def _run_adaptive(
-    system: Network | Homogeneous,
+    system: Network | Homogeneous | Driven,
     y0: jax.Array,
     span: tuple[jax.Array, jax.Array],
     ts: jax.Array,
@@ -389,14 +411,26 @@ def _run_adaptive(
     max_steps: int,
     adjoint: dfx.AbstractAdjoint,
     meter: dfx.AbstractProgressMeter,
+    key: Any,
 ) -> tuple[jax.Array, jax.Array, dict[str, Any], jax.Array]:
+    network, stimulus = undriven(system), driven(system).stimulus
+
+    def field(t: jax.Array, y: jax.Array) -> jax.Array:
+        if stimulus is None:
+            return network.vector_field(y)
+        push = jnp.broadcast_to(stimulus(t).astype(y.dtype), y.shape[1:])
+        return network.vector_field(y, push)
+
     controller: dfx.AbstractStepSizeController = dfx.ConstantStepSize()
     if dt is None:
         rtol, atol = tolerances
         smallest = 16 * jnp.finfo(ts.dtype).eps * jnp.maximum(jnp.abs(span[0]), jnp.abs(span[1]))
         controller = dfx.PIDController(rtol=rtol, atol=atol, dtmin=smallest)
+        if stimulus is not None and stimulus.jumps.size:
+            jumps = jnp.sort(stimulus.jumps).astype(ts.dtype)
+            controller = dfx.ClipStepSizeController(controller, jump_ts=jumps)
     return solve(
-        system.vector_field,
+        field,
         y0,
         *span,
         ts,
@@ -407,7 +441,32 @@ def _run_adaptive(
         max_steps=max_steps,
         adjoint=adjoint,
         progress=meter,
+        noise=None if key is None else _noise_term(driven(system), y0, span, dt, key),
     )
+
+
+def _noise_term(system: Driven, y0: jax.Array, span: Any, dt: Any, key: Any) -> dfx.AbstractTerm:
+    """Noise on the input and on variables, as a term for diffrax."""
+    network, rows = system.network, system.model.variables
+    like = jax.ShapeDtypeStruct(y0.shape[1:], y0.dtype)
+    path = dfx.VirtualBrownianTree(*span, dt / 2, {name: like for name in system.white_noise}, key)
+
+    def diffusion(t: Any, y: jax.Array, args: Any) -> lx.AbstractLinearOperator:
+        def along(increments: dict[str, jax.Array]) -> jax.Array:
+            change = jnp.zeros_like(y)
+            for name, strength in system.white_noise.items():
+                some = strength * increments[name]
+                if name == INPUT:
+                    zero = jnp.zeros_like(some)
+                    push = jax.jvp(lambda d: network.vector_field(y, d), (zero,), (some,))[1]
+                    change = change + push
+                else:
+                    change = change.at[rows.index(name)].add(some)
+            return change
+
+        return lx.FunctionLinearOperator(along, {name: like for name in system.white_noise})
+
+    return dfx.ControlTerm(diffusion, path)
 
 
 def fixed_method(model: AbstractNeuralMass, name: str) -> Method:
@@ -421,23 +480,35 @@ def fixed_method(model: AbstractNeuralMass, name: str) -> Method:
 
 @eqx.filter_jit
 def _fixed_start(
-    system: Network | Homogeneous, y0: jax.Array, dt: jax.Array, method: Method
+    system: Network | Homogeneous | Driven,
+    y0: jax.Array,
+    dt: jax.Array,
+    method: Method,
+    begin: tuple[jax.Array, Any],
 ) -> Any:
-    return method(system, dt).start(y0)
+    return _stepper(system, dt, method, begin).start(y0)
+
+
+def _stepper(system: Any, dt: jax.Array, method: Method, begin: tuple[jax.Array, Any]) -> Stepper:
+    """The method at work; `begin` is the time at which the run begins, and its noise's key."""
+    if isinstance(system, Driven):
+        return system.stepper(method, dt, begin[1], begin[0])
+    return method(system, dt)
 
 
 @eqx.filter_jit
 def _fixed_block(
-    system: Network | Homogeneous,
+    system: Network | Homogeneous | Driven,
     memory: Any,
     dt: jax.Array,
     variables: tuple[str, ...],
     n_saves: int,
     stride: int,
     method: Method,
+    begin: tuple[jax.Array, Any],
 ) -> tuple[Any, jax.Array, jax.Array]:
     """The memory at the end, what was saved, and the last state."""
-    stepper = method(system, dt)
+    stepper = _stepper(system, dt, method, begin)
     memory, saved = repeated(
         lambda memory: stepper.advance(memory, None),
         memory,
@@ -449,12 +520,13 @@ def _fixed_block(
 
 
 def _run_fixed(
-    system: Network | Homogeneous,
+    system: Network | Homogeneous | Driven,
     y0: jax.Array,
     dt: float,
     saving: Saving,
     method: Method,
     progress: bool | None,
+    begin: tuple[jax.Array, Any],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Blocks of equal length, so that they share one compilation, and what remains."""
     size = jnp.asarray(dt, y0.dtype)
@@ -464,20 +536,22 @@ def _run_fixed(
         block = max(1, n_saves // _BLOCKS)
     pieces = [(block, saving.stride)] * (n_saves // block)
     pieces += [(n_saves % block, saving.stride)] * (n_saves % block > 0)
-    memory, last = _fixed_start(system, y0, size, method), y0
+    memory, last = _fixed_start(system, y0, size, method, begin), y0
     saved = [select(system.model, saving.variables, y0)[None]]
     shown = progress if progress or len(pieces) > 1 else False
     with progress_bar(saving.n_steps, "simulate", "step", shown, unit_scale=True) as bar:
         for n, stride in pieces:
             memory, some, last = _fixed_block(
-                system, memory, size, saving.variables, n, stride, method
+                system, memory, size, saving.variables, n, stride, method, begin
             )
             saved.append(some)
             if len(pieces) > 1:
                 jax.block_until_ready(last)
                 bar.update(n * stride)
         if rest:
-            _, _, last = _fixed_block(system, memory, size, saving.variables, 1, rest, method)
+            _, _, last = _fixed_block(
+                system, memory, size, saving.variables, 1, rest, method, begin
+            )
     stacked = jnp.concatenate(saved)
     if saving.picks != tuple(range(stacked.shape[0])):
         stacked = stacked[np.array(saving.picks)]

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -41,6 +42,7 @@ def test_help():
         "bifurcate",
         "sweep",
         "show",
+        "fit",
     )
     for command in ([], *([name] for name in commands)):
         assert "Usage" in invoke(*command, "--help")
@@ -401,3 +403,75 @@ def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monke
         invoke("show", "line.zarr", "--quantity", "levle")
     with pytest.raises(ValueError, match="`store` must be the folder of a sweep"):
         invoke("show", "nothing.zarr")
+
+
+FIT = """
+connectome = {connectome!r}
+coupling = 5.0
+[parameters]
+i_ext_e = 2.5
+[white_noise]
+input = 0.002
+[free]
+coupling = {{ interval = [0, 12] }}
+input_noise = {{ positive = true, per = "region" }}
+[target]
+fc = {fc!r}
+[run]
+steps = 8
+starts = 2
+save_every = 3
+[check]
+duration = 2000
+repetition_time = 250
+runs = 4
+"""
+
+
+def test_fit(small_file, tmp_path):
+    target = np.corrcoef(np.random.default_rng(0).normal(size=(12, 60)))
+    np.save(tmp_path / "fc.npy", target)
+    np.savetxt(tmp_path / "other.csv", target, delimiter=",")
+    file = tmp_path / "fit.toml"
+    file.write_text(FIT.format(connectome=str(small_file), fc=str(tmp_path / "fc.npy")))
+    out = tmp_path / "fitted"
+    arguments = ["fit", file, "--out", out, "--against", tmp_path / "other.csv"]
+    text = invoke(*arguments)
+    assert "13 free numbers" in text
+    assert "correlation with the data's connectivity" in text
+    assert "4 of 4" in text
+    names = {path.name for path in out.iterdir()}
+    figures = {"history.png", "parameters.png", "fc.png", "fc_simulated.png"}
+    assert names == {"fit", "fit.nc", "parameters.csv", "fc.npy", "fc_simulated.npy", *figures}
+    rows = (out / "parameters.csv").read_text().splitlines()
+    assert rows[0].split(",")[:3] == ["parameter", "all", "L1"]
+    assert len(rows) == 3
+    kept = (out / "fit.nc").read_bytes()
+    again = invoke(*arguments, "--no-check")  # nothing is left to do
+    assert "Simulated" not in again
+    assert (out / "fit.nc").stat().st_size == len(kept)
+    invoke("fit", file, "--out", out, "--restart", "--no-check")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("[free]", "[fre]"), "fre"),
+        (("coupling = {{ interval", "couplin = {{ interval"), "did you mean 'coupling'"),
+        (("interval = [0, 12]", "interval = [12]"), "interval [low, high]"),
+        (("positive = true, ", ""), "one of `interval`"),
+        (("steps = 8", "step = 8"), "did you mean 'steps'"),
+        (("fc = {fc!r}", 'fc = "absent.npy"'), "no file 'absent.npy'"),
+        (("fc = {fc!r}", 'fc = "embedded"'), "embeds none"),
+        (("[run]", '[loss]\nprediction = "simulated"\n[run]'), "duration"),
+        (("[run]", "[loss]\nspectral_distance = 1.0\n[run]"), "`spectrum`"),
+        (("input = 0.002", "inputs = 0.002"), "did you mean 'input'"),
+    ],
+)
+def test_bad_fit_files(small_file, tmp_path, change, words):
+    np.save(tmp_path / "fc.npy", np.eye(12))
+    text = FIT.replace(*change)
+    text = text.format(connectome=str(small_file), fc=str(tmp_path / "fc.npy"))
+    (tmp_path / "fit.toml").write_text(text)
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
+        invoke("fit", tmp_path / "fit.toml", "--out", tmp_path / "out")

@@ -17,15 +17,17 @@ PACKAGE = ROOT / "ngnmm_jax"
 #: Floors of the house: a module imports from lower floors, or from its own folder.
 FLOORS = [
     {"_types", "_checks", "_status", "_progress"},
-    {"_chunks", "_store", "models", "dynamics", "connectome", "signals"},
+    {"_chunks", "_store", "models", "dynamics", "connectome", "signals", "stimuli"},
     {"network"},
+    {"driven"},
     {"attractors", "simulation"},
-    {"batch", "modes"},
+    {"batch", "modes", "observe", "response"},
     {"transverse", "chaos", "bifurcations"},
     {"maps", "sweeps"},
+    {"fitting"},
     {"plot"},
     {"_settings"},
-    {"_sweep_file"},
+    {"_sweep_file", "_fit_file"},
     {"demo", "reports"},
     {"cli"},
 ]

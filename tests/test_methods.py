@@ -159,6 +159,7 @@ def test_nothing_blows_up(network, dtype):
     assert not classical.ok
 
 
+@pytest.mark.slow
 def test_gradients(network, start):
     """Reverse and forward mode against finite differences."""
 

@@ -80,3 +80,17 @@ def test_sweep(tmp_path):
     assert sum("image/png" in d for d in data) >= 2
     assert any("application/vnd.jupyter.widget-view+json" in d for d in data)
     assert not (ROOT / "sweep_notebook.zarr").exists()
+
+
+def test_fit():
+    """The truth is found within its errors; the gradient grows with the horizon."""
+    words = printed(run(ROOT / "notebooks" / "08_fit.ipynb", quick=True))
+    off = words.split("off by standard deviations: [")[1].split("]")[0].split()
+    assert max(map(float, off)) < 4
+    assert float(words.split("finite differences: ")[1].split()[0]) < 1e-6
+
+
+def test_functional_connectivity():
+    words = printed(run(ROOT / "notebooks" / "09_functional_connectivity.ipynb", quick=True))
+    assert "structure alone (log weights): 0.249" in words
+    assert "currents and noise: correlation 0." in words

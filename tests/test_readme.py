@@ -20,7 +20,7 @@ def reader(tmp_path_factory):
     space = {"w": np.ones((2, 2)), "names": ("a", "b"), "xyz": np.zeros((2, 3))}
     text = README.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 9
+    assert len(blocks) == 10
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for k, block in enumerate(blocks):
@@ -40,6 +40,7 @@ def test_fifteen_lines(reader):
     assert np.median(peaks) == pytest.approx(118.65, rel=0.05)
     assert (reader["folder"] / "activity.png").stat().st_size > 10_000
     assert reader["batch"].ok
+    assert 1 - reader["result"].loss.min() > 0.6  # the fit
     assert (reader["data"].status == ng.Status.OK).all()
     assert reader["diagram"].distinct(3e-3).max() > 10  # chaos in the cascade
     assert reader["spectra"].spectra.exponents.shape == (15, 6)

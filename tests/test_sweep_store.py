@@ -300,6 +300,7 @@ class Killer(threading.Thread):
                 return
 
 
+@pytest.mark.slow
 def test_dask_with_a_worker_killed(network, tmp_path):
     """A cluster of worker processes, one of them killed in the middle: complete, and equal."""
     distributed = pytest.importorskip("distributed")

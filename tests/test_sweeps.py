@@ -26,7 +26,9 @@ def plane():
 
 @pytest.fixture(scope="module")
 def activity():
-    return ng.Activity(duration=400.0, transient=100.0, keep=tuple(SUMMARIES), segment=100.0)
+    return ng.Activity(
+        duration=400.0, transient=100.0, keep=tuple(SUMMARIES), segment=100.0, repetition_time=100.0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +179,7 @@ def test_error_is_estimated(network, plane, found):
 
 
 @pytest.mark.parametrize("kind", ["network", "homogeneous"])
+@pytest.mark.slow
 def test_homogeneous_and_32_bits(network, plane, kind):
     system = network if kind == "network" else network.homogeneous()
     keep = ("mean", "peak_frequency", "field_variance", "maximum")
@@ -368,6 +371,7 @@ def test_out_of_memory_halves_the_width(network, error):
 # -------------------------------------------------------------- other measures
 
 
+@pytest.mark.slow
 def test_stability_is_the_map_without_oscillations(network):
     axes = {"i_ext_e": np.linspace(0, 14, 5), "coupling": [5.0, 20.0]}
     found = ng.sweep(network, ng.Design.grid(axes), ng.Stability())

@@ -135,7 +135,7 @@ def finite_status(*values: jax.Array) -> Int[Array, ""]:
 
 
 def solve(
-    field: VectorField,
+    field: Callable[[Any, jax.Array], jax.Array],
     state: jax.Array,
     t0: Float[Array, ""],
     t1: Float[Array, ""],
@@ -148,13 +148,15 @@ def solve(
     max_steps: int,
     adjoint: dfx.AbstractAdjoint,
     progress: dfx.AbstractProgressMeter,
+    noise: dfx.AbstractTerm | None = None,
 ) -> tuple[jax.Array, jax.Array, dict[str, Any], Int[Array, ""]]:
-    """`diffeqsolve` from `t0` to `t1`: last state, `select(state)` at `ts`, counts, status."""
+    """`diffeqsolve` of `field(t, state)`: last state, `select(state)` at `ts`, counts, status."""
+    drift: Any = dfx.ODETerm(lambda t, y, args: field(t, y))
     saveat = dfx.SaveAt(
         subs=[dfx.SubSaveAt(ts=ts, fn=lambda t, y, args: select(y)), dfx.SubSaveAt(t1=True)]
     )
     solution = dfx.diffeqsolve(
-        dfx.ODETerm(lambda t, y, args: field(y)),
+        drift if noise is None else dfx.MultiTerm(drift, noise),
         solver,
         t0=t0,
         t1=t1,

@@ -23,11 +23,13 @@ class Stepper(NamedTuple):
     - `advance(memory, stimulus)`: the memory one step later, with what is added meanwhile to
       the input of each region (None: nothing).
     - `state(memory)`: the state at that time.
+    - `kick(memory, change)`: the memory after a change of the state at once.
     """
 
     start: Callable[[jax.Array], Any]
     advance: Callable[[Any, Any], Any]
     state: Callable[[Any], jax.Array]
+    kick: Callable[[Any, jax.Array], Any]
 
 
 # A method of fixed step: of a system with `vector_field(state, stimulus)`, and a step.
@@ -41,7 +43,7 @@ def runge_kutta(step: Step) -> Method:
         def advance(state: jax.Array, stimulus: Any) -> jax.Array:
             return step(lambda y: system.vector_field(y, stimulus), state, dt)
 
-        return Stepper(lambda state: state, advance, lambda state: state)
+        return Stepper(lambda state: state, advance, lambda state: state, jnp.add)
 
     return method
 
@@ -93,7 +95,10 @@ def moebius(system: Any, dt: jax.Array) -> Stepper:
         newest = (newest - 1) % len(_MEAN)
         return state, history.at[newest].set(undisturbed(over_step)), newest
 
-    return Stepper(start, advance, lambda memory: memory[0])
+    def kick(memory: Any, change: jax.Array) -> Any:
+        return memory[0] + change, *memory[1:]
+
+    return Stepper(start, advance, lambda memory: memory[0], kick)
 
 
 def _along(function: Any, field: Any) -> Any:

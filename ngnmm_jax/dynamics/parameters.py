@@ -12,7 +12,8 @@ from jaxtyping import Array, Float
 def with_leaves(system: Any, values: Mapping[str, jax.Array]) -> Any:
     """A system with other values of some parameters, of whatever shape, without checks.
 
-    A parameter is an attribute of the system, or else of its `model`. For inside of compiled
+    A parameter is an attribute of the system, or else of its `model`; those of a driven network are
+    its network's. For inside of compiled
     code, where `with_parameters` cannot check and batches have axes of their own.
     """
     names = list(values)

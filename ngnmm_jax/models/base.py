@@ -72,8 +72,8 @@ class AbstractNeuralMass(eqx.Module):
     A model declares its `variables` with their `units`, the `time_unit`, the `shown`
     quantity that rasters and spectra use (a variable, or what `observe` returns) with its
     `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
-    It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`
-    and `exact_flow` are optional.
+    It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`,
+    `exact_flow` and `synaptic_currents` are optional.
     """
 
     variables: eqx.AbstractClassVar[tuple[str, ...]]
@@ -136,6 +136,14 @@ class AbstractNeuralMass(eqx.Module):
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         """The model's own flow over a step `dt`, for the method "moebius"; None if it has none."""
         return None
+
+    def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
+        """Excitatory and inhibitory currents (*axes) onto the population that the LFP shows.
+
+        Both are positive where they act as their names say. Only for models that define it.
+        """
+        name = type(self).__name__
+        raise NotImplementedError(f"{name} does not say what its synaptic currents are.")
 
     @property
     def time_step(self) -> float:

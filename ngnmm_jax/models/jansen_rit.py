@@ -73,6 +73,10 @@ class JansenRit(AbstractNeuralMass):
     def observe(self, state: State) -> Field:
         return state[1] - state[2]
 
+    def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
+        """The postsynaptic potentials of the pyramidal cells, y1 and y2, in mV."""
+        return state[1], state[2]
+
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([0.0, -10.0, 0.0, 0.0, 0.0, 0.0])
         return low, jnp.array([0.2, 40.0, 40.0, 0.0, 0.0, 0.0])

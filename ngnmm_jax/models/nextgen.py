@@ -97,6 +97,10 @@ class NextGenEI(AbstractNeuralMass):
     def output(self, state: State) -> Field:
         return state[2]
 
+    def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
+        """Onto the excitatory population: tau_e (j_ee s_e + c), and tau_e j_ei s_i."""
+        return self.tau_e * (self.j_ee * state[2] + drive), self.tau_e * self.j_ei * state[5]
+
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         gate_e, gate_i = GateFlow.of(self.tau_se, dt), GateFlow.of(self.tau_si, dt)
 

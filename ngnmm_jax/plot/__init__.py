@@ -8,6 +8,13 @@ from ngnmm_jax.plot.bifurcations import (
     frequencies,
 )
 from ngnmm_jax.plot.chaos import LYAPUNOV_QUANTITIES, cascade, lyapunov, orbit_diagram
+from ngnmm_jax.plot.fits import (
+    fc_comparison,
+    fit_history,
+    fit_parameters,
+    identifiability,
+    spectrum_fit,
+)
 from ngnmm_jax.plot.regions import animate, brain, connectome_matrix, structural_spectrum
 from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
 from ngnmm_jax.plot.stability import (
@@ -36,7 +43,11 @@ __all__ = [
     "dispersion",
     "dispersion_family",
     "dispersion_map",
+    "fc_comparison",
+    "fit_history",
+    "fit_parameters",
     "frequencies",
+    "identifiability",
     "lyapunov",
     "map_cut",
     "map_details",
@@ -45,6 +56,7 @@ __all__ = [
     "raster",
     "rhythm",
     "spectrum",
+    "spectrum_fit",
     "structural_spectrum",
     "sweep",
     "sweep_overview",

@@ -12,8 +12,10 @@ import numpy as np
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax.batch import initial_states
+from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.observe.bold import BalloonWindkessel
 from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation import cast, fixed_method
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
@@ -32,8 +34,9 @@ _WINDOW = 256
 class Activity(AbstractMeasure):
     """Summaries of simulated activity, taken while it is integrated.
 
-    Memory does not grow with the duration ("trace" excepted). Each run starts at its own
-    equilibrium plus noise, as `simulate` does, with the seed of its replicate.
+    Memory does not grow with the duration ("trace" excepted, and "bold" by a volume at a time).
+    Each run starts at its own equilibrium plus noise, as `simulate` does, with the seed of its
+    replicate. Of a `Driven` network the noise and the stimulus act in all runs.
 
     **Arguments:** times are in the model's unit.
 
@@ -47,17 +50,19 @@ class Activity(AbstractMeasure):
     - `keep`: names of summaries: "mean", "variance", "minimum", "maximum", "spectrum" (Welch's
       density), "peak_frequency", "band_power", all of them per region; "fc" (Pearson's correlation
       between regions), "fc_mean" (of all pairs); "field_variance", "field_spectrum",
-      "field_peak_frequency", "field_band_power" of the mean over regions; "trace" (the samples).
-      Correlations and peaks are NaN where a signal is constant to rounding.
+      "field_peak_frequency", "field_band_power" of the mean over regions; "bold" (what a scanner
+      sees of the signal, and "bold_fc", its correlations); "trace" (the samples). Correlations and
+      peaks are NaN where a signal is constant to rounding.
     - `segment`: of Welch's windows (Hann, overlapping by half); by default half the duration or
       less, about 500 samples at most.
     - `bands`: of "band_power": name and (low, high) in Hz.
     - `noise`: standard deviation of the initial noise.
-    - `input_noise`: of white noise in each region's input (the unit of a model's output, times
-      the square root of its time); it is constant within a step.
+    - `repetition_time`: between volumes of BOLD, which the duration must be a multiple of;
+      `haemodynamics`: its `BalloonWindkessel`.
     - `dtype`: "float32" or "float64"; by default that of the network.
 
-    A design can also vary "noise", "input_noise", and initial values as "v_e(0)" (the other
+    A design can also vary "noise", the strengths of white noise ("input_noise", "v_e_noise", …; see
+    `Driven`), and initial values as "v_e(0)" (the other
     variables start as before).
     """
 
@@ -81,13 +86,16 @@ class Activity(AbstractMeasure):
     segment: float | None = None
     bands: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=lambda: BANDS)
     noise: float = 0.01
-    input_noise: float = 0.0
+    repetition_time: float | None = None
+    haemodynamics: BalloonWindkessel | None = None
     dtype: str | None = None
 
     def extras(self, system: System) -> tuple[str, ...]:
-        return ("noise", "input_noise", *(f"{name}(0)" for name in system.model.variables))
+        names = system.model.variables
+        noises = (f"{name}_noise" for name in (INPUT, *names))
+        return ("noise", *noises, *(f"{name}(0)" for name in names))
 
-    def plan(self, system: System, noisy: bool = False) -> tuple[Plan, float]:
+    def plan(self, system: System) -> tuple[Plan, float]:
         """Numbers of steps and samples, and the step; `ValueError` where they do not fit."""
         self._check(system)
         dt, second = self._step(system), SECONDS[system.model.time_unit]
@@ -95,7 +103,8 @@ class Activity(AbstractMeasure):
         stride = _whole("sample", sample, dt, "steps `dt`")
         n = _whole("duration", self.duration, sample, "samples")
         transient = _whole("transient", self.transient, sample, "samples") if self.transient else 0
-        window = self._window(n, sample)
+        volume = self._volume(system, n, sample)
+        window = self._window(n, sample, volume)
         plan = Plan(
             method=self._method(system),
             stride=stride,
@@ -106,7 +115,7 @@ class Activity(AbstractMeasure):
             signals=self._signals(system),
             keep=tuple(self.keep),
             bands=tuple((float(low), float(high)) for low, high in self.bands.values()),
-            noisy=noisy,
+            volume=volume // window if volume else 1,
         )
         return plan, float(dt)
 
@@ -117,10 +126,9 @@ class Activity(AbstractMeasure):
         for name in ("sample", "duration", "transient", "segment"):
             if getattr(self, name):
                 _checks.positive(name, getattr(self, name))
-        for name in ("noise", "input_noise"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                _checks.fail(name, "be a finite number that is not negative", f"it is {value}")
+        if not (math.isfinite(self.noise) and self.noise >= 0):
+            but = f"it is {self.noise}"
+            _checks.fail("noise", "be a finite number that is not negative", but)
         if isinstance(self.keep, str) or not self.keep:
             _checks.fail("keep", "be a list of summaries", f"it is {self.keep!r}")
         for name in self.keep:
@@ -131,15 +139,28 @@ class Activity(AbstractMeasure):
             if np.shape(band) != (2,) or not 0 <= band[0] < band[1]:
                 _checks.fail("bands", f"rise from 0 Hz or above in {name!r}", f"it is {band}")
 
-    def _window(self, n: int, sample: float) -> int:
-        """Samples of a window, half a segment, which divides all `n`."""
+    def _volume(self, system: System, n: int, sample: float) -> int:
+        """Samples from one volume of BOLD to the next; 0 where there is none."""
+        if not any(name.startswith("bold") for name in self.keep):
+            return 0
+        if self.repetition_time is None:
+            _checks.fail("repetition_time", "be given for BOLD", "it is not")
+        samples = _whole("repetition_time", self.repetition_time, sample, "samples")
+        if n % samples:
+            time = f"{self.repetition_time:g} {system.model.time_unit}"
+            _checks.fail("duration", f"be a multiple of {time}", f"it is {self.duration:g}")
+        return samples
+
+    def _window(self, n: int, sample: float, volume: int) -> int:
+        """Samples of a window, half a segment, which divides all `n`, and each volume."""
+        divided = math.gcd(n, volume) if volume else n
         if self.segment is None:
             most = max(1, min(_WINDOW, n // 4))
-            window = max(k for k in range(1, most + 1) if n % k == 0)
+            window = max(k for k in range(1, most + 1) if divided % k == 0)
         else:
             window = _whole("segment", self.segment, 2 * sample, "pairs of samples")
         spectral = any("frequency" in k or "spectrum" in k or "band" in k for k in self.keep)
-        if n % window or (spectral and (window < 4 or n < 2 * window)):
+        if divided % window or (spectral and (window < 4 or n < 2 * window)):
             few = ", two at least, of 4 samples or more" if spectral else ""
             _checks.fail(
                 "duration",
@@ -168,13 +189,14 @@ class Activity(AbstractMeasure):
     def outputs(self, system: System) -> dict[str, Output]:
         plan, _ = self.plan(system)
         model = system.model
-        regions = system.state_shape[1] if isinstance(system, Network) else 1
+        regions = system.state_shape[1] if len(system.state_shape) > 1 else 1
         sizes = {
             "region": regions,
             "other_region": regions,
             "frequency": plan.window + 1,
             "band": len(plan.bands),
             "time": plan.window * plan.windows,
+            "volume": plan.windows // plan.volume,
         }
         dtype = str(self._core(system).coupling.dtype)
         units = {**dict(zip(model.variables, model.units, strict=True)),
@@ -183,7 +205,7 @@ class Activity(AbstractMeasure):
         for signal in plan.signals:
             for name in plan.keep:
                 dims = SUMMARIES[name]
-                if isinstance(system, Homogeneous):
+                if isinstance(undriven(system), Homogeneous):
                     dims = tuple(d for d in dims if d not in ("region", "other_region"))
                 shape = tuple(sizes[d] for d in dims)
                 attrs = {"units": _unit(name, units[signal]), "long_name": _title(signal, name)}
@@ -193,14 +215,17 @@ class Activity(AbstractMeasure):
     def coordinates(self, system: System) -> dict[str, tuple[Any, dict[str, Any]]]:
         plan, dt = self.plan(system)
         found: dict[str, tuple[Any, dict[str, Any]]] = {}
-        if isinstance(system, Network):
-            found["region"] = (list(system.labels), {})
-            found["other_region"] = (list(system.labels), {})
+        network = undriven(system)
+        if isinstance(network, Network):
+            found["region"] = (list(network.labels), {})
+            found["other_region"] = (list(network.labels), {})
         found["frequency"] = (plan.frequencies, {"units": "Hz"})
         limits = ", ".join(f"{name} {low:g}-{high:g}" for name, (low, high) in self.bands.items())
         found["band"] = (list(self.bands), {"limits_Hz": limits})
         after = plan.stride * dt * (plan.transient + 1 + np.arange(plan.window * plan.windows))
         found["time"] = (after, {"units": system.model.time_unit})
+        found["volume"] = (after[plan.window * plan.volume - 1 :: plan.window * plan.volume],
+                           {"units": system.model.time_unit})  # fmt: skip
         return found
 
     def width(self, system: System) -> int:
@@ -212,7 +237,9 @@ class Activity(AbstractMeasure):
         variables, *regions = self._core(system).state_shape
         state = variables * math.prod(regions)
         gathered = 4 * plan.window * len(plan.signals) * math.prod(regions)
-        if plan.needs("fc", "fc_mean"):
+        if plan.needs("bold", "bold_fc"):
+            gathered += 3 * plan.windows * len(plan.signals) * math.prod(regions)
+        if plan.needs("fc", "fc_mean", "bold_fc"):
             gathered += 3 * len(plan.signals) * math.prod(regions) ** 2
         each = (_COPIES * state + gathered) * np.dtype(self._core(system).coupling.dtype).itemsize
         return int(min(_GPU_RUNS, max(1, 2 ** int(math.log2(max(1.0, free / each))))))
@@ -224,15 +251,15 @@ class Activity(AbstractMeasure):
         width = self.width(system) if width is None else width
         given = dict(points)
         noise = np.broadcast_to(given.pop("noise", np.array(self.noise)), (n,))
-        strength = given.pop("input_noise", np.full(n, self.input_noise))
         initial = {name: given.pop(f"{name}(0)", None) for name in core.model.variables}
-        plan, dt = self.plan(system, noisy=bool((strength > 0).any()))
-        keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
+        plan, dt = self.plan(system)
+        numbers = jnp.asarray(seeds)
+        keys = jax.vmap(jax.random.key)(numbers)
         # Starts in the full precision that JAX is set to, since equilibria are found by iteration;
         # and always on one device, so that they are the same to the bit on any number of them.
         starts = map_chunks(
             _start,
-            system.bare(),
+            undriven(system).bare(),
             {"point": given, "noise": noise, "key": keys},
             chunk=_CPU_RUNS,
             progress=False,
@@ -246,14 +273,20 @@ class Activity(AbstractMeasure):
         lanes = {
             "point": {name: value.astype(dtype) for name, value in given.items()},
             "start": starts.astype(dtype),
-            "key": jax.vmap(lambda key: jax.random.fold_in(key, 1))(keys),
-            "sigma": np.asarray(strength, dtype),
+            "key": jax.vmap(noise_key)(numbers),
         }
-        shared = (core, jnp.asarray(dt, dtype))
+        haemodynamics = self.haemodynamics or BalloonWindkessel()
+        shared = (
+            _with_noise(core, given),
+            jnp.asarray(dt, dtype),
+            jax.tree.map(lambda leaf: _over_runs(leaf, dtype), haemodynamics),
+        )
         fields = map_chunks(
             streamed(plan), shared, lanes, chunk=width, progress=False, lockstep=True
         )
-        return fields if isinstance(system, Network) else _without_region(fields, plan)
+        if isinstance(undriven(system), Network):
+            return fields
+        return _without_region(fields, plan)
 
     def refined(self, system: System) -> "Activity":
         _, dt = self.plan(system)
@@ -264,11 +297,14 @@ class Activity(AbstractMeasure):
         plan, dt = self.plan(system)
         return {
             "measure": "activity",
-            **{k: v for k, v in dataclasses.asdict(plan).items() if k != "noisy"},
+            **dataclasses.asdict(plan),
             "dt": dt,
             "bands": {name: list(band) for name, band in self.bands.items()},
             "noise": self.noise,
-            "input_noise": self.input_noise,
+            "haemodynamics": [
+                np.asarray(leaf).tolist()
+                for leaf in jax.tree.leaves(self.haemodynamics or BalloonWindkessel())
+            ],
             "dtype": str(self._core(system).coupling.dtype),
         }
 
@@ -276,6 +312,20 @@ class Activity(AbstractMeasure):
 def _start(core: System, lanes: dict[str, Any]) -> jax.Array:
     """States near rest (run, variable, region), for `map_chunks`."""
     return initial_states(core, lanes["point"], lanes["noise"], lanes["key"])
+
+
+def _with_noise(core: System, points: dict[str, Any]) -> Driven:
+    """The system with room for the noise that a design varies."""
+    system = driven(core)
+    varied = [name.removesuffix("_noise") for name in points if name.endswith("_noise")]
+    noise = {**{name: jnp.zeros((), core.coupling.dtype) for name in varied}, **system.white_noise}
+    return Driven(system.network, noise, system.stimulus)
+
+
+def _over_runs(leaf: jax.Array, dtype: Any) -> jax.Array:
+    """A constant of the haemodynamics, broadcast over (…, region, run)."""
+    leaf = leaf.astype(dtype)
+    return leaf[:, None] if leaf.ndim else leaf
 
 
 def _whole(argument: str, value: float, unit: float, of: str) -> int:
@@ -289,7 +339,7 @@ def _whole(argument: str, value: float, unit: float, of: str) -> int:
 def _unit(summary: str, unit: str) -> str:
     if summary.endswith("frequency"):
         return "Hz"
-    if summary in ("fc", "fc_mean"):
+    if summary in ("fc", "fc_mean", "bold", "bold_fc"):
         return "1"
     square = "1" if unit == "1" else f"({unit})^2"
     if summary.endswith("spectrum"):
@@ -299,7 +349,8 @@ def _unit(summary: str, unit: str) -> str:
 
 def _title(signal: str, summary: str) -> str:
     text = summary.replace("field_", "of the regions' mean: ").replace("_", " ")
-    return f"{signal}, {text.replace('fc', 'functional connectivity')}"
+    text = text.replace("fc", "functional connectivity").replace("bold", "BOLD")
+    return f"{signal}, {text}"
 
 
 def _without_region(fields: dict[str, np.ndarray], plan: Plan) -> dict[str, np.ndarray]:

@@ -11,9 +11,10 @@ from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax._status import Status
 from ngnmm_jax.chaos import lanes_per_device, starts_of, trajectories
+from ngnmm_jax.driven import Driven
 from ngnmm_jax.dynamics.equilibria import certify
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents, plan
-from ngnmm_jax.network import Family, Network
+from ngnmm_jax.network import Family, Homogeneous, Network
 from ngnmm_jax.sweeps.measures import CHEAP, AbstractMeasure, Output, Points, System
 from ngnmm_jax.transverse import equilibrium_modes
 
@@ -51,7 +52,9 @@ class Stability(AbstractMeasure):
     ) -> dict[str, np.ndarray]:
         _checks.require_x64("Stability")
         if not isinstance(system, Network):
-            _checks.fail("network", "be a network for `Stability`", "it is a homogeneous system")
+            _checks.fail(
+                "network", "be a network for `Stability`", f"it is a {type(system).__name__}"
+            )
         lambdas, uniform = system.spectrum()
         shared = (Family.of(system), jnp.asarray(lambdas), jnp.asarray(uniform or 0))
         fields: dict[str, np.ndarray] = map_chunks(
@@ -114,14 +117,14 @@ class Exponents(AbstractMeasure):
 
     def width(self, system: System) -> int:
         return lanes_per_device(
-            system.bare(), number_of_exponents(self.count, tuple(system.state_shape))
+            _autonomous(system).bare(), number_of_exponents(self.count, tuple(system.state_shape))
         )
 
     def evaluate(
         self, system: System, points: Points, seeds: np.ndarray, width: int | None
     ) -> dict[str, np.ndarray]:
         _checks.require_x64("Exponents")
-        core = system.bare()
+        core = _autonomous(system).bare()
         n = number_of_exponents(self.count, tuple(core.state_shape))
         steps = plan(self._step(core), self.duration, self.transient, self.interval)
         starts = starts_of(core, points, seeds)
@@ -156,3 +159,9 @@ class Exponents(AbstractMeasure):
             "dt": self._step(system),
             "steps": {name: int(n) for name, n in steps._asdict().items()},
         }
+
+
+def _autonomous(system: System) -> Network | Homogeneous:
+    if isinstance(system, Driven):
+        _checks.fail("network", "be a network for `Exponents`", "it is driven")
+    return system

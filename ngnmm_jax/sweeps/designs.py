@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax.driven import Driven
 from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.network import Homogeneous, Network
 
@@ -132,7 +133,7 @@ class Design:
         points = {name: value[where[dim]] for name, (dim, value) in self.values.items()}
         return points, self.seed + where.get(REPLICATE, np.zeros_like(index))
 
-    def check(self, system: Network | Homogeneous, extras: tuple[str, ...]) -> None:
+    def check(self, system: Network | Homogeneous | Driven, extras: tuple[str, ...]) -> None:
         """Refuse parameters that a network does not have, and values that do not suit it."""
         fields = {field.name: field for field in parameter_fields(type(system.model))}
         regions = system.state_shape[1:]
@@ -140,7 +141,7 @@ class Design:
             _checks.one_of("design", name, (*fields, "coupling", *extras))
             if name in fields and fields[name].metadata["positive"]:
                 _checks.positive(name, value)
-            if name in ("noise", "input_noise") and value.min() < 0:
+            if name.endswith("noise") and value.min() < 0:
                 _checks.fail(name, "not be negative", f"its smallest value is {value.min():g}")
             if value.ndim == 2 and value.shape[1:] != regions:
                 _checks.fail(

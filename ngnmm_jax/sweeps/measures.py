@@ -15,10 +15,11 @@ import numpy as np
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax.driven import Driven
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.network import Homogeneous, Network
 
-System = Network | Homogeneous
+System = Network | Homogeneous | Driven
 Points = dict[str, np.ndarray]
 
 #: Points of cheap measures that a device takes at a time.
@@ -181,7 +182,7 @@ def _arity(function: Callable[..., Any]) -> int:
 
 
 def _with_values(system: System, values: dict[str, Any]) -> System:
-    if isinstance(system, Network):
+    if isinstance(system, Network | Driven):
         return system.with_parameters(**values)
     return with_leaves(system, {name: jnp.asarray(value) for name, value in values.items()})
 

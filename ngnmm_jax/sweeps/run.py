@@ -18,6 +18,7 @@ import numpy as np
 from ngnmm_jax import _checks
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
+from ngnmm_jax.driven import Driven, undriven
 from ngnmm_jax.network import Homogeneous, Network, definition
 from ngnmm_jax.sweeps.designs import REPLICATE, Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
@@ -88,7 +89,7 @@ class Task:
 
 
 def sweep(
-    network: Network | Homogeneous,
+    network: Network | Homogeneous | Driven,
     design: Design | Mapping[str, Any],
     measure: AbstractMeasure | Callable[..., Any],
     *,
@@ -107,7 +108,7 @@ def sweep(
 
     **Arguments:**
 
-    - `network`: what all points share; or `network.homogeneous()`.
+    - `network`: what all points share; or `network.homogeneous()`, or either of them `Driven`.
     - `design`: which parameters take which values: `Design.grid`, `.listed`, `.random`, `.sobol`;
       a dict of axes is a grid.
     - `measure`: `Activity`, `Stability`, `Exponents`, another `AbstractMeasure`, or a function of
@@ -244,7 +245,8 @@ def _attributes(task: Task, block: int) -> dict[str, Any]:
     return {
         "title": "ngnmm_jax sweep",
         "definition": {
-            **definition("sweep", system, {}),
+            **definition("sweep", undriven(system), {}),
+            **(system.definition() if isinstance(system, Driven) else {}),
             **task.measure.definition(system),
             "design": design.definition(),
             "bits": 64 if jax.config.read("jax_enable_x64") else 32,

@@ -17,7 +17,7 @@ from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.integrate import repeated
 from ngnmm_jax.dynamics.methods import METHODS
 from ngnmm_jax.dynamics.parameters import with_leaves
-from ngnmm_jax.network import over_runs
+from ngnmm_jax.observe.bold import BalloonWindkessel, steps_of, through
 from ngnmm_jax.simulation import select
 
 #: What can be kept of each signal, and its dimensions beside those of the sweep.
@@ -35,6 +35,8 @@ SUMMARIES: dict[str, tuple[str, ...]] = {
     "field_spectrum": ("frequency",),
     "field_peak_frequency": (),
     "field_band_power": ("band",),
+    "bold": ("volume", "region"),
+    "bold_fc": ("region", "other_region"),
     "trace": ("time", "region"),
 }
 
@@ -56,7 +58,7 @@ class Plan:
     signals: tuple[str, ...]
     keep: tuple[str, ...]
     bands: tuple[tuple[float, float], ...]
-    noisy: bool
+    volume: int  # windows from one volume of BOLD to the next
 
     def needs(self, *summaries: str) -> bool:
         """Whether any of these is kept."""
@@ -72,40 +74,30 @@ class Plan:
 def streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
     """The one function that takes runs through such a plan in lock-step, for `map_chunks`.
 
-    It takes (system, dt) and, with a leading axis of runs, "point" (values of parameters), "start"
-    (states), "key" and "sigma" (of the noise in the input); it returns the summaries (run, …).
+    It takes (driven system, dt, haemodynamics) and, with a leading axis of runs, "point" (values of
+    parameters), "start" (states) and "key" (of the noise); it returns the summaries (run, …).
     """
 
-    def run(shared: tuple[Any, jax.Array], lanes: dict[str, Any]) -> dict[str, jax.Array]:
-        core, dt = shared
+    def run(shared: tuple[Any, jax.Array, Any], lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        core, dt, haemodynamics = shared
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
-        system = with_leaves(over_runs(core), points)
+        system = with_leaves(core.over_runs(), points)
         start = jnp.moveaxis(lanes["start"], 0, -1)
-        stepper = METHODS[plan.method](system, dt)
-        sigma = jnp.moveaxis(lanes["sigma"], 0, -1) / jnp.sqrt(dt)
+        stepper = system.stepper(METHODS[plan.method], dt, lanes["key"], jnp.zeros(()))
 
-        def noise(number: jax.Array) -> jax.Array | None:
-            if not plan.noisy:
-                return None
-            shape, dtype = start.shape[1:-1], start.dtype
-            keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(lanes["key"])
-            drawn = jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(keys)
-            return sigma * jnp.moveaxis(drawn, 0, -1)
+        def advance(memory: Any) -> Any:
+            return stepper.advance(memory, None)
 
-        def advance(carry: Any) -> Any:
-            memory, number = carry
-            return stepper.advance(memory, noise(number)), number + 1
-
-        def sample(carry: Any) -> jax.Array:
+        def sample(memory: Any) -> jax.Array:
             """Signals (signal, region, run); a homogeneous system is one region."""
-            state = stepper.state(carry[0])
+            state = stepper.state(memory)
             values = select(system.model, plan.signals, state)
             return values.reshape(len(plan.signals), -1, state.shape[-1])
 
         def samples(carry: Any, count: int, keep: Callable[[Any], Any]) -> tuple[Any, Any]:
             return repeated(advance, carry, n_saves=count, stride=plan.stride, select=keep)
 
-        carry: Any = (stepper.start(start), jnp.asarray(0))
+        carry: Any = stepper.start(start)
         if plan.transient:
             carry, _ = samples(carry, plan.transient, lambda _: None)
         regions = start.size // start.shape[0] // start.shape[-1]
@@ -115,16 +107,23 @@ def streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             carry, totals = carry
             carry, values = samples(carry, plan.window, sample)
             totals = _add(plan, totals, values, number)
-            return (carry, totals), values if plan.needs("trace") else None
+            volume = None
+            if "blood" in totals:
+                totals["blood"] = _perfused(plan, haemodynamics, totals["blood"], values, number)
+                volume = haemodynamics.signal(totals["blood"])
+            return (carry, totals), (values if plan.needs("trace") else None, volume)
 
         numbers = jnp.arange(plan.windows)
-        (carry, totals), traces = jax.lax.scan(window, (carry, _empty(plan, zero)), numbers)
+        empty = _empty(plan, zero)
+        (carry, totals), (traces, volumes) = jax.lax.scan(window, (carry, empty), numbers)
         result = _summaries(plan, totals)
+        if volumes is not None:
+            result |= _scanned(plan, volumes[plan.volume - 1 :: plan.volume])
         if plan.needs("trace"):
             flat = traces.reshape(-1, *traces.shape[2:])
             result |= {f"{s}_trace": flat[:, k] for k, s in enumerate(plan.signals)}
         result = {name: jnp.moveaxis(value, -1, 0) for name, value in result.items()}
-        last = stepper.state(carry[0])
+        last = stepper.state(carry)
         finite = jnp.isfinite(last).reshape(-1, last.shape[-1]).all(axis=0)
         lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
         status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
@@ -138,6 +137,8 @@ def _empty(plan: Plan, zero: jax.Array) -> dict[str, Any]:
     """Totals before the first window; `zero` has the shape of a sample (signal, region, run)."""
     field = zero[:, :1]
     totals: dict[str, Any] = {"mean": zero, "square": zero, "field": (field, field)}
+    if plan.needs("bold", "bold_fc"):
+        totals["blood"] = jnp.zeros((4, *zero.shape), zero.dtype)
     if plan.needs("minimum"):
         totals["minimum"] = zero + jnp.inf
     if plan.needs("maximum"):
@@ -200,6 +201,33 @@ def _add(
     return new
 
 
+def _perfused(
+    plan: Plan, haemodynamics: BalloonWindkessel, blood: jax.Array, values: jax.Array, number: Any
+) -> jax.Array:
+    """The haemodynamic state after a window of activity; at first it suits that window's mean."""
+    each = steps_of(plan.window, plan.interval)
+    blood = jnp.where(number > 0, blood, haemodynamics.steady(values.mean(axis=0)))
+    means = values.reshape(-1, each, *values.shape[1:]).mean(axis=1)
+    return through(haemodynamics, blood, means, jnp.asarray(each * plan.interval, values.dtype))
+
+
+def _scanned(plan: Plan, volumes: jax.Array) -> dict[str, jax.Array]:
+    """BOLD (volume, signal, region, run) by name of signal, and its correlations."""
+    found = {}
+    for k, signal in enumerate(plan.signals):
+        bold = volumes[:, k]
+        if plan.needs("bold"):
+            found[f"{signal}_bold"] = bold
+        if plan.needs("bold_fc"):
+            centred = bold - bold.mean(axis=0)
+            products = jnp.einsum("tnr,tmr->nmr", centred, centred)
+            sd = jnp.sqrt(jnp.einsum("nnr->nr", products))
+            still = _STILL * float(jnp.finfo(bold.dtype).eps) * jnp.abs(bold.mean(axis=0))
+            sd = jnp.where(sd <= still * jnp.sqrt(bold.shape[0]), jnp.nan, sd)
+            found[f"{signal}_bold_fc"] = products / (sd[:, None] * sd[None])
+    return found
+
+
 def _merged(mean: jax.Array, values: jax.Array, n: Any, m: float) -> tuple[Any, Any, Any]:
     """The mean with one more window, the window about its own mean, and how far apart they were."""
     own = values.mean(axis=0)
@@ -260,7 +288,7 @@ def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
         f"{signal}_{name}": found[name][k]
         for k, signal in enumerate(plan.signals)
         for name in plan.keep
-        if name != "trace"
+        if name in found
     }
 
 

@@ -1,0 +1,283 @@
+"""What is free in a fit: which parameters, over which range, with which prior.
+
+A fit moves an unbounded vector x. Each free parameter takes its entries of it through a transform:
+none for real numbers, the exponential for positive ones, the logistic function for an interval.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ngnmm_jax import _checks
+from ngnmm_jax.driven import undriven
+from ngnmm_jax.dynamics.parameters import leaf, with_leaves
+from ngnmm_jax.models.base import parameter_fields
+
+# A start's regions differ from each other by this much, in unbounded space.
+_JITTER = 0.1
+# Without bounds or a prior, starts scatter by this much: in units, or as a logarithm.
+_SCATTER = 0.5
+# Values this near a bound (a fraction of the interval) are moved inside: their slope is not zero.
+_INSIDE = 1e-3
+
+
+class Unknown(eqx.Module):
+    """A free parameter: made by `real`, `positive` or `interval`.
+
+    - `low`, `high`: bounds, -inf or inf where there is none.
+    - `per`: None for one value; "region" for one each; or maps (map, region), which make the values
+      a function of them: `values = inverse(a + b · maps)` in unbounded space, with one a and a b
+      for each map (standardised: mean 0, standard deviation 1).
+    - `prior`: (mean, sd) of a Gaussian on the values; `spread`: sd of one on the regions'
+      deviations from their mean, in unbounded space, or on the b's.
+    - `where`: picks the leaf of the system that is meant, as in `eqx.tree_at`; or `apply(system,
+      value)` returns the system with it.
+    """
+
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+    per: Any = None
+    prior: tuple[float, float] | None = eqx.field(default=None, static=True)
+    spread: float | None = eqx.field(default=None, static=True)
+    where: Callable[[Any], Any] | None = eqx.field(default=None, static=True)
+    apply: Callable[[Any, Any], Any] | None = eqx.field(default=None, static=True)
+    default: float | None = eqx.field(default=None, static=True)
+
+    def inverse(self, x: jax.Array) -> jax.Array:
+        """Values from unbounded ones."""
+        if math.isfinite(self.high):
+            return self.low + (self.high - self.low) * jax.nn.sigmoid(x)
+        if math.isfinite(self.low):
+            return self.low + jnp.exp(x)
+        return x
+
+    def forward(self, value: jax.Array) -> jax.Array:
+        """Unbounded values from values; those on a bound are moved inside."""
+        if math.isfinite(self.high):
+            part = (value - self.low) / (self.high - self.low)
+            part = jnp.clip(part, _INSIDE, 1 - _INSIDE)
+            return jnp.log(part) - jnp.log1p(-part)
+        if math.isfinite(self.low):
+            return jnp.log(jnp.maximum(value - self.low, 1e-12))
+        return value
+
+
+def real(**options: Any) -> Unknown:
+    """A parameter of any value; options as in `Unknown`."""
+    return Unknown(-math.inf, math.inf, **_maps(options))
+
+
+def positive(**options: Any) -> Unknown:
+    """A parameter above zero; options as in `Unknown`."""
+    return Unknown(0.0, math.inf, **_maps(options))
+
+
+def interval(low: Any, high: Any, **options: Any) -> Unknown:
+    """A parameter between two bounds; options as in `Unknown`."""
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        _checks.fail("low", "be below `high`, both finite", f"they are {low} and {high}")
+    return Unknown(float(low), float(high), **_maps(options))
+
+
+def _maps(options: dict[str, Any]) -> dict[str, Any]:
+    per = options.get("per")
+    for name in ("prior", "spread"):
+        sd = options.get(name)
+        if sd is not None:
+            _checks.positive(name, sd[1] if name == "prior" else sd)
+    if per is None or isinstance(per, str):
+        if per not in (None, "region"):
+            _checks.fail("per", 'be None, "region" or maps (map, region)', f"it is {per!r}")
+        return options
+    maps = np.atleast_2d(np.asarray(per, dtype=float))
+    _checks.finite("per", maps)
+    sd = maps.std(axis=1, keepdims=True)
+    if maps.ndim != 2 or (sd == 0).any():
+        _checks.fail("per", "be maps (map, region) that vary", f"its shape is {maps.shape}")
+    return {**options, "per": jnp.asarray((maps - maps.mean(axis=1, keepdims=True)) / sd)}
+
+
+class Free(eqx.Module):
+    """All that is free in a fit of a system.
+
+        free = Free(system, {"coupling": interval(0, 30), "i_ext_e": real(per="region")})
+
+    **Arguments:**
+
+    - `system`: a network, a `Driven` one, or any PyTree when the unknowns have `where` or `apply`.
+    - `unknowns`: by name of a parameter (or "coupling", "input_noise", …); with `where` or `apply`
+      any name will do.
+
+    - `names` (parameter,): one for each entry of x, as in "i_ext_e[3]".
+    - `size`: how many.
+    """
+
+    system: Any
+    unknowns: dict[str, Unknown]
+    shapes: dict[str, tuple[int, ...]] = eqx.field(static=True)
+
+    def __init__(self, system: Any, unknowns: Mapping[str, Any]) -> None:
+        if not unknowns:
+            _checks.fail("unknowns", "name at least one parameter", "it is empty")
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name, unknown in unknowns.items():
+            if not isinstance(unknown, Unknown):
+                _checks.fail(
+                    name, "be made by `real`, `positive` or `interval`", f"it is {unknown!r}"
+                )
+            if unknown.where is None and unknown.apply is None:
+                _checks.one_of("unknowns", name, _known(system))
+            if unknown.per is None:
+                value = None if unknown.apply is not None else _value(system, name, unknown)
+                # One number for all regions, unless the leaf is picked as it is.
+                whole = unknown.where is not None and value is not None
+                shapes[name] = tuple(value.shape) if whole and value is not None else ()
+            else:
+                regions = _regions(system)
+                if isinstance(unknown.per, str):
+                    shapes[name] = (regions,)
+                else:
+                    if unknown.per.shape[1] != regions:
+                        _checks.fail(
+                            "per", f"have {regions} regions", f"it has {unknown.per.shape}"
+                        )
+                    shapes[name] = (1 + unknown.per.shape[0],)
+        self.system = system
+        self.unknowns = dict(unknowns)
+        self.shapes = shapes
+
+    @property
+    def size(self) -> int:
+        """Number of free numbers."""
+        return sum(math.prod(shape) for shape in self.shapes.values())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name for each entry of x; of parameters by maps those of a and the b's."""
+        found: list[str] = []
+        for name, shape in self.shapes.items():
+            found += [
+                name if not shape else f"{name}[{','.join(map(str, k))}]" for k in np.ndindex(shape)
+            ]
+        return tuple(found)
+
+    def split(self, x: Float[Array, "parameter"]) -> dict[str, jax.Array]:
+        """The entries of each parameter, unbounded."""
+        found, start = {}, 0
+        for name, shape in self.shapes.items():
+            n = math.prod(shape)
+            found[name] = x[start : start + n].reshape(shape)
+            start += n
+        return found
+
+    def values(self, x: Float[Array, "parameter"]) -> dict[str, jax.Array]:
+        """The parameters' values: (), (region,), or whatever shape their leaf has."""
+        found = {}
+        for name, part in self.split(x).items():
+            unknown = self.unknowns[name]
+            if unknown.per is not None and not isinstance(unknown.per, str):
+                part = part[0] + part[1:] @ unknown.per
+            found[name] = unknown.inverse(part)
+        return found
+
+    def put(self, x: Float[Array, "parameter"]) -> Any:
+        """The system with the values that x stands for."""
+        system, named = self.system, {}
+        for name, value in self.values(x).items():
+            unknown = self.unknowns[name]
+            if unknown.apply is not None:
+                system = unknown.apply(system, value)
+            elif unknown.where is not None:
+                system = eqx.tree_at(unknown.where, system, value)
+            else:
+                named[name] = value
+        return with_leaves(system, named)
+
+    def of(self, system: Any) -> Float[Array, "parameter"]:
+        """X of a system's present values (means over regions where one value is free for all)."""
+        parts = []
+        for name, unknown in self.unknowns.items():
+            value = _value(system, name, unknown)
+            shape = self.shapes[name]
+            if unknown.per is None and not shape:
+                parts.append(jnp.mean(unknown.forward(value))[None])
+            elif unknown.per is None or isinstance(unknown.per, str):
+                parts.append(jnp.broadcast_to(unknown.forward(value), shape).ravel())
+            else:
+                whole = jnp.broadcast_to(unknown.forward(value), unknown.per.shape[1:])
+                design = jnp.concatenate([jnp.ones((1, whole.size)), unknown.per])
+                parts.append(jnp.linalg.lstsq(design.T, whole)[0])
+        return jnp.concatenate(parts)
+
+    def penalty(self, x: Float[Array, "parameter"]) -> Float[Array, ""]:
+        """Minus the logarithm of the priors' density, without its constant."""
+        total, values, parts = jnp.zeros(()), self.values(x), self.split(x)
+        for name, unknown in self.unknowns.items():
+            if unknown.prior is not None:
+                mean, sd = unknown.prior
+                total = total + 0.5 * (((values[name] - mean) / sd) ** 2).sum()
+            if unknown.spread is not None and unknown.per is not None:
+                part = parts[name]
+                part = part - part.mean() if isinstance(unknown.per, str) else part[1:]
+                total = total + 0.5 * ((part / unknown.spread) ** 2).sum()
+        return total
+
+    def draw(self, key: Any, count: int) -> Float[Array, "start parameter"]:
+        """Random starts: over the middle 90 % of an interval; from the prior; or about what is.
+
+        Regional values are one draw for all with a small jitter.
+        """
+        centre = self.of(self.system)
+        keys = jax.random.split(key, 3)
+        shared = jax.random.uniform(keys[0], (count, len(self.unknowns)), minval=0.05, maxval=0.95)
+        normal = jax.random.normal(keys[1], (count, len(self.unknowns)))
+        jitter = _JITTER * jax.random.normal(keys[2], (count, self.size))
+        columns, start = [], 0
+        for k, (name, shape) in enumerate(self.shapes.items()):
+            unknown, n = self.unknowns[name], math.prod(shape)
+            here = centre[start : start + n]
+            if unknown.prior is not None:
+                mean, sd = unknown.prior
+                drawn = unknown.forward(mean + sd * normal[:, k])
+            elif math.isfinite(unknown.high):
+                drawn = unknown.forward(unknown.low + (unknown.high - unknown.low) * shared[:, k])
+            else:
+                drawn = here.mean() + _SCATTER * normal[:, k]
+            some = jitter[:, start : start + n]
+            if not shape:
+                columns.append(drawn[:, None])
+            elif unknown.per is not None and not isinstance(unknown.per, str):
+                columns.append(jnp.concatenate([drawn[:, None], some[:, 1:]], axis=1))
+            else:
+                columns.append(drawn[:, None] + some)
+            start += n
+        return jnp.concatenate(columns, axis=1)
+
+
+def _known(system: Any) -> list[str]:
+    if not hasattr(system, "model"):
+        return []
+    noise = [f"{name}_noise" for name in getattr(system, "white_noise", {})]
+    return [*(f.name for f in parameter_fields(type(system.model))), "coupling", *noise]
+
+
+def _regions(system: Any) -> int:
+    inner = undriven(system)
+    if not hasattr(inner, "n_regions"):
+        _checks.fail("per", "be None for a system without regions", f"it is {type(inner).__name__}")
+    return int(inner.n_regions)
+
+
+def _value(system: Any, name: str, unknown: Unknown) -> jax.Array:
+    """A parameter's present value."""
+    if unknown.apply is not None:
+        if unknown.default is None:
+            _checks.fail(name, "have a `default` with `apply`", "it has none")
+        return jnp.asarray(unknown.default)
+    return jnp.asarray(leaf(system, name) if unknown.where is None else unknown.where(system))

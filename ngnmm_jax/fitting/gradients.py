@@ -1,0 +1,186 @@
+"""Gradients of a loss: which way they are taken, whether they are right, whether they can be used.
+
+Reverse mode costs some few evaluations whatever the number of parameters; simulations are
+checkpointed at every sample, so that memory grows with the number of samples, not of steps. Forward
+mode costs one more evaluation for each parameter and no memory.
+
+Either is exact for the trajectory, and useless for statistics once the trajectory is chaotic:
+perturbations grow as exp(λ t), with λ the leading Lyapunov exponent, so beyond a horizon of 1/λ the
+gradient is dominated by that growth. `horizon` says where this is; losses made of equilibria, of
+their eigenvalues or of `linear_response` have no horizon.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import Status
+from ngnmm_jax.driven import undriven
+from ngnmm_jax.dynamics.lyapunov import lyapunov_spectrum
+from ngnmm_jax.fitting.free import Free
+
+#: A loss: of the system, and of the key for whatever is random in it. It returns a number, or
+#: several by name, which are added.
+Loss = Callable[[Any, Any], Any]
+
+MODES = ("reverse", "forward")
+# Up to so many parameters forward mode is taken, where nothing is said.
+_FEW = 6
+
+
+class GradientWarning(UserWarning):
+    """A gradient that goes through a longer time than the dynamics allow."""
+
+
+def choose_mode(size: int, mode: str | None = None) -> tuple[str, str]:
+    """The mode, and why: forward for few parameters, unless one is asked for."""
+    if mode is not None:
+        _checks.one_of("mode", mode, MODES)
+        return mode, f"{mode} mode, as asked for"
+    if size <= _FEW:
+        return "forward", f"forward mode: {size} parameters, at most {_FEW}; no memory is needed"
+    return "reverse", f"reverse mode: {size} parameters, more than {_FEW}; with checkpoints"
+
+
+def objective(loss: Loss, free: Free) -> Callable[[jax.Array, Any], tuple[jax.Array, Any]]:
+    """Loss plus priors as a function of x and a key, and its terms by name."""
+
+    def function(x: jax.Array, key: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
+        found = loss(free.put(x), key)
+        terms = dict(found) if isinstance(found, dict) else {"loss": found}
+        terms = {name: jnp.asarray(value, x.dtype) for name, value in terms.items()}
+        for name, value in terms.items():
+            if value.ndim:
+                _checks.fail("loss", "return numbers", f"{name!r} has shape {value.shape}")
+        if any(u.prior is not None or u.spread is not None for u in free.unknowns.values()):
+            terms["prior"] = free.penalty(x)
+        return jnp.stack(list(terms.values())).sum(), terms
+
+    return function
+
+
+def value_and_gradient(
+    function: Callable[[jax.Array, Any], tuple[jax.Array, Any]], mode: str
+) -> Callable[[jax.Array, Any], tuple[jax.Array, Any, jax.Array]]:
+    """Value, terms and gradient of an `objective`, in a mode."""
+    if mode == "reverse":
+        differentiated = jax.value_and_grad(function, has_aux=True)
+
+        def reverse(x: jax.Array, key: Any) -> tuple[jax.Array, Any, jax.Array]:
+            (value, terms), gradient = differentiated(x, key)
+            return value, terms, gradient
+
+        return reverse
+
+    def forward(x: jax.Array, key: Any) -> tuple[jax.Array, Any, jax.Array]:
+        def along(tangent: jax.Array) -> Any:
+            return jax.jvp(lambda x: function(x, key), (x,), (tangent,))
+
+        values, tangents = jax.vmap(along, out_axes=((None, None), 0))(
+            jnp.eye(x.size, dtype=x.dtype)
+        )
+        return values[0], values[1], tangents[0]
+
+    return forward
+
+
+class GradientCheck(eqx.Module):
+    """A gradient beside finite differences.
+
+    - `gradient`, `differences` (parameter,): by x, in unbounded space.
+    - `error` (parameter,): their difference over the largest component.
+    - `names` (parameter,).
+    """
+
+    gradient: Float[Array, "parameter"]
+    differences: Float[Array, "parameter"]
+    error: Float[Array, "parameter"]
+    names: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def worst(self) -> float:
+        """The largest error."""
+        return float(self.error.max())
+
+
+def check_gradient(
+    loss: Loss,
+    free: Free,
+    x: Any = None,
+    *,
+    mode: str | None = None,
+    step: float = 1e-3,
+    seed: int = 0,
+) -> GradientCheck:
+    """The gradient of a loss against central differences of order four, parameter by parameter.
+
+    **Arguments:** `x` (parameter,): where; by default the system's values. `step`: in x.
+    """
+    _checks.require_x64("check_gradient")
+    _checks.positive("step", step)
+    x = free.of(free.system) if x is None else jnp.asarray(x, float)
+    key = jax.random.key(seed)
+    function = objective(loss, free)
+    chosen, _ = choose_mode(free.size, mode)
+    _, _, gradient = jax.jit(value_and_gradient(function, chosen))(x, key)
+    value = jax.jit(lambda x: function(x, key)[0])
+    rows = []
+    for k in range(free.size):
+        at = [float(value(x.at[k].add(m * step))) for m in (-2, -1, 1, 2)]
+        rows.append((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step))
+    differences = jnp.asarray(rows)
+    scale = jnp.maximum(jnp.abs(differences).max(), jnp.finfo(x.dtype).tiny)
+    error = jnp.abs(gradient - differences) / scale
+    return GradientCheck(gradient, differences, error, free.names)
+
+
+class Horizon(eqx.Module):
+    """How long a gradient through a simulation can be trusted.
+
+    - `exponent`, `error`: the leading Lyapunov exponent without noise, and its standard error, per
+      unit of the model's time; `time`: its inverse, infinite where it is not above zero.
+    - `status`: of the Lyapunov exponent.
+    """
+
+    exponent: Float[Array, ""]
+    error: Float[Array, ""]
+    time: Float[Array, ""]
+    status: Any
+
+
+def horizon(system: Any, *, duration: float | None = None, seed: int = 0) -> Horizon:
+    """The inverse of the leading Lyapunov exponent: beyond it gradients grow without meaning.
+
+    **Arguments:** `duration`: of the estimate, by default 40,000 steps after 10,000.
+    """
+    network = undriven(system)
+    step = network.time_step
+    window = 40_000 * step if duration is None else duration
+    found = lyapunov_spectrum(
+        network, 1, duration=window, transient=10_000 * step, seed=seed, progress=False, throw=False
+    )
+    exponent, error = found.exponents[0], found.errors[0]
+    sure = exponent > 2 * error
+    return Horizon(exponent, error, jnp.where(sure, 1 / exponent, jnp.inf), found.status)
+
+
+def warn_beyond(found: Horizon, through: float, time_unit: str) -> str | None:
+    """Warn, and say so, where a gradient goes through a longer time than the horizon."""
+    if int(np.asarray(found.status)) != Status.OK or not through > float(found.time):
+        return None
+    text = (
+        f"The gradient goes through {through:g} {time_unit}, but the activity is chaotic: its "
+        f"leading Lyapunov exponent is {float(found.exponent):.4g} ± {float(found.error):.2g} per "
+        f"{time_unit}, so beyond {float(found.time):.3g} {time_unit} the gradient grows without "
+        "meaning. Truncate it (`truncate=`), use a loss without a horizon (`linear_response`, "
+        'eigenvalues), or no gradient (`method="cma"`).'
+    )
+    warnings.warn(text, GradientWarning, stacklevel=3)
+    return text

@@ -1,0 +1,119 @@
+"""Simulations inside of a loss."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ngnmm_jax import _checks
+from ngnmm_jax.driven import driven, undriven
+from ngnmm_jax.dynamics.equilibria import first_candidate, jacobian
+from ngnmm_jax.dynamics.integrate import repeated
+from ngnmm_jax.dynamics.linear import solve_each
+from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.simulation import fixed_method, scattered, select
+
+
+def simulated(
+    system: Any,
+    key: Any,
+    duration: float,
+    *,
+    transient: float = 0.0,
+    dt: float | None = None,
+    sample: float | None = None,
+    method: str | None = None,
+    variables: Sequence[str] | None = None,
+    truncate: float | None = None,
+    noise: float = 0.01,
+) -> Float[Array, "time variable *region"]:
+    """Samples of a simulation, made to be differentiated: no checks of values, nothing raised.
+
+    Fixed steps, from the system's own lowest equilibrium plus initial noise. Reverse mode keeps
+    one state for each sample and recomputes the steps between; with more than a thousand samples
+    it keeps one for each of √n stretches of them, and recomputes twice: memory then grows as
+    √duration. Values are NaN where it diverged.
+
+    **Arguments:** times in the model's unit.
+
+    - `key`: of all noise; the same key gives the same noise, whatever the parameters.
+    - `duration`, `transient`: what is sampled, and what comes before, through which gradients
+      do not go (finite differences do).
+    - `dt`: by default the model's `time_step` ("moebius": twice that); `sample`: between samples,
+      by default 1 ms' worth of steps.
+    - `truncate`: gradients go back through at most this long: the state is cut off at its
+      multiples. What is left is the derivative of what the parameters do within that time.
+    """
+    whole = driven(system)
+    model = whole.model
+    if method is None:
+        method = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
+    step = whole.time_step * (2 if method == "moebius" else 1) if dt is None else dt
+    _checks.positive("dt", step)
+    _checks.positive("duration", duration)
+    every = 20 * whole.time_step if sample is None else sample
+    stride = max(1, round(every / step))
+    names = (model.shown,) if variables is None else tuple(variables)
+    for name in names:
+        _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))
+    n = max(1, round(duration / (stride * step)))
+    before = round(transient / (stride * step))
+
+    start_key, noise_key = jax.random.split(key)
+    sd = jnp.asarray(noise, whole.coupling.dtype)
+    network = undriven(system)
+    inner = network.averaged() if isinstance(network, Network) else network
+    state = scattered(network, _rest(inner), sd, start_key)
+    stepper = whole.stepper(
+        fixed_method(model, method), jnp.asarray(step, state.dtype), noise_key, jnp.zeros(())
+    )
+
+    def kept(memory: Any) -> jax.Array:
+        return select(model, names, stepper.state(memory))
+
+    def samples(memory: Any, count: int) -> tuple[Any, jax.Array]:
+        return repeated(
+            lambda memory: stepper.advance(memory, None),
+            memory,
+            n_saves=count,
+            stride=stride,
+            select=kept,
+        )
+
+    memory = stepper.start(state)
+    if before:
+        memory, _ = samples(memory, before)
+        memory = _cut(memory)
+    block = _block(n) if truncate is None else max(1, round(truncate / (stride * step)))
+    block = min(block, n)
+
+    @jax.checkpoint
+    def stretch(memory: Any, _: None) -> tuple[Any, jax.Array]:
+        memory, found = samples(memory, block)
+        return memory if truncate is None else _cut(memory), found
+
+    memory, found = jax.lax.scan(stretch, memory, None, length=n // block)
+    found = found.reshape(-1, *found.shape[2:])
+    if n % block:
+        found = jnp.concatenate([found, samples(memory, n % block)[1]])
+    return found
+
+
+def _rest(system: Homogeneous) -> jax.Array:
+    """The lowest equilibrium; Newton's last steps carry its derivatives."""
+    x = jax.lax.stop_gradient(first_candidate(system))
+    for _ in range(2):
+        matrix = jacobian(system.vector_field, x)
+        x = x - solve_each(matrix, system.vector_field(x)[:, None])[:, 0]
+    return x
+
+
+def _block(n: int) -> int:
+    """Samples of a stretch: all of them, or the root of many."""
+    return n if n <= 1000 else round(n**0.5)
+
+
+def _cut(memory: Any) -> Any:
+    return jax.tree.map(jax.lax.stop_gradient, memory)

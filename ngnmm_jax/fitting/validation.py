@@ -1,0 +1,102 @@
+"""Does a fit hold in simulations? Functional connectivity of BOLD, in two halves of the runs."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import Status
+from ngnmm_jax.fitting.losses import pearson, upper
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.observe.bold import BalloonWindkessel
+from ngnmm_jax.sweeps import Activity, Design, sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class SimulatedFC:
+    """Functional connectivity of simulated BOLD.
+
+    - `halves` (2, region, region): means over the runs of each half (other seeds, nothing shared).
+    - `runs`: how many ended well, of how many; `seconds`: simulated in each.
+    """
+
+    halves: np.ndarray
+    runs: tuple[int, int]
+    seconds: float
+
+    @property
+    def fc(self) -> np.ndarray:
+        """The mean of both halves."""
+        return self.halves.mean(axis=0)
+
+    @property
+    def reliability(self) -> float:
+        """Correlation between the halves: what the finite simulated time leaves of it."""
+        return float(pearson(*(upper(half) for half in self.halves)))
+
+    def correlation(self, target: Any) -> tuple[float, float]:
+        """With a target's upper triangle, of each half."""
+        wanted = upper(np.asarray(target))
+        first, second = (float(pearson(upper(half), wanted)) for half in self.halves)
+        return first, second
+
+
+def simulated_fc(
+    system: Any,
+    duration: float,
+    *,
+    repetition_time: float,
+    runs: int = 32,
+    transient: float | None = None,
+    signal: str | None = None,
+    dt: float | None = None,
+    dtype: str | None = None,
+    haemodynamics: BalloonWindkessel | None = None,
+    seed: int = 1000,
+    progress: bool | None = None,
+) -> SimulatedFC:
+    """Functional connectivity of BOLD over many simulations, in two halves.
+
+    Seeds are none that a fit has used: nothing is selected here.
+
+    **Arguments:** times in the model's unit.
+
+    - `duration`: of each run, in whole repetition times; `transient`: before it, by default a
+      tenth.
+    - `runs`: in all, at least two.
+    - `signal`: what BOLD follows; by default the variable that the model sends out, "s_e".
+    - `dt`, `dtype`: as in `Activity`.
+
+    Raises `ValueError` where all runs of a half failed.
+    """
+    _checks.positive_integer("runs", runs)
+    if runs < 2:
+        _checks.fail("runs", "be at least two", f"it is {runs}")
+    names = system.model.variables
+    if signal is None:
+        signal = "s_e" if "s_e" in names else system.model.shown
+    before = repetition_time * max(1, round(0.1 * duration / repetition_time))
+    activity = Activity(
+        duration=duration,
+        transient=before if transient is None else transient,
+        signals=(signal,),
+        keep=("bold_fc",),
+        repetition_time=repetition_time,
+        haemodynamics=haemodynamics,
+        dt=dt,
+        dtype=dtype,
+    )
+    coupling = np.asarray(system.coupling)[None]
+    design = Design.listed({"coupling": coupling}, replicates=runs, seed=seed)
+    found = sweep(system, design, activity, checks=0, progress=progress)
+    every = found[f"{signal}_bold_fc"].values[0]
+    good = (found["status"].values[0] == Status.OK) & np.isfinite(every).all(axis=(1, 2))
+    halves = []
+    for first in (0, 1):
+        some = every[first::2][good[first::2]]
+        if not len(some):
+            _checks.fail("system", "have runs that end well", "all runs of a half failed")
+        halves.append(some.astype(float).mean(axis=0))
+    unit = SECONDS[system.model.time_unit]
+    return SimulatedFC(np.stack(halves), (int(good.sum()), runs), duration * unit)

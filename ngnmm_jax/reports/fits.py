@@ -1,0 +1,122 @@
+"""What a fit found: tables, files and figures in a folder."""
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from ngnmm_jax import _checks, fitting, plot
+from ngnmm_jax._fit_file import FitFile
+from ngnmm_jax._status import Status
+from ngnmm_jax.fitting import Fit, SimulatedFC, losses
+
+#: The folder in which a fit is kept while it runs.
+STORE = "fit"
+
+
+def remove_fit(out: Path) -> None:
+    """Remove a fit that was kept, and nothing else."""
+    store = out / STORE
+    if store.exists():
+        if not (store / "definition.json").exists():
+            _checks.fail("out", "hold a fit", f"{str(store)!r} holds something else")
+        shutil.rmtree(store)
+
+
+def write_fit(task: FitFile, result: Fit, out: Path) -> list[dict[str, Any]]:
+    """Files and figures of the best start; a table's columns: the parameters' values."""
+    import jax
+
+    result.to_xarray().to_netcdf(out / "fit.nc", engine="h5netcdf")
+    values = result.values()
+    with (out / "parameters.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        labels = result.system.network.labels
+        writer.writerow(["parameter", "all", *labels])
+        for name, value in values.items():
+            regional = value.ndim > 0
+            writer.writerow([name, "" if regional else float(value), *(value if regional else [])])
+    _save(plot.fit_history(result).figure, out / "history.png")
+    _save(plot.fit_parameters(result), out / "parameters.png")
+    found = task.objective.predict(result.system, jax.random.key(task.options.get("seed", 0)))
+    target = task.objective.target
+    if "fc" in target:
+        np.save(out / "fc.npy", np.asarray(found["fc"]))
+        _save(plot.fc_comparison(found["fc"], target["fc"]), out / "fc.png")
+    if "spectrum" in target:
+        figure = plot.spectrum_fit(target["frequencies"], found["power"], target["spectrum"])
+        _save(figure, out / "spectrum.png")
+    rows = {"": "value", **{name: _short(value) for name, value in values.items()}}
+    return [rows]
+
+
+def fit_facts(task: FitFile, result: Fit) -> dict[str, Any]:
+    """How the fit ended."""
+    facts: dict[str, Any] = {"free numbers": result.free.size, "starts": result.loss.size}
+    for code in Status:
+        count = int((result.status == code).sum())
+        if count:
+            text = "the loss had stopped to fall" if code == Status.OK else (
+                "it still fell at the last step" if code == Status.MAX_STEPS else code.explanation
+            )  # fmt: skip
+            facts[f"starts: {text}"] = count
+    facts["lowest loss"] = f"{result.loss.min():.6g}"
+    for name in result.history:
+        if name not in ("loss", "x") and len(result.history) > 3:
+            row = int(np.nanargmin(result.history["loss"][:, result.best]))
+            facts[f"  {name}"] = f"{result.history[name][row, result.best]:.6g}"
+    if "fc" in task.objective.target:
+        import jax
+
+        found = task.objective.predict(result.system, jax.random.key(0))
+        target = task.objective.target["fc"]
+        facts["correlation with the data's connectivity"] = (
+            f"{1 - float(losses.fc_correlation(found['fc'], target)):.4f}"
+        )
+    facts["how"] = "; ".join(result.explanation)
+    return facts
+
+
+def check_fit(
+    task: FitFile, result: Fit, out: Path, against: dict[str, np.ndarray], progress: Any
+) -> tuple[SimulatedFC, list[dict[str, Any]]]:
+    """Simulated connectivity of the best start in two halves, against each target; a table."""
+    options = {**_defaults(task), **task.check}
+    found = fitting.simulated_fc(result.system, progress=progress, **options)
+    np.save(out / "fc_simulated.npy", found.fc)
+    column: dict[str, Any] = {
+        "": "correlation",
+        "halves with each other": f"{found.reliability:.4f}",
+        "runs that ended well": f"{found.runs[0]} of {found.runs[1]}",
+    }
+    for name, target in against.items():
+        first, second = found.correlation(target)
+        whole = float(losses.pearson(losses.upper(found.fc), losses.upper(target)))
+        column[f"{name}: first half, second, all"] = f"{first:.4f}, {second:.4f}, {whole:.4f}"
+    if "fc" in task.objective.target:
+        figure = plot.fc_comparison(found.fc, task.objective.target["fc"], title="simulated BOLD")
+        _save(figure, out / "fc_simulated.png")
+    return found, [column]
+
+
+def _defaults(task: FitFile) -> dict[str, Any]:
+    """Ten minutes' worth of each run, in the model's unit."""
+    from ngnmm_jax.models.base import SECONDS
+
+    unit = SECONDS[task.system.model.time_unit]
+    return {"duration": 300.0 / unit, "repetition_time": 0.75 / unit, "runs": 8}
+
+
+def _short(value: np.ndarray) -> str:
+    if value.ndim == 0:
+        return f"{float(value):.6g}"
+    low, middle, high = value.min(), np.median(value), value.max()
+    return f"{low:.4g} … {middle:.4g} … {high:.4g} (lowest, median, highest)"
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

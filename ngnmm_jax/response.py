@@ -1,0 +1,329 @@
+r"""Small noise at a stable equilibrium: spectra and correlations without a simulation.
+
+Near an equilibrium every region j answers its input d_j and its noise ξ_j linearly. With A_j the
+region's Jacobian at fixed input, b_j and c_j the derivatives by its input and of its output, at
+the frequency ω,
+
+    x_j = (iω - A_j)⁻¹ (b_j d_j + D_j ξ_j),     d = εW y,     y_j = c_jᵀ x_j.
+
+Eliminating the regions leaves one system with as many equations as regions,
+(I - diag(h) εW) y = g ξ with h_j = c_jᵀ (iω - A_j)⁻¹ b_j: a spectrum costs a small matrix for each
+frequency, whatever the model's number of variables, and its derivatives by all parameters cost
+little more. Newton's iteration for the equilibrium of a network with regional parameters is
+eliminated in the same way.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Int
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import Status, raise_unless_ok
+from ngnmm_jax.driven import INPUT, Driven, driven, undriven
+from ngnmm_jax.dynamics.equilibria import first_candidate, jacobian
+from ngnmm_jax.dynamics.linear import solve_each
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.network import Network
+
+# Newton's iteration: at most so many damped steps; each is halved so often at most.
+_STEPS, _HALVINGS = 60, 8
+
+
+class LinearResponse(eqx.Module):
+    """Fluctuations of one variable about a stable equilibrium, for weak white noise.
+
+    - `frequencies` (frequency,): Hz.
+    - `power` (frequency, region): one-sided density, the variable's unit squared per Hz, as
+      `signals.power_spectrum` estimates it.
+    - `fc` (region, region): correlation of its slow fluctuations (in the limit of frequency zero,
+      which those below some Hz attain: BOLD filters regions alike and leaves it as it is).
+    - `slow_power` (region,): the density in the limit of frequency zero.
+    - `state` (variable, region): the equilibrium; `error`: of Newton's last correction, relative.
+    - `growth`: the largest real part of the whole Jacobian's eigenvalues, per unit of the model's
+      time; it carries no derivatives. NaN where it was not asked for.
+    - `status`: OK; NOT_CONVERGED; or UNSTABLE, where growth is not negative.
+    """
+
+    frequencies: Float[Array, "frequency"]
+    power: Float[Array, "frequency region"]
+    fc: Float[Array, "region region"]
+    slow_power: Float[Array, "region"]
+    state: Float[Array, "variable region"]
+    error: Float[Array, ""]
+    growth: Float[Array, ""]
+    status: Int[Array, ""]
+    variable: str = eqx.field(static=True)
+
+
+def linear_response(
+    system: Driven,
+    frequencies: Any = (),
+    *,
+    variable: str | None = None,
+    start: Any = None,
+    stability: bool = True,
+    throw: bool = True,
+) -> LinearResponse:
+    """Power spectra and slow correlations that weak noise causes at a network's equilibrium.
+
+    Exact to first order in the noise; differentiable by all parameters, the equilibrium's motion
+    included.
+
+    **Arguments:**
+
+    - `system`: a `Driven` network with white noise; a stimulus is not looked at.
+    - `frequencies` (frequency,): Hz, for the spectra; none are needed for the correlations.
+    - `variable`: what fluctuates; by default what the model shows. BOLD follows "s_e".
+    - `start` (variable, region): where Newton's iteration starts; by default the lowest
+      equilibrium of the region-averaged parameters.
+    - `stability`: whether all eigenvalues are computed, to make sure that the equilibrium is
+      stable. For 100 regions that costs more than the rest.
+    - `throw`: raise `SolverError` where it does not converge, or is unstable.
+    """
+    _checks.require_x64("linear_response")
+    network = undriven(system)
+    if not isinstance(network, Network):
+        _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
+    if not driven(system).white_noise:
+        _checks.fail("system", "have white noise", "it has none: use `Driven`")
+    variable = network.model.shown if variable is None else variable
+    known = dict.fromkeys((*network.model.variables, network.model.shown))
+    _checks.one_of("variable", variable, known)
+    frequencies = jnp.asarray(frequencies, float)
+    if frequencies.ndim != 1:
+        _checks.fail("frequencies", "be a sequence", f"its shape is {frequencies.shape}")
+    _checks.finite("frequencies", frequencies)
+    if start is not None:
+        start = jnp.asarray(start, float)
+        _checks.shape("start", start, network.state_shape, "(variable, region)")
+        _checks.finite("start", start)
+    result = _respond(driven(system).bare(), frequencies, variable, start, stability)
+    if throw:
+        raise_unless_ok("linear_response", result.status, result)
+    return result
+
+
+@eqx.filter_jit
+def _respond(
+    system: Driven,
+    frequencies: jax.Array,
+    variable: str,
+    start: jax.Array | None,
+    stability: bool,
+) -> LinearResponse:
+    network: Any = system.network
+    state, error = equilibrium(network, start)
+    local = linearised(network, state)
+    seen = _seen(system, state, variable)
+    noise = _noise(system, local)
+    epsilon_w = jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
+    unit = SECONDS[network.model.time_unit]
+
+    @jax.checkpoint
+    def at(covariance: jax.Array, frequency: jax.Array) -> tuple[jax.Array, Any]:
+        # The slow correlations are taken on the way, at the first frequency, which is zero.
+        gains = _transfer(local, seen, noise, epsilon_w, 2 * jnp.pi * frequency * unit)
+        slow = jnp.where(frequency == 0, gains.real, 0.0)
+        covariance = covariance + jnp.einsum("iks,jks->ij", slow, slow)
+        return covariance, 2 * unit * (gains.real**2 + gains.imag**2).sum(axis=(1, 2))
+
+    nothing = jnp.zeros((network.n_regions,) * 2)
+    every = jnp.concatenate([jnp.zeros(1), frequencies])
+    total, power = jax.lax.scan(at, nothing, every)
+    covariance = total / (every == 0).sum()
+    sd = jnp.sqrt(jnp.diagonal(covariance))
+    tolerance = float(jnp.finfo(state.dtype).eps) ** 0.6
+    good = (error <= tolerance) & network.admissible(state)
+    rate = jnp.full((), jnp.nan)
+    if stability:
+        rate = growth(*jax.lax.stop_gradient((network, state)))
+    status = jnp.where(rate >= 0, Status.UNSTABLE, Status.OK)
+    return LinearResponse(
+        frequencies,
+        power[1:],
+        covariance / (sd[:, None] * sd),
+        power[0],
+        state,
+        error,
+        rate,
+        jnp.where(good, status, Status.NOT_CONVERGED),
+        variable,
+    )
+
+
+def growth(system: Network | Driven, state: Any) -> Float[Array, ""]:
+    """The largest real part of the eigenvalues of a whole network's Jacobian, per unit of time."""
+    network = undriven(system)
+    matrix = jacobian(network.vector_field, jnp.asarray(state, float))
+    return _eigenvalues(matrix).real.max()
+
+
+@jax.custom_batching.sequential_vmap
+def _eigenvalues(matrix: jax.Array) -> jax.Array:
+    """One matrix at a time: several wait for each other on XLA's CPU for ever (JAX 0.10)."""
+    return jnp.linalg.eigvals(matrix)
+
+
+class Local(NamedTuple):
+    """The regions' linearisation: `matrix` (variable, variable, region), the rest its vectors."""
+
+    matrix: jax.Array
+    push: jax.Array
+    output: jax.Array
+
+
+def linearised(network: Network, state: Float[Array, "variable region"]) -> Local:
+    """A, b and c of the module's docstring for all regions, (…, region)."""
+    model = network.model
+    drive = network.drive(model.output(state))
+    unit = jnp.eye(state.shape[0], dtype=state.dtype)
+    everywhere = jnp.broadcast_to(unit[:, :, None], (*unit.shape, state.shape[1]))
+
+    def column(tangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+        change = jax.jvp(lambda x: model.vector_field(x, drive), (state,), (tangent,))[1]
+        return change, jax.jvp(model.output, (state,), (tangent,))[1]
+
+    matrix, output = jax.vmap(column, out_axes=(1, 0))(everywhere)
+    one = jnp.ones_like(drive)
+    push = jax.jvp(lambda d: model.vector_field(state, d), (drive,), (one,))[1]
+    return Local(matrix, push, output)
+
+
+def _seen(system: Driven, state: jax.Array, variable: str) -> jax.Array:
+    """The derivative of a variable by the state, (variable, region)."""
+    model = system.model
+
+    def value(x: jax.Array) -> jax.Array:
+        if variable in model.variables:
+            return x[model.variables.index(variable)]
+        return model.observe(x)
+
+    return jax.grad(lambda x: value(x).sum())(state)
+
+
+def _noise(system: Driven, local: Local) -> Float[Array, "source variable region"]:
+    """Where each kind of noise enters, times its strength."""
+    rows = []
+    for name, strength in system.white_noise.items():
+        if name == INPUT:
+            rows.append(strength * local.push)
+        else:
+            zero = jnp.zeros_like(local.push)
+            rows.append(zero.at[system.model.variables.index(name)].set(strength))
+    return jnp.stack(rows)
+
+
+def _transfer(
+    local: Local, seen: jax.Array, noise: jax.Array, epsilon_w: jax.Array, omega: jax.Array
+) -> Complex[Array, "region region source"]:
+    """What each region shows of each region's noise."""
+    variables, regions = local.push.shape
+    unit = jnp.eye(variables, dtype=local.push.dtype)[:, :, None]
+    columns = jnp.concatenate([local.push[None], noise]).swapaxes(0, 1)
+    answers = solve_each(1j * omega * unit - local.matrix, columns)
+    output = (local.output[:, None] * answers).sum(axis=0)
+    shown = (seen[:, None] * answers).sum(axis=0)
+    loop = jnp.eye(regions) - output[0][:, None] * epsilon_w
+    through = shown[0][:, None] * (epsilon_w @ jnp.linalg.inv(loop))
+    gains = through[:, :, None] * output[1:].T[None]
+    return gains + jnp.eye(regions)[:, :, None] * shown[1:].T[None]
+
+
+def equilibrium(
+    network: Network, start: jax.Array | None = None
+) -> tuple[Float[Array, "variable region"], Float[Array, ""]]:
+    """A network's equilibrium near a state, and the relative size of Newton's last correction.
+
+    Damped Newton steps whose derivative is cut, then two whose derivative is kept, so that
+    derivatives of first and second order by all parameters are exact.
+    """
+    fixed = jax.lax.stop_gradient(network)
+    if start is None:
+        start = first_candidate(fixed.averaged())[:, None]
+        start = jnp.broadcast_to(start, network.state_shape)
+    goal = float(jnp.finfo(start.dtype).eps) ** 0.8
+
+    def size(x: jax.Array) -> jax.Array:
+        return jnp.abs(fixed.vector_field(x)).max()
+
+    def going(carry: Any) -> jax.Array:
+        _, correction, number = carry
+        return (correction > goal) & (number < _STEPS)
+
+    def damped(carry: Any) -> Any:
+        x, _, number = carry
+        step = _correction(fixed, x)
+        before = size(x)
+        parts = 0.5 ** jnp.arange(_HALVINGS)
+        sizes = jax.vmap(lambda part: size(x + part * step))(parts)
+        better = sizes < before
+        part = jnp.where(better.any(), parts[jnp.argmax(better)], parts[-1])
+        # At rounding no step is better: take it whole.
+        correction = jnp.abs(step).max() / (1 + jnp.abs(x).max())
+        part = jnp.where(correction < 1e-6, 1.0, part)
+        return x + part * step, correction, number + 1
+
+    begin = (jax.lax.stop_gradient(start), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0))
+    state = jax.lax.stop_gradient(jax.lax.while_loop(going, damped, begin)[0])
+    state = state + _correction(network, state)
+    step = _correction(network, state)
+    return state + step, jnp.abs(step).max() / (1 + jnp.abs(state).max())
+
+
+def _correction(network: Network, state: jax.Array) -> jax.Array:
+    """Newton's step, the regions eliminated."""
+    local = linearised(network, state)
+    epsilon_w = jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
+    rest = jnp.stack([network.vector_field(state), local.push], axis=1)
+    answers = -solve_each(local.matrix, rest)
+    output = (local.output[:, None] * answers).sum(axis=0)
+    loop = jnp.eye(network.n_regions) - output[1][:, None] * epsilon_w
+    drive = epsilon_w @ jnp.linalg.solve(loop, output[0])
+    return answers[:, 0] + answers[:, 1] * drive
+
+
+def eigenvalue_near(
+    system: Network | Driven, state: Float[Array, "variable region"], guess: Any, steps: int = 12
+) -> tuple[Complex[Array, ""], Float[Array, ""]]:
+    """The eigenvalue of a whole network's Jacobian near a guess, and Newton's last correction.
+
+    The eigenvalue is a root of φ(λ) = 1 / (uᵀ (λ - J)⁻¹ v), with fixed vectors u and v, where the
+    regions are eliminated; Newton's iteration from the guess, of which the last two steps carry
+    derivatives (exact ones, by the implicit function theorem). `guess` is complex, per unit of the
+    model's time; make sure of the correction: it is small where the iteration converged.
+    """
+    network: Any = undriven(system)
+    keys = jax.random.split(jax.random.key(0))
+    probe, source = (1 + jax.random.uniform(key, state.shape, state.dtype) for key in keys)
+    local = linearised(network, state)
+    epsilon_w = jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
+
+    def phi(local: Local, epsilon_w: jax.Array, value: jax.Array) -> jax.Array:
+        unit = jnp.eye(state.shape[0], dtype=state.dtype)[:, :, None]
+        columns = jnp.stack([local.push, source], axis=1)
+        answers = solve_each(value * unit - local.matrix, columns)
+        output = (local.output[:, None] * answers).sum(axis=0)
+        shown = (probe[:, None] * answers).sum(axis=0)
+        loop = jnp.eye(state.shape[1]) - output[0][:, None] * epsilon_w
+        drive = epsilon_w @ jnp.linalg.solve(loop, output[1])
+        return 1 / (shown[1].sum() + (shown[0] * drive).sum())
+
+    def correction(local: Local, epsilon_w: jax.Array, value: jax.Array) -> jax.Array:
+        one = jnp.ones_like(value)
+        here, slope = jax.jvp(lambda z: phi(local, epsilon_w, z), (value,), (one,))
+        return -here / slope
+
+    fixed = jax.lax.stop_gradient((local, epsilon_w))
+    value = jnp.asarray(guess, complex)
+
+    def step(value: jax.Array, _: None) -> tuple[jax.Array, None]:
+        return value + correction(*fixed, value), None
+
+    value, _ = jax.lax.scan(step, jax.lax.stop_gradient(value), None, length=steps)
+    value = jax.lax.stop_gradient(value)
+    value = value + correction(local, epsilon_w, value)
+    last = correction(local, epsilon_w, value)
+    return value + last, jnp.abs(last)

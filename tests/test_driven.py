@@ -1,0 +1,176 @@
+"""White noise and stimuli: against the linear theory, each other's methods, and themselves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.linalg import solve_continuous_lyapunov
+
+import ngnmm_jax as ng
+from ngnmm_jax import stimuli
+from ngnmm_jax.dynamics.equilibria import jacobian
+
+
+@pytest.fixture(scope="module")
+def network(small):
+    return ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 5.0)
+
+
+@pytest.fixture(scope="module")
+def noisy(network):
+    """Noise in the input and on a variable, weak and different in each region."""
+    strength = 0.001 * (1 + np.arange(12) / 6)
+    return ng.Driven(network, {"input": strength, "v_i": 0.005})
+
+
+@pytest.fixture(scope="module")
+def variance(noisy):
+    """Stationary variance (variable, region) by Lyapunov's equation, in SciPy."""
+    network = noisy.network
+    rest = ng.find_equilibria(network.homogeneous()).states[0]
+    state = jnp.broadcast_to(rest[:, None], network.state_shape)
+    matrix = np.asarray(jacobian(network.vector_field, state))
+    push = np.zeros((6, 12, 24))
+    for k in range(12):
+        push[[1, 4], k, k] = np.asarray(noisy.input_noise)[k]  # dv/dt = … + c
+        push[4, k, 12 + k] = 0.005
+    push = push.reshape(72, 24)
+    return solve_continuous_lyapunov(matrix, -push @ push.T).diagonal().reshape(6, 12)
+
+
+@pytest.mark.parametrize(
+    "options", [{"dt": 0.05}, {"dt": 0.1, "solver": "moebius"}, {"dt": 0.05, "solver": "heun"}]
+)
+def test_noise_has_the_variance_of_the_linear_theory(noisy, variance, options):
+    run = ng.simulate(noisy, 20_000.0, noise=0.0, seed=3, progress=False, **options)
+    found = np.asarray(run.states[500:]).var(axis=0)[:6]
+    # 20 s hold some thousand independent samples, in 12 regions.
+    np.testing.assert_allclose((found / variance).mean(axis=1), 1, atol=0.06, err_msg=str(options))
+    np.testing.assert_allclose(found[1] / variance[1], 1, atol=0.2)
+
+
+def test_noise_by_diffrax(noisy, variance):
+    run = ng.simulate(noisy, 800.0, noise=0.0, seed=5, variables=("v_e", "v_i"))
+    found = np.asarray(run.states[100:]).var(axis=0)
+    np.testing.assert_allclose((found / variance[[1, 4]]).mean(axis=1), 1, atol=0.25)
+    again = ng.simulate(noisy, 800.0, noise=0.0, seed=5, variables=("v_e", "v_i"))
+    np.testing.assert_array_equal(again.states, run.states)
+    other = ng.simulate(noisy, 800.0, noise=0.0, seed=6, variables=("v_e", "v_i"))
+    assert np.abs(other.states - run.states)[300:].max() > 0.01
+
+
+def test_seeds_reproduce_whatever_the_batch(noisy):
+    """A run is the same alone, in any batch, in a sweep, and cut in two."""
+    options = {"dt": 0.1, "solver": "moebius"}
+    alone = ng.simulate(noisy, 200.0, seed=7, **options)
+    batch = ng.simulate_batch(
+        noisy, {"i_ext_e": np.full(5, 3.0)}, 200.0, seeds=4, variables=("v_e", "s_e"), **options
+    )
+    np.testing.assert_allclose(batch.v_e[3], alone.v_e, atol=1e-11)
+    assert np.abs(batch.v_e[2] - alone.v_e)[50:].max() > 0.01
+    activity = ng.Activity(duration=200.0, transient=0.0, keep=("trace",), dt=0.1, sample=1.0)
+    design = ng.Design.listed({"i_ext_e": [3.0]}, replicates=2, seed=6)
+    trace = ng.sweep(noisy, design, activity, checks=0).v_e_trace.values[0, 1]
+    np.testing.assert_allclose(trace, alone.v_e[1:], atol=1e-11)
+
+    first = ng.simulate(noisy, 100.0, seed=7, dt=0.05)
+    second = ng.simulate(noisy, 100.0, seed=7, dt=0.05, y0=first)
+    whole = ng.simulate(noisy, 200.0, seed=7, dt=0.05)
+    np.testing.assert_array_equal(second.final_state, whole.final_state)
+
+
+def test_strengths_can_be_varied(noisy):
+    """By name, one for each run or (run, region); zero noise is the network itself."""
+    zero = np.zeros((3, 12))
+    zero[1] = 0.003
+    runs = ng.simulate_batch(
+        noisy, {"input_noise": zero, "v_i_noise": np.zeros(3)}, 300.0, dt=0.05, noise=0.0, seeds=2
+    )
+    still = np.ptp(np.asarray(runs.v_e)[:, 100:], axis=1)
+    assert still[[0, 2]].max() < 1e-9
+    assert still[1].min() > 1e-3
+    assert float(noisy.with_parameters(input_noise=0.5).input_noise) == 0.5
+    with pytest.raises(ValueError, match="input_noise"):
+        ng.simulate_batch(noisy.network, {"input_noise": np.ones(2)}, 10.0, dt=0.1)
+
+
+@pytest.mark.parametrize(
+    "stimulus",
+    [
+        stimuli.Pulse(20.3, 4.0, 0.05),
+        stimuli.Pulse(20.0, 4.0, np.linspace(0, 0.05, 12)) + stimuli.Sine(25.0, 0.01),
+        stimuli.Sampled([10.0, 20.0, 40.0], np.array([[0.0] * 12, [0.05] * 12, [0.0] * 12])),
+        stimuli.Sampled([10.0, 20.0, 40.0], [0.02, 0.05, 0.0], held=True),
+        stimuli.Custom(lambda t: 0.03 * jnp.exp(-(((t - 30) / 5) ** 2))),
+    ],
+)
+def test_stimulus_in_adaptive_and_fixed_steps(network, stimulus):
+    """Adaptive steps see every jump, however long they are; fixed ones are of order two."""
+    system = ng.Driven(network, stimulus=stimulus)
+    start = ng.initial_state(network)
+    exact = ng.simulate(system, 60.0, y0=start, rtol=1e-10, atol=1e-12)
+    assert np.ptp(np.asarray(exact.v_e), axis=0).max() > 0.1
+    errors = []
+    for dt in (0.1, 0.05):
+        run = ng.simulate(system, 60.0, y0=start, dt=dt)
+        errors.append(float(jnp.abs(run.v_e - exact.v_e).max()))
+    assert errors[1] < 2e-3
+    assert errors[1] < 0.6 * errors[0]
+    moebius = ng.simulate(system, 60.0, y0=start, dt=0.05, solver="moebius")
+    assert float(jnp.abs(moebius.v_e - exact.v_e).max()) < 5e-3
+
+
+def test_stimulus_in_a_batch_and_a_sweep(network):
+    system = ng.Driven(network, stimulus=stimuli.Pulse(20.0, 4.0, np.linspace(0, 0.05, 12)))
+    alone = ng.simulate(system, 60.0, dt=0.05, seed=1)
+    batch = ng.simulate_batch(system, {"coupling": [5.0, 5.0]}, 60.0, dt=0.05, seeds=1)
+    np.testing.assert_allclose(batch.v_e[0], alone.v_e, atol=1e-12)
+    activity = ng.Activity(60.0, 0.0, method="rk4", dt=0.05, sample=1.0, keep=("maximum",))
+    found = ng.sweep(system, ng.Design.listed({"coupling": [5.0]}, seed=1), activity, checks=0)
+    np.testing.assert_allclose(found.v_e_maximum[0], alone.v_e[1:].max(axis=0), atol=1e-12)
+
+
+def test_stimuli_are_differentiable_and_have_values():
+    sampled = stimuli.Sampled([0.0, 1.0, 3.0], [1.0, 2.0, 0.0])
+    np.testing.assert_allclose(
+        jax.vmap(sampled)(jnp.array([-1.0, 0.5, 2.0, 9.0])), [1.0, 1.5, 1.0, 0.0]
+    )
+    sine = stimuli.Sine(4.0, 2.0, np.pi / 2)
+    np.testing.assert_allclose(
+        [sine(jnp.asarray(t)) for t in (0.0, 1.0, 2.0)], [2, 0, -2], atol=1e-12
+    )
+    pulse = stimuli.Pulse(1.0, 2.0, 3.0)
+    assert [float(pulse(jnp.asarray(t))) for t in (0.9, 1.0, 2.9, 3.0)] == [0, 3, 3, 0]
+
+    def peak(amplitude):
+        return stimuli.Pulse(1.0, 2.0, amplitude)(jnp.asarray(2.0))
+
+    assert float(jax.grad(peak)(1.0)) == 1.0
+
+
+def test_homogeneous_systems_are_driven_too(network):
+    system = ng.Driven(network.homogeneous(), {"input": 0.001}, stimuli.Pulse(20.0, 4.0, 0.05))
+    run = ng.simulate(system, 50.0, dt=0.05)
+    assert run.v_e.shape == (51,)
+    assert float(jnp.ptp(run.v_e)) > 0.05
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda n: ng.Driven(n, {"v_ee": 1.0}), "did you mean"),
+        (lambda n: ng.Driven(n, {"input": -1.0}), "must not be negative"),
+        (lambda n: ng.Driven(n, {"input": np.ones(5)}), "shape"),
+        (lambda n: ng.Driven(n, {"input": np.nan}), "finite"),
+        (lambda n: ng.Driven(n, stimulus=np.sin), "Custom"),
+        (lambda n: ng.Driven(n, stimulus=stimuli.Pulse(0, 1, np.ones(5))), "12 regions"),
+        (lambda n: ng.Driven("net"), "`network`"),
+        (lambda n: stimuli.Pulse(0.0, -1.0, 1.0), "width"),
+        (lambda n: stimuli.Sampled([0.0, 0.0], [1.0, 1.0]), "rise"),
+        (lambda n: stimuli.Sampled([0.0, 1.0], [1.0, 1.0, 2.0]), "2 times"),
+        (lambda n: stimuli.Sine(0.0, 1.0), "period"),
+    ],
+)
+def test_bad_input(network, make, words):
+    with pytest.raises(ValueError, match=words):
+        make(network)
