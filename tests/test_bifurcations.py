@@ -132,6 +132,7 @@ def test_points_of_a_branch_are_orbits(cycles):
         assert np.abs(others - leading).min() < 1e-4 * (1 + abs(leading))
 
 
+@pytest.mark.slow
 def test_second_doubling(cycles):
     """On the doubled branch a multiplier is -1 at the next doubling, by shooting too."""
     first = cycles(12).of_kind("period_doubling")[0]
@@ -243,6 +244,7 @@ def test_cascade_and_curves_of_cycles(cycles):
     assert {point.kind for point in curve.special} == {"cycle_cusp"}
 
 
+@pytest.mark.slow
 def test_heterogeneous_network(small):
     """A network's equilibrium, followed: its Hopf point by `find_equilibria` too."""
     eta = -5 + 0.3 * np.sin(np.arange(12.0))

@@ -438,7 +438,7 @@ def test_fit(small_file, tmp_path):
     arguments = ["fit", file, "--out", out, "--against", tmp_path / "other.csv"]
     text = invoke(*arguments)
     assert "13 free numbers" in text
-    assert "correlation with the data's connectivity" in text
+    assert "correlation with the data" in text
     assert "4 of 4" in text
     names = {path.name for path in out.iterdir()}
     figures = {"history.png", "parameters.png", "fc.png", "fc_simulated.png"}

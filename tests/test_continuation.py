@@ -142,6 +142,7 @@ def test_fold_of_cycles(generalised):
     assert cycles.stable[~before][1:].all()
 
 
+@pytest.mark.slow
 def test_curve_of_folds_of_cycles_ends_at_a_generalised_hopf_point(generalised):
     system, rest, cycles = generalised
     names, bounds = ("mu", "beta"), ((-1.0, 1.0), (-1.0, 2.0))
@@ -246,6 +247,7 @@ class Circle(eqx.Module):
         return jnp.stack([(1 - r2) * x - turn * y, (1 - r2) * y + turn * x])
 
 
+@pytest.mark.slow
 def test_snic_is_named():
     """The period is 2π / sqrt(a² - 1)."""
     system = build(Circle, 2.0)

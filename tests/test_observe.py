@@ -83,12 +83,12 @@ def test_online_equals_offline(small):
     """BOLD while a network is integrated is that of its trace; correlations are NumPy's."""
     system = ng.Driven(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 5.0), {"input": 0.005})
     activity = ng.Activity(
-        duration=6000.0, transient=100.0, signals=("s_e",), keep=("bold", "bold_fc", "trace"),
+        duration=4000.0, transient=100.0, signals=("s_e",), keep=("bold", "bold_fc", "trace"),
         repetition_time=500.0,
     )  # fmt: skip
-    found = ng.sweep(system, ng.Design.listed({"coupling": [5.0, 8.0]}), activity, checks=2)
+    found = ng.sweep(system, ng.Design.listed({"coupling": [5.0, 8.0]}), activity, checks=0)
     assert found.s_e_bold.dims == ("point", "volume", "region")
-    np.testing.assert_allclose(found.volume, 100 + 500 * np.arange(1, 13))
+    np.testing.assert_allclose(found.volume, 100 + 500 * np.arange(1, 9))
     for k in range(2):
         offline = bold(found.s_e_trace.values[k], 1e-3, 0.5)
         # Only the first steady state differs: it suits a window, or a volume.
@@ -96,7 +96,6 @@ def test_online_equals_offline(small):
         np.testing.assert_allclose(
             found.s_e_bold_fc[k], np.corrcoef(found.s_e_bold[k].values.T), atol=1e-9
         )
-    assert found.s_e_bold_discrepancy.shape == (2, 12, 12)
 
 
 def test_activity_says_what_bold_needs(small):
@@ -110,7 +109,7 @@ def test_activity_says_what_bold_needs(small):
 
 def test_currents_and_proxies(small):
     network = ng.Network(ng.NextGenEI(i_ext_e=12.0), small, 8.0)
-    run = ng.simulate(network, 60.0, save_every=1.0)
+    run = ng.simulate(network, 60.0, dt=0.1, save_every=1.0)
     excitatory, inhibitory = map(np.asarray, synaptic_currents(network, run))
     s_e, s_i = np.asarray(run.s_e), np.asarray(run.s_i)
     drive = 8.0 * s_e @ np.asarray(small.weights).T
@@ -119,10 +118,10 @@ def test_currents_and_proxies(small):
     np.testing.assert_allclose(lfp(network, run, proxy="absolute_sum"), excitatory + inhibitory)
     weighted = np.asarray(lfp(network, run))
     np.testing.assert_allclose(weighted[6:], excitatory[:-6] - 1.65 * inhibitory[6:])
-    single = ng.simulate(network.homogeneous(), 60.0, save_every=1.0)
+    single = ng.simulate(network.homogeneous(), 60.0, dt=0.1, save_every=1.0)
     assert lfp(network.homogeneous(), single).shape == (61,)
     classical = ng.Network(ng.JansenRit(p=120.0), small, 10.0)
-    run = ng.simulate(classical, 0.2, save_every=0.001)
+    run = ng.simulate(classical, 0.2, dt=5e-4, save_every=0.001)
     np.testing.assert_allclose(synaptic_currents(classical, run)[1], run.y2)
 
 
@@ -154,8 +153,8 @@ def test_bad_input(call, words):
 def test_lfp_says_what_it_needs(small):
     network = ng.Network(ng.NextGenEI(), small, 5.0)
     with pytest.raises(ValueError, match="saved all variables"):
-        lfp(network, ng.simulate(network, 20.0, variables="v_e"))
+        lfp(network, ng.simulate(network, 20.0, dt=0.1, variables="v_e"))
     with pytest.raises(ValueError, match="divides 6 ms"):
-        lfp(network, ng.simulate(network, 28.0, save_every=7.0))
+        lfp(network, ng.simulate(network, 28.0, dt=0.1, save_every=7.0))
     with pytest.raises(ValueError, match="proxy"):
-        lfp(network, ng.simulate(network, 20.0), proxy="sum")
+        lfp(network, ng.simulate(network, 20.0, dt=0.1), proxy="sum")

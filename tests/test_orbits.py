@@ -299,7 +299,7 @@ def test_propagators_of_a_linear_system():
 # ---------------------------------------------------------------------- the whole network
 
 
-@pytest.mark.parametrize("which", ["small", "directed"])
+@pytest.mark.parametrize("which", ["directed", pytest.param("small", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model", [ng.NextGenEI(i_ext_e=12.0), ng.JansenRit(p=230.0)])
 def test_floquet_spectrum_of_the_whole_network(request, which, model):
     """All modes together: the monodromy matrix of the synchronous orbit in 6N dimensions."""

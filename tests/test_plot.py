@@ -242,3 +242,33 @@ def test_sweep_along_one_parameter(swept):
 def test_sweep_figures_refuse(swept, options, words):
     with pytest.raises(ValueError, match=words):
         ng.plot.sweep(swept, **options)
+
+
+def test_fits(small):
+    """History, parameters, connectivity, spectra and identifiability of a small fit."""
+    network = ng.Network(ng.NextGenEI(), small, 5.0)
+    unknowns = {
+        "coupling": ng.fitting.interval(0.0, 20.0),
+        "i_ext_e": ng.fitting.real(per="region"),
+    }
+
+    def loss(s, key):
+        return (s.coupling - 4.0) ** 2 + (s.model.i_ext_e**2).sum()
+
+    result = ng.fit(network, unknowns, loss, starts=3, steps=20)
+    ax = ng.plot.fit_history(result)
+    assert ax.get_yscale() == "log"
+    assert len(ax.lines) == 3
+    figure = ng.plot.fit_parameters(result)
+    assert [ax.get_title() for ax in figure.axes[:2]] == [ng.plot.symbol(n) for n in unknowns]
+    rng = np.random.default_rng(0)
+    a, b = (np.corrcoef(rng.normal(size=(12, 30))) for _ in range(2))
+    rows = np.triu_indices(12, 1)
+    figure = ng.plot.fc_comparison(a, b, title="both")
+    assert f"{np.corrcoef(a[rows], b[rows])[0, 1]:.3f}" in figure.axes[2].get_title()
+    power = rng.gamma(20, 1 / 20, (30, 12))
+    figure = ng.plot.spectrum_fit(np.arange(1.0, 31.0), np.ones((30, 12)), power)
+    assert figure.axes[1].get_ylabel() == "log(data / model)"
+    known = ng.fitting.identifiability(result, loss)
+    figure = ng.plot.identifiability(known, most=5)
+    assert len(figure.axes[1].get_xticks()) == 5

@@ -384,6 +384,7 @@ def test_stability_is_the_map_without_oscillations(network):
     assert "check_run" not in found
 
 
+@pytest.mark.slow
 def test_exponents_are_those_of_the_map(network):
     axes = {"i_ext_e": [4.0, 12.0], "coupling": [10.0]}
     options = {"duration": 300.0, "transient": 100.0}

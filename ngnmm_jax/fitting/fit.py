@@ -102,7 +102,7 @@ def fit(
     patience: int = 50,
     resample: bool = False,
     polish: int = 0,
-    through: float | None = None,
+    through: Any = None,
     monitor: int = 50,
     seed: int = 0,
     store: str | Path | None = None,

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
@@ -167,8 +168,10 @@ class Free(eqx.Module):
             ]
         return tuple(found)
 
-    def split(self, x: Float[Array, "parameter"]) -> dict[str, jax.Array]:
-        """The entries of each parameter, unbounded."""
+    def split(self, x: ArrayLike) -> dict[str, jax.Array]:
+        """The entries of each parameter, unbounded, of x (parameter,)."""
+        x = jnp.asarray(x, float)
+        _checks.shape("x", x, (self.size,), "(parameter,)")
         found, start = {}, 0
         for name, shape in self.shapes.items():
             n = math.prod(shape)
@@ -176,7 +179,7 @@ class Free(eqx.Module):
             start += n
         return found
 
-    def values(self, x: Float[Array, "parameter"]) -> dict[str, jax.Array]:
+    def values(self, x: ArrayLike) -> dict[str, jax.Array]:
         """The parameters' values: (), (region,), or whatever shape their leaf has."""
         found = {}
         for name, part in self.split(x).items():
@@ -186,7 +189,7 @@ class Free(eqx.Module):
             found[name] = unknown.inverse(part)
         return found
 
-    def put(self, x: Float[Array, "parameter"]) -> Any:
+    def put(self, x: ArrayLike) -> Any:
         """The system with the values that x stands for."""
         system, named = self.system, {}
         for name, value in self.values(x).items():
@@ -215,7 +218,7 @@ class Free(eqx.Module):
                 parts.append(jnp.linalg.lstsq(design.T, whole)[0])
         return jnp.concatenate(parts)
 
-    def penalty(self, x: Float[Array, "parameter"]) -> Float[Array, ""]:
+    def penalty(self, x: ArrayLike) -> Float[Array, ""]:
         """Minus the logarithm of the priors' density, without its constant."""
         total, values, parts = jnp.zeros(()), self.values(x), self.split(x)
         for name, unknown in self.unknowns.items():

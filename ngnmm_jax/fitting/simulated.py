@@ -19,15 +19,15 @@ from ngnmm_jax.simulation import fixed_method, scattered, select
 def simulated(
     system: Any,
     key: Any,
-    duration: float,
+    duration: Any,
     *,
-    transient: float = 0.0,
-    dt: float | None = None,
-    sample: float | None = None,
+    transient: Any = 0.0,
+    dt: Any = None,
+    sample: Any = None,
     method: str | None = None,
     variables: Sequence[str] | None = None,
-    truncate: float | None = None,
-    noise: float = 0.01,
+    truncate: Any = None,
+    noise: Any = 0.01,
 ) -> Float[Array, "time variable *region"]:
     """Samples of a simulation, made to be differentiated: no checks of values, nothing raised.
 

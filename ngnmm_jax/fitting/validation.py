@@ -44,13 +44,13 @@ class SimulatedFC:
 
 def simulated_fc(
     system: Any,
-    duration: float,
+    duration: Any,
     *,
-    repetition_time: float,
+    repetition_time: Any,
     runs: int = 32,
-    transient: float | None = None,
+    transient: Any = None,
     signal: str | None = None,
-    dt: float | None = None,
+    dt: Any = None,
     dtype: str | None = None,
     haemodynamics: BalloonWindkessel | None = None,
     seed: int = 1000,
@@ -73,13 +73,14 @@ def simulated_fc(
     _checks.positive_integer("runs", runs)
     if runs < 2:
         _checks.fail("runs", "be at least two", f"it is {runs}")
+    duration, repetition_time = float(duration), float(repetition_time)
     names = system.model.variables
     if signal is None:
         signal = "s_e" if "s_e" in names else system.model.shown
     before = repetition_time * max(1, round(0.1 * duration / repetition_time))
     activity = Activity(
         duration=duration,
-        transient=before if transient is None else transient,
+        transient=before if transient is None else float(transient),
         signals=(signal,),
         keep=("bold_fc",),
         repetition_time=repetition_time,

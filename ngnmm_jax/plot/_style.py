@@ -16,6 +16,7 @@ SYMBOLS = {
     "i_ext_e": r"$I_e^{\mathrm{ext}}$",
     "i_ext_i": r"$I_i^{\mathrm{ext}}$",
     "coupling": r"coupling $\varepsilon$",
+    "input_noise": r"input noise $\sigma$",
     "p": r"$p$ (1/s)",
     "v_e": r"$v_e$",
     "v_i": r"$v_i$",

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax.fitting import Fit, Identifiability
 from ngnmm_jax.fitting.losses import pearson, upper
@@ -32,7 +34,8 @@ def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
                 label="other starts" if k == (best == 0) else None,
             )
     ax.plot(running[:, best], color=GROWING, lw=1.6, label="best start")
-    ax.set_yscale("log")
+    if np.nanmax(running) > 3 * np.nanmin(running):
+        ax.set_yscale("log")
     ax.set_xlabel("step" if result.method == "gradient" else "generation")
     ax.set_ylabel("loss above the lowest" if shifted else "lowest loss so far")
     if loss.shape[1] > 1:
@@ -43,8 +46,8 @@ def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
 def fit_parameters(result: Fit, *, axes: Any = None) -> Figure:
     """Each parameter of the best start against the steps; of regional ones the 5 to 95 % band."""
     x = result.history["x"][:, result.best]
-    values = [result.free.values(row) for row in x]
-    names = list(values[0])
+    values = jax.vmap(result.free.values)(x)
+    names = list(values)
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
     figure, grid = plt.subplots(
@@ -56,7 +59,7 @@ def fit_parameters(result: Fit, *, axes: Any = None) -> Figure:
         sharex=True,
     )
     for ax, name in zip(grid.flat, names, strict=False):
-        curve = np.stack([np.ravel(v[name]) for v in values])
+        curve = np.asarray(values[name]).reshape(len(x), -1)
         if curve.shape[1] > 1:
             low, high = np.percentile(curve, [5, 95], axis=1)
             ax.fill_between(np.arange(len(curve)), low, high, color=GREY, lw=0)
@@ -78,6 +81,8 @@ def fc_comparison(predicted: Any, target: Any, *, title: str = "") -> Figure:
         image = ax.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         ax.set_title(name, fontsize="medium")
         ax.set_xlabel("region")
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(MaxNLocator(5, integer=True))
     left.set_ylabel("region")
     figure.colorbar(image, ax=[left, middle], label="correlation", shrink=0.8)
     x, y = upper(target), upper(predicted)

@@ -73,7 +73,7 @@ def fit_facts(task: FitFile, result: Fit) -> dict[str, Any]:
 
         found = task.objective.predict(result.system, jax.random.key(0))
         target = task.objective.target["fc"]
-        facts["correlation with the data's connectivity"] = (
+        facts["correlation with the data"] = (
             f"{1 - float(losses.fc_correlation(found['fc'], target)):.4f}"
         )
     facts["how"] = "; ".join(result.explanation)
