@@ -1,6 +1,6 @@
 """Fits: recovery of known parameters, and what a gradient through a simulation costs.
 
-    python -m benchmarks.fits --recovery [--starts 32]   # six global numbers, a map of 100 regions
+    python -m benchmarks.fits --recovery both [--starts 32]   # six numbers; a map of 100 regions
     python -m benchmarks.fits --gradients                # time and memory for 1, 10 and 60 s
     pip install tvboptim==0.4.0                          # to have it in the second table
 
@@ -217,7 +217,7 @@ def _alone(name: str, seconds: float, gradient: bool) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--recovery", action="store_true")
+    parser.add_argument("--recovery", choices=("six", "map", "both"))
     parser.add_argument("--starts", type=int, default=32)
     parser.add_argument("--gradients", action="store_true")
     parser.add_argument("--one", nargs=3, metavar=("WHO", "SECONDS", "GRADIENT"))
@@ -232,7 +232,7 @@ def main() -> None:
         )
         return
     print(machine(), flush=True)
-    if options.recovery:
+    if options.recovery in ("six", "both"):
         found = six(options.starts)
         print(f"six numbers: {found['rate']} starts succeed, {found['seconds']:.0f} s\n")
         rows = [
@@ -243,6 +243,7 @@ def main() -> None:
         ]
         table(["parameter", "truth", "found", "sd by the curvature"], rows)
         print("curvatures:", " ".join(f"{c:.3g}" for c in found["curvatures"]))
+    if options.recovery in ("map", "both"):
         found = regional(options.starts)
         print(f"a map of 100 regions: {found['rate']} starts succeed, {found['seconds']:.0f} s\n")
         columns = ("rmse", "worst", "expected", "spread")

@@ -182,23 +182,33 @@ def fit(
     for row in history:
         track.add(row)
     began = time.monotonic() - spent
+    saved = done
+
+    def save() -> None:
+        nonlocal saved
+        if checkpoint is not None and len(history) > saved:
+            saved = len(history)
+            checkpoint.write(state, history, saved, time.monotonic() - began)
+
     with progress_bar(steps, "fit", "step", progress, initial=done) as bar:
-        for number in range(done, steps):
-            if (track.waited >= patience).all():
-                break
-            if through is not None and number % monitor == 0:
-                here = free.put(jnp.asarray(track.x[int(np.argmin(track.loss))]))
-                text = warn_beyond(horizon(here), through, here.model.time_unit)
-                notes += [text] if text and text not in notes else []
-            now = jax.random.fold_in(key, number + 1) if resample else key
-            state, row = work.advance(state, now)
-            history.append(row)
-            track.add(row)
-            bar.set_postfix_str(f"loss {track.loss.min():.5g}", refresh=False)
-            bar.update(1)
-            last = number + 1 == steps or (track.waited >= patience).all()
-            if checkpoint is not None and ((number + 1) % save_every == 0 or last):
-                checkpoint.write(state, history, number + 1, time.monotonic() - began)
+        try:
+            for number in range(done, steps):
+                if (track.waited >= patience).all():
+                    break
+                if through is not None and number % monitor == 0:
+                    here = free.put(track.x[int(np.argmin(track.loss))])
+                    text = warn_beyond(horizon(here), through, here.model.time_unit)
+                    notes += [text] if text and text not in notes else []
+                now = jax.random.fold_in(key, number + 1) if resample else key
+                state, row = work.advance(state, now)
+                history.append(row)
+                track.add(row)
+                bar.set_postfix_str(f"loss {track.loss.min():.5g}", refresh=False)
+                bar.update(1)
+                if (number + 1) % save_every == 0:
+                    save()
+        finally:  # whatever stops it
+            save()
     resting = track.waited >= patience
     if polish:
         now = jax.random.fold_in(key, steps) if resample else key
@@ -207,7 +217,7 @@ def fit(
     status = np.where(resting, Status.OK, Status.MAX_STEPS)
     status = np.where(np.isfinite(track.loss), status, Status.NOT_FINITE).astype(np.int8)
     columns = {name: np.stack([row[name] for row in history]) for name in history[0]}
-    best = free.put(jnp.asarray(track.x[int(np.argmin(track.loss))]))
+    best = free.put(track.x[int(np.argmin(track.loss))])
     seconds = time.monotonic() - began
     result = Fit(best, free, track.x, track.loss, status, columns, method, tuple(notes), seconds)
     if throw and not np.isfinite(track.loss).any():
