@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from ngnmm_jax import _checks
@@ -90,7 +91,9 @@ def simulated_fc(
     )
     coupling = np.asarray(system.coupling)[None]
     design = Design.listed({"coupling": coupling}, replicates=runs, seed=seed)
-    found = sweep(system, design, activity, checks=0, progress=progress)
+    # Chunks are filled up: no wider than the runs need.
+    width = min(activity.width(system), -(-runs // len(jax.local_devices())))
+    found = sweep(system, design, activity, checks=0, width=width, progress=progress)
     every = found[f"{signal}_bold_fc"].values[0]
     good = (found["status"].values[0] == Status.OK) & np.isfinite(every).all(axis=(1, 2))
     halves = []
