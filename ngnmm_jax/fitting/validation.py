@@ -100,7 +100,11 @@ def simulated_fc(
     for first in (0, 1):
         some = every[first::2][good[first::2]]
         if not len(some):
-            _checks.fail("system", "have runs that end well", "all runs of a half failed")
+            bad = int((found["status"].values != Status.OK).sum())
+            why = f"{bad} of {runs} runs failed" if bad else (
+                'BOLD is constant to rounding: use dtype="float64", or stronger noise'
+            )  # fmt: skip
+            _checks.fail("system", "have runs that end well", why)
         halves.append(some.astype(float).mean(axis=0))
     unit = SECONDS[system.model.time_unit]
     return SimulatedFC(np.stack(halves), (int(good.sum()), runs), duration * unit)
