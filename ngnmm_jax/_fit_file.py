@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax import _checks
-from ngnmm_jax._settings import Settings, read_toml
+from ngnmm_jax._settings import Settings, read_tables
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.models.base import SECONDS
@@ -16,7 +16,6 @@ from ngnmm_jax.network import Network
 from ngnmm_jax.response import linear_response
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
 
-_NETWORK = ("connectome", "order", "cache_dir", "power", "model", "coupling", "parameters")
 _TABLES = ("white_noise", "free", "target", "loss", "run", "check")
 _LOSS = ("prediction", "variable", "duration", "transient", "dt", "truncate", "limit",
          "fc_correlation", "fc_distance", "spectral_distance", "whittle", "margin")  # fmt: skip
@@ -84,13 +83,7 @@ class FitFile:
     @classmethod
     def read(cls, path: Path) -> "FitFile":
         """Read and check a file; relative paths are relative to where the command runs."""
-        values = read_toml(path)
-        tables = {name: values.pop(name, {}) for name in _TABLES}
-        for name, table in tables.items():
-            if not isinstance(table, dict):
-                _checks.fail(name, "be a table", f"it is {table!r}")
-        for name in values:
-            _checks.one_of("file", name, (*_NETWORK, *_TABLES))
+        values, tables = read_tables(path, _TABLES)
         settings = Settings.merge(None, values)
         network = settings.build()
         system = Driven(network, tables["white_noise"])

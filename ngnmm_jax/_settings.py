@@ -14,6 +14,9 @@ from ngnmm_jax.models import MODELS
 from ngnmm_jax.models.base import parameter_names
 from ngnmm_jax.network import Network
 
+#: The settings that describe a network, in the files of `ngnmm sweep` and `ngnmm fit`.
+NETWORK = ("connectome", "order", "cache_dir", "power", "model", "coupling", "parameters")
+
 #: For each model, the plane of its maps (low, high, count) and where it is cut.
 PLANES: dict[str, tuple[dict[str, list[float]], float]] = {
     "nextgen": ({"i_ext_e": [0, 16, 65], "coupling": [0, 30, 61]}, 9.0),
@@ -133,6 +136,20 @@ class Settings:
             connectome = connectome.power(self.power)
         model = MODELS[self.model](**self.parameters)
         return Network(model, connectome.normalised(), self.coupling)
+
+
+def read_tables(
+    path: Path, names: tuple[str, ...], others: tuple[str, ...] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A TOML file's settings of a network (and `others`), and its tables of these names."""
+    values = read_toml(path)
+    tables = {name: values.pop(name, {}) for name in names}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            _checks.fail(name, "be a table", f"it is {table!r}")
+    for name in values:
+        _checks.one_of("file", name, (*NETWORK, *others, *names))
+    return values, tables
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax import _checks
-from ngnmm_jax._settings import Settings, read_toml
+from ngnmm_jax._settings import Settings, read_tables
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
 
-_NETWORK = ("connectome", "order", "cache_dir", "power", "model", "coupling", "parameters")
 _TABLES = ("design", "measure", "run")
 _MEASURES: dict[str, Any] = {"activity": Activity, "stability": Stability, "exponents": Exponents}
 _RUN = ("block", "width", "checks")
@@ -33,14 +32,8 @@ class SweepFile:
     @classmethod
     def read(cls, path: Path) -> "SweepFile":
         """Read and check a file; relative paths are relative to where the command runs."""
-        values = read_toml(path)
-        tables = {name: values.pop(name, {}) for name in _TABLES}
+        values, tables = read_tables(path, _TABLES, ("homogeneous",))
         homogeneous = values.pop("homogeneous", False)
-        for name, table in tables.items():
-            if not isinstance(table, dict):
-                _checks.fail(name, "be a table", f"it is {table!r}")
-        for name in values:
-            _checks.one_of("file", name, (*_NETWORK, "homogeneous", *_TABLES))
         settings = Settings.merge(None, values)
         network = settings.build()
         for name, value in tables["run"].items():

@@ -119,7 +119,7 @@ def _respond(
     local = linearised(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local)
-    epsilon_w = jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
+    epsilon_w = _scaled_weights(network)
     unit = SECONDS[network.model.time_unit]
 
     @jax.checkpoint
@@ -165,6 +165,11 @@ def growth(system: Network | Driven, state: Any) -> Float[Array, ""]:
 def _eigenvalues(matrix: jax.Array) -> jax.Array:
     """One matrix at a time: several wait for each other on XLA's CPU for ever (JAX 0.10)."""
     return jnp.linalg.eigvals(matrix)
+
+
+def _scaled_weights(network: Network) -> Float[Array, "region region"]:
+    """The weights times the coupling, which may differ between the regions that receive."""
+    return jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
 
 
 class Local(NamedTuple):
@@ -276,7 +281,7 @@ def equilibrium(
 def _correction(network: Network, state: jax.Array) -> jax.Array:
     """Newton's step, the regions eliminated."""
     local = linearised(network, state)
-    epsilon_w = jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
+    epsilon_w = _scaled_weights(network)
     rest = jnp.stack([network.vector_field(state), local.push], axis=1)
     answers = -solve_each(local.matrix, rest)
     output = (local.output[:, None] * answers).sum(axis=0)
@@ -299,7 +304,7 @@ def eigenvalue_near(
     keys = jax.random.split(jax.random.key(0))
     probe, source = (1 + jax.random.uniform(key, state.shape, state.dtype) for key in keys)
     local = linearised(network, state)
-    epsilon_w = jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
+    epsilon_w = _scaled_weights(network)
 
     def phi(local: Local, epsilon_w: jax.Array, value: jax.Array) -> jax.Array:
         unit = jnp.eye(state.shape[0], dtype=state.dtype)[:, :, None]

@@ -137,8 +137,8 @@ class Free(eqx.Module):
             if unknown.per is None:
                 value = None if unknown.apply is not None else _value(system, name, unknown)
                 # One number for all regions, unless the leaf is picked as it is.
-                whole = unknown.where is not None and value is not None
-                shapes[name] = tuple(value.shape) if whole and value is not None else ()
+                picked = unknown.where is not None
+                shapes[name] = tuple(value.shape) if picked and value is not None else ()
             else:
                 regions = _regions(system)
                 if isinstance(unknown.per, str):
@@ -203,7 +203,7 @@ class Free(eqx.Module):
         return with_leaves(system, named)
 
     def of(self, system: Any) -> Float[Array, "parameter"]:
-        """X of a system's present values (means over regions where one value is free for all)."""
+        """The vector x of a system (means over regions where one value is free for all)."""
         parts = []
         for name, unknown in self.unknowns.items():
             value = _value(system, name, unknown)

@@ -71,7 +71,8 @@ def fit_facts(task: FitFile, result: Fit) -> dict[str, Any]:
     if "fc" in task.objective.target:
         import jax
 
-        found = task.objective.predict(result.system, jax.random.key(0))
+        key = jax.random.key(task.options.get("seed", 0))  # the fit's own
+        found = task.objective.predict(result.system, key)
         target = task.objective.target["fc"]
         facts["correlation with the data"] = (
             f"{1 - float(losses.fc_correlation(found['fc'], target)):.4f}"
@@ -103,7 +104,7 @@ def check_fit(
 
 
 def _defaults(task: FitFile) -> dict[str, Any]:
-    """Ten minutes' worth of each run, in the model's unit."""
+    """Eight runs of five minutes, in the model's unit."""
     from ngnmm_jax.models.base import SECONDS
 
     unit = SECONDS[task.system.model.time_unit]
