@@ -22,10 +22,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu"
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.simulation
@@ -36,4 +36,4 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.sweeps
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .jax_cache build dist .mypy_cache .ruff_cache .pytest_cache

@@ -41,6 +41,7 @@ from ngnmm_jax.modes import Dispersion, dispersion
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.response import LinearResponse, linear_response
 from ngnmm_jax.simulation import Simulation, initial_state, simulate
+from ngnmm_jax.spiking import SpikingSimulation, simulate_spiking
 from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
 
 __all__ = [
@@ -70,6 +71,7 @@ __all__ = [
     "Simulation",
     "SolverError",
     "SpecialPoint",
+    "SpikingSimulation",
     "Stability",
     "Status",
     "__version__",
@@ -79,6 +81,7 @@ __all__ = [
     "continue_equilibria",
     "dispersion",
     "dispersion_map",
+    "explore",
     "find_equilibria",
     "find_orbit",
     "fit",
@@ -95,6 +98,7 @@ __all__ = [
     "signals",
     "simulate",
     "simulate_batch",
+    "simulate_spiking",
     "stimuli",
     "sweep",
     "sweeps",
@@ -105,6 +109,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name == "plot":  # imports matplotlib, so only when it is asked for
+    # What imports matplotlib, so only when it is asked for.
+    if name == "plot":
         return importlib.import_module("ngnmm_jax.plot")
+    if name == "explore":
+        return importlib.import_module("ngnmm_jax.explorer").explore
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

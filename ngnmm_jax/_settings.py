@@ -11,7 +11,7 @@ import numpy as np
 from ngnmm_jax import _checks
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.models import MODELS
-from ngnmm_jax.models.base import parameter_names
+from ngnmm_jax.models.base import AbstractNeuralMass, parameter_names
 from ngnmm_jax.network import Network
 
 #: The settings that describe a network, in the files of `ngnmm sweep` and `ngnmm fit`.
@@ -22,6 +22,14 @@ PLANES: dict[str, tuple[dict[str, list[float]], float]] = {
     "nextgen": ({"i_ext_e": [0, 16, 65], "coupling": [0, 30, 61]}, 9.0),
     "jansen-rit": ({"p": [0, 400, 81], "coupling": [0, 100, 41]}, 50.0),
 }
+
+
+def plane_of(model: AbstractNeuralMass) -> dict[str, tuple[float, float]]:
+    """The two parameters, with bounds, over which maps of one of the library's models go."""
+    for name, kind in MODELS.items():
+        if type(model) is kind:
+            return {key: (low, high) for key, (low, high, _) in PLANES[name][0].items()}
+    _checks.fail("ranges", f"be given for {type(model).__name__}", "it is not")
 
 
 @dataclasses.dataclass(frozen=True)

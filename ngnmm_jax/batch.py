@@ -82,7 +82,7 @@ def simulate_batch(
     if dtype is not None:
         core = cast(core, dtype)
     dtype = core.coupling.dtype
-    n = _count_runs(core, varied, y0, seeds)
+    n = count_runs(core, varied, y0, seeds)
     _checks.positive("duration", duration)
     _checks.positive("dt", dt)
     method = fixed_method(network.model, solver)
@@ -124,28 +124,27 @@ def simulate_batch(
     return package(network.model, network, saving, last, saved, status, stats, duration)
 
 
-def _count_runs(core: Network | Driven, varied: dict[str, Any], y0: Any, seeds: Any) -> int:
+def count_runs(
+    core: Network | Homogeneous | Driven, varied: dict[str, Any], y0: Any, seeds: Any
+) -> int:
     """The length of the axis `run`, on which everything that has one must agree."""
     counts: dict[str, int] = {}
     fields = {field.name: field for field in parameter_fields(type(core.model))}
     noises = [f"{name}_noise" for name in driven(core).white_noise]
-    n_regions = core.state_shape[1]
+    regions = core.state_shape[1:]
     for name, value in varied.items():
         _checks.one_of("parameters", name, (*fields, "coupling", *noises))
         positive = name in fields and fields[name].metadata["positive"]
         (_checks.positive if positive else _checks.finite)(name, value)
-        if value.ndim not in (1, 2) or value.shape[1:] not in ((), (n_regions,)):
-            _checks.fail(
-                name,
-                f"have shape (run,) or (run, {n_regions} regions)",
-                f"its shape is {value.shape}",
-            )
+        if value.ndim not in (1, 2) or value.shape[1:] not in ((), regions):
+            one_each = f" or (run, {regions[0]} regions)" if regions else ""
+            _checks.fail(name, f"have shape (run,){one_each}", f"its shape is {value.shape}")
         counts[name] = value.shape[0]
     if np.ndim(seeds) == 1:
         counts["seeds"] = len(seeds)
-    if y0 is not None and np.ndim(y0) == 3:
+    if y0 is not None and np.ndim(y0) == 1 + len(core.state_shape):
         counts["y0"] = np.shape(y0)[0]
-    if y0 is not None and np.shape(y0)[-2:] != core.state_shape:
+    if y0 is not None and np.shape(y0)[-len(core.state_shape) :] != core.state_shape:
         _checks.fail("y0", f"have shape (run, *{core.state_shape})", f"its shape is {np.shape(y0)}")
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())

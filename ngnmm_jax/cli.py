@@ -676,6 +676,76 @@ def fit_(
     _report(out, begun)
 
 
+@app.command()
+def reproduce(
+    figures: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIGURE]...", help="Which ones; none lists them all."),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All figures.")] = False,
+    out: Out = Path("ngnmm_paper"),
+    quick: Annotated[
+        bool, typer.Option("--quick/--full", help="Small settings; default: the paper's.")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Make figures again that are there already.")
+    ] = False,
+    connectome: Annotated[
+        str | None,
+        typer.Option(
+            help="Default: 'aal90', the paper's, where it is on this machine; else "
+            "'hcp-schaefer100'."
+        ),
+    ] = None,
+    order: Order = None,
+    cache_dir: Cache = None,
+) -> None:
+    """Make the paper's figures, and a table of what it found and what is found here.
+
+    Each figure goes into a folder of its own; table.md and table.csv sum them up. The same
+    command goes on where it was stopped.
+
+    Example: ngnmm reproduce dispersion spiking --quick
+    """
+    from ngnmm_jax._settings import Settings
+    from ngnmm_jax.connectome.fetch import aal90_is_here
+    from ngnmm_jax.reproduce import FIGURES
+    from ngnmm_jax.reproduce import reproduce as make
+    from ngnmm_jax.reproduce.run import summary
+
+    if not figures and not every:
+        for name in FIGURES:
+            console.print(f"{name:>14}  {summary(name)}", highlight=False)
+        return
+    begun = time.perf_counter()
+    if connectome is None:
+        connectome = "aal90" if aal90_is_here(cache_dir) else "hcp-schaefer100"
+    settings = Settings.merge(
+        None, {"connectome": connectome, "order": order, "cache_dir": cache_dir}
+    )
+    source = settings.load_connectome()
+    note = "" if source.name == "aal90" else " (the paper's, aal90, is not on this machine)"
+    console.print(f"connectome: {source.name}{note}", highlight=False)
+    out.mkdir(parents=True, exist_ok=True)
+    settings.write(out / "settings.toml", "reproduce")
+    lines = make(
+        FIGURES if every else figures or (),
+        out,
+        connectome=source,
+        quick=quick,
+        restart=restart,
+        progress=console.is_terminal or None,
+        say=lambda line: console.print(line, highlight=False),
+    )
+    table = Table(*lines[0], title="What the paper found, and what is found here", show_lines=True)
+    for line in lines:
+        table.add_row(*(escape(str(value)) for value in line.values()))
+    console.print(table)
+    _report(out, begun)
+    if any(line["found here"] == "failed" for line in lines):
+        raise RuntimeError("a figure failed: the table says why")
+
+
 def _numbers(option: str, form: str, given: list[str] | None) -> dict[str, list[float]]:
     """`NAME=LOW:HIGH:COUNT` as given to --axis, or `NAME=LOW:HIGH` to --range."""
     found: dict[str, list[float]] = {}

@@ -117,6 +117,7 @@ def test_cycles_between_two_hopf_points(equilibria, cycles):
     assert shift[-1] > 0
 
 
+@pytest.mark.slow
 def test_points_of_a_branch_are_orbits(cycles):
     """Shooting finds the same orbit from a state of a branch, beyond folds and doublings too."""
     branch = cycles(15)

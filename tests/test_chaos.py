@@ -55,6 +55,7 @@ def test_lockstep_is_the_single_run(plane):
     np.testing.assert_array_less(np.abs(alone.exponents - plane.spectra.exponents[1, 1]), 5 * error)
 
 
+@pytest.mark.slow
 def test_network_over_a_line(directed):
     """At rest the real parts of the whole Jacobian's eigenvalues; regions differ."""
     n = directed.n_regions
@@ -203,6 +204,7 @@ def test_section_and_many_events():
     np.testing.assert_allclose(found.points[0], found.points[0, 0], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_orbit_diagram_of_a_network(small):
     """In synchrony, the region's average has the homogeneous system's maxima."""
     network = ng.Network(ng.NextGenEI(), small, 9.0)

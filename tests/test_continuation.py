@@ -209,6 +209,7 @@ class ForkFinder(eqx.Module):
         return jnp.array(True)
 
 
+@pytest.mark.slow
 def test_bogdanov_takens_and_homoclinic():
     """Hopf points (a = 0) and folds (a = b²/4) meet at (0, 0); cycles end at a saddle."""
     system = build(BogdanovTakens, -1.0, -0.5)

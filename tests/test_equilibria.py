@@ -204,6 +204,7 @@ def test_exact_system(mu):
     np.testing.assert_allclose(rest.growth, growth, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_derivatives_through_the_equilibrium():
     def v_e(i_ext_e):
         return ng.find_equilibria(homogeneous(ng.NextGenEI(i_ext_e=i_ext_e), 9.0)).states[0, 1]

@@ -228,6 +228,7 @@ def test_modes_are_chosen():
         choose_mode(3, "backward")
 
 
+@pytest.mark.slow
 def test_truncation(system):
     """No gradient comes from before the last cut; a long stretch is the whole gradient."""
     free = Free(system, {"i_ext_e": real()})
@@ -436,6 +437,7 @@ def test_flat_directions_are_said(system):
     np.testing.assert_allclose(np.abs(known.directions[-1]), np.sqrt(0.5), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_simulated_connectivity_in_halves(system):
     """Long simulations have the correlations of the linear theory, as far as their halves agree."""
     strong = np.where(np.arange(12) % 5 == 0, 0.01, 0.0003)

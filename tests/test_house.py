@@ -22,13 +22,13 @@ FLOORS = [
     {"driven"},
     {"attractors", "simulation"},
     {"batch", "modes", "observe", "response"},
-    {"transverse", "chaos", "bifurcations"},
+    {"transverse", "chaos", "bifurcations", "spiking"},
     {"maps", "sweeps"},
     {"fitting"},
     {"plot"},
     {"_settings"},
     {"_sweep_file", "_fit_file"},
-    {"demo", "reports"},
+    {"demo", "reports", "reproduce", "explorer"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -128,6 +128,7 @@ def test_sum_is_the_divergence():
     assert float(result.exponents.sum()) == pytest.approx(float(total) / 1000, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_orbit_and_equilibrium():
     orbit = ng.find_orbit(nextgen(12.0, 8.0), steps=256)
     result = ng.lyapunov_spectrum(nextgen(12.0, 8.0), y0=orbit.states[0], duration=2000.0)

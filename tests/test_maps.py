@@ -92,6 +92,7 @@ def test_orbits_agree_with_single_points(aal90):
     assert compare_with_single_orbits(network, result, 5e-6) >= 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["directed", "small"])
 def test_orbits_with_complex_spectrum_and_of_jansen_rit(request, which):
     connectome = request.getfixturevalue(which)
@@ -105,6 +106,7 @@ def test_orbits_with_complex_spectrum_and_of_jansen_rit(request, which):
     assert result.to_xarray().growth_transverse.attrs["units"] == f"1/{model.time_unit}"
 
 
+@pytest.mark.slow
 def test_many_modes_are_interpolated():
     """Forty modes: more than the sixteen nodes."""
     connectome = ng.Connectome.synthetic(40, seed=2).normalised()
@@ -127,6 +129,7 @@ def test_hysteresis_between_folds_of_cycles(small):
     assert (np.abs(period[:, 0] - period[:, 1]) > 0.5).all()
 
 
+@pytest.mark.slow
 def test_period_doubling_and_second_hopf(small):
     """A period doubles between 9.1 and 9.3 at epsilon = 12; beyond 12.6986 there is rest."""
     network = ng.Network(ng.NextGenEI(), small, 12.0)
@@ -138,6 +141,7 @@ def test_period_doubling_and_second_hopf(small):
     assert bool(result.stable[3, 0])
 
 
+@pytest.mark.slow
 def test_neutral_modes_do_not_grow(small):
     """Without coupling all modes of an orbit are neutral."""
     network = ng.Network(ng.NextGenEI(), small, 0.0)

@@ -200,6 +200,7 @@ def test_equilibrium_and_no_return_are_said():
     assert far.status in (ng.Status.NOT_CONVERGED, ng.Status.NOT_PERIODIC)
 
 
+@pytest.mark.slow
 def test_derivative_of_the_period():
     def period(i_ext_e):
         return ng.find_orbit(nextgen(i_ext_e, 5.0), throw=False).period
@@ -211,6 +212,7 @@ def test_derivative_of_the_period():
     assert float(exact) == pytest.approx(2 * np.pi * 0.3 / 1.85**2, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_vmap_over_parameters():
     currents = jnp.array([11.0, 13.0])
     batch = jax.vmap(lambda i: ng.find_orbit(nextgen(i, 5.0), steps=64))(currents)
@@ -331,6 +333,7 @@ def test_floquet_spectrum_of_the_whole_network(request, which, model):
     np.testing.assert_allclose(modes[: 2 * n], exponents[: 2 * n], atol=1e-7 * max(1, scale))
 
 
+@pytest.mark.slow
 def test_many_modes_by_interpolation(directed):
     """Complex Λ beyond the number of nodes: circle and interval agree with direct values."""
     network = ng.Network(ng.NextGenEI(i_ext_e=13.0), directed, 5.0)
@@ -364,6 +367,7 @@ def test_growth_in_a_simulation(small):
     assert slope == pytest.approx(float(curve.growth[fastest]), abs=2e-3)
 
 
+@pytest.mark.slow
 def test_gradient_of_growth_on_an_orbit(small):
     network = ng.Network(ng.NextGenEI(i_ext_e=12.0), small, 8.0)
     orbit = ng.find_orbit(network.homogeneous())

@@ -374,6 +374,7 @@ def test_gradient_with_respect_to_a_weight(network):
     assert float(gradient.weights[2, 3]) == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_forward_mode(network):
     y0 = ng.initial_state(network, seed=1)
 

@@ -198,6 +198,7 @@ def test_homogeneous_and_32_bits(network, plane, kind):
         assert double.v_e_mean.dims == plane.names
 
 
+@pytest.mark.slow
 def test_a_constant_signal_has_no_correlation(network):
     design = ng.Design.grid({"i_ext_e": [0.0]})
     rest = ng.Activity(duration=200.0, transient=3000.0, keep=("mean", "fc_mean", "peak_frequency"))
@@ -408,6 +409,7 @@ def period(network):
     return {"period": ng.find_orbit(network.homogeneous()).period}
 
 
+@pytest.mark.slow
 def test_functions(network):
     design = ng.Design.grid({"i_ext_e": [0.0, 4.0], "coupling": [2.0, 3.0, 4.0]})
     found = ng.sweep(

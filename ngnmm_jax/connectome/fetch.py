@@ -47,6 +47,11 @@ def _download(name: str, folder: Path) -> Path:
         ) from error
 
 
+def aal90_is_here(cache_dir: str | Path | None) -> bool:
+    """Whether the paper's connectome needs no download."""
+    return all((cache_folder(cache_dir) / name).is_file() for name in _SHA256)
+
+
 def aal90(order: str, cache_dir: str | Path | None) -> Connectome:
     """The paper's connectome, in atlas order (left, then right) or in the source's.
 

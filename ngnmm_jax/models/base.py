@@ -66,6 +66,25 @@ class ExactFlow(NamedTuple):
     advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
 
 
+class QIFPopulation(NamedTuple):
+    """A population of quadratic integrate-and-fire neurons, of which a model has the mean field.
+
+    - `name`: as in figures.
+    - `rate`, `potential`, `gate`: the variables that hold its firing rate, the centre of its
+      neurons' potentials, and the synaptic gate that it drives.
+    - `tau`, `delta`, `tau_s`: membrane time constant, half width of the Lorentzian of
+      excitabilities, synaptic time constant.
+    """
+
+    name: str
+    rate: str
+    potential: str
+    gate: str
+    tau: jax.Array
+    delta: jax.Array
+    tau_s: jax.Array
+
+
 class AbstractNeuralMass(eqx.Module):
     """One region's dynamics, elementwise over all axes of the state but the first.
 
@@ -73,7 +92,7 @@ class AbstractNeuralMass(eqx.Module):
     quantity that rasters and spectra use (a variable, or what `observe` returns) with its
     `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
     It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`,
-    `exact_flow` and `synaptic_currents` are optional.
+    `exact_flow`, `populations` and `synaptic_currents` are optional.
     """
 
     variables: eqx.AbstractClassVar[tuple[str, ...]]
@@ -136,6 +155,13 @@ class AbstractNeuralMass(eqx.Module):
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         """The model's own flow over a step `dt`, for the method "moebius"; None if it has none."""
         return None
+
+    def populations(self) -> tuple[QIFPopulation, ...]:
+        """The spiking populations behind the model, in the order of `exact_flow`'s inputs.
+
+        Empty where there are none.
+        """
+        return ()
 
     def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
         """Excitatory and inhibitory currents (*axes) onto the population that the LFP shows.

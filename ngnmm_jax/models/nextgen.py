@@ -7,7 +7,13 @@ import jax.numpy as jnp
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, ExactFlow, parameter
+from ngnmm_jax.models.base import (
+    AbstractNeuralMass,
+    EquilibriumReduction,
+    ExactFlow,
+    QIFPopulation,
+    parameter,
+)
 from ngnmm_jax.models.riccati import GateFlow, population_flow
 
 _PI = 3.141592653589793
@@ -96,6 +102,12 @@ class NextGenEI(AbstractNeuralMass):
 
     def output(self, state: State) -> Field:
         return state[2]
+
+    def populations(self) -> tuple[QIFPopulation, ...]:
+        return (
+            QIFPopulation("excitatory", "r_e", "v_e", "s_e", self.tau_e, self.delta_e, self.tau_se),
+            QIFPopulation("inhibitory", "r_i", "v_i", "s_i", self.tau_i, self.delta_i, self.tau_si),
+        )
 
     def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
         """Onto the excitatory population: tau_e (j_ee s_e + c), and tau_e j_ei s_i."""

@@ -17,6 +17,7 @@ from ngnmm_jax.plot.fits import (
 )
 from ngnmm_jax.plot.regions import animate, brain, connectome_matrix, structural_spectrum
 from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
+from ngnmm_jax.plot.spiking import spikes
 from ngnmm_jax.plot.stability import (
     MAP_QUANTITIES,
     dispersion,
@@ -57,6 +58,7 @@ __all__ = [
     "rhythm",
     "spectrum",
     "spectrum_fit",
+    "spikes",
     "structural_spectrum",
     "sweep",
     "sweep_overview",

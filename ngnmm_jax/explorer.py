@@ -1,0 +1,366 @@
+"""The explorer: sliders for a network's parameters, and what they do, at once, in Jupyter."""
+
+import io
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from ngnmm_jax import _checks, plot
+from ngnmm_jax._settings import plane_of
+from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax.dynamics.equilibria import find_equilibria
+from ngnmm_jax.dynamics.orbits import find_orbit
+from ngnmm_jax.maps import DispersionMap, dispersion_map
+from ngnmm_jax.models.base import SECONDS, parameter_fields
+from ngnmm_jax.modes import Dispersion, dispersion
+from ngnmm_jax.network import Network
+from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, finish, symbol
+from ngnmm_jax.signals import power_spectrum
+from ngnmm_jax.simulation import Simulation, simulate
+
+# Λ of the curve; samples of a run; what counts as no activity.
+_GRID = np.linspace(-1.0, 1.0, 161)
+_SAMPLES, _STEPS = 1000, 10_000
+# Of Welch's windows, as a fraction of the run.
+_WINDOW = 0.3
+_STILL = 1e-3
+_NO_NAME = "(none)"
+
+
+def explore(
+    network: Network,
+    ranges: Mapping[str, tuple[float, float]] | None = None,
+    *,
+    points: int = 33,
+    background: DispersionMap | None = None,
+) -> "Explorer":
+    """An explorer of a network: show its `widget` in Jupyter, as the last line of a cell.
+
+    **Arguments:**
+
+    - `network`: where it begins; it must have homogeneous states.
+    - `ranges`: two parameters (of the model, or "coupling") and their bounds, for two sliders and
+      the map; by default those of the library's models.
+    - `points`: of the map along each of them. It is that of equilibria, and is computed anew
+      when a third parameter moves.
+    - `background`: a map to show instead, as of `dispersion_map` with oscillations, over the same
+      two parameters.
+
+    Needs ipywidgets (`pip install 'ngnmm-jax[notebooks]'`). The first answer takes as long as the
+    compilation, some 20 seconds; the next ones some 0.2 s each.
+    """
+    return Explorer(network, ranges, points=points, background=background)
+
+
+class Explorer:
+    """Sliders, and four panels that answer to them.
+
+    - `widget`: what Jupyter shows. `network`: the network at the sliders' values.
+    - `text`: what is found there, in a line. `png`: the picture.
+    - `seconds`: how long the last answer took.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        ranges: Mapping[str, tuple[float, float]] | None = None,
+        *,
+        points: int = 33,
+        background: DispersionMap | None = None,
+    ) -> None:
+        _checks.require_x64("the explorer")
+        _checks.positive_integer("points", points)
+        network.homogeneous()
+        known = {"coupling": network.coupling}
+        known |= {
+            f.name: getattr(network.model, f.name) for f in parameter_fields(type(network.model))
+        }
+        ranges = dict(plane_of(network.model) if ranges is None else ranges)
+        if len(ranges) != 2:
+            _checks.fail("ranges", "name two parameters", f"it names {list(ranges)}")
+        for name, pair in ranges.items():
+            _checks.one_of("ranges", name, known)
+            if not (len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
+                _checks.fail(name, "have bounds (low, high)", f"they are {pair!r}")
+        if background is not None and list(background.axes) != list(ranges):
+            _checks.fail("background", f"span {list(ranges)}", f"it spans {list(background.axes)}")
+        self._base = network
+        self._others = {name: float(value) for name, value in known.items() if name not in ranges}
+        self._axes = {name: np.linspace(*pair, points) for name, pair in ranges.items()}
+        self._fixed_map = background
+        self._map_at: Any = None
+        self.values = {name: float(np.clip(known[name], *pair)) for name, pair in ranges.items()}
+        self.third: str | None = None
+        self.text, self.png, self.seconds = "", b"", 0.0
+        self._picture = _Picture(network, list(ranges))
+        self.widget = self._widgets(ranges)
+        self.update()
+
+    @property
+    def network(self) -> Network:
+        """The network at the sliders' values."""
+        return self._base.with_parameters(**self.values)
+
+    def set(self, **values: float) -> None:
+        """Move sliders, by their parameters' names; any parameter of the model may be the third."""
+        for name in values:
+            if name not in self._axes:
+                _checks.one_of("values", name, (*self._axes, *self._others))
+                self._third_name.value = name
+        for name, value in values.items():
+            _checks.finite(name, value)
+            slider = self._sliders.get(name, self._third)
+            if not slider.min <= value <= slider.max:
+                _checks.fail(name, f"lie in [{slider.min:g}, {slider.max:g}]", f"it is {value:g}")
+            slider.value = value
+
+    def update(self, _: Any = None) -> None:
+        """Compute and draw everything at the sliders' values."""
+        begun = time.perf_counter()
+        network = self.network
+        try:
+            self._draw_map()
+            state, curve = _state_and_curve(network)
+            run = _activity(network)
+            self._picture.show(self.values, curve, run)
+            self.text = f"{state} {_in_words(curve)} {_heard(run)}"
+        except (SolverError, ValueError) as error:
+            self._picture.clear()
+            self.text = f"Nothing to show here: {error}"
+        self.png = self._picture.png()
+        self.seconds = time.perf_counter() - begun
+        self._image.value = self.png
+        self._line.value = f"{self.text} <small>({1000 * self.seconds:.0f} ms)</small>"
+
+    def _draw_map(self) -> None:
+        fixed = {} if self.third is None else {self.third: self.values[self.third]}
+        if self._map_at == fixed:
+            return
+        result = self._fixed_map
+        if result is None or fixed:
+            base = self._base.with_parameters(**fixed)
+            result = dispersion_map(base, self._axes, oscillations=False, progress=False)
+        self._picture.show_map(result)
+        self._map_at = fixed
+
+    def _widgets(self, ranges: Mapping[str, tuple[float, float]]) -> Any:
+        widgets = _checks.require_module("ipywidgets", "notebooks")
+        wide = {"layout": widgets.Layout(width="420px"), "style": {"description_width": "90px"}}
+        self._sliders = {
+            name: widgets.FloatSlider(
+                self.values[name], min=low, max=high, step=(high - low) / 320,
+                description=name, readout_format=".2f", **wide,
+            )
+            for name, (low, high) in ranges.items()
+        }  # fmt: skip
+        self._third_name = widgets.Dropdown(
+            options=[_NO_NAME, *self._others], description="and", **wide
+        )
+        self._third = widgets.FloatSlider(disabled=True, description=" ", **wide)
+        self._image = widgets.Image(format="png", width=1000)
+        self._line = widgets.HTML()
+        for name, slider in self._sliders.items():
+            slider.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
+        self._third_name.observe(lambda change: self._chosen(change["new"]), "value")
+        self._third.observe(lambda change: self._moved(self.third, change["new"]), "value")
+        left, right = widgets.VBox([*self._sliders.values()]), widgets.VBox(
+            [self._third_name, self._third]
+        )  # fmt: skip
+        return widgets.VBox([widgets.HBox([left, right]), self._line, self._image])
+
+    def _moved(self, name: str | None, value: float) -> None:
+        if name is not None and self.values.get(name) != value:
+            self.values[name] = float(value)
+            self.update()
+
+    def _chosen(self, name: str) -> None:
+        """Another parameter for the third slider; the one before goes back to where it was."""
+        if self.third is not None:
+            self.values.pop(self.third)
+        self.third = None
+        chosen = name != _NO_NAME
+        if chosen:
+            start = self._others[name]
+            reach = abs(start) or 5.0
+            low, high = (start - reach, start + reach)
+            if name in {f.name for f in parameter_fields(type(self._base.model))
+                        if f.metadata["positive"]}:  # fmt: skip
+                low, high = 0.1 * start, 2 * start
+            slider = self._third
+            slider.min, slider.max = min(low, slider.max), max(high, slider.min)
+            slider.value = start
+            slider.min, slider.max, slider.step = low, high, (high - low) / 200
+            self.third, self.values[name] = name, start
+        self._third.disabled = not chosen
+        self._third.description = name if chosen else " "
+        self.update()
+
+
+def _state_and_curve(network: Network) -> tuple[str, Dispersion]:
+    """The attractor that all regions may share, and its dispersion relation: curve, then modes."""
+    homogeneous = network.homogeneous()
+    rest = find_equilibria(homogeneous)
+    place = int(np.argmax(np.asarray(rest.stable)))
+    state: Any = rest.states[place]
+    words = "At rest, stable alone."
+    if not bool(rest.stable.any()):
+        words = "At rest, unstable alone."
+        orbit = find_orbit(homogeneous, steps=64, throw=False)
+        if orbit.status == Status.OK:
+            hertz = 1 / (float(orbit.period) * SECONDS[network.model.time_unit])
+            state, words = orbit, f"On an orbit of {hertz:.1f} Hz."
+    lambdas = np.concatenate([_GRID, np.asarray(network.spectrum()[0])])
+    return words, dispersion(network, state, lambdas=lambdas)
+
+
+def _activity(network: Network) -> Simulation:
+    """A short run from near rest, with the exact local flow where the model has one."""
+    exact = network.model.exact_flow(jnp.asarray(network.time_step)) is not None
+    step = network.time_step * (2 if exact else 1)
+    run = simulate(
+        network,
+        _STEPS * step,
+        dt=step,
+        solver="moebius" if exact else "rk4",
+        save_every=_STEPS // _SAMPLES * step,
+        variables=network.model.shown,
+        progress=False,
+        throw=False,
+    )
+    if run.status != Status.OK:
+        raise SolverError("the simulation", Status(int(run.status)))
+    return run
+
+
+def _at_modes(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Λ, growth and frequency at the connectome's modes, the uniform one first."""
+    part = slice(_GRID.size, None)
+    columns = (curve.lambdas, curve.growth, curve.frequency)
+    lambdas, growth, frequency = (np.asarray(column)[part] for column in columns)
+    first = np.argsort(lambdas != lambdas[np.abs(lambdas - lambdas.real.max()).argmin()])
+    return lambdas[first], growth[first], frequency[first]
+
+
+def _in_words(curve: Dispersion) -> str:
+    lambdas, growth, frequency = _at_modes(curve)
+    growing = int((growth[1:] > 0).sum())
+    words = f"{growing} of {lambdas.size - 1} modes grow"
+    if growing:
+        k = 1 + int(growth[1:].argmax())
+        words += f"; the fastest: Λ = {lambdas[k].real:.3f}, {frequency[k]:.1f} Hz"
+    return words + "."
+
+
+def _heard(run: Simulation) -> str:
+    values = np.asarray(run[run.shown])[_SAMPLES // 3 :]
+    if values.std() < _STILL:
+        return "The network rests."
+    power = power_spectrum(values, run.sampling_interval, segment=_segment(run))
+    mean = np.asarray(power.power).mean(axis=1)
+    peak = float(power.frequencies[1 + int(mean[1:].argmax())])
+    return f"The network's regions peak at {peak:.0f} Hz."
+
+
+def _segment(run: Simulation) -> float:
+    """Length of Welch's windows (s)."""
+    return _WINDOW * _SAMPLES * run.sampling_interval
+
+
+class _Picture:
+    """Four panels whose artists are moved, not made again."""
+
+    def __init__(self, network: Network, names: list[str]) -> None:
+        model = network.model
+        with mpl.rc_context({"font.size": 9}):
+            self.figure = Figure(figsize=(10.0, 5.6), dpi=100, layout="constrained")
+            self.canvas = FigureCanvasAgg(self.figure)
+            (self.curve, self.map), (self.raster, self.spectrum) = self.figure.subplots(2, 2)
+        ax = finish(self.curve)
+        ax.axhline(0, color="0.6", lw=0.8)
+        (self._line,) = ax.plot([], [], color="0.35", lw=1.4)
+        self._modes = {
+            colour: ax.plot([], [], marker, ms=size, color=colour, mec="w", mew=0.4)[0]
+            for colour, marker, size in (
+                (GROWING, "o", 4.5),
+                (DECAYING, "o", 4.5),
+                (UNIFORM, "s", 6.0),
+            )
+        }
+        ax.set(xlabel="structural eigenvalue Λ", ylabel=f"growth (1/{model.time_unit})")
+        ax.set_xlim(-1.05, 1.05)
+        self._names = names
+        self._place = None
+        ax = self.raster
+        self._image = ax.imshow(np.zeros((2, 2)), aspect="auto", origin="lower", cmap="magma",
+                                interpolation="nearest")  # fmt: skip
+        self._shown = symbol(model.shown)
+        ax.set(xlabel=f"time ({model.time_unit})", ylabel="region", title=self._shown)
+        ax = finish(self.spectrum)
+        (self._regions,) = ax.plot([], [], color=DECAYING, lw=1.2, label="regions, averaged")
+        (self._mean,) = ax.plot([], [], color="0.1", lw=1.0, label="mean of regions")
+        ax.set(xlabel="frequency (Hz)", ylabel=f"power of {self._shown} (dB)")
+        ax.legend(frameon=False, fontsize="small", loc="upper right")
+
+    def show_map(self, result: DispersionMap) -> None:
+        """Another map under the place."""
+        place = self.map.get_subplotspec()
+        for ax in [ax for ax in self.figure.axes
+                   if ax not in (self.curve, self.raster, self.spectrum)]:  # fmt: skip
+            ax.remove()
+        self.map = self.figure.add_subplot(place)
+        plot.dispersion_map(result, ax=self.map)
+        (self._place,) = self.map.plot([], [], "o", ms=9, mfc="none", mec="k", mew=2.2)
+
+    def show(self, values: dict[str, float], curve: Dispersion, run: Simulation) -> None:
+        """What there is at a place of the plane."""
+        growth = np.asarray(curve.growth)
+        self._line.set_data(_GRID, growth[: _GRID.size])
+        lambdas, at, _ = _at_modes(curve)
+        chosen = np.where(at > 0, GROWING, DECAYING)
+        chosen[0] = UNIFORM
+        for colour, artist in self._modes.items():
+            artist.set_data(lambdas[chosen == colour].real, at[chosen == colour])
+        low, high = min(growth.min(), 0.0), max(growth.max(), 0.0)
+        room = 0.08 * (high - low or 1.0)
+        self.curve.set_ylim(low - room, high + room)
+        if self._place is not None:
+            self._place.set_data(*([values[name]] for name in self._names))
+
+        shown = np.asarray(run[run.shown])
+        part = shown[_SAMPLES * 7 // 10 :]
+        ts = np.asarray(run.ts)[_SAMPLES * 7 // 10 :]
+        self._image.set_data(part.T)
+        self._image.set_extent((ts[0], ts[-1], -0.5, part.shape[1] - 0.5))
+        middle, half = part.mean(), max(np.abs(part - part.mean()).max(), 0.01)
+        self._image.set_clim(middle - half, middle + half)
+
+        late = shown[_SAMPLES // 3 :]
+        length = _segment(run)
+        each = power_spectrum(late, run.sampling_interval, segment=length)
+        mean = power_spectrum(late.mean(axis=1), run.sampling_interval, segment=length)
+        frequencies = np.asarray(mean.frequencies)[1:]
+        levels = [10 * np.log10(np.maximum(np.asarray(p)[1:], 1e-20))
+                  for p in (np.asarray(each.power).mean(axis=1), mean.power)]  # fmt: skip
+        for artist, level in zip((self._regions, self._mean), levels, strict=True):
+            artist.set_data(frequencies, level)
+        top = max(float(level.max()) for level in levels)
+        self.spectrum.set_xlim(0, min(150.0, float(frequencies[-1])))
+        self.spectrum.set_ylim(top - 70, top + 5)
+
+    def clear(self) -> None:
+        """No activity and no curve."""
+        for artist in (self._line, *self._modes.values(), self._regions, self._mean):
+            artist.set_data([], [])
+        self._image.set_data(np.full((2, 2), np.nan))
+
+    def png(self) -> bytes:
+        """The picture as it stands."""
+        buffer = io.BytesIO()
+        self.canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
+        return buffer.getvalue()

@@ -1,0 +1,156 @@
+"""Transverse stability: dispersion relations, the map over the plane, the classical mass."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+import ngnmm_jax as ng
+from ngnmm_jax import plot
+from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.reproduce.task import AGREES, OTHER, Row, Task, agree
+
+_LAMBDAS = np.linspace(-1.0, 1.0, 401)
+#: Points (i_ext_e, coupling): at rest, and oscillating.
+_RESTING = ((3.0, 9.0), (15.0, 9.0), (14.0, 10.0))
+_OSCILLATING = ((9.0, 9.0), (12.0, 8.0), (13.0, 5.0))
+#: (i_ext_e, coupling) of the plane in the paper: low, high, count, in quick and full settings.
+_PLANE = ((0.0, 16.0, 33, 321), (0.0, 30.0, 31, 601))
+
+
+def dispersion(task: Task) -> list[Row]:
+    """Growth of the connectome's modes against Λ, on equilibria and on orbits."""
+    figure = plt.figure(figsize=(11.0, 6.4), layout="constrained")
+    axes = figure.subplots(2, 3)
+    stable_then_patterned = {"rest": 0, "orbit": 0}
+    state: Any
+    quiet = False
+    for line, (points, kind) in enumerate(((_RESTING, "rest"), (_OSCILLATING, "orbit"))):
+        for ax, (i_ext_e, coupling) in zip(axes[line], points, strict=True):
+            network = task.network(i_ext_e, coupling)
+            if kind == "rest":
+                rest = ng.find_equilibria(network.homogeneous())
+                state, stable = rest.states[0], bool(rest.stable[0])
+            else:
+                state = ng.find_orbit(network.homogeneous())
+                stable = bool(state.stable)
+            modes = ng.dispersion(network, state)
+            plot.dispersion(ng.dispersion(network, state, lambdas=_LAMBDAS), modes, ax=ax)
+            ax.set_title(
+                f"{kind}: {plot.symbol('i_ext_e')} = {i_ext_e:g}, "
+                rf"$\varepsilon$ = {coupling:g}",
+                fontsize="medium",
+            )
+            if ax is not axes[line, 0]:
+                ax.set_ylabel("")
+            growing = int(modes.number_growing)
+            stable_then_patterned[kind] += stable and growing > 0
+            quiet |= stable and growing == 0
+    task.save(figure, "dispersion")
+    at_rest, on_orbits = stable_then_patterned["rest"], stable_then_patterned["orbit"]
+    return [
+        Row(
+            "states that are stable while all regions do the same lose their stability along "
+            "modes of the connectome, at rest and on oscillations",
+            f"of three states each, modes grow on {at_rest} stable equilibria and {on_orbits} "
+            f"stable orbits; on others none do: {quiet}",
+            agree(at_rest and on_orbits and quiet, at_rest or on_orbits),
+        )
+    ]
+
+
+def transverse_map(task: Task) -> list[Row]:
+    """Largest transverse growth, growing modes and their frequencies over the whole plane."""
+    (a, b, few_x, many_x), (c, d, few_y, many_y) = _PLANE
+    axes = {
+        "i_ext_e": np.linspace(a, b, task.choose(few_x, many_x)),
+        "coupling": np.linspace(c, d, task.choose(few_y, many_y)),
+    }
+    result = ng.dispersion_map(
+        task.network(), axes, store=task.folder / "blocks", progress=task.progress
+    )
+    figure, ax = plt.subplots(figsize=(6.8, 4.4), layout="constrained")
+    plot.dispersion_map(result, ax=ax)
+    task.save(figure, "map")
+    task.save(plot.map_details(result), "details")
+    attractor = result.stable & (result.kind > 0)
+    growing = attractor & (result.number_growing > 0)
+    shares = {
+        name: float((growing & (result.kind == kind)).any(axis=-1).mean())
+        for name, kind in (("equilibria", EQUILIBRIUM), ("orbits", ORBIT))
+    }
+    calm = float((attractor & (result.number_growing == 0)).any(axis=-1).mean())
+    wild = float((result.kind == APERIODIC).any(axis=-1).mean())
+    bad = int((result.status != ng.Status.OK).sum())
+    return [
+        Row(
+            "large regions of the plane where homogeneous equilibria, and orbits, are unstable to "
+            "non-uniform perturbations; elsewhere they are stable",
+            f"modes grow on equilibria at {shares['equilibria']:.1%} of {result.status.size} "
+            f"points, on orbits at {shares['orbits']:.1%}; nothing grows at {calm:.1%}; chaos of "
+            f"the homogeneous state at {wild:.1%}",
+            agree(min(*shares.values(), calm) > 0, min(shares.values()) > 0),
+            f"{bad} points did not converge to the tolerance of maps" if bad else "",
+        )
+    ]
+
+
+def comparison(task: Task) -> list[Row]:
+    """The same analysis of Jansen and Rit's mass: a poorer repertoire."""
+    found = {}
+    figure = plt.figure(figsize=(12.4, 8.0), layout="constrained")
+    planes = {
+        "next-generation": (
+            task.network(),
+            {"i_ext_e": (0.0, 16.0), "coupling": (0.0, 30.0)},
+            9.0,
+        ),
+        "Jansen and Rit": (
+            ng.Network(ng.JansenRit(), task.connectome, 50.0),
+            {"p": (0.0, 400.0), "coupling": (0.0, 100.0)},
+            50.0,
+        ),
+    }
+    n = task.choose(17, 65)
+    for (top, bottom), (name, (network, bounds, cut)) in zip(
+        figure.subplots(2, 2).T, planes.items(), strict=True
+    ):
+        task.say(f"the map of {name}")
+        axes = {key: np.linspace(*pair, n) for key, pair in bounds.items()}
+        result = ng.dispersion_map(network, axes, progress=task.progress)
+        plot.dispersion_map(result, ax=bottom)
+        bottom.axhline(cut, color="0.2", lw=0.8, ls=":")
+        first = next(iter(bounds))
+        curves = {}
+        for value in np.linspace(*bounds[first], 7)[1:-1]:
+            here = network.with_parameters(**{first: value, "coupling": cut})
+            state: Any = ng.find_orbit(here.homogeneous(), throw=False)
+            if state.status != ng.Status.OK:
+                state = ng.find_equilibria(here.homogeneous()).states[0]
+            curves[float(value)] = (
+                ng.dispersion(here, state, lambdas=_LAMBDAS),
+                ng.dispersion(here, state),
+            )
+        plot.dispersion_family(curves, first, ax=top)
+        top.set_title(f"{name}, {plot.symbol('coupling')} = {cut:g}", fontsize="medium")
+        growing = result.stable & (result.number_growing > 0)
+        found[name] = {
+            "modes grow on stable equilibria": bool((growing & (result.kind == EQUILIBRIUM)).any()),
+            "modes grow on orbits": bool((growing & (result.kind == ORBIT)).any()),
+            "the homogeneous state is chaotic": bool((result.kind == APERIODIC).any()),
+        }
+    task.save(figure, "comparison")
+    new, old = found.values()
+    richer = sum(new.values()) > sum(old.values()) and all(new[k] >= old[k] for k in new)
+    text = "; ".join(
+        f"{name}: {', '.join(k for k, v in facts.items() if v) or 'none of it'}"
+        for name, facts in found.items()
+    )
+    return [
+        Row(
+            "a classical mass in the same network has a poorer repertoire, both of homogeneous "
+            "states and of instabilities",
+            text,
+            AGREES if richer else OTHER,
+        )
+    ]
