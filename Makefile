@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all test-browser lint docs pages bench clean
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +27,19 @@ test: lint
 test-all: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu"
 
+# The explorer in JupyterLab, in a real browser; needs chromium.
+test-browser: $(STAMP)
+	$(BIN)/python -m pip install --quiet --editable '.[browser]'
+	$(BIN)/python -m pytest -s tests/test_explorer.py -k browser
+
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# All notebooks with full settings (QUICK=1: small ones), as pages of the documentation.
+pages: $(STAMP)
+	$(BIN)/python notebooks/render.py $(if $(QUICK),--quick)
+	$(MAKE) docs
+
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks.simulation
 	$(BIN)/python -m benchmarks.dispersion
@@ -34,6 +47,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.lyapunov
 	$(BIN)/python -m benchmarks.bifurcations
 	$(BIN)/python -m benchmarks.sweeps
+	$(BIN)/python -m benchmarks.spiking
 
 clean:
 	rm -rf $(VENV) .jax_cache build dist .mypy_cache .ruff_cache .pytest_cache

@@ -341,6 +341,10 @@ class _Picture:
         self._image.set_clim(middle - half, middle + half)
 
         late = shown[_SAMPLES // 3 :]
+        if late.std() < _STILL:
+            for artist in (self._regions, self._mean):
+                artist.set_data([], [])
+            return
         length = _segment(run)
         each = power_spectrum(late, run.sampling_interval, segment=length)
         mean = power_spectrum(late.mean(axis=1), run.sampling_interval, segment=length)

@@ -223,10 +223,10 @@ def test_cascade_and_curves_of_cycles(cycles):
     """Three doublings and more, whose distances fall as Feigenbaum's do; isolas in the plane."""
     diagram = ng.bifurcation_diagram(node(12), I_EXT, (-5.0, 20.0), doublings=3)
     assert diagram.status == ng.Status.OK
-    assert [b.turns for b in diagram.of_kind("cycle")] == [1, 2, 4, 8]
+    assert [b.turns for b in diagram.branches_of_kind("cycle")] == [1, 2, 4, 8]
     up = [
         min(p.parameter for p in b.of_kind("period_doubling") if p.turns == b.turns)
-        for b in diagram.of_kind("cycle")
+        for b in diagram.branches_of_kind("cycle")
     ]
     ratios = np.diff(up)[:-1] / np.diff(up)[1:]
     assert (np.abs(ratios / 4.669 - 1) < [0.2, 0.05]).all()

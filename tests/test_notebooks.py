@@ -1,27 +1,27 @@
 """Every notebook runs from start to end with its small settings, and is stored without outputs."""
 
-import os
+import importlib.util
 from pathlib import Path
 
-import nbclient
 import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+_SPEC = importlib.util.spec_from_file_location("render", ROOT / "notebooks" / "render.py")
+render = importlib.util.module_from_spec(_SPEC)
+_SPEC.loader.exec_module(render)
 
 
-def run(path, quick):
-    """As a reader runs it, with `quick` set after the cell of its parameters."""
-    notebook = nbformat.read(path, as_version=4)
-    (place,) = [
-        k for k, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ())
-    ]
-    notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(f"quick = {quick}"))
-    nbclient.NotebookClient(
-        notebook, timeout=1200, resources={"metadata": {"path": str(ROOT)}}
-    ).execute()
-    return notebook
+def run(name):
+    """With its small settings."""
+    (path,) = (ROOT / "notebooks").glob(f"{name}_*.ipynb")
+    return render.run(path, quick=True, timeout=1200)
+
+
+def pictures(notebook):
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return sum("image/png" in output.get("data", {}) for output in outputs)
 
 
 def printed(notebook):
@@ -31,12 +31,6 @@ def printed(notebook):
         if cell.cell_type == "code"
         for output in cell.outputs
     )
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
 
 
 def test_there_are_notebooks():
@@ -51,9 +45,84 @@ def test_outputs_are_stripped(path):
         assert cell.get("execution_count") is None
 
 
+def test_node():
+    """The period, the lag of inhibition, and the mean field that neurons approach."""
+    notebook = run("01")
+    text = printed(notebook)
+    assert "period 21.37 ms, 46.8 Hz, stable: True" in text
+    assert 0.5 < float(text.split("follows excitation by ")[1].split()[0]) < 5
+    assert float(text.split("error falls as N^")[1].split()[0]) < -0.3
+    assert pictures(notebook) == 4
+
+
+def test_homogeneous_states():
+    """The Hopf points and period doublings at coupling 12, chaos between, the cusp."""
+    notebook = run("02")
+    text = printed(notebook)
+    assert "hopf               i_ext_e = 3.255779" in text
+    assert text.count("period_doubling") == 2
+    assert "'cusp', {'i_ext_e': 4.8294, 'coupling': 25.4365}" in text
+    assert "10.5" in text.split("chaos at ")[1]
+    assert pictures(notebook) == 3
+
+
+def test_dispersion():
+    """The modes are those of the whole Jacobian; the map has both kinds of regions."""
+    notebook = run("03")
+    text = printed(notebook)
+    assert "79 of 99 modes grow; the fastest has Λ = -0.532 and 118.7 Hz" in text
+    assert float(text.split("600 eigenvalues: ")[1].split()[0]) < 1e-9
+    assert "period 14.180 ms; 12 modes grow" in text
+    assert pictures(notebook) == 5
+
+
+def test_classical():
+    notebook = run("05")
+    text = printed(notebook)
+    assert "JansenRit  patterns grow on equilibria at 0%" in text
+    assert "NextGenEI  patterns grow on equilibria at 0%" not in text
+    assert pictures(notebook) == 6
+
+
+def test_your_own():
+    """A model of two equations goes through everything, as far as a fit that finds the truth."""
+    notebook = run("06")
+    text = printed(notebook)
+    assert "must not be negative" in text
+    assert "stable: [ True False  True]" in text
+    assert "[('fold', -3.452), ('fold', -7.3548)]" in text
+    assert float(text.split("eta = ")[1].split(",")[0]) == pytest.approx(-4.3, abs=0.01)
+    assert pictures(notebook) == 7
+
+
+def test_explorer():
+    text = printed(run("10"))
+    assert "15.0 At rest, stable alone. 79 of 99 modes grow" in text
+
+
+def test_rendered_pages(tmp_path, capsys):
+    """Of a notebook that runs, once; and of one that fails, which is said."""
+    cell = nbformat.v4.new_code_cell
+    parameters = cell("quick = False", metadata={"tags": ["parameters"]})
+    for name, last in (("good", "print('quick is', quick)"), ("bad", "1 / 0")):
+        notebook = nbformat.v4.new_notebook(cells=[parameters, cell(last)])
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(notebook, path)
+        if name == "good":
+            render.page(render.run(path, quick=True), tmp_path / "out" / "good.html")
+            html = (tmp_path / "out" / "good.html").read_text()
+            assert "quick is True" in html
+            assert "quick = True" not in html
+        else:
+            with pytest.raises(render.nbclient.exceptions.CellExecutionError, match="ZeroDiv"):
+                render.run(path, quick=True)
+    assert render.main(["no such notebook"]) == 1
+    assert "No notebook begins" in capsys.readouterr().err
+
+
 def test_rhythms():
     """What the fastest mode foretells is what the simulated network does."""
-    notebook = run(ROOT / "notebooks" / "04_rhythms.ipynb", quick=True)
+    notebook = run("04")
     text = printed(notebook)
     words = text.replace(",", " ").split()
     growth, measured = (
@@ -61,36 +130,30 @@ def test_rhythms():
     )
     assert measured == pytest.approx(growth, rel=0.02)
     assert "79 of 99 modes grow" in text
-    pictures = sum(
-        "image/png" in output.get("data", {})
-        for cell in notebook.cells
-        if cell.cell_type == "code"
-        for output in cell.outputs
-    )
-    assert pictures == 9
+    assert pictures(notebook) == 9
 
 
 def test_sweep(tmp_path):
     """The plane is computed, stored, opened and drawn; the store is removed."""
-    notebook = run(ROOT / "notebooks" / "07_sweep.ipynb", quick=True)
+    notebook = run("07")
     assert "'i_ext_e': 8" in printed(notebook)
     assert "failed: 0" in printed(notebook)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     data = [output.get("data", {}) for output in outputs]
-    assert sum("image/png" in d for d in data) >= 2
+    assert pictures(notebook) >= 2
     assert any("application/vnd.jupyter.widget-view+json" in d for d in data)
     assert not (ROOT / "sweep_notebook.zarr").exists()
 
 
 def test_fit():
     """The truth is found within its errors; the gradient grows with the horizon."""
-    words = printed(run(ROOT / "notebooks" / "08_fit.ipynb", quick=True))
+    words = printed(run("08"))
     off = words.split("off by standard deviations: [")[1].split("]")[0].split()
     assert max(map(float, off)) < 4
     assert float(words.split("finite differences: ")[1].split()[0]) < 1e-6
 
 
 def test_functional_connectivity():
-    words = printed(run(ROOT / "notebooks" / "09_functional_connectivity.ipynb", quick=True))
+    words = printed(run("09"))
     assert "structure alone (log weights): 0.249" in words
     assert "currents and noise: correlation 0." in words

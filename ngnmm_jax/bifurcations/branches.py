@@ -221,7 +221,13 @@ class Diagram(eqx.Module):
             found += [p for p in branch.special if not any(same_point(p, q) for q in found)]
         return tuple(found)
 
-    def of_kind(self, *kinds: str) -> list[Branch]:
+    def of_kind(self, *kinds: str) -> list[SpecialPoint]:
+        """The special points of some kinds, of all branches, each once."""
+        for kind in kinds:
+            _checks.one_of("kinds", kind, SPECIAL)
+        return [point for point in self.special if point.kind in kinds]
+
+    def branches_of_kind(self, *kinds: str) -> list[Branch]:
         """The branches of some kinds."""
         for kind in kinds:
             _checks.one_of("kinds", kind, BRANCHES)

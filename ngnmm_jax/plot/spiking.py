@@ -72,7 +72,14 @@ def spikes(
     bottom.set_ylabel(f"rate (1/{activity.time_unit})")
     bottom.set_xlim(low, high)
     bottom.set_ylim(bottom=0)
-    bottom.legend(frameon=False, fontsize="small", ncols=3, loc="upper right")
+    bottom.legend(
+        frameon=False,
+        fontsize="small",
+        ncols=3,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        borderaxespad=0.1,
+    )
     finish(top)
     finish(bottom)
     return figure

@@ -1,0 +1,87 @@
+"""Run notebooks from start to end and render them as pages: `python notebooks/render.py`.
+
+`--quick` takes their small settings; names (as 03, or 03_dispersion) choose some. What is there
+already, from the same notebook and settings, is left alone.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import nbclient
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+OUT = ROOT / "build" / "notebooks"
+
+
+def run(path: Path, quick: bool, timeout: float = 7200) -> Any:
+    """A notebook with its outputs, as a reader runs it, with `quick` set after its parameters."""
+    notebook = nbformat.read(path, as_version=4)
+    (place,) = [
+        k for k, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ())
+    ]
+    cell = nbformat.v4.new_code_cell(f"quick = {quick}", metadata={"tags": ["remove"]})
+    notebook.cells.insert(place + 1, cell)
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {
+        **os.environ,
+        "PYTHONPATH": paths.rstrip(os.pathsep),
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    }
+    resources = {"metadata": {"path": str(ROOT)}}
+    client = nbclient.NotebookClient(notebook, timeout=timeout, resources=resources)
+    client.execute(env=environment)
+    return notebook
+
+
+def page(notebook: Any, path: Path) -> None:
+    """An executed notebook as one HTML file, without the cell that set `quick`."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    config = Config({"TagRemovePreprocessor": {"remove_cell_tags": ["remove"], "enabled": True}})
+    exporter = HTMLExporter(config=config, template_name="lab")
+    exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
+    html, _ = exporter.from_notebook_node(notebook)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(html, encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Render all notebooks, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", help="which ones, by the beginning of their names")
+    parser.add_argument("--quick", action="store_true", help="with their small settings")
+    parser.add_argument("--out", type=Path, default=OUT)
+    options = parser.parse_args(arguments)
+    every = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    chosen = [p for p in every if not options.names or p.stem.startswith(tuple(options.names))]
+    if not chosen:
+        print(f"No notebook begins with {options.names}.", file=sys.stderr)
+        return 1
+    failed = []
+    for path in chosen:
+        digest = hashlib.sha256(path.read_bytes() + str(options.quick).encode()).hexdigest()
+        out, mark = options.out / f"{path.stem}.html", options.out / f"{path.stem}.sha256"
+        if out.exists() and mark.exists() and mark.read_text() == digest:
+            print(f"{path.stem}: there already")
+            continue
+        begun = time.perf_counter()
+        try:
+            page(run(path, options.quick), out)
+        except nbclient.exceptions.CellExecutionError as error:
+            failed.append(path.stem)
+            print(f"{path.stem}: failed\n{error}", file=sys.stderr)
+            continue
+        mark.write_text(digest)
+        print(f"{path.stem}: {time.perf_counter() - begun:.0f} s, in {out}", flush=True)
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The documentation's pages: built with warnings as errors, and nothing public is missing."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import ngnmm_jax as ng
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_pages(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    pages = "".join(path.read_text() for path in (tmp_path / "api").glob("*.html"))
+    ids = {name.rpartition(".")[2] for name in re.findall(r'id="(ngnmm_jax\.[\w.]+)"', pages)}
+    rooms = {"fitting", "models", "observe", "plot", "signals", "stimuli", "sweeps", "__version__"}
+    assert set(ng.__all__) - ids == rooms  # whose own names have pages
+    assert set(ng.plot.__all__) - ids == {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "SYMBOLS"}
+    assert "Two commands" in (tmp_path / "index.html").read_text()

@@ -1,0 +1,169 @@
+"""The explorer: its answers, its widgets, and JupyterLab in a real browser where there is one."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+
+ROOT = Path(__file__).resolve().parents[1]
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def explorer(small):
+    return ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 9.0), points=5)
+
+
+def test_answers_are_those_of_the_library(explorer):
+    """At rest, on an orbit, and where modes grow; each picture is another."""
+    pictures = set()
+    for i_ext_e, coupling, words in (
+        (3.0, 9.0, "At rest, stable alone."),
+        (9.0, 9.0, "On an orbit of"),
+        (15.0, 9.0, "At rest, stable alone."),
+    ):
+        explorer.set(i_ext_e=i_ext_e, coupling=coupling)
+        assert words in explorer.text
+        network = explorer.network
+        assert float(network.model.i_ext_e) == pytest.approx(i_ext_e)
+        rest = ng.find_equilibria(network.homogeneous())
+        state = rest.states[0] if "rest" in words else ng.find_orbit(network.homogeneous())
+        growing = int(ng.dispersion(network, state).number_growing)
+        assert f"{growing} of 11 modes grow" in explorer.text
+        assert explorer.png.startswith(PNG)
+        pictures.add(explorer.png)
+    assert len(pictures) == 3
+    assert "The network's regions peak at" in explorer.text
+    assert explorer.seconds < 60
+
+
+def test_sliders_and_a_third_parameter(explorer):
+    explorer.set(i_ext_e=3.0, coupling=9.0)
+    before = explorer.png
+    explorer._sliders["i_ext_e"].value = 5.0  # what the browser does
+    assert explorer.values["i_ext_e"] == 5.0
+    assert bytes(explorer._image.value) == explorer.png != before
+    explorer.set(j_ie=14.0)
+    assert (explorer.third, explorer.values["j_ie"]) == ("j_ie", 14.0)
+    assert float(explorer.network.model.j_ie) == 14.0
+    explorer.set(tau_si=7.0)  # another third one: the first is back where it was
+    assert float(explorer.network.model.j_ie) == 13.0
+    assert float(explorer.network.model.tau_si) == 7.0
+    explorer._third_name.value = "(none)"
+    assert explorer._third.disabled
+    assert float(explorer.network.model.tau_si) == 5.0
+
+
+def test_what_cannot_be_shown_is_said(explorer, small):
+    with pytest.raises(ValueError, match="`coupling` must lie in"):
+        explorer.set(coupling=1000.0)
+    with pytest.raises(ValueError, match="did you mean 'j_ee'"):
+        explorer.set(jee=1.0)
+    network = ng.Network(ng.NextGenEI(), small)
+    with pytest.raises(ValueError, match="`ranges` must name two"):
+        ng.explore(network, {"coupling": (0, 1)})
+    with pytest.raises(ValueError, match="must have bounds"):
+        ng.explore(network, {"coupling": (1, 0), "i_ext_e": (0, 1)})
+    with pytest.raises(ValueError, match="homogeneous"):
+        ng.explore(ng.Network(ng.NextGenEI(i_ext_e=np.arange(12.0)), small))
+    background = ng.dispersion_map(network, {"coupling": [0.0, 1.0]}, oscillations=False)
+    with pytest.raises(ValueError, match="`background` must span"):
+        ng.explore(network, background=background)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """A JupyterLab of its own, with the explorer's notebook; its address."""
+    pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
+    notebook = nbformat.read(ROOT / "notebooks" / "10_explorer.ipynb", as_version=4)
+    notebook.cells[1].source = "quick = True"
+    nbformat.write(notebook, tmp_path / "explorer.ipynb")
+    port = free_port()
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
+        "JUPYTER_CONFIG_DIR": str(tmp_path / "config"),
+        "JUPYTER_DATA_DIR": str(tmp_path / "data"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(tmp_path / "workspaces"),
+        "JUPYTERLAB_SETTINGS_DIR": str(tmp_path / "settings"),
+    }
+    log = (tmp_path / "lab.log").open("w")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root",
+         "--expose-app-in-browser", "--ip=127.0.0.1", f"--port={port}",
+         "--IdentityProvider.token=known", f"--ServerApp.root_dir={tmp_path}"],
+        env=environment, stdout=log, stderr=log, cwd=tmp_path,
+    )  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(f"{address}/api?token=known", timeout=5) as answer:
+                assert "version" in json.load(answer)
+            break
+        except OSError:
+            assert server.poll() is None, (tmp_path / "lab.log").read_text()
+            time.sleep(0.5)
+    yield f"{address}/lab/tree/explorer.ipynb?token=known"
+    server.terminate()
+    server.wait(20)
+    log.close()
+
+
+@pytest.mark.slow
+def test_in_a_browser(lab, tmp_path):
+    """All cells run; a slider is dragged; picture and numbers follow, several times a second."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("there is no Chromium on this machine")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page.goto(lab)
+        page.wait_for_selector(".jp-Notebook", timeout=60_000)
+        page.wait_for_function("window.jupyterapp && window.jupyterapp.restored", timeout=60_000)
+        page.wait_for_timeout(2000)
+        page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        image = page.wait_for_selector(".jp-OutputArea img.widget-image", timeout=240_000)
+        page.wait_for_selector("text=/15.0 .*modes grow/", timeout=240_000)  # the last cell ran
+
+        handle = page.locator(".widget-slider .noUi-handle").first
+        handle.scroll_into_view_if_needed()
+        box = handle.bounding_box()
+        seen = {image.get_attribute("src")}
+        page.mouse.move(box["x"] + 5, box["y"] + 5)
+        page.mouse.down()
+        begun = time.monotonic()
+        for step in range(40):
+            page.mouse.move(box["x"] + 5 - 4 * step, box["y"] + 5)
+            page.wait_for_timeout(75)
+            seen.add(page.locator("img.widget-image").first.get_attribute("src"))
+        page.mouse.up()
+        rate = (len(seen) - 1) / (time.monotonic() - begun)
+        page.wait_for_timeout(3000)
+        text = page.locator(".widget-html").first.inner_text()
+        value = page.locator(".widget-readout").first.inner_text()
+        picture = Path(os.environ.get("NGNMM_SCREENSHOT", tmp_path / "explorer.png"))
+        page.screenshot(path=picture)
+        browser.close()
+    print(f"{rate:.1f} pictures a second while dragged; now {value}: {text}")
+    assert float(value) < 12.0
+    assert "modes grow" in text
+    assert rate > 1.0
