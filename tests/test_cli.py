@@ -43,6 +43,7 @@ def test_help():
         "sweep",
         "show",
         "fit",
+        "reproduce",
     )
     for command in ([], *([name] for name in commands)):
         assert "Usage" in invoke(*command, "--help")
@@ -132,7 +133,7 @@ def test_spectrum(hcp, small_file, tmp_path):
 
 
 def test_bifurcate(tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
+    one = tmp_path / "one"
     output = invoke("bifurcate", "--range", "i_ext_e=3:5", "--coupling", "9", "--out", one)
     assert "Hopf" in output
     with (one / "special.csv").open() as file:
@@ -142,11 +143,15 @@ def test_bifurcate(tmp_path):
     kinds = {xr.open_dataset(path).attrs["kind"] for path in (one / "branches").iterdir()}
     assert kinds == {"equilibrium", "cycle"}
     assert (one / "bifurcations.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_bifurcate_in_the_plane(tmp_path):
     plane = ("--range", "i_ext_e=3:5", "--range", "coupling=0:30", "--cut", "26")
-    invoke("bifurcate", *plane, "--longest-period", "1", "--out", two)
-    settings = tomllib.loads((two / "settings.toml").read_text())
+    invoke("bifurcate", *plane, "--longest-period", "1", "--out", tmp_path)
+    settings = tomllib.loads((tmp_path / "settings.toml").read_text())
     assert settings["bounds"] == {"i_ext_e": [3.0, 5.0], "coupling": [0.0, 30.0]}
-    with (two / "special.csv").open() as file:
+    with (tmp_path / "special.csv").open() as file:
         kinds = [row["kind"] for row in csv.DictReader(file)]
     assert kinds == ["cusp"]
 
@@ -262,9 +267,7 @@ def test_map(tmp_path):
     """Twice: the second time from its own settings and the blocks that it kept."""
     out = tmp_path / "plane"
     axes = ("--axis", "i_ext_e=2:12:6", "--axis", "coupling=2:9:2")
-    result = ngnmm("map", "--out", out, *axes, "--cut", "9")
-    assert result.returncode == 0, result.stderr
-    assert "a periodic orbit" in result.stdout
+    assert "a periodic orbit" in invoke("map", "--out", out, *axes, "--cut", "9")
     names = {path.name for path in out.iterdir()}
     assert names == {"blocks", "cut.png", "details.png", "map.nc", "map.png", "settings.toml"}
     data = xr.load_dataset(out / "map.nc", engine="h5netcdf")
@@ -272,8 +275,7 @@ def test_map(tmp_path):
     assert data.kind.attrs["flag_meanings"] == "nothing equilibrium orbit aperiodic"
     assert (data.kind == 2).sum() > 4
     kept = (out / "blocks" / "block-00000.npz").stat().st_mtime_ns
-    again = ngnmm("map", "--config", out / "settings.toml", "--out", out)
-    assert again.returncode == 0, again.stderr
+    invoke("map", "--config", out / "settings.toml", "--out", out)
     assert (out / "blocks" / "block-00000.npz").stat().st_mtime_ns == kept
     other = ngnmm("map", "--out", out, *axes[:3], "coupling=2:9:3")
     assert other.returncode == 1
@@ -428,6 +430,7 @@ runs = 4
 """
 
 
+@pytest.mark.slow
 def test_fit(small_file, tmp_path):
     target = np.corrcoef(np.random.default_rng(0).normal(size=(12, 60)))
     np.save(tmp_path / "fc.npy", target)
@@ -475,3 +478,48 @@ def test_bad_fit_files(small_file, tmp_path, change, words):
     (tmp_path / "fit.toml").write_text(text)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
         invoke("fit", tmp_path / "fit.toml", "--out", tmp_path / "out")
+
+
+def test_reproduce(small_file, small, tmp_path, monkeypatch):
+    """Two figures; the second time they are there; a failing one is a line; a bad name is said."""
+    from ngnmm_jax.reproduce import run as loop
+
+    assert "network-chaos  Lyapunov spectra of the whole network" in invoke("reproduce")
+    out = tmp_path / "paper"
+    options = ["--quick", "--connectome", small_file, "--out", out]
+    text = invoke("reproduce", "reference", "dispersion", *options)
+    assert "is not on this machine" in text
+    assert (out / "dispersion" / "dispersion.png").stat().st_size > 10_000
+    table = (out / "table.md").read_text()
+    assert table.count("| reference |") == 6
+    assert table.count("| yes |") == 7
+    with (out / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["figure"] for row in rows} == {"reference", "dispersion"}
+    written = (out / "dispersion" / "dispersion.png").stat().st_mtime_ns
+    assert invoke("reproduce", "dispersion", *options).count("there already") == 1
+    assert (out / "dispersion" / "dispersion.png").stat().st_mtime_ns == written
+    # A damaged record is no record; and one failure does not stop the others.
+    (out / "dispersion" / "rows.json").write_text('{"key": ')
+
+    def failing(task):
+        raise ng.SolverError("cascade", ng.Status.NOT_FINITE)
+
+    monkeypatch.setitem(loop.FIGURES, "cascade", failing)
+    with pytest.raises(RuntimeError, match="a figure failed"):
+        invoke("reproduce", "cascade", "dispersion", *options)
+    assert (out / "dispersion" / "dispersion.png").stat().st_mtime_ns > written
+    assert "SolverError: cascade" in (out / "table.md").read_text()
+    with pytest.raises(ValueError, match="did you mean 'dispersion'"):
+        invoke("reproduce", "dispersions", *options)
+
+
+@pytest.mark.slow
+def test_reproduce_all(tmp_path):
+    """Every figure, on the embedded connectome; nothing contradicts the paper."""
+    invoke("reproduce", "--all", "--quick", "--connectome", "hcp-schaefer100", "--out", tmp_path)
+    with (tmp_path / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert all(row["found here"] != "failed" for row in rows)
+    assert sum(row["agrees"] == "yes" for row in rows) >= 20
+    assert len(list(tmp_path.glob("*/*.png"))) >= 15

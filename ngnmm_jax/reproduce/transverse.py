@@ -124,7 +124,7 @@ def comparison(task: Task) -> list[Row]:
         curves = {}
         for value in np.linspace(*bounds[first], 7)[1:-1]:
             here = network.with_parameters(**{first: value, "coupling": cut})
-            state: Any = ng.find_orbit(here.homogeneous(), throw=False)
+            state: Any = ng.find_orbit(here.homogeneous(), steps=256, throw=False)
             if state.status != ng.Status.OK:
                 state = ng.find_equilibria(here.homogeneous()).states[0]
             curves[float(value)] = (
