@@ -386,7 +386,6 @@ def test_recovery_with_errors_and_posterior(system, spectra):
         power = ng.linear_response(s, FREQUENCIES, throw=False, stability=False).power
         return losses.whittle(power, spectra, 500.0)
 
-@pytest.mark.slow
     unknowns = {"i_ext_e": interval(0.0, 5.0), "input_noise": positive()}
     result = ng.fit(
         system, unknowns, loss, starts=4, steps=60, polish=60, learning_rate=0.2, patience=100
@@ -401,6 +400,9 @@ def test_recovery_with_errors_and_posterior(system, spectra):
     assert posterior.converged
     spread = np.asarray(posterior.values["i_ext_e"]).std()
     assert spread == pytest.approx(sd[0], rel=0.3)
+
+
+@pytest.mark.slow
 def test_posterior_of_a_gaussian(system):
     """Its standard deviations are known, and those of the curvature are exact."""
 
