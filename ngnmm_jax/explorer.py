@@ -1,5 +1,6 @@
 """The explorer: sliders for a network's parameters, and what they do, at once, in Jupyter."""
 
+import html
 import io
 import time
 from collections.abc import Mapping
@@ -132,7 +133,7 @@ class Explorer:
             self.text = f"{state} {_in_words(curve)} {_heard(run)}"
         except (SolverError, ValueError) as error:
             self._picture.clear()
-            self.text = f"Nothing to show here: {error}"
+            self.text = f"Nothing to show here: {html.escape(str(error))}"
         self.png = self._picture.png()
         self.seconds = time.perf_counter() - begun
         self._image.value = self.png

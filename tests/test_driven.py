@@ -125,7 +125,7 @@ def test_stimulus_in_a_batch_and_a_sweep(network):
     alone = ng.simulate(system, 60.0, dt=0.05, seed=1)
     batch = ng.simulate_batch(system, {"coupling": [5.0, 5.0]}, 60.0, dt=0.05, seeds=1)
     np.testing.assert_allclose(batch.v_e[0], alone.v_e, atol=1e-12)
-    activity = ng.Activity(60.0, 0.0, method="rk4", dt=0.05, sample=1.0, keep=("maximum",))
+    activity = ng.Activity(60.0, 0.0, solver="rk4", dt=0.05, sample=1.0, keep=("maximum",))
     found = ng.sweep(system, ng.Design.listed({"coupling": [5.0]}, seed=1), activity, checks=0)
     np.testing.assert_allclose(found.v_e_maximum[0], alone.v_e[1:].max(axis=0), atol=1e-12)
 

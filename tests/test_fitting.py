@@ -236,7 +236,7 @@ def test_truncation(system):
 
     def slope(truncate):
         def loss(s, key):
-            v = fitting.simulated(s, key, 30.0, method="rk4", dt=0.1, truncate=truncate)
+            v = fitting.simulated(s, key, 30.0, solver="rk4", dt=0.1, truncate=truncate)
             return v[-1].mean()
 
         function = objective(loss, free)

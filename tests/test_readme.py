@@ -1,4 +1,4 @@
-"""README's Python runs as written, one block after the other."""
+"""The Python of README, and of the tour, runs as written, one block after the other."""
 
 import re
 from pathlib import Path
@@ -8,26 +8,28 @@ import pytest
 
 import ngnmm_jax as ng
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory):
-    """What a reader has who ran every block in turn; their files lie in `folder`."""
-    folder = tmp_path_factory.mktemp("readme")
+def read(path, folder, count):
+    """What a reader has who ran every block in turn, with files in `folder`."""
     rng = np.random.default_rng(0)
     np.savetxt(folder / "weights.csv", rng.uniform(size=(4, 4)), delimiter=",")
-    space = {"w": np.ones((2, 2)), "names": ("a", "b"), "xyz": np.zeros((2, 3))}
-    text = README.read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 10
+    space = {"w": np.ones((2, 2)), "names": ("a", "b"), "xyz": np.zeros((2, 3)), "folder": folder}
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == count
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for k, block in enumerate(blocks):
             # The tests have chosen the number of devices already.
             code = re.sub(r"jax\.config\.update\(\"jax_num_cpu_devices\".*", "", block)
-            exec(compile(code, f"README block {k}", "exec"), space)
-    return {**space, "folder": folder}
+            exec(compile(code, f"{path.name} block {k}", "exec"), space)
+    return space
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    return read(ROOT / "README.md", tmp_path_factory.mktemp("readme"), 3)
 
 
 def test_fifteen_lines(reader):
@@ -39,15 +41,22 @@ def test_fifteen_lines(reader):
     peaks = ng.signals.power_spectrum(settled, run.sampling_interval).peak_frequency
     assert np.median(peaks) == pytest.approx(118.65, rel=0.05)
     assert (reader["folder"] / "activity.png").stat().st_size > 10_000
-    assert reader["batch"].ok
-    assert 1 - reader["result"].loss.min() > 0.6  # the fit
-    assert (reader["data"].status == ng.Status.OK).all()
-    assert reader["diagram"].distinct(3e-3).max() > 10  # chaos in the cascade
-    assert reader["spectra"].spectra.exponents.shape == (15, 6)
-    assert float(reader["power"].peak_frequency.mean()) == pytest.approx(118.65, rel=0.05)
-    assert float(reader["orbit"].period) == pytest.approx(13.901995976467484, rel=1e-10)
-    assert int(reader["curve"].number_growing) > 0
-    assert [p.kind for p in reader["gammas"].special] == ["period_doubling"] * 2 + ["hopf"]
+    assert reader["my_modes"].growth.shape == (2,)
+
+
+@pytest.mark.slow
+def test_tour(tmp_path):
+    tour = read(ROOT / "docs" / "tour.md", tmp_path, 9)
+    assert tour["batch"].ok
+    assert 1 - tour["result"].loss.min() > 0.6  # the fit
+    assert (tour["data"].status == ng.Status.OK).all()
+    assert tour["diagram"].distinct(3e-3).max() > 10  # chaos in the cascade
+    assert tour["spectra"].spectra.exponents.shape == (15, 6)
+    assert float(tour["power"].peak_frequency.mean()) == pytest.approx(118.65, rel=0.05)
+    assert float(tour["orbit"].period) == pytest.approx(13.901995976467484, rel=1e-10)
+    assert int(tour["curve"].number_growing) > 0
+    assert [p.kind for p in tour["gammas"].special] == ["period_doubling"] * 2 + ["hopf"]
+    assert tour["neurons"].ok
 
 
 def test_own_model_goes_through_everything(reader, small):

@@ -220,7 +220,7 @@ def test_noise_has_the_variance_of_the_linear_theory(network, method):
     expected = solve_continuous_lyapunov(matrix, -np.outer(column, column) * sigma**2)
     design = ng.Design.listed({"input_noise": np.full(8, sigma)}, replicates=8)
     measure = ng.Activity(
-        duration=4000.0, transient=200.0, method=method, dt=0.05, keep=("variance",),
+        duration=4000.0, transient=200.0, solver=method, dt=0.05, keep=("variance",),
         signals=("v_e", "s_i"), noise=0.0,
     )  # fmt: skip
     found = ng.sweep(inner, design, measure, checks=0)
@@ -264,7 +264,7 @@ def test_noise_and_initial_values_per_region(network):
         ({"segment": 30.0}, "`duration` must be a whole number of half segments"),
         ({"sample": 0.25}, "`sample` must be a whole number of steps"),
         ({"dt": 0.0}, "`dt` must be positive"),
-        ({"method": "rk5"}, "`solver` must be one of"),
+        ({"solver": "rk5"}, "`solver` must be one of"),
         ({"bands": {"a": (5.0, 3.0)}}, "`bands` must rise"),
         ({"noise": -1.0}, "`noise` must be"),
         ({"dtype": "float16"}, "`dtype` must be"),
@@ -278,7 +278,7 @@ def test_activity_refuses(network, options, words):
 
 def test_failures_are_recorded(network):
     design = ng.Design.listed({"j_ee": [5.0, 1e6], "j_ei": [13.0, 0.0]})
-    measure = ng.Activity(duration=100.0, transient=0.0, method="rk4", dt=0.1, keep=("mean",))
+    measure = ng.Activity(duration=100.0, transient=0.0, solver="rk4", dt=0.1, keep=("mean",))
     found = ng.sweep(network, design, measure, checks=0)
     assert found.status.values[0] == ng.Status.OK
     assert found.status.values[1] in (ng.Status.NOT_FINITE, ng.Status.NONE_FOUND)

@@ -24,7 +24,7 @@ def simulated(
     transient: Any = 0.0,
     dt: Any = None,
     sample: Any = None,
-    method: str | None = None,
+    solver: str | None = None,
     variables: Sequence[str] | None = None,
     truncate: Any = None,
     noise: Any = 0.01,
@@ -48,9 +48,9 @@ def simulated(
     """
     whole = driven(system)
     model = whole.model
-    if method is None:
-        method = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
-    step = whole.time_step * (2 if method == "moebius" else 1) if dt is None else dt
+    if solver is None:
+        solver = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
+    step = whole.time_step * (2 if solver == "moebius" else 1) if dt is None else dt
     _checks.positive("dt", step)
     _checks.positive("duration", duration)
     every = 20 * whole.time_step if sample is None else sample
@@ -67,7 +67,7 @@ def simulated(
     inner = network.averaged() if isinstance(network, Network) else network
     state = scattered(network, _rest(inner), sd, start_key)
     stepper = whole.stepper(
-        fixed_method(model, method), jnp.asarray(step, state.dtype), noise_key, jnp.zeros(())
+        fixed_method(model, solver), jnp.asarray(step, state.dtype), noise_key, jnp.zeros(())
     )
 
     def kept(memory: Any) -> jax.Array:

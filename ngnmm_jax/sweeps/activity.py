@@ -42,7 +42,7 @@ class Activity(AbstractMeasure):
 
     - `duration`: how long activity is measured, after `transient`.
     - `transient`: time left out before that.
-    - `method`: "moebius" where the model has an exact flow, "rk4" otherwise; or any of
+    - `solver`: "moebius" where the model has an exact flow, "rk4" otherwise; or any of
       `simulate`'s with a fixed step.
     - `dt`: the step; by default the model's `time_step`, with "moebius" twice that.
     - `sample`: time between samples, by default 1 ms; extrema are those of the samples.
@@ -68,7 +68,7 @@ class Activity(AbstractMeasure):
 
     duration: float = 2000.0
     transient: float = 500.0
-    method: str | None = None
+    solver: str | None = None
     dt: float | None = None
     sample: float | None = None
     signals: Sequence[str] = ()
@@ -171,7 +171,7 @@ class Activity(AbstractMeasure):
 
     def _method(self, system: System) -> str:
         flow = system.model.exact_flow(jnp.asarray(1.0))
-        return self.method or ("rk4" if flow is None else "moebius")
+        return self.solver or ("rk4" if flow is None else "moebius")
 
     def _step(self, system: System) -> float:
         if self.dt is not None:
