@@ -22,10 +22,10 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not gpu"
 
 test-all: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not gpu"
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not gpu"
 
 # The explorer in JupyterLab, in a real browser; needs chromium.
 test-browser: $(STAMP)
@@ -50,4 +50,4 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.spiking
 
 clean:
-	rm -rf $(VENV) .jax_cache build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

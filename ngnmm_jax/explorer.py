@@ -54,7 +54,7 @@ def explore(
       two parameters.
 
     Needs ipywidgets (`pip install 'ngnmm-jax[notebooks]'`). The first answer takes as long as the
-    compilation, some 20 seconds; the next ones some 0.2 s each.
+    compilation, some 20 seconds; the next ones 0.1 to 0.2 s each.
     """
     return Explorer(network, ranges, points=points, background=background)
 
@@ -316,6 +316,7 @@ class _Picture:
             ax.remove()
         self.map = self.figure.add_subplot(place)
         plot.dispersion_map(result, ax=self.map)
+        self.figure.set_layout_engine("constrained")
         (self._place,) = self.map.plot([], [], "o", ms=9, mfc="none", mec="k", mew=2.2)
 
     def show(self, values: dict[str, float], curve: Dispersion, run: Simulation) -> None:
@@ -368,4 +369,5 @@ class _Picture:
         """The picture as it stands."""
         buffer = io.BytesIO()
         self.canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
+        self.figure.set_layout_engine("none")  # the layout costs as much as the drawing
         return buffer.getvalue()

@@ -10,7 +10,6 @@ from ngnmm_jax import plot
 from tests.conftest import reference_values
 
 I_EXT = "i_ext_e"
-pytestmark = pytest.mark.xdist_group("bifurcations")
 
 
 def node(coupling):

@@ -263,6 +263,7 @@ def test_demo(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_map(tmp_path):
     """Twice: the second time from its own settings and the blocks that it kept."""
     out = tmp_path / "plane"
@@ -503,6 +504,7 @@ def test_reproduce(small_file, small, tmp_path, monkeypatch):
     (out / "dispersion" / "rows.json").write_text('{"key": ')
 
     def failing(task):
+        """Nothing."""
         raise ng.SolverError("cascade", ng.Status.NOT_FINITE)
 
     monkeypatch.setitem(loop.FIGURES, "cascade", failing)

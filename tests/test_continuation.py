@@ -9,8 +9,6 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.continuation.collocation import adapted
 
-pytestmark = pytest.mark.xdist_group("continuation")
-
 
 class Planar(eqx.Module):
     """r' = μ r + β r³ + γ r⁵, θ' = ω + σ r²: Stuart and Landau's, or a generalised Hopf point."""

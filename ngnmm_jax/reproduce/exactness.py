@@ -1,5 +1,7 @@
 """The spiking network behind the mean field: how near they are, and how that scales."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -68,7 +70,8 @@ def spiking(task: Task) -> list[Row]:
 
     node = task.network(*_STATES["period doubled"]).homogeneous()
     start = ng.initial_state(node, noise=0.02)
-    run = ng.simulate_spiking(node, 200.0, neurons=task.choose(2000, 10_000), y0=start)
-    exact = ng.simulate(node, 200.0, y0=start, save_every=0.25)
+    options: Any = {"y0": start, "save_every": 0.2}
+    run = ng.simulate_spiking(node, 200.0, neurons=task.choose(2000, 10_000), **options)
+    exact = ng.simulate(node, 200.0, **options)
     task.save(plot.spikes(run, exact), "raster")
     return rows
