@@ -515,6 +515,16 @@ def test_reproduce(small_file, small, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="did you mean 'dispersion'"):
         invoke("reproduce", "dispersions", *options)
 
+    def interrupted(task):
+        """Nothing either."""
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(loop.FIGURES, "chaos", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        loop.reproduce(["chaos"], out, connectome=small, quick=True)
+    assert not (out / "chaos" / "rows.json").exists()
+    assert "| dispersion |" in (out / "table.md").read_text()  # what there was is kept
+
 
 @pytest.mark.slow
 def test_reproduce_all(tmp_path):
