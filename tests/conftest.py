@@ -4,8 +4,15 @@ import json
 import os
 from pathlib import Path
 
-import jax
-from jaxtyping import install_import_hook
+# Compiled programs are kept beside the tests: tests of one run share many, the next run has all.
+# (XLA complains, level 2, that its own tuning hints are no features of the processor.)
+CACHE = Path(__file__).resolve().parents[1] / ".jax_cache"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import jax  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
