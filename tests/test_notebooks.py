@@ -77,6 +77,7 @@ def test_dispersion():
     assert pictures(notebook) == 5
 
 
+@pytest.mark.slow
 def test_classical():
     notebook = run("05")
     text = printed(notebook)
@@ -155,6 +156,7 @@ def test_fit():
     assert float(words.split("finite differences: ")[1].split()[0]) < 1e-6
 
 
+@pytest.mark.slow
 def test_functional_connectivity():
     words = printed(run("09"))
     assert "structure alone (log weights): 0.249" in words
