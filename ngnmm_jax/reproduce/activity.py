@@ -83,7 +83,7 @@ def activity(task: Task) -> list[Row]:
 
 def network_chaos(task: Task) -> list[Row]:
     """Lyapunov spectra of the whole network, along i_ext_e at coupling 9, and over the plane."""
-    line = {"i_ext_e": np.linspace(0.0, 16.0, task.choose(5, 65))}
+    line = {"i_ext_e": np.linspace(0.0, 16.0, task.choose(5, 33))}
     count = task.choose(10, 90)
     window = task.choose(1000.0, 2000.0)
     along = ng.lyapunov_map(
