@@ -34,7 +34,7 @@ FIGURES: dict[str, Callable[[Task], list[Row]]] = {
     "network-chaos": activity.network_chaos,
     "plane": states.plane,
 }
-_COLUMNS = ("figure", "found before", "found here", "agrees", "why not")
+_COLUMNS = ("figure", "found before", "found here", "agrees", "remark")
 
 
 def summary(name: str) -> str:
