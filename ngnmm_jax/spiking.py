@@ -52,7 +52,7 @@ class SpikingSimulation(eqx.Module):
     - `activity`: the populations' quantities, named as in the mean field, so that every figure
       and analysis of a `Simulation` takes them. Rates are spikes per neuron over the interval
       that ends at each saved time; potentials are the centres of the Lorentzians; gates are
-      the synapses' own.
+      the synapses' own. `activity.final_state` is the mean field's state at the end.
     - `width_rates` (time, population, region): the rate at each saved time from the half width
       of the potentials' Lorentzian, π tau r: a second estimate, without counting spikes.
     - `spikes` (time, population, region, recorded): spikes of the recorded neurons in the
@@ -110,7 +110,7 @@ def lorentzian_of(potentials: Array) -> tuple[Array, Array]:
 
 
 def simulate_spiking(
-    system: Network | Homogeneous,
+    system: Any,
     duration: float,
     *,
     neurons: int = 1000,
@@ -134,7 +134,8 @@ def simulate_spiking(
 
     **Arguments:**
 
-    - `system`: of a model with `populations`, such as `NextGenEI`.
+    - `system`: a network, or its homogeneous system, of a model with `populations`, such as
+      `NextGenEI`.
     - `duration`, `dt`, `save_every`: in the model's unit; by default steps of `time_step`, saved
       about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
@@ -148,6 +149,9 @@ def simulate_spiking(
 
     Raises `ValueError` for bad arguments, also where `dt` is too long for the fastest neuron.
     """
+    if not isinstance(system, Network | Homogeneous):
+        kind = type(system).__name__
+        _checks.fail("system", "be a network or its homogeneous system", f"it is a {kind}")
     core = system.bare()
     core = core if dtype is None else cast(core, dtype)
     if not core.model.populations() or core.model.exact_flow(jnp.asarray(1.0)) is None:
@@ -178,7 +182,7 @@ def simulate_spiking(
         memory = _start(core, varied, states, numbers, neurons, recorded)
     _check_step(core, varied, memory, dt, neurons)
 
-    n_saves = saving.n_steps // saving.stride
+    n_saves, rest = divmod(saving.n_steps, saving.stride)
     updates = saving.n_steps * memory.potentials.size
     block = n_saves
     if progress or (progress is None and updates >= _LONG_RUN):
@@ -192,6 +196,8 @@ def simulate_spiking(
             memory, some = _block(core, varied, memory, step, n, saving.stride)
             saved.append(jax.block_until_ready(some))
             bar.update(n * saving.stride)
+    if rest:
+        memory, _ = _block(core, varied, memory, step, 1, rest)
     result = _result(system, core, saving, memory, saved, dt, duration, y0, single)
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)
@@ -434,7 +440,10 @@ def _result(
     status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
     t0 = float(y0.activity.t1) if isinstance(y0, SpikingSimulation) else 0.0
     saving = dataclasses.replace(saving, ts=tuple(t + t0 for t in saving.ts))
-    last = states[:, -1]
+    end = _seen(memory)
+    last = jax.vmap(lambda r, v, s: _assembled(model, rate=r, potential=v, gate=s))(
+        end["width"] / (jnp.pi * tau), end["centre"], end["gates"]
+    )
     if single:
         states, last, status, widths, spikes = (
             leaf[0] for leaf in (states, last, status, widths, spikes)

@@ -121,10 +121,19 @@ def test_batches_and_going_on():
     np.testing.assert_allclose(single.activity.s_e, double.activity.s_e, atol=5e-3)
     assert ng.simulate_spiking(node(9.0), 30.0, progress=True, **options).ok  # in blocks
 
+    # It ends when it was told, whatever was saved; the mean field can go on from there.
+    odd = ng.simulate_spiking(node(9.0), 8.3, seeds=5, **options)
+    assert (float(odd.activity.t1), float(odd.activity.ts[-1])) == (8.3, 8.0)
+    later = ng.simulate_spiking(node(9.0), 0.7, y0=odd, **{**options, "save_every": 0.7})
+    np.testing.assert_allclose(later.activity.v_e[1], one.activity.v_e[9], atol=1e-9)
+    assert ng.simulate(node(9.0), 1.0, y0=odd.activity).ok
+
 
 def test_bad_input():
     with pytest.raises(ValueError, match="`system` must have populations of QIF neurons"):
         ng.simulate_spiking(ng.Network(ng.JansenRit(), np.ones((1, 1))).homogeneous(), 1.0)
+    with pytest.raises(ValueError, match="`system` must be a network or"):
+        ng.simulate_spiking(ng.Driven(node(1.0), {"input": 0.1}), 1.0)
     with pytest.raises(ValueError, match="`neurons` must be a positive integer"):
         ng.simulate_spiking(node(1.0), 1.0, neurons=0)
     with pytest.raises(ValueError, match="`dt` must be below 0"):
