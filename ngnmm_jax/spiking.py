@@ -9,6 +9,7 @@ neurons grows (Montbrió, Pazó and Roxin, Phys. Rev. X 5, 021028, 2015); here t
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -187,7 +188,7 @@ def simulate_spiking(
     block = n_saves
     if progress or (progress is None and updates >= _LONG_RUN):
         block = max(1, n_saves // _BLOCKS)
-    saved = [_look(core, memory)]
+    saved = [_look(core, varied, memory)]
     with progress_bar(
         saving.n_steps, "spikes", "step", progress if block < n_saves else False, unit_scale=True
     ) as bar:
@@ -198,7 +199,8 @@ def simulate_spiking(
             bar.update(n * saving.stride)
     if rest:
         memory, _ = _block(core, varied, memory, step, 1, rest)
-    result = _result(system, core, saving, memory, saved, dt, duration, y0, single)
+    end = _look(core, varied, memory)
+    result = _result(system, core, saving, memory, saved, end, dt, duration, y0, single)
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)
     return result
@@ -334,21 +336,25 @@ def _recorded(neurons: int, recorded: int) -> np.ndarray:
     return ((np.arange(recorded) + 0.5) * neurons / recorded).astype(int)
 
 
-def _seen(memory: _Memory) -> dict[str, jax.Array]:
+def _seen(system: Network | Homogeneous, memory: _Memory) -> dict[str, jax.Array]:
     centre, width = lorentzian_of(memory.potentials)
+    tau = _per_population(system.model.populations(), "tau", width.ndim)
     return {
         "spikes": memory.spikes,
         "recorded": memory.recorded,
         "gates": memory.gates,
         "centre": centre,
-        "width": width,
+        "width_rate": width / (jnp.pi * tau),
     }
 
 
 @eqx.filter_jit
-def _look(core: Network | Homogeneous, memory: _Memory) -> dict[str, jax.Array]:
-    """What is seen of runs at the beginning, with an axis `time` of one."""
-    return jax.tree.map(lambda leaf: leaf[:, None], jax.vmap(_seen)(memory))
+def _look(
+    core: Network | Homogeneous, varied: dict[str, jax.Array], memory: _Memory
+) -> dict[str, jax.Array]:
+    """What is seen of runs at one time (run, 1, …)."""
+    seen = jax.vmap(lambda values, m: _seen(with_leaves(core, values), m))(varied, memory)
+    return jax.tree.map(lambda leaf: leaf[:, None], seen)
 
 
 @eqx.filter_jit
@@ -401,7 +407,9 @@ def _block(
                 m.recorded + fired[..., shown],
             )
 
-        return repeated(advance, memory, n_saves=n_saves, stride=stride, select=_seen)
+        return repeated(
+            advance, memory, n_saves=n_saves, stride=stride, select=partial(_seen, system)
+        )
 
     return jax.vmap(one)(varied, memory)
 
@@ -412,6 +420,7 @@ def _result(
     saving: Saving,
     memory: _Memory,
     saved: list[dict[str, jax.Array]],
+    end: dict[str, jax.Array],
     dt: float,
     duration: float,
     y0: Any,
@@ -419,19 +428,16 @@ def _result(
 ) -> SpikingSimulation:
     """Everything seen, as rates and with names."""
     model = core.model
-    populations = model.populations()
     seen = {name: jnp.concatenate([s[name] for s in saved], axis=1) for name in saved[0]}
     every = saving.stride * dt
     neurons = memory.potentials.shape[-1]
     counts, shown = (jnp.diff(seen[name], axis=1) for name in ("spikes", "recorded"))
-    axes = memory.gates.ndim - 1
-    tau = _per_population(populations, "tau", axes)
-    widths = seen["width"] / (jnp.pi * tau)
+    widths = seen["width_rate"]
     # Before the first interval nothing has been counted: there the rate is that of the width.
     rates = jnp.concatenate([widths[:, :1], counts / (neurons * every)], axis=1)
-    states = jax.vmap(jax.vmap(lambda r, v, s: _assembled(model, rate=r, potential=v, gate=s)))(
-        rates, seen["centre"], seen["gates"]
-    )
+    assembled = jax.vmap(jax.vmap(lambda r, v, s: _assembled(model, rate=r, potential=v, gate=s)))
+    states = assembled(rates, seen["centre"], seen["gates"])
+    last = assembled(end["width_rate"], end["centre"], end["gates"])[:, 0]
     silent = jnp.zeros_like(shown[:, :1])
     spikes = jnp.concatenate([silent, shown], axis=1)
     axis = tuple(range(1, states.ndim))
@@ -440,10 +446,6 @@ def _result(
     status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
     t0 = float(y0.activity.t1) if isinstance(y0, SpikingSimulation) else 0.0
     saving = dataclasses.replace(saving, ts=tuple(t + t0 for t in saving.ts))
-    end = _seen(memory)
-    last = jax.vmap(lambda r, v, s: _assembled(model, rate=r, potential=v, gate=s))(
-        end["width"] / (jnp.pi * tau), end["centre"], end["gates"]
-    )
     if single:
         states, last, status, widths, spikes = (
             leaf[0] for leaf in (states, last, status, widths, spikes)
@@ -452,5 +454,5 @@ def _result(
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     activity = package(model, system, saving, last, states, status, stats, t0 + duration)
     offsets = jnp.asarray(quantiles(neurons)[_recorded(neurons, spikes.shape[-1])])
-    names = tuple(p.name for p in populations)
+    names = tuple(p.name for p in model.populations())
     return SpikingSimulation(activity, widths, spikes, offsets, memory, neurons, names)

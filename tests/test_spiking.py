@@ -106,6 +106,17 @@ def test_batches_and_going_on():
     np.testing.assert_array_equal(batch.spikes[1], one.spikes)
     assert batch.status.shape == (2,)
 
+    # A membrane time constant that varies between runs also sets the rate that a width means.
+    slow = ng.NextGenEI(i_ext_e=9.0, tau_e=12.0)
+    slow = ng.Network(slow, np.ones((1, 1))).homogeneous()
+    batch = ng.simulate_spiking(
+        node(9.0), 5.0, parameters={"tau_e": [8.0, 12.0]}, seeds=[5, 5], **options
+    )
+    one_slow = ng.simulate_spiking(slow, 5.0, seeds=5, **options)
+    np.testing.assert_allclose(batch.width_rates[1], one_slow.width_rates, atol=1e-9)
+    last = batch.activity.final_state[1]
+    np.testing.assert_allclose(last, one_slow.activity.final_state, atol=1e-9)
+
     first = ng.simulate_spiking(node(9.0), 8.0, seeds=5, **options)
     second = ng.simulate_spiking(node(9.0), 12.0, y0=first, **options)
     np.testing.assert_allclose(second.activity.ts, np.arange(8.0, 21.0))
