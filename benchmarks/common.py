@@ -1,7 +1,9 @@
-"""What the benchmarks share: the machine's description, timing, a table, engines in processes."""
+"""What the benchmarks share: the machine, timing, tables and their record, engines in processes."""
 
 import argparse
+import datetime
 import json
+import math
 import os
 import platform
 import shutil
@@ -15,10 +17,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+#: The tables that this process has printed, for `save`.
+TABLES: list[dict[str, Any]] = []
 
 
-def machine() -> str:
-    """Processor, cores, and the versions that matter."""
+def hardware() -> str:
+    """Processor and cores."""
     model = platform.processor()
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
@@ -31,8 +35,19 @@ def machine() -> str:
                 break
     except OSError:
         pass
-    versions = ", ".join(f"{p} {metadata.version(p)}" for p in ("jax", "diffrax", "numpy"))
-    return f"{model}; {os.cpu_count()} cores; Python {platform.python_version()}, {versions}"
+    return f"{model}; {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, str]:
+    """Of Python and the packages that matter."""
+    packages = {name: metadata.version(name) for name in ("jax", "diffrax", "numpy")}
+    return {"Python": platform.python_version(), **packages}
+
+
+def machine() -> str:
+    """Processor, cores, and the versions that matter."""
+    shown = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return f"{hardware()}; {shown}"
 
 
 def best_of(work: Callable[[], Any], repeats: int = 3) -> float:
@@ -87,18 +102,58 @@ def engine_or(main: Callable[[], None], engines: dict[str, Callable[..., float]]
     parser = argparse.ArgumentParser()
     parser.add_argument("--engine", choices=engines)
     parser.add_argument("--settings", type=json.loads, default={})
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the tables there too")
     given = parser.parse_args()
     if given.engine is None:
         main()
+        if given.json is not None:
+            save(given.json, Path(sys.argv[0]).stem)
     else:
         print(json.dumps({"value": engines[given.engine](**given.settings)}))
 
 
 def table(header: list[str], rows: list[list[Any]]) -> None:
-    """A Markdown table."""
+    """A Markdown table, which `save` keeps too."""
+    TABLES.append({"header": header, "rows": [[_plain(c) for c in row] for row in rows]})
     print("| " + " | ".join(header) + " |")
     print("|" + "---|" * len(header))
     for row in rows:
         cells = (f"{c:.3g}" if isinstance(c, float) else str(c) for c in row)
         print("| " + " | ".join(cells) + " |")
     print(flush=True)
+
+
+def save(path: Path, benchmark: str) -> None:
+    """All tables printed so far as JSON, with what is needed to compare them later.
+
+    `benchmark` is a module of this folder and its options: "maps --full".
+    """
+    module = f"benchmarks/{benchmark.split()[0]}.py"
+    record = {
+        "benchmark": benchmark,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "commit": _git("rev-parse", "HEAD") or "unknown",
+        "edited": bool(_git("status", "--porcelain", "--", "ngnmm_jax", module)),
+        "machine": hardware(),
+        "versions": versions(),
+        "tables": TABLES,
+    }
+    path.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout.strip()
+    except OSError:
+        return ""
+
+
+def _plain(cell: Any) -> Any:
+    """A cell as JSON has it: a number, null for one that is not finite, or text."""
+    if isinstance(cell, str):
+        return cell
+    value = cell.item() if hasattr(cell, "item") else cell
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, int | None) else str(value)
