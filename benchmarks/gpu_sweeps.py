@@ -58,7 +58,8 @@ class Loop:
         self.steps = plan.stride * plan.window * plan.windows
         self.lanes = partial(_lanes, runs, size.regions, dtype)
         haemodynamics = jax.tree.map(lambda leaf: leaf.astype(dtype), BalloonWindkessel())
-        self.shared = (driven(cast(network.bare(), dtype)), jnp.asarray(dt, dtype), haemodynamics)
+        core = driven(cast(network.bare(), dtype))
+        self.shared = (core, jnp.asarray(dt, dtype), plan.steps, haemodynamics)
         self._lowered = jax.jit(streamed(plan)).lower(self.shared, jax.eval_shape(self.lanes))
         self.compiled: Any = None
         self.compile_seconds = 0.0

@@ -13,36 +13,42 @@ Importing the package changes no configuration of JAX; the analyses need 64 bits
 """
 
 import importlib
-from typing import Any
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
-from ngnmm_jax import fitting, models, observe, signals, stimuli, sweeps
-from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax.batch import simulate_batch
-from ngnmm_jax.bifurcations import (
-    Branch,
-    Diagram,
-    SpecialPoint,
-    bifurcation_diagram,
-    continue_bifurcation,
-    continue_cycles,
-    continue_equilibria,
-    two_parameter_diagram,
-)
-from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
-from ngnmm_jax.connectome import Connectome, Eigenmodes
-from ngnmm_jax.driven import Driven
-from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
-from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
-from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
-from ngnmm_jax.fitting import Fit, Free, fit
-from ngnmm_jax.maps import DispersionMap, dispersion_map
-from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
-from ngnmm_jax.modes import Dispersion, dispersion
-from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.response import LinearResponse, linear_response
-from ngnmm_jax.simulation import Simulation, initial_state, simulate
-from ngnmm_jax.spiking import SpikingSimulation, simulate_spiking
-from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
+if TYPE_CHECKING:
+    from ngnmm_jax import fitting, models, observe, plot, signals, stimuli, sweeps
+    from ngnmm_jax._cache import keep_compiled
+    from ngnmm_jax._status import SolverError, Status
+    from ngnmm_jax.batch import simulate_batch
+    from ngnmm_jax.bifurcations import (
+        Branch,
+        Diagram,
+        SpecialPoint,
+        bifurcation_diagram,
+        continue_bifurcation,
+        continue_cycles,
+        continue_equilibria,
+        two_parameter_diagram,
+    )
+    from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
+    from ngnmm_jax.connectome import Connectome, Eigenmodes
+    from ngnmm_jax.driven import Driven
+    from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
+    from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
+    from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
+    from ngnmm_jax.explorer import explore
+    from ngnmm_jax.fitting.fit import Fit, fit
+    from ngnmm_jax.fitting.free import Free
+    from ngnmm_jax.maps import DispersionMap, dispersion_map
+    from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
+    from ngnmm_jax.modes import Dispersion, dispersion
+    from ngnmm_jax.network import Homogeneous, Network
+    from ngnmm_jax.response import LinearResponse, linear_response
+    from ngnmm_jax.simulation import Simulation, simulate
+    from ngnmm_jax.spiking import SpikingSimulation, simulate_spiking
+    from ngnmm_jax.start import initial_state
+    from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
 
 __all__ = [
     "AbstractNeuralMass",
@@ -87,6 +93,7 @@ __all__ = [
     "fit",
     "fitting",
     "initial_state",
+    "keep_compiled",
     "linear_response",
     "lyapunov_map",
     "lyapunov_spectrum",
@@ -107,11 +114,54 @@ __all__ = [
 
 __version__ = "0.1.0"
 
+# Where the public names live. Each is imported when it is first asked for, so that what is not
+# used costs nothing.
+_HOMES = {
+    "_cache": ("keep_compiled",),
+    "_status": ("SolverError", "Status"),
+    "batch": ("simulate_batch",),
+    "bifurcations": (
+        "Branch",
+        "Diagram",
+        "SpecialPoint",
+        "bifurcation_diagram",
+        "continue_bifurcation",
+        "continue_cycles",
+        "continue_equilibria",
+        "two_parameter_diagram",
+    ),
+    "chaos": ("LyapunovMap", "OrbitDiagram", "lyapunov_map", "orbit_diagram"),
+    "connectome": ("Connectome", "Eigenmodes"),
+    "driven": ("Driven",),
+    "dynamics.equilibria": ("Equilibria", "find_equilibria"),
+    "dynamics.lyapunov": ("LyapunovSpectrum", "lyapunov_spectrum"),
+    "dynamics.orbits": ("Orbit", "find_orbit"),
+    "explorer": ("explore",),
+    "fitting.fit": ("Fit", "fit"),
+    "fitting.free": ("Free",),
+    "maps": ("DispersionMap", "dispersion_map"),
+    "models": ("AbstractNeuralMass", "JansenRit", "NextGenEI"),
+    "modes": ("Dispersion", "dispersion"),
+    "network": ("Homogeneous", "Network"),
+    "response": ("LinearResponse", "linear_response"),
+    "simulation": ("Simulation", "simulate"),
+    "spiking": ("SpikingSimulation", "simulate_spiking"),
+    "start": ("initial_state",),
+    "sweeps": ("Activity", "Design", "Exponents", "Stability", "open_sweep", "sweep"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    # What imports matplotlib, so only when it is asked for.
-    if name == "plot":
-        return importlib.import_module("ngnmm_jax.plot")
-    if name == "explore":
-        return importlib.import_module("ngnmm_jax.explorer").explore
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    room = f"{__name__}.{name}"
+    if not name.startswith("__") and importlib.util.find_spec(room) is not None:
+        return importlib.import_module(room)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

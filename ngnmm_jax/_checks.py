@@ -25,6 +25,14 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
+def on_host(*values: Any) -> bool:
+    """Whether values are known, and what is computed from them now is computed at once.
+
+    Inside of `jax.jit` it is not, even where no argument is traced.
+    """
+    return is_concrete(*values) and not isinstance(jnp.asarray(0.0) + 0, jax.core.Tracer)
+
+
 def finite(argument: str, value: Any) -> None:
     """Refuse NaN and infinity."""
     if is_concrete(value):

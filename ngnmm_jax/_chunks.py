@@ -1,6 +1,7 @@
 """One compiled function over many points: in chunks, over all devices, showing progress."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -44,41 +45,39 @@ def map_chunks(
     run = _compiled(function, tuple(devices), lockstep)
     results = []
     with progress_bar(n, what, "point", progress) as bar:
-        for start in range(0, n, width):
-            index = np.minimum(np.arange(start, start + width), n - 1)
+        for index, kept in padded(n, width):
             some = run(shared, jax.tree.map(lambda leaf, index=index: leaf[index], points))
-            kept = min(width, n - start)
             results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], some))
             bar.update(kept)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
 
-_CACHE: dict[Any, Callable[..., Any]] = {}
+def padded(n: int, width: int) -> Iterator[tuple[np.ndarray, int]]:
+    """Indices of `width` items at a time, the last ones repeated to fill up; how many count."""
+    for start in range(0, n, width):
+        yield np.minimum(np.arange(start, start + width), n - 1), min(width, n - start)
 
 
+@lru_cache(maxsize=128)
 def _compiled(
     function: Callable[..., Any], devices: tuple[Any, ...], lockstep: bool
 ) -> Callable[..., Any]:
-    key = (function, devices, lockstep)
-    if key not in _CACHE:
+    def on_device(shared: Any, points: Any) -> Any:
+        if lockstep:
+            return function(shared, points)
+        return jax.vmap(lambda point: function(shared, point))(points)
 
-        def on_device(shared: Any, points: Any) -> Any:
-            if lockstep:
-                return function(shared, points)
-            return jax.vmap(lambda point: function(shared, point))(points)
-
-        if len(devices) > 1:
-            split, whole = PartitionSpec("point"), PartitionSpec()
-            mesh = Mesh(np.array(devices), ("point",))
-            on_device = jax.shard_map(
-                on_device,
-                mesh=mesh,
-                in_specs=(whole, split),
-                out_specs=split,
-                check_vma=False,
-            )
-        _CACHE[key] = jax.jit(on_device)
-    return _CACHE[key]
+    if len(devices) > 1:
+        split, whole = PartitionSpec("point"), PartitionSpec()
+        mesh = Mesh(np.array(devices), ("point",))
+        on_device = jax.shard_map(
+            on_device,
+            mesh=mesh,
+            in_specs=(whole, split),
+            out_specs=split,
+            check_vma=False,
+        )
+    return jax.jit(on_device)
 
 
 def grid(axes: dict[str, Any], dtype: Any = float) -> tuple[dict[str, jax.Array], tuple[int, ...]]:

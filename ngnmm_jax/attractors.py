@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._chunks import map_chunks, take
-from ngnmm_jax.dynamics.lockstep import count_turns, least_return, settle, shoot
+from ngnmm_jax.dynamics.lockstep import least_return, settle, shoot
 from ngnmm_jax.network import Family
 
 #: What a state is.
@@ -174,25 +174,21 @@ def _run(march: Any, family: Family, points: dict[str, np.ndarray], runs: _Runs)
     return _Runs(runs.point, runs.direction, **{k: v[:, 0] for k, v in result.items()})
 
 
-def _shooter(iterations: int) -> Callable[[Family, Any], dict[str, jax.Array]]:
-    """A function that refines orbits from guesses by so many of Newton's iterations."""
-
-    def cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
-        inner, _ = family.at(lanes["point"])
-        guess = lanes["state"].T
-        strengths = jnp.broadcast_to(inner.coupling, guess.shape)
-        cycle = shoot(
-            inner.vector_field,
-            lambda pair: inner.variational(pair, strengths),
-            guess,
-            lanes["period"],
-            jnp.asarray(inner.time_step),
-            iterations,
-        )
-        fields = {**cycle._asdict(), "converged": cycle.converged}
-        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
-
-    return cycles
+def _cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
+    """Orbits refined from guesses by at most `iterations` of Newton's iterations."""
+    inner, _ = family.at(lanes["point"])
+    guess = lanes["state"].T
+    strengths = jnp.broadcast_to(inner.coupling, guess.shape)
+    cycle = shoot(
+        inner.vector_field,
+        lambda pair: inner.variational(pair, strengths),
+        guess,
+        lanes["period"],
+        jnp.asarray(inner.time_step),
+        lanes["iterations"].max(),
+    )
+    fields = {**cycle._asdict(), "converged": cycle.converged}
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
 
 
 # Most runs converge at once; of the others, those as near as this, relative to 1 + |x|, are tried
@@ -200,14 +196,7 @@ def _shooter(iterations: int) -> Callable[[Family, Any], dict[str, jax.Array]]:
 _PROMISING = 1e-3
 # An orbit is near a bifurcation when its slowest perturbation decays by less than this a period.
 _SLOW = 0.3
-_SHOTS = (_shooter(4), _shooter(10))
-
-
-def _turns(family: Family, lanes: Any) -> jax.Array:
-    """How often periods run through a shorter orbit."""
-    inner, _ = family.at(lanes["point"])
-    dt = jnp.asarray(inner.time_step)
-    return count_turns(inner.vector_field, lanes["state"].T, lanes["period"], dt)[1]
+_FIRST, _LONGER = 4, 10
 
 
 def _own_growth(cycles: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -274,7 +263,7 @@ class _Found:
                 "state": out["state"][slow],
                 "period": out["period"][slow],
             }
-            turns = self._map(_turns, again)
+            turns = self._cycles(again, 0)["turns"]
             some = np.flatnonzero(turns > 1)
             if some.size:
                 again["period"] = again["period"] / turns
@@ -296,8 +285,9 @@ class _Found:
         """Newton's iteration from guesses: briefly, and longer for those that come near."""
         out: dict[str, np.ndarray] = {}
         left = np.arange(guess["period"].size)
-        for shot in _SHOTS:
-            new = self._map(shot, jax.tree.map(lambda leaf, left=left: leaf[left], guess))
+        for iterations in (_FIRST, _LONGER):
+            some = jax.tree.map(lambda leaf, left=left: leaf[left], guess)
+            new = self._cycles(some, iterations)
             out = out or {name: np.empty_like(value) for name, value in new.items()}
             for name, value in new.items():
                 out[name][left] = value
@@ -306,8 +296,9 @@ class _Found:
                 break
         return out
 
-    def _map(self, function: Callable[[Family, Any], Any], lanes: dict[str, Any]) -> Any:
-        return map_chunks(function, self.family, lanes, chunk=_LANES, progress=False, lockstep=True)
+    def _cycles(self, guess: dict[str, Any], iterations: int) -> dict[str, np.ndarray]:
+        lanes = {**guess, "iterations": np.full(guess["period"].size, iterations)}
+        return map_chunks(_cycles, self.family, lanes, chunk=_LANES, progress=False, lockstep=True)
 
     def from_neighbours(self, runs: _Runs, columns: int) -> _Runs:
         """Try the orbits next along the line; the runs for which none is an orbit."""

@@ -1,7 +1,7 @@
 """Many simulations of one network in lock-step, one compiled loop for all of them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -10,30 +10,32 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
+from ngnmm_jax._chunks import padded
 from ngnmm_jax._status import Status
-from ngnmm_jax.driven import Driven, driven, noise_key, undriven
-from ngnmm_jax.dynamics.integrate import repeated
-from ngnmm_jax.dynamics.methods import Method
+from ngnmm_jax.driven import Driven, driven, noise_key
+from ngnmm_jax.dynamics.methods import Method, Stepper
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import (
-    Saving,
     Simulation,
+    blocks_of_saves,
     cast,
     fixed_method,
     package,
     plan_saving,
+    save_steps,
     select,
-    state_near_rest,
 )
+from ngnmm_jax.start import initial_states
 
 # Simulations that one CPU core advances together: a tile of the state and its intermediate
 # values stay in the core's cache, and the coupling is one matrix product.
 _CPU_TILE = 32
+# Tiles are multiples of this.
+_STEP = 8
 
 
 def simulate_batch(
@@ -88,40 +90,50 @@ def simulate_batch(
     method = fixed_method(network.model, solver)
     names = (network.model.shown,) if variables is None else variables
     saving = plan_saving(network.model, duration, 0.0, save_every, save_at, names, dt)
-    varied = {name: value.astype(dtype) for name, value in varied.items()}
-    numbers = jnp.arange(n) + seeds if np.ndim(seeds) == 0 else jnp.asarray(seeds)
+    known: Any = np if _checks.is_concrete(seeds) else jnp
+    numbers = known.arange(n) + seeds if np.ndim(seeds) == 0 else known.asarray(seeds)
     if y0 is None:
-        keys = jax.vmap(jax.random.key)(numbers)
-        states = initial_states(core, varied, jnp.asarray(noise, dtype), keys)
-        states = states.astype(dtype)
+        states = jnp.asarray(initial_states(network.bare(), varied, noise, numbers), dtype)
     else:
         states = jnp.broadcast_to(jnp.asarray(y0, dtype), (n, *core.state_shape))
         _checks.finite("y0", states)
+    varied = {name: value.astype(dtype) for name, value in varied.items()}
 
     devices = jax.local_devices()
-    if tile is None:
-        tile = _CPU_TILE if devices[0].platform == "cpu" else n
-    _checks.positive_integer("tile", tile)
-    devices = devices[: min(len(devices), n)]
-    rounds = math.ceil(n / (tile * len(devices)))
-    tiles = rounds * len(devices)
-    tile = math.ceil(n / tiles)
-
-    last, saved = _run(
-        core,
-        {name: _into_tiles(value, tiles, tile) for name, value in varied.items()},
-        _into_tiles(states, tiles, tile),
-        _into_tiles(numbers, tiles, tile),
-        jnp.asarray(dt, dtype),
-        saving,
-        method,
-        Mesh(np.array(devices), ("tile",)),
-    )
-    last, saved = last[:n], saved[:n]
-    finite = jnp.isfinite(last).all(axis=(1, 2)) & jnp.isfinite(saved).all(axis=(1, 2, 3))
-    status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
+    if tile is not None:
+        _checks.positive_integer("tile", tile)
+    tile = _tile(n, devices, tile)
+    devices = devices[: math.ceil(n / tile)]
+    traced = not _checks.on_host(core, varied, states, numbers)
+    pieces = blocks_of_saves(saving, traced, in_pieces=False)
+    shared = (core, jnp.asarray(dt, dtype), saving.variables, method, tuple(devices))
+    xp: Any = jnp if traced else np
+    runs = jax.tree.map(xp.asarray, (varied, states, numbers))
+    lasts, saves = [], []
+    for index, kept in padded(n, tile * len(devices)):
+        some = jax.tree.map(lambda value, index=index: value[index], runs)
+        last, saved = _one_round(shared, some, pieces, xp)
+        lasts.append(last[:kept])
+        saves.append(saved[:kept])
+    last = xp.concatenate(lasts)
+    saved = xp.concatenate(saves)[:, list(saving.picks)]
+    finite = xp.isfinite(last).all(axis=(1, 2)) & xp.isfinite(saved).all(axis=(1, 2, 3))
+    status = jnp.asarray(xp.where(finite, Status.OK, Status.NOT_FINITE))
+    last, saved = jnp.asarray(last), jnp.asarray(saved)
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     return package(network.model, network, saving, last, saved, status, stats, duration)
+
+
+def _tile(n: int, devices: list[Any], most: int | None) -> int:
+    """Runs that a device takes together: one of few numbers, so that programs are shared.
+
+    Rounds are evenly filled; `most` is what a caller asks for.
+    """
+    if most is None:
+        most = _CPU_TILE if devices[0].platform == "cpu" else n
+    rounds = math.ceil(n / (most * len(devices)))
+    each = math.ceil(n / (rounds * len(devices)))
+    return min(most, _STEP * math.ceil(each / _STEP)) if n > 1 else 1
 
 
 def count_runs(
@@ -152,77 +164,95 @@ def count_runs(
     return next(iter(counts.values()), 1)
 
 
-@eqx.filter_jit
-def initial_states(
-    core: Network | Homogeneous | Driven,
-    varied: dict[str, jax.Array],
-    noise: jax.Array,
-    keys: Any,
-) -> Float[Array, "run variable *region"]:
-    """Each run's own state near rest, from its own key; `noise` is one for all, or (run,)."""
-    core = undriven(core)
-    varied = {name: value for name, value in varied.items() if not name.endswith("_noise")}
-    noise = jnp.broadcast_to(noise, keys.shape)
-    return jax.vmap(lambda v, sd, key: state_near_rest(with_leaves(core, v), sd, key))(
-        varied, noise, keys
-    )
+def _one_round(shared: Any, runs: Any, pieces: Any, xp: Any) -> tuple[Any, Any]:
+    """One tile on each device: last states (run, variable, region), and saved ones (run, time, …).
+
+    `runs` are parameters, states and seeds (run, …). In blocks of saves, which any number of them
+    shares.
+    """
+    core, dt, variables, method, devices = shared
+    fixed = (variables, method, devices)
+
+    def by_tile(values: Any) -> Any:
+        """(run, …) as (tile, …, run in the tile)."""
+        return xp.moveaxis(values.reshape(len(devices), -1, *values.shape[1:]), 1, -1)
+
+    def by_run(values: Any) -> Any:
+        """And back."""
+        return xp.moveaxis(values, -1, 1).reshape(-1, *values.shape[1:-1])
+
+    varied, states, seeds = jax.tree.map(by_tile, runs)
+    memory, first = _start(core, varied, states, seeds, dt, fixed)
+    last, saved = states, [xp.asarray(first)]
+    for kept, room, *steps in pieces:
+        memory, some, last = _block(core, varied, memory, seeds, dt, (*steps, room), fixed)
+        if kept:  # a copy, so that the rest of the room is given back
+            saved.append(xp.array(xp.asarray(some)[:, :kept]))
+    return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1))
 
 
-def _into_tiles(values: jax.Array, tiles: int, tile: int) -> jax.Array:
-    """(run, …) as (tile number, …, run in the tile); the last run is repeated to fill up."""
-    fill = tiles * tile - values.shape[0]
-    values = jnp.concatenate([values, jnp.repeat(values[-1:], fill, axis=0)])
-    return jnp.moveaxis(values.reshape(tiles, tile, *values.shape[1:]), 1, -1)
+def _over_tiles(function: Callable[..., Any], devices: tuple[Any, ...], whole: int) -> Any:
+    """`function` of one tile, over the leading axis of all arguments but the first `whole`."""
 
+    def on_device(*arguments: Any) -> Any:
+        lanes = jax.tree.map(lambda leaf: leaf[0], arguments[whole:])
+        return jax.tree.map(lambda leaf: leaf[None], function(*arguments[:whole], *lanes))
 
-@eqx.filter_jit
-def _run(
-    core: Network | Driven,
-    varied: dict[str, jax.Array],
-    states: Float[Array, "tiles variable region tile"],
-    seeds: Int[Array, "tiles tile"],
-    dt: jax.Array,
-    saving: Saving,
-    method: Method,
-    mesh: Mesh,
-) -> tuple[jax.Array, jax.Array]:
-    """Last states (run, variable, region) and saved ones (run, time, variable, region)."""
-    n_saves, rest = divmod(saving.n_steps, saving.stride)
-
-    def one_tile(core: Any, varied: dict[str, jax.Array], state: jax.Array, seeds: Any) -> Any:
-        system = with_leaves(driven(core).over_runs(), varied)
-        stepper = system.stepper(method, dt, jax.vmap(noise_key)(seeds), jnp.zeros(()))
-
-        def keep(memory: Any) -> jax.Array:
-            return select(system.model, saving.variables, stepper.state(memory))
-
-        def advance(memory: Any, n: int, stride: int) -> tuple[Any, jax.Array]:
-            return repeated(
-                lambda memory: stepper.advance(memory, None),
-                memory,
-                n_saves=n,
-                stride=stride,
-                select=keep,
-            )
-
-        memory = stepper.start(state)
-        begun = keep(memory)[None]
-        memory, saved = advance(memory, n_saves, saving.stride)
-        saved = jnp.concatenate([begun, saved])[np.array(saving.picks)]
-        if rest:
-            memory, _ = advance(memory, 1, rest)
-        last = stepper.state(memory)
-        return jnp.moveaxis(last, -1, 0), jnp.moveaxis(saved, -1, 0)
-
-    def on_device(core: Any, *lanes: Any) -> Any:
-        return jax.lax.map(lambda lane: one_tile(core, *lane), lanes)
-
-    split, whole = PartitionSpec("tile"), PartitionSpec()
-    last, saved = jax.shard_map(
+    if len(devices) == 1:
+        return on_device
+    split, same = PartitionSpec("tile"), PartitionSpec()
+    return lambda *arguments: jax.shard_map(
         on_device,
-        mesh=mesh,
-        in_specs=(whole, split, split, split),
-        out_specs=(split, split),
+        mesh=Mesh(np.array(devices), ("tile",)),
+        in_specs=(same,) * whole + (split,) * (len(arguments) - whole),
+        out_specs=split,
         check_vma=False,
-    )(core, varied, states, seeds)
-    return last.reshape(-1, *last.shape[2:]), saved.reshape(-1, *saved.shape[2:])
+    )(*arguments)
+
+
+def _stepper(core: Any, varied: Any, seeds: Any, dt: Any, method: Method) -> tuple[Any, Stepper]:
+    system = with_leaves(driven(core).over_runs(), varied)
+    return system, system.stepper(method, dt, jax.vmap(noise_key)(seeds), jnp.zeros(()))
+
+
+@eqx.filter_jit
+def _start(
+    core: Network | Driven, varied: Any, states: Any, seeds: Any, dt: jax.Array, fixed: Any
+) -> tuple[Any, jax.Array]:
+    variables, method, devices = fixed
+
+    def one_tile(core: Any, dt: Any, varied: Any, state: Any, seeds: Any) -> Any:
+        system, stepper = _stepper(core, varied, seeds, dt, method)
+        return stepper.start(state), select(system.model, variables, state)[None]
+
+    return _over_tiles(one_tile, devices, 2)(core, dt, varied, states, seeds)
+
+
+@eqx.filter_jit
+def _block(
+    core: Network | Driven,
+    varied: Any,
+    memory: Any,
+    seeds: Any,
+    dt: jax.Array,
+    steps: tuple[Any, Any, int],
+    fixed: Any,
+) -> tuple[Any, jax.Array, jax.Array]:
+    """The memory at the end (tile, …), what was saved (tile, time, …), the last states."""
+    variables, method, devices = fixed
+    counts, room = steps[:2], steps[2]
+    known = isinstance(counts[0], int)
+
+    def one_tile(core: Any, dt: Any, some: Any, varied: Any, memory: Any, seeds: Any) -> Any:
+        system, stepper = _stepper(core, varied, seeds, dt, method)
+        memory, saved = save_steps(
+            lambda memory: stepper.advance(memory, None),
+            memory,
+            counts if known else some,
+            room,
+            lambda memory: select(system.model, variables, stepper.state(memory)),
+        )
+        return memory, saved, stepper.state(memory)
+
+    run = _over_tiles(one_tile, devices, 3)
+    return run(core, dt, () if known else counts, varied, memory, seeds)

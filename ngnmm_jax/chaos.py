@@ -16,7 +16,6 @@ from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks, take
 from ngnmm_jax._status import Status
 from ngnmm_jax._store import in_blocks
-from ngnmm_jax.batch import initial_states
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.lyapunov import (
     LyapunovSpectrum,
@@ -35,6 +34,7 @@ from ngnmm_jax.network import (
     parameter_axes,
 )
 from ngnmm_jax.simulation import select
+from ngnmm_jax.start import initial_states
 
 # Columns that a matrix product of a network's tangents wants on a CPU, and runs in lock-step of
 # one region, which is elementwise work.
@@ -167,8 +167,7 @@ def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
 
 def starts_of(core: Network | Homogeneous, points: dict[str, Any], seeds: np.ndarray) -> np.ndarray:
     """Each point's equilibrium plus noise, (point, *state); NaN where there is none."""
-    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-    return np.asarray(initial_states(core, points, jnp.asarray(0.01), keys))
+    return initial_states(core, points, 0.01, seeds)
 
 
 @lru_cache
@@ -183,7 +182,7 @@ def trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
         turned = jax.random.normal(jax.random.key(1), (*state, count))
         xi = jnp.broadcast_to(turned[..., None], (*state, count, runs))
 
-        def advance(x: jax.Array, xi: jax.Array, length: jax.Array, stride: jax.Array) -> Any:
+        def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
             return follow(system.vector_field, x, xi, dt, length, stride, runs=1)
 
         return exponents(advance, x, xi, dt, steps, runs=1).__dict__

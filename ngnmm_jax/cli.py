@@ -105,15 +105,40 @@ def of_a_network(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+@app.callback()
+def common(
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Keep compiled programs for the next call.")
+    ] = True,
+) -> None:
+    """Whole-brain networks of next-generation neural masses: simulation and stability."""
+    import jax
+
+    if not cache:
+        jax.config.update("jax_enable_compilation_cache", False)
+        return
+    from ngnmm_jax._cache import keep_compiled
+
+    try:
+        keep_compiled()
+    except OSError as error:
+        console.print(f"Compiled programs are not kept: {escape(str(error))}.", highlight=False)
+
+
 def main() -> None:
     """Entry point: errors of use are one line, not a traceback."""
+    # Before the libraries that read them: XLA's complaints about its own tuning hints in cached
+    # programs are silenced, and Equinox's checks, which programs on disk cannot hold, give NaN,
+    # which statuses report.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("EQX_ON_ERROR", "nan")
     import jax
 
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     mpl.use("Agg")
     try:
-        app()
+        app(sorted(sys.argv[1:], key=lambda word: word not in ("--cache", "--no-cache")))
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
@@ -127,6 +152,7 @@ def demo(
     out: Out = Path("ngnmm_demo"),
     connectome: Source = None,
     cache_dir: Cache = None,
+    quick: Annotated[bool, typer.Option(help="A coarse map, for a first look.")] = False,
 ) -> None:
     """Show what the library does: about a minute, no network needed.
 
@@ -141,7 +167,7 @@ def demo(
     settings = Settings.merge(None, {"connectome": connectome, "cache_dir": cache_dir})
     source = settings.load_connectome()
     console.print(f"{source.name}: {source.n_regions} regions. {source.source}", highlight=False)
-    rows = run_demo(out, source, lambda line: console.print(f"  {line}", highlight=False))
+    rows = run_demo(out, source, lambda line: console.print(f"  {line}", highlight=False), quick)
     settings.write(out / "settings.toml", "demo")
     _table("The paper's model on this connectome", rows)
     _report(out, begun)

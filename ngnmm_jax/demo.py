@@ -20,9 +20,12 @@ POINTS = {
 
 
 def run_demo(
-    folder: Path, connectome: ng.Connectome, say: Callable[[str], None]
+    folder: Path, connectome: ng.Connectome, say: Callable[[str], None], quick: bool = False
 ) -> list[dict[str, Any]]:
-    """Everything the demonstration computes, into `folder`; the rows of its table."""
+    """Everything the demonstration computes, into `folder`; the rows of its table.
+
+    `quick`: with a map of every fourth point along each axis.
+    """
     xarray = _checks.require_module("xarray", "data")
     folder.mkdir(parents=True, exist_ok=True)
     normalised = connectome.normalised()
@@ -78,7 +81,8 @@ def run_demo(
     plt.close(curves)
 
     begun = time.perf_counter()
-    plane = {"i_ext_e": np.linspace(0, 16, 65), "coupling": np.linspace(0, 30, 61)}
+    counts = (17, 16) if quick else (65, 61)
+    plane = {"i_ext_e": np.linspace(0, 16, counts[0]), "coupling": np.linspace(0, 30, counts[1])}
     result = ng.dispersion_map(network, plane)
     ax = plot.dispersion_map(result)
     for i_ext_e, coupling in POINTS:

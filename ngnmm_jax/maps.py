@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -22,7 +21,7 @@ from ngnmm_jax.attractors import (
     Rest,
     find_oscillations,
 )
-from ngnmm_jax.dynamics.equilibria import certify
+from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.network import Family, Network, definition, parameter_axes
 from ngnmm_jax.transverse import (
     EXACT,
@@ -30,7 +29,7 @@ from ngnmm_jax.transverse import (
     MOST_NODES,
     NODES,
     aperiodic_modes,
-    equilibrium_modes,
+    modes_at_rest,
     monodromies,
     orbit_modes,
 )
@@ -41,8 +40,8 @@ KINDS = ("nothing", "equilibrium", "orbit", "aperiodic")
 # Equilibria and oscillations that a map keeps at each point: the paper's model has three and
 # two at most.
 _EQUILIBRIA, _OSCILLATIONS = 3, 2
-# Points of equilibria, orbits and aperiodic states that a device takes at a time.
-_CHUNK, _ORBITS, _APERIODIC = 256, 32, 16
+# Orbits and aperiodic states that a device takes at a time.
+_ORBITS, _APERIODIC = 32, 16
 # Lines along the swept parameter that are finished, and stored, together.
 _LINES = 64
 
@@ -250,18 +249,14 @@ class _Atlas:
         return fields
 
     def _equilibria(self, points: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> None:
-        many_starts = self.family.model.equilibrium_reduction(self.family.coupling) is None
-        found = map_chunks(
-            _equilibria, self.family, points, chunk=_CHUNK, progress=False, one_device=many_starts
-        )
-        fields["states"][:, :_EQUILIBRIA] = found["states"]
+        found = search(self.family.many(points), fields["kind"].shape[0], _EQUILIBRIA)
+        fields["states"][:, :_EQUILIBRIA] = found.states
         # The modes of those that were found, and of no others.
-        point, place = np.nonzero(found["found"])
+        point, place = np.nonzero(found.found)
         if not point.size:
             return
         fields["kind"][point, place] = EQUILIBRIUM
-        pairs = (take(points, point), found["states"][point, place])
-        modes = map_chunks(equilibrium_modes, self.spectrum, pairs, chunk=_CHUNK, progress=False)
+        modes = modes_at_rest(self.spectrum, take(points, point), found.states[point, place])
         self._put(modes, point, place, fields)
 
     def _orbits(
@@ -336,9 +331,3 @@ class _Atlas:
             if name in fields:
                 fields[name][point, place] = value
         fields["status"][point[~modes["converged"]]] = Status.NOT_CONVERGED
-
-
-def _equilibria(family: Family, point: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    inner, _ = family.at(point)
-    found = certify(inner, inner.equilibrium_candidates(_EQUILIBRIA), _EQUILIBRIA)
-    return {"found": found.found, "states": found.states}

@@ -22,12 +22,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from ngnmm_jax import _checks
+from ngnmm_jax._chunks import padded
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import newton
-from ngnmm_jax.dynamics.floquet import product, propagators
-from ngnmm_jax.dynamics.integrate import STEPS
+from ngnmm_jax.dynamics.floquet import propagators, swept
 from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
-from ngnmm_jax.dynamics.orbits import Orbit, refine
+from ngnmm_jax.dynamics.linear import eigenvalues
+from ngnmm_jax.dynamics.many_equilibria import newton_on_host
+from ngnmm_jax.dynamics.orbits import BLOCK, Orbit, refine
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
 
@@ -37,6 +39,8 @@ _NEAR = 1e-3
 # Values of Λ at which monodromy matrices are computed: doubled until the interpolation between
 # them is this exact, relative to the matrices, or there are this many.
 _NODES, _EXACT, _MOST_NODES = 24, 1e-11, 192
+# Values of Λ that are compiled together: the nodes and two checks, or part of twice as many.
+_LANES = 26
 
 
 class Dispersion(eqx.Module):
@@ -121,9 +125,11 @@ def dispersion(
     uniform = None
     if lambdas is None:
         lambdas, uniform = network.spectrum()
-    lambdas = jnp.atleast_1d(jnp.asarray(lambdas))
-    if not jnp.issubdtype(lambdas.dtype, jnp.inexact):
+    xp: Any = np if _checks.on_host(lambdas) else jnp
+    lambdas = xp.atleast_1d(xp.asarray(lambdas))
+    if not xp.issubdtype(lambdas.dtype, np.inexact):
         lambdas = lambdas.astype(float)
+    lambdas = jnp.asarray(lambdas)
     if lambdas.ndim != 1 or not lambdas.size:
         _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
     _checks.finite("lambdas", lambdas)
@@ -134,85 +140,134 @@ def dispersion(
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
         fields = _of_equilibrium(inner, network.coupling, state, lambdas)
-    eigenvalues, state, error, status = fields
-    result = Dispersion(
-        lambdas, eigenvalues, state, error, status, uniform, network.model.time_unit
-    )
+    values, state, error, status = map(jnp.asarray, fields)
+    result = Dispersion(lambdas, values, state, error, status, uniform, network.model.time_unit)
     if throw:
         raise_unless_ok("dispersion", status, result)
     return result
 
 
-@eqx.filter_jit
 def _of_equilibrium(
     inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    refined, error = newton(inner.vector_field, state)
-    moved = jnp.abs(refined - state).max() / (1 + jnp.abs(state).max())
+) -> tuple[Any, Any, Any, Any]:
+    if _checks.on_host(inner, coupling, state, lambdas):
+        return _at_rest(np, inner, coupling, state, lambdas, newton_on_host(inner, state))
+    return _at_rest_in_a_program(inner, coupling, state, lambdas)
+
+
+@eqx.filter_jit
+def _at_rest_in_a_program(
+    inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array
+) -> tuple[Any, Any, Any, Any]:
+    found = newton(inner.vector_field, state)
+    return _at_rest(jnp, inner, coupling, state, lambdas, found)
+
+
+def _at_rest(
+    xp: Any, inner: Homogeneous, coupling: Any, state: Any, lambdas: Any, found: tuple[Any, Any]
+) -> tuple[Any, Any, Any, Any]:
+    """The modes of an equilibrium, of which `found` is the state and Newton's last correction."""
+    refined, error = found
+    moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
     ok = (error < 1e-8) & (moved < _NEAR)
-    matrix, column, row = linearise(inner, refined)
-    mixed = matrix + (lambdas * coupling)[:, None, None] * jnp.outer(column, row)
-    eigenvalues = jnp.linalg.eigvals(mixed)
-    order = jnp.argsort(-eigenvalues.real, axis=1)
-    eigenvalues = jnp.take_along_axis(eigenvalues, order, axis=1)
-    return eigenvalues, refined, error, jnp.where(ok, Status.OK, Status.NOT_CONVERGED)
+    matrix, column, row = _linearised(inner, refined)
+    strengths = xp.asarray(lambdas) * xp.asarray(coupling)
+    mixed = xp.asarray(matrix) + strengths[:, None, None] * xp.outer(column, row)
+    return _spectra(xp, mixed), refined, error, xp.where(ok, Status.OK, Status.NOT_CONVERGED)
+
+
+def _spectra(xp: Any, matrices: Any) -> Any:
+    """Eigenvalues (…, variable) of matrices, by falling real part."""
+    values = eigenvalues(xp, matrices)
+    return xp.take_along_axis(values, xp.argsort(-values.real, axis=-1), axis=-1)
 
 
 def _of_orbit(
     inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Doubles the nodes until the interpolation is exact (once, when it is being traced)."""
+) -> tuple[Any, Any, Any, Any]:
+    """Doubles the nodes until the interpolation is exact (under JAX's transformations, once)."""
     orbit = refine(inner, orbit)
+    if not _checks.on_host(inner, coupling, orbit, lambdas):
+        exponents, error = _floquet_in_a_program(inner, coupling, orbit, lambdas)
+        status = jnp.where(error < 1e-6, orbit.status, Status.NOT_CONVERGED)
+        return exponents, orbit.states[0], jnp.maximum(error, orbit.residual), status
     nodes = _NODES
+    orbit, *known = jax.tree.map(np.asarray, (orbit, coupling, lambdas))
     while True:
-        eigenvalues, error = _floquet(inner, coupling, orbit, lambdas, nodes)
-        if not _checks.is_concrete(error) or error < _EXACT or nodes >= _MOST_NODES:
+        exponents, error = _floquet(np, inner, known[0], orbit, known[1], nodes)
+        if error < _EXACT or nodes >= _MOST_NODES:
             break
         nodes *= 2
-    status = jnp.where(error < 1e-6, orbit.status, Status.NOT_CONVERGED)
-    return eigenvalues, orbit.states[0], jnp.maximum(error, orbit.residual), status
+    exact = np.where(error < 1e-6, orbit.status, Status.NOT_CONVERGED)
+    return exponents, orbit.states[0], np.maximum(error, orbit.residual), exact
 
 
 @eqx.filter_jit
+def _floquet_in_a_program(
+    inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array
+) -> tuple[Any, Any]:
+    return _floquet(jnp, inner, coupling, orbit, lambdas, _NODES)
+
+
 def _floquet(
-    inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array, nodes: int
-) -> tuple[jax.Array, jax.Array]:
+    xp: Any, inner: Homogeneous, coupling: Any, orbit: Orbit, lambdas: Any, nodes: int
+) -> tuple[Any, Any]:
     """Floquet exponents (mode, variable) and the relative error of the interpolation."""
-    where = interpolation_nodes(lambdas, nodes)
-    middle = (where[0] + where[nodes // 2]) / 2
-    checks = jnp.stack([middle, (where[0] + 3 * where[nodes // 2]) / 4])
-    every = jnp.concatenate([where, checks]) if lambdas.shape[0] > nodes else lambdas
+    count = lambdas.shape[0]
+    every, error = lambdas, xp.asarray(0.0)
+    if count > nodes:
+        where = interpolation_nodes(lambdas, nodes, xp)
+        middle = (where[0] + where[nodes // 2]) / 2
+        checks = xp.stack([middle, (where[0] + 3 * where[nodes // 2]) / 4])
+        every = xp.concatenate([where, checks])
+    monodromy = _monodromies(xp, inner, every * coupling, orbit)
+    if count > nodes:
+        known, exact = monodromy[:nodes].reshape(nodes, -1), monodromy[nodes:]
+        guess = interpolation(where, checks, xp) @ known
+        error = xp.abs(guess - exact.reshape(2, -1)).max() / xp.abs(exact).max()
+        monodromy = (interpolation(where, lambdas, xp) @ known).reshape(count, *exact.shape[1:])
+    mu = eigenvalues(xp, monodromy)
+    floor = 1e-15 * xp.abs(monodromy).max(axis=(1, 2))[:, None]
+    size = xp.maximum(xp.abs(mu), floor)
+    exponents = (xp.log(size) + 1j * xp.angle(mu)) / orbit.period
+    order = xp.argsort(-exponents.real, axis=1)
+    return xp.take_along_axis(exponents, order, axis=1), error
+
+
+def _monodromies(xp: Any, inner: Homogeneous, strengths: Any, orbit: Orbit) -> Any:
+    """Monodromy matrices (strength, variable, variable) along an orbit."""
+    segments, size = orbit.states.shape
+    steps = (orbit.ts.shape[0] - 1) // segments
+    starts, dt = orbit.states, orbit.period / (segments * steps)
+
+    def of(some: Any) -> Any:
+        eye = xp.broadcast_to(xp.eye(size), (segments, some.shape[0], size, size))
+        eye = eye.astype(some.dtype)
+        _, parts, *_ = swept(
+            xp, lambda x, dt, n: _sweep(inner, some, x, dt, n), starts, eye, dt, steps, BLOCK
+        )
+        total = parts[0]
+        for part in parts[1:]:
+            total = part @ total
+        return total
+
+    if xp is jnp:
+        return of(strengths)
+    pieces = [of(strengths[index])[:kept] for index, kept in padded(len(strengths), _LANES)]
+    return np.concatenate(pieces)
+
+
+@eqx.filter_jit
+def _sweep(
+    inner: Homogeneous, strengths: jax.Array, starts: jax.Array, dt: jax.Array, steps: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Steps over all segments at once, with the perturbations of all strengths."""
 
     def linear(x: jax.Array) -> jax.Array:
         matrix, column, row = linearise(inner, x)
-        return matrix + (every * coupling)[:, None, None] * jnp.outer(column, row)
+        return matrix + strengths[:, None, None] * jnp.outer(column, row)
 
-    segments = orbit.states.shape[0]
-    steps = (orbit.ts.shape[0] - 1) // segments
-    _, parts = propagators(
-        inner.vector_field,
-        linear,
-        orbit.states[0],
-        orbit.period / (segments * steps),
-        segments=segments,
-        steps=steps,
-        step=STEPS["dopri8"],
-    )
-    monodromy = product(parts)
-    error = jnp.array(0.0)
-    if lambdas.shape[0] > nodes:
-        known, exact = monodromy[:nodes], monodromy[nodes:]
-        guess = interpolation(where, checks) @ known.reshape(nodes, -1)
-        error = jnp.abs(guess - exact.reshape(2, -1)).max() / jnp.abs(exact).max()
-        monodromy = (interpolation(where, lambdas) @ known.reshape(nodes, -1)).reshape(
-            lambdas.shape[0], *known.shape[1:]
-        )
-    mu = jnp.linalg.eigvals(monodromy)
-    floor = 1e-15 * jnp.abs(monodromy).max(axis=(1, 2))[:, None]
-    size = jnp.maximum(jnp.abs(mu), floor)
-    exponents = (jnp.log(size) + 1j * jnp.angle(mu)) / orbit.period
-    order = jnp.argsort(-exponents.real, axis=1)
-    return jnp.take_along_axis(exponents, order, axis=1), error
+    return propagators(inner.vector_field, linear, starts, dt, steps)
 
 
 def linearise(
@@ -223,3 +278,6 @@ def linearise(
     drive = inner.coupling * model.output(state)
     matrix, column = jax.jacfwd(model.vector_field, argnums=(0, 1))(state, drive)
     return matrix, column, jax.jacfwd(model.output)(state)
+
+
+_linearised = eqx.filter_jit(linearise)

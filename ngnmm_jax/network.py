@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
@@ -14,8 +15,13 @@ from jaxtyping import Array, Bool, Float, Inexact
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.dynamics.equilibria import box_starts, from_starts, scalar_roots
+from ngnmm_jax.dynamics.equilibria import (
+    box_starts,
+    equilibrium_states,
+    from_starts,
+)
 from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.roots import scalar_roots
 from ngnmm_jax.models.base import AbstractNeuralMass, ExactFlow, as_float_array, parameter_names
 
 # Rows count as having the same sum when they agree to this fraction.
@@ -116,7 +122,11 @@ class Network(eqx.Module):
         """The same network without the connectome's names, so that compiled code is shared."""
         if self.connectome is None:
             return self
-        return Network(self.model, jnp.asarray(self.weights), self.coupling)
+        same = object.__new__(type(self))  # of the same class, also where that is a user's
+        for field in dataclasses.fields(self):
+            object.__setattr__(same, field.name, getattr(self, field.name))
+        object.__setattr__(same, "connectome", None)
+        return same
 
     def with_parameters(self, **values: Any) -> "Network":
         """A copy with other values of the model's parameters, or of `coupling`."""
@@ -169,9 +179,12 @@ class Network(eqx.Module):
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
         """Equilibria near the homogeneous ones of the region-averaged parameters."""
-        starts = self.averaged().equilibrium_candidates(max_count)
-        everywhere = jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
-        return from_starts(self.vector_field, everywhere)
+        return from_starts(self.vector_field, self.equilibrium_starts(max_count))
+
+    def equilibrium_starts(self, max_count: int) -> Float[Array, "start variable region"]:
+        """The homogeneous equilibria of the region-averaged parameters."""
+        starts = equilibrium_states(self.averaged(), max_count)
+        return jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
 
     def admissible(self, state: jax.Array) -> Bool[Array, ""]:
         """Whether rates and gates are not negative."""
@@ -237,13 +250,24 @@ class Homogeneous(eqx.Module):
         """Itself: there are no names to leave out."""
         return self
 
+    @property
+    def scalar_search(self) -> Any:
+        """Whether equilibria are the roots of a scalar function: one answer, or (*run)."""
+        leaves, structure = jax.tree.flatten(self)
+        like = tuple(jax.ShapeDtypeStruct((), jnp.result_type(leaf)) for leaf in leaves)
+        return np.logical_and(self.model.reducible, _offers_reduction(structure, like))
+
+    def many_starts(self) -> Float[Array, "candidate variable"]:
+        """Candidates for equilibria, from many starts in the model's search box."""
+        return from_starts(self.vector_field, box_starts(*self.model.search_box()))
+
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
         """From the model's scalar reduction, or from many starts in its search box."""
         reduction = self.model.equilibrium_reduction(self.coupling)
         if reduction is None:
-            return from_starts(self.vector_field, box_starts(*self.model.search_box()))
+            return self.many_starts()
         roots = scalar_roots(
-            lambda u: reduction.function(u)[1],
+            lambda u: jax.vmap(reduction.function)(u)[1],
             reduction.low,
             reduction.high,
             max_count=max_count,
@@ -253,6 +277,18 @@ class Homogeneous(eqx.Module):
     def admissible(self, state: jax.Array) -> Bool[Array, ""]:
         """Whether rates and gates are not negative."""
         return _nonnegative(self.model, state)
+
+
+@lru_cache(maxsize=128)
+def _offers_reduction(structure: Any, leaves: Any) -> bool:
+    """Whether a homogeneous system's model has a scalar reduction at all."""
+    offered: list[Any] = []
+
+    def look(system: Homogeneous) -> None:
+        offered.append(system.model.equilibrium_reduction(system.coupling))
+
+    jax.eval_shape(look, jax.tree.unflatten(structure, leaves))
+    return offered[0] is not None
 
 
 class Family(eqx.Module):
@@ -267,6 +303,12 @@ class Family(eqx.Module):
         """That of a network, which must have homogeneous states."""
         network.homogeneous()
         return cls(network.model, network.weights.sum(axis=1).mean(), network.coupling)
+
+    def many(self, points: Mapping[str, Any]) -> Any:
+        """The systems at many points, (point,) for each parameter, on the host."""
+        system = jax.tree.map(np.asarray, Homogeneous(self.model, self.coupling))
+        system = with_leaves(system, {name: np.asarray(v) for name, v in points.items()})
+        return with_leaves(system, {"coupling": system.coupling * np.asarray(self.row_sum)})
 
     def at(self, point: dict[str, jax.Array]) -> tuple[Homogeneous, jax.Array]:
         """The system where parameters have these values, (*run), and its coupling there."""

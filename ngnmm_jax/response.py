@@ -23,7 +23,7 @@ from jaxtyping import Array, Complex, Float, Int
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.driven import INPUT, Driven, driven, undriven
-from ngnmm_jax.dynamics.equilibria import first_candidate, jacobian
+from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.linear import solve_each
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Network
@@ -100,6 +100,8 @@ def linear_response(
         start = jnp.asarray(start, float)
         _checks.shape("start", start, network.state_shape, "(variable, region)")
         _checks.finite("start", start)
+    elif _checks.on_host(network):
+        start = rest_state(network)  # known beforehand, it need not be part of the program
     result = _respond(driven(system).bare(), frequencies, variable, start, stability)
     if throw:
         raise_unless_ok("linear_response", result.status, result)
@@ -247,8 +249,7 @@ def equilibrium(
     """
     fixed = jax.lax.stop_gradient(network)
     if start is None:
-        start = first_candidate(fixed.averaged())[:, None]
-        start = jnp.broadcast_to(start, network.state_shape)
+        start = rest_state(fixed)
     goal = float(jnp.finfo(start.dtype).eps) ** 0.8
 
     def size(x: jax.Array) -> jax.Array:

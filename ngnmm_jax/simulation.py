@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import diffrax as dfx
@@ -16,18 +16,22 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._progress import progress_bar
-from ngnmm_jax._status import SolverError, Status, raise_unless_ok
+from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
-from ngnmm_jax.dynamics.equilibria import certify
-from ngnmm_jax.dynamics.integrate import finite_status, repeated, solve
+from ngnmm_jax.dynamics.integrate import finite_status, recorded, repeated, solve
 from ngnmm_jax.dynamics.methods import METHODS, Method, Stepper
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.start import initial_state
 
 # A fixed-step run of at least this many steps is cut into this many blocks, between which
 # progress is shown and the run can be interrupted.
 _LONG_RUN, _BLOCKS = 20_000, 50
+# Saves for which a block has room: one of few numbers, so that programs are shared.
+_ROOMS = (1, 16, 256)
+# Saves of adaptive steps are filled up to a multiple of this, so that most runs share a program.
+_FILL = 128
 
 
 class Simulation(eqx.Module):
@@ -216,11 +220,13 @@ def simulate(
             dt = core.time_step
         if solver is None:
             solver = dfx.Heun() if noisy else dfx.Dopri8()
+        times = np.asarray(saving.ts, dtype)
+        filled = np.append(times, np.repeat(times[-1], -len(times) % _FILL))
         last, saved, stats, status = _run_adaptive(
             core,
             y0,
             (jnp.asarray(t0, dtype), jnp.asarray(t0 + duration, dtype)),
-            jnp.asarray(saving.ts, dtype),
+            jnp.asarray(filled),
             None if dt is None else jnp.asarray(dt, dtype),
             (jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype)),
             saving.variables,
@@ -230,6 +236,8 @@ def simulate(
             dfx.TqdmProgressMeter(refresh_steps=200) if progress else dfx.NoProgressMeter(),
             key if noisy else None,
         )
+        concrete = _checks.on_host(saved)
+        saved = jnp.asarray(np.asarray(saved)[: len(times)]) if concrete else saved[: len(times)]
     result = package(core.model, system, saving, last, saved, status, stats, t0 + duration)
     if throw:
         raise_unless_ok("simulate", status, result)
@@ -262,54 +270,6 @@ def package(
         time_unit=model.time_unit,
         labels=system.labels if isinstance(system, Network) else None,
     )
-
-
-def initial_state(
-    system: Network | Homogeneous | Driven, *, noise: float = 0.01, seed: int = 0
-) -> Float[Array, "variable ..."]:
-    """The homogeneous equilibrium plus Gaussian noise, as the paper's simulations start.
-
-    The stable equilibrium of lowest activity is taken, or the lowest where none is stable.
-    A network without homogeneous states starts at those of its region-averaged parameters.
-    Quantities that cannot be negative (rates, gates) are reflected at zero.
-
-    **Arguments:**
-
-    - `noise`: standard deviation, in the unit of each variable.
-    - `seed`: the same seed gives the same noise.
-
-    Raises `SolverError` where no equilibrium is found.
-    """
-    if not math.isfinite(noise) or noise < 0:
-        _checks.fail("noise", "be a finite number that is not negative", f"it is {noise}")
-    noise_array = jnp.asarray(noise, system.coupling.dtype)
-    state = _state_near_rest(undriven(system).bare(), noise_array, jax.random.key(seed))
-    if _checks.is_concrete(state) and not np.isfinite(state).all():
-        raise SolverError("initial_state", Status.NONE_FOUND)
-    return state
-
-
-def state_near_rest(system: Network | Homogeneous, noise: Scalar, key: Any) -> jax.Array:
-    """`initial_state` without checks: NaN where no equilibrium is found."""
-    inner = system.averaged() if isinstance(system, Network) else system
-    found = certify(inner, inner.equilibrium_candidates(8), 8)
-    first = jnp.argmax(jnp.where(found.stable.any(), found.stable, found.found))
-    return scattered(system, found.states[first], noise, key)
-
-
-def scattered(
-    system: Network | Homogeneous, state: Float[Array, "variable"], noise: Scalar, key: Any
-) -> Float[Array, "variable ..."]:
-    """A homogeneous state plus noise, with what cannot be negative reflected at zero."""
-    shape = system.state_shape
-    state = jnp.broadcast_to(state.reshape(-1, *(1,) * (len(shape) - 1)), shape)
-    state = state + noise * jax.random.normal(key, shape, state.dtype)
-    rows = jnp.array([name in system.model.nonnegative for name in system.model.variables])
-    rows = rows.reshape(-1, *(1,) * (len(shape) - 1))
-    return jnp.where(rows, jnp.abs(state), state)
-
-
-_state_near_rest = eqx.filter_jit(state_near_rest)
 
 
 def cast(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
@@ -483,10 +443,12 @@ def _fixed_start(
     system: Network | Homogeneous | Driven,
     y0: jax.Array,
     dt: jax.Array,
+    variables: tuple[str, ...],
     method: Method,
     begin: tuple[jax.Array, Any],
-) -> Any:
-    return _stepper(system, dt, method, begin).start(y0)
+) -> tuple[Any, jax.Array]:
+    """The memory at the beginning, and what is saved there."""
+    return _stepper(system, dt, method, begin).start(y0), select(system.model, variables, y0)
 
 
 def _stepper(system: Any, dt: jax.Array, method: Method, begin: tuple[jax.Array, Any]) -> Stepper:
@@ -502,21 +464,58 @@ def _fixed_block(
     memory: Any,
     dt: jax.Array,
     variables: tuple[str, ...],
-    n_saves: int,
-    stride: int,
+    steps: tuple[Any, Any],
+    room: int,
     method: Method,
     begin: tuple[jax.Array, Any],
 ) -> tuple[Any, jax.Array, jax.Array]:
-    """The memory at the end, what was saved, and the last state."""
+    """The memory at the end, what was saved, and the last state.
+
+    `steps`: numbers of saves and of steps between them; arrays, of which the program does not
+    depend, with `room` for so many saves; or integers where it is to be differentiated.
+    """
     stepper = _stepper(system, dt, method, begin)
-    memory, saved = repeated(
+    memory, saved = save_steps(
         lambda memory: stepper.advance(memory, None),
         memory,
-        n_saves=n_saves,
-        stride=stride,
-        select=lambda memory: select(system.model, variables, stepper.state(memory)),
+        steps,
+        room,
+        lambda memory: select(system.model, variables, stepper.state(memory)),
     )
     return memory, saved, stepper.state(memory)
+
+
+def save_steps(
+    advance: Callable[[Any], Any],
+    memory: Any,
+    steps: tuple[Any, Any],
+    room: int,
+    select: Callable[[Any], Any],
+) -> tuple[Any, Any]:
+    """Numbers of saves and of steps between them: arrays (up to `room` saves), or integers."""
+    n, stride = steps
+    if isinstance(n, int):
+        return repeated(advance, memory, n_saves=n, stride=stride, select=select)
+    return recorded(advance, memory, n_saves=n, stride=stride, select=select, room=room)
+
+
+def blocks_of_saves(
+    saving: Saving, traced: bool, in_pieces: bool
+) -> list[tuple[int, int, Any, Any]]:
+    """How a run of fixed steps is cut up: saves kept, `room`, and `steps`, as for `save_steps`.
+
+    `traced`: as a caller's program will have it, in one piece; `in_pieces`: often enough to
+    show progress. The steps after the last save come last, as a save that is not kept.
+    """
+    n_saves, rest = divmod(saving.n_steps, saving.stride)
+    if traced:
+        pieces = [(n_saves, 0, n_saves, saving.stride)] if n_saves else []
+        return pieces + ([(0, 0, 1, rest)] if rest else [])
+    size = max(1, min(_ROOMS[-1], n_saves // _BLOCKS)) if in_pieces else _ROOMS[-1]
+    counts = [size] * (n_saves // size) + [n_saves % size] * (n_saves % size > 0)
+    room = next(room for room in _ROOMS if room >= max(counts, default=1))
+    found = [(n, room, jnp.asarray(n), jnp.asarray(saving.stride)) for n in counts]
+    return found + ([(0, room, jnp.asarray(1), jnp.asarray(rest))] if rest else [])
 
 
 def _run_fixed(
@@ -528,31 +527,27 @@ def _run_fixed(
     progress: bool | None,
     begin: tuple[jax.Array, Any],
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Blocks of equal length, so that they share one compilation, and what remains."""
+    """In blocks, which any number of saves shares."""
     size = jnp.asarray(dt, y0.dtype)
-    n_saves, rest = divmod(saving.n_steps, saving.stride)
-    block = n_saves
-    if _checks.is_concrete(system, y0) and progress is not False and saving.n_steps >= _LONG_RUN:
-        block = max(1, n_saves // _BLOCKS)
-    pieces = [(block, saving.stride)] * (n_saves // block)
-    pieces += [(n_saves % block, saving.stride)] * (n_saves % block > 0)
-    memory, last = _fixed_start(system, y0, size, method, begin), y0
-    saved = [select(system.model, saving.variables, y0)[None]]
-    shown = progress if progress or len(pieces) > 1 else False
+    traced = not _checks.on_host(system, y0, begin)
+    long = progress is not False and saving.n_steps >= _LONG_RUN
+    pieces = blocks_of_saves(saving, traced, long)
+    memory, first = _fixed_start(system, y0, size, saving.variables, method, begin)
+    last = y0
+    saved: list[Any] = [first[None]]
+    shown = progress if progress or (long and len(pieces) > 1) else False
     with progress_bar(saving.n_steps, "simulate", "step", shown, unit_scale=True) as bar:
-        for n, stride in pieces:
+        for kept, room, *steps in pieces:
             memory, some, last = _fixed_block(
-                system, memory, size, saving.variables, n, stride, method, begin
+                system, memory, size, saving.variables, tuple(steps), room, method, begin
             )
-            saved.append(some)
-            if len(pieces) > 1:
-                jax.block_until_ready(last)
-                bar.update(n * stride)
-        if rest:
-            _, _, last = _fixed_block(
-                system, memory, size, saving.variables, 1, rest, method, begin
-            )
-    stacked = jnp.concatenate(saved)
-    if saving.picks != tuple(range(stacked.shape[0])):
-        stacked = stacked[np.array(saving.picks)]
-    return last, stacked, finite_status(last, stacked)
+            if kept:  # a copy, so that the rest of the room is given back
+                saved.append(some if traced else np.asarray(some)[:kept].copy())
+            bar.update(kept * saving.stride if kept else int(steps[1]))
+    if traced:
+        stacked = jnp.concatenate(saved)[np.array(saving.picks)]
+        return last, stacked, finite_status(last, stacked)
+    every = np.concatenate(saved)[list(saving.picks)]
+    finite = np.isfinite(every).all() and np.isfinite(np.asarray(last)).all()
+    status = Status.OK if finite else Status.NOT_FINITE
+    return last, jnp.asarray(every), jnp.asarray(status)

@@ -21,18 +21,26 @@ from jaxtyping import Array, Float, Int
 from ngnmm_jax import _checks
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax.batch import count_runs, initial_states
-from ngnmm_jax.dynamics.integrate import repeated
+from ngnmm_jax.batch import count_runs
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass, QIFPopulation
 from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.simulation import Saving, Simulation, cast, package, plan_saving
+from ngnmm_jax.simulation import (
+    Saving,
+    Simulation,
+    blocks_of_saves,
+    cast,
+    package,
+    plan_saving,
+    save_steps,
+)
+from ngnmm_jax.start import initial_states
 
 # tan x is taken as x (15 - x²) / (15 - 6 x²), whose pole is at 1.58; a step of half angle x
 # holds at most one spike while x < π / 2.
 _LARGEST_HALF_ANGLE = 1.5
 # Runs of so many updates of neurons are cut into blocks, between which progress is shown.
-_LONG_RUN, _BLOCKS = 10**9, 50
+_LONG_RUN = 10**9
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -176,29 +184,31 @@ def simulate_spiking(
     saving = plan_saving(core.model, duration, 0.0, save_every, None, core.model.variables, dt)
     step = jnp.asarray(dt, core.coupling.dtype)
     numbers = jnp.asarray(seeds) + (jnp.arange(runs) if np.ndim(seeds) == 0 else 0)
+    offsets = jnp.asarray(quantiles(neurons), core.coupling.dtype)
     if isinstance(y0, SpikingSimulation):
         memory = _going_on(y0, neurons, recorded, runs)
+        _check_step(core, varied, memory.rate, memory.gates, dt, neurons)
     else:
         states = _first_states(core, varied, y0, noise, numbers)
-        memory = _start(core, varied, states, numbers, neurons, recorded)
-    _check_step(core, varied, memory, dt, neurons)
+        populations = core.model.populations()
+        rate, gates = (_rows(core.model, populations, states, part) for part in ("rate", "gate"))
+        _check_step(core, varied, rate, gates, dt, neurons)  # before anything large is compiled
+        order = jnp.asarray(np.arange(neurons) * _GOLDEN % 1, states.dtype)
+        memory = _start(core, varied, states, numbers, order, recorded)
 
-    n_saves, rest = divmod(saving.n_steps, saving.stride)
     updates = saving.n_steps * memory.potentials.size
-    block = n_saves
-    if progress or (progress is None and updates >= _LONG_RUN):
-        block = max(1, n_saves // _BLOCKS)
-    saved = [_look(core, varied, memory)]
-    with progress_bar(
-        saving.n_steps, "spikes", "step", progress if block < n_saves else False, unit_scale=True
-    ) as bar:
-        for first in range(0, n_saves, block):
-            n = min(block, n_saves - first)
-            memory, some = _block(core, varied, memory, step, n, saving.stride)
-            saved.append(jax.block_until_ready(some))
-            bar.update(n * saving.stride)
-    if rest:
-        memory, _ = _block(core, varied, memory, step, 1, rest)
+    long = bool(progress) or (progress is None and updates >= _LONG_RUN)
+    pieces = blocks_of_saves(saving, traced=False, in_pieces=long)
+    saved: list[Any] = [jax.tree.map(np.asarray, _look(core, varied, memory))]
+    shown = progress if long and len(pieces) > 1 else False
+    with progress_bar(saving.n_steps, "spikes", "step", shown, unit_scale=True) as bar:
+        for kept, room, *steps in pieces:
+            memory, some = _block(core, varied, memory, step, offsets, tuple(steps), room)
+            if kept:
+                saved.append(
+                    jax.tree.map(lambda v, kept=kept: np.asarray(v)[:, :kept].copy(), some)
+                )
+            bar.update(kept * saving.stride if kept else int(steps[1]))
     end = _look(core, varied, memory)
     result = _result(system, core, saving, memory, saved, end, dt, duration, y0, single)
     if throw and single:
@@ -211,9 +221,7 @@ def _first_states(
 ) -> jax.Array:
     """Mean-field states (run, variable, *region) from which the neurons are drawn."""
     if y0 is None:
-        strength = jnp.asarray(noise, core.coupling.dtype)
-        states = initial_states(core, varied, strength, jax.vmap(jax.random.key)(seeds))
-        return states.astype(core.coupling.dtype)
+        return jnp.asarray(initial_states(core, varied, noise, seeds), core.coupling.dtype)
     states = jnp.broadcast_to(
         jnp.asarray(y0, core.coupling.dtype), (seeds.shape[0], *core.state_shape)
     )
@@ -239,18 +247,31 @@ def _going_on(run: SpikingSimulation, neurons: int, recorded: int, runs: int) ->
 def _check_step(
     core: Network | Homogeneous,
     varied: dict[str, jax.Array],
-    memory: _Memory,
+    rate: Float[Array, "run population *region"],
+    gates: Float[Array, "run population *region"],
     dt: float,
     neurons: int,
 ) -> None:
     """Refuse a step in which the fastest neuron could fire more than once."""
-    fastest = float(_fastest(core, varied, memory, neurons))
+    top = jnp.asarray(quantiles(neurons)[-1], rate.dtype)
+    fastest = float(_fastest(core, varied, rate, gates, top))
     if not fastest * dt < _LARGEST_HALF_ANGLE:
         _checks.fail(
             "dt",
             f"be below {_LARGEST_HALF_ANGLE / fastest:.3g} for the fastest of {neurons} neurons",
             f"it is {dt:g}",
         )
+
+
+def _rows(
+    model: AbstractNeuralMass,
+    populations: tuple[QIFPopulation, ...],
+    states: Float[Array, "run variable *region"],
+    part: str,
+) -> Any:
+    """The populations' `rate`, `potential` or `gate`, of states (run, variable, *region)."""
+    rows = [model.variables.index(getattr(population, part)) for population in populations]
+    return states[:, np.array(rows)]
 
 
 def _per_population(
@@ -279,15 +300,14 @@ def _start(
     varied: dict[str, jax.Array],
     states: Float[Array, "run variable *region"],
     seeds: Int[Array, "run"],
-    neurons: int,
+    order: Float[Array, "neuron"],
     recorded: int,
 ) -> _Memory:
     """Neurons whose potentials have the Lorentzian of the states, whatever their excitability.
 
-    The probabilities of the potentials are multiples of the golden ratio: any stretch of neurons,
-    ordered by their excitability, has them all, evenly.
+    The probabilities of the potentials, `order`, are multiples of the golden ratio: any stretch of
+    neurons, ordered by their excitability, has them all, evenly.
     """
-    order = jnp.asarray(np.arange(neurons) * _GOLDEN % 1, states.dtype)
 
     def one(varied: dict[str, jax.Array], state: jax.Array, seed: jax.Array) -> _Memory:
         model = with_leaves(core, varied).model
@@ -315,20 +335,24 @@ def _start(
 
 @eqx.filter_jit
 def _fastest(
-    core: Network | Homogeneous, varied: dict[str, jax.Array], memory: _Memory, neurons: int
+    core: Network | Homogeneous,
+    varied: dict[str, jax.Array],
+    rate: Float[Array, "run population *region"],
+    gates: Float[Array, "run population *region"],
+    quantile: Float[Array, ""],
 ) -> jax.Array:
-    """The largest half angle per time, √κ / (2 tau), of any neuron."""
+    """The largest half angle per time, √κ / (2 tau), of any neuron, the last at a `quantile`."""
 
-    def one(varied: dict[str, jax.Array], memory: _Memory) -> jax.Array:
+    def one(varied: dict[str, jax.Array], rate: jax.Array, gates: jax.Array) -> jax.Array:
         system = with_leaves(core, varied)
         populations = system.model.populations()
-        state = _assembled(system.model, rate=memory.rate, gate=memory.gates)
-        inputs = system.exact_flow(jnp.ones(())).inputs(state, jnp.zeros_like(memory.gates[0]))
+        state = _assembled(system.model, rate=rate, gate=gates)
+        inputs = system.exact_flow(jnp.ones(())).inputs(state, jnp.zeros_like(gates[0]))
         tau, delta = (_per_population(populations, name, inputs.ndim) for name in ("tau", "delta"))
-        top = inputs + delta * float(quantiles(neurons)[-1])
+        top = inputs + delta * quantile
         return (jnp.sqrt(jnp.maximum(top, 0.0)) / (2 * tau)).max()
 
-    return jax.vmap(one)(varied, memory).max()
+    return jax.vmap(one)(varied, rate, gates).max()
 
 
 def _recorded(neurons: int, recorded: int) -> np.ndarray:
@@ -363,12 +387,15 @@ def _block(
     varied: dict[str, jax.Array],
     memory: _Memory,
     dt: jax.Array,
-    n_saves: int,
-    stride: int,
+    offsets: Float[Array, "neuron"],
+    steps: tuple[Any, Any],
+    room: int,
 ) -> tuple[_Memory, dict[str, jax.Array]]:
-    """The memory at the end, and what was seen (run, time, …)."""
+    """The memory at the end, and what was seen (run, time, …); `offsets` are the excitabilities.
+
+    `steps` and `room` are those of `save_steps`.
+    """
     neurons, recorded = memory.potentials.shape[-1], memory.recorded.shape[-1]
-    offsets = jnp.asarray(quantiles(neurons), dt.dtype)
     shown = _recorded(neurons, recorded)
 
     def one(varied: dict[str, jax.Array], memory: _Memory) -> Any:
@@ -407,9 +434,7 @@ def _block(
                 m.recorded + fired[..., shown],
             )
 
-        return repeated(
-            advance, memory, n_saves=n_saves, stride=stride, select=partial(_seen, system)
-        )
+        return save_steps(advance, memory, steps, room, partial(_seen, system))
 
     return jax.vmap(one)(varied, memory)
 
@@ -428,7 +453,8 @@ def _result(
 ) -> SpikingSimulation:
     """Everything seen, as rates and with names."""
     model = core.model
-    seen = {name: jnp.concatenate([s[name] for s in saved], axis=1) for name in saved[0]}
+    seen = {name: jnp.asarray(np.concatenate([s[name] for s in saved], axis=1))
+            for name in saved[0]}  # fmt: skip
     every = saving.stride * dt
     neurons = memory.potentials.shape[-1]
     counts, shown = (jnp.diff(seen[name], axis=1) for name in ("spikes", "recorded"))

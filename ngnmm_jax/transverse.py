@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax.dynamics.lockstep import adaptive_mesh, mesh_step
@@ -30,6 +31,8 @@ Spectrum = tuple[Family, jax.Array, jax.Array]
 # growth between is not exact to this many per step of the model.
 NODES, FEW, _SEGMENT, EXACT = 24, 4, 4, 5e-9
 MOST_NODES = 96
+# Equilibria that a device takes together; an eighth of them where there are few.
+_EQUILIBRIA = 256
 # A mode grows where its growth is above this per step of the model: an orbit at zero coupling
 # has neutral modes, known to the error of the steps.
 _NEUTRAL = 5e-8
@@ -41,19 +44,19 @@ _FEW_MODES = 21
 
 
 def _summary(
-    family: Family, growth: jax.Array, turning: jax.Array, uniform: jax.Array
-) -> dict[str, jax.Array]:
+    family: Family, growth: Any, turning: Any, uniform: Any, xp: Any = jnp
+) -> dict[str, Any]:
     """What a map keeps of all modes' growth and angular frequency, each (mode, *run)."""
     neutral = _NEUTRAL / family.model.time_step
-    mode = jnp.arange(growth.shape[0]).reshape(-1, *(1,) * (growth.ndim - 1))
-    masked = jnp.where(mode == uniform, -jnp.inf, growth)
-    fastest = jnp.argmax(masked, axis=0)
-    turning = jnp.take_along_axis(turning, fastest[None], axis=0)[0]
+    mode = xp.arange(growth.shape[0]).reshape(-1, *(1,) * (growth.ndim - 1))
+    masked = xp.where(mode == uniform, -xp.inf, growth)
+    fastest = xp.argmax(masked, axis=0)
+    turning = xp.take_along_axis(turning, fastest[None], axis=0)[0]
     return {
         "growth_transverse": masked.max(axis=0),
         "number_growing": (masked > neutral).sum(axis=0),
         "fastest": fastest,
-        "frequency": jnp.abs(turning) / (2 * jnp.pi * SECONDS[family.model.time_unit]),
+        "frequency": xp.abs(turning) / (2 * xp.pi * SECONDS[family.model.time_unit]),
     }
 
 
@@ -79,14 +82,36 @@ def equilibrium_modes(
     }
 
 
-def _nodes(lambdas: jax.Array, nodes: int) -> tuple[jax.Array, jax.Array | None]:
+def _many_at_rest(
+    shared: Spectrum, pairs: tuple[dict[str, jax.Array], jax.Array]
+) -> dict[str, jax.Array]:
+    return jax.vmap(lambda pair: equilibrium_modes(shared, pair))(pairs)
+
+
+def modes_at_rest(
+    shared: Spectrum, points: dict[str, np.ndarray], states: np.ndarray
+) -> dict[str, np.ndarray]:
+    """All modes of many equilibria, each at its own parameter point."""
+    few = len(states) <= _EQUILIBRIA // 4
+    return map_chunks(
+        _many_at_rest,
+        shared,
+        (points, states),
+        chunk=_EQUILIBRIA // 8 if few else _EQUILIBRIA,
+        progress=False,
+        one_device=few,
+        lockstep=True,
+    )
+
+
+def _nodes(lambdas: Any, nodes: int, xp: Any = jnp) -> tuple[Any, Any]:
     """Λ at which monodromy matrices are computed, and one more that checks what lies between.
 
     With no more modes than nodes, these are the modes themselves, and there is no check.
     """
     if lambdas.shape[0] <= nodes:
         return lambdas, None
-    where = interpolation_nodes(lambdas, nodes)
+    where = interpolation_nodes(lambdas, nodes, xp)
     return where, (where[:1] + 3 * where[-1:]) / 4
 
 
@@ -160,11 +185,12 @@ def orbit_modes(
     By LAPACK on the host, in threads: GPUs are slow at small eigenproblems, and XLA's on CPUs
     (jaxlib 0.10) can deadlock where several devices solve them at the same time.
     """
-    family, lambdas, uniform = shared
-    where, check = _nodes(lambdas, nodes)
+    family, uniform = shared[0], int(shared[2])
+    lambdas = np.asarray(shared[1])
+    where, check = _nodes(lambdas, nodes, np)
     between = None
     if check is not None:
-        between = np.asarray(interpolation(where, jnp.concatenate([lambdas, check])))
+        between = interpolation(where, np.concatenate([lambdas, check]), np)
     size, count = matrices.shape[-1], lambdas.shape[0]
 
     def exponents(chunk: range) -> np.ndarray:
@@ -182,8 +208,7 @@ def orbit_modes(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         logs = np.concatenate(list(pool.map(exponents, chunks))).T
     rates = logs[:count] / period
-    fields = _summary(family, jnp.asarray(rates.real), jnp.asarray(rates.imag), uniform)
-    summary = {name: np.array(value) for name, value in fields.items()}
+    summary = _summary(family, rates.real, rates.imag, uniform, np)
     error = np.zeros(period.size)
     if check is not None:  # interpolated and exact, relative to what is as large as the largest
         guess, exact = np.exp(logs[count:].real)

@@ -8,7 +8,10 @@ import pytest
 from scipy.optimize import brentq
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.equilibria import from_starts, newton, scalar_roots
+from ngnmm_jax.dynamics.equilibria import from_starts, newton
+from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.dynamics.roots import scalar_roots
+from ngnmm_jax.network import Family
 from tests.conftest import reference_values
 
 ONE = ng.Connectome([[1.0]])
@@ -275,3 +278,90 @@ def test_none_found_is_said():
     rest = ng.find_equilibria(NoRest(jnp.array(0.0)), throw=False)
     assert int(rest.count) == 0
     assert rest.status == ng.Status.NONE_FOUND
+
+
+# ---------------------------------------------------------------------- systems of all kinds
+
+
+class Plain:
+    """Not a PyTree: x' = 2 - x, y' = -y."""
+
+    state_shape = (2,)
+    time_step = 0.01
+
+    def vector_field(self, state):
+        return jnp.stack([2 - state[0], -state[1]])
+
+    def equilibrium_candidates(self, max_count):
+        del max_count
+        return jnp.zeros((1, 2))
+
+    def admissible(self, state):
+        del state
+        return jnp.array(True)
+
+
+class WithFunction(eqx.Module, Plain):
+    """The same, with a function and a whole number as fields."""
+
+    slope: object = jnp.negative
+    power: int = 1
+
+    def vector_field(self, state):
+        y = state[1]
+        for _ in range(self.power):
+            y = self.slope(y)
+        return jnp.stack([2 - state[0], y])
+
+
+class Ring(eqx.Module, Plain):
+    """A rotation, whose equilibrium is degenerate: nothing is certified."""
+
+    scale: jax.Array = eqx.field(default_factory=lambda: jnp.asarray(1.0))
+
+    def vector_field(self, state):
+        return self.scale * jnp.stack([-state[1], state[0]]) * (state @ state)
+
+
+@pytest.mark.parametrize("system", [Plain(), WithFunction()])
+def test_any_object_with_a_vector_field(system):
+    rest = ng.find_equilibria(system)
+    np.testing.assert_allclose(rest.states, [[2.0, 0.0]], atol=1e-12)
+    spectrum = ng.lyapunov_spectrum(system, duration=5.0, transient=1.0)
+    np.testing.assert_allclose(spectrum.exponents, [-1, -1], atol=1e-6)
+    assert ng.find_orbit(system, throw=False).status == ng.Status.NOT_PERIODIC
+
+
+def test_a_degenerate_equilibrium_is_a_start():
+    spectrum = ng.lyapunov_spectrum(Ring(), duration=5.0, transient=1.0)
+    assert np.isfinite(spectrum.exponents).all()
+    batch = jax.vmap(lambda s: ng.lyapunov_spectrum(Ring(s), duration=5.0, transient=1.0))
+    assert np.isfinite(batch(jnp.array([1.0, 2.0])).exponents).all()
+
+
+def test_a_network_of_another_class_keeps_its_equations(small):
+    class Pushed(ng.Network):
+        def vector_field(self, state, stimulus=None):
+            return super().vector_field(state, stimulus).at[1].add(0.125)
+
+    pushed = Pushed(ng.NextGenEI(i_ext_e=2.0), small, 5.0)
+    near = ng.find_equilibria(ng.Network(pushed.model, small, 5.0)).states
+    rest = ng.find_equilibria(pushed, starts=near)
+    assert float(jnp.abs(pushed.vector_field(rest.states[0])).max()) < 1e-12
+
+
+def test_a_system_does_not_depend_on_those_beside_it():
+    """Also where the others need another way to search (j_ii < 0)."""
+    j_ii = np.array([5.0, -0.5, 4.0])
+    network = ng.Network(ng.NextGenEI(i_ext_e=2.0), ONE, 5.0)
+    together = search(Family.of(network).many({"j_ii": j_ii}), 3, 8)
+    assert together.found.any(axis=1).all()
+    for k, value in enumerate(j_ii):
+        alone = ng.find_equilibria(homogeneous(ng.NextGenEI(i_ext_e=2.0, j_ii=value), 5.0))
+        n = int(alone.count)
+        np.testing.assert_array_equal(together.states[k, :n], alone.states)
+        assert not together.found[k, n:].any()
+
+
+def test_more_may_be_asked_for_than_there_are():
+    assert int(ng.find_equilibria(homogeneous(ng.NextGenEI(), 5.0), max_count=300).count) == 1

@@ -13,11 +13,12 @@ PACKAGE = ROOT / "ngnmm_jax"
 
 #: Floors of the house: a module imports from lower floors, or from its own folder.
 FLOORS = [
-    {"_types", "_checks", "_status", "_progress"},
+    {"_cache", "_types", "_checks", "_status", "_progress"},
     {"_chunks", "_store", "models", "dynamics", "connectome", "signals", "stimuli"},
     {"network"},
     {"driven"},
-    {"attractors", "simulation"},
+    {"attractors", "start"},
+    {"simulation"},
     {"batch", "modes", "observe", "response"},
     {"transverse", "chaos", "bifurcations", "spiking"},
     {"maps", "sweeps"},
@@ -72,6 +73,29 @@ def test_import_is_light_and_has_no_side_effects():
         "jax._src.xla_bridge.backends_are_initialized())"
     )
     assert run(code, JAX_ENABLE_X64="0").strip() == "[] False False"
+
+
+def test_rooms_are_attributes():
+    code = (
+        "import ngnmm_jax as ng; ng.dynamics; ng.connectome.Connectome; ng.network.Network; "
+        "print(ng.maps.__name__, hasattr(ng, 'nothing'))"
+    )
+    assert run(code).strip() == "ngnmm_jax.maps False"
+
+
+def test_a_home_that_cannot_be_written_to(tmp_path):
+    """The command then compiles anew, and says so."""
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    environment = {**os.environ, "NGNMM_JAX_CACHE": str(blocked)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
+    for words, said in (((), True), (("--no-cache",), False)):
+        done = subprocess.run(
+            [sys.executable, "-m", "ngnmm_jax.cli", "connectome", *words, "--out", tmp_path / "o"],
+            capture_output=True, text=True, env=environment, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("Compiled programs are not kept" in done.stdout) == said
 
 
 def test_every_public_name_is_there_and_documented():

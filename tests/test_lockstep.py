@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.attractors import _SHOTS
+from ngnmm_jax.attractors import _cycles
 from ngnmm_jax.dynamics.lockstep import (
     adaptive_mesh,
     least_return,
@@ -143,9 +143,10 @@ def test_orbits_of_the_model(point):
         "point": {"i_ext_e": np.array([i_ext_e])},
         "state": np.asarray(exact.states[3])[None] * 1.001,
         "period": np.asarray(exact.period)[None] * 1.001,
+        "iterations": np.array([4]),
     }
     family = Family(ng.NextGenEI(), jnp.asarray(1.0), jnp.asarray(coupling))
-    cycle = jax.jit(_SHOTS[0])(family, lanes)
+    cycle = jax.jit(_cycles)(family, lanes)
     assert cycle["converged"].all()
     assert int(cycle["turns"][0]) == 1
     assert float(cycle["period"][0]) == pytest.approx(float(exact.period), rel=2e-6)

@@ -9,7 +9,6 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.floquet import multipliers, product, propagators
-from ngnmm_jax.dynamics.integrate import STEPS
 from tests.conftest import reference_values
 
 ONE = ng.Connectome([[1.0]])
@@ -283,15 +282,18 @@ def test_contracting_exponents_are_exact():
 
 def test_propagators_of_a_linear_system():
     matrix = jnp.array([[-0.1, 2.0], [-1.0, -0.3]])
-    _, parts = propagators(
+    starts = jnp.ones((4, 2)) * jnp.arange(1.0, 5.0)[:, None]
+    ends, parts, path, slopes = propagators(
         lambda x: matrix @ x,
         lambda x: jnp.stack([matrix, 2j * matrix]),
-        jnp.ones(2),
+        starts,
         jnp.array(0.05),
-        segments=4,
         steps=10,
-        step=STEPS["dopri8"],
     )
+    assert path.shape == slopes.shape == (4, 10, 2)
+    np.testing.assert_array_equal(path[:, 0], starts)
+    np.testing.assert_allclose(slopes, path @ matrix.T, rtol=1e-13)
+    np.testing.assert_allclose(ends, (parts[:, 0].real @ starts[..., None])[..., 0], rtol=1e-11)
     values, vectors = np.linalg.eig(matrix)
     for k, factor in enumerate((1.0, 2j)):
         exact = vectors @ np.diag(np.exp(2.0 * factor * values)) @ np.linalg.inv(vectors)
@@ -310,21 +312,14 @@ def test_floquet_spectrum_of_the_whole_network(request, which, model):
     network = ng.Network(model, connectome, coupling)
     n = connectome.n_regions
     orbit = ng.find_orbit(network.homogeneous())
-    start = jnp.tile(orbit.states[0][:, None], (1, n)).ravel()
 
     def field(y):
         return network.vector_field(y.reshape(6, n)).ravel()
 
-    _, parts = propagators(
-        field,
-        jax.jacfwd(field),
-        start,
-        orbit.period / 512,
-        segments=8,
-        steps=64,
-        step=STEPS["dopri8"],
-    )
-    full = np.abs(np.linalg.eigvals(np.asarray(product(parts))))
+    starts = jnp.tile(orbit.states[:, :, None], (1, 1, n)).reshape(8, -1)
+    sweep = jax.jit(lambda x: propagators(field, jax.jacfwd(field), x, orbit.period / 512, 64))
+    parts = np.asarray(sweep(starts)[1])
+    full = np.abs(np.linalg.eigvals(np.linalg.multi_dot(parts[::-1])))
     curve = ng.dispersion(network, orbit)
     assert jnp.iscomplexobj(curve.lambdas) == (which == "directed")
     exponents = np.log(np.sort(full)[::-1]) / float(orbit.period)

@@ -291,6 +291,16 @@ def test_same_shapes_compile_once(network, monkeypatch):
     assert len(traces) == count
 
 
+def test_batch_with_seeds_that_are_traced(network):
+    y0 = ng.initial_state(network)
+
+    def runs(seeds):
+        return ng.simulate_batch(network, {}, 1.0, dt=0.05, y0=y0, seeds=seeds).states
+
+    seeds = jnp.arange(3)
+    np.testing.assert_allclose(jax.jit(runs)(seeds), runs(seeds), rtol=1e-12)
+
+
 def test_batch_records_divergence(network):
     wild = {"j_ee": [5.0, 5.0, 1e6], "j_ei": [13.0, 13.0, 0.0]}
     y0 = ng.initial_state(network)

@@ -28,9 +28,9 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
     EquilibriumCurve,
 )
-from ngnmm_jax.dynamics.equilibria import find_equilibria, from_starts, newton
+from ngnmm_jax.dynamics.equilibria import find_equilibria, near
 from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
-from ngnmm_jax.dynamics.parameters import ParametrisedField, leaf, with_leaves
+from ngnmm_jax.dynamics.parameters import ParametrisedField, bare, leaf, with_leaves
 
 # Steps in units of arclength: the width of the parameter's bounds, and a variable's size.
 _LONGEST, _SHORTEST = 0.05, 1e-7
@@ -235,8 +235,7 @@ def _limits(names: tuple[str, ...], bounds: Any, longest: float | int, points: i
 
 def _field(system: Any, names: tuple[str, ...], start: Any) -> ParametrisedField:
     """The vector field, at the start's parameter values where it is a special point."""
-    if hasattr(system, "bare"):
-        system = system.bare()
+    system = bare(system)
     known = list(_parameters(system))
     for name in names:
         _checks.one_of("parameter", name, known)
@@ -272,7 +271,7 @@ def _equilibrium(system: Any, start: Any) -> jax.Array:
     state = jnp.asarray(start, dtype=float)
     _checks.shape("start", state, tuple(system.state_shape), "(*state)")
     _checks.finite("start", state)
-    return newton(system.vector_field, from_starts(system.vector_field, state[None])[0])[0]
+    return near(system, state)
 
 
 def _longest(system: Any, given: float | int | None, period: float) -> jax.Array:

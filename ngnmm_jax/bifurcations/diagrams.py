@@ -16,7 +16,7 @@ from ngnmm_jax.bifurcations.curves import (
     continue_equilibria,
 )
 from ngnmm_jax.dynamics.equilibria import find_equilibria
-from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.parameters import bare, with_leaves
 
 # Where along the parameter's bounds equilibria are looked for.
 _PLACES = (1e-4, 0.5, 1 - 1e-4)
@@ -86,7 +86,7 @@ def two_parameter_diagram(
     own = _without(options, "intervals")
     for cut in cuts:
         _checks.finite("cuts", np.asarray(cut))
-        here = with_leaves(_bare(system), {second: jnp.asarray(float(cut))})
+        here = with_leaves(bare(system), {second: jnp.asarray(float(cut))})
         ways = _Collection(lambda branch: None)
         points: list[SpecialPoint] = []
         for branch in _equilibria(ways, here, first, bounds[0], options):
@@ -133,10 +133,6 @@ class _Collection:
         return Diagram(tuple(self.branches), tuple(self.failures))
 
 
-def _bare(system: Any) -> Any:
-    return system.bare() if hasattr(system, "bare") else system
-
-
 def _without(options: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name not in names}
 
@@ -152,7 +148,7 @@ def _equilibria(
     own = _without(options, "intervals", "longest_period")
     for place in _PLACES:
         value = bounds[0] + place * (bounds[1] - bounds[0])
-        here = with_leaves(_bare(system), {parameter: jnp.asarray(float(value))})
+        here = with_leaves(bare(system), {parameter: jnp.asarray(float(value))})
         try:
             states = find_equilibria(here).states
         except SolverError:  # none there

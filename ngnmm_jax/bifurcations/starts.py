@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.interpolate import CubicHermiteSpline
 
 from ngnmm_jax.bifurcations.branches import SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Step
@@ -192,6 +191,8 @@ def from_orbit(problem: AbstractCycleProblem, orbit: Orbit, p: jax.Array, interv
     """A cycle that `find_orbit` found, with the parameter's own direction."""
     period, states = float(orbit.period), np.asarray(orbit.samples)
     slopes = np.asarray(jax.vmap(problem.field, (0, None))(orbit.samples, p))
+    from scipy.interpolate import CubicHermiteSpline  # a third of a second, so only here
+
     spline = CubicHermiteSpline(np.asarray(orbit.ts) / period, states, period * slopes)
     mesh = jnp.linspace(0.0, 1.0, MOST_INTERVALS + 1)
     point = Profile(
@@ -241,6 +242,8 @@ def doubling_vector(
 
     slopes = np.asarray(jax.vmap(push)(states, jnp.asarray(ends)))
     stages = np.asarray(gauss_points(step.point.mesh))
+    from scipy.interpolate import CubicHermiteSpline
+
     return step.point, points, CubicHermiteSpline(mesh, ends, slopes)(stages, 1)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,24 @@ class Connectome:
         if isinstance(value, np.ndarray):
             value.setflags(write=False)
         object.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all it holds is the same."""
+        return isinstance(other, Connectome) and self._digest == other._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            digest.update(f"{field.name} {np.shape(value)} ".encode())
+            digest.update(
+                value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
+            )
+        return digest.hexdigest()
 
     def __repr__(self) -> str:
         return f"Connectome({self.name!r}, {self.n_regions} regions)"

@@ -1,12 +1,12 @@
 """Connectomes that may not be redistributed: downloaded on request, checked by hash."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._cache import cache_folder
 from ngnmm_jax.connectome.core import Connectome
 from ngnmm_jax.connectome.files import read
 
@@ -18,12 +18,9 @@ _SHA256 = {
 }
 
 
-def cache_folder(cache_dir: str | Path | None) -> Path:
-    """Where downloads are kept: the argument, NGNMM_JAX_CACHE, or the user's cache folder."""
-    chosen = cache_dir or os.environ.get("NGNMM_JAX_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(_checks.require_module("pooch", "data").os_cache("ngnmm_jax"))
+def _folder(cache_dir: str | Path | None) -> Path:
+    """Where downloads are kept: the argument, or this library's folder."""
+    return Path(cache_dir) if cache_dir else cache_folder()
 
 
 def _download(name: str, folder: Path) -> Path:
@@ -49,7 +46,7 @@ def _download(name: str, folder: Path) -> Path:
 
 def aal90_is_here(cache_dir: str | Path | None) -> bool:
     """Whether the paper's connectome needs no download."""
-    return all((cache_folder(cache_dir) / name).is_file() for name in _SHA256)
+    return all((_folder(cache_dir) / name).is_file() for name in _SHA256)
 
 
 def aal90(order: str, cache_dir: str | Path | None) -> Connectome:
@@ -58,7 +55,7 @@ def aal90(order: str, cache_dir: str | Path | None) -> Connectome:
     The rows of the source are the left regions in atlas order, then the right regions in
     reversed atlas order; its table of names interleaves left and right.
     """
-    folder = cache_folder(cache_dir)
+    folder = _folder(cache_dir)
     weights = read(_download("sc2017.dat", folder)).weights
     rows = [line.split() for line in _download("aal.dat", folder).read_text().splitlines()]
     table: list[list[Any]] = [row for row in rows if row and not row[0].startswith("#")]

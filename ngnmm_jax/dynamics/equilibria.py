@@ -1,6 +1,9 @@
-"""All equilibria of a system: candidates, Newton's iteration, certificate, stability."""
+"""All equilibria of a system: candidates, Newton's iteration, certificate, stability.
 
-import math
+Concrete systems go through `many_equilibria`, one small program for whoever asks. Where a caller
+is being transformed by JAX, the same search is part of its program (`certify`).
+"""
+
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,10 +18,15 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax._types import System
+from ngnmm_jax.dynamics.many_equilibria import Found, search
+from ngnmm_jax.dynamics.parameters import bare, constant
 
 VectorField = Callable[[jax.Array], jax.Array]
 
-_GOLDEN = (math.sqrt(5) - 1) / 2
+# Newton's iteration: steps, of which the last two carry derivatives.
+_STEPS = 8
+#: How many equilibria are kept of a system unless somebody asks for more.
+MOST = 8
 
 
 @runtime_checkable
@@ -102,29 +110,89 @@ def find_equilibria(
         starts = jnp.asarray(starts, dtype=float)
         _checks.finite("starts", starts)
         _checks.shape("starts", starts, (starts.shape[0], *system.state_shape), "(start, *state)")
-    result = _find(system, starts, max_count)
+    result = _found(bare(system), starts, max_count)
     if throw:
         raise_unless_ok("find_equilibria", result.status, result)
     if not _checks.is_concrete(result):
         return result
     n = int(result.count)
-    return jax.tree.map(lambda leaf: leaf[:n] if leaf.ndim else leaf, result)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:n] if np.ndim(leaf) else leaf), result)
+
+
+def _found(
+    system: SearchableSystem, starts: Float[Array, "start *state"] | None, max_count: int
+) -> Equilibria:
+    known = _checks.on_host(system)
+    if starts is None and known and hasattr(system, "many_starts"):
+        found = {k: v[0, :max_count] for k, v in _alone(system, max_count)._asdict().items()}
+        status = Status.OK if found["found"].any() else Status.NONE_FOUND
+        found = {name: jnp.asarray(value) for name, value in found.items()}
+        return Equilibria(**found, status=jnp.asarray(status))
+    if starts is None and known and hasattr(system, "equilibrium_starts"):
+        starts = system.equilibrium_starts(max_count)
+    if starts is not None:
+        return _from_starts(system, starts, max_count)
+    return _searched(system, max_count, _scalar(system))
+
+
+def _alone(system: Any, max_count: int) -> Found:
+    alone = jax.tree.map(lambda leaf: np.asarray(leaf)[None], system)
+    return search(alone, 1, max(max_count, MOST))
+
+
+def _scalar(system: Any) -> bool:
+    """Whether the search is by a scalar function, as far as the parameters' values are known."""
+    return bool(np.all(getattr(system, "scalar_search", True)))
+
+
+def _candidates(system: Any, max_count: int, scalar: bool) -> Float[Array, "candidate *state"]:
+    return system.equilibrium_candidates(max_count) if scalar else system.many_starts()
 
 
 @eqx.filter_jit
-def _find(
-    system: SearchableSystem, starts: Float[Array, "start *state"] | None, max_count: int
-) -> Equilibria:
-    if starts is None:
-        candidates = system.equilibrium_candidates(max_count)
-    else:
-        candidates = from_starts(system.vector_field, starts)
-    return certify(system, candidates, max_count)
+def _searched(system: SearchableSystem, max_count: int, scalar: bool) -> Equilibria:
+    return certify(system, _candidates(system, max_count, scalar), max_count)
 
 
-def first_candidate(system: Any) -> Float[Array, "*state"]:
-    """A state near an equilibrium: where a run may start."""
-    candidates = system.equilibrium_candidates(8)
+@eqx.filter_jit
+def _from_starts(system: SearchableSystem, starts: jax.Array, max_count: int) -> Equilibria:
+    return certify(system, from_starts(system.vector_field, starts), max_count)
+
+
+@eqx.filter_jit
+def near(system: System, state: Float[Array, "*state"]) -> Float[Array, "*state"]:
+    """The equilibrium near a state."""
+    return newton(system.vector_field, from_starts(system.vector_field, state[None])[0])[0]
+
+
+def equilibrium_states(system: Any, max_count: int = MOST) -> Float[Array, "equilibrium *state"]:
+    """A system's equilibria by rising first variable, NaN at the end; without derivatives."""
+    system = constant(system)
+    if _checks.on_host(system) and hasattr(system, "many_starts"):
+        return jnp.asarray(_alone(system, max_count).states[0, :max_count])
+    return _searched(system, max_count, _scalar(system)).states
+
+
+def rest_state(system: Any) -> Float[Array, "*state"]:
+    """The equilibrium of lowest first variable; without derivatives.
+
+    Of a network the one of its region-averaged parameters, everywhere. Where no candidate is
+    certified, as at a degenerate equilibrium, the first candidate.
+    """
+    inner = system.averaged() if hasattr(system, "averaged") else system
+    inner = constant(inner)
+    state = jnp.full(inner.state_shape, jnp.nan)
+    if _checks.on_host(inner) and hasattr(inner, "many_starts"):
+        state = jnp.asarray(_alone(inner, MOST).states[0, 0])
+    if not (_checks.on_host(state) and np.isfinite(state).all()):
+        state = _first_candidate(inner, _scalar(inner))
+    axes = (1,) * (len(system.state_shape) - len(inner.state_shape))
+    return jnp.broadcast_to(state.reshape(*state.shape, *axes), system.state_shape)
+
+
+@eqx.filter_jit
+def _first_candidate(system: Any, scalar: bool) -> Float[Array, "*state"]:
+    candidates = _candidates(system, MOST, scalar)
     found = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
     return candidates[jnp.argmax(found)]
 
@@ -133,13 +201,30 @@ def certify(
     system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
 ) -> Equilibria:
     """Newton's iteration from each candidate, certificate, no duplicates; at most `max_count`."""
+    found = polished(system, candidates, max_count)
+    matrices = found.pop("matrices")
+    ok = found["found"]
+
+    def spectrum(matrix: jax.Array) -> jax.Array:
+        values = jnp.linalg.eigvals(matrix)
+        return values[jnp.argsort(-values.real)]
+
+    eigenvalues = _map_where(ok, spectrum, matrices)
+    status = jnp.where(ok.any(), Status.OK, Status.NONE_FOUND)
+    return Equilibria(**found, eigenvalues=eigenvalues, status=status)
+
+
+def polished(
+    system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
+) -> dict[str, jax.Array]:
+    """`certify` but for the eigenvalues, of which there are the Jacobians `matrices`."""
     candidates = jax.lax.stop_gradient(candidates)
     tolerance = float(jnp.finfo(candidates.dtype).eps) ** 0.6
     given = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
-    polished, errors = _map_where(given, lambda x: newton(system.vector_field, x), candidates)
-    flat = polished.reshape(polished.shape[0], -1)
+    states, errors = _map_where(given, lambda x: newton(system.vector_field, x), candidates)
+    flat = states.reshape(states.shape[0], -1)
     good = jnp.isfinite(flat).all(axis=1) & (errors <= tolerance)
-    good &= jax.vmap(system.admissible)(polished)
+    good &= jax.vmap(getattr(system, "admissible", lambda _: jnp.array(True)))(states)
 
     # A state counts once: the first of those that agree to 1e-6.
     gap = jnp.abs(flat[:, None] - flat[None]).max(axis=-1)
@@ -148,26 +233,23 @@ def certify(
     found = good & ~(same & earlier & good[None]).any(axis=1)
 
     # What is found comes first, by rising first variable; the rest is NaN.
-    order = jnp.lexsort((flat[:, 0], ~found))
+    order = jnp.argsort(jnp.where(found, flat[:, 0], jnp.inf))
     keep = order[: min(max_count, flat.shape[0])]
     found = found[keep]
-    states = jnp.where(found.reshape(-1, *(1,) * (polished.ndim - 1)), polished[keep], jnp.nan)
+    states = jnp.where(found.reshape(-1, *(1,) * (states.ndim - 1)), states[keep], jnp.nan)
 
     def analyse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        matrix = jacobian(system.vector_field, x)
-        values = jnp.linalg.eigvals(matrix)
-        return values[jnp.argsort(-values.real)], jnp.abs(system.vector_field(x)).max()
+        return jacobian(system.vector_field, x), jnp.abs(system.vector_field(x)).max()
 
-    eigenvalues, residuals = _map_where(found, analyse, states)
-    status = jnp.where(found.any(), Status.OK, Status.NONE_FOUND)
-    return Equilibria(
-        states=states,
-        eigenvalues=eigenvalues,
-        residuals=residuals,
-        errors=jnp.where(found, errors[keep], jnp.nan),
-        found=found,
-        status=status,
-    )
+    matrices, residuals = _map_where(found, analyse, states)
+    errors = jnp.where(found, errors[keep], jnp.nan)
+    return {
+        "states": states,
+        "matrices": matrices,
+        "residuals": residuals,
+        "errors": errors,
+        "found": found,
+    }
 
 
 def _map_where(
@@ -191,22 +273,18 @@ def jacobian(field: VectorField, state: jax.Array) -> Float[Array, "dimension di
 def newton(field: VectorField, state: jax.Array) -> tuple[jax.Array, Float[Array, ""]]:
     """Newton's iteration from a state near an equilibrium: state and relative last correction.
 
-    Six steps whose derivative is cut, then two whose derivative is kept: the error of a
-    Newton step is quadratic, so the result has exact first and second derivatives with
-    respect to whatever `field` closes over.
+    The derivative of all steps is cut but that of the last two: the error of a Newton step is
+    quadratic, so the result has exact first and second derivatives with respect to whatever
+    `field` closes over.
     """
 
-    def step(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def step(x: jax.Array, attached: jax.Array) -> tuple[jax.Array, jax.Array]:
+        x = jnp.where(attached, x, jax.lax.stop_gradient(x))
         delta = jnp.linalg.solve(jacobian(field, x), field(x).ravel())
-        return x - delta.reshape(x.shape), delta
+        return x - delta.reshape(x.shape), jnp.abs(delta).max()
 
-    def cut(x: jax.Array, _: None) -> tuple[jax.Array, None]:
-        return jax.lax.stop_gradient(step(jax.lax.stop_gradient(x))[0]), None
-
-    state, _ = jax.lax.scan(cut, state, None, length=6)
-    state, _ = step(state)
-    state, delta = step(state)
-    return state, jnp.abs(delta).max() / (1 + jnp.abs(state).max())
+    state, sizes = jax.lax.scan(step, state, jnp.arange(_STEPS) == _STEPS - 1)
+    return state, sizes[-1] / (1 + jnp.abs(state).max())
 
 
 def from_starts(
@@ -238,62 +316,3 @@ def box_starts(
 
     unit = qmc.Halton(d=low.shape[0], scramble=False).random(count + 1)[1:]
     return low + (high - low) * jnp.asarray(np.asarray(unit), dtype=low.dtype)
-
-
-def scalar_roots(
-    function: Callable[[jax.Array], jax.Array],
-    low: Float[Array, ""],
-    high: Float[Array, ""],
-    *,
-    max_count: int,
-    n_grid: int = 256,
-    n_folds: int = 3,
-) -> Float[Array, "root"]:
-    """Roots of a scalar function on an interval, to some 1e-10 of it; NaN fills up.
-
-    Brackets sign changes on a grid; where |function| has a minimum without one, golden-section
-    search looks for a pair of roots between grid points (near a fold). Bisection does the rest.
-    Returns `max_count + 2 n_folds` entries.
-    """
-    grid = low + (high - low) * jnp.linspace(0.0, 1.0, n_grid, dtype=jnp.result_type(low))
-    values = jax.vmap(function)(grid)
-    positive = values > 0
-
-    (change,) = jnp.nonzero(positive[:-1] != positive[1:], size=max_count, fill_value=n_grid)
-    left, right = grid[change], grid[jnp.minimum(change + 1, n_grid - 1)]
-
-    size = jnp.abs(values)
-    dip = (size[1:-1] <= size[:-2]) & (size[1:-1] < size[2:])
-    dip &= (positive[1:-1] == positive[:-2]) & (positive[1:-1] == positive[2:])
-    (inner,) = jnp.nonzero(dip, size=n_folds, fill_value=n_grid)
-    inner = jnp.minimum(inner + 1, n_grid - 2)
-    sign = jnp.where(positive[inner], 1.0, -1.0)
-    a, b = grid[inner - 1], grid[inner + 1]
-    bottom = _golden_section(lambda u: sign * jax.vmap(function)(u), a, b)
-
-    left = jnp.concatenate([left, a, bottom])
-    right = jnp.concatenate([right, bottom, b])
-    f_left, f_right = jax.vmap(function)(left) > 0, jax.vmap(function)(right) > 0
-
-    def halve(_: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        middle = (ends[0] + ends[1]) / 2
-        same = (jax.vmap(function)(middle) > 0) == f_left
-        return jnp.where(same, middle, ends[0]), jnp.where(same, ends[1], middle)
-
-    left, right = jax.lax.fori_loop(0, 32, halve, (left, right))
-    return jnp.where(f_left != f_right, (left + right) / 2, jnp.nan)
-
-
-def _golden_section(
-    function: Callable[[jax.Array], jax.Array], a: jax.Array, b: jax.Array
-) -> jax.Array:
-    """Minimum of each of several functions on its interval, by golden-section search."""
-
-    def step(_: Any, ends: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        a, b = ends
-        c, d = b - _GOLDEN * (b - a), a + _GOLDEN * (b - a)
-        lower = function(c) < function(d)
-        return jnp.where(lower, a, c), jnp.where(lower, d, b)
-
-    a, b = jax.lax.fori_loop(0, 40, step, (a, b))
-    return (a + b) / 2

@@ -1,12 +1,14 @@
 """Linear periodic systems: propagators along an orbit, multipliers, exponents."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
-from ngnmm_jax.dynamics.integrate import Step
+from ngnmm_jax.dynamics.integrate import dopri8_loop
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -22,20 +24,24 @@ _COUPLED = 1e-7
 def propagators(
     field: VectorField,
     linear: Callable[[jax.Array], jax.Array],
-    start: Float[Array, "n"],
+    starts: Float[Array, "segment n"],
     dt: Float[Array, ""],
-    *,
-    segments: int,
     steps: int,
-    step: Step,
-) -> tuple[Float[Array, "segment step n"], Inexact[Array, "segment *batch n n"]]:
-    """States after each step along an orbit, and linear systems' propagators over its segments.
+) -> tuple[
+    Float[Array, "segment n"],
+    Inexact[Array, "segment *batch n n"],
+    Float[Array, "segment step n"],
+    Float[Array, "segment step n"],
+]:
+    """Linear systems' propagators over segments of an orbit, each from its own start.
 
-    The linear systems ξ' = L(x(t)) ξ are integrated together with the orbit x' = field(x),
-    by the same steps; `linear(x)` returns their matrices (*batch, n, n), real or complex.
+    The linear systems ξ' = L(x(t)) ξ are integrated together with the orbit x' = field(x), by
+    the same steps (of Dormand and Prince's order eight); `linear(x)` returns their matrices
+    (*batch, n, n), real or complex. Returns the ends, the propagators, and states and slopes
+    at the beginning of each step.
     """
-    like = jax.eval_shape(linear, start)
-    size, shape = start.shape[0], like.shape
+    like = jax.eval_shape(linear, starts[0])
+    size, shape = starts.shape[1], like.shape
     eye = jnp.broadcast_to(jnp.eye(size, dtype=like.dtype), shape)
 
     def joint(packed: jax.Array) -> jax.Array:
@@ -43,16 +49,49 @@ def propagators(
         xi = packed[size:].reshape(shape)
         return jnp.concatenate([field(x).astype(packed.dtype), (linear(x) @ xi).ravel()])
 
-    def over_segment(x: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        def advance(packed: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-            packed = step(joint, packed, dt)
-            return packed, packed[:size].real
+    def advance(packed: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        x = packed[:size].real
+        return dopri8_loop(joint, packed, dt), (x, field(x))
 
+    def over_segment(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
         packed = jnp.concatenate([x.astype(like.dtype), eye.ravel()])
-        packed, path = jax.lax.scan(advance, packed, None, length=steps)
-        return packed[:size].real, (path, packed[size:].reshape(shape))
+        packed, (path, slopes) = jax.lax.scan(advance, packed, None, length=steps)
+        return packed[:size].real, packed[size:].reshape(shape), path, slopes
 
-    return jax.lax.scan(over_segment, start, None, length=segments)[1]
+    return jax.vmap(over_segment)(starts)
+
+
+# Over starts (segment, n), with a step and a number of steps: ends, propagators, path and slopes.
+Sweep = Callable[[Any, Any, int], tuple[Any, Any, Any, Any]]
+
+
+def swept(
+    xp: Any, sweep: Sweep, starts: Any, eye: Any, dt: Any, steps: int, block: int
+) -> tuple[Any, Any, Any, Any]:
+    """`propagators` over more steps, by sweeps of `block` steps after each other.
+
+    Any number of steps so runs the same program; a number that is no multiple of `block` has one
+    of its own. `eye` (segment, *batch, n, n) are identities. With `xp` NumPy the sweeps are
+    called from the host, with JAX's they are part of a program.
+    """
+    block = block if steps % block == 0 else steps
+
+    def over(carry: Any, _: None) -> Any:
+        x, matrices = carry
+        ends, some, path, slopes = map(xp.asarray, sweep(x, dt, block))
+        return (ends, some @ matrices), (path, slopes)
+
+    segments, n = starts.shape
+    carry: Any = (starts, eye)
+    if xp is jnp:
+        carry, paths = jax.lax.scan(over, carry, None, length=steps // block)
+    else:
+        pieces = []
+        for _ in range(steps // block):
+            carry, piece = over(carry, None)
+            pieces.append(piece)
+        paths = tuple(np.stack(part) for part in zip(*pieces, strict=True))
+    return *carry, *(p.swapaxes(0, 1).reshape(segments, -1, n) for p in paths)
 
 
 def product(matrices: Inexact[Array, "segment *batch n n"]) -> Inexact[Array, "*batch n n"]:
@@ -75,31 +114,24 @@ def multipliers(matrices: Float[Array, "segment n n"]) -> tuple[jax.Array, Compl
     """
     n = matrices.shape[1]
     turn, factors = _triangular(matrices, _SWEEPS)
-    # Neighbours that have not separated: of three, the two that are coupled more.
-    coupling = jnp.append(jnp.abs(jnp.diagonal(turn, -1)), 0.0)
-    paired = (coupling[:-1] > _COUPLED) & (coupling[:-1] >= coupling[1:])
-
-    logs, phases = [], []
-    second_of_pair = jnp.array(False)
-    carried = (jnp.array(0.0), jnp.array(1.0 + 0j))
-    for i in range(n):
-        diagonal = factors[:, i, i]
-        single = (jnp.log(jnp.abs(diagonal)).sum(), jnp.prod(jnp.sign(diagonal)) * turn[i, i])
-        log_modulus, phase = single[0], single[1].astype(complex)
-        if i + 1 < n:
-            is_pair = ~second_of_pair & paired[i]
-            (log_one, phase_one), other = _pair(
-                turn[i : i + 2, i : i + 2], factors[:, i : i + 2, i : i + 2]
-            )
-        else:
-            is_pair, log_one, phase_one, other = jnp.array(False), log_modulus, phase, carried
-        logs.append(jnp.where(second_of_pair, carried[0], jnp.where(is_pair, log_one, log_modulus)))
-        phases.append(jnp.where(second_of_pair, carried[1], jnp.where(is_pair, phase_one, phase)))
-        carried, second_of_pair = other, is_pair
-    log_moduli, turns = jnp.stack(logs), jnp.stack(phases)
+    diagonal = jnp.diagonal(factors, axis1=1, axis2=2)
+    log_moduli = jnp.log(jnp.abs(diagonal)).sum(axis=0)
+    phases = (jnp.prod(jnp.sign(diagonal), axis=0) * jnp.diagonal(turn)).astype(complex)
+    if n > 1:
+        # Neighbours that have not separated: of three, the two that are coupled more.
+        coupling = jnp.append(jnp.abs(jnp.diagonal(turn, -1)), 0.0)
+        near = (coupling[:-1] > _COUPLED) & (coupling[:-1] >= coupling[1:])
+        _, first = jax.lax.scan(lambda last, here: (here & ~last,) * 2, jnp.array(False), near)
+        rows = np.arange(n - 1) + np.array([[[0]], [[1]]])
+        columns = rows.swapaxes(0, 1)
+        logs, turns = _pair(turn[rows, columns], factors[:, rows, columns])
+        for member, places in enumerate(((0, 1), (1, 0))):  # the pair's first, and its second
+            here = jnp.pad(first, places)
+            log_moduli = jnp.where(here, jnp.pad(logs[member], places), log_moduli)
+            phases = jnp.where(here, jnp.pad(turns[member], places), phases)
     order = jnp.argsort(-log_moduli)
-    turns = turns / jnp.abs(turns)
-    return log_moduli[order], turns[order]
+    phases = phases / jnp.abs(phases)
+    return log_moduli[order], phases[order]
 
 
 def graded(matrices: Float[Array, "segment n n"]) -> Complex[Array, "n"]:
@@ -127,23 +159,26 @@ def _triangular(
         end, rs = jax.lax.scan(through, q, matrices)
         return end, (q, rs)
 
-    start = jnp.linalg.qr(jnp.eye(n) + 0.1 * jnp.sin(jnp.arange(n * n).reshape(n, n) + 1.0))[0]
-    end, (q, rs) = jax.lax.scan(sweep, start.astype(matrices.dtype), None, length=sweeps)
+    start = np.linalg.qr(np.eye(n) + 0.1 * np.sin(np.arange(n * n).reshape(n, n) + 1.0))[0]
+    end, (q, rs) = jax.lax.scan(sweep, jnp.asarray(start, matrices.dtype), None, length=sweeps)
     return q[-1].T @ end, rs[-1]
 
 
 def _pair(
-    turn: Float[Array, "2 2"], factors: Float[Array, "segment 2 2"]
-) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    turn: Float[Array, "2 2 pair"], factors: Float[Array, "segment 2 2 pair"]
+) -> tuple[Float[Array, "2 pair"], Complex[Array, "2 pair"]]:
     """log|μ| and phase of both eigenvalues of turn times a product of triangular 2x2 factors."""
     sizes = jnp.sqrt(jnp.abs(factors[:, 0, 0] * factors[:, 1, 1]))
-    block = turn @ product(factors / sizes[:, None, None])
-    half = jnp.trace(block) / 2
-    root = jnp.sqrt((half**2 - jnp.linalg.det(block)).astype(complex))
+
+    def times(a: jax.Array, b: jax.Array) -> jax.Array:
+        return (a[:, :, None] * b[None]).sum(axis=1)
+
+    scaled = factors / sizes[:, None, None]
+    total, _ = jax.lax.scan(lambda total, m: (times(m, total), None), scaled[0], scaled[1:])
+    block = times(turn, total)
+    half = (block[0, 0] + block[1, 1]) / 2
+    determinant = block[0, 0] * block[1, 1] - block[0, 1] * block[1, 0]
+    root = jnp.sqrt((half**2 - determinant).astype(complex))
     large = jnp.where(half >= 0, half + root, half - root)
-    small = jnp.linalg.det(block) / large
-    scale = jnp.log(sizes).sum()
-    return (
-        (scale + jnp.log(jnp.abs(large)), large / jnp.abs(large)),
-        (scale + jnp.log(jnp.abs(small)), small / jnp.abs(small)),
-    )
+    both = jnp.stack([large, determinant / large])
+    return jnp.log(sizes).sum(axis=0) + jnp.log(jnp.abs(both)), both / jnp.abs(both)

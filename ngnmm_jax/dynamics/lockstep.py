@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ngnmm_jax.dynamics.integrate import fixed_steps, tsit5_step
+from ngnmm_jax.dynamics.integrate import rk4_step, tsit5_step
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -34,6 +34,7 @@ mesh_step = tsit5_step
 # An orbit has turned k times when it is back after period / k to this fraction of its extent.
 _TURNED = 1e-3
 _MOST_TURNS = 8
+_PARTS = tuple(1 / k for k in range(2, _MOST_TURNS + 1))
 # Returns are looked for among this many crossings of the section.
 _MOST_CROSSINGS = 16
 
@@ -113,11 +114,19 @@ def settle(
     window: int,
     stride: int,
 ) -> tuple[Float[Array, "variable run"], Float[Array, "sample variable run"]]:
-    """The state after `transient + window` steps, and the path in the window."""
-    settled, _ = fixed_steps(field, start, dt, n_saves=1, stride=transient, select=lambda y: y)
-    return fixed_steps(
-        field, settled, dt, n_saves=window // stride, stride=stride, select=lambda y: y
-    )
+    """The state after `transient + window` steps, and the path in the window.
+
+    `stride` steps apart; both numbers of steps are its multiples.
+    """
+    before, samples = transient // stride, window // stride
+
+    def sample(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x, path = carry
+        x = jax.lax.fori_loop(0, stride, lambda _, x: rk4_step(field, x, dt), x)
+        return x, path.at[jnp.maximum(k - before, 0)].set(x)
+
+    nothing = jnp.zeros((samples, *start.shape), start.dtype)
+    return jax.lax.fori_loop(0, before + samples, sample, (start, nothing))
 
 
 def least_return(
@@ -160,7 +169,7 @@ def adaptive_mesh(
     duration: Float[Array, "run"],
     dt: Float[Array, ""],
     *,
-    tolerance: float = _TOLERANCE,
+    tolerance: Float[Array, ""] | float = _TOLERANCE,
     fractions: tuple[float, ...] = (),
 ) -> Mesh:
     """Steps that keep the local error of order five of each run at a tolerance.
@@ -249,18 +258,12 @@ def over_mesh(
     return jax.lax.fori_loop(0, mesh.number.max(), step, begin)[0]
 
 
-def count_turns(
-    field: VectorField,
-    state: Float[Array, "variable run"],
-    period: Float[Array, "run"],
-    dt: Float[Array, ""],
-) -> tuple[Mesh, Int[Array, "run"]]:
-    """A mesh over each run's period, and how often it runs through a shorter orbit meanwhile."""
-    k = np.arange(2, _MOST_TURNS + 1)
-    mesh = adaptive_mesh(field, state, period, dt, fractions=tuple(1 / k))
+def _turns(mesh: Mesh, state: Float[Array, "variable run"]) -> Int[Array, "run"]:
+    """How often each run goes through a shorter orbit, from its passes at `_PARTS`."""
     extent = jnp.maximum(mesh.high - mesh.low, 1e-300)
     gap = (jnp.abs(mesh.passes - state[:, None]) / extent[:, None]).max(axis=0)
-    return mesh, jnp.where(gap < _TURNED, k[:, None], 1).max(axis=0)
+    k = np.arange(2, _MOST_TURNS + 1)[:, None]
+    return jnp.where(gap < _TURNED, k, 1).max(axis=0)
 
 
 def shoot(
@@ -269,11 +272,13 @@ def shoot(
     guess: Float[Array, "variable run"],
     period: Float[Array, "run"],
     dt: Float[Array, ""],
-    iterations: int = _NEWTON,
+    iterations: Int[Array, ""] | int = _NEWTON,
 ) -> Cycle:
     """Periodic orbits near guesses, by Newton's iteration on one period, and what they are.
 
-    Guesses that run through a shorter orbit several times are seen, and led back.
+    On a coarse mesh first, then on a fine one. Guesses that run through a shorter orbit several
+    times are seen between the two, and led back. The passes are one loop, so that the field and
+    its linearisation are compiled once.
 
     For attractors, whose monodromy matrices are small; `variational` is the field of a pair: a
     state and its perturbations (variable, tangent, run). The section is normal to the flow.
@@ -289,16 +294,16 @@ def shoot(
         return jnp.where(jnp.isfinite(size), size, jnp.inf)
 
     def unfinished(carry: Any) -> jax.Array:
-        iteration, *_, stalled, residual, monodromy = carry
+        left, *_, stalled, residual, monodromy = carry
         wild = jnp.abs(monodromy).max(axis=(0, 1)) > _WILD
-        return (iteration < iterations) & ~((residual < _CONVERGED) | stalled | wild).all()
+        return (left > 0) & ~((residual < _CONVERGED) | stalled | wild).all()
 
     def step(mesh: Mesh, carry: Any) -> Any:
-        iteration, x, period, stalled, before, _ = carry
+        left, x, period, stalled, before, _ = carry
         end, monodromy = turn(x, period, mesh)
         residual = error(x, end)
         # Newton's iteration converges fast, or has met the rounding's floor, or will not.
-        stalled |= (iteration > 2) & ~(residual < 0.5 * before)
+        stalled |= (left < iterations - 2) & ~(residual < 0.5 * before)
         normal = field(x)
         normal = normal / jnp.maximum(jnp.abs(normal).max(axis=0), 1e-300)
         matrix = jnp.zeros((runs, size + 1, size + 1))
@@ -310,30 +315,39 @@ def shoot(
         move = (residual >= _CONVERGED) & jnp.isfinite(delta).all(axis=0)
         x = jnp.where(move, x - shrink * delta[:size], x)
         period = jnp.where(move, period - shrink * delta[size], period)
-        return iteration + 1, x, period, stalled, residual, monodromy
+        return left - 1, x, period, stalled, residual, monodromy
 
-    def newton(mesh: Mesh, x: jax.Array, period: jax.Array) -> tuple[jax.Array, ...]:
-        begin = (jnp.asarray(0), x, period, jnp.zeros(runs, bool), jnp.ones(runs), eye)
+    def newton(
+        mesh: Mesh, x: jax.Array, period: jax.Array, most: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        begin = (most, x, period, jnp.zeros(runs, bool), jnp.ones(runs), eye)
         _, x, period, _, residual, monodromy = jax.lax.while_loop(
             unfinished, lambda carry: step(mesh, carry), begin
         )
         return x, period, residual, monodromy
 
-    # On a coarse mesh first; then see whether that orbit is run through several times.
-    coarse = adaptive_mesh(field, guess, period, dt, tolerance=_COARSE)
-    x, period, *_ = newton(coarse, guess, period)
-    mesh, turns = count_turns(field, x, period, dt)
-    several = turns > 1
-    period = period / turns
-    once = jax.lax.cond(
-        several.any(),
-        lambda: adaptive_mesh(field, x, period, dt),
-        lambda: mesh._replace(passes=mesh.passes[:, :0]),
-    )
-    fine = once._replace(
-        steps=jnp.where(several, once.steps, mesh.steps),
-        number=jnp.where(several, once.number, mesh.number),
-    )
-    x, period, residual, monodromy = newton(fine, x, period)
-    residual = jnp.where(mesh.reached, residual, jnp.inf)
-    return Cycle(x, period, monodromy, mesh.low, mesh.high, turns, residual)
+    def left(carry: Any) -> jax.Array:
+        pass_, *_, several = carry
+        return (pass_ < 2) | ((pass_ == 2) & several)
+
+    def one_pass(carry: Any) -> Any:
+        # The coarse mesh; the fine one, if no period holds several turns; else once more.
+        pass_, cycle, reached, _ = carry
+        tolerance = jnp.where(pass_ == 0, _COARSE, _TOLERANCE)
+        mesh = adaptive_mesh(
+            field, cycle.state, cycle.period, dt, tolerance=tolerance, fractions=_PARTS
+        )
+        looks = pass_ == 1
+        turns = jnp.where(looks, _turns(mesh, cycle.state), 1)
+        several = looks & (turns > 1).any()
+        period = cycle.period / turns
+        most = jnp.where(several, 0, iterations)
+        x, period, residual, monodromy = newton(mesh, cycle.state, period, most)
+        turns = jnp.where(looks, turns, cycle.turns)
+        found = Cycle(x, period, monodromy, mesh.low, mesh.high, turns, residual)
+        return pass_ + 1, found, jnp.where(looks, mesh.reached, reached), several
+
+    nothing = Cycle(guess, period, eye, guess, guess, jnp.ones(runs, int), jnp.ones(runs))
+    begin = (jnp.asarray(0), nothing, jnp.zeros(runs, bool), jnp.array(False))
+    _, cycle, reached, _ = jax.lax.while_loop(left, one_pass, begin)
+    return cycle._replace(residual=jnp.where(reached, cycle.residual, jnp.inf))

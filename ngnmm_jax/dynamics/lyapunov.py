@@ -2,19 +2,22 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax.dynamics.equilibria import first_candidate
+from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
+from ngnmm_jax.dynamics.parameters import bare
 
 # The window is cut into this many blocks, whose scatter gives the standard errors.
 _BLOCKS = 20
@@ -89,9 +92,9 @@ class Plan(NamedTuple):
     `interval` is zero where it is to be found. None of them decides what is compiled.
     """
 
-    transient: Int[Array, ""]
-    window: Int[Array, ""]
-    interval: Int[Array, ""]
+    transient: Any
+    window: Any
+    interval: Any
 
 
 def plan(dt: Any, duration: float | None, transient: float | None, interval: float | None) -> Plan:
@@ -105,7 +108,7 @@ def plan(dt: Any, duration: float | None, transient: float | None, interval: flo
         if value is not None:
             _checks.positive(name, value)
         steps.append(default if value is None else max(1, round(value / dt)))
-    return Plan(*(jnp.asarray(n) for n in steps))
+    return Plan(*(np.asarray(n) for n in steps))
 
 
 def lyapunov_spectrum(
@@ -147,6 +150,7 @@ def lyapunov_spectrum(
     Theor. Phys. 83, 875 (1990).
     """
     _checks.require_x64("lyapunov_spectrum")
+    system = bare(system)
     shape = tuple(system.state_shape)
     count = number_of_exponents(count, shape)
     step = system.time_step if dt is None else dt
@@ -156,16 +160,15 @@ def lyapunov_spectrum(
         y0 = jnp.asarray(y0, dtype=float)
         _checks.shape("y0", y0, shape, "of the system's state")
         _checks.finite("y0", y0)
-    noise, turn = jax.random.split(jax.random.key(seed))
-    if y0 is None:
-        y0 = _near_equilibrium(system, noise)
-    xi = jax.random.normal(turn, (*shape, count))
+    rest = rest_state(system) if y0 is None else y0
+    start, xi = _begin(rest, seed, count)
+    y0 = start if y0 is None else y0
     size = jnp.asarray(step, dtype=float)
 
-    def advance(x: jax.Array, xi: jax.Array, length: jax.Array, stride: jax.Array) -> Any:
+    def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
         return _follow(system, x, xi, size, length, stride)
 
-    loop = _with_bar(progress) if _checks.is_concrete(system, y0, size) else _scan
+    loop = _with_bar(progress) if _checks.on_host(system, y0, size) else _scan
     result = exponents(advance, y0, xi, size, steps, runs=0, loop=loop)
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
@@ -182,16 +185,18 @@ def number_of_exponents(count: int | None, shape: tuple[int, ...]) -> int:
     return count
 
 
-@eqx.filter_jit
-def _near_equilibrium(system: Any, key: Any) -> jax.Array:
-    state = first_candidate(system)
-    size = jnp.abs(jax.random.normal(key, state.shape))
-    return state + 0.01 * (1 + jnp.abs(state)) * size
+@partial(jax.jit, static_argnames="count")
+def _begin(rest: jax.Array, seed: Any, count: int) -> tuple[jax.Array, jax.Array]:
+    """A state near one, and tangents."""
+    noise, turn = jax.random.split(jax.random.key(seed))
+    size = jnp.abs(jax.random.normal(noise, rest.shape))
+    tangents = jax.random.normal(turn, (*rest.shape, count))
+    return rest + 0.01 * (1 + jnp.abs(rest)) * size, tangents
 
 
 @eqx.filter_jit
 def _follow(
-    system: Any, x: jax.Array, xi: jax.Array, dt: jax.Array, length: jax.Array, stride: jax.Array
+    system: Any, x: jax.Array, xi: jax.Array, dt: jax.Array, length: Any, stride: Any
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     return follow(system.vector_field, x, xi, dt, length, stride, runs=0)
 
@@ -201,8 +206,8 @@ def follow(
     x: jax.Array,
     xi: jax.Array,
     dt: jax.Array,
-    length: jax.Array,
-    stride: jax.Array,
+    length: Any,
+    stride: Any,
     runs: int,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """A state (*state, *run) and tangents (*state, tangent, *run) over `length` steps.
@@ -248,9 +253,9 @@ def _with_bar(progress: bool | None) -> Loop:
         with progress_bar(number, "Lyapunov spectrum", "block", progress) as bar:
             for _ in range(number):
                 carry, some = body(carry, None)
-                stacked.append(jax.block_until_ready(some))
+                stacked.append(jax.tree.map(np.asarray, some))
                 bar.update()
-        return carry, jnp.stack(stacked)
+        return carry, jax.tree.map(lambda *parts: np.stack(parts), *stacked)
 
     return loop
 
@@ -267,21 +272,31 @@ def exponents(
     """Lyapunov exponents, from `follow` as `advance(x, xi, length, stride)`."""
     # The first half of the transient is left out of the choice of the interval.
     given = steps.interval > 0
-    stride = jnp.where(given, steps.interval, _FIRST)
+    stride = steps.interval + _FIRST * (~given)
     half = steps.transient // 2
     x, xi, *_ = advance(x, xi, half, stride)
     x, xi, _, widest = advance(x, xi, steps.transient - half, stride)
-    seen = jnp.minimum(stride, steps.transient - half)
-    found = seen * (_STRETCH / jnp.maximum(widest.max(), _STRETCH * seen / _LAST))
-    stride = jnp.where(given, stride, jnp.maximum(1, found.astype(stride.dtype)))
-    block = jnp.maximum(1, steps.window // _BLOCKS)
+    xp: Any = np if _checks.on_host(x, steps, widest) else jnp
+    seen = xp.minimum(stride, steps.transient - half)
+    widest = xp.asarray(widest).max()
+    found = seen * (_STRETCH / xp.maximum(widest, _STRETCH * seen / _LAST))
+    stride = xp.where(given, stride, xp.maximum(1, found.astype(stride.dtype)))
+    block = xp.maximum(1, steps.window // _BLOCKS)
 
-    def over_block(pair: Any, _: None) -> tuple[Any, jax.Array]:
+    def over_block(pair: Any, _: None) -> tuple[Any, Any]:
         x, xi, total, widest = advance(*pair, block, stride)
-        return (x, xi), jnp.concatenate([total / (block * dt), widest[None]])
+        return (x, xi), (total, widest)
 
-    (x, _), both = loop(over_block, (x, xi), _BLOCKS)
-    rates, widest = both[:, :-1], both[:, -1].max(axis=0)
+    (x, _), (totals, widest) = loop(over_block, (x, xi), _BLOCKS)
+    return _spectrum(x, totals, widest, block * dt, stride * dt, runs)
+
+
+@partial(jax.jit, static_argnames="runs")
+def _spectrum(
+    x: jax.Array, totals: Any, widest: Any, block: Any, interval: Any, runs: int
+) -> LyapunovSpectrum:
+    """The result, from each block's stretching (block, exponent, *run), and its length."""
+    rates, widest = totals / block, widest.max(axis=0)
     mean = rates.mean(axis=0)
     finite = jnp.isfinite(mean).all(axis=0)
     finite &= jnp.isfinite(x).reshape(-1, *x.shape[x.ndim - runs :]).all(axis=0)
@@ -290,13 +305,13 @@ def exponents(
     def runs_first(array: jax.Array) -> jax.Array:
         return jnp.moveaxis(array, range(array.ndim - runs, array.ndim), range(runs))
 
-    errors = jnp.hypot(_scatter(rates), 1 / (_BLOCKS * block * dt))
+    errors = jnp.hypot(_scatter(rates), 1 / (_BLOCKS * block))
     return LyapunovSpectrum(
         exponents=runs_first(mean),
         errors=runs_first(errors),
         running=runs_first(running),
         state=runs_first(x),
-        interval=jnp.broadcast_to(stride * dt, finite.shape),
+        interval=jnp.broadcast_to(interval, finite.shape),
         status=jnp.where(
             finite, jnp.where(widest < _LOST, Status.OK, Status.ILL_CONDITIONED), Status.NOT_FINITE
         ),

@@ -6,20 +6,26 @@ from typing import Any, Protocol, runtime_checkable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax._types import System
-from ngnmm_jax.dynamics.equilibria import first_candidate
-from ngnmm_jax.dynamics.floquet import multipliers, propagators
-from ngnmm_jax.dynamics.integrate import STEPS, fixed_steps
+from ngnmm_jax.dynamics.equilibria import rest_state
+from ngnmm_jax.dynamics.floquet import multipliers, propagators, swept
+from ngnmm_jax.dynamics.integrate import rk4_step
+from ngnmm_jax.dynamics.parameters import constant
 
 VectorField = Callable[[jax.Array], jax.Array]
 
 # Shooting: segments of an orbit, steps of order eight in each, Newton's iterations.
 _SEGMENTS, _STEPS, _NEWTON = 8, 64, 20
+#: Steps that are compiled as one sweep.
+BLOCK = _STEPS
+# Newton's iteration ends at this gap between segments, or where a small one no longer falls.
+_CLOSED, _SMALL = 1e-13, 1e-10
 # Steps are doubled until log|μ| of the neutral multiplier, zero for the exact orbit, is this
 # small, but not beyond this many.
 _NEUTRAL, _MOST_STEPS = 1e-9, 1024
@@ -27,6 +33,8 @@ _NEUTRAL, _MOST_STEPS = 1e-9, 1024
 _RETURN = 1e-3
 # Returns this near are not told apart: the error of interpolating the section's crossings.
 _SAME = 1e-4
+# Samples of the window, or a multiple of it: what is compiled does not know how many count.
+_WINDOW = 16_000
 # Less extent than this, relative to 1 + |x|, is an equilibrium.
 _STILL = 1e-6
 
@@ -54,8 +62,8 @@ class Orbit(eqx.Module):
     - `residual`: largest gap between segments, relative to 1 + |x|, after Newton's iteration.
     - `turns`: how often the solution runs through the least orbit in `period`: 1, unless it was
       found under a JAX transformation before its transient had died away (NOT_CONVERGED then).
-    - `status`: OK, or NOT_PERIODIC (the attractor is an equilibrium or does not return), or
-      NOT_CONVERGED.
+    - `status`: OK, or NOT_PERIODIC (the attractor is an equilibrium or does not return: all but
+      `states` is NaN then), or NOT_CONVERGED.
     """
 
     period: Float[Array, ""]
@@ -131,7 +139,7 @@ def find_orbit(
         _checks.shape("guess", guess, system.state_shape, "(variable,)")
         _checks.finite("guess", guess)
     counts = []
-    for name, value, default in (("transient", transient, 40_000), ("window", window, 16_000)):
+    for name, value, default in (("transient", transient, 40_000), ("window", window, _WINDOW)):
         if value is not None:
             _checks.positive(name, value)
         counts.append(default if value is None else max(16, round(value / system.time_step)))
@@ -139,15 +147,33 @@ def find_orbit(
         _checks.positive("period", period)
         if guess is None:
             _checks.fail("guess", "be given with `period`", "it is not")
-    turn = None if period is None else jnp.asarray(period, dtype=float)
-    states, turn, periodic = _locate(system, guess, turn, counts[0], counts[1])
-    if not _checks.is_concrete(turn, system):
+    if period is None:
+        start = _near_equilibrium(system) if guess is None else guess
+        states, turn, periodic = _attractor(system, start, *counts)
+    else:
+        assert guess is not None
+        turn, periodic = jnp.asarray(period, dtype=float), jnp.array(True)
+        states = _walk(system, guess, turn)
+    if not _checks.on_host(turn, system):
         return _refine(system, states, turn, periodic, steps or 4 * _STEPS)
+    result = _refined(system, states, turn, bool(periodic), steps)
+    if throw:
+        raise_unless_ok("find_orbit", result.status, result)
+    return result
+
+
+def _refined(
+    system: Any, states: jax.Array, period: jax.Array, periodic: bool, steps: int | None
+) -> Orbit:
+    """The orbit near a guess, with as many steps as it needs."""
     now = steps or _STEPS
-    result = _refine(system, states, turn, periodic, now)
+    if not periodic:  # nothing that could be refined
+        return _no_orbit(system, states, now)
+    result = _refine(system, states, period, jnp.array(True), now)
     if int(result.turns) > 1:  # the transient had not died away: the least orbit, then
-        states, turn, periodic = _locate(system, states[0], turn / result.turns, 1, 1)
-        result = _refine(system, states, turn, periodic, now)
+        period = result.period / result.turns
+        states = _walk(system, result.states[0], period)
+        result = _refine(system, states, period, jnp.array(True), now)
     while (
         steps is None
         and now < _MOST_STEPS
@@ -155,24 +181,8 @@ def find_orbit(
         and float(jnp.abs(result.log_multipliers[result.neutral])) > _NEUTRAL
     ):
         now *= 2
-        result = _refine(system, states, turn, periodic, now)
-    if throw:
-        raise_unless_ok("find_orbit", result.status, result)
+        result = _refine(system, result.states, result.period, jnp.array(True), now)
     return result
-
-
-@eqx.filter_jit
-def _locate(
-    system: Any, guess: jax.Array | None, period: jax.Array | None, transient: int, window: int
-) -> tuple[Float[Array, "segment variable"], Float[Array, ""], jax.Array]:
-    """States along one turn, its period, and whether there is one at all."""
-    system = jax.lax.stop_gradient(system)
-    if period is not None:
-        assert guess is not None
-        states = _walk(system.vector_field, guess, period / _SEGMENTS)
-        return states, period, jnp.array(True)
-    start = _near_equilibrium(system) if guess is None else guess
-    return _on_attractor(system, start, transient, window)
 
 
 def refine(system: Any, orbit: Orbit) -> Orbit:
@@ -186,7 +196,24 @@ def refine(system: Any, orbit: Orbit) -> Orbit:
     return _refine(system, orbit.states, orbit.period, known, steps)
 
 
-@eqx.filter_jit
+def _no_orbit(system: Any, states: jax.Array, steps: int) -> Orbit:
+    """What is returned where an attractor is not periodic: NaN, but for the states."""
+    (n,), nan = system.state_shape, jnp.asarray(jnp.nan)
+    samples = _SEGMENTS * steps + 1
+    return Orbit(
+        period=nan,
+        states=states,
+        ts=jnp.full(samples, nan),
+        samples=jnp.full((samples, n), nan),
+        extrema=jnp.full((2, n), nan),
+        log_multipliers=jnp.full(n, nan),
+        phases=jnp.full(n, nan, complex),
+        residual=nan,
+        turns=jnp.asarray(1),
+        status=jnp.asarray(Status.NOT_PERIODIC),
+    )
+
+
 def _refine(
     system: Any,
     states: Float[Array, "segment variable"],
@@ -194,84 +221,102 @@ def _refine(
     periodic: jax.Array,
     steps: int,
 ) -> Orbit:
-    states, period = jax.lax.stop_gradient((states, period))
-    states, period, residual = _shoot(system, states, period, steps)
+    """Newton's iteration, and what the orbit is.
 
-    field = system.vector_field
+    On the host, by one compiled sweep of all segments after another; elsewhere as part of a
+    caller's program.
+    """
+    states, period = jax.lax.stop_gradient((states, period))
+    if _checks.on_host(system, states, period):
+        return _described(
+            np, system, _shoot_on_host(system, states, period, steps), periodic, steps
+        )
+    return _refined_in_a_program(system, states, period, periodic, steps)
+
+
+@eqx.filter_jit
+def _refined_in_a_program(
+    system: Any, states: jax.Array, period: jax.Array, periodic: jax.Array, steps: int
+) -> Orbit:
+    return _described(jnp, system, _shoot(system, states, period, steps), periodic, steps)
+
+
+def _described(xp: Any, system: Any, solution: Any, periodic: Any, steps: int) -> Orbit:
+    """What the orbit is, from the segments' states, the period and the residual."""
+    states, period, residual = solution
+    _, matrices, path, slopes = _follow(xp, system, states, period, steps)
+    samples = xp.concatenate([path.reshape(-1, path.shape[-1]), states[:1]])
+    slopes = slopes.reshape(samples[:-1].shape)
+    slopes = xp.concatenate([slopes, slopes[:1]])
     dt = period / (_SEGMENTS * steps)
-    path, matrices = propagators(
-        field,
-        lambda x: jax.jacfwd(field)(x),
-        states[0],
-        dt,
-        segments=_SEGMENTS,
-        steps=steps,
-        step=STEPS["dopri8"],
-    )
-    samples = jnp.concatenate([states[:1], path.reshape(-1, states.shape[1])])
-    log_multipliers, phases = multipliers(matrices)
-    extent = jnp.ptp(samples, axis=0) / (1 + jnp.abs(samples).max(axis=0))
-    slopes = jax.vmap(field)(samples)
-    turns = _turns(samples, slopes, dt)
+    log_multipliers, phases = _multipliers(jnp.asarray(matrices))
+    extent = xp.ptp(samples, axis=0) / (1 + xp.abs(samples).max(axis=0))
+    turns = _turns(xp, samples, slopes, dt)
     converged = (residual < 1e-9) & (turns == 1)
-    status = jnp.where(converged, Status.OK, Status.NOT_CONVERGED)
-    status = jnp.where(periodic & (extent.max() > _STILL), status, Status.NOT_PERIODIC)
-    return Orbit(
-        period=period,
-        states=states,
-        ts=dt * jnp.arange(_SEGMENTS * steps + 1),
-        samples=samples,
-        extrema=extrema(samples, slopes, dt),
-        log_multipliers=log_multipliers,
-        phases=phases,
-        residual=residual,
-        turns=turns,
-        status=status,
-    )
+    status = xp.where(converged, Status.OK, Status.NOT_CONVERGED)
+    status = xp.where(periodic & (extent.max() > _STILL), status, Status.NOT_PERIODIC)
+    fields = {
+        "period": period,
+        "states": states,
+        "ts": dt * xp.arange(_SEGMENTS * steps + 1),
+        "samples": samples,
+        "extrema": extrema(samples, slopes, dt, xp),
+        "log_multipliers": log_multipliers,
+        "phases": phases,
+        "residual": residual,
+        "turns": turns,
+        "status": status,
+    }
+    return Orbit(**{name: jnp.asarray(value) for name, value in fields.items()})
+
+
+_multipliers = jax.jit(multipliers)
 
 
 def _near_equilibrium(system: Any) -> Float[Array, "variable"]:
-    state = first_candidate(system)
+    state = rest_state(system)
     return state + 0.02 * (1 + jnp.abs(state))
 
 
-def _walk(
-    field: VectorField, start: Float[Array, "variable"], duration: Float[Array, ""]
-) -> Float[Array, "segment variable"]:
-    """States at the start of each segment, of the given duration, along a trajectory."""
-    _, after = fixed_steps(
-        field,
-        start,
-        duration / _STEPS,
-        n_saves=_SEGMENTS,
-        stride=_STEPS,
-        select=lambda y: y,
-        step=STEPS["dopri8"],
-    )
-    return jnp.concatenate([start[None], after[:-1]])
-
-
-def _on_attractor(
-    system: Any, start: Float[Array, "variable"], transient: int, window: int
+def _attractor(
+    system: Any, start: jax.Array, transient: int, window: int
 ) -> tuple[Float[Array, "segment variable"], Float[Array, ""], jax.Array]:
     """Segments' states and period of the least return on the attractor, and whether it is one."""
+    system = constant(system)
+    capacity = _WINDOW * -(-window // _WINDOW)
+    return _on_attractor(system, start, jnp.asarray(transient), jnp.asarray(window), capacity)
+
+
+@eqx.filter_jit
+def _on_attractor(
+    system: Any,
+    start: Float[Array, "variable"],
+    transient: jax.Array,
+    window: jax.Array,
+    capacity: int,
+) -> tuple[Float[Array, "segment variable"], Float[Array, ""], jax.Array]:
     field, dt = system.vector_field, jnp.asarray(system.time_step)
-    settled, _ = fixed_steps(
-        field, start, dt, n_saves=1, stride=transient, select=lambda y: y, step=STEPS["rk4"]
-    )
-    _, path = fixed_steps(
-        field, settled, dt, n_saves=window, stride=1, select=lambda y: y, step=STEPS["rk4"]
-    )
+
+    def step(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        x, path = carry
+        x = rk4_step(field, x, dt)
+        return x, path.at[jnp.maximum(k - transient, 0)].set(x)
+
+    nothing = jnp.zeros((capacity, *start.shape))
+    _, path = jax.lax.fori_loop(0, transient + window, step, (start, nothing))
+    sample = jnp.arange(capacity)
+    path = jnp.where(sample[:, None] < window, path, path[0])
     scale = jnp.ptp(path, axis=0)
     still = (scale / (1 + jnp.abs(path).max(axis=0))).max() < _STILL
     scale = jnp.where(scale > 0, scale, 1.0)
 
     # A section through the slowest point of the first half, where interpolation is best.
-    speed = jnp.abs(jax.vmap(field)(path[: window // 2]) / scale).max(axis=1)
-    origin = jnp.argmin(speed)
+    speed = jnp.abs(jax.vmap(field)(path) / scale).max(axis=1)
+    origin = jnp.argmin(jnp.where(sample < window // 2, speed, jnp.inf))
     anchor = path[origin]
     height = ((path - anchor) / scale) @ (field(anchor) / scale)
-    crossing = (height[:-1] < 0) & (height[1:] >= 0) & (jnp.arange(window - 1) > origin + 1)
+    later = (sample[:-1] > origin + 1) & (sample[1:] < window)
+    crossing = (height[:-1] < 0) & (height[1:] >= 0) & later
     fraction = height[:-1] / jnp.where(crossing, height[:-1] - height[1:], 1.0)
     where = path[:-1] + fraction[:, None] * (path[1:] - path[:-1])
     gap = jnp.where(crossing, jnp.abs((where - anchor) / scale).max(axis=1), jnp.inf)
@@ -281,121 +326,187 @@ def _on_attractor(
     nearest = gap.min()
     good = gap <= jnp.maximum(3 * nearest, _SAME)
     first = jnp.argmax(good)
-    period = (first - origin + fraction[first]) * dt
-    states = _walk(field, anchor, period / _SEGMENTS)
-    return states, period, ~still & (nearest < _RETURN)
+    lapse = first - origin + fraction[first]
+    periodic = ~still & (nearest < _RETURN)
+    begins = jnp.where(periodic, lapse, 0.0) * jnp.arange(_SEGMENTS) / _SEGMENTS
+    return _between(path, origin + begins), lapse * dt, periodic
 
 
-def _shoot(
-    system: Any,
-    states: Float[Array, "segment variable"],
-    period: Float[Array, ""],
-    steps: int,
-) -> tuple[Float[Array, "segment variable"], Float[Array, ""], Float[Array, ""]]:
-    """Newton's iteration on the gaps between segments and a phase condition.
+def _between(path: Float[Array, "sample variable"], where: Float[Array, "place"]) -> jax.Array:
+    """States between samples, by cubic interpolation."""
+    first = jnp.clip(jnp.floor(where).astype(int) - 1, 0, path.shape[0] - 4)
+    s = (where - first)[:, None]
+    y0, y1, y2, y3 = (path[first + k] for k in range(4))
+    return (
+        -(s - 1) * (s - 2) * (s - 3) / 6 * y0
+        + s * (s - 2) * (s - 3) / 2 * y1
+        - s * (s - 1) * (s - 3) / 2 * y2
+        + s * (s - 1) * (s - 2) / 6 * y3
+    )
+
+
+def _walk(
+    system: Any, start: Float[Array, "variable"], period: Float[Array, ""]
+) -> Float[Array, "segment variable"]:
+    """States at the start of each segment along a trajectory."""
+    start = jnp.asarray(start)
+    if not _checks.on_host(system, start, period):
+        return _walk_in_a_program(system, start, period)
+    states = [start]
+    for _ in range(_SEGMENTS - 1):
+        states.append(_segment_on(system, states[-1], period))
+    return jnp.stack(states)
+
+
+@eqx.filter_jit
+def _walk_in_a_program(system: Any, start: jax.Array, period: jax.Array) -> jax.Array:
+    system, period = constant(system), jax.lax.stop_gradient(period)
+
+    def over(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        return _segment_on(system, x, period), x
+
+    return jax.lax.scan(over, start, None, length=_SEGMENTS)[1]
+
+
+def _segment_on(system: Any, x: jax.Array, period: jax.Array) -> jax.Array:
+    """The state a segment later, by the sweep that all segments take together."""
+    everywhere = jnp.broadcast_to(x, (_SEGMENTS, *x.shape))
+    return _sweep(system, everywhere, period / (_SEGMENTS * _STEPS), _STEPS)[0][0]
+
+
+@eqx.filter_jit
+def _sweep(
+    system: Any, states: Float[Array, "segment variable"], dt: Float[Array, ""], steps: int
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Steps over all segments at once, tangents included: `propagators` of the system."""
+    field = system.vector_field
+    return propagators(field, jax.jacfwd(field), states, dt, steps)
+
+
+def _follow(
+    xp: Any, system: Any, states: Any, period: Any, steps: int
+) -> tuple[Any, Any, Any, Any]:
+    """Ends, propagators (segment, …), and states and slopes at all steps (segment, step, …)."""
+    segments, n = states.shape
+    return swept(
+        xp,
+        lambda x, dt, block: _sweep(system, x, dt, block),
+        states,
+        xp.broadcast_to(xp.eye(n), (segments, n, n)),
+        xp.asarray(period / (_SEGMENTS * steps)),
+        steps,
+        BLOCK,
+    )
+
+
+def _equations(
+    xp: Any, states: Any, anchor: Any, normal: Any, followed: tuple[Any, Any, Any, Any]
+) -> tuple[Any, Any, Any]:
+    """Of shooting: gaps between segments and the phase, their Jacobian, and the largest gap.
+
+    The period's derivative of a segment's end is the slope at the next one's beginning.
+    """
+    ends, matrices, _, slopes = followed
+    segments, n = states.shape
+    eye = xp.eye(segments)
+    gaps = xp.append((ends - xp.roll(states, -1, axis=0)).ravel(), normal @ (states[0] - anchor))
+    blocks = eye[:, None, :, None] * matrices[:, :, None, :]
+    blocks = blocks - xp.roll(eye, 1, axis=1)[:, None, :, None] * xp.eye(n)[:, None, :]
+    by_period = xp.roll(slopes[:, 0], -1, axis=0) / segments
+    top = xp.concatenate([blocks.reshape(gaps.size - 1, -1), by_period.reshape(-1, 1)], axis=1)
+    bottom = xp.append(normal, xp.zeros(gaps.size - n))
+    size = xp.abs(gaps).max() / (1 + xp.abs(states).max())
+    return gaps, xp.concatenate([top, bottom[None]]), size
+
+
+def _moved(xp: Any, states: Any, period: Any, delta: Any) -> tuple[Any, Any]:
+    """Newton's step, which may overshoot the period from a poor guess."""
+    shrink = xp.minimum(1.0, 0.2 * period / xp.maximum(xp.abs(delta[-1]), 1e-300))
+    return states - shrink * delta[:-1].reshape(states.shape), period - shrink * delta[-1]
+
+
+def _normal(xp: Any, slope: Any) -> Any:
+    return slope / xp.abs(slope).max()
+
+
+def _shoot_on_host(system: Any, states: Any, period: Any, steps: int) -> tuple[Any, Any, Any]:
+    """Newton's iteration on the gaps between segments and a phase condition."""
+    x, t = np.asarray(states), np.asarray(period)
+    anchor, before = x[0], np.inf
+    normal: Any = None
+    for _ in range(_NEWTON + 1):
+        followed = _follow(np, system, x, t, steps)
+        normal = _normal(np, followed[3][0, 0]) if normal is None else normal
+        gaps, matrix, size = _equations(np, x, anchor, normal, followed)
+        if not (np.isfinite(matrix).all() and np.isfinite(size)):
+            return x, t, np.asarray(np.inf)
+        try:
+            delta = np.linalg.solve(matrix, gaps)
+        except np.linalg.LinAlgError:
+            return x, t, size
+        x, t = _moved(np, x, t, delta)
+        if size <= _CLOSED or _SMALL > size > before / 2:
+            break
+        before = size
+    return x, t, size
+
+
+def _shoot(system: Any, states: Any, period: Any, steps: int) -> tuple[Any, Any, Any]:
+    """`_shoot_on_host` as part of a program.
 
     The iteration's derivative is cut; one more step, whose Jacobian is taken as constant,
     gives the solution its derivative with respect to parameters.
     """
+    cut = constant(system)
     anchor = states[0]
-    shape, n = states.shape, states.size
-    normal = jax.lax.stop_gradient(system.vector_field(anchor))
-    normal = normal / jnp.abs(normal).max()
-
-    def flow(system: Any, x: jax.Array, t: jax.Array) -> jax.Array:
-        last, _ = fixed_steps(
-            system.vector_field,
-            x,
-            t / (_SEGMENTS * steps),
-            n_saves=1,
-            stride=steps,
-            select=lambda y: y,
-            step=STEPS["dopri8"],
-        )
-        return last
-
-    def gaps_of(ends: jax.Array, x: jax.Array) -> jax.Array:
-        phase = normal @ (x[0] - anchor)
-        return jnp.append((ends - jnp.roll(x, -1, axis=0)).ravel(), phase)
-
-    def linearised(unknown: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The gaps and their Jacobian, in one integration."""
-        x, t = unknown[:n].reshape(shape), unknown[n]
-
-        def ends(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-            last = flow(cut, a, b)
-            return last, last
-
-        (by_state, by_period), values = jax.vmap(
-            lambda s: jax.jacfwd(ends, argnums=(0, 1), has_aux=True)(s, t)
-        )(x)
-        size, here = shape[1], jnp.arange(shape[0])
-        blocks = jnp.zeros((shape[0], size, shape[0], size))
-        blocks = blocks.at[here, :, here, :].set(by_state)
-        blocks = blocks.at[here, :, (here + 1) % shape[0], :].add(-jnp.eye(size))
-        top = jnp.concatenate([blocks.reshape(n, n), by_period.reshape(n, 1)], axis=1)
-        bottom = jnp.zeros(n + 1).at[:size].set(normal)
-        return gaps_of(values, x), jnp.concatenate([top, bottom[None]])
-
-    cut = jax.lax.stop_gradient(system)
-    Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array]
+    normal = _normal(jnp, cut.vector_field(anchor))
+    Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 
     def unfinished(carry: Carry) -> jax.Array:
-        iteration, _, size, _ = carry
-        return (iteration < _NEWTON) & (size > 1e-13) & jnp.isfinite(size)
+        iteration, _, _, size, before = carry
+        stalled = (size < _SMALL) & (size > before / 2)
+        return (iteration < _NEWTON) & (size > _CLOSED) & ~stalled & jnp.isfinite(size)
 
     def step(carry: Carry) -> Carry:
-        iteration, unknown, _, _ = carry
-        gaps, matrix = linearised(unknown)
-        delta = jnp.linalg.solve(matrix, gaps)
-        # Newton may overshoot the period from a poor guess.
-        shrink = jnp.minimum(1.0, 0.2 * unknown[n] / jnp.maximum(jnp.abs(delta[n]), 1e-300))
-        size = jnp.abs(gaps).max() / (1 + jnp.abs(unknown[:n]).max())
-        return iteration + 1, unknown - shrink * delta, size, matrix
+        iteration, x, t, before, _ = carry
+        gaps, matrix, size = _equations(jnp, x, anchor, normal, _follow(jnp, cut, x, t, steps))
+        return iteration + 1, *_moved(jnp, x, t, jnp.linalg.solve(matrix, gaps)), size, before
 
-    unknown = jnp.append(states.ravel(), period)
-    begin = (jnp.asarray(0), unknown, jnp.asarray(1.0), jnp.eye(n + 1))
-    _, unknown, _, matrix = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, step, begin))
-    x, t = unknown[:n].reshape(shape), unknown[n]
-    gaps = gaps_of(jax.vmap(lambda s: flow(system, s, t))(x), x)
-    size = jax.lax.stop_gradient(jnp.abs(gaps).max() / (1 + jnp.abs(x).max()))
-    unknown = unknown - jnp.linalg.solve(matrix, gaps)
-    return unknown[:n].reshape(shape), unknown[n], size
+    begin = (jnp.asarray(0), states, period, jnp.asarray(1.0), jnp.asarray(jnp.inf))
+    _, x, t, *_ = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, step, begin))
+    gaps, matrix, size = _equations(jnp, x, anchor, normal, _follow(jnp, system, x, t, steps))
+    delta = jnp.linalg.solve(jax.lax.stop_gradient(matrix), gaps)
+    return x - delta[:-1].reshape(x.shape), t - delta[-1], jax.lax.stop_gradient(size)
 
 
-def _turns(
-    samples: Float[Array, "sample variable"],
-    slopes: Float[Array, "sample variable"],
-    dt: Float[Array, ""],
-) -> Int[Array, ""]:
+def _turns(xp: Any, samples: Any, slopes: Any, dt: Any) -> Any:
     """The largest k up to eight for which the orbit has returned after period / k; 1 if none."""
     n = samples.shape[0] - 1
-    k = jnp.arange(2, 9)
-    index, s = n // k, (n % k) / k
+    k = np.arange(2, 9)
+    index, s = n // k, ((n % k) / k)[:, None]
     y0, y1 = samples[index], samples[index + 1]
     m0, m1 = slopes[index] * dt, slopes[index + 1] * dt
-    s = s[:, None]
     cubic = y0 + s * (m0 + s * (3 * (y1 - y0) - 2 * m0 - m1 + s * (2 * (y0 - y1) + m0 + m1)))
-    extent = jnp.maximum(jnp.ptp(samples, axis=0), 1e-300)
-    back = (jnp.abs(cubic - samples[0]) / extent).max(axis=1) < _SAME
-    return jnp.where(back, k, 1).max()
+    extent = xp.maximum(xp.ptp(samples, axis=0), 1e-300)
+    back = (xp.abs(cubic - samples[0]) / extent).max(axis=1) < _SAME
+    return xp.where(back, k, 1).max()
 
 
-def extrema(
-    samples: Float[Array, "sample variable"],
-    slopes: Float[Array, "sample variable"],
-    dt: Float[Array, "*#steps"],
-) -> Float[Array, "2 variable"]:
-    """Lowest and highest values, between samples too: those of the cubic Hermite interpolant."""
+def extrema(samples: Any, slopes: Any, dt: Any, xp: Any = jnp) -> Any:
+    """Lowest and highest values (2, variable), between samples (sample, variable) too.
+
+    Those of the cubic Hermite interpolant; `dt` is one number or one for each interval. `xp` is
+    `numpy` on the host.
+    """
     y0, y1, m0, m1 = samples[:-1], samples[1:], slopes[:-1] * dt, slopes[1:] * dt
     a = 2 * y0 - 2 * y1 + m0 + m1
     b = -3 * y0 + 3 * y1 - 2 * m0 - m1
     # The slope 3 a s² + 2 b s + m0 vanishes; the root that is stable where a is small.
     disc = b * b - 3 * a * m0
-    q = -(b + jnp.where(b >= 0, 1.0, -1.0) * jnp.sqrt(jnp.maximum(disc, 0.0)))
+    q = -(b + xp.where(b >= 0, 1.0, -1.0) * xp.sqrt(xp.maximum(disc, 0.0)))
     values = [samples[:-1], samples[1:]]
     for top, bottom in ((q, 3 * a), (m0, q)):
-        s = jnp.clip(top / jnp.where(bottom == 0, 1.0, bottom), 0.0, 1.0)
+        s = xp.clip(top / xp.where(bottom == 0, 1.0, bottom), 0.0, 1.0)
         values.append(((a * s + b) * s + m0) * s + y0)
-    every = jnp.concatenate(values)
-    return jnp.stack([every.min(axis=0), every.max(axis=0)])
+    every = xp.concatenate(values)
+    return xp.stack([every.min(axis=0), every.max(axis=0)])

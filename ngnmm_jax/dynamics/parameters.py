@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def with_leaves(system: Any, values: Mapping[str, jax.Array]) -> Any:
+def with_leaves(system: Any, values: Mapping[str, Any]) -> Any:
     """A system with other values of some parameters, of whatever shape, without checks.
 
     A parameter is an attribute of the system, or else of its `model`; those of a driven network are
@@ -22,6 +22,17 @@ def with_leaves(system: Any, values: Mapping[str, jax.Array]) -> Any:
     return eqx.tree_at(
         lambda s: [leaf(s, name) for name in names], system, [values[name] for name in names]
     )
+
+
+def bare(system: Any) -> Any:
+    """A system without its names, which no program depends on, so that programs are shared."""
+    return system.bare() if hasattr(system, "bare") else system
+
+
+def constant(system: Any) -> Any:
+    """A system through whose parameters no derivatives pass."""
+    arrays, rest = eqx.partition(system, eqx.is_array)
+    return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
 def leaf(system: Any, name: str) -> Any:

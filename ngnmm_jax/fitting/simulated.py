@@ -9,11 +9,12 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
 from ngnmm_jax.driven import driven, undriven
-from ngnmm_jax.dynamics.equilibria import first_candidate, jacobian
+from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.integrate import repeated
 from ngnmm_jax.dynamics.linear import solve_each
 from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.simulation import fixed_method, scattered, select
+from ngnmm_jax.simulation import fixed_method, select
+from ngnmm_jax.start import scattered, signs
 
 
 def simulated(
@@ -65,7 +66,7 @@ def simulated(
     sd = jnp.asarray(noise, whole.coupling.dtype)
     network = undriven(system)
     inner = network.averaged() if isinstance(network, Network) else network
-    state = scattered(network, _rest(inner), sd, start_key)
+    state = scattered(network.state_shape, signs(model), _rest(inner), sd, start_key)
     stepper = whole.stepper(
         fixed_method(model, solver), jnp.asarray(step, state.dtype), noise_key, jnp.zeros(())
     )
@@ -103,7 +104,7 @@ def simulated(
 
 def _rest(system: Homogeneous) -> jax.Array:
     """The lowest equilibrium; Newton's last steps carry its derivatives."""
-    x = jax.lax.stop_gradient(first_candidate(system))
+    x = rest_state(system)
     for _ in range(2):
         matrix = jacobian(system.vector_field, x)
         x = x - solve_each(matrix, system.vector_field(x)[:, None])[:, 0]

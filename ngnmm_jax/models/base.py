@@ -148,9 +148,19 @@ class AbstractNeuralMass(eqx.Module):
     def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
         """The equilibria with drive `coupling * output` as roots of a scalar function.
 
-        None where the model offers no such reduction: the search is then multi-start.
+        None where the model offers no such reduction: the search is then multi-start. One that
+        holds for some parameters only says so by `reducible`.
         """
         return None
+
+    @property
+    def reducible(self) -> Any:
+        """Whether `equilibrium_reduction` holds for these parameters: one answer, or (*run).
+
+        By default wherever a model defines one. (Not known under JAX transformations: True.)
+        """
+        own = type(self).equilibrium_reduction
+        return own is not AbstractNeuralMass.equilibrium_reduction
 
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         """The model's own flow over a step `dt`, for the method "moebius"; None if it has none."""

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
@@ -138,6 +139,11 @@ class NextGenEI(AbstractNeuralMass):
 
         return ExactFlow(inputs, advance)
 
+    @property
+    def reducible(self) -> Any:
+        """Where j_ii ≥ 0 the quartic below has one positive root."""
+        return np.asarray(self.j_ii) >= 0 if _checks.is_concrete(self.j_ii) else True
+
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -6.0, 1e-3, 1e-3, -6.0, 1e-3])
         return low, jnp.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
@@ -149,7 +155,7 @@ class NextGenEI(AbstractNeuralMass):
         quartic, x_i⁴ + (j_ii / π) x_i³ - κ x_i² - delta_i²/4 = 0, which has one positive root
         (Descartes) where j_ii ≥ 0; the equation of v_e remains.
         """
-        if _checks.is_concrete(self.j_ii) and float(jnp.min(self.j_ii)) < 0:
+        if not np.all(self.reducible):
             return None
 
         def function(u: Scalar) -> tuple[jax.Array, Scalar]:

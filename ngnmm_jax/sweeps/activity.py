@@ -11,13 +11,13 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
-from ngnmm_jax.batch import initial_states
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.observe.bold import BalloonWindkessel
 from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation import cast, fixed_method
+from ngnmm_jax.start import initial_states
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.sweeps.streaming import SUMMARIES, Plan, streamed
 
@@ -254,18 +254,7 @@ class Activity(AbstractMeasure):
         initial = {name: given.pop(f"{name}(0)", None) for name in core.model.variables}
         plan, dt = self.plan(system)
         numbers = jnp.asarray(seeds)
-        keys = jax.vmap(jax.random.key)(numbers)
-        # Starts in the full precision that JAX is set to, since equilibria are found by iteration;
-        # and always on one device, so that they are the same to the bit on any number of them.
-        starts = map_chunks(
-            _start,
-            undriven(system).bare(),
-            {"point": given, "noise": noise, "key": keys},
-            chunk=_CPU_RUNS,
-            progress=False,
-            one_device=True,
-            lockstep=True,
-        )
+        starts = initial_states(undriven(system).bare(), given, noise, seeds)
         for k, value in enumerate(initial.values()):
             if value is not None:
                 starts[:, k] = value.reshape(n, *[-1] * (starts.ndim - 2))
@@ -279,6 +268,7 @@ class Activity(AbstractMeasure):
         shared = (
             _with_noise(core, given),
             jnp.asarray(dt, dtype),
+            plan.steps,
             jax.tree.map(lambda leaf: _over_runs(leaf, dtype), haemodynamics),
         )
         fields = map_chunks(
@@ -307,11 +297,6 @@ class Activity(AbstractMeasure):
             ],
             "dtype": str(self._core(system).coupling.dtype),
         }
-
-
-def _start(core: System, lanes: dict[str, Any]) -> jax.Array:
-    """States near rest (run, variable, region), for `map_chunks`."""
-    return initial_states(core, lanes["point"], lanes["noise"], lanes["key"])
 
 
 def _with_noise(core: System, points: dict[str, Any]) -> Driven:

@@ -12,11 +12,11 @@ from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax._status import Status
 from ngnmm_jax.chaos import lanes_per_device, starts_of, trajectories
 from ngnmm_jax.driven import Driven
-from ngnmm_jax.dynamics.equilibria import certify
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents, plan
+from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.network import Family, Homogeneous, Network
-from ngnmm_jax.sweeps.measures import CHEAP, AbstractMeasure, Output, Points, System
-from ngnmm_jax.transverse import equilibrium_modes
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
+from ngnmm_jax.transverse import modes_at_rest
 
 # Equilibria that are kept at each point: the paper's model has three at most.
 _EQUILIBRIA = 3
@@ -56,40 +56,28 @@ class Stability(AbstractMeasure):
                 "network", "be a network for `Stability`", f"it is a {type(system).__name__}"
             )
         lambdas, uniform = system.spectrum()
-        shared = (Family.of(system), jnp.asarray(lambdas), jnp.asarray(uniform or 0))
-        fields: dict[str, np.ndarray] = map_chunks(
-            _modes_at_rest,
-            shared,
-            points,
-            chunk=CHEAP if width is None else width,
-            progress=False,
-            one_device=system.model.equilibrium_reduction(system.coupling) is None,
-            lockstep=True,
-        )
-        found, converged = fields.pop("found"), fields.pop("converged")
-        for name, value in fields.items():
-            blank = -1 if value.dtype.kind == "i" else np.nan
-            value[~found] = blank
-            if value.dtype.kind == "i":
-                fields[name] = value.astype(np.int32)
-        status = np.where((converged | ~found).all(axis=1), Status.OK, Status.NOT_CONVERGED)
-        fields["status"] = np.where(found.any(axis=1), status, Status.NONE_FOUND).astype(np.int8)
+        family = Family.of(system)
+        rest = search(family.many(points), seeds.size, _EQUILIBRIA)
+        found = np.nonzero(rest.found)
+        fields: dict[str, np.ndarray] = {"states": rest.states}
+        converged = np.ones(rest.found.shape, dtype=bool)
+        kinds = {name: o.dtype for name, o in self.outputs(system).items() if name != "states"}
+        for name, kind in kinds.items():
+            fields[name] = np.full(rest.found.shape, np.nan if kind == "float64" else -1, kind)
+        if found[0].size:
+            shared = (family, jnp.asarray(lambdas), jnp.asarray(uniform or 0))
+            at = {name: np.asarray(value)[found[0]] for name, value in points.items()}
+            modes = modes_at_rest(shared, at, rest.states[found])
+            converged[found] = modes["converged"]
+            for name in kinds:
+                fields[name][found] = modes[name]
+        status = np.where(converged.all(axis=1), Status.OK, Status.NOT_CONVERGED)
+        status = np.where(rest.found.any(axis=1), status, Status.NONE_FOUND)
+        fields["status"] = status.astype(np.int8)
         return fields
 
     def definition(self, system: System) -> dict[str, Any]:
         return {"measure": "stability of equilibria"}
-
-
-def _modes_at_rest(shared: Any, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
-    def one(point: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        inner, _ = shared[0].at(point)
-        rest = certify(inner, inner.equilibrium_candidates(_EQUILIBRIA), _EQUILIBRIA)
-        states = jnp.where(rest.found[:, None], rest.states, 1.0)
-        modes = jax.vmap(lambda state: equilibrium_modes(shared, (point, state)))(states)
-        modes.pop("error")
-        return {"states": rest.states, "found": rest.found, **modes}
-
-    return jax.vmap(one)(points)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._status import Status
-from ngnmm_jax.dynamics.integrate import repeated
 from ngnmm_jax.dynamics.methods import METHODS
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.observe.bold import BalloonWindkessel, steps_of, through
@@ -47,7 +46,7 @@ _STILL = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """All that decides what is compiled. Numbers of steps, of samples and of windows."""
+    """A run's numbers of steps, of samples and of windows, and what is kept of it."""
 
     method: str
     stride: int  # steps from one sample to the next
@@ -65,21 +64,35 @@ class Plan:
         return any(name in self.keep for name in summaries)
 
     @property
+    def compiled(self) -> "Plan":
+        """What decides what is compiled: all but `steps`."""
+        return dataclasses.replace(self, stride=0, transient=0)
+
+    @property
+    def steps(self) -> tuple[jax.Array, jax.Array]:
+        """Steps between samples, and samples left out before the first window."""
+        return jnp.asarray(self.stride), jnp.asarray(self.transient)
+
+    @property
     def frequencies(self) -> np.ndarray:
         """Those of the spectra (frequency,), Hz."""
         return np.fft.rfftfreq(2 * self.window, self.interval)
 
 
-@lru_cache(maxsize=16)
 def streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
     """The one function that takes runs through such a plan in lock-step, for `map_chunks`.
 
-    It takes (driven system, dt, haemodynamics) and, with a leading axis of runs, "point" (values of
-    parameters), "start" (states) and "key" (of the noise); it returns the summaries (run, …).
+    It takes (driven system, dt, `plan.steps`, haemodynamics); and, with a leading axis of runs,
+    "point" (values of parameters), "start" (states) and "key" (of the noise). It returns the
+    summaries (run, …).
     """
+    return _streamed(plan.compiled)
 
-    def run(shared: tuple[Any, jax.Array, Any], lanes: dict[str, Any]) -> dict[str, jax.Array]:
-        core, dt, haemodynamics = shared
+
+@lru_cache(maxsize=16)
+def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
+    def run(shared: tuple[Any, jax.Array, Any, Any], lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        core, dt, (stride, transient), haemodynamics = shared
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
         system = with_leaves(core.over_runs(), points)
         start = jnp.moveaxis(lanes["start"], 0, -1)
@@ -94,28 +107,37 @@ def streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             values = select(system.model, plan.signals, state)
             return values.reshape(len(plan.signals), -1, state.shape[-1])
 
-        def samples(carry: Any, count: int, keep: Callable[[Any], Any]) -> tuple[Any, Any]:
-            return repeated(advance, carry, n_saves=count, stride=plan.stride, select=keep)
+        def samples(carry: Any, count: jax.Array) -> tuple[Any, Any]:
+            """A window's signals (sample, …), or the last ones of a longer stretch."""
 
-        carry: Any = stepper.start(start)
-        if plan.transient:
-            carry, _ = samples(carry, plan.transient, lambda _: None)
+            def one(k: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+                memory, values = carry
+                memory = jax.lax.fori_loop(0, stride, lambda _, memory: advance(memory), memory)
+                return memory, values.at[jnp.minimum(k, plan.window - 1)].set(sample(memory))
+
+            values = jnp.zeros((plan.window, *zero.shape), zero.dtype)
+            return jax.lax.fori_loop(0, count, one, (carry, values))
+
         regions = start.size // start.shape[0] // start.shape[-1]
         zero = jnp.zeros((len(plan.signals), regions, start.shape[-1]), start.dtype)
 
         def window(carry: Any, number: jax.Array) -> tuple[Any, Any]:
-            carry, totals = carry
-            carry, values = samples(carry, plan.window, sample)
-            totals = _add(plan, totals, values, number)
+            # Before the first window, number -1, comes what is left out: in the same loop, so that
+            # a step is compiled once.
+            carry, before = carry
+            left_out = number < 0
+            carry, values = samples(carry, jnp.where(left_out, transient, plan.window))
+            totals = _add(plan, before, values, jnp.maximum(number, 0))
             volume = None
             if "blood" in totals:
                 totals["blood"] = _perfused(plan, haemodynamics, totals["blood"], values, number)
                 volume = haemodynamics.signal(totals["blood"])
+            totals = jax.tree.map(lambda a, b: jnp.where(left_out, a, b), before, totals)
             return (carry, totals), (values if plan.needs("trace") else None, volume)
 
-        numbers = jnp.arange(plan.windows)
-        empty = _empty(plan, zero)
-        (carry, totals), (traces, volumes) = jax.lax.scan(window, (carry, empty), numbers)
+        carry = (stepper.start(start), _empty(plan, zero))
+        found = jax.lax.scan(window, carry, jnp.arange(-1, plan.windows))
+        (carry, totals), (traces, volumes) = found[0], jax.tree.map(lambda v: v[1:], found[1])
         result = _summaries(plan, totals)
         if volumes is not None:
             result |= _scanned(plan, volumes[plan.volume - 1 :: plan.volume])

@@ -1,0 +1,157 @@
+"""Where runs start: near rest, with noise of each run's own seed."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ngnmm_jax import _checks
+from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax._types import Scalar
+from ngnmm_jax.driven import Driven, undriven
+from ngnmm_jax.dynamics.equilibria import MOST, certify
+from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.dynamics.parameters import bare, with_leaves
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.network import Homogeneous, Network
+
+# Runs whose noise is drawn together, on a CPU and elsewhere.
+_LANES, _LANES_ELSEWHERE = 8, 1024
+
+
+def initial_state(
+    system: Network | Homogeneous | Driven, *, noise: float = 0.01, seed: int = 0
+) -> Float[Array, "variable ..."]:
+    """The homogeneous equilibrium plus Gaussian noise, as the paper's simulations start.
+
+    The stable equilibrium of lowest activity is taken, or the lowest where none is stable.
+    A network without homogeneous states starts at those of its region-averaged parameters.
+    Quantities that cannot be negative (rates, gates) are reflected at zero.
+
+    **Arguments:**
+
+    - `noise`: standard deviation, in the unit of each variable.
+    - `seed`: the same seed gives the same noise.
+
+    Raises `SolverError` where no equilibrium is found.
+    """
+    if _checks.is_concrete(noise) and (not math.isfinite(noise) or noise < 0):
+        _checks.fail("noise", "be a finite number that is not negative", f"it is {noise}")
+    core = undriven(system)
+    if not _checks.on_host(core, noise, seed):
+        return _state_near_rest(bare(core), jnp.asarray(noise, core.coupling.dtype), seed)
+    state = initial_states(core, {}, np.array([noise]), np.array([seed]))[0]
+    if not np.isfinite(state).all():
+        raise SolverError("initial_state", Status.NONE_FOUND)
+    return jnp.asarray(state)
+
+
+def initial_states(
+    system: Network | Homogeneous | Driven, varied: Mapping[str, Any], noise: Any, seeds: Any
+) -> Any:
+    """Each run's own state near rest (run, variable, *region), NaN where there is no equilibrium.
+
+    `varied` (run, …) are the values of parameters by name, `seeds` (run,), and `noise` one
+    standard deviation for all, or (run,). A run's state does not depend on the other runs.
+    """
+    core = undriven(system)
+    varied = {k: value for k, value in varied.items() if not k.endswith("_noise")}
+    if not _checks.on_host(core, varied, noise, seeds):
+        noise = jnp.broadcast_to(jnp.asarray(noise, core.coupling.dtype), jnp.shape(seeds))
+        core = bare(core)
+        return jax.vmap(lambda v, sd, seed: _state_near_rest(with_leaves(core, v), sd, seed))(
+            dict(varied), noise, jnp.asarray(seeds)
+        )
+    seeds = np.asarray(seeds)
+    n = seeds.shape[0]
+    rest = search(_averaged(core, varied), n, MOST)
+    stable = rest.stable
+    some = stable.any(axis=1, keepdims=True)
+    place = np.argmax(np.where(some, stable, rest.found), axis=1)
+    dtype = core.coupling.dtype
+    lanes = {
+        "state": rest.states[np.arange(n), place].astype(dtype),
+        "noise": np.broadcast_to(np.asarray(noise, dtype), (n,)),
+        "seed": seeds,
+    }
+    here = jax.local_devices()[0].platform == "cpu"
+    # One device, so that the noise is the same to the bit on any number of them.
+    return map_chunks(
+        _scatterer(core.state_shape, signs(core.model)),
+        None,
+        lanes,
+        chunk=_LANES if here else _LANES_ELSEWHERE,
+        progress=False,
+        one_device=True,
+        lockstep=True,
+    )
+
+
+def _averaged(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogeneous:
+    """The homogeneous systems (run,) of the region-averaged parameters, as `Network.averaged`."""
+    inner = jax.tree.map(np.asarray, Homogeneous(core.model, core.coupling))
+    values = {k: np.asarray(v) for k, v in varied.items()}
+    coupling = values.pop("coupling", None)
+    if isinstance(core, Network):
+        sums = np.asarray(core.weights, float).sum(axis=1)
+        strength = inner.coupling if coupling is None else coupling
+        each = strength[..., None] if coupling is not None and coupling.ndim == 1 else strength
+        coupling = (each * sums).mean(axis=-1)
+    elif coupling is None:
+        coupling = inner.coupling
+    # Parameters that do not vary have no axis of runs, but may have one of regions.
+    inner = jax.tree.map(lambda leaf: leaf.mean() if leaf.ndim else leaf, inner)
+    means = {k: v.mean(axis=1) if v.ndim == 2 else v for k, v in values.items()}
+    return with_leaves(inner, {**means, "coupling": np.asarray(coupling)})
+
+
+def signs(model: AbstractNeuralMass) -> tuple[bool, ...]:
+    """Which of a model's variables cannot be negative."""
+    return tuple(name in model.nonnegative for name in model.variables)
+
+
+@lru_cache(maxsize=16)
+def _scatterer(shape: tuple[int, ...], signs: tuple[bool, ...]) -> Any:
+    """Noise on homogeneous states in lanes, for states of a shape."""
+
+    def scatter(_: None, lanes: dict[str, jax.Array]) -> jax.Array:
+        return jax.vmap(
+            lambda lane: scattered(shape, signs, lane["state"], lane["noise"], lane["seed"])
+        )(lanes)
+
+    return scatter
+
+
+def scattered(
+    shape: tuple[int, ...],
+    nonnegative: tuple[bool, ...],
+    state: Float[Array, "variable"],
+    noise: Scalar,
+    seed: Any,
+) -> Float[Array, "variable ..."]:
+    """A homogeneous state plus noise, with what cannot be negative reflected at zero.
+
+    `shape` is that of the result; `seed` is an integer or a key.
+    """
+    is_key = isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
+    key = seed if is_key else jax.random.key(seed)
+    everywhere = (-1, *(1,) * (len(shape) - 1))
+    state = jnp.broadcast_to(state.reshape(everywhere), shape)
+    state = state + noise * jax.random.normal(key, shape, state.dtype)
+    return jnp.where(jnp.array(nonnegative).reshape(everywhere), jnp.abs(state), state)
+
+
+@eqx.filter_jit
+def _state_near_rest(core: Network | Homogeneous, noise: Scalar, seed: Any) -> jax.Array:
+    """`initial_state` under JAX's transformations: NaN where no equilibrium is found."""
+    inner = core.averaged() if isinstance(core, Network) else core
+    found = certify(inner, inner.equilibrium_candidates(MOST), MOST)
+    first = jnp.argmax(jnp.where(found.stable.any(), found.stable, found.found))
+    return scattered(core.state_shape, signs(core.model), found.states[first], noise, seed)

@@ -1,0 +1,219 @@
+"""What is compiled: once for a kind of system, whatever the numbers of steps, runs and saves."""
+
+import logging
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+
+# What brings numbers from the host, of whatever shape.
+TRIVIAL = {"jit(stage)", "jit(convert_element_type)"}
+
+
+class Names(logging.Handler):
+    """Names of the programs that are compiled, or taken from disk."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def emit(self, record):
+        if found := re.match(r"Finished XLA compilation of (\S+)", record.getMessage()):
+            self.seen.append(found.group(1))
+
+
+@pytest.fixture
+def programs():
+    """The names of the programs that a call compiles."""
+    logger, names = logging.getLogger("jax._src.dispatch"), Names()
+    level, passes = logger.level, logger.propagate
+
+    def of(work):
+        names.seen.clear()
+        jax.block_until_ready(work())
+        return [name for name in names.seen if name not in TRIVIAL]
+
+    logger.addHandler(names)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    yield of
+    logger.removeHandler(names)
+    logger.setLevel(level)
+    logger.propagate = passes
+
+
+@pytest.fixture(scope="module")
+def weights():
+    half = np.random.default_rng(0).uniform(size=(7, 7))
+    return half + half.T  # a real spectrum
+
+
+@pytest.fixture(scope="module")
+def network(weights):
+    return ng.Network(ng.NextGenEI(i_ext_e=13.0), ng.Connectome(weights).normalised(), 5.0)
+
+
+def again(weights):
+    """The same network from objects of its own, and one that has other names."""
+    return ng.Network(ng.NextGenEI(i_ext_e=13.0), ng.Connectome(weights).normalised(), 5.0)
+
+
+def batch(network, runs):
+    currents = {"i_ext_e": np.linspace(12, 13, runs)}
+    return ng.simulate_batch(network, currents, 2.0, dt=0.05).states
+
+
+CALLS = {
+    "fixed steps": (
+        lambda n: ng.simulate(n, 20.0, dt=0.05).states,
+        lambda n: ng.simulate(n, 23.0, dt=0.025).states,
+    ),
+    "adaptive steps": (
+        lambda n: ng.simulate(n, 20.0).states,
+        lambda n: ng.simulate(n, 23.0).states,
+    ),
+    "a batch": (lambda n: batch(n, 4), lambda n: batch(n, 5)),
+    "equilibria": (
+        lambda n: ng.find_equilibria(n.homogeneous()).states,
+        lambda n: ng.find_equilibria(n.with_parameters(i_ext_e=2.0).homogeneous()).states,
+    ),
+    "an orbit": (
+        lambda n: ng.find_orbit(n.homogeneous(), steps=64).period,
+        lambda n: ng.find_orbit(n.homogeneous(), steps=256, transient=700.0, window=90.0).period,
+    ),
+    "modes of an orbit": (
+        lambda n: ng.dispersion(n, ng.find_orbit(n.homogeneous())).eigenvalues,
+        lambda n: (
+            ng.dispersion(
+                n, ng.find_orbit(n.homogeneous(), steps=128), lambdas=np.linspace(-1, 1, 60)
+            ).eigenvalues
+        ),
+    ),
+    "exponents": (
+        lambda n: ng.lyapunov_spectrum(n, 2, duration=20.0, transient=10.0).exponents,
+        lambda n: ng.lyapunov_spectrum(n, 2, duration=30.0, transient=15.0).exponents,
+    ),
+    "initial states": (
+        lambda n: ng.initial_state(n),
+        lambda n: ng.initial_state(n, seed=4, noise=0.02),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_numbers_compile_nothing(network, what, programs):
+    first, second = CALLS[what]
+    jax.block_until_ready(first(network))
+    assert programs(lambda: second(network)) == []
+
+
+def test_equal_networks_compile_nothing(network, weights, programs):
+    other = again(weights)
+    assert other.connectome == network.connectome
+    assert hash(other.connectome) == hash(network.connectome)
+    named = ng.Connectome(weights, labels=list("abcdefg")).normalised()
+    assert named != network.connectome
+    renamed = ng.Network(network.model, named, 5.0)
+    for work in (
+        lambda n: ng.find_equilibria(n).states,
+        lambda n: ng.simulate(n, 5.0, dt=0.05).states,
+        lambda n: ng.lyapunov_spectrum(n, 1, duration=10.0, transient=10.0).exponents,
+    ):
+        jax.block_until_ready(work(network))
+        for same in (other, renamed):
+            assert programs(lambda work=work, same=same: work(same)) == []
+    jitted = jax.jit(lambda n: n.vector_field(jnp.ones((6, 7))))
+    jitted(network)
+    assert programs(lambda: jitted(other)) == []
+
+
+class Resting(ng.AbstractNeuralMass):
+    """Ten variables that decay."""
+
+    variables = tuple(f"x{k}" for k in range(10))
+    units = ("1",) * 10
+    time_unit = "ms"
+    shown = "x0"
+    shown_unit = "1"
+    nonnegative = ()
+
+    def vector_field(self, state, drive):
+        rates = jnp.arange(1.0, 11.0).reshape(-1, *(1,) * (state.ndim - 1))
+        return -rates * state / 10 + 0.01 * drive
+
+    def output(self, state):
+        return jnp.tanh(state[0])
+
+    def search_box(self):
+        return -jnp.ones(10), jnp.ones(10)
+
+
+def test_what_rests_is_said_before_it_is_refined(programs):
+    """An own model of ten variables: nothing is compiled for a shooting that cannot be."""
+    system = ng.Network(Resting(), np.array([[0, 1.0], [1, 0]]), 1.0).homogeneous()
+    names = programs(
+        lambda: ng.find_orbit(system, transient=100.0, window=100.0, throw=False).status
+    )
+    assert "jit(_on_attractor)" in names
+    assert not {"jit(_sweep)", "jit(multipliers)"} & set(names)
+    found = ng.find_orbit(system, transient=100.0, window=100.0, throw=False)
+    assert found.status == ng.Status.NOT_PERIODIC
+    assert not bool(found.stable)
+    assert np.isnan(float(found.period))
+
+
+def test_known_values_inside_of_a_program(network):
+    """Inside of `jit` nothing is computed at once, though no argument is traced."""
+
+    def everything():
+        inner = network.homogeneous()
+        rest = ng.find_equilibria(inner, throw=False)
+        start = ng.initial_state(network, seed=2)
+        return {
+            "rest": rest.states[0],
+            "start": start,
+            "fixed": ng.simulate(network, 2.0, dt=0.05, y0=start, throw=False).states,
+            "batch": batch(network, 2),
+            "growth": ng.dispersion(network, rest.states[0], throw=False).growth,
+        }
+
+    inside, outside = jax.jit(everything)(), everything()
+    for name, value in outside.items():
+        np.testing.assert_allclose(inside[name], value, rtol=1e-9, atol=1e-11, err_msg=name)
+
+
+TRANSFORMED = {
+    "equilibria": lambda n: (
+        lambda x: ng.find_equilibria(
+            n.with_parameters(i_ext_e=x).homogeneous(), throw=False
+        ).states[0, 1]
+    ),
+    "a run": lambda n: (
+        lambda x: ng.simulate(n.with_parameters(i_ext_e=x), 1.0, dt=0.05, throw=False).states.sum()
+    ),
+    "an orbit": lambda n: (
+        lambda x: (
+            ng.find_orbit(
+                n.with_parameters(i_ext_e=x).homogeneous(),
+                guess=jnp.full(6, 0.1),
+                period=20.0,
+                steps=64,
+                throw=False,
+            ).period
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    "what", ["equilibria", "a run", pytest.param("an orbit", marks=pytest.mark.slow)]
+)
+def test_a_second_derivative_compiles_nothing(network, what, programs):
+    """A loop of gradient steps without a `jit` of its own."""
+    function = TRANSFORMED[what](network)
+    jax.block_until_ready(jax.jvp(function, (13.0,), (1.0,)))
+    assert programs(lambda: jax.jvp(function, (13.1,), (1.0,))) == []
