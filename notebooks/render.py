@@ -19,24 +19,48 @@ ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "build" / "notebooks"
 
 
-def run(path: Path, quick: bool, timeout: float = 7200) -> Any:
-    """A notebook with its outputs, as a reader runs it, with `quick` set after its parameters."""
+class Client(nbclient.NotebookClient):
+    """Runs notebooks whose widgets nobody moves.
+
+    nbclient answers an `Output` widget on the channel on which it waits for the cell to end, and
+    then sometimes waits for ever (its issue 312). Without answers outputs stay with their cells.
+    """
+
+    def on_comm_open_jupyter_widget(self, msg: Any) -> None:
+        """Nothing: no widget is registered."""
+
+
+def run(path: Path, quick: bool, timeout: float = 7200, kernel: Any = None) -> Any:
+    """A notebook with its outputs, as a reader runs it, with `quick` set after its parameters.
+
+    `kernel`: one that is running (a kernel manager of nbclient's), which forgets all names first;
+    by default one of the notebook's own.
+    """
     notebook = nbformat.read(path, as_version=4)
     (place,) = [
         k for k, cell in enumerate(notebook.cells) if "parameters" in cell.metadata.get("tags", ())
     ]
-    cell = nbformat.v4.new_code_cell(f"quick = {quick}", metadata={"tags": ["remove"]})
-    notebook.cells.insert(place + 1, cell)
+    for where, code in ((place + 1, f"quick = {quick}"), (0, "%reset -f")):
+        cell = nbformat.v4.new_code_cell(code, metadata={"tags": ["remove"]})
+        notebook.cells.insert(where, cell)
+    resources = {"metadata": {"path": str(ROOT)}}
+    client = Client(notebook, timeout=timeout, resources=resources, km=kernel)
+    try:
+        client.execute(env=environment())
+    finally:
+        if kernel is not None and client.kc is not None:
+            client.kc.stop_channels()
+    return notebook
+
+
+def environment() -> dict[str, str]:
+    """That of a kernel: this checkout, figures inline."""
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = {
+    return {
         **os.environ,
         "PYTHONPATH": paths.rstrip(os.pathsep),
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
     }
-    resources = {"metadata": {"path": str(ROOT)}}
-    client = nbclient.NotebookClient(notebook, timeout=timeout, resources=resources)
-    client.execute(env=environment)
-    return notebook
 
 
 def page(notebook: Any, path: Path) -> None:

@@ -1,18 +1,22 @@
 """Shared fixtures. Array annotations of the package are checked in the tests."""
 
+import contextlib
+import ctypes
+import gc
 import json
 import os
 from pathlib import Path
 
-# Compiled programs are kept beside the tests: tests of one run share many, the next run has all.
-# (XLA complains, level 2, that its own tuning hints are no features of the processor.)
-CACHE = Path(__file__).resolve().parents[1] / ".jax_cache"
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# What the libraries read when they are imported. Workers share two cores, so that more threads
+# of BLAS only get in each other's way; as in the command `ngnmm`, checks of Equinox give NaN, since
+# programs with calls to the host could not be kept; XLA's complaints about its own tuning hints in
+# programs that were kept are silenced.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("EQX_ON_ERROR", "nan")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import jax  # noqa: E402
-from jaxtyping import install_import_hook  # noqa: E402
+import jax
+from jaxtyping import install_import_hook
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
@@ -20,6 +24,15 @@ os.environ["MPLBACKEND"] = "Agg"
 
 with install_import_hook("ngnmm_jax", "beartype.beartype"):
     import ngnmm_jax as ng
+
+    # Now, since it is imported when it is asked for; but for what imports the command line's rooms.
+    for name in set(ng.__all__) - {"explore", "plot"}:
+        getattr(ng, name)
+
+# Compiled programs are kept: tests of one run share many, the next run has all. Processes that the
+# tests start keep theirs there too.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ng.keep_compiled())
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # they are many
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
@@ -34,21 +47,34 @@ def reference_values(name):
     return json.loads(path.read_text())
 
 
+# What takes longest comes first, so that no worker waits for another at the end.
+LONGEST = ("test_notebooks", "test_cli", "test_bifurcations", "test_driven", "test_fitting")
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A file's tests share compiled programs, so one process runs them; notebooks are alone."""
+    """A file's tests share compiled programs, so one process runs them."""
     for item in items:
-        if item.path.stem != "test_notebooks":
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    places = {name: k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
+
+# A worker that holds more than this (bytes) gives its compiled programs back after a file.
+MOST_MEMORY = 1.0e9
 
 
 @pytest.fixture(scope="module", autouse=True)
 def release_compiled_code():
-    """Compiled programs hold memory maps, of which Linux allows a process 65,530."""
+    """Programs would fill the memory; those that files share are on disk."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 25_000:
+    status = Path("/proc/self/statm")
+    pages = int(status.read_text().split()[1]) if status.exists() else 0
+    if pages * os.sysconf("SC_PAGE_SIZE") > MOST_MEMORY or not pages:
         jax.clear_caches()
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # to the system: glibc keeps it else
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 @pytest.fixture(scope="session")

@@ -236,9 +236,13 @@ def test_bad_settings(text, words, tmp_path):
         Settings.merge(path, {})
 
 
-def test_demo(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "points"),
+    [(("--quick",), (17, 16)), pytest.param((), (65, 61), marks=pytest.mark.slow)],
+)
+def test_demo(tmp_path, options, points):
     """As a user runs it: a new process, 32-bit JAX by default, no network."""
-    result = ngnmm("demo", "--out", tmp_path, JAX_ENABLE_X64="0")
+    result = ngnmm("demo", "--out", tmp_path, *options, JAX_ENABLE_X64="0")
     assert result.returncode == 0, result.stderr
     assert "79 of 99" in result.stdout
     names = {path.name for path in tmp_path.iterdir()}
@@ -257,10 +261,8 @@ def test_demo(tmp_path):
     assert list(activity.point.values) == ["quiet", "patterned", "gamma"]
     assert float(activity.v_e.sel(point="quiet")[-1].std()) < 1e-6
     assert float(activity.v_e.sel(point="patterned")[-1].std()) > 1.0
-    assert xr.load_dataset(tmp_path / "map.nc", engine="h5netcdf").growth_uniform.shape[:2] == (
-        65,
-        61,
-    )
+    stored = xr.load_dataset(tmp_path / "map.nc", engine="h5netcdf")
+    assert stored.growth_uniform.shape[:2] == points
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_core.utils import run_sync
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -13,10 +14,20 @@ render = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(render)
 
 
-def run(name):
-    """With its small settings."""
-    (path,) = (ROOT / "notebooks").glob(f"{name}_*.ipynb")
-    return render.run(path, quick=True, timeout=1200)
+@pytest.fixture(scope="module")
+def run():
+    """Notebooks by number, with small settings, in one kernel: what they compile is shared."""
+    empty = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1")])
+    first = render.Client(empty, resources={"metadata": {"path": str(ROOT)}})
+    first.execute(env={**render.environment(), "JAX_NUM_CPU_DEVICES": "2"}, cleanup_kc=False)
+
+    def one(name):
+        (path,) = (ROOT / "notebooks").glob(f"{name}_*.ipynb")
+        return render.run(path, quick=True, timeout=600, kernel=first.km)
+
+    yield one
+    first.kc.stop_channels()
+    run_sync(first.km.shutdown_kernel)(now=True)
 
 
 def pictures(notebook):
@@ -45,7 +56,7 @@ def test_outputs_are_stripped(path):
         assert cell.get("execution_count") is None
 
 
-def test_node():
+def test_node(run):
     """The period, the lag of inhibition, and the mean field that neurons approach."""
     notebook = run("01")
     text = printed(notebook)
@@ -55,7 +66,7 @@ def test_node():
     assert pictures(notebook) == 4
 
 
-def test_homogeneous_states():
+def test_homogeneous_states(run):
     """The Hopf points and period doublings at coupling 12, chaos between, the cusp."""
     notebook = run("02")
     text = printed(notebook)
@@ -67,7 +78,7 @@ def test_homogeneous_states():
     assert pictures(notebook) == 3
 
 
-def test_dispersion():
+def test_dispersion(run):
     """The modes are those of the whole Jacobian; the map has both kinds of regions."""
     notebook = run("03")
     text = printed(notebook)
@@ -78,7 +89,7 @@ def test_dispersion():
 
 
 @pytest.mark.slow
-def test_classical():
+def test_classical(run):
     notebook = run("05")
     text = printed(notebook)
     assert "JansenRit  patterns grow on equilibria at 0%" in text
@@ -86,7 +97,7 @@ def test_classical():
     assert pictures(notebook) == 6
 
 
-def test_your_own():
+def test_your_own(run):
     """A model of two equations goes through everything, as far as a fit that finds the truth."""
     notebook = run("06")
     text = printed(notebook)
@@ -97,7 +108,7 @@ def test_your_own():
     assert pictures(notebook) == 7
 
 
-def test_explorer():
+def test_explorer(run):
     text = printed(run("10"))
     assert "15.0 At rest, stable alone. 79 of 99 modes grow" in text
 
@@ -122,7 +133,7 @@ def test_rendered_pages(tmp_path, capsys):
     assert "No notebook begins" in capsys.readouterr().err
 
 
-def test_rhythms():
+def test_rhythms(run):
     """What the fastest mode foretells is what the simulated network does."""
     notebook = run("04")
     text = printed(notebook)
@@ -135,7 +146,7 @@ def test_rhythms():
     assert pictures(notebook) == 9
 
 
-def test_sweep(tmp_path):
+def test_sweep(run):
     """The plane is computed, stored, opened and drawn; the store is removed."""
     notebook = run("07")
     assert "'i_ext_e': 8" in printed(notebook)
@@ -148,7 +159,7 @@ def test_sweep(tmp_path):
 
 
 @pytest.mark.slow
-def test_fit():
+def test_fit(run):
     """The truth is found within its errors; the gradient grows with the horizon."""
     words = printed(run("08"))
     off = words.split("off by standard deviations: [")[1].split("]")[0].split()
@@ -157,7 +168,7 @@ def test_fit():
 
 
 @pytest.mark.slow
-def test_functional_connectivity():
+def test_functional_connectivity(run):
     words = printed(run("09"))
     assert "structure alone (log weights): 0.249" in words
     assert "currents and noise: correlation 0." in words
