@@ -50,4 +50,4 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.spiking
 
 clean:
-	rm -rf $(VENV) .jax_cache build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
