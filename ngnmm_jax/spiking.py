@@ -444,7 +444,7 @@ def _result(
     core: Network | Homogeneous,
     saving: Saving,
     memory: _Memory,
-    saved: list[dict[str, jax.Array]],
+    saved: list[dict[str, Any]],
     end: dict[str, jax.Array],
     dt: float,
     duration: float,
