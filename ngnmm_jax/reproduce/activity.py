@@ -53,7 +53,7 @@ def activity(task: Task) -> list[Row]:
         orbit = ng.find_orbit(homogeneous, throw=False)
         state = orbit if orbit.status == ng.Status.OK else rest.states[0]
         growing = int(ng.dispersion(network, state).number_growing)
-        as_foretold += patterned.all() if growing else not patterned.all()
+        as_foretold += int(patterned.all() if growing else not patterned.all())
         bistable += bool(not growing and patterned.any())
         parts.append(
             f"{point}: {growing} modes grow, a pattern in {patterned.sum()} of {seeds} runs"
