@@ -7,9 +7,6 @@ from pathlib import Path
 
 import jax
 
-# What compiles faster than this (s) is not worth a file.
-_WORTH = 0.1
-
 
 def keep_compiled(folder: str | Path | None = None) -> Path:
     """Keep compiled programs on disk from now on, and use those that are there.
@@ -32,7 +29,7 @@ def keep_compiled(folder: str | Path | None = None) -> Path:
     path = Path(named) if named else base / f"jax-{jax.__version__}-{_processor()}"
     path.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # the small ones too
     return path
 
 

@@ -32,7 +32,6 @@ with install_import_hook("ngnmm_jax", "beartype.beartype"):
 # Compiled programs are kept: tests of one run share many, the next run has all. Processes that the
 # tests start keep theirs there too.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ng.keep_compiled())
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # they are many
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
