@@ -19,7 +19,7 @@ from ngnmm_jax.dynamics.linear import eigenvalues
 from ngnmm_jax.dynamics.roots import DIPS, POINTS, scalar_roots
 
 # Systems that take their places in a program together: few, many, and many not on a CPU.
-_FEW, _MANY, _ELSEWHERE = 4, 256, 4096
+_FEW, _MANY, _ELSEWHERE = 4, 128, 4096
 # Newton's iterations at most, and the relative correction that ends them.
 _NEWTON, _DONE = 12, 1e-15
 # States this near, relative to 1 + |x|, are one.
@@ -80,7 +80,7 @@ def _in_lanes(systems: Any, count: int, max_count: int, scalar: bool) -> dict[st
     many = _MANY if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
     candidates = partial(_roots, max_count=max_count) if scalar else _from_many_starts
     chunks = []
-    for index, kept in padded(count, _FEW if count <= _MANY // 4 else many):
+    for index, kept in padded(count, _FEW if count <= 2 * _FEW else many):
         some = jax.tree.map(lambda leaf, index=index: leaf[index], systems)
         found = _certified(some, candidates(some, kept=kept), max_count)
         chunks.append({name: value[:kept] for name, value in found.items()})
