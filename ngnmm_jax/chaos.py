@@ -167,7 +167,7 @@ def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
 
 def starts_of(core: Network | Homogeneous, points: dict[str, Any], seeds: np.ndarray) -> np.ndarray:
     """Each point's equilibrium plus noise, (point, *state); NaN where there is none."""
-    return initial_states(core, points, 0.01, seeds)
+    return initial_states(core, points, 0.01, seeds, in_blocks=True)
 
 
 @lru_cache

@@ -249,7 +249,8 @@ class _Atlas:
         return fields
 
     def _equilibria(self, points: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> None:
-        found = search(self.family.many(points), fields["kind"].shape[0], _EQUILIBRIA)
+        count = fields["kind"].shape[0]
+        found = search(self.family.many(points), count, _EQUILIBRIA, in_blocks=True)
         fields["states"][:, :_EQUILIBRIA] = found.states
         # The modes of those that were found, and of no others.
         point, place = np.nonzero(found.found)

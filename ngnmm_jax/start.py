@@ -54,12 +54,18 @@ def initial_state(
 
 
 def initial_states(
-    system: Network | Homogeneous | Driven, varied: Mapping[str, Any], noise: Any, seeds: Any
+    system: Network | Homogeneous | Driven,
+    varied: Mapping[str, Any],
+    noise: Any,
+    seeds: Any,
+    *,
+    in_blocks: bool = False,
 ) -> Any:
     """Each run's own state near rest (run, variable, *region), NaN where there is no equilibrium.
 
     `varied` (run, …) are the values of parameters by name, `seeds` (run,), and `noise` one
-    standard deviation for all, or (run,). A run's state does not depend on the other runs.
+    standard deviation for all, or (run,). A run's state does not depend on the other runs (to the
+    bit with `in_blocks`, as `search` has it).
     """
     core = undriven(system)
     varied = {k: value for k, value in varied.items() if not k.endswith("_noise")}
@@ -71,7 +77,7 @@ def initial_states(
         )
     seeds = np.asarray(seeds)
     n = seeds.shape[0]
-    rest = search(_averaged(core, varied), n, MOST)
+    rest = search(_averaged(core, varied), n, MOST, in_blocks=in_blocks)
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)
     place = np.argmax(np.where(some, stable, rest.found), axis=1)

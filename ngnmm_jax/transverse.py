@@ -31,8 +31,8 @@ Spectrum = tuple[Family, jax.Array, jax.Array]
 # growth between is not exact to this many per step of the model.
 NODES, FEW, _SEGMENT, EXACT = 24, 4, 4, 5e-9
 MOST_NODES = 96
-# Equilibria that a device takes together; an eighth of them where there are few.
-_EQUILIBRIA = 256
+# Equilibria that a device takes together.
+_EQUILIBRIA = 64
 # A mode grows where its growth is above this per step of the model: an orbit at zero coupling
 # has neutral modes, known to the error of the steps.
 _NEUTRAL = 5e-8
@@ -92,14 +92,12 @@ def modes_at_rest(
     shared: Spectrum, points: dict[str, np.ndarray], states: np.ndarray
 ) -> dict[str, np.ndarray]:
     """All modes of many equilibria, each at its own parameter point."""
-    few = len(states) <= _EQUILIBRIA // 4
     return map_chunks(
         _many_at_rest,
         shared,
         (points, states),
-        chunk=_EQUILIBRIA // 8 if few else _EQUILIBRIA,
+        chunk=_EQUILIBRIA,
         progress=False,
-        one_device=few,
         lockstep=True,
     )
 

@@ -41,12 +41,14 @@ class Found(NamedTuple):
         return self.found & (self.eigenvalues.real.max(axis=-1) < 0)
 
 
-def search(systems: Any, count: int, max_count: int) -> Found:
+def search(systems: Any, count: int, max_count: int, *, in_blocks: bool = False) -> Found:
     """Certified equilibria by rising first variable, NaN at the end.
 
     `systems` is a `Homogeneous` system whose leaves have an axis (system,) of length `count`, or 1
     where it is the same for all of them, or are scalars. In the full precision that JAX is set to.
-    What is found of a system does not depend on the others.
+    What is found of a system does not depend on the others, but for a last digit, that of the
+    program: `in_blocks`, which takes one program for any count, is for work that is cut into
+    blocks and has to be the same to the bit in all of them.
     """
     dtype = np.dtype(jnp.result_type(float))
 
@@ -62,7 +64,9 @@ def search(systems: Any, count: int, max_count: int) -> Found:
         (which,) = np.nonzero(mine)
         if which.size:
             some = jax.tree.map(lambda leaf, which=which: leaf[which], systems)
-            parts.append((which, _in_lanes(some, which.size, max_count, bool(scalar[which[0]]))))
+            parts.append(
+                (which, _in_lanes(some, which.size, max_count, bool(scalar[which[0]]), in_blocks))
+            )
     order = np.argsort(np.concatenate([which for which, _ in parts]))
     fields = {
         name: np.concatenate([found[name] for _, found in parts])[order] for name in parts[0][1]
@@ -75,12 +79,15 @@ def search(systems: Any, count: int, max_count: int) -> Found:
     return Found(eigenvalues=values, **fields)
 
 
-def _in_lanes(systems: Any, count: int, max_count: int, scalar: bool) -> dict[str, np.ndarray]:
+def _in_lanes(
+    systems: Any, count: int, max_count: int, scalar: bool, in_blocks: bool
+) -> dict[str, np.ndarray]:
     """Equilibria of systems of which all, or none, are found by the scalar function's roots."""
     many = _MANY if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
     candidates = partial(_roots, max_count=max_count) if scalar else _from_many_starts
     chunks = []
-    for index, kept in padded(count, _FEW if count <= 2 * _FEW else many):
+    few = count <= 2 * _FEW and not in_blocks
+    for index, kept in padded(count, _FEW if few else many):
         some = jax.tree.map(lambda leaf, index=index: leaf[index], systems)
         found = _certified(some, candidates(some, kept=kept), max_count)
         chunks.append({name: value[:kept] for name, value in found.items()})

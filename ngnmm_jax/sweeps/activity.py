@@ -254,7 +254,8 @@ class Activity(AbstractMeasure):
         initial = {name: given.pop(f"{name}(0)", None) for name in core.model.variables}
         plan, dt = self.plan(system)
         numbers = jnp.asarray(seeds)
-        starts = initial_states(undriven(system).bare(), given, noise, seeds)
+        core_at_rest = undriven(system).bare()
+        starts = initial_states(core_at_rest, given, noise, seeds, in_blocks=True)
         for k, value in enumerate(initial.values()):
             if value is not None:
                 starts[:, k] = value.reshape(n, *[-1] * (starts.ndim - 2))

@@ -57,7 +57,7 @@ class Stability(AbstractMeasure):
             )
         lambdas, uniform = system.spectrum()
         family = Family.of(system)
-        rest = search(family.many(points), seeds.size, _EQUILIBRIA)
+        rest = search(family.many(points), seeds.size, _EQUILIBRIA, in_blocks=True)
         found = np.nonzero(rest.found)
         fields: dict[str, np.ndarray] = {"states": rest.states}
         converged = np.ones(rest.found.shape, dtype=bool)
