@@ -396,7 +396,8 @@ def test_recovery_with_errors_and_posterior(system, spectra):
     value, sd = np.asarray(known.value), np.asarray(known.value_sd)
     assert (np.abs(value - [3.0, 0.001]) < 4 * sd).all(), str(known)
     assert (sd / value < 0.02).all()
-    posterior = fitting.sample_posterior(result, loss, warmup=150, samples=150)
+    # With 150 samples the larger r_hat is 1.05 give or take; with 600 it is 1.01.
+    posterior = fitting.sample_posterior(result, loss, warmup=400, samples=400)
     assert posterior.converged
     spread = np.asarray(posterior.values["i_ext_e"]).std()
     assert spread == pytest.approx(sd[0], rel=0.3)
