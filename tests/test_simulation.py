@@ -9,7 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.integrate import STEPS, fixed_steps
+from ngnmm_jax.dynamics.integrate import STEPS, repeated
 from ngnmm_jax.dynamics.methods import METHODS, runge_kutta
 from ngnmm_jax.models.base import parameter_names
 from tests.conftest import reference_values
@@ -84,14 +84,12 @@ def test_order_of_the_fixed_steps(name, order):
     steps, slack = ([1 / 4, 1 / 8, 1 / 16], 0.7) if order == 8 else ([1 / 16, 1 / 32, 1 / 64], 0.1)
     errors = []
     for dt in steps:
-        last, saved = fixed_steps(
-            field,
+        last, saved = repeated(
+            lambda z, dt=dt: STEPS[name](field, z, jnp.array(dt)),
             jnp.array([0.5, 0.0]),
-            jnp.array(dt),
             n_saves=round(1 / dt),
             stride=2,
             select=lambda z: z,
-            step=STEPS[name],
         )
         assert saved.shape == (round(1 / dt), 2)
         np.testing.assert_array_equal(saved[-1], last)

@@ -111,22 +111,6 @@ STEPS: dict[str, Step] = {
 }
 
 
-def fixed_steps(
-    field: VectorField,
-    state: jax.Array,
-    dt: Float[Array, ""],
-    *,
-    n_saves: int,
-    stride: int,
-    select: Select,
-    step: Step = rk4_step,
-) -> tuple[jax.Array, jax.Array]:
-    """`n_saves * stride` steps of size `dt`: the last state, and `select(state)` every `stride`."""
-    return repeated(
-        lambda y: step(field, y, dt), state, n_saves=n_saves, stride=stride, select=select
-    )
-
-
 def repeated(
     advance: Callable[[Any], Any],
     memory: Any,
