@@ -10,12 +10,15 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.connectome.parts import Reading
 from ngnmm_jax.models import MODELS
 from ngnmm_jax.models.base import AbstractNeuralMass, parameter_names
 from ngnmm_jax.network import Network
 
 #: The settings that describe a network, in the files of `ngnmm sweep` and `ngnmm fit`.
-NETWORK = ("connectome", "order", "cache_dir", "power", "model", "coupling", "parameters")
+NETWORK = (
+    "connectome", "reading", "order", "cache_dir", "power", "model", "coupling", "parameters"
+)  # fmt: skip
 
 #: For each model, the plane of its maps (low, high, count) and where it is cut.
 PLANES: dict[str, tuple[dict[str, list[float]], float]] = {
@@ -37,6 +40,7 @@ class Settings:
     """What a command does. In TOML: these names, and a table `[parameters]` of the model's."""
 
     connectome: str = "hcp-schaefer100"
+    reading: dict[str, Any] = dataclasses.field(default_factory=dict)  # of its file, see `load`
     order: str = "atlas"
     cache_dir: str | None = None
     power: float = 1.0
@@ -77,20 +81,23 @@ class Settings:
             _checks.one_of("config", name, names)
         given = {name: value for name, value in options.items() if value is not None}
         parameters = {**values.get("parameters", {}), **given.pop("parameters", {})}
+        reading = {**values.get("reading", {}), **given.pop("reading", {})}
         for name in ("axes", "bounds", "cuts"):
             if not given.get(name):
                 given.pop(name, None)
-        return cls(**{**values, **given, "parameters": parameters})._checked()
+        values = {**values, **given, "parameters": parameters, "reading": reading}
+        return cls(**values)._checked()
 
     def _checked(self) -> "Settings":
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name in ("parameters", "axes", "bounds", "cuts") or value is None:
+            if field.name in ("parameters", "reading", "axes", "bounds", "cuts") or value is None:
                 continue
             kind = type(field.default) if field.default is not None else (str, float, int)
             number = kind is float and isinstance(value, int) and not isinstance(value, bool)
             if not isinstance(value, kind) and not number:
                 _checks.fail(field.name, f"be of type {kind}", f"it is {value!r}")
+        check_reading(self.reading)
         _checks.one_of("model", self.model, MODELS)
         names = parameter_names(MODELS[self.model])
         for name in self.parameters:
@@ -135,7 +142,9 @@ class Settings:
 
     def load_connectome(self) -> Connectome:
         """The connectome as it is in its source."""
-        return Connectome.load(self.connectome, order=self.order, cache_dir=self.cache_dir)
+        return Connectome.load(
+            self.connectome, order=self.order, cache_dir=self.cache_dir, **self.reading
+        )
 
     def build(self) -> Network:
         """The network: rows normalised, after the power transform if there is one."""
@@ -144,6 +153,20 @@ class Settings:
             connectome = connectome.power(self.power)
         model = MODELS[self.model](**self.parameters)
         return Network(model, connectome.normalised(), self.coupling)
+
+
+def check_reading(reading: Any) -> None:
+    """Refuse what `Connectome.load` has no argument for, or values of another type."""
+    if not isinstance(reading, dict):
+        _checks.fail("reading", "be a table", f"it is {reading!r}")
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(Reading)}
+    for name, value in reading.items():
+        _checks.one_of("reading", name, kinds)
+        kind = bool if "bool" in kinds[name] else str
+        names = name == "labels" and isinstance(value, list)
+        if not isinstance(value, kind) and not names:
+            but = f"it is {value!r}"
+            _checks.fail(name, "be true or false" if kind is bool else "be text", but)
 
 
 def read_tables(

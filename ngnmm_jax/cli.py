@@ -41,7 +41,15 @@ Source = Annotated[
     str | None,
     typer.Option(
         help="'hcp-schaefer100' (embedded), 'aal90' (downloaded once), or a file: .npz, .npy, "
-        ".csv, .txt, .mat, or a TVB .zip. Default: hcp-schaefer100."
+        ".csv, .txt, .mat, .h5, .mtx, .graphml, or a TVB .zip. Default: hcp-schaefer100."
+    ),
+]
+Reading = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=VALUE",
+        help="How the file is read, where it leaves that open, as variable=SC, symmetric=true, "
+        "transpose=true; repeatable. An unknown name lists all.",
     ),
 ]
 Order = Annotated[str | None, typer.Option(help="Of aal90: 'atlas' or 'source'. Default: atlas.")]
@@ -65,6 +73,7 @@ Values = Annotated[
 _NETWORK = {
     "config": Config,
     "connectome": Source,
+    "reading": Reading,
     "order": Order,
     "cache_dir": Cache,
     "power": Power,
@@ -93,6 +102,7 @@ def of_a_network(command: Callable[..., None]) -> Callable[..., None]:
         options = {name: value for name, value in given.items() if name in names}
         options |= {
             "parameters": _assignments(given["set_"]),
+            "reading": _readings(given["reading"]),
             "axes": _numbers("--axis", "NAME=LOW:HIGH:COUNT", given.get("axis")),
             "bounds": _numbers("--range", "NAME=LOW:HIGH", given.get("range_")),
         }
@@ -514,6 +524,7 @@ def connectome(
     source: Annotated[
         str, typer.Argument(help="A name or a file, as for --connectome elsewhere.")
     ] = "hcp-schaefer100",
+    reading: Reading = None,
     order: Order = None,
     cache_dir: Cache = None,
     power: Power = None,
@@ -529,9 +540,8 @@ def connectome(
     from ngnmm_jax.reports.connectomes import connectome_facts, write_connectome
 
     begun = time.perf_counter()
-    settings = Settings.merge(
-        None, {"connectome": source, "order": order, "cache_dir": cache_dir, "power": power}
-    )
+    options = {"connectome": source, "order": order, "cache_dir": cache_dir, "power": power}
+    settings = Settings.merge(None, {**options, "reading": _readings(reading)})
     loaded = settings.load_connectome().power(settings.power)
     for name, value in connectome_facts(loaded):
         console.print(f"{name:>24}  {value}", highlight=False)
@@ -786,6 +796,19 @@ def _numbers(option: str, form: str, given: list[str] | None) -> dict[str, list[
         except ValueError:
             raise ValueError(f"Argument `{option}` must be {form}, but is {text!r}.") from None
     return found
+
+
+def _readings(given: list[str] | None) -> dict[str, Any]:
+    """Text and truth values out of NAME=VALUE."""
+    result: dict[str, Any] = {}
+    for item in given or ():
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ValueError(f"Option --reading must be NAME=VALUE, but it is {item!r}.")
+        if name in result:
+            raise ValueError(f"Option --reading must name {name!r} once, but it does so again.")
+        result[name] = {"true": True, "false": False}.get(value.lower(), value)
+    return result
 
 
 def _assignments(pairs: list[str] | None) -> dict[str, float | list[float]]:

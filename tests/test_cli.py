@@ -13,6 +13,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import ngnmm_jax as ng
+from ngnmm_jax._settings import Settings
 from ngnmm_jax.cli import app
 
 RUNNER = CliRunner()
@@ -184,6 +185,25 @@ def test_connectome_with_a_silent_region(tmp_path):
     path = tmp_path / "silent.csv"
     path.write_text("0,1\n0,0\n")
     assert "receive nothing" in invoke("connectome", path, "--out", tmp_path / "out")
+
+
+def test_how_a_connectome_is_read(tmp_path):
+    path, config = tmp_path / "half.txt", tmp_path / "s.toml"
+    path.write_text("0 1 2\n0 0 1.5\n0 0 0\n")
+    with pytest.raises(ValueError, match="symmetric=True"):
+        invoke("connectome", path)
+    output = invoke("connectome", path, "--reading", "symmetric=true", "--out", tmp_path / "o")
+    assert "taken both ways" in " ".join(output.split())
+    config.write_text(f"connectome = {str(path)!r}\n[reading]\nsymmetric = true\n")
+    again = Settings.merge(config, {}).load_connectome()
+    assert again.is_symmetric
+    assert again.n_connections == 6
+    for wrong, words in (
+        ("symetric=true", "did you mean 'symmetric'"),
+        ("symmetric=3", "or false"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            invoke("connectome", path, "--reading", wrong)
 
 
 def ngnmm(*arguments, **environment):

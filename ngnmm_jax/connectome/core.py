@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,9 +55,13 @@ class Connectome:
     - `groups` (region,): a name of a group for each region (a network, a lobe); optional.
     - `functional_connectivity` (region, region): Pearson's r; optional.
     - `name`, `source`: what it is called and where it comes from.
+    - `notes`: what a reader of files inferred, line by line.
 
-    Raises `ValueError` for arrays of the wrong shape, NaN, negative weights or lengths, and
-    repeated labels.
+    A pandas DataFrame of weights gives its index as labels; its columns, which must have the
+    same names, are brought into the index's order.
+
+    Raises `ValueError` for arrays of the wrong shape or of no real numbers, NaN, negative weights
+    or lengths, and repeated labels.
     """
 
     weights: NDArray[np.float64]
@@ -67,6 +72,7 @@ class Connectome:
     functional_connectivity: NDArray[np.float64] | None
     name: str
     source: str
+    notes: tuple[str, ...]
 
     def __init__(
         self,
@@ -78,9 +84,12 @@ class Connectome:
         functional_connectivity: ArrayLike | None = None,
         name: str = "connectome",
         source: str = "",
+        notes: Sequence[str] = (),
     ) -> None:
         self._set("name", name)
         self._set("source", source)
+        self._set("notes", tuple(map(str, notes)))
+        weights, labels = _framed(weights, labels)
         weights = _numbers("weights", weights)
         if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
             _checks.fail("weights", "be a square matrix", f"its shape is {weights.shape}")
@@ -127,6 +136,8 @@ class Connectome:
         digest = hashlib.sha256()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "notes":  # how it was read decides nothing
+                continue
             digest.update(f"{field.name} {np.shape(value)} ".encode())
             digest.update(
                 value.tobytes() if isinstance(value, np.ndarray) else repr(value).encode()
@@ -161,34 +172,61 @@ class Connectome:
         *,
         order: str = "atlas",
         cache_dir: str | Path | None = None,
+        variable: str | None = None,
+        labels: str | Path | Sequence[str] | None = None,
+        lengths: str | Path | None = None,
+        transpose: bool = False,
+        one_based: bool | None = None,
+        edges: bool | None = None,
+        directed: bool = False,
+        symmetric: bool = False,
+        separator: str | None = None,
     ) -> "Connectome":
         """An embedded connectome, a downloaded one, or a user's own file.
 
         **Arguments:**
 
         - `name_or_path`: "hcp-schaefer100" (embedded), "aal90" (the paper's; downloaded
-          once, needs the network the first time), or the path of a file: `.npz`, `.npy`,
-          `.csv`/`.txt`/`.dat` (a dense matrix, or lines `i j w`), `.mat`, or a
-          connectivity `.zip` of The Virtual Brain.
+          once, needs the network the first time), or the path of a file: `.npz` (also SciPy's
+          sparse), `.npy`, `.mat` (all versions), `.h5`, text (`.csv`, `.txt`, `.dat`, `.tsv`,
+          `.edge`: a matrix with names or without, as pandas, R, NumPy, MRtrix, DSI Studio and
+          spreadsheets write them, or an edge list `source target weight`), `.mtx`, `.graphml`, a
+          connectivity `.zip` or folder of The Virtual Brain; each also as `.gz`, `.bz2`, `.xz`.
         - `order`: of "aal90" only: "atlas" (left regions, then right, both in the atlas's
           order) or "source" (as in the authors' file).
         - `cache_dir`: where downloads are kept; by default the environment variable
           NGNMM_JAX_CACHE, or else the user's cache folder.
+        - `variable`: the array, member or edge attribute that holds the weights; `labels`,
+          `lengths`: those of the names and tract lengths, or a file of them, or the names.
+        - `transpose`: column j of a matrix, not row j, holds what region j receives.
+        - `edges`, `one_based`: a table of three columns is an edge list; its regions are
+          numbered from one.
+        - `directed`, `symmetric`: connections that stand once go one way, or both.
+        - `separator`: between the entries of a text file.
+
+        What is inferred stands in `notes`; what a file leaves open is refused, with the argument
+        that decides it.
 
         Raises `ValueError` for an unknown name or a malformed file, `FileNotFoundError` for
         a missing file, `ConnectionError` where a download fails.
         """
         from ngnmm_jax.connectome import fetch, files
+        from ngnmm_jax.connectome.parts import Reading
 
         _checks.one_of("order", order, ("atlas", "source"))
         name = str(name_or_path)
+        reading = Reading(
+            variable, labels, lengths, transpose, one_based, edges, directed, symmetric, separator
+        )
+        if name in ("hcp-schaefer100", "aal90") and reading != Reading():
+            _checks.fail("name_or_path", "be a file where the reading is chosen", f"it is {name!r}")
         if name == "hcp-schaefer100":
             return files.read_embedded(name)
         if name == "aal90":
             return fetch.aal90(order, cache_dir)
         path = Path(name_or_path)
         if path.suffix or path.exists():
-            return files.read(path)
+            return files.read(path, reading)
         _checks.one_of("name_or_path", name, ("hcp-schaefer100", "aal90"))
         raise AssertionError("unreachable")
 
@@ -207,9 +245,16 @@ class Connectome:
         arrays: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if getattr(self, field.name) is not None
+            if getattr(self, field.name) is not None and field.name != "notes"
         }
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        part = path.with_name(f"{path.name}.{os.getpid()}.part")
+        try:
+            with part.open("wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+            os.replace(part, path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     # ------------------------------------------------------------------ transforms
 
@@ -220,13 +265,25 @@ class Connectome:
         """
         sums = self.weights.sum(axis=1)
         if (sums == 0).any():
-            names = [self.labels[k] for k in np.flatnonzero(sums == 0)]
-            shown = ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
             raise ValueError(
-                f"Rows cannot be normalised: {len(names)} region(s) receive no connection "
-                f"({shown}). Remove them with `.without({names[:2]!r})` or give them weights."
+                f"Rows cannot be normalised: {len(self.silent)} region(s) receive no connection "
+                f"({', '.join(self.silent)}). Leave them out with `.without_silent()`, or give "
+                "them weights."
             )
         return dataclasses.replace(self, weights=self.weights / sums[:, None])
+
+    def scaled(self, largest: float | int = 1.0) -> "Connectome":
+        """All weights times one number, so that the largest one is `largest` (> 0)."""
+        _checks.positive("largest", largest)
+        top = self.weights.max()
+        if top == 0:
+            raise ValueError("A connectome without any connection cannot be scaled.")
+        return dataclasses.replace(self, weights=self.weights * (largest / top))
+
+    def transposed(self) -> "Connectome":
+        """Every connection the other way: for files whose columns receive."""
+        lengths = None if self.tract_lengths is None else self.tract_lengths.T
+        return dataclasses.replace(self, weights=self.weights.T, tract_lengths=lengths)
 
     def power(self, exponent: float) -> "Connectome":
         """Every non-zero weight raised to `exponent` (> 0), which compresses their range."""
@@ -234,8 +291,37 @@ class Connectome:
         return dataclasses.replace(self, weights=self.weights**exponent)
 
     def symmetrised(self) -> "Connectome":
-        """The mean of the weights and their transpose."""
+        """The mean of the weights and their transpose; of a triangle, both its sides.
+
+        Where connections stand on one side of the diagonal only they are taken for halves of a
+        symmetric matrix.
+        """
+        from ngnmm_jax.connectome.parts import both_ways, is_half
+
+        if is_half(self.weights):
+            return dataclasses.replace(self, weights=both_ways(self.weights))
         return dataclasses.replace(self, weights=(self.weights + self.weights.T) / 2)
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The names of the regions that receive nothing."""
+        return tuple(self.labels[k] for k in np.flatnonzero(self.weights.sum(axis=1) == 0))
+
+    def separate_parts(self) -> list[tuple[str, ...]]:
+        """The names of the regions of each part that no connection links to another."""
+        from scipy.sparse.csgraph import connected_components
+
+        count, part = connected_components(self.weights > 0, directed=False)
+        return [tuple(self.labels[k] for k in np.flatnonzero(part == p)) for p in range(count)]
+
+    def without_silent(self) -> "Connectome":
+        """Without regions that receive nothing, nor those that then receive nothing."""
+        left = self
+        while left.silent:
+            if len(left.silent) == left.n_regions:
+                raise ValueError("Nothing would be left: no region receives from one that does.")
+            left = left.without(left.silent)
+        return left
 
     def without(self, regions: Sequence[str | int]) -> "Connectome":
         """All regions but those named (by label or index)."""
@@ -299,13 +385,51 @@ class Connectome:
         return Eigenmodes(values, vectors, float(residual / radius), uniform)
 
 
+def _framed(weights: Any, labels: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """A DataFrame's values, its columns in the order of its index, and the index as labels."""
+    from ngnmm_jax.connectome.text import matching
+
+    if not (hasattr(weights, "index") and hasattr(weights, "columns")):
+        return weights, labels
+    rows, columns = ([str(name) for name in axis] for axis in (weights.index, weights.columns))
+    values = weights.to_numpy()
+    if rows == columns or len(rows) != len(columns) or weights.columns.dtype.kind in "iu":
+        order = list(range(len(columns)))
+    else:
+        try:
+            order = matching(rows, columns)
+        except ValueError as error:
+            raise ValueError(
+                f"Argument `weights` must have one set of names, but {error}."
+            ) from None
+    numbered = rows == [str(k) for k in range(len(rows))]
+    return values[:, order], labels or (() if numbered else rows)
+
+
 def _numbers(argument: str, value: ArrayLike) -> NDArray[np.float64]:
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        _checks.fail(argument, "have no masked entries", "it has: `.filled(0)` makes them zero")
+    given = np.asarray(value)
+    if given.dtype.kind not in "biuf" and not (given.dtype.kind == "O" and given.size):
+        _checks.fail(argument, "be an array of real numbers", f"its type is {given.dtype}")
     try:
-        array = np.array(value, dtype=np.float64)
+        array = np.array(value, dtype=np.float64, order="C")
     except (TypeError, ValueError):
         _checks.fail(argument, "be an array of numbers", f"it is {type(value).__name__}")
-    _checks.finite(argument, array)
+    _finite_regions(argument, array)
     return array
+
+
+def _finite_regions(argument: str, array: NDArray[np.float64]) -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        rows = sorted({int(k) for k in bad[:, 0]})
+        shown = ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")
+        _checks.fail(
+            argument,
+            "be finite",
+            f"{len(bad)} of its {array.size} values are not (in the rows {shown})",
+        )
 
 
 def _nonnegative(argument: str, array: NDArray[np.float64]) -> None:

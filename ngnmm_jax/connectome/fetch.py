@@ -1,5 +1,6 @@
 """Connectomes that may not be redistributed: downloaded on request, checked by hash."""
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ngnmm_jax import _checks
 from ngnmm_jax._cache import cache_folder
 from ngnmm_jax.connectome.core import Connectome
 from ngnmm_jax.connectome.files import read
+from ngnmm_jax.connectome.parts import Reading
 
 _COMMIT = "e87f89f93d118d2327cea712c49ba988b4e6b16b"
 _URL = f"https://raw.githubusercontent.com/RosaDelic/LargeScaleBrainModelAnalysis/{_COMMIT}/Python/"
@@ -32,6 +34,8 @@ def _download(name: str, folder: Path) -> Path:
             f"The file {str(path)!r} is not the published one: its SHA-256 differs from "
             f"{_SHA256[name]}. Delete it, and it is downloaded afresh."
         )
+    if not path.is_file():
+        _writable(folder)
     try:
         return Path(pooch.retrieve(_URL + name, known, fname=name, path=folder))
     except ValueError as error:
@@ -42,6 +46,18 @@ def _download(name: str, folder: Path) -> Path:
             f"try again; without one, put the file into {str(folder)!r} by hand, or use the "
             "embedded connectome 'hcp-schaefer100'."
         ) from error
+
+
+def _writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"The folder {str(folder)!r}, where downloads are kept, cannot be written to "
+            f"({error.strerror}): give another one (`cache_dir=`, NGNMM_JAX_CACHE)."
+        ) from None
 
 
 def aal90_is_here(cache_dir: str | Path | None) -> bool:
@@ -56,7 +72,8 @@ def aal90(order: str, cache_dir: str | Path | None) -> Connectome:
     reversed atlas order; its table of names interleaves left and right.
     """
     folder = _folder(cache_dir)
-    weights = read(_download("sc2017.dat", folder)).weights
+    # Its lines `i j w` say what region i receives from region j.
+    weights = read(_download("sc2017.dat", folder), Reading(transpose=True)).weights
     rows = [line.split() for line in _download("aal.dat", folder).read_text().splitlines()]
     table: list[list[Any]] = [row for row in rows if row and not row[0].startswith("#")]
     n = len(table)

@@ -14,23 +14,30 @@ def connectome_facts(connectome: Connectome) -> list[tuple[str, str]]:
     n = connectome.n_regions
     weights = connectome.weights
     positive = weights[weights > 0]
-    sums = weights.sum(axis=1)
     facts = [
         ("name", connectome.name),
         ("source", connectome.source),
         ("regions", f"{n}: {', '.join(connectome.labels[:3])}{', …' if n > 3 else ''}"),
         ("connections", f"{connectome.n_connections} ({connectome.n_connections / n / n:.1%})"),
-        ("symmetric", "yes" if connectome.is_symmetric else "no"),
+        ("symmetric", "yes" if connectome.is_symmetric else "no: row j holds what j receives"),
+        *(("read", note) for note in connectome.notes),
     ]
     if positive.size:
         facts.append(("weights", f"{positive.min():.4g} to {positive.max():.4g}"))
     if connectome.tract_lengths is not None:
         lengths = connectome.tract_lengths[connectome.tract_lengths > 0]
-        facts.append(("tract lengths", f"{lengths.min():.1f} to {lengths.max():.1f} mm"))
+        span = f"{lengths.min():.1f} to {lengths.max():.1f} mm" if lengths.size else "all zero"
+        facts.append(("tract lengths", span))
     facts.append(("coordinates", "yes" if connectome.centroids is not None else "no"))
-    silent = [connectome.labels[k] for k in np.flatnonzero(sums == 0)]
-    if silent:
-        facts.append(("receive nothing", ", ".join(silent[:5]) + (", …" if silent[5:] else "")))
+    idle = [connectome.labels[k] for k in np.flatnonzero(weights.sum(axis=0) == 0)]
+    if idle:
+        facts.append(("send nothing", ", ".join(idle)))
+    parts = connectome.separate_parts()
+    if len(parts) > 1:
+        sizes = ", ".join(str(len(part)) for part in parts)
+        facts.append(("separate parts", f"{len(parts)}, of {sizes} regions"))
+    if connectome.silent:
+        facts.append(("receive nothing", ", ".join(connectome.silent)))
         return facts
     modes = connectome.normalised().eigenmodes()
     values = np.asarray(modes.values)

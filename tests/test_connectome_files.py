@@ -1,0 +1,391 @@
+"""Connectomes in the files that people have: written by the library that writes them."""
+
+import bz2
+import gzip
+import io
+import warnings
+import zipfile
+
+import h5py
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+import scipy.sparse
+
+import ngnmm_jax as ng
+
+NAMES = ("Left Amygdala", "b", "c", "d")
+W = np.array([[0, 1, 2, 0], [1, 0, 3, 0.5], [2, 3, 0, 4], [0, 0.25, 4, 0.0]])
+SYMMETRIC = (W + W.T) / 2
+LENGTHS = 40 * SYMMETRIC
+PLACES = np.arange(12.0).reshape(4, 3)
+
+
+def frame(weights=W, columns=NAMES):
+    return pd.DataFrame(weights, index=list(NAMES), columns=list(columns))
+
+
+def text(array, **options):
+    stream = io.StringIO()
+    np.savetxt(stream, array, **options)
+    return stream.getvalue()
+
+
+def quoted(row):
+    return ",".join(f'"{name}"' for name in row)
+
+
+def r_csv(names=NAMES, rows=NAMES):
+    """What R's write.csv makes of a matrix."""
+    lines = [quoted(["", *names])]
+    lines += [f'"{n}",{",".join(map(str, row))}' for n, row in zip(rows, W, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def r_table():
+    """What R's write.table makes: the header names the columns only."""
+    lines = [" ".join(f'"{n}"' for n in NAMES)]
+    lines += [f'"{n}" ' + " ".join(map(str, row)) for n, row in zip(NAMES, W, strict=True)]
+    return "\n".join(lines) + "\n"
+
+
+def connectogram():
+    head = ["data\tdata\t" + "\t".join("1234"), "data\tdata\t" + "\t".join(NAMES)]
+    lines = [
+        f"{k}\t{n}\t" + "\t".join(map(str, row))
+        for k, (n, row) in enumerate(zip(NAMES, W, strict=True))
+    ]
+    return "\n".join([*head, *lines]) + "\n"
+
+
+def edge_lines(separator=",", names=range(4), header=""):
+    lines = [
+        separator.join((str(names[j]), str(names[i]), str(W[i, j])))
+        for i in range(4) for j in range(4) if W[i, j]
+    ]  # fmt: skip
+    return header + "\n".join(lines) + "\n"
+
+
+def commas(string):
+    return string.replace(",", ";").replace(".", ",")
+
+
+RENAMED = {"index": {"b": "b, left"}, "columns": {"b": "b, left"}}
+NUMBERED = "".join(f"{k},{line}\n" for k, line in enumerate(edge_lines().split()))
+
+
+#: Name, content, whether the names come with it.
+TEXTS = [
+    ("numpy.txt", text(W), False),
+    ("numpy.csv", text(W, delimiter=","), False),
+    ("comments.csv", "# a, comment, with, commas, and more\n" + text(W, delimiter=","), False),
+    ("pandas.csv", frame().to_csv(), True),
+    ("pandas_tab.tsv", frame().to_csv(sep="\t"), True),
+    ("pandas_semicolon.csv", frame().to_csv(sep=";"), True),
+    ("pandas_decimal.csv", frame().to_csv(sep=";", decimal=","), True),
+    ("pandas_no_index.csv", frame().to_csv(index=False), True),
+    ("pandas_no_header.csv", frame().to_csv(header=False), True),
+    ("pandas_neither.csv", frame().to_csv(header=False, index=False), False),
+    ("pandas_numbered.csv", pd.DataFrame(W).to_csv(), False),
+    ("pandas_numbers_above.csv", pd.DataFrame(W).to_csv(index=False), False),
+    ("pandas_numbers_before.csv", pd.DataFrame(W).to_csv(header=False), False),
+    ("pandas_named_index.csv", frame().rename_axis("region").to_csv(), True),
+    ("pandas_commas.csv", frame().rename(**RENAMED).to_csv(), "b, left"),
+    ("pandas_sorted.csv", frame()[sorted(NAMES, reverse=True)].to_csv(), True),
+    ("r.csv", r_csv(), True),
+    ("r_numbered.csv", r_csv(("V1", "V2", "V3", "V4"), "1234"), False),
+    ("r_table.txt", r_table(), True),
+    ("trailing.csv", "".join(line + ",\n" for line in text(W, delimiter=",").splitlines()), False),
+    ("brainnet.edge", text(W, delimiter="\t"), False),
+    ("connectogram.txt", connectogram(), True),
+    ("edges.csv", edge_lines(), False),
+    ("edges.txt", edge_lines(" "), False),
+    ("edges_header.csv", edge_lines(header="source,target,weight\n"), False),
+    ("edges_one.txt", edge_lines(" ", range(1, 5)), False),
+    ("edges_counted.txt", "4\n" + edge_lines(" "), False),
+    ("edges_pandas.csv", ",source,target,weight\n" + NUMBERED, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "named"), TEXTS, ids=[t[0] for t in TEXTS])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text(tmp_path, name, content, named, encoding):
+    (tmp_path / name).write_text(content, encoding=encoding, newline="")
+    loaded = ng.Connectome.load(tmp_path / name)
+    np.testing.assert_array_equal(loaded.weights, W)
+    names = NAMES if named else tuple(f"region {k}" for k in range(4))
+    if isinstance(named, str):
+        names = tuple(named if n == "b" else n for n in names)
+    assert loaded.labels == names
+    back = ng.Connectome.load(tmp_path / name, transpose=True)
+    np.testing.assert_array_equal(back.weights, W.T)
+
+
+def test_latin_1_and_named_edges(tmp_path):
+    (tmp_path / "l.csv").write_bytes(",é,ü\né,0,1\nü,2,0\n".encode("latin-1"))
+    loaded = ng.Connectome.load(tmp_path / "l.csv")
+    assert loaded.labels == ("é", "ü")
+    assert any("Latin-1" in note for note in loaded.notes)
+    (tmp_path / "worm.csv").write_text("AVAL,AVAR,3\nAVAR,AVAL,2\nAVAL,RIB,1.5\n")
+    worm = ng.Connectome.load(tmp_path / "worm.csv")
+    assert worm.labels == ("AVAL", "AVAR", "RIB")
+    np.testing.assert_array_equal(worm.weights, [[0, 2, 0], [3, 0, 0], [1.5, 0, 0]])
+    header = "from,to,n\nA,B,1\nB,A,2\nA,C,3\n"
+    (tmp_path / "three.csv").write_text(header)
+    assert ng.Connectome.load(tmp_path / "three.csv").labels == ("A", "B", "C")
+
+
+def write_mat73(path):
+    """As MATLAB 7.3 stores things: axes reversed, text as codes, cells as references."""
+    with h5py.File(path, "w") as file:
+        file["SC"] = W.T
+        file["SC"].attrs["MATLAB_class"] = np.bytes_(b"double")
+        cells = []
+        for k, name in enumerate(NAMES):
+            item = file.create_dataset(
+                f"#refs#/{k}", data=np.array([[ord(c)] for c in name], dtype=np.uint16)
+            )
+            item.attrs["MATLAB_class"] = np.bytes_(b"char")
+            cells.append(item.ref)
+        file.create_dataset("names", data=np.array([cells], dtype=h5py.ref_dtype))
+        file["names"].attrs["MATLAB_class"] = np.bytes_(b"cell")
+
+
+def write_sparse73(path):
+    matrix = scipy.sparse.csc_array(W)
+    with h5py.File(path, "w") as file:
+        group = file.create_group("connectivity")
+        group.attrs["MATLAB_class"] = np.bytes_(b"double")
+        group.attrs["MATLAB_sparse"] = np.uint64(4)
+        for name, value in (("data", matrix.data), ("ir", matrix.indices), ("jc", matrix.indptr)):
+            group[name] = value
+
+
+def write_tvb_h5(path):
+    with h5py.File(path, "w") as file:
+        file["weights"], file["tract_lengths"], file["centres"] = W, LENGTHS, PLACES
+        file["region_labels"] = np.array([name.encode() for name in NAMES])
+
+
+def codes(lines):
+    return np.frombuffer("\n".join(lines).encode(), dtype=np.uint8)[None]
+
+
+def tvb_members(names=NAMES):
+    rows = [f"{n} {x} {y} {z}" for n, (x, y, z) in zip(names, PLACES, strict=True)]
+    return {
+        "weights": text(W), "tract_lengths": text(LENGTHS), "centres": "\n".join(rows) + "\n",
+    }  # fmt: skip
+
+
+def write_zip(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def graph(kind):
+    made = nx.from_numpy_array(W.T if kind is nx.DiGraph else SYMMETRIC, create_using=kind)
+    return nx.relabel_nodes(made, dict(enumerate(NAMES)))
+
+
+BINARY = {
+    "ours.npz": lambda p: ng.Connectome(W, NAMES).save(p),
+    "object_labels.npz": lambda p: np.savez(p, sc=W, labels=np.array(NAMES, dtype=object)),
+    "bytes_labels.npz": lambda p: np.savez(p, W=W, names=np.array(NAMES, dtype="S")),
+    "sparse.npz": lambda p: scipy.sparse.save_npz(p, scipy.sparse.csr_array(W)),
+    "plain.npy": lambda p: np.save(p, W),
+    "fortran.npy": lambda p: np.save(p, np.asfortranarray(W)),
+    "cells.mat": lambda p: scipy.io.savemat(
+        p, {"SC": W, "labels": np.array(NAMES, dtype=object)[:, None]}
+    ),
+    "chars.mat": lambda p: scipy.io.savemat(p, {"SC": W, "labels": np.array(NAMES)}),
+    "sparse.mat": lambda p: scipy.io.savemat(p, {"connectivity": scipy.sparse.csc_matrix(W)}),
+    "struct.mat": lambda p: scipy.io.savemat(
+        p, {"data": {"weights": W, "labels": np.array(NAMES, dtype=object)}}
+    ),
+    "dsi.mat": lambda p: scipy.io.savemat(p, {"connectivity": W, "name": codes(NAMES)}),
+    "v73.mat": write_mat73,
+    "sparse73.mat": write_sparse73,
+    "tvb.h5": write_tvb_h5,
+    "market.mtx": lambda p: scipy.io.mmwrite(p, scipy.sparse.coo_array(W)),
+    "graph.graphml": lambda p: nx.write_graphml(graph(nx.DiGraph), p),
+    "tvb.zip": lambda p: write_zip(p, {f"c/{k}.txt": v for k, v in tvb_members().items()}),
+    "packed.zip": lambda p: write_zip(
+        p, {f"{k}.txt.bz2": bz2.compress(v.encode()) for k, v in tvb_members().items()}
+    ),
+    "empty.zip": lambda p: write_zip(
+        p, {f"{k}.txt": "" if k == "tract_lengths" else v for k, v in tvb_members().items()}
+    ),
+    "w.csv.gz": lambda p: p.write_bytes(gzip.compress(frame().to_csv().encode())),
+}
+UNNAMED = {"sparse.npz", "plain.npy", "fortran.npy", "sparse.mat", "sparse73.mat", "market.mtx"}
+
+
+@pytest.mark.parametrize("name", BINARY)
+def test_binary(tmp_path, name):
+    BINARY[name](tmp_path / name)
+    loaded = ng.Connectome.load(tmp_path / name)
+    np.testing.assert_array_equal(loaded.weights, W)
+    assert loaded.labels == (tuple(f"region {k}" for k in range(4)) if name in UNNAMED else NAMES)
+    if name in ("tvb.zip", "tvb.h5", "packed.zip"):
+        np.testing.assert_allclose(loaded.tract_lengths, LENGTHS)
+        np.testing.assert_array_equal(loaded.centroids, PLACES)
+    again = tmp_path / "again.npz"
+    loaded.save(again)
+    assert ng.Connectome.load(again).labels == loaded.labels
+
+
+def test_folder_and_undirected_graph(tmp_path):
+    for name, content in tvb_members().items():
+        (tmp_path / f"{name}.txt").write_text(content)
+    assert ng.Connectome.load(tmp_path).labels == NAMES
+    nx.write_graphml(graph(nx.Graph), tmp_path / "g.graphml")
+    np.testing.assert_array_equal(ng.Connectome.load(tmp_path / "g.graphml").weights, SYMMETRIC)
+
+
+def test_repeated_names_are_numbered(tmp_path):
+    write_zip(tmp_path / "h.zip", {f"{k}.txt": v for k, v in tvb_members("aaba").items()})
+    loaded = ng.Connectome.load(tmp_path / "h.zip")
+    assert loaded.labels == ("a 1", "a 2", "b", "a 3")
+    assert any("numbered" in note for note in loaded.notes)
+    scipy.io.savemat(tmp_path / "e.mat", {"SC": W, "labels": np.array(["a", "", "c", "d"], object)})
+    assert ng.Connectome.load(tmp_path / "e.mat").labels == ("a", "region 1", "c", "d")
+
+
+TRIANGLE = np.triu(SYMMETRIC)
+
+
+#: Name, how it is written, what the refusal says, and readings that decide it.
+AMBIGUOUS = [
+    ("lengths.npz", lambda p: np.savez(p, tract_lengths=LENGTHS), r"variable=",
+     [({"variable": "tract_lengths"}, LENGTHS)]),
+    ("fc.mat", lambda p: scipy.io.savemat(p, {"FC": SYMMETRIC}), r"variable=",
+     [({"variable": "FC"}, SYMMETRIC)]),
+    ("two.npz", lambda p: np.savez(p, SC=W, W=2 * W), r"'SC' and 'W'.*variable=",
+     [({"variable": "W"}, 2 * W)]),
+    ("unnamed.npz", lambda p: np.savez(p, one=W, other=2 * W), r"variable=",
+     [({"variable": "one"}, W)]),
+    ("subjects.zip", lambda p: write_zip(
+        p, {"a/weights.txt": text(W), "b/weights.txt": text(2 * W)}),
+     r"'a/weights.txt' and 'b/weights.txt'", [({"variable": "b/weights.txt"}, 2 * W)]),
+    ("centres.zip", lambda p: write_zip(p, {"weights.txt": text(W), "centres.txt": "r 0 0 0\n" * 4,
+     "centers.txt": tvb_members()["centres"]}), r"labels=", [({"labels": "centers.txt"}, W)]),
+    ("half.txt", lambda p: p.write_text(text(TRIANGLE)), "one side of the diagonal",
+     [({"symmetric": True}, SYMMETRIC), ({"directed": True}, TRIANGLE)]),
+    ("once.csv", lambda p: p.write_text("0,1,5\n1,2,3\n0,2,1\n1,3,2\n"), "listed once",
+     [({"directed": True}, [[0, 0, 0, 0], [5, 0, 0, 0], [1, 3, 0, 0], [0, 2, 0, 0]]),
+      ({"symmetric": True}, [[0, 5, 1, 0], [5, 0, 3, 2], [1, 3, 0, 0], [0, 2, 0, 0]])]),
+    ("isolated.txt", lambda p: p.write_text("4\n1 2 1.5\n2 1 1.5\n2 3 1\n3 2 1\n"), "one_based=",
+     [({"one_based": True}, [[0, 1.5, 0, 0], [1.5, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]),
+      ({"one_based": False}, [[0, 0, 0, 0], [0, 0, 1.5, 0], [0, 1.5, 0, 1], [0, 0, 1, 0]])]),
+    ("three.txt", lambda p: p.write_text("0 1 2\n1 0 2\n2 0 2\n"), "edges=False",
+     [({"edges": False}, [[0, 1, 2], [1, 0, 2], [2, 0, 2]]),
+      ({"edges": True}, [[0, 2, 2], [2, 0, 0], [0, 0, 0]])]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "write", "words", "ways"), AMBIGUOUS, ids=[a[0] for a in AMBIGUOUS]
+)
+def test_what_is_left_open_is_refused_with_the_way_out(tmp_path, name, write, words, ways):
+    write(tmp_path / name)
+    with pytest.raises(ValueError, match=words):
+        ng.Connectome.load(tmp_path / name)
+    for options, expected in ways:
+        np.testing.assert_array_equal(
+            ng.Connectome.load(tmp_path / name, **options).weights, expected
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("twice.csv", "0,1,5\n1,0,2\n0,1,3\n2,1,1\n", "stands more than once"),
+        ("far.csv", "0,1,5\n1,0,5\n0,200000,1\n200000,0,1\n", "needs 320 GB"),
+        ("names.csv", ",a,b\na,0,1\nc,1,0\n", "different names"),
+        ("empty_cell.csv", ",a,b\na,0,\nb,1,0\n", "an entry is empty"),
+        ("nan.csv", "0,nan\n1,0\n", r"in the rows 0"),
+        ("both.csv", "0,1\n1,0\n", "exclude each other"),
+    ],
+)
+def test_refused(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    options = {"directed": True, "symmetric": True} if name == "both.csv" else {}
+    with pytest.raises(ValueError, match=words) as caught:
+        ng.Connectome.load(tmp_path / name, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_objects_that_are_no_text_are_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    np.savez(tmp_path / "e.npz", W=W, labels=np.array([Evil()] * 4, dtype=object))
+    with pytest.raises(ValueError, match="Python objects"):
+        ng.Connectome.load(tmp_path / "e.npz")
+
+
+def test_frames_masks_and_other_kinds():
+    named = ng.Connectome(frame()[list(reversed(NAMES))])
+    np.testing.assert_array_equal(named.weights, W)
+    assert named.labels == NAMES
+    assert ng.Connectome(pd.DataFrame(W)).labels[1] == "region 1"
+    with pytest.raises(ValueError, match="one set of names"):
+        ng.Connectome(frame(columns=["Left Amygdala", "b", "c", "x"]))
+    for wrong, words in (
+        (W.astype(complex), "real numbers"),
+        (np.ma.masked_less(W, 1), "masked"),
+        (W.astype("datetime64[s]"), "real numbers"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ng.Connectome(wrong)
+
+
+def test_a_triangle_is_completed():
+    half = ng.Connectome(TRIANGLE + np.eye(4))
+    whole = half.symmetrised()
+    np.testing.assert_array_equal(whole.weights, SYMMETRIC + np.eye(4))
+    np.testing.assert_array_equal(ng.Connectome(W).symmetrised().weights, SYMMETRIC)
+
+
+def test_ways_out():
+    lonely = ng.Connectome([[0, 1, 0], [1, 0, 0], [0, 0, 0.0]], ("a", "b", "c"))
+    with pytest.raises(ValueError, match=r"\(c\).*without_silent"):
+        lonely.normalised()
+    assert lonely.without_silent().labels == ("a", "b")
+    assert lonely.scaled(3).weights.max() == 3
+    np.testing.assert_array_equal(ng.Connectome(W).transposed().weights, W.T)
+    with pytest.raises(ValueError, match="Nothing would be left"):
+        ng.Connectome(np.zeros((2, 2))).without_silent()
+
+
+def test_damaged_files_are_one_line(tmp_path):
+    """Bytes flipped, cut and doubled, from a seed: read, or refused by the file's name."""
+    generator = np.random.default_rng(3)
+    sources = []
+    for name, write in BINARY.items():
+        write(tmp_path / name)
+        sources.append((name, (tmp_path / name).read_bytes()))
+    sources += [(name, content.encode()) for name, content, _ in TEXTS]
+    refusals = []
+    for trial in range(300):
+        name, data = sources[trial % len(sources)]
+        damaged = bytearray(data)
+        for _ in range(generator.integers(1, 6)):
+            damaged[generator.integers(len(damaged))] = generator.integers(256)
+        if trial % 3 == 0:
+            damaged = damaged[: generator.integers(len(damaged))]
+        path = tmp_path / f"{trial}_{name}"
+        path.write_bytes(bytes(damaged))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # SciPy's and NumPy's about such files
+                ng.Connectome.load(path)
+        except ValueError as error:
+            refusals.append((str(path), str(error)))
+    assert len(refusals) > 100
+    assert all(path in words and "\n" not in words for path, words in refusals), refusals
