@@ -13,7 +13,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ngnmm_jax import _checks, plot
-from ngnmm_jax._settings import plane_of
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
@@ -82,7 +81,8 @@ class Explorer:
         known |= {
             f.name: getattr(network.model, f.name) for f in parameter_fields(type(network.model))
         }
-        ranges = dict(plane_of(network.model) if ranges is None else ranges)
+        plane = {name: (low, high) for name, (low, high, _) in network.model.plane.items()}
+        ranges = dict(plane if ranges is None else ranges)
         if len(ranges) != 2:
             _checks.fail("ranges", "name two parameters", f"it names {list(ranges)}")
         for name, pair in ranges.items():

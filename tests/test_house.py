@@ -24,9 +24,7 @@ FLOORS = [
     {"maps", "sweeps"},
     {"fitting"},
     {"plot"},
-    {"_settings"},
-    {"_sweep_file", "_fit_file"},
-    {"demo", "reports", "reproduce", "explorer"},
+    {"reproduce", "explorer"},
     {"cli"},
 ]
 FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -126,13 +126,14 @@ class Connectome:
 
     def __eq__(self, other: object) -> bool:
         """Whether all it holds is the same."""
-        return isinstance(other, Connectome) and self._digest == other._digest
+        return isinstance(other, Connectome) and self.digest == other.digest
 
     def __hash__(self) -> int:
-        return hash(self._digest)
+        return hash(self.digest)
 
     @functools.cached_property
-    def _digest(self) -> str:
+    def digest(self) -> str:
+        """SHA-256 of all that it holds."""
         digest = hashlib.sha256()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)

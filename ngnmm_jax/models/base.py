@@ -2,8 +2,8 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -101,6 +101,10 @@ class AbstractNeuralMass(eqx.Module):
     shown: eqx.AbstractClassVar[str]
     shown_unit: eqx.AbstractClassVar[str]
     nonnegative: eqx.AbstractClassVar[tuple[str, ...]]
+    #: Two parameters with bounds and a number of points: over which maps go by default; and the
+    #: value of the second at which they are cut.
+    plane: ClassVar[Mapping[str, tuple[float, float, int]]] = {}
+    cut: ClassVar[float] = 0.0
 
     def __check_init__(self) -> None:
         regions: dict[str, int] = {}

@@ -31,6 +31,11 @@ class JansenRit(AbstractNeuralMass):
     shown: ClassVar[str] = "y1 - y2"
     shown_unit: ClassVar[str] = "mV"
     nonnegative: ClassVar[tuple[str, ...]] = ()
+    plane: ClassVar[dict[str, tuple[float, float, int]]] = {
+        "p": (0, 400, 81),
+        "coupling": (0, 100, 41),
+    }
+    cut: ClassVar[float] = 50.0
 
     p: ParameterArray = parameter(120.0, unit="1/s", doc="external firing rate")
     A: ParameterArray = parameter(3.25, unit="mV", doc="excitatory synaptic gain")

@@ -50,6 +50,11 @@ class NextGenEI(AbstractNeuralMass):
     shown: ClassVar[str] = "v_e"
     shown_unit: ClassVar[str] = "1"
     nonnegative: ClassVar[tuple[str, ...]] = ("r_e", "s_e", "r_i", "s_i")
+    plane: ClassVar[dict[str, tuple[float, float, int]]] = {
+        "i_ext_e": (0, 16, 65),
+        "coupling": (0, 30, 61),
+    }
+    cut: ClassVar[float] = 9.0
 
     i_ext_e: ParameterArray = parameter(0.0, unit="1", doc="external current, excitatory")
     i_ext_i: ParameterArray = parameter(0.0, unit="1", doc="external current, inhibitory")

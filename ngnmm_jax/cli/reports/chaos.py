@@ -19,15 +19,16 @@ def write_lyapunov(
     variable: str | None,
     options: dict[str, Any],
     out: Path,
+    store: Path,
     title: str,
     progress: bool | None,
 ) -> list[dict[str, Any]]:
     """Lyapunov spectra along one parameter (with the cascade) or over two; the rows of a table.
 
-    `variable`: whose maxima the cascade shows; `options`: `duration`, `transient`, `dt` and
-    `seed`, as `lyapunov_map` and `orbit_diagram` take them.
+    The spectra are kept in `store`. `variable`: whose maxima the cascade shows; `options`:
+    `duration`, `transient`, `dt` and `seed`, as `lyapunov_map` and `orbit_diagram` take them.
     """
-    result = lyapunov_map(system, axes, count, store=out / "blocks", progress=progress, **options)
+    result = lyapunov_map(system, axes, count, store=store, progress=progress, **options)
     result.to_xarray().to_netcdf(out / "lyapunov.nc", engine="h5netcdf")
     if len(axes) == 1:
         diagram = orbit_diagram(system, axes, variable, events=200, progress=progress, **options)

@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import plot
-from ngnmm_jax._settings import PLANES, Settings
 from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
@@ -75,11 +74,12 @@ def write_map(
     axes: dict[str, np.ndarray],
     cut: float,
     out: Path,
+    store: Path,
     title: str,
     progress: bool | None,
 ) -> list[dict[str, Any]]:
-    """A map over two parameters and its figures into `out`; the rows of a table."""
-    result = dispersion_map(network, axes, store=out / "blocks", progress=progress)
+    """A map over two parameters, kept in `store`, its figures into `out`; the rows of a table."""
+    result = dispersion_map(network, axes, store=store, progress=progress)
     data = result.to_xarray()
     packing = {name: {"zlib": True, "complevel": 4} for name in data.data_vars}
     data.to_netcdf(out / "map.nc", engine="h5netcdf", encoding=packing)
@@ -170,15 +170,17 @@ def map_facts(result: DispersionMap) -> dict[str, str]:
 
 
 def write_comparison(
-    every: list[Settings], out: Path, progress: bool | None
+    every: dict[str, tuple[Network, dict[str, np.ndarray]]], out: Path, progress: bool | None
 ) -> list[dict[str, Any]]:
-    """Dispersion relations (above) and maps (below) of several models; the rows of a table."""
+    """Dispersion relations (above) and maps (below) of several models; the rows of a table.
+
+    `every`: for each model's name a network of it, and the plane of its map.
+    """
     figure = plt.figure(figsize=(6.2 * len(every), 8.0), layout="constrained")
     axes = figure.subplots(2, len(every), squeeze=False)
     rows = []
-    for (top, bottom), settings in zip(axes.T, every, strict=True):
-        network = settings.build()
-        plane, cut = settings.grid(), PLANES[settings.model][1]
+    for (top, bottom), (model, (network, plane)) in zip(axes.T, every.items(), strict=True):
+        cut = network.model.cut
         result = dispersion_map(network, plane, progress=progress)
         (name_x, x), (name_y, _) = plane.items()
         fixed = network.with_parameters(**{name_y: cut})
@@ -186,10 +188,10 @@ def write_comparison(
         curves = homogeneous_curves(fixed, name_x, values)
         if curves:
             plot.dispersion_family(curves, name_x, ax=top)
-        top.set_title(f"{settings.model}, {plot.symbol(name_y)} = {cut:g}", fontsize="medium")
+        top.set_title(f"{model}, {plot.symbol(name_y)} = {cut:g}", fontsize="medium")
         plot.dispersion_map(result, ax=bottom)
         bottom.axhline(cut, color="0.2", lw=0.8, ls=":")
-        rows.append({"model": settings.model, **map_facts(result)})
+        rows.append({"model": model, **map_facts(result)})
     figure.savefig(out / "comparison.png", dpi=150)
     plt.close(figure)
     return rows

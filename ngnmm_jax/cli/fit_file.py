@@ -2,13 +2,22 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import jax
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from ngnmm_jax import _checks
-from ngnmm_jax._settings import Settings, read_tables
+from ngnmm_jax.cli.checked import (
+    Bounds,
+    Checked,
+    Count,
+    NonNegative,
+    Positive,
+    Seed,
+)
+from ngnmm_jax.cli.settings import NetworkSettings, read_toml
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.models.base import SECONDS
@@ -16,12 +25,6 @@ from ngnmm_jax.network import Network
 from ngnmm_jax.response import linear_response
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
 
-_TABLES = ("white_noise", "free", "target", "loss", "run", "check")
-_LOSS = ("prediction", "variable", "duration", "transient", "dt", "truncate", "limit",
-         "fc_correlation", "fc_distance", "spectral_distance", "whittle", "margin")  # fmt: skip
-_RUN = ("steps", "starts", "method", "mode", "learning_rate", "patience", "polish", "resample",
-        "seed", "save_every", "monitor")  # fmt: skip
-_CHECK = ("duration", "repetition_time", "runs", "transient", "dt", "dtype", "seed", "signal")
 # Frequencies (Hz) at which an oscillation would show, where the data have none.
 _WATCHED = np.arange(10.0, 200.0, 10.0)
 
@@ -68,6 +71,110 @@ class Objective:
         return terms
 
 
+def _one_kind(value: "UnknownTable") -> "UnknownTable":
+    kinds = [kind for kind in ("interval", "positive", "real") if getattr(value, kind)]
+    if len(kinds) != 1:
+        raise ValueError("must have one of `interval`, `positive`, `real`")
+    return value
+
+
+class UnknownTable(Checked):
+    """A free parameter: `{ interval = [0, 10] }`, `{ positive = true }` or `{ real = true }`."""
+
+    interval: Bounds | None = None
+    positive: bool = False
+    real: bool = False
+    per: str | None = None
+    prior: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    spread: Positive | None = None
+
+    def made(self) -> Unknown:
+        """As `Free` takes it."""
+        options: dict[str, Any] = {}
+        if self.per is not None:
+            options["per"] = self.per if self.per == "region" else _array(self.per)
+        if self.prior is not None:
+            options["prior"] = tuple(self.prior)
+        if self.spread is not None:
+            options["spread"] = self.spread
+        if self.interval is not None:
+            return interval(*self.interval, **options)
+        return (positive if self.positive else real)(**options)
+
+
+class TargetTable(Checked):
+    """`[target]`: the data, "embedded" or files."""
+
+    fc: str | None = None
+    spectrum: str | None = None
+
+
+class LossTable(Checked):
+    """`[loss]`: how the data are predicted, and what each term weighs."""
+
+    prediction: Literal["linear", "simulated"] = "linear"
+    variable: str | None = None
+    duration: Positive | None = None
+    transient: NonNegative | None = None
+    dt: Positive | None = None
+    truncate: Positive | None = None
+    limit: Positive = 30.0
+    fc_correlation: NonNegative | None = None
+    fc_distance: NonNegative | None = None
+    spectral_distance: NonNegative | None = None
+    whittle: NonNegative | None = None
+    margin: NonNegative | None = None
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Of the terms that are named."""
+        terms = ("fc_correlation", "fc_distance", "spectral_distance", "whittle", "margin")
+        values = {name: getattr(self, name) for name in terms}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+
+class FitRunTable(Checked):
+    """`[run]`: arguments of `fit`."""
+
+    steps: Count | None = None
+    starts: Count | None = None
+    method: str | None = None
+    mode: Literal["forward", "reverse"] | None = None
+    learning_rate: Positive | None = None
+    patience: Count | None = None
+    polish: bool | Annotated[int, Field(ge=0)] | None = None
+    resample: bool | None = None
+    seed: Seed | None = None
+    save_every: Count | None = None
+    monitor: Any = None
+
+
+class CheckTable(Checked):
+    """`[check]`: arguments of `fitting.simulated_fc`."""
+
+    duration: Positive | None = None
+    repetition_time: Positive | None = None
+    runs: Count | None = None
+    transient: NonNegative | None = None
+    dt: Positive | None = None
+    dtype: Literal["float32", "float64"] | None = None
+    seed: Seed | None = None
+    signal: str | None = None
+
+
+class FitSettings(NetworkSettings):
+    """All of the file."""
+
+    white_noise: dict[str, NonNegative | list[NonNegative]] = Field(default_factory=dict)
+    free: dict[str, Annotated[UnknownTable, AfterValidator(_one_kind)]] = Field(
+        default_factory=dict
+    )
+    target: TargetTable = Field(default_factory=TargetTable)
+    loss: LossTable = Field(default_factory=LossTable)
+    run: FitRunTable = Field(default_factory=FitRunTable)
+    check: CheckTable = Field(default_factory=CheckTable)
+
+
 @dataclasses.dataclass(frozen=True)
 class FitFile:
     """What a file says, as `fit` takes it."""
@@ -78,92 +185,56 @@ class FitFile:
     objective: Objective
     options: dict[str, Any]
     check: dict[str, Any]
-    settings: Settings
+    settings: FitSettings
 
     @classmethod
     def read(cls, path: Path) -> "FitFile":
         """Read and check a file; relative paths are relative to where the command runs."""
-        values, tables = read_tables(path, _TABLES)
-        settings = Settings.merge(None, values)
+        settings = FitSettings.of(read_toml(path), "file")
         network = settings.build()
-        system = Driven(network, tables["white_noise"])
-        if not tables["free"]:
+        system = Driven(network, settings.white_noise)
+        if not settings.free:
             _checks.fail("free", "name at least one parameter", "it is empty")
-        unknowns = {name: _unknown(name, table, network) for name, table in tables["free"].items()}
-        for name, known in (("run", _RUN), ("check", _CHECK)):
-            for option in tables[name]:
-                _checks.one_of(name, option, known)
-        objective = _objective(tables["target"], tables["loss"], network)
-        options = dict(tables["run"])
+        unknowns = {name: table.made() for name, table in settings.free.items()}
+        objective = _objective(settings.target, settings.loss, network)
+        options = settings.run.model_dump(exclude_none=True)
         if objective.prediction == "simulated":
             options["through"] = objective.options.get("truncate") or objective.options["duration"]
-        return cls(
-            network, system, Free(system, unknowns), objective, options, tables["check"], settings
-        )
+        check = settings.check.model_dump(exclude_none=True)
+        if check.get("signal") is not None:
+            names = (*network.model.variables, network.model.shown)
+            _checks.one_of("signal", check["signal"], names)
+        return cls(network, system, Free(system, unknowns), objective, options, check, settings)
 
 
-def _unknown(name: str, table: Any, network: Network) -> Unknown:
-    if not isinstance(table, dict):
-        _checks.fail(name, "be a table such as { interval = [0, 10] }", f"it is {table!r}")
-    table = dict(table)
-    kinds = [kind for kind in ("interval", "positive", "real") if table.get(kind)]
-    if len(kinds) != 1:
-        _checks.fail(
-            name, "have one of `interval`, `positive`, `real`", f"it has {kinds or 'none'}"
-        )
-    bounds = table.pop(kinds[0])
-    for other in ("positive", "real"):
-        table.pop(other, None)
-    for option in table:
-        _checks.one_of(name, option, ("per", "prior", "spread"))
-    if table.get("per") not in (None, "region"):
-        table["per"] = _array(table["per"])
-    if "prior" in table:
-        table["prior"] = tuple(table["prior"])
-    if kinds[0] == "interval":
-        if not isinstance(bounds, list) or len(bounds) != 2:
-            _checks.fail(name, "have an interval [low, high]", f"it is {bounds!r}")
-        return interval(*bounds, **table)
-    return (positive if kinds[0] == "positive" else real)(**table)
-
-
-def _objective(target: dict[str, Any], loss: dict[str, Any], network: Network) -> Objective:
-    for name in target:
-        _checks.one_of("target", name, ("fc", "spectrum"))
-    for name in loss:
-        _checks.one_of("loss", name, _LOSS)
+def _objective(target: TargetTable, loss: LossTable, network: Network) -> Objective:
     data: dict[str, np.ndarray] = {}
-    if "fc" in target:
-        data["fc"] = load_fc(target["fc"], network)
-    if "spectrum" in target:
-        table = _array(target["spectrum"])
+    if target.fc is not None:
+        data["fc"] = load_fc(target.fc, network)
+    if target.spectrum is not None:
+        table = _array(target.spectrum)
         if table.ndim != 2 or table.shape[1] != 1 + network.n_regions:
             columns = f"have a column of frequencies (Hz) and {network.n_regions} more"
             _checks.fail("spectrum", columns, f"its shape is {table.shape}")
         data["frequencies"], data["spectrum"] = table[:, 0], table[:, 1:]
-    loss = dict(loss)
-    prediction = loss.pop("prediction", "linear")
-    _checks.one_of("prediction", prediction, ("linear", "simulated"))
-    variable = loss.pop(
-        "variable", "s_e" if "s_e" in network.model.variables else network.model.shown
+    model = network.model
+    variable = loss.variable or ("s_e" if "s_e" in model.variables else model.shown)
+    options = loss.model_dump(
+        include={"duration", "transient", "dt", "truncate"}, exclude_none=True
     )
-    limit = loss.pop("limit", 30.0)
-    options: dict[str, Any] = {
-        name: loss.pop(name) for name in ("duration", "transient", "dt", "truncate") if name in loss
-    }
-    if prediction == "simulated" and "duration" not in options:
+    if loss.prediction == "simulated" and "duration" not in options:
         _checks.fail("loss", "have a `duration` to simulate", "it has none")
-    weights = {name: float(weight) for name, weight in loss.items()}
+    weights = loss.weights
     if not weights:
         weights = {"fc_correlation": 1.0} if "fc" in data else {"spectral_distance": 1.0}
-        weights |= {"margin": 1.0} if prediction == "linear" else {}
+        weights |= {"margin": 1.0} if loss.prediction == "linear" else {}
     for name in weights:
         needs = None if name == "margin" else "fc" if name.startswith("fc") else "spectrum"
         if needs and needs not in data:
             _checks.fail("target", f"have `{needs}` for {name!r}", "it has not")
-        if name == "margin" and prediction != "linear":
+        if name == "margin" and loss.prediction != "linear":
             _checks.fail("margin", "go with the linear prediction", "it is simulated")
-    return Objective(data, weights, prediction, variable, options, limit)
+    return Objective(data, weights, loss.prediction, variable, options, loss.limit)
 
 
 def load_fc(where: str, network: Network) -> np.ndarray:

@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import _checks, fitting, plot
-from ngnmm_jax._fit_file import FitFile
 from ngnmm_jax._status import Status
+from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Fit, SimulatedFC, losses
 
 #: The folder in which a fit is kept while it runs.

@@ -1,0 +1,5 @@
+"""`python -m ngnmm_jax.cli`: the same as `ngnmm`."""
+
+from ngnmm_jax.cli import main
+
+main()

@@ -1,0 +1,124 @@
+"""Settings with types and ranges: what is wrong is said in one line that names it."""
+
+import difflib
+from collections.abc import Iterable
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+#: What a number may be.
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Checked(BaseModel):
+    """A table of settings; unknown names, other types and values out of range are refused."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+    @classmethod
+    def of(cls, values: Any, where: str) -> Self:
+        """The settings of a table, or an error that names what is wrong with it."""
+        if not isinstance(values, dict):
+            raise ValueError(f"Argument `{where}` must be a table, but it is {values!r}.")
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            raise ValueError(_said(error, cls, where)) from None
+
+
+def _axis(value: list[float]) -> list[float]:
+    if len(value) != 3:
+        raise ValueError("must be an axis [low, high, count]")
+    low, high, count = value
+    if count != int(count) or count < 1:
+        raise ValueError("must be an axis [low, high, count] of one point or more")
+    if low > high or (low == high and count > 1):
+        raise ValueError("must be an axis [low, high, count] that rises")
+    return value
+
+
+def _bounds(value: list[float]) -> list[float]:
+    if len(value) != 2 or not value[0] < value[1]:
+        raise ValueError("must have bounds [low, high]")
+    return value
+
+
+#: Low, high, count; low, high.
+Axis = Annotated[list[float], AfterValidator(_axis)]
+Bounds = Annotated[list[float], AfterValidator(_bounds)]
+
+_MUST = {
+    "float_type": "be a number",
+    "float_parsing": "be a number",
+    "int_type": "be a whole number",
+    "int_from_float": "be a whole number",
+    "bool_type": "be true or false",
+    "string_type": "be text",
+    "list_type": "be a list",
+    "dict_type": "be a table",
+    "model_type": "be a table",
+    "finite_number": "be finite",
+    "missing": "be given",
+}
+_RANGES = {
+    "greater_than": ("gt", "be greater than {}"),
+    "greater_than_equal": ("ge", "be at least {}"),
+    "less_than": ("lt", "be less than {}"),
+    "less_than_equal": ("le", "be at most {}"),
+}
+
+
+def _said(error: ValidationError, model: type[BaseModel], where: str) -> str:
+    """The first of the errors, as all checks of this library say it."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    place = [part for part in place if part in model.model_fields or not _inner(part)]
+    name = ".".join(place) or where
+    kind, context, given = first["type"], first.get("ctx", {}), first.get("input")
+    if kind == "extra_forbidden":
+        return unknown(".".join(place[:-1]) or where, place[-1], _fields(model, place[:-1]))
+    if kind == "literal_error":
+        allowed = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
+        return unknown(name, given, allowed)
+    if kind == "value_error":
+        must = str(context["error"]).removeprefix("must ")
+    elif kind in _RANGES:
+        key, form = _RANGES[kind]
+        must = form.format(context[key])
+    else:
+        must = _MUST.get(kind, first["msg"].lower())
+    but = "it is not" if kind == "missing" else f"it is {given!r}"
+    return f"Argument `{name}` must {must}, but {but}."
+
+
+def _inner(part: str) -> bool:
+    """Whether a part of a place is one of pydantic's own (which type of several)."""
+    return part in ("float", "int", "str", "bool", "list", "dict", "none") or "[" in part
+
+
+def _fields(model: Any, place: Iterable[str]) -> list[str]:
+    """The names of the table at a place."""
+    for part in place:
+        inner = model.model_fields[part].annotation
+        model = next((c for c in (inner, *getattr(inner, "__args__", ())) if _is_table(c)), model)
+    return list(model.model_fields)
+
+
+def _is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def unknown(argument: str, given: Any, names: Iterable[str]) -> str:
+    """That something is none of some names, and which one may be meant."""
+    names = list(names)
+    near = difflib.get_close_matches(str(given), names, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return (
+        f"Argument `{argument}` must be one of {', '.join(map(repr, names))}, "
+        f"but it is {given!r}{hint}."
+    )

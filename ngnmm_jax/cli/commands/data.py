@@ -1,0 +1,59 @@
+"""`ngnmm demo` and `ngnmm connectome`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.options import Out, command
+from ngnmm_jax.cli.output import folder, say, table
+from ngnmm_jax.cli.settings import ConnectomeSettings, DemoSettings
+
+_OF_A_MODEL = ("power", "model", "coupling", "parameters")
+
+
+@command(app, DemoSettings, without=(*_OF_A_MODEL, "order", "config"))
+def demo(
+    settings: DemoSettings,
+    out: Out = Path("ngnmm_demo"),
+    quick: Annotated[bool, typer.Option(help="A coarse map, for a first look.")] = False,
+) -> None:
+    """Show what the library does: about a minute, no network needed.
+
+    At three points of the paper's parameter plane, on the embedded connectome: the
+    homogeneous resting state, its dispersion relation, 1.5 s of the network's activity; and
+    a map of transverse instabilities. Writes figures, NetCDF files and settings.toml.
+    """
+    from ngnmm_jax.cli.reports.demo import run_demo
+
+    source = settings.load_connectome()
+    say(f"{source.name}: {source.n_regions} regions. {source.source}")
+    with folder(out, "demo", settings) as place:
+        rows = run_demo(place.part, source, lambda line: say(f"  {line}"), quick)
+        table("The paper's model on this connectome", rows)
+
+
+@command(app, ConnectomeSettings, without=("connectome", *_OF_A_MODEL[1:], "config"))
+def connectome(
+    settings: ConnectomeSettings,
+    source: Annotated[
+        str, typer.Argument(help="A name or a file, as for --connectome elsewhere.")
+    ] = "hcp-schaefer100",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for connectome.png and connectome.npz.")
+    ] = None,
+) -> None:
+    """Load a connectome, check it, and describe it and its eigenmodes.
+
+    Example: ngnmm connectome my_weights.csv --out mine
+    """
+    from ngnmm_jax.cli.reports.connectomes import connectome_facts, write_connectome
+
+    settings = settings.model_copy(update={"connectome": source})
+    loaded = settings.load_connectome()
+    for name, value in connectome_facts(loaded):
+        say(f"{name:>24}  {value}")
+    if out is not None:
+        with folder(out, "connectome", settings) as place:
+            write_connectome(loaded, place.part)

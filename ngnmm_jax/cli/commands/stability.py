@@ -1,0 +1,84 @@
+"""`ngnmm dispersion`, `ngnmm map` and `ngnmm compare`: homogeneous states and their modes."""
+
+import math
+from pathlib import Path
+
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.options import Out, command
+from ngnmm_jax.cli.output import folder, progress, table, title_of
+from ngnmm_jax.cli.settings import CompareSettings, DispersionSettings, MapSettings
+
+# Bytes of a map's results at each point: five states of six variables and their growth.
+_BYTES_A_POINT = 5 * (6 + 8) * 8
+
+
+@command(app, DispersionSettings)
+def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")) -> None:
+    """Find all homogeneous equilibria and their dispersion relations.
+
+    For each equilibrium: its stability, the connectome modes that grow on it and their
+    frequency. Writes dispersion.csv (one line a mode), dispersion.png, the fastest mode on the
+    brain (where the connectome has coordinates) and settings.toml.
+
+    Example: ngnmm dispersion --set i_ext_e=15 --coupling 9 --out patterned
+    """
+    import ngnmm_jax as ng
+    from ngnmm_jax.cli.reports.stability import write_dispersion
+
+    if settings.lambda_low >= settings.lambda_high:
+        raise ValueError(
+            f"Argument `lambda_low` must be below `lambda_high`, {settings.lambda_high:g}, but "
+            f"it is {settings.lambda_low:g}."
+        )
+    network = settings.build()
+    rest = ng.find_equilibria(network.homogeneous())
+    with folder(out, "dispersion", settings) as place:
+        limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
+        rows = write_dispersion(network, rest, limits, place.part, title_of(settings))
+        table("Homogeneous equilibria", rows)
+
+
+@command(app, MapSettings, name="map")
+def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
+    """Map all homogeneous states and their transverse stability over two parameters.
+
+    Equilibria, periodic orbits and aperiodic states, with hysteresis; which connectome modes
+    grow on them. --axis twice; the first is swept up and down. Default: i_ext_e=0:16:65 and
+    coupling=0:30:61 (the paper's grid: i_ext_e=0:16:321 and coupling=0:30:601). Writes map.png,
+    details.png, cut.png, map.nc and settings.toml. Finished parts are kept in the folder blocks:
+    the same command goes on where it stopped.
+
+    Example: ngnmm map --axis i_ext_e=0:16:321 --axis coupling=0:30:601 --out plane
+    """
+    from ngnmm_jax.cli.reports.stability import write_map
+
+    axes = settings.plane()
+    if len(axes) != 2:
+        raise ValueError(f"Argument `--axis` must be given twice, but is given {len(axes)} times.")
+    points = math.prod(int(count) for _, _, count in axes.values())
+    announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT)
+    network = settings.build()
+    cut = network.model.cut if settings.cut is None else settings.cut
+    title = title_of(settings, without=(*settings.parameters, "coupling"))
+    with folder(out, "map", settings) as place:
+        place.kept = out / "blocks"
+        rows = write_map(network, settings.grid(), cut, place.part, place.kept, title, progress())
+        table("The plane", rows)
+
+
+@command(app, CompareSettings, without=("power", "model", "coupling", "parameters", "config"))
+def compare(settings: CompareSettings, out: Out = Path("ngnmm_comparison")) -> None:
+    """Compare the next-generation mass with Jansen and Rit's on one connectome.
+
+    Dispersion relations and maps of transverse instabilities of both, in comparison.png, and
+    a table of what each can do.
+    """
+    from ngnmm_jax.cli.reports.stability import write_comparison
+
+    every = {}
+    for name in ("nextgen", "jansen-rit"):
+        one = MapSettings.of({**settings.model_dump(), "model": name}, "settings")
+        every[name] = (one.build(), one.grid())
+    with folder(out, "compare", settings) as place:
+        table("Over each model's plane", write_comparison(every, place.part, progress()))

@@ -1,0 +1,129 @@
+"""Commands out of functions: their options are their settings' fields."""
+
+import functools
+import inspect
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+import typer
+
+from ngnmm_jax import _progress
+from ngnmm_jax.cli import parsing
+from ngnmm_jax.cli.output import say
+from ngnmm_jax.cli.settings import NetworkSettings, Option
+
+Config = Annotated[
+    Path | None,
+    typer.Option(help="TOML file of settings, as written beside every output; options win."),
+]
+Out = Annotated[Path, typer.Option(help="Folder for the output, made if needed.")]
+AllowCode = Annotated[
+    bool, typer.Option("--allow-code", help="Import the files of models that settings name.")
+]
+
+
+def command(
+    app: typer.Typer,
+    schema: type[NetworkSettings],
+    *,
+    name: str | None = None,
+    without: tuple[str, ...] = (),
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a function of `settings` (and of options of its own) a command of the app."""
+    options = {k: _parameter(k, schema) for k in schema.model_fields if k not in without}
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        own = [p for p in inspect.signature(function).parameters.values() if p.name != "settings"]
+        extra = {"config": Config, "allow_code": AllowCode}
+        if "config" in without:
+            extra.pop("config")
+        common = [
+            inspect.Parameter(key, own[0].kind, default=False if key == "allow_code" else None,
+                              annotation=kind)
+            for key, kind in extra.items()
+        ]  # fmt: skip
+
+        @functools.wraps(function)
+        def run(**given: Any) -> None:
+            prepare(given["allow_code"])
+            values = {key: _given(key, schema, given[key]) for key in options}
+            settings = schema.merge(given.get("config"), values)
+            function(settings=settings, **{p.name: given[p.name] for p in own})
+
+        every = [own[0], *common, *options.values(), *own[1:]]
+        run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in every}
+        app.command(name)(run)
+        return function
+
+    return decorate
+
+
+#: Whether compiled programs are kept for the next call.
+KEEP_COMPILED = True
+
+
+def prepare(code: bool = False) -> None:
+    """JAX as all commands use it: 64 bits, all processors, programs kept for the next call.
+
+    `code`: settings may name models and measures of one's own.
+    """
+    # XLA complains about its own tuning hints in cached programs; and Equinox's checks, which
+    # programs on disk cannot hold, give NaN, which statuses report.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("EQX_ON_ERROR", "nan")
+    import jax
+    import matplotlib as mpl
+
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    mpl.use("Agg")
+    _progress.LINES = True
+    parsing.allow_code(code)
+    jax.config.update("jax_enable_compilation_cache", KEEP_COMPILED)
+    if not KEEP_COMPILED:
+        return
+    from ngnmm_jax._cache import keep_compiled
+
+    try:
+        keep_compiled()
+    except OSError as error:
+        say(f"Compiled programs are not kept: {error}.")
+
+
+def _how(name: str, schema: type[NetworkSettings]) -> Option:
+    metadata = schema.model_fields[name].metadata
+    return next(item for item in metadata if isinstance(item, Option))
+
+
+def _given(name: str, schema: type[NetworkSettings], value: Any) -> Any:
+    """A setting out of what the command line gave; None where it gave nothing."""
+    parse = _how(name, schema).parse
+    if value is None or value == []:
+        return None
+    return value if parse is None else parse(value)
+
+
+def _parameter(name: str, schema: type[NetworkSettings]) -> inspect.Parameter:
+    how = _how(name, schema)
+    flags = () if how.flag is None else (how.flag,)
+    option = typer.Option(*flags, help=how.help, metavar=how.metavar)
+    kind = list[str] if how.parse else _plain(schema.model_fields[name].annotation)
+    annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
+    return inspect.Parameter(
+        name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=annotation
+    )
+
+
+def _plain(kind: Any) -> Any:
+    """What Typer makes of a setting's type: one of its own types, or a list of it."""
+    if get_origin(kind) is Literal:
+        return str
+    if get_origin(kind) is Annotated:
+        return _plain(get_args(kind)[0])
+    parts = [part for part in get_args(kind) if part is not type(None)]
+    if get_origin(kind) is list:
+        return list[_plain(parts[0])]  # type: ignore[misc]
+    return _plain(parts[0]) if parts else kind

@@ -1,0 +1,109 @@
+"""Text of the command line as values: NAME=VALUE, NAME=LOW:HIGH:COUNT, module:name."""
+
+import importlib
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+
+def _pairs(option: str, form: str, given: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and the whole text of each; a name that stands twice is refused."""
+    seen = set()
+    for text in given:
+        name, equals, value = text.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            raise ValueError(f"Argument `{option}` must be {form}, but is {text!r}.")
+        if name in seen:
+            raise ValueError(f"Argument `{option}` must name {name!r} once, but does so twice.")
+        seen.add(name)
+        yield name, value, text
+
+
+def _numbers(option: str, form: str, given: Iterable[str]) -> dict[str, list[float]]:
+    found = {}
+    for name, value, text in _pairs(option, form, given):
+        parts = value.split(":")
+        try:
+            found[name] = [float(part) for part in parts]
+        except ValueError:
+            parts = []
+        if len(parts) != len(form.split(":")):
+            raise ValueError(f"Argument `{option}` must be {form}, but is {text!r}.")
+    return found
+
+
+def axes(given: list[str]) -> dict[str, list[float]]:
+    """`NAME=LOW:HIGH:COUNT`, as given to --axis."""
+    return _numbers("--axis", "NAME=LOW:HIGH:COUNT", given)
+
+
+def bounds(given: list[str]) -> dict[str, list[float]]:
+    """`NAME=LOW:HIGH`, as given to --range."""
+    return _numbers("--range", "NAME=LOW:HIGH", given)
+
+
+def words(given: list[str]) -> dict[str, Any]:
+    """Text and truth values out of NAME=VALUE, as given to --reading."""
+    return {
+        name: {"true": True, "false": False}.get(value.lower(), value)
+        for name, value, _ in _pairs("--reading", "NAME=VALUE", given)
+    }
+
+
+def assignments(given: list[str]) -> dict[str, float | list[float]]:
+    """`NAME=VALUE` as given to --set; a comma-separated value is one number per region."""
+    values: dict[str, float | list[float]] = {}
+    for name, value, text in _pairs("--set", "NAME=VALUE with a number", given):
+        try:
+            numbers = [float(part) for part in value.split(",")]
+        except ValueError:
+            raise ValueError(
+                f"Argument `--set` must be NAME=VALUE with a number, but is {text!r}."
+            ) from None
+        values[name] = numbers if len(numbers) > 1 else numbers[0]
+    return values
+
+
+def places(given: list[str]) -> dict[str, float | str]:
+    """`NAME=VALUE`, numbers or words, as given to --at."""
+    found: dict[str, float | str] = {}
+    for name, value, _ in _pairs("--at", "NAME=VALUE", given):
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = value
+    return found
+
+
+# Whether this process may run code of files that settings name.
+_ALLOWED: list[bool] = [False]
+
+
+def allow_code(allowed: bool) -> None:
+    """Whether settings may name models and measures of one's own, whose files are imported."""
+    _ALLOWED[0] = allowed
+
+
+def imported(place: str, argument: str) -> Any:
+    """What `module:name` names: of a module that Python finds, or beside the command."""
+    if not _ALLOWED[0]:
+        raise ValueError(
+            f"Argument `{argument}` must be allowed to run code, but {place!r} is not: "
+            "give --allow-code if you trust that file."
+        )
+    module, _, name = place.partition(":")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        home = importlib.import_module(module)
+        found = getattr(home, name)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise ValueError(
+            f"Argument `{argument}` must name something that can be imported, but {place!r} "
+            f"does not: {error}."
+        ) from None
+    from ngnmm_jax.cli.output import say
+
+    say(f"{argument}: {name} of {getattr(home, '__file__', module)}")
+    return found
