@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.modes import Dispersion, dispersion
     from ngnmm_jax.network import Homogeneous, Network
     from ngnmm_jax.response import LinearResponse, linear_response
+    from ngnmm_jax.saved import load, save
     from ngnmm_jax.simulation import Simulation, simulate
     from ngnmm_jax.spiking import SpikingSimulation, simulate_spiking
     from ngnmm_jax.start import initial_state
@@ -95,6 +96,7 @@ __all__ = [
     "initial_state",
     "keep_compiled",
     "linear_response",
+    "load",
     "lyapunov_map",
     "lyapunov_spectrum",
     "models",
@@ -102,6 +104,7 @@ __all__ = [
     "open_sweep",
     "orbit_diagram",
     "plot",
+    "save",
     "signals",
     "simulate",
     "simulate_batch",
@@ -144,6 +147,7 @@ _HOMES = {
     "modes": ("Dispersion", "dispersion"),
     "network": ("Homogeneous", "Network"),
     "response": ("LinearResponse", "linear_response"),
+    "saved": ("load", "save"),
     "simulation": ("Simulation", "simulate"),
     "spiking": ("SpikingSimulation", "simulate_spiking"),
     "start": ("initial_state",),

@@ -24,6 +24,7 @@ FLOORS = [
     {"maps", "sweeps"},
     {"fitting"},
     {"plot"},
+    {"saved"},
     {"reproduce", "explorer"},
     {"cli"},
 ]

@@ -1,0 +1,181 @@
+"""Networks and results in files that a colleague can open: arrays and names, no code."""
+
+import dataclasses
+import enum
+import importlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax.connectome import Connectome
+
+_MANIFEST, _FORMAT = "ngnmm_jax", 1
+_PACKAGE = __name__.partition(".")[0]
+
+
+def save(path: str | Path, thing: Any) -> None:
+    """Write a network, a model, a connectome, or any result (an orbit, a branch, a run, …).
+
+    As `.npz`: the arrays with their types, and which class holds which. `load` makes the same
+    again. What holds a function (a `Custom` stimulus, a fit's loss) is refused: a file has none.
+
+    Raises `ValueError` for such things, and for a `path` that does not end in .npz.
+    """
+    path = Path(path)
+    if path.suffix != ".npz":
+        _checks.fail("path", "end in .npz", f"it is {str(path)!r}")
+    arrays: dict[str, np.ndarray] = {}
+    from ngnmm_jax import __version__
+
+    manifest = {"format": _FORMAT, "version": __version__, "holds": _packed(thing, arrays, "thing")}
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            entries: dict[str, Any] = {**arrays, _MANIFEST: np.array(json.dumps(manifest))}
+            np.savez_compressed(file, allow_pickle=False, **entries)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | Path, *, classes: Sequence[type] = ()) -> Any:
+    """What `save` wrote; no code of the file's runs.
+
+    `classes`: the models and stimuli of one's own that it may hold.
+
+    Raises `ValueError` for files that are damaged or not of this kind, and for classes that are
+    neither this library's nor given; `RuntimeError` for 64-bit arrays where JAX is set to 32.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        manifest = json.loads(str(arrays.pop(_MANIFEST)[()]))
+        holds = manifest["holds"]
+    except Exception as error:  # whatever NumPy, zlib and JSON make of damaged bytes
+        raise ValueError(
+            f"The file {str(path)!r} is damaged, or none of `save`'s: {error}"
+        ) from None
+    if manifest.get("format") != _FORMAT:
+        raise ValueError(
+            f"The file {str(path)!r} is of version {manifest.get('version')} of this library, "
+            "which wrote files in another form: update."
+        )
+    return _unpacked(holds, arrays, {_name(kind): kind for kind in classes})
+
+
+def _name(kind: type) -> str:
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _packed(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
+    """A value as JSON can hold it, its arrays apart."""
+    if isinstance(value, enum.Enum):
+        return {"member": value.name, "of": _name(type(value))}
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, np.generic):
+        return {"number": int(value) if isinstance(value, int) else repr(float(value))}
+    if isinstance(value, jax.Array | np.ndarray | np.generic):
+        return _array(value, arrays, where)
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"`{where}` has a key {key!r}, which files cannot hold.")
+        return {"dict": {k: _packed(v, arrays, f"{where}.{k}") for k, v in value.items()}}
+    if isinstance(value, tuple | list):
+        kind = "tuple" if isinstance(value, tuple) else "list"
+        items = [_packed(item, arrays, f"{where}[{k}]") for k, item in enumerate(value)]
+        named = hasattr(value, "_fields")
+        return {"named": _name(type(value)), "items": items} if named else {kind: items}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            field.name: _packed(getattr(value, field.name), arrays, f"{where}.{field.name}")
+            for field in dataclasses.fields(value)
+        }
+        return {"class": _name(type(value)), "fields": fields}
+    raise ValueError(f"`{where}` is {type(value).__name__}, which files cannot hold.")
+
+
+def _array(value: Any, arrays: dict[str, np.ndarray], where: str) -> dict[str, Any]:
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+        raise ValueError(f"`{where}` is a random key, which files cannot hold: keep its seed.")
+    if isinstance(value, jax.core.Tracer):
+        raise ValueError(f"`{where}` is being traced: save it outside of JAX's transformations.")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufcUS":
+        raise ValueError(f"`{where}` is an array of {array.dtype}, which files cannot hold.")
+    name = f"array{len(arrays)}"
+    arrays[name] = array
+    return {"array": name, "jax": isinstance(value, jax.Array)}
+
+
+def _unpacked(value: Any, arrays: dict[str, np.ndarray], known: dict[str, type]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "number" in value:
+        number = value["number"]
+        return float(number) if isinstance(number, str) else int(number)
+    if "member" in value:
+        return _class(value["of"], known)[value["member"]]
+    if "array" in value:
+        array = arrays[value["array"]]
+        if value["jax"] and array.dtype.itemsize == 8 and array.dtype.kind in "fiu":
+            _checks.require_x64("load of 64-bit arrays")
+        return jnp.asarray(array) if value["jax"] else array
+    if "dict" in value:
+        return {key: _unpacked(item, arrays, known) for key, item in value["dict"].items()}
+    if "class" in value:
+        fields = {k: _unpacked(v, arrays, known) for k, v in value["fields"].items()}
+        return _made(_class(value["class"], known), fields)
+    kind = next(key for key in ("tuple", "list", "items") if key in value)
+    items = [_unpacked(item, arrays, known) for item in value[kind]]
+    if kind == "items":
+        return _class(value["named"], known)(*items)
+    return tuple(items) if kind == "tuple" else items
+
+
+def _class(name: str, known: dict[str, type]) -> Any:
+    """A class of this library, or one of those given."""
+    if name in known:
+        return known[name]
+    module, _, place = name.partition(":")
+    if module.split(".")[0] != _PACKAGE or "." in place:
+        raise ValueError(f"The file holds {place!r} of {module!r}: give that class in `classes=`.")
+    try:
+        kind = getattr(importlib.import_module(module), place)
+    except (ImportError, AttributeError):
+        raise ValueError(f"The file holds {name!r}, which this version does not have.") from None
+    holds = isinstance(kind, type) and (
+        dataclasses.is_dataclass(kind) or issubclass(kind, tuple | enum.Enum)
+    )
+    if not holds:
+        raise ValueError(f"The file names {name!r}, which holds no data.")
+    return kind
+
+
+def _made(kind: type, fields: dict[str, Any]) -> Any:
+    """An object with these fields, which are the ones that it has, checked as new ones are."""
+    names = {field.name for field in dataclasses.fields(kind)}
+    if names != set(fields):
+        differ = sorted(names ^ set(fields))
+        raise ValueError(f"The file's {kind.__name__} differs from this version's in {differ}.")
+    if kind is Connectome:
+        return Connectome(**fields)
+    made: Any = object.__new__(kind)
+    for name, value in fields.items():
+        object.__setattr__(made, name, value)
+    for base in reversed(kind.__mro__):
+        if "__check_init__" in vars(base):
+            vars(base)["__check_init__"](made)
+    return made
