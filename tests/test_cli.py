@@ -265,6 +265,22 @@ def test_refused_before_any_work(arguments, words, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_interrupted_and_replaced(small_file, tmp_path, monkeypatch):
+    from ngnmm_jax.cli.reports import stability
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stability, "dispersion_map", stopped)
+    words = ["map", "--connectome", str(small_file), "--out", str(tmp_path / "m")]
+    result = RUNNER.invoke(app, words)
+    assert result.exit_code == 130
+    assert "kept in" in result.output
+    assert not list((tmp_path / "m").iterdir())  # no half of a file
+    (tmp_path / "m" / "settings.toml").write_text("[provenance]\ncommand = 'simulate'\n")
+    assert "holds the output of ngnmm simulate" in RUNNER.invoke(app, words).output
+
+
 def test_how_a_connectome_is_read(tmp_path):
     path, config = tmp_path / "half.txt", tmp_path / "s.toml"
     path.write_text("0 1 2\n0 0 1.5\n0 0 0\n")

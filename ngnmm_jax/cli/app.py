@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ngnmm_jax.cli.output import Folder, complain, say
+from ngnmm_jax.cli.output import complain, say
 
 app = typer.Typer(
     name="ngnmm",
@@ -46,7 +46,7 @@ def run() -> None:
     try:
         app(sorted(sys.argv[1:], key=lambda word: word not in ("--cache", "--no-cache")))
     except KeyboardInterrupt:
-        say(_interrupted())
+        say("Interrupted.")
         sys.exit(130)
     except Exception as error:
         if os.environ.get("NGNMM_DEBUG"):
@@ -56,15 +56,6 @@ def run() -> None:
         hint = "" if known else " (NGNMM_DEBUG=1 shows where; please report it)"
         complain(f"{kind}{error}{hint}")
         sys.exit(1)
-
-
-def _interrupted() -> str:
-    place = Folder.interrupted_by
-    if place is None:
-        return "Interrupted."
-    if place.kept is None:
-        return f"Interrupted: nothing of this run is kept in {place.out}."
-    return f"Interrupted: what was finished is kept in {place.kept}; the same command goes on."
 
 
 from ngnmm_jax.cli import commands  # noqa: E402, F401  (they enter themselves)

@@ -11,7 +11,7 @@ import typer
 
 from ngnmm_jax import _progress
 from ngnmm_jax.cli import parsing
-from ngnmm_jax.cli.output import say
+from ngnmm_jax.cli.output import kept_in, say
 from ngnmm_jax.cli.settings import NetworkSettings, Option
 
 Config = Annotated[
@@ -47,10 +47,11 @@ def command(
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
-            prepare(given["allow_code"])
-            values = {key: _given(key, schema, given[key]) for key in options}
-            settings = schema.merge(given.get("config"), values)
-            function(settings=settings, **{p.name: given[p.name] for p in own})
+            with kept_in():
+                prepare(given["allow_code"])
+                values = {key: _given(key, schema, given[key]) for key in options}
+                settings = schema.merge(given.get("config"), values)
+                function(settings=settings, **{p.name: given[p.name] for p in own})
 
         every = [own[0], *common, *options.values(), *own[1:]]
         run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]

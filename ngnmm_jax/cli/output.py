@@ -9,8 +9,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -79,10 +80,8 @@ class Folder:
     is kept while it runs, so that an interrupted command can say so.
     """
 
-    interrupted_by: "Folder | None" = None
-
-    def __init__(self, out: Path, part: Path, command: str) -> None:
-        self.out, self.part, self.command = out, part, command
+    def __init__(self, part: Path) -> None:
+        self.part = part
         self.kept: Path | None = None
 
 
@@ -94,8 +93,7 @@ def folder(out: Path, command: str, settings: Any) -> Iterator[Folder]:
     _remove_leftovers(out)
     _look(out, command, settings)
     part = Path(tempfile.mkdtemp(prefix=f".part-{os.getpid()}-", dir=out))
-    place = Folder(out, part, command)
-    Folder.interrupted_by = place
+    place = Folder(part)
     try:
         yield place
         text = as_toml(settings, command)
@@ -103,20 +101,29 @@ def folder(out: Path, command: str, settings: Any) -> Iterator[Folder]:
             _note(path, text)
         (part / "settings.toml").write_text(text, encoding="utf-8")
         names = _move(part, out)
+    except KeyboardInterrupt:
+        interrupted(place.kept)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    Folder.interrupted_by = None
     say(f"{time.perf_counter() - begun:.1f} s. In {out}: {', '.join(names)}")
 
 
 @contextlib.contextmanager
-def kept_in(store: Path) -> Iterator[None]:
+def kept_in(store: Path | None = None) -> Iterator[None]:
     """While it lasts, an interruption says that `store` keeps what is finished."""
-    place = Folder(store.parent, store, "")
-    place.kept = store
-    Folder.interrupted_by = place
-    yield
-    Folder.interrupted_by = None
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted(store)
+
+
+def interrupted(store: Path | None) -> NoReturn:
+    """End the command, saying what is kept."""
+    if store is None:
+        say("Interrupted.")
+    else:
+        say(f"Interrupted: what was finished is kept in {store}; the same command goes on.")
+    raise typer.Exit(130)
 
 
 def _remove_leftovers(out: Path) -> None:
