@@ -567,14 +567,15 @@ def sweep_(
     Example: ngnmm sweep examples/plane.toml && ngnmm show plane.zarr
     """
     import ngnmm_jax as ng
+    from ngnmm_jax._core.store import remove
     from ngnmm_jax._sweep_file import SweepFile
-    from ngnmm_jax.reports.sweeps import executor_of, remove_store, sweep_facts
+    from ngnmm_jax.reports.sweeps import executor_of, sweep_facts
 
     begun = time.perf_counter()
     task = SweepFile.read(file)
     store = Path(f"{file.stem}.zarr") if out is None else out
     if not resume:
-        remove_store(store)
+        remove(store)
     shape = " × ".join(f"{name} {size}" for name, size in zip(task.design.names, task.design.shape,
                                                               strict=True))  # fmt: skip
     console.print(f"{task.design.count} runs ({shape}) into {store}", highlight=False)
@@ -677,8 +678,9 @@ def fit_(
     Example: ngnmm fit examples/fit_global.toml --out fitted
     """
     import ngnmm_jax as ng
+    from ngnmm_jax._core.store import remove
     from ngnmm_jax._fit_file import FitFile, load_fc
-    from ngnmm_jax.reports.fits import STORE, check_fit, fit_facts, remove_fit, write_fit
+    from ngnmm_jax.reports.fits import STORE, check_fit, fit_facts, write_fit
 
     begun = time.perf_counter()
     task = FitFile.read(file)
@@ -686,7 +688,7 @@ def fit_(
     out = Path(file.stem) if out is None else out
     out.mkdir(parents=True, exist_ok=True)
     if not resume:
-        remove_fit(out)
+        remove(out / STORE)
     console.print(f"{task.free.size} free numbers into {out}", highlight=False)
     show = console.is_terminal or None
     result = ng.fit(

@@ -510,7 +510,10 @@ def test_reproduce(small_file, small, tmp_path, monkeypatch):
         raise ng.SolverError("cascade", ng.Status.NOT_FINITE)
 
     monkeypatch.setitem(loop.FIGURES, "cascade", failing)
-    with pytest.raises(RuntimeError, match="a figure failed"):
+    with (
+        pytest.raises(RuntimeError, match="a figure failed"),
+        pytest.warns(UserWarning, match=r"rows\.json is damaged"),
+    ):
         invoke("reproduce", "cascade", "dispersion", *options)
     assert (out / "dispersion" / "dispersion.png").stat().st_mtime_ns > written
     assert "SolverError: cascade" in (out / "table.md").read_text()
