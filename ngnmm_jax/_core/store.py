@@ -102,8 +102,8 @@ class Store:
             why = f"{path} is absent"
         if record is None or not {"format", "what", "definition", "facts"} <= set(record):
             raise ValueError(
-                f"{why}. The call that made the store mends it; or remove the folder to start again "
-                "(on the command line --restart)."
+                f"{why}. The call that made the store mends it; or remove the folder to start "
+                "again (on the command line --restart)."
             )
         self = cls.__new__(cls)
         self.folder, self.base, self.what = folder, folder / MARK, record["what"]

@@ -9,7 +9,7 @@ class Hidden(WrapperStore[Any]):
     """Another store, of which only the metadata and the chunks in `good` are there."""
 
     # So that every read comes through the two methods below.
-    _supports_sync_io = False  # type: ignore[assignment]
+    _supports_sync_io = False
 
     def __init__(self, store: Any, good: frozenset[str]) -> None:
         super().__init__(store)

@@ -141,7 +141,7 @@ class SweepStore:
 
         memory = _memory(self._layout)
         before = set(memory)
-        group = zarr.open_group(_store(memory), mode="r+", use_consolidated=False)
+        group: Any = zarr.open_group(_store(memory), mode="r+", use_consolidated=False)
         for name, value in fields.items():
             if number == len(blocks):
                 group[name + DISCREPANCY][...] = value
