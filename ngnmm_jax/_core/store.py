@@ -17,9 +17,7 @@ in a store is executed: there is no pickle.
 """
 
 import contextlib
-import hashlib
 import io
-import json
 import re
 import shutil
 import time
@@ -31,7 +29,8 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax import _checks
-from ngnmm_jax._core import files
+from ngnmm_jax._core import files, records
+from ngnmm_jax._core.records import Damaged
 from ngnmm_jax._progress import progress_bar
 
 #: The folder, in a store's own, that tells that it is one.
@@ -40,14 +39,6 @@ MARK = ".ngnmm_store"
 FORMAT = 1
 # Seconds between looks at what other processes do.
 _LOOK = 0.2
-
-
-class Damaged(Exception):
-    """A file of a store is not what was written. `path`: which."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path} is damaged ({why})")
-        self.path = path
 
 
 class Store:
@@ -70,16 +61,16 @@ class Store:
         *,
         beside: bool = False,
     ) -> None:
-        wanted = _plain({"format": FORMAT, "what": what, "definition": definition})
+        wanted = records.plain({"format": FORMAT, "what": what, "definition": definition})
         self.folder, self.base = folder, folder / MARK
-        self.what, self.identity = what, _digest(wanted)
+        self.what, self.identity = what, records.digest(wanted)
         self._make(beside)
         files.clear(self.base, (files.PART, ".claim"))
-        known = self._known(wanted, _plain(facts or {}))
+        known = self._known(wanted, records.plain(facts or {}))
         self.facts = known["facts"]
         if known["what"] != what:
             _checks.fail("store", f"hold a {what}", f"{str(folder)!r} holds a {known['what']}")
-        detail = differences(known["definition"], wanted["definition"])
+        detail = records.differences(known["definition"], wanted["definition"])
         if detail:
             _checks.fail("store", f"hold the same {what}", f"{str(folder)!r} differs in {detail}")
         if known["format"] != FORMAT:
@@ -95,7 +86,7 @@ class Store:
         """
         path = folder / MARK / "definition.json"
         try:
-            record = _record(path)
+            record = records.read(path)
         except Damaged as error:
             record, why = None, str(error)
         else:
@@ -108,7 +99,7 @@ class Store:
         self = cls.__new__(cls)
         self.folder, self.base, self.what = folder, folder / MARK, record["what"]
         self.facts = record.pop("facts")
-        self.identity = _digest(record)
+        self.identity = records.digest(record)
         return self, record["definition"]
 
     def _make(self, beside: bool) -> None:
@@ -133,7 +124,7 @@ class Store:
         path = self.base / "definition.json"
         why = ""
         try:
-            record = _record(path)
+            record = records.read(path)
             if record is not None and {"format", "what", "definition", "facts"} <= set(record):
                 return record
         except Damaged as error:
@@ -148,15 +139,15 @@ class Store:
                 )
             warnings.warn(f"{why}; it is made again.", stacklevel=4)
         ours = {**wanted, "facts": facts}
-        files.write(path, _text(ours), self.base, new=not why)
-        return _record(path) or ours
+        files.write(path, records.text(ours), self.base, new=not why)
+        return records.read(path) or ours
 
     def _holds_ours(self) -> bool:
         """Whether a record tells that this is our computation, or none tells anything."""
         owners = []
         for path in self._records():
             with contextlib.suppress(Damaged):
-                owners.append((_record(path) or {}).get("store"))
+                owners.append((records.read(path) or {}).get("store"))
         return self.identity in owners or not owners
 
     def _records(self) -> Iterator[Path]:
@@ -176,12 +167,12 @@ class Store:
         path.unlink(missing_ok=True)
         known: dict[str, Any] = {}
         for name in there:
-            known[name] = _seal((self.folder / name).read_bytes())
+            known[name] = records.seal((self.folder / name).read_bytes())
         for name, data in written.items():
             files.write(self.folder / name, data, self.base)
-            known[name] = _seal(data)
+            known[name] = records.seal(data)
         record = {"number": number, "store": self.identity, "files": known}
-        files.write(path, _text(record), self.base)
+        files.write(path, records.text(record), self.base)
         files.sync_folder(self.base)
 
     def get(self, number: int | str, *, mend: bool = True) -> dict[str, bytes] | None:
@@ -191,7 +182,7 @@ class Store:
         """
         path = self._path(number)
         try:
-            record = _record(path)
+            record = records.read(path)
             if record is None:
                 return None
             if record.get("store") != self.identity:
@@ -221,7 +212,7 @@ class Store:
     def names(self, number: int | str) -> list[str] | None:
         """The files of a block that counts as finished, none of which is read."""
         with contextlib.suppress(Damaged):
-            record = _record(self._path(number))
+            record = records.read(self._path(number))
             if record is not None and record.get("store") == self.identity:
                 return list(record["files"])
         return None
@@ -232,7 +223,7 @@ class Store:
             data = path.read_bytes()
         except OSError as error:
             raise Damaged(path, error.strerror or repr(error)) from error
-        if _seal(data) != seal:
+        if records.seal(data) != seal:
             raise Damaged(path, "its digest is another one")
         return data
 
@@ -395,57 +386,5 @@ def _was_sweep(folder: Path) -> bool:
         return False
 
 
-def differences(known: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """In which entries two definitions differ, in words; empty where in none."""
-    # As text, in which NaN is NaN.
-    differs = [
-        k
-        for k in sorted({*known, *wanted})
-        if json.dumps(known.get(k), sort_keys=True) != json.dumps(wanted.get(k), sort_keys=True)
-    ]
-    pairs = ((k, _short(known.get(k)), _short(wanted.get(k))) for k in differs)
-    return "; ".join(f"{k} ({there} there, {here} here)" for k, there, here in pairs)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
 def _arrays(number: int) -> str:
     return f"block-{number:05d}.npz"
-
-
-def _plain(value: Any) -> Any:
-    """As it comes back from JSON."""
-    return json.loads(json.dumps(value))
-
-
-def _digest(record: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _seal(data: bytes) -> list[Any]:
-    return [len(data), hashlib.sha256(data).hexdigest()]
-
-
-def _text(record: dict[str, Any]) -> bytes:
-    return json.dumps({**record, "digest": _digest(record)}, indent=1).encode()
-
-
-def _record(path: Path) -> dict[str, Any] | None:
-    """A file of JSON with a digest; None where there is none."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise Damaged(path, error.strerror or repr(error)) from error
-    try:
-        record = json.loads(text)
-        digest = record.pop("digest")
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise Damaged(path, str(error)) from error
-    if digest != _digest(record):
-        raise Damaged(path, "its digest is another one")
-    return record

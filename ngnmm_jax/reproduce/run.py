@@ -39,8 +39,8 @@ FIGURES: dict[str, Callable[[Task], list[Row]]] = {
     "network-chaos": activity.network_chaos,
     "plane": states.plane,
 }
-# The files of a figure that tell what was found, and what is drawn.
-_ROWS, _DRAWN = "rows.json", {".png", ".gif"}
+# What a folder of figures is to the store; a figure's file of what was found, and what is drawn.
+_WHAT, _ROWS, _DRAWN = "reproduction", "rows.json", {".png", ".gif"}
 _COLUMNS = ("figure", "found before", "found here", "agrees", "remark")
 Record = dict[str, Any]
 
@@ -64,8 +64,9 @@ def reproduce(
 
     A figure that is there already, whole, is not made again; long computations inside of one go
     on from their stored blocks; processes that are given the same folder share the figures. A
-    folder of another version, other settings or another connectome is refused. A figure that
-    fails is a line of the table, and the others are made all the same.
+    folder of another version, other settings or another connectome is refused, but for figures
+    of small settings, which are forgotten where the paper's are asked for. A figure that fails
+    is a line of the table, and the others are made all the same.
 
     **Arguments:**
 
@@ -104,12 +105,15 @@ def reproduce(
 
 
 def _opened(folder: Path, key: dict[str, Any], names: list[str], restart: bool) -> Store:
-    """The store of the figures; with `restart` without some of them, or without any of others."""
+    """The store of the figures; with `restart` without some of them, or without any of others.
+
+    Small settings give way to the paper's.
+    """
 
     def open_store() -> Store:
-        return Store(folder, "reproduction", key, beside=True)
+        return Store(folder, _WHAT, key, beside=True)
 
-    if not restart:
+    if not restart and not _quick_before(folder, key):
         return open_store()
     try:
         with warnings.catch_warnings(action="ignore"):  # what is damaged is made again
@@ -125,6 +129,15 @@ def _opened(folder: Path, key: dict[str, Any], names: list[str], restart: bool) 
             if is_store(path):
                 remove(path)
     return store
+
+
+def _quick_before(folder: Path, key: dict[str, Any]) -> bool:
+    """Whether the folder differs in nothing but that its settings are small."""
+    try:
+        known = Store.open(folder)[1]
+    except ValueError:
+        return False
+    return not key["quick"] and known == {**key, "quick": True}
 
 
 def _made(store: Store, name: str, task: Task) -> Record:

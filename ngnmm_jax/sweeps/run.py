@@ -178,11 +178,7 @@ def _prepare(
     if checks:
         _checks.positive_integer("checks", checks)
     outputs = measure.outputs(network)
-    codes = {
-        "flag_values": [s.value for s in Status],
-        "flag_meanings": " ".join(s.name for s in Status),
-    }
-    outputs["status"] = Output((), (), "int8", codes)
+    outputs["status"] = Output((), (), "int8", STATUS_CODES)
     checks = min(checks, design.count) if measure.refined(network) is not None else 0
     kept = None if store is None else SweepStore(Path(store).resolve())
     if block is None:
@@ -300,7 +296,10 @@ def _elsewhere(
                 yield number, *result
             for number in [k for k, when in later.items() if when < time.monotonic()]:
                 del later[number]
-                futures[number] = submit(number)
+                try:
+                    futures[number] = submit(number)
+                except Exception as error:  # the pool broke meanwhile
+                    errors.append(error)
             if not ready:
                 time.sleep(_LOOK)
     finally:
@@ -383,26 +382,3 @@ def _assembled(xarray: Any, task: Task, results: dict[int, Any]) -> Any:
             data[name + DISCREPANCY] = ((CHECK, *output.dims), value, dict(output.attrs))
     coords = {k: (dims, value, attrs) for k, (dims, value, attrs) in _coordinates(task).items()}
     return xarray.Dataset(data, coords, _attributes(task, 0))
-
-
-def discrepancies(dataset: Any) -> list[dict[str, Any]]:
-    """How exact a sweep's summaries are, a row each: as half the step tells it.
-
-    `median` and `largest` absolute difference over the checked runs (and regions, …), and `spread`,
-    the summary's standard deviation over the sweep, in the summary's unit. Where runs are chaotic,
-    differences are those of two samples of the same length.
-    """
-    rows = []
-    found = (str(k) for k in dataset.data_vars)
-    for name in (k.removesuffix(DISCREPANCY) for k in found if k.endswith(DISCREPANCY)):
-        value = np.abs(dataset[name + DISCREPANCY].values.astype(float))
-        rows.append(
-            {
-                "summary": name,
-                "units": dataset[name].attrs.get("units", ""),
-                "median": float(np.nanmedian(value)),
-                "largest": float(np.nanmax(value)),
-                "spread": float(np.nanstd(dataset[name].values.astype(float))),
-            }
-        )
-    return rows

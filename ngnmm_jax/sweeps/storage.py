@@ -208,6 +208,29 @@ def open_sweep(store: str | Path, *, check: bool = True) -> Any:
     return SweepStore(path).dataset(None if whole else good)
 
 
+def discrepancies(dataset: Any) -> list[dict[str, Any]]:
+    """How exact a sweep's summaries are, a row each: as half the step tells it.
+
+    `median` and `largest` absolute difference over the checked runs (and regions, …), and `spread`,
+    the summary's standard deviation over the sweep, in the summary's unit. Where runs are chaotic,
+    differences are those of two samples of the same length.
+    """
+    rows = []
+    found = (str(k) for k in dataset.data_vars)
+    for name in (k.removesuffix(DISCREPANCY) for k in found if k.endswith(DISCREPANCY)):
+        value = np.abs(dataset[name + DISCREPANCY].values.astype(float))
+        rows.append(
+            {
+                "summary": name,
+                "units": dataset[name].attrs.get("units", ""),
+                "median": float(np.nanmedian(value)),
+                "largest": float(np.nanmax(value)),
+                "spread": float(np.nanstd(dataset[name].values.astype(float))),
+            }
+        )
+    return rows
+
+
 def _layout(
     names: tuple[str, ...],
     blocks: Blocks,
