@@ -356,6 +356,8 @@ def test_sweep_and_show(small_file, small, tmp_path):
     file.write_text(PLANE.format(connectome=str(small_file)).replace("5.5", "5.0"))
     with pytest.raises(ValueError, match="differs in parameters"):
         invoke("sweep", file, "--out", store)
+    for damaged in (store / "zarr.json", store / ".ngnmm_store" / "definition.json"):
+        damaged.write_text("{")
     invoke("sweep", file, "--out", store, "--restart", "--workers", "1")
     assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_si"] == 5.0
 
@@ -456,6 +458,7 @@ def test_fit(small_file, tmp_path):
     again = invoke(*arguments, "--no-check")  # nothing is left to do
     assert "Simulated" not in again
     assert (out / "fit.nc").stat().st_size == len(kept)
+    (out / "fit" / ".ngnmm_store" / "definition.json").write_text("{")
     invoke("fit", file, "--out", out, "--restart", "--no-check")
 
 
