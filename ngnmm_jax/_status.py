@@ -13,8 +13,9 @@ from ngnmm_jax import _checks
 
 
 class Status(enum.IntEnum):
-    """How a computation ended."""
+    """How a computation ended; NOT_COMPUTED: it did not begin, or not end yet."""
 
+    NOT_COMPUTED = -1
     OK = 0
     MAX_STEPS = 1
     STEP_TOO_SMALL = 2
@@ -32,6 +33,7 @@ class Status(enum.IntEnum):
 
 
 _EXPLANATIONS = {
+    Status.NOT_COMPUTED: "not computed yet: the call that began it goes on where it stopped",
     Status.OK: "converged",
     Status.MAX_STEPS: (
         "the step limit was reached before the end: raise `max_steps`, loosen `rtol`/`atol`, "

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks, take
+from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax._status import Status
-from ngnmm_jax._store import in_blocks
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.lyapunov import (
     LyapunovSpectrum,
@@ -103,7 +103,8 @@ def lyapunov_map(
       homogeneous system, "coupling" includes the weights' row sum, 1 where normalised).
     - `count`: exponents; by default all.
     - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`.
-    - `store`: a folder that keeps finished blocks: the same call goes on where it stopped.
+    - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
+      processes that are given the same folder share them.
     - `block`: points that are finished, and stored, together; by default as many as run at a
       time, 128 on each CPU device for a homogeneous system and a few for a network.
     - `progress`: a progress bar; None shows one where it takes over two seconds.

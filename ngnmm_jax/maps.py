@@ -10,8 +10,8 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks, take
+from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax._store import in_blocks
 from ngnmm_jax.attractors import (
     APERIODIC,
     EQUILIBRIUM,
@@ -143,7 +143,8 @@ def dispersion_map(
     - `axes`: values by name of the model's parameters or of "coupling", one axis each; for
       the paper's plane `{"i_ext_e": jnp.arange(321) / 20, "coupling": jnp.arange(601) / 20}`.
     - `oscillations`: look for oscillating states too.
-    - `store`: a folder that keeps finished blocks: the same call goes on where it stopped.
+    - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
+      processes that are given the same folder share them.
     - `lines`: lines along the first axis that are finished, and stored, together.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 

@@ -468,6 +468,8 @@ def test_sweep_and_show(small_file, small, tmp_path):
     file.write_text(PLANE.format(connectome=str(small_file)).replace("5.5", "5.0"))
     with pytest.raises(ValueError, match="differs in parameters"):
         invoke("sweep", file, "--out", store)
+    for damaged in (store / "zarr.json", store / ".ngnmm_store" / "definition.json"):
+        damaged.write_text("{")
     invoke("sweep", file, "--out", store, "--restart", "--workers", "1")
     assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_si"] == 5.0
 
@@ -569,6 +571,7 @@ def test_fit(small_file, tmp_path):
     again = invoke(*arguments, "--no-check")  # nothing is left to do
     assert "Simulated" not in again
     assert (out / "fit.nc").stat().st_size == len(kept)
+    (out / "fit" / ".ngnmm_store" / "definition.json").write_text("{")
     invoke("fit", file, "--out", out, "--restart", "--no-check")
 
 
@@ -623,7 +626,10 @@ def test_reproduce(small_file, small, tmp_path, monkeypatch):
         raise ng.SolverError("cascade", ng.Status.NOT_FINITE)
 
     monkeypatch.setitem(loop.FIGURES, "cascade", failing)
-    with pytest.raises(RuntimeError, match="a figure failed"):
+    with (
+        pytest.raises(RuntimeError, match="a figure failed"),
+        pytest.warns(UserWarning, match=r"rows\.json is damaged"),
+    ):
         invoke("reproduce", "cascade", "dispersion", *options)
     assert (out / "dispersion" / "dispersion.png").stat().st_mtime_ns > written
     assert "SolverError: cascade" in (out / "table.md").read_text()

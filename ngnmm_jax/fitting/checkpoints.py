@@ -1,43 +1,118 @@
 """Where a fit stands, on disk: two blocks in turn, so that one is whole whatever happens."""
 
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._store import BlockStore
+from ngnmm_jax._core.store import Store
+
+Arrays = dict[str, np.ndarray]
 
 
 class Checkpoint:
-    """The state of a fit (any PyTree of arrays), its history, and how far it is."""
+    """The state of a fit (arrays by name), its history, and how far it is."""
 
     def __init__(self, folder: Path, definition: dict[str, Any]) -> None:
-        self._blocks = BlockStore(folder, definition)
+        self._store = Store(folder, "fit", definition)
         self._place = 0
 
-    def read(self, like: Any) -> tuple[Any, list[dict[str, np.ndarray]], int, float] | None:
-        """The newest that is whole: state, history, steps done, seconds spent."""
-        known = [self._blocks.load(k) for k in (0, 1)]
-        age = [-1 if block is None else int(block["done"]) for block in known]
-        self._place = int(np.argmin(age))
-        block = known[1 - self._place]
-        if block is None:
-            return None
-        leaves = [block[f"state_{k}"] for k in range(len(jax.tree.leaves(like)))]
-        names = [name.removeprefix("history_") for name in block if name.startswith("history_")]
-        done = int(block["done"])
-        history = [{name: block[f"history_{name}"][k] for name in names} for k in range(done)]
-        state = jax.tree.unflatten(jax.tree.structure(like), leaves)
-        return state, history, done, float(block["seconds"])
+    def alone(self) -> contextlib.AbstractContextManager[None]:
+        """Wait until no other process works at this fit, then keep others waiting.
 
-    def write(
-        self, state: Any, history: list[dict[str, np.ndarray]], done: int, seconds: float
-    ) -> None:
+        Steps follow each other, so that processes can only take turns: the second one then reads
+        what the first one found, or goes on where it was killed.
+        """
+        return self._store.alone("fit")
+
+    def read(
+        self, restored: Callable[[Arrays, int], Any]
+    ) -> tuple[Any, list[Arrays], int, float] | None:
+        """The newest that is whole: state, history, steps done, seconds spent.
+
+        One from which `restored` cannot make a state (`ValueError`) is said, and not taken.
+        """
+        blocks = {place: self._store.load(place) for place in (0, 1)}
+        ages = {place: _age(block) for place, block in blocks.items()}
+        self._place = min(ages, key=lambda place: ages[place])
+        for place in sorted(ages, key=lambda place: -ages[place]):
+            block = blocks[place]
+            if block is None:
+                continue
+            try:
+                found = _opened(block, restored)
+            except ValueError as error:
+                self._store.forget(place, error)
+                self._place = place
+                continue
+            return found
+        return None
+
+    def write(self, state: Arrays, history: list[Arrays], done: int, seconds: float) -> None:
         """Replace the older of the two."""
-        arrays = {f"state_{k}": np.asarray(leaf) for k, leaf in enumerate(jax.tree.leaves(state))}
+        arrays = {f"state_{name}": value for name, value in state.items()}
         for name in history[0]:
             arrays[f"history_{name}"] = np.stack([row[name] for row in history])
         arrays |= {"done": np.array(done), "seconds": np.array(seconds)}
-        self._blocks.save(self._place, arrays)
+        self._store.save(self._place, arrays)
         self._place = 1 - self._place
+
+
+def _age(block: Arrays | None) -> int:
+    return -1 if block is None or "done" not in block else int(block["done"])
+
+
+def _opened(
+    block: Arrays, restored: Callable[[Arrays, int], Any]
+) -> tuple[Any, list[Arrays], int, float]:
+    missing = {"done", "seconds", "history_loss", "history_x"} - set(block)
+    if missing:
+        raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+    done = int(block["done"])
+    columns = {n.removeprefix("history_"): v for n, v in block.items() if n.startswith("history_")}
+    short = [name for name, value in columns.items() if value.shape[:1] != (done,)]
+    if short or done < 1:
+        raise ValueError(f"its history is not of {done} steps")
+    history = [{name: value[k] for name, value in columns.items()} for k in range(done)]
+    state = {n.removeprefix("state_"): v for n, v in block.items() if n.startswith("state_")}
+    return restored(state, done), history, done, float(block["seconds"])
+
+
+def leaves(state: Any) -> Arrays:
+    """A PyTree of arrays as arrays by number."""
+    return {str(k): np.asarray(_bits(leaf)) for k, leaf in enumerate(jax.tree.leaves(state))}
+
+
+def with_leaves_of(like: Any, arrays: Arrays) -> Any:
+    """The PyTree again, of the form of another one; `ValueError` where it has another form."""
+    known = jax.tree.leaves(like)
+    if set(arrays) != {str(k) for k in range(len(known))}:
+        raise ValueError(f"it holds {len(arrays)} arrays of a state in place of {len(known)}")
+    found = []
+    for k, leaf in enumerate(known):
+        value, form = arrays[str(k)], np.asarray(_bits(leaf))
+        if value.dtype.kind == "V" and value.dtype.itemsize == form.dtype.itemsize:
+            value = value.view(form.dtype)  # types that NumPy does not know, such as bfloat16
+        if (value.shape, value.dtype) != (form.shape, form.dtype):
+            raise ValueError(
+                f"array {k} of its state is {value.dtype}{value.shape} in place of "
+                f"{form.dtype}{form.shape}"
+            )
+        found.append(
+            jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
+            if _is_key(leaf)
+            else jnp.asarray(value)
+        )
+    return jax.tree.unflatten(jax.tree.structure(like), found)
+
+
+def _is_key(leaf: Any) -> bool:
+    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _bits(leaf: Any) -> Any:
+    return jax.random.key_data(leaf) if _is_key(leaf) else leaf

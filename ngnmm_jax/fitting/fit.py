@@ -1,5 +1,6 @@
 """The fit: many starts at once, by gradients or without, kept on disk, and what it found."""
 
+import contextlib
 import dataclasses
 import hashlib
 import inspect
@@ -16,7 +17,7 @@ import optimistix as optx
 from ngnmm_jax import _checks
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax.fitting.checkpoints import Checkpoint
+from ngnmm_jax.fitting.checkpoints import Checkpoint, leaves, with_leaves_of
 from ngnmm_jax.fitting.free import Free
 from ngnmm_jax.fitting.gradients import (
     Loss,
@@ -138,7 +139,8 @@ def fit(
       `monitor` steps, and a `GradientWarning` tells when this is longer than its inverse.
     - `seed`: of the starts and of the loss's keys.
     - `store`: a folder in which all is kept every `save_every` steps; the same call goes on there,
-      to the same result as without interruption.
+      to the same result as without interruption. Processes that are given the same folder take
+      turns: one fits, and the others wait for what it finds, or go on where it was killed.
     - `throw`: raise `SolverError` where no start ever had a finite loss.
     """
     _checks.require_x64("fit")
@@ -172,43 +174,50 @@ def fit(
         }
         definition = {**_definition(system, free, loss, first), **options}
         checkpoint = Checkpoint(Path(store), definition)
-    state: Any = work.begin()
-    history: list[dict[str, np.ndarray]] = []
-    done, spent = 0, 0.0
-    kept = None if checkpoint is None else checkpoint.read(state)
-    if kept is not None:
-        state, history, done, spent = kept
-    track = _Track(np.array(first))
-    for row in history:
-        track.add(row)
-    began = time.monotonic() - spent
-    saved = done
+    with contextlib.nullcontext() if checkpoint is None else checkpoint.alone():
+        history: list[dict[str, np.ndarray]] = []
+        done, spent = 0, 0.0
+        kept = None if checkpoint is None else checkpoint.read(work.restored)
+        if kept is None:
+            state = work.begin()
+        else:
+            state, history, done, spent = kept
+        track = _Track(np.array(first))
+        for row in history:
+            track.add(row)
+        began = time.monotonic() - spent
+        saved = done
+        # A state and its number of steps in one, so that an interrupt does not part them.
+        stand: tuple[Any, int] = state, done
 
-    def save() -> None:
-        nonlocal saved
-        if checkpoint is not None and len(history) > saved:
-            saved = len(history)
-            checkpoint.write(state, history, saved, time.monotonic() - began)
+        def save() -> None:
+            nonlocal saved
+            here, steps = stand
+            if checkpoint is not None and steps > saved:
+                seconds = time.monotonic() - began
+                checkpoint.write(work.kept(here, steps), history[:steps], steps, seconds)
+                saved = steps
 
-    with progress_bar(steps, "fit", "step", progress, initial=done) as bar:
-        try:
-            for number in range(done, steps):
-                if (track.waited >= patience).all():
-                    break
-                if through is not None and number % monitor == 0:
-                    here = free.put(track.x[int(np.argmin(track.loss))])
-                    text = warn_beyond(horizon(here), through, here.model.time_unit)
-                    notes += [text] if text and text not in notes else []
-                now = jax.random.fold_in(key, number + 1) if resample else key
-                state, row = work.advance(state, now)
-                history.append(row)
-                track.add(row)
-                bar.set_postfix_str(f"loss {track.loss.min():.5g}", refresh=False)
-                bar.update(1)
-                if (number + 1) % save_every == 0:
-                    save()
-        finally:  # whatever stops it
-            save()
+        with progress_bar(steps, "fit", "step", progress, initial=done) as bar:
+            try:
+                for number in range(done, steps):
+                    if (track.waited >= patience).all():
+                        break
+                    if through is not None and number % monitor == 0:
+                        here = free.put(track.x[int(np.argmin(track.loss))])
+                        text = warn_beyond(horizon(here), through, here.model.time_unit)
+                        notes += [text] if text and text not in notes else []
+                    now = jax.random.fold_in(key, number + 1) if resample else key
+                    state, row = work.advance(stand[0], now)
+                    history.append(row)
+                    stand = state, number + 1
+                    track.add(row)
+                    bar.set_postfix_str(f"loss {track.loss.min():.5g}", refresh=False)
+                    bar.update(1)
+                    if (number + 1) % save_every == 0:
+                        save()
+            finally:  # whatever stops it
+                save()
     resting = track.waited >= patience
     if polish:
         now = jax.random.fold_in(key, steps) if resample else key
@@ -339,3 +348,11 @@ class _Descent:
     def advance(self, state: Any, key: Any) -> tuple[Any, dict[str, np.ndarray]]:
         *state, row = self._step(*state, key)
         return tuple(state), {name: np.asarray(value) for name, value in row.items()}
+
+    def kept(self, state: Any, _: int) -> dict[str, np.ndarray]:
+        """What a checkpoint holds."""
+        return leaves(state)
+
+    def restored(self, arrays: dict[str, np.ndarray], _: int) -> Any:
+        """The state again; `ValueError` where it is another optimiser's."""
+        return with_leaves_of(self.begin(), arrays)

@@ -6,8 +6,8 @@ For losses that have no useful gradient, such as statistics of chaotic activity.
 Source: Hansen and Ostermeier, Evol. Comput. 9, 159 (2001).
 """
 
-import pickle
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -37,57 +37,86 @@ class Search:
 
         self._evaluate = jax.jit(jax.vmap(one, in_axes=(0, None)))
 
-    def begin(self) -> Any:
+    def begin(self) -> "_State":
         options = {"verbose": -9, "tolfun": 0, "tolx": 0, "tolstagnation": np.inf,
                    "tolflatfitness": np.inf, "maxiter": np.inf}  # fmt: skip
-        strategies = [
-            self._cma.CMAEvolutionStrategy(x, _WIDTH, {**options, "seed": self.seed + 1 + k})
-            for k, x in enumerate(self.first)
-        ]
-        return _Packed.of((strategies, np.random.get_state()))  # noqa: NPY002
+        with _generator() as generator:
+            strategies = [
+                self._cma.CMAEvolutionStrategy(x, _WIDTH, {**options, "seed": self.seed + 1 + k})
+                for k, x in enumerate(self.first)
+            ]
+            return _State(strategies, generator())
 
-    def advance(self, state: Any, key: Any) -> tuple[Any, dict[str, np.ndarray]]:
+    def advance(self, state: "_State", key: Any) -> tuple["_State", dict[str, np.ndarray]]:
         """A generation: each start's best of it is the row."""
-        strategies, random = state.open()
-        # `cma` draws from NumPy's global generator.
-        outside = np.random.get_state()  # noqa: NPY002
-        np.random.set_state(random)  # noqa: NPY002
-        try:
-            asked = [strategy.ask() for strategy in strategies]
-            sizes = [len(some) for some in asked]
-            found = self._evaluate(jnp.asarray(np.concatenate([np.array(a) for a in asked])), key)
-            found = {name: np.array(value) for name, value in found.items()}
-            loss = np.where(np.isfinite(found["loss"]), found["loss"], 1e10)
-            rows: dict[str, list[Any]] = {name: [] for name in (*found, "x")}
-            edges = np.cumsum([0, *sizes])
-            for strategy, some, low, high in zip(
-                strategies, asked, edges[:-1], edges[1:], strict=True
-            ):
-                strategy.tell(some, loss[low:high].tolist())
-                best = int(np.argmin(loss[low:high]))
-                rows["x"].append(np.array(some[best]))
-                for name, value in found.items():
-                    rows[name].append(value[low + best])
-            packed = _Packed.of((strategies, np.random.get_state()))  # noqa: NPY002
-        finally:
-            np.random.set_state(outside)  # noqa: NPY002
-        return packed, {name: np.stack(value) for name, value in rows.items()}
+        with _generator(state.random) as generator:
+            some = state.ask()
+            found = self._evaluate(jnp.asarray(np.concatenate(list(some))), key)
+            by_start = {
+                name: np.array(value).reshape(*some.shape[:2], *value.shape[1:])
+                for name, value in found.items()
+            }
+            loss = np.where(np.isfinite(by_start["loss"]), by_start["loss"], 1e10)
+            state.tell(some, loss)
+            state.random = generator()
+        best = loss.argmin(axis=1)
+        pick = (np.arange(best.size), best)
+        return state, {"x": some[pick], **{name: value[pick] for name, value in by_start.items()}}
+
+    def kept(self, state: "_State", done: int) -> dict[str, np.ndarray]:
+        """What a checkpoint holds: all that was asked and told, which can be replayed."""
+        return {"asked": np.stack(state.asked[:done]), "told": np.stack(state.told[:done])}
+
+    def restored(self, arrays: dict[str, np.ndarray], done: int) -> "_State":
+        """The state after what was asked was told again; `ValueError` where that is not to be."""
+        if set(arrays) != {"asked", "told"}:
+            raise ValueError(f"it holds {sorted(arrays)} of a search")
+        asked, told = arrays["asked"], arrays["told"]
+        starts, free = self.first.shape
+        form = (done, starts, *told.shape[2:], free)
+        kinds = {asked.dtype, told.dtype}
+        if told.shape[:2] != form[:2] or asked.shape != form or kinds != {self.first.dtype}:
+            raise ValueError(f"its populations have the shapes {asked.shape} and {told.shape}")
+        state = self.begin()
+        with _generator(state.random) as generator:
+            for there, loss in zip(asked, told, strict=True):
+                some = state.ask()
+                if some.shape != there.shape or not np.allclose(some, there, rtol=1e-9, atol=1e-9):
+                    raise ValueError("its populations are not what this version of cma asks for")
+                state.tell(some, loss)
+            state.random = generator()
+        return state
 
 
-class _Packed:
-    """Any state, as an array of bytes, for a checkpoint."""
+class _State:
+    """The strategies, the random numbers to come, and all that was asked and told.
 
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
+    `asked`: for each generation (start, candidate, parameter); `told` (start, candidate): losses.
+    """
 
-    @classmethod
-    def of(cls, value: Any) -> "_Packed":
-        return cls(np.frombuffer(pickle.dumps(value), dtype=np.uint8))
+    def __init__(self, strategies: list[Any], random: Any) -> None:
+        self.strategies, self.random = strategies, random
+        self.asked: list[np.ndarray] = []
+        self.told: list[np.ndarray] = []
 
-    def open(self) -> Any:
-        return pickle.loads(self.array.tobytes())
+    def ask(self) -> np.ndarray:
+        self._some = [strategy.ask() for strategy in self.strategies]
+        return np.array(self._some)
+
+    def tell(self, some: np.ndarray, loss: np.ndarray) -> None:
+        for strategy, own, values in zip(self.strategies, self._some, loss, strict=True):
+            strategy.tell(own, values.tolist())
+        self.asked.append(some)
+        self.told.append(loss)
 
 
-jax.tree_util.register_pytree_node(
-    _Packed, lambda packed: ((packed.array,), None), lambda _, leaves: _Packed(leaves[0])
-)
+@contextlib.contextmanager
+def _generator(state: Any = None) -> Iterator[Callable[[], Any]]:
+    """NumPy's global generator, from which `cma` draws, in a state; outside it is as it was."""
+    outside = np.random.get_state()  # noqa: NPY002
+    try:
+        if state is not None:
+            np.random.set_state(state)  # noqa: NPY002
+        yield np.random.get_state
+    finally:
+        np.random.set_state(outside)  # noqa: NPY002

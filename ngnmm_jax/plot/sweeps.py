@@ -106,13 +106,6 @@ def sweep_overview(
 def _selected(dataset: Any, quantity: str, at: dict[str, Any]) -> tuple[Any, list[str]]:
     """Values of good runs with all that is not drawn or averaged cut away; what they go along."""
     good = dataset["status"] == Status.OK
-    if DIGESTS in dataset:  # what is not finished holds the status of nothing
-        drawable = (dataset[name] for name in sweep_quantities(dataset))
-        unfinished = [value for value in drawable if value.dtype.kind == "f"]
-        if unfinished and not (dataset[DIGESTS].values[:-1] != 0).all():
-            value = unfinished[0]
-            other = [d for d in value.dims if d not in good.dims]
-            good = good & np.isfinite(value).any(other)
     values = dataset[quantity].where(good)
     for name, value in at.items():
         _checks.one_of("at", name, [str(d) for d in values.dims])

@@ -4,7 +4,8 @@ from ngnmm_jax.sweeps.activity import Activity
 from ngnmm_jax.sweeps.analyses import Exponents, Stability
 from ngnmm_jax.sweeps.designs import Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output
-from ngnmm_jax.sweeps.run import discrepancies, open_sweep, sweep
+from ngnmm_jax.sweeps.run import sweep
+from ngnmm_jax.sweeps.storage import discrepancies, open_sweep
 
 __all__ = [
     "AbstractMeasure",

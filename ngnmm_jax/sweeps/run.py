@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 import hashlib
 import importlib
+import os
 import pickle
 import platform
 import time
@@ -16,13 +17,15 @@ import jax
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.files import Pulse
+from ngnmm_jax._core.workers import refuse_forked, refuse_to_be_forked, watch_parent
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven, undriven
 from ngnmm_jax.network import Homogeneous, Network, definition
 from ngnmm_jax.sweeps.designs import REPLICATE, Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
-from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, Blocks, SweepStore
+from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Blocks, SweepStore
 
 # Runs of a block, unless a device takes more of them at a time; runs whose error is estimated.
 _BLOCK, _CHECKS = 256, 16
@@ -30,8 +33,8 @@ STATUS_CODES = {
     "flag_values": [s.value for s in Status],
     "flag_meanings": " ".join(s.name for s in Status),
 }
-# Seconds between looks at what an executor has done.
-_LOOK = 0.05
+# Seconds between looks at what an executor has done; before a block that others have is asked for.
+_LOOK, _AGAIN = 0.05, 0.5
 
 
 @dataclasses.dataclass
@@ -114,7 +117,8 @@ def sweep(
     - `measure`: `Activity`, `Stability`, `Exponents`, another `AbstractMeasure`, or a function of
       the network (`Function` says more of it).
     - `store`: a folder; it holds the dataset with units, seeds, versions and the whole definition
-      in its attributes. A store of another sweep is refused, and the difference named.
+      in its attributes. A store of another sweep is refused, and the difference named. Processes
+      that are given the same store share its blocks.
     - `block`: runs that are finished, kept and handed out together; by default those of the store,
       or 256, or what the devices take at a time.
     - `width`: runs that a device computes at a time. Where they do not fit its memory, half.
@@ -122,8 +126,9 @@ def sweep(
       `<name>_discrepancy` (check), `check_run` (their indices in C order). Only of measures that
       have a step; 0 for none.
     - `executor`: anything with `submit(function, *arguments)` that returns futures with `done()`
-      and `result()`: a pool of processes of `concurrent.futures` (spawned ones), Dask's
-      `client.get_executor()`, submitit's. `store` then has to be reached by all its workers.
+      and `result()`: a pool of processes of `concurrent.futures` (spawned ones: forked ones are
+      refused, since they would hang), Dask's `client.get_executor()`, submitit's. `store` then has
+      to be reached by all its workers. A pool's workers end when the process that made it does.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
     The dataset's `status` tells how each run ended (`Status`); nothing is raised for them.
@@ -131,6 +136,7 @@ def sweep(
     kept).
     """
     xarray = _checks.require_module("xarray", "data")
+    refuse_forked(executor)
     if isinstance(design, Mapping):
         design = Design.grid(design)
     task, todo = _prepare(network, design, measure, store, block, width, checks)
@@ -149,18 +155,6 @@ def sweep(
     if task.store is not None:
         return task.store.dataset()
     return _assembled(xarray, task, results)
-
-
-def open_sweep(store: str | Path) -> Any:
-    """The dataset of a sweep, finished or not, read lazily; unfinished blocks hold fill values.
-
-    `dataset.block_digest` is zero for what is not finished. Raises `ValueError` where there is
-    none.
-    """
-    path = Path(store)
-    if not (path / "zarr.json").exists():
-        _checks.fail("store", "be the folder of a sweep", f"there is none in {str(path)!r}")
-    return SweepStore(path).dataset()
 
 
 def _prepare(
@@ -184,11 +178,7 @@ def _prepare(
     if checks:
         _checks.positive_integer("checks", checks)
     outputs = measure.outputs(network)
-    codes = {
-        "flag_values": [s.value for s in Status],
-        "flag_meanings": " ".join(s.name for s in Status),
-    }
-    outputs["status"] = Output((), (), "int8", codes)
+    outputs["status"] = Output((), (), "int8", STATUS_CODES)
     checks = min(checks, design.count) if measure.refined(network) is not None else 0
     kept = None if store is None else SweepStore(Path(store).resolve())
     if block is None:
@@ -204,7 +194,7 @@ def _prepare(
     if kept is not None:
         coordinates = _coordinates(task)
         kept.create(design.names, blocks, outputs, checks, coordinates, _attributes(task, block))
-        done = kept.finished(blocks, outputs)
+        done = kept.finished(todo)
         todo = [k for k in todo if k not in done]
     return task, todo
 
@@ -243,7 +233,7 @@ def _attributes(task: Task, block: int) -> dict[str, Any]:
 
     system, design = task.system, task.design
     return {
-        "title": "ngnmm_jax sweep",
+        "title": TITLE,
         "definition": {
             **definition("sweep", undriven(system), {}),
             **(system.definition() if isinstance(system, Driven) else {}),
@@ -265,17 +255,34 @@ def _attributes(task: Task, block: int) -> dict[str, Any]:
 def _run(
     task: Task, todo: list[int], executor: Any
 ) -> Iterator[tuple[int, dict[str, np.ndarray] | None, int]]:
-    """Number, fields (None where they went to the store) and failed runs of each block, as done."""
-    if executor is None:
-        for number in todo:
-            yield _one(task, number)
+    """Number, fields (None where they are in the store) and failed runs of each block, as done."""
+    if executor is not None:
+        yield from _elsewhere(task, todo, executor)
         return
+    if task.store is None:
+        yield from ((number, *_one(task, number)) for number in todo)
+        return
+    store = task.store
+    ready = store.store.finish(todo, store.find, lambda number: _one(task, number))
+    for number, result, here in ready:
+        yield number, None, result[1] if here else 0
+
+
+def _elsewhere(
+    task: Task, todo: list[int], executor: Any
+) -> Iterator[tuple[int, dict[str, np.ndarray] | None, int]]:
+    """The same from an executor's workers; blocks at which others work are asked for again."""
     payload = _pickled(task)
     bits = bool(jax.config.read("jax_enable_x64"))
-    futures = {number: executor.submit(run_block, payload, bits, number) for number in todo}
+
+    def submit(number: int) -> Any:
+        return executor.submit(run_block, payload, bits, number, os.getpid())
+
+    futures = {number: submit(number) for number in todo}
+    later: dict[int, float] = {}
     errors: list[BaseException] = []
     try:
-        while futures:
+        while futures or later:
             ready = [number for number, future in futures.items() if future.done()]
             for number in ready:
                 try:
@@ -283,7 +290,16 @@ def _run(
                 except Exception as error:
                     errors.append(error)
                     continue
-                yield result
+                if result is None:
+                    later[number] = time.monotonic() + _AGAIN
+                    continue
+                yield number, *result
+            for number in [k for k, when in later.items() if when < time.monotonic()]:
+                del later[number]
+                try:
+                    futures[number] = submit(number)
+                except Exception as error:  # the pool broke meanwhile
+                    errors.append(error)
             if not ready:
                 time.sleep(_LOOK)
     finally:
@@ -296,29 +312,45 @@ def _run(
         ) from errors[0]
 
 
-def _one(task: Task, number: int) -> tuple[int, dict[str, np.ndarray] | None, int]:
+def _one(task: Task, number: int) -> tuple[dict[str, np.ndarray] | None, int]:
+    """Compute a block, and keep it where there is a store; how many of its runs failed."""
     fields = task.compute(number)
     failed = int((fields["status"] != Status.OK).sum()) if "status" in fields else 0
     if task.store is None:
-        return number, fields, failed
+        return fields, failed
     task.store.write(number, task.blocks, fields)
-    return number, None, failed
+    return None, failed
 
 
-# The task that this process worked at last, so that its blocks share what is compiled.
+# The task that this process worked at last, so that its blocks share what is compiled, and whose
+# claims showed life.
 _AT_WORK: dict[str, Task] = {}
+_PULSE = Pulse()
 
 
 def run_block(
-    payload: bytes, bits64: bool, number: int
-) -> tuple[int, dict[str, np.ndarray] | None, int]:
-    """What an executor's workers call: one block of a pickled task."""
+    payload: bytes, bits64: bool, number: int, driver: int = 0
+) -> tuple[dict[str, np.ndarray] | None, int] | None:
+    """What an executor's workers call: one block of a pickled task; None while others are at it.
+
+    `driver`: the process that asked.
+    """
+    refuse_to_be_forked()
+    if driver != os.getpid():
+        watch_parent()
     jax.config.update("jax_enable_x64", bits64)
     key = hashlib.sha256(payload).hexdigest()
     if key not in _AT_WORK:
         _AT_WORK.clear()
         _AT_WORK[key] = pickle.loads(payload)
-    return _one(_AT_WORK[key], number)
+    task = _AT_WORK[key]
+    if task.store is None:
+        return _one(task, number)
+    for _, result, here in task.store.store.finish(
+        [number], task.store.find, lambda number: _one(task, number), pulse=_PULSE, wait=False
+    ):
+        return result if here else (None, 0)
+    return None
 
 
 def _pickled(task: Task) -> bytes:
@@ -350,26 +382,3 @@ def _assembled(xarray: Any, task: Task, results: dict[int, Any]) -> Any:
             data[name + DISCREPANCY] = ((CHECK, *output.dims), value, dict(output.attrs))
     coords = {k: (dims, value, attrs) for k, (dims, value, attrs) in _coordinates(task).items()}
     return xarray.Dataset(data, coords, _attributes(task, 0))
-
-
-def discrepancies(dataset: Any) -> list[dict[str, Any]]:
-    """How exact a sweep's summaries are, a row each: as half the step tells it.
-
-    `median` and `largest` absolute difference over the checked runs (and regions, …), and `spread`,
-    the summary's standard deviation over the sweep, in the summary's unit. Where runs are chaotic,
-    differences are those of two samples of the same length.
-    """
-    rows = []
-    found = (str(k) for k in dataset.data_vars)
-    for name in (k.removesuffix(DISCREPANCY) for k in found if k.endswith(DISCREPANCY)):
-        value = np.abs(dataset[name + DISCREPANCY].values.astype(float))
-        rows.append(
-            {
-                "summary": name,
-                "units": dataset[name].attrs.get("units", ""),
-                "median": float(np.nanmedian(value)),
-                "largest": float(np.nanmax(value)),
-                "spread": float(np.nanstd(dataset[name].values.astype(float))),
-            }
-        )
-    return rows

@@ -42,14 +42,15 @@ def sweep_(
     import time
 
     import ngnmm_jax as ng
-    from ngnmm_jax.cli.reports.sweeps import executor_of, remove_store, sweep_facts
+    from ngnmm_jax._core.store import remove
+    from ngnmm_jax.cli.reports.sweeps import executor_of, sweep_facts
     from ngnmm_jax.cli.sweep_file import SweepFile, bytes_of
 
     begun = time.perf_counter()
     task = SweepFile.read(file)
     store = Path(f"{file.stem}.zarr") if out is None else out
     if not resume:
-        remove_store(store)
+        remove(store)
     shape = " × ".join(
         f"{name} {size}" for name, size in zip(task.design.names, task.design.shape, strict=True)
     )
@@ -143,14 +144,15 @@ def fit_(
     """
     prepare(allow_code)
     import ngnmm_jax as ng
+    from ngnmm_jax._core.store import remove
     from ngnmm_jax.cli.fit_file import FitFile, load_fc
-    from ngnmm_jax.cli.reports.fits import STORE, check_fit, fit_facts, remove_fit, write_fit
+    from ngnmm_jax.cli.reports.fits import STORE, check_fit, fit_facts, write_fit
 
     task = FitFile.read(file)
     others = {name: load_fc(name, task.network) for name in against or []}
     out = Path(file.stem) if out is None else out
     if not resume:
-        remove_fit(out)
+        remove(out / STORE)
     with folder(out, "fit", task.settings) as place:
         place.kept = out / STORE
         say(f"{task.free.size} free numbers into {out}")

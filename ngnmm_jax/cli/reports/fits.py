@@ -1,29 +1,19 @@
 """What a fit found: tables, files and figures in a folder."""
 
 import csv
-import shutil
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ngnmm_jax import _checks, fitting, plot
+from ngnmm_jax import fitting, plot
 from ngnmm_jax._status import Status
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Fit, SimulatedFC, losses
 
 #: The folder in which a fit is kept while it runs.
 STORE = "fit"
-
-
-def remove_fit(out: Path) -> None:
-    """Remove a fit that was kept, and nothing else."""
-    store = out / STORE
-    if store.exists():
-        if not (store / "definition.json").exists():
-            _checks.fail("out", "hold a fit", f"{str(store)!r} holds something else")
-        shutil.rmtree(store)
 
 
 def write_fit(task: FitFile, result: Fit, out: Path) -> list[dict[str, Any]]:

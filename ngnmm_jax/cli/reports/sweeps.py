@@ -1,16 +1,15 @@
 """What a sweep found, in a table; and who computes it."""
 
 import contextlib
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.workers import watch_parent
 from ngnmm_jax._status import Status
-from ngnmm_jax.sweeps import discrepancies, open_sweep
+from ngnmm_jax.sweeps import discrepancies
 
 
 def sweep_facts(dataset: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -19,7 +18,7 @@ def sweep_facts(dataset: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     facts: dict[str, Any] = {"in all": int(status.size)}
     if "block_digest" in dataset:
         marks = dataset["block_digest"].values
-        whole = (marks != 0).sum() - (1 if marks[-1] else 0)
+        whole = (marks[:-1] != 0).sum()
         facts["finished blocks"] = f"{int(whole)} of {marks.size - 1}"
     for code in Status:
         count = int((status == code).sum())
@@ -43,14 +42,6 @@ def _checked(dataset: Any) -> bool:
     return "block_digest" not in dataset or bool(np.asarray(dataset["block_digest"])[-1])
 
 
-def remove_store(store: Path) -> None:
-    """Remove a sweep, and nothing else."""
-    if store.exists():
-        if open_sweep(store).attrs.get("title") != "ngnmm_jax sweep":
-            _checks.fail("out", "be a sweep", f"{str(store)!r} holds something else")
-        shutil.rmtree(store)
-
-
 @contextlib.contextmanager
 def executor_of(workers: int | None, dask: str | None) -> Iterator[Any]:
     """None, a pool of processes, or a Dask cluster's executor."""
@@ -65,7 +56,8 @@ def executor_of(workers: int | None, dask: str | None) -> Iterator[Any]:
         from multiprocessing import get_context
 
         _checks.positive_integer("workers", workers)
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        options: dict[str, Any] = {"mp_context": get_context("spawn"), "initializer": watch_parent}
+        with ProcessPoolExecutor(workers, **options) as pool:
             yield pool
     else:
         yield None
