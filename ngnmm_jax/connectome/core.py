@@ -300,10 +300,7 @@ class Connectome:
 
 
 def _numbers(argument: str, value: ArrayLike) -> NDArray[np.float64]:
-    try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        _checks.fail(argument, "be an array of numbers", f"it is {type(value).__name__}")
+    array = np.array(_checks.numbers(argument, value, booleans=True), dtype=np.float64)
     _checks.finite(argument, array)
     return array
 

@@ -3,6 +3,8 @@
 import abc
 import dataclasses
 from collections.abc import Callable
+from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -11,6 +13,8 @@ import jax.numpy as jnp
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
+from ngnmm_jax.models.agreement import HOOKS, guarded
+from ngnmm_jax.models.declarations import check_declarations
 
 #: Seconds in each of the time units that a model may use.
 SECONDS = {"ms": 1e-3, "s": 1.0}
@@ -21,6 +25,14 @@ def as_float_array(value: Any) -> Any:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value
     return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+def as_numbers(name: str, value: Any) -> Any:
+    """What is given for a parameter of that name as a floating-point array."""
+    if _checks.is_concrete(value):
+        checked = _checks.numbers(name, value, "be a number, or one for each region")
+        value = value if isinstance(value, jax.Array) else checked
+    return as_float_array(value)
 
 
 def parameter(default: float, *, unit: str, doc: str, positive: bool = False) -> Any:
@@ -35,7 +47,7 @@ def parameter(default: float, *, unit: str, doc: str, positive: bool = False) ->
     """
     return eqx.field(
         default=default,
-        converter=as_float_array,
+        converter=as_float_array,  # of a model's class: `as_numbers`, which knows its name
         metadata={"unit": unit, "doc": doc, "positive": positive},
     )
 
@@ -102,7 +114,19 @@ class AbstractNeuralMass(eqx.Module):
     shown_unit: eqx.AbstractClassVar[str]
     nonnegative: eqx.AbstractClassVar[tuple[str, ...]]
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in list(cls.__dict__.items()):
+            if isinstance(value, dataclasses.Field) and "unit" in value.metadata:
+                converter = {"converter": partial(as_numbers, name)}
+                value.metadata = MappingProxyType({**value.metadata, **converter})
+            elif name in HOOKS and value is None:
+                setattr(cls, name, getattr(AbstractNeuralMass, name))
+            elif name in HOOKS:
+                setattr(cls, name, guarded(value))
+
     def __check_init__(self) -> None:
+        check_declarations(type(self), AbstractNeuralMass, SECONDS)
         regions: dict[str, int] = {}
         for field in parameter_fields(type(self)):
             value = getattr(self, field.name)
