@@ -17,7 +17,7 @@ from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven, driven, noise_key
 from ngnmm_jax.dynamics.methods import Method, Stepper
 from ngnmm_jax.dynamics.parameters import one_for_all, with_leaves
-from ngnmm_jax.models.base import as_numbers, parameter_fields
+from ngnmm_jax.models.base import as_parameter, parameter_fields
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import (
     Simulation,
@@ -79,7 +79,7 @@ def simulate_batch(
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
     diverged. Nothing is raised for them.
     """
-    varied = {name: as_numbers(name, value) for name, value in (parameters or {}).items()}
+    varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     core = network.bare()
     if dtype is not None:
         core = cast(core, dtype)

@@ -26,7 +26,7 @@ from ngnmm_jax.models.base import (
     AbstractNeuralMass,
     ExactFlow,
     as_float_array,
-    as_numbers,
+    as_parameter,
     parameter_fields,
     parameter_names,
 )
@@ -71,7 +71,7 @@ class Network(eqx.Module):
             weights = connectome.weights
         self.model = model
         self.weights = as_float_array(weights)
-        self.coupling = as_numbers("coupling", coupling)
+        self.coupling = as_parameter("coupling", coupling)
         self.connectome = connectome if isinstance(connectome, Connectome) else None
 
     def __check_init__(self) -> None:
@@ -149,7 +149,7 @@ class Network(eqx.Module):
         names = (*parameter_names(type(self.model)), "coupling")
         for name in values:
             _checks.one_of("parameters", name, names)
-        given = {name: as_numbers(name, value) for name, value in values.items()}
+        given = {name: as_parameter(name, value) for name, value in values.items()}
         given = {name: v.astype(leaf(self, name).dtype) for name, v in given.items()}
         network = with_leaves(self, given)
         checked_again(network.model)
@@ -217,7 +217,7 @@ class Homogeneous(eqx.Module):
     """
 
     model: AbstractNeuralMass
-    coupling: Float[Array, "*run"] = eqx.field(converter=partial(as_numbers, "coupling"))
+    coupling: Float[Array, "*run"] = eqx.field(converter=partial(as_parameter, "coupling"))
 
     def __check_init__(self) -> None:
         _check_model(self.model)

@@ -27,7 +27,7 @@ def as_float_array(value: Any) -> Any:
     return jnp.asarray(value, dtype=jnp.result_type(float))
 
 
-def as_numbers(name: str, value: Any) -> Any:
+def as_parameter(name: str, value: Any) -> Any:
     """What is given for a parameter of that name as a floating-point array."""
     if _checks.is_concrete(value):
         checked = _checks.numbers(name, value, "be a number, or one for each region")
@@ -47,7 +47,7 @@ def parameter(default: float, *, unit: str, doc: str, positive: bool = False) ->
     """
     return eqx.field(
         default=default,
-        converter=as_float_array,  # of a model's class: `as_numbers`, which knows its name
+        converter=as_float_array,  # of a model's class: `as_parameter`, which knows its name
         metadata={"unit": unit, "doc": doc, "positive": positive},
     )
 
@@ -65,13 +65,17 @@ class EquilibriumReduction(NamedTuple):
 
 
 class ExactFlow(NamedTuple):
-    """A model whose regions can be advanced exactly over a step, their inputs being known.
+    """A model whose regions can be advanced over a step by a flow of their own.
+
+    Exact where the inputs are constant in the step, within the range that the model's `exact_flow`
+    says. That it is a flow of the model's own equations is checked before its first use (of
+    classes outside of this library).
 
     - `inputs(state, drive)` (population, *axes): what drives each population, linear in the
       state's output and gates and in the network's input `drive`.
     - `advance(state, inputs, rise)`: the state after the step, from the inputs' means over it
       and how much they rise in it; and the state's mean over the step, of those variables
-      that `inputs` and `output` look at.
+      that `inputs` and `output` look at. The model's `output` has to be linear in these.
     """
 
     inputs: Callable[[State, Field], jax.Array]
@@ -105,6 +109,13 @@ class AbstractNeuralMass(eqx.Module):
     `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
     It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`,
     `exact_flow`, `populations` and `synaptic_currents` are optional.
+
+    What a class declares is checked when its first instance is made; the shapes that it returns,
+    and that it is elementwise, when a network is made of it; and the optional methods, own or
+    inherited, against `vector_field` and `output` before their first use, at random states near
+    the default parameters and at those in use where these are known. `ValueError` says what does
+    not fit. A class that inherits one which does not hold for its own equations sets it to None:
+    `exact_flow = None`.
     """
 
     variables: eqx.AbstractClassVar[tuple[str, ...]]
@@ -118,7 +129,7 @@ class AbstractNeuralMass(eqx.Module):
         super().__init_subclass__(**options)
         for name, value in list(cls.__dict__.items()):
             if isinstance(value, dataclasses.Field) and "unit" in value.metadata:
-                converter = {"converter": partial(as_numbers, name)}
+                converter = {"converter": partial(as_parameter, name)}
                 value.metadata = MappingProxyType({**value.metadata, **converter})
             elif name in HOOKS and value is None:
                 setattr(cls, name, getattr(AbstractNeuralMass, name))
@@ -187,7 +198,11 @@ class AbstractNeuralMass(eqx.Module):
         return own is not AbstractNeuralMass.equilibrium_reduction
 
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
-        """The model's own flow over a step `dt`, for the method "moebius"; None if it has none."""
+        """The model's own flow over a step `dt`, for the method "moebius"; None if it has none.
+
+        That of `NextGenEI` has, for constant inputs, errors below 1e-10 of the state while
+        (dt / tau)² times the currents is below 0.05; it is of order four where inputs change.
+        """
         return None
 
     def populations(self) -> tuple[QIFPopulation, ...]:

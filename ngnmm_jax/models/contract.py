@@ -3,6 +3,7 @@
 Checked when a system is made of a model, once for each class; not of the library's own.
 """
 
+import inspect
 from functools import partial
 from typing import Any
 
@@ -124,11 +125,12 @@ def _both_ways(rest: Any, columns: dict[str, jax.Array], y: jax.Array, c: jax.Ar
 
 
 def _stale_step(kind: type) -> bool:
-    """Whether what a step is taken from is older than the equations."""
-    order = kind.__mro__
+    """Whether what a step is taken from was made for older equations."""
     names = [name for name in ("time_step", "fastest_time") if hasattr(kind, name)]
-    own = min(order.index(definer(kind, name)) for name in names)
-    return own > order.index(definer(kind, "vector_field"))
+    owners = [definer(kind, name) for name in names]
+    owner = min(owners, key=kind.__mro__.index)
+    older = kind.__mro__.index(owner) > kind.__mro__.index(definer(kind, "vector_field"))
+    return older and not inspect.isabstract(owner)  # that of all models was made for none of them
 
 
 def _step(model: Any, state: np.ndarray, drive: np.ndarray) -> None:
@@ -143,6 +145,6 @@ def _step(model: Any, state: np.ndarray, drive: np.ndarray) -> None:
             model,
             "time_step",
             "suit the model's own `vector_field`",
-            f"it is inherited, {step:.3g} {model.time_unit}, and states in its box move at "
-            f"rates of {fastest:.3g} per {model.time_unit}",
+            f"it is inherited, {step:.3g} {model.time_unit}, and states in the model's box move at "
+            f"rates of {fastest:.3g} per {model.time_unit}: define `fastest_time`",
         )
