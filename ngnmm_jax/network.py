@@ -20,6 +20,7 @@ from ngnmm_jax.dynamics.equilibria import (
     equilibrium_states,
     from_starts,
 )
+from ngnmm_jax.dynamics.own_equations import only_a_drive_of_its_own, only_plain
 from ngnmm_jax.dynamics.parameters import checked_again, leaf, one_for_all, with_leaves
 from ngnmm_jax.dynamics.roots import scalar_roots
 from ngnmm_jax.models.base import (
@@ -122,6 +123,7 @@ class Network(eqx.Module):
 
     def exact_flow(self, dt: Scalar) -> ExactFlow:
         """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
+        only_a_drive_of_its_own(self, Network)
         return _coupled_flow(self, dt)
 
     def drive(self, output: Field) -> Field:
@@ -174,6 +176,7 @@ class Network(eqx.Module):
         Such states exist where the rows of the weights sum to the same and no parameter
         differs between regions; `ValueError` says what stands against it.
         """
+        only_plain(self, Network, "define `homogeneous` in it")
         if self.model.n_regions is not None or self.coupling.ndim:
             raise ValueError(
                 "A network with parameters that differ between regions has no homogeneous "

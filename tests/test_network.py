@@ -122,6 +122,53 @@ def test_with_parameters_keeps_all_else():
             network.with_parameters(**values)
 
 
+class Pushed(ng.Network):
+    """Something is added to the vector field."""
+
+    def vector_field(self, state, stimulus=None):
+        return super().vector_field(state, stimulus).at[1].add(0.125)
+
+
+class Diffusive(ng.Network):
+    """Regions receive differences: nothing where all do the same."""
+
+    def drive(self, output):
+        sums = self.weights.sum(axis=1).reshape(-1, *(1,) * (output.ndim - 1))
+        return super().drive(output) - self.coupling * sums * output
+
+
+class Bounded(ng.Network):
+    def drive(self, output):
+        return jnp.tanh(super().drive(output))
+
+
+class Told(Diffusive):
+    def homogeneous(self):
+        return ng.Homogeneous(self.model, 0.0)
+
+
+def test_what_is_known_of_linear_coupling_only_is_refused_to_other_classes():
+    weights = np.array([[0, 1.0], [1, 0]])
+    made = {kind: kind(ng.NextGenEI(), weights, 5.0) for kind in (Pushed, Diffusive, Bounded, Told)}
+    for kind in (Pushed, Diffusive, Bounded):
+        with pytest.raises(ValueError, match=f"`{kind.__name__}` has a .*define `homogeneous`"):
+            made[kind].homogeneous()
+        with pytest.raises(ValueError, match=f"`{kind.__name__}` has a "):
+            ng.linear_response(ng.Driven(made[kind], {"v_e": 0.1}))
+    with pytest.raises(ValueError, match="`Diffusive` has a `drive`"):
+        jax.jit(lambda c: made[Diffusive].with_parameters(coupling=c).homogeneous())(3.0)
+    assert float(made[Told].homogeneous().coupling) == 0.0
+    for kind in (Pushed, Bounded):
+        with pytest.raises(ValueError, match=f'`{kind.__name__}` has a .*"moebius"'):
+            made[kind].exact_flow(jnp.asarray(0.1))
+    y0 = np.tile([[0.05], [-1.0], [0.05], [0.05], [-1.0], [0.05]], 2) * [1.0, 1.5]
+    runs = [
+        ng.simulate_batch(made[Diffusive], None, 5.0, dt=0.025, y0=y0, solver=solver).final_state
+        for solver in ("moebius", "rk4")
+    ]
+    np.testing.assert_allclose(*runs, rtol=1e-6)
+
+
 class Weighted(ng.JansenRit):
     """A parameter that is called as something of the network is."""
 
