@@ -7,6 +7,7 @@ values are not known and the checks of values pass, while shapes are still check
 import difflib
 import importlib
 from collections.abc import Iterable
+from numbers import Real
 from types import ModuleType
 from typing import Any, NoReturn
 
@@ -39,6 +40,25 @@ def finite(argument: str, value: Any) -> None:
         bad = ~np.isfinite(np.asarray(value))
         if bad.any():
             fail(argument, "be finite", f"{int(bad.sum())} of its {bad.size} values are not")
+
+
+def numbers(
+    argument: str, value: Any, must: str = "be an array of numbers", *, booleans: bool = False
+) -> np.ndarray:
+    """`value` as an array of real numbers; text, complex and missing numbers are refused."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        fail(argument, must, "some of them are masked")
+    try:
+        array = np.asarray(value)
+        if array.dtype.kind == "O" and all(isinstance(item, Real) for item in array.flat):
+            array = array.astype(float)
+    except (TypeError, ValueError, OverflowError):  # ragged, sparse, too large
+        fail(argument, must, f"it is a {type(value).__name__}")
+    kinds = (np.integer, np.floating, *((np.bool_,) if booleans else ()))
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+        shown = repr(value) if array.ndim == 0 else f"an array of {array.dtype}"
+        fail(argument, must, f"it is {shown}")
+    return array
 
 
 def positive(argument: str, value: Any) -> None:

@@ -16,8 +16,8 @@ from ngnmm_jax._chunks import padded
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven, driven, noise_key
 from ngnmm_jax.dynamics.methods import Method, Stepper
-from ngnmm_jax.dynamics.parameters import with_leaves
-from ngnmm_jax.models.base import parameter_fields
+from ngnmm_jax.dynamics.parameters import one_for_all, with_leaves
+from ngnmm_jax.models.base import as_parameter, parameter_fields
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import (
     Simulation,
@@ -79,7 +79,7 @@ def simulate_batch(
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
     diverged. Nothing is raised for them.
     """
-    varied = {name: jnp.asarray(value) for name, value in (parameters or {}).items()}
+    varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     core = network.bare()
     if dtype is not None:
         core = cast(core, dtype)
@@ -151,6 +151,8 @@ def count_runs(
         if value.ndim not in (1, 2) or value.shape[1:] not in ((), regions):
             one_each = f" or (run, {regions[0]} regions)" if regions else ""
             _checks.fail(name, f"have shape (run,){one_each}", f"its shape is {value.shape}")
+        if value.ndim == 1:
+            one_for_all(core, name, "give values (run, region)")
         counts[name] = value.shape[0]
     if np.ndim(seeds) == 1:
         counts["seeds"] = len(seeds)

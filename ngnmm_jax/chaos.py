@@ -112,7 +112,7 @@ def lyapunov_map(
     Raises `ValueError` for bad arguments, or where `store` holds something else.
     """
     _checks.require_x64("lyapunov_map")
-    values = parameter_axes(system.model, axes)
+    values = parameter_axes(system, axes)
     core = system.bare()
     number = number_of_exponents(count, tuple(core.state_shape))
     step = core.time_step if dt is None else dt
@@ -280,7 +280,7 @@ def orbit_diagram(
     Source: for sections, Poincaré; for maxima, Lorenz, J. Atmos. Sci. 20, 130 (1963).
     """
     _checks.require_x64("orbit_diagram")
-    values = parameter_axes(system.model, axes)
+    values = parameter_axes(system, axes)
     if len(values) != 1:
         _checks.fail("axes", "name one parameter", f"it names {len(values)}")
     core = system.bare()

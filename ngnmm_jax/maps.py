@@ -152,7 +152,7 @@ def dispersion_map(
     holds something else.
     """
     _checks.require_x64("dispersion_map")
-    values = parameter_axes(network.model, axes)
+    values = parameter_axes(network, axes)
     _checks.positive_integer("lines", lines)
     family = Family.of(network)
     spectrum, uniform = network.spectrum()

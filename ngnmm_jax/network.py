@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import equinox as eqx
@@ -20,9 +20,18 @@ from ngnmm_jax.dynamics.equilibria import (
     equilibrium_states,
     from_starts,
 )
-from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.own_equations import only_a_drive_of_its_own, only_plain
+from ngnmm_jax.dynamics.parameters import checked_again, leaf, one_for_all, with_leaves
 from ngnmm_jax.dynamics.roots import scalar_roots
-from ngnmm_jax.models.base import AbstractNeuralMass, ExactFlow, as_float_array, parameter_names
+from ngnmm_jax.models.base import (
+    AbstractNeuralMass,
+    ExactFlow,
+    as_float_array,
+    as_parameter,
+    parameter_fields,
+    parameter_names,
+)
+from ngnmm_jax.models.contract import check_contract
 
 # Rows count as having the same sum when they agree to this fraction.
 _SAME_ROW_SUM = 1e-9
@@ -38,7 +47,8 @@ class Network(eqx.Module):
 
     - `model`: a neural mass; its parameters are scalars or have one value per region.
     - `connectome`: a `Connectome` (`.normalised()` to have rows that sum to one), or bare
-      weights (region, region).
+      weights (region, region), of which the same is asked: finite and not negative. (Unless
+      they are traced by JAX: then only their shape is checked.)
     - `coupling`: the strength epsilon; a scalar or one value per region.
     """
 
@@ -50,31 +60,35 @@ class Network(eqx.Module):
     def __init__(
         self,
         model: AbstractNeuralMass,
-        connectome: Connectome | jax.Array | np.ndarray,
+        connectome: Any,
         coupling: Any = 0.0,
     ) -> None:
-        if not isinstance(model, AbstractNeuralMass):
-            _checks.fail("model", "be a neural mass", f"it is a {type(model).__name__}")
-        if isinstance(connectome, np.ndarray):
-            connectome = Connectome(connectome)
-        weights = connectome.weights if isinstance(connectome, Connectome) else connectome
-        if jnp.ndim(weights) != 2 or jnp.shape(weights)[0] != jnp.shape(weights)[1]:
-            _checks.fail(
-                "connectome", "have a square matrix of weights", f"it has {jnp.shape(weights)}"
-            )
+        weights = connectome
+        if not isinstance(connectome, Connectome) and _checks.is_concrete(connectome):
+            # Of the same checks, whatever it is; a JAX array keeps its precision and has no names.
+            checked = Connectome(connectome)
+            connectome = connectome if isinstance(connectome, jax.Array) else checked
+        if isinstance(connectome, Connectome):
+            weights = connectome.weights
         self.model = model
         self.weights = as_float_array(weights)
-        self.coupling = as_float_array(coupling)
+        self.coupling = as_parameter("coupling", coupling)
         self.connectome = connectome if isinstance(connectome, Connectome) else None
-        n = self.weights.shape[0]
+
+    def __check_init__(self) -> None:
+        _check_model(self.model)
+        shape = jnp.shape(self.weights)
+        if len(shape) != 2 or shape[0] != shape[1]:
+            _checks.fail("connectome", "have a square matrix of weights", f"it has {shape}")
+        n = shape[0]
         _checks.finite("coupling", self.coupling)
         if self.coupling.ndim:
             _checks.shape("coupling", self.coupling, (n,), f"for {n} regions")
-        if model.n_regions not in (None, n):
+        if self.model.n_regions not in (None, n):
             _checks.fail(
                 "model",
                 f"have scalar parameters or one value for each of the {n} regions",
-                f"its parameters have {model.n_regions} values",
+                f"its parameters have {self.model.n_regions} values",
             )
 
     @property
@@ -109,6 +123,7 @@ class Network(eqx.Module):
 
     def exact_flow(self, dt: Scalar) -> ExactFlow:
         """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
+        only_a_drive_of_its_own(self, Network)
         return _coupled_flow(self, dt)
 
     def drive(self, output: Field) -> Field:
@@ -129,14 +144,19 @@ class Network(eqx.Module):
         return same
 
     def with_parameters(self, **values: Any) -> "Network":
-        """A copy with other values of the model's parameters, or of `coupling`."""
+        """A copy with other values of the model's parameters, or of `coupling`.
+
+        Everything else stays: weights, precision, the network's class and what it adds.
+        """
         names = (*parameter_names(type(self.model)), "coupling")
         for name in values:
             _checks.one_of("parameters", name, names)
-        coupling = values.pop("coupling", self.coupling)
-        model = dataclasses.replace(self.model, **values)
-        where = self.weights if self.connectome is None else self.connectome
-        return Network(model, where, coupling)
+        given = {name: as_parameter(name, value) for name, value in values.items()}
+        given = {name: v.astype(leaf(self, name).dtype) for name, v in given.items()}
+        network = with_leaves(self, given)
+        checked_again(network.model)
+        checked_again(network)
+        return network
 
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode."""
@@ -156,6 +176,7 @@ class Network(eqx.Module):
         Such states exist where the rows of the weights sum to the same and no parameter
         differs between regions; `ValueError` says what stands against it.
         """
+        only_plain(self, Network, "define `homogeneous` in it")
         if self.model.n_regions is not None or self.coupling.ndim:
             raise ValueError(
                 "A network with parameters that differ between regions has no homogeneous "
@@ -199,7 +220,11 @@ class Homogeneous(eqx.Module):
     """
 
     model: AbstractNeuralMass
-    coupling: Float[Array, "*run"]
+    coupling: Float[Array, "*run"] = eqx.field(converter=partial(as_parameter, "coupling"))
+
+    def __check_init__(self) -> None:
+        _check_model(self.model)
+        _checks.finite("coupling", self.coupling)
 
     @property
     def state_shape(self) -> tuple[int]:
@@ -279,6 +304,12 @@ class Homogeneous(eqx.Module):
         return _nonnegative(self.model, state)
 
 
+def _check_model(model: Any) -> None:
+    if not isinstance(model, AbstractNeuralMass):
+        _checks.fail("model", "be a neural mass", f"it is a {type(model).__name__}")
+    check_contract(model)
+
+
 @lru_cache(maxsize=128)
 def _offers_reduction(structure: Any, leaves: Any) -> bool:
     """Whether a homogeneous system's model has a scalar reduction at all."""
@@ -339,16 +370,21 @@ def over_runs(system: Any) -> Any:
     return eqx.tree_at(lambda s: (s.model, s.coupling), system, (model, coupling))
 
 
-def parameter_axes(model: AbstractNeuralMass, axes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def parameter_axes(system: Network | Homogeneous, axes: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Values (value,) for each named parameter of a grid, checked."""
-    values = {name: np.asarray(value, dtype=float) for name, value in axes.items()}
-    if not values:
+    fields = {field.name: field for field in parameter_fields(type(system.model))}
+    if not axes:
         _checks.fail("axes", "name at least one parameter", "it is empty")
-    for name, value in values.items():
-        _checks.one_of("axes", name, (*parameter_names(type(model)), "coupling"))
+    values = {}
+    for name, given in axes.items():
+        _checks.one_of("axes", name, (*fields, "coupling"))
+        value = _checks.numbers(name, given, "be a sequence of numbers").astype(float)
         if value.ndim != 1 or not value.size:
             _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")
-        _checks.finite(name, value)
+        positive = name in fields and fields[name].metadata["positive"]
+        (_checks.positive if positive else _checks.finite)(name, value)
+        one_for_all(system, name, "use `sweep`, whose axes may have values (value, region)")
+        values[name] = value
     return values
 
 

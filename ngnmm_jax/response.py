@@ -25,6 +25,7 @@ from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.driven import INPUT, Driven, driven, undriven
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.linear import solve_each
+from ngnmm_jax.dynamics.own_equations import only_plain
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Network
 
@@ -87,6 +88,7 @@ def linear_response(
     network = undriven(system)
     if not isinstance(network, Network):
         _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
+    only_plain(network, Network, "write its linearisation")
     if not driven(system).white_noise:
         _checks.fail("system", "have white noise", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable

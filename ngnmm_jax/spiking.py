@@ -23,7 +23,7 @@ from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.batch import count_runs
 from ngnmm_jax.dynamics.parameters import with_leaves
-from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass, QIFPopulation
+from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass, QIFPopulation, as_parameter
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import (
     Saving,
@@ -171,7 +171,7 @@ def simulate_spiking(
     _checks.positive("duration", duration)
     recorded = min(recorded, neurons)
     goes_on = isinstance(y0, SpikingSimulation)
-    varied = {name: jnp.asarray(value) for name, value in (parameters or {}).items()}
+    varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     runs = count_runs(core, varied, None if goes_on else y0, seeds)
     single = (
         not varied and np.ndim(seeds) == 0 and (goes_on or np.ndim(y0) <= len(core.state_shape))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax.models import parameter
 from ngnmm_jax.models.base import parameter_fields
 
 RNG = np.random.default_rng(0)
@@ -46,12 +47,12 @@ def jansen_rit(y, c, p):
 
 
 @pytest.mark.parametrize(
-    ("model", "by_hand", "parameter"),
+    ("model", "by_hand", "value"),
     [(ng.NextGenEI(i_ext_e=13.0), nextgen, 13.0), (ng.JansenRit(p=200.0), jansen_rit, 200.0)],
 )
-def test_equations(model, by_hand, parameter):
+def test_equations(model, by_hand, value):
     state, drive = RNG.normal(size=(6, 4)), RNG.normal(size=4)
-    expected = by_hand(state, drive, parameter)
+    expected = by_hand(state, drive, value)
     np.testing.assert_allclose(
         model.vector_field(jnp.array(state), jnp.array(drive)), expected, rtol=1e-13
     )
@@ -124,3 +125,146 @@ def test_precision_follows_the_arrays():
     single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), ng.NextGenEI())
     out = single.vector_field(jnp.ones((6, 2), jnp.float32), jnp.ones(2, jnp.float32))
     assert out.dtype == jnp.float32
+
+
+# ---------------------------------------------------------------- what a class declares
+
+
+class Rate(ng.AbstractNeuralMass):
+    """x' = (-x + drive) / tau, and the amount y that has been sent."""
+
+    variables = ("x", "y")
+    units = ("1", "1")
+    time_unit = "ms"
+    shown, shown_unit = "x", "1"
+    nonnegative = ("y",)
+
+    tau: jax.Array = parameter(8.0, unit="ms", doc="time constant", positive=True)
+
+    def vector_field(self, state, drive):
+        return jnp.stack([(drive - state[0]) / self.tau, state[0] - state[1]])
+
+    def output(self, state):
+        return state[0]
+
+    def search_box(self):
+        return jnp.array([-1.0, 0.0]), jnp.ones(2)
+
+
+def variant(**contents):
+    return type("Variant", (Rate,), contents)
+
+
+def declared(name, default, **options):
+    return {
+        "__annotations__": {name: jax.Array},
+        name: parameter(default, unit="1", doc="", **options),
+    }
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ({"units": ("1",)}, "`Variant.units` must have one entry for each of 2 variables"),
+        ({"time_unit": "tau"}, "`Variant.time_unit` must be one of 'ms', 's', but it is 'tau'"),
+        ({"variables": ("x", "x")}, "must be unique"),
+        ({"variables": ("x", "1 y")}, "names as Python knows them"),
+        ({"variables": "xy"}, "tuple of texts"),
+        ({"variables": ()}, "at least one"),
+        ({"variables": ("y", "x")}, "defined for its own variables"),
+        ({"variables": ("x", "y", "z"), "units": ("1",) * 3}, "search_box` must be defined for"),
+        ({"shown": "v"}, "`Variant.shown` must be a variable"),
+        ({"shown_unit": None}, "must be text"),
+        ({"nonnegative": ("z",)}, "`Variant.nonnegative` must be one of 'x', 'y'"),
+        ({"tau": 3.0}, "only assigned: without effect"),
+        (declared("coupling", 1.0), "name of its own"),
+        (declared("x_noise", 1.0), "name of its own"),
+        (declared("output", 1.0), "name of its own"),
+    ],
+)
+def test_declarations_that_contradict_each_other(contents, words):
+    with pytest.raises(ValueError, match=words):
+        variant(**contents)()
+
+
+@pytest.mark.parametrize(
+    ("contents", "words"),
+    [
+        ({"vector_field": lambda m, y, c: y[:1]}, r"must return an array \(2,\)"),
+        ({"vector_field": lambda m, y, c: list(y)}, "must return an array"),
+        ({"vector_field": lambda m, y, c: jnp.zeros(y.shape, int)}, "it returns .* of int64"),
+        ({"vector_field": lambda m, y, c: 1j * y}, "of complex128"),
+        ({"vector_field": lambda m, y, c: y.astype(jnp.float32)}, "of float32"),
+        ({"vector_field": lambda m, y, c: y @ y @ c}, "could not be evaluated for a state"),
+        ({"vector_field": lambda m, y, c: -y + y.mean()}, "must be elementwise"),
+        ({"output": lambda m, y: y.sum()}, r"must return an array \(2, 3\)"),
+        ({"output": lambda m, y: y[0] / y[0].max()}, "must be elementwise"),
+        ({"observe": lambda m, y: y}, "`Variant.observe` must return"),
+        ({"search_box": lambda m: (jnp.zeros(3), jnp.ones(3))}, r"two corners, each \(2,\)"),
+        ({"search_box": lambda m: (jnp.ones(2), jnp.zeros(2))}, "low and a high corner"),
+        ({"search_box": lambda m: None}, "low and a high corner"),
+    ],
+)
+def test_what_a_model_returns_is_checked_when_a_network_is_made(contents, words):
+    model = variant(**contents)()
+    for make in (lambda: ng.Network(model, np.ones((1, 1))), lambda: ng.Homogeneous(model, 1.0)):
+        with pytest.raises(ValueError, match=words):
+            make()
+
+
+@pytest.mark.parametrize(("rate", "suits"), [(1e2, True), (1e4, False)])
+def test_an_inherited_step_must_suit(rate, suits):
+    """That of Jansen and Rit's mass is half a millisecond."""
+    contents = {"vector_field": lambda m, y, c: -rate * y}
+    model = type("Hasty", (ng.JansenRit,), contents)()
+    if suits:
+        ng.Network(model, np.ones((1, 1)))
+        return
+    with pytest.raises(ValueError, match=r"`Hasty\.time_step` must suit.*0\.0005 s.*1e\+04 per s"):
+        ng.Network(model, np.ones((1, 1)))
+
+
+def test_a_model_may_be_made_within_a_transformation():
+    def slope(tau):
+        network = ng.Network(variant()(tau=tau), np.ones((1, 1)), tau)
+        return network.vector_field(jnp.ones((2, 1)))[0, 0]
+
+    assert jax.grad(slope)(4.0) == pytest.approx(1 / 16)  # (tau - 1) / tau
+    np.testing.assert_allclose(jax.vmap(slope)(jnp.array([1.0, 2.0])), [0.0, 0.5])
+    broken = variant(output=lambda m, y: y[0] - y[0].mean())
+
+    def broken_slope(tau):
+        return ng.Network(broken(tau=tau), np.ones((1, 1))).vector_field(jnp.ones((2, 1)))
+
+    with pytest.raises(ValueError, match="must be elementwise"):
+        jax.jit(broken_slope)(4.0)
+
+
+@pytest.mark.parametrize(
+    "value", [3, 3.0, np.float32(3), np.array(3), jnp.array(3), [3, 3], (3, 3.0)]
+)
+def test_numbers_are_parameters(value):
+    model = ng.NextGenEI(i_ext_e=value)
+    assert model.i_ext_e.dtype == jnp.float64
+    assert model.i_ext_e.shape == np.shape(value)
+    assert (np.asarray(model.i_ext_e) == 3).all()
+    assert ng.Homogeneous(ng.NextGenEI(), value).coupling.dtype == jnp.float64
+
+
+@pytest.mark.parametrize(
+    "value",
+    [True, 3j, "3", None, [1, "2"], [[1, 2], [3]], 10**400, {"a": 1}, jnp.array(1j),
+     np.ma.array([1.0, 2.0], mask=[False, True])],
+)  # fmt: skip
+def test_what_is_no_number_is_no_parameter(value):
+    for name, make in (
+        ("i_ext_e", lambda: ng.NextGenEI(i_ext_e=value)),
+        ("coupling", lambda: ng.Network(ng.NextGenEI(), np.ones((2, 2)), value)),
+        ("coupling", lambda: ng.Homogeneous(ng.NextGenEI(), value)),
+        (
+            "coupling",
+            lambda: ng.Network(ng.NextGenEI(), np.ones((2, 2))).with_parameters(coupling=value),
+        ),
+    ):
+        with pytest.raises(ValueError, match=f"`{name}` must be a number"):
+            make()

@@ -410,13 +410,8 @@ def _framed(weights: Any, labels: Sequence[str]) -> tuple[Any, Sequence[str]]:
 def _numbers(argument: str, value: ArrayLike) -> NDArray[np.float64]:
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         _checks.fail(argument, "have no masked entries", "it has: `.filled(0)` makes them zero")
-    given = np.asarray(value)
-    if given.dtype.kind not in "biuf" and not (given.dtype.kind == "O" and given.size):
-        _checks.fail(argument, "be an array of real numbers", f"its type is {given.dtype}")
-    try:
-        array = np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
-        _checks.fail(argument, "be an array of numbers", f"it is {type(value).__name__}")
+    numbers = _checks.numbers(argument, value, booleans=True)
+    array = np.array(numbers, dtype=np.float64, order="C")
     _finite_regions(argument, array)
     return array
 

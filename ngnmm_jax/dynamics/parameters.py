@@ -1,12 +1,16 @@
 """Parameters of a system, by name: replaced, and gathered into an array."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+
+from ngnmm_jax import _checks
 
 
 def with_leaves(system: Any, values: Mapping[str, Any]) -> Any:
@@ -37,7 +41,41 @@ def constant(system: Any) -> Any:
 
 def leaf(system: Any, name: str) -> Any:
     """The value of a parameter."""
-    return getattr(system if hasattr(system, name) else system.model, name)
+    model = getattr(system, "model", None)
+    if model is None or (hasattr(system, name) and name not in declared(model)):
+        return getattr(system, name)
+    return getattr(model, name)
+
+
+def declared(model: Any) -> set[str]:
+    """Names of a model's parameters."""
+    return {field.name for field in dataclasses.fields(model) if "unit" in field.metadata}
+
+
+def one_for_all(system: Any, name: str, instead: str) -> None:
+    """Refuse one value of a parameter for all regions where these differ in it.
+
+    `instead` says how regions are varied together without becoming the same.
+    """
+    try:
+        value = leaf(system, name)
+    except AttributeError:  # what a sweep adds to the parameters
+        return
+    if not jnp.ndim(value) or not _checks.is_concrete(value) or not np.ptp(np.asarray(value)):
+        return
+    low, high = np.min(np.asarray(value)), np.max(np.asarray(value))
+    _checks.fail(
+        name,
+        f"keep what regions differ in: {instead}",
+        f"one number would replace its {jnp.size(value)} values between {low:.4g} and {high:.4g}",
+    )
+
+
+def checked_again(module: eqx.Module) -> None:
+    """The checks that a module makes of itself when it is made."""
+    for kind in type(module).__mro__:
+        if "__check_init__" in kind.__dict__:
+            kind.__dict__["__check_init__"](module)
 
 
 class ParametrisedField(eqx.Module):

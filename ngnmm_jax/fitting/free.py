@@ -17,13 +17,15 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
 from ngnmm_jax.driven import undriven
-from ngnmm_jax.dynamics.parameters import leaf, with_leaves
+from ngnmm_jax.dynamics.parameters import leaf, one_for_all, with_leaves
 from ngnmm_jax.models.base import parameter_fields
 
 # A start's regions differ from each other by this much, in unbounded space.
 _JITTER = 0.1
 # Without bounds or a prior, starts scatter by this much: in units, or as a logarithm.
 _SCATTER = 0.5
+# What may be free where regions differ.
+_EACH = 'use `per="region"`, maps, or an `apply` that scales or shifts all of them alike'
 # Values this near a bound (a fraction of the interval) are moved inside: their slope is not zero.
 _INSIDE = 1e-3
 
@@ -139,6 +141,8 @@ class Free(eqx.Module):
                 # One number for all regions, unless the leaf is picked as it is.
                 picked = unknown.where is not None
                 shapes[name] = tuple(value.shape) if picked and value is not None else ()
+                if not picked and value is not None:
+                    one_for_all(system, name, _EACH)
             else:
                 regions = _regions(system)
                 if isinstance(unknown.per, str):
@@ -203,12 +207,17 @@ class Free(eqx.Module):
         return with_leaves(system, named)
 
     def of(self, system: Any) -> Float[Array, "parameter"]:
-        """The vector x of a system (means over regions where one value is free for all)."""
+        """The vector x of a system.
+
+        Raises `ValueError` where one value is free for all regions and they differ in it.
+        """
         parts = []
         for name, unknown in self.unknowns.items():
             value = _value(system, name, unknown)
             shape = self.shapes[name]
             if unknown.per is None and not shape:
+                if unknown.where is None and unknown.apply is None:
+                    one_for_all(system, name, _EACH)
                 parts.append(jnp.mean(unknown.forward(value))[None])
             elif unknown.per is None or isinstance(unknown.per, str):
                 parts.append(jnp.broadcast_to(unknown.forward(value), shape).ravel())

@@ -3,6 +3,8 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -11,6 +13,8 @@ import jax.numpy as jnp
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
+from ngnmm_jax.models.agreement import HOOKS, guarded
+from ngnmm_jax.models.declarations import check_declarations
 
 #: Seconds in each of the time units that a model may use.
 SECONDS = {"ms": 1e-3, "s": 1.0}
@@ -21,6 +25,14 @@ def as_float_array(value: Any) -> Any:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value
     return jnp.asarray(value, dtype=jnp.result_type(float))
+
+
+def as_parameter(name: str, value: Any) -> Any:
+    """What is given for a parameter of that name as a floating-point array."""
+    if _checks.is_concrete(value):
+        checked = _checks.numbers(name, value, "be a number, or one for each region")
+        value = value if isinstance(value, jax.Array) else checked
+    return as_float_array(value)
 
 
 def parameter(default: float, *, unit: str, doc: str, positive: bool = False) -> Any:
@@ -35,7 +47,7 @@ def parameter(default: float, *, unit: str, doc: str, positive: bool = False) ->
     """
     return eqx.field(
         default=default,
-        converter=as_float_array,
+        converter=as_float_array,  # of a model's class: `as_parameter`, which knows its name
         metadata={"unit": unit, "doc": doc, "positive": positive},
     )
 
@@ -53,13 +65,17 @@ class EquilibriumReduction(NamedTuple):
 
 
 class ExactFlow(NamedTuple):
-    """A model whose regions can be advanced exactly over a step, their inputs being known.
+    """A model whose regions can be advanced over a step by a flow of their own.
+
+    Exact where the inputs are constant in the step, within the range that the model's `exact_flow`
+    says. That it is a flow of the model's own equations is checked before its first use (of
+    classes outside of this library).
 
     - `inputs(state, drive)` (population, *axes): what drives each population, linear in the
       state's output and gates and in the network's input `drive`.
     - `advance(state, inputs, rise)`: the state after the step, from the inputs' means over it
       and how much they rise in it; and the state's mean over the step, of those variables
-      that `inputs` and `output` look at.
+      that `inputs` and `output` look at. The model's `output` has to be linear in these.
     """
 
     inputs: Callable[[State, Field], jax.Array]
@@ -93,6 +109,13 @@ class AbstractNeuralMass(eqx.Module):
     `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
     It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`,
     `exact_flow`, `populations` and `synaptic_currents` are optional.
+
+    What a class declares is checked when its first instance is made; the shapes that it returns,
+    and that it is elementwise, when a network is made of it; and the optional methods, own or
+    inherited, against `vector_field` and `output` before their first use, at random states near
+    the default parameters and at those in use where these are known. `ValueError` says what does
+    not fit. A class that inherits one which does not hold for its own equations sets it to None:
+    `exact_flow = None`.
     """
 
     variables: eqx.AbstractClassVar[tuple[str, ...]]
@@ -106,7 +129,19 @@ class AbstractNeuralMass(eqx.Module):
     plane: ClassVar[Mapping[str, tuple[float, float, int]]] = {}
     cut: ClassVar[float] = 0.0
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, value in list(cls.__dict__.items()):
+            if isinstance(value, dataclasses.Field) and "unit" in value.metadata:
+                converter = {"converter": partial(as_parameter, name)}
+                value.metadata = MappingProxyType({**value.metadata, **converter})
+            elif name in HOOKS and value is None:
+                setattr(cls, name, getattr(AbstractNeuralMass, name))
+            elif name in HOOKS:
+                setattr(cls, name, guarded(value))
+
     def __check_init__(self) -> None:
+        check_declarations(type(self), AbstractNeuralMass, SECONDS)
         regions: dict[str, int] = {}
         for field in parameter_fields(type(self)):
             value = getattr(self, field.name)
@@ -167,7 +202,11 @@ class AbstractNeuralMass(eqx.Module):
         return own is not AbstractNeuralMass.equilibrium_reduction
 
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
-        """The model's own flow over a step `dt`, for the method "moebius"; None if it has none."""
+        """The model's own flow over a step `dt`, for the method "moebius"; None if it has none.
+
+        That of `NextGenEI` has, for constant inputs, errors below 1e-10 of the state while
+        (dt / tau)² times the currents is below 0.05; it is of order four where inputs change.
+        """
         return None
 
     def populations(self) -> tuple[QIFPopulation, ...]:

@@ -18,7 +18,7 @@ from numpy.polynomial import Polynomial
 from ngnmm_jax._types import Scalar
 
 _TAN_LOW, _TAN_HIGH = math.tan(math.pi / 8), math.tan(3 * math.pi / 8)
-# Terms of the moments' series: exact to rounding for steps up to twice the time constant.
+# Terms of the moments' series, which is used for steps up to the time constant: to rounding.
 _MOMENT_TERMS = 16
 
 
@@ -110,7 +110,8 @@ class GateFlow(NamedTuple):
     """A gate, tau s' = r - s, over a step in which r is a parabola in time.
 
     The parabola is that which has the rate's values at both ends and its mean between: the
-    mean is exact however sharp a burst of spikes is.
+    mean is exact however sharp a burst of spikes is. For such a rate the gate is exact to
+    rounding, whatever the step.
     """
 
     moments: tuple[Array, Array, Array]
@@ -120,14 +121,17 @@ class GateFlow(NamedTuple):
     def of(cls, tau: Array, dt: Scalar) -> "GateFlow":
         """That of a time constant and a step."""
         a = dt / tau
-        moments = []
+        short, long = jnp.minimum(a, 1.0), jnp.maximum(a, 1.0)
+        moments: list[Array] = []
         for k in range(3):  # ∫ a exp(-a (1 - u)) u^k du over the step
             terms = [(-1.0) ** j * math.factorial(k) / math.factorial(k + 1 + j)
                      for j in range(_MOMENT_TERMS)]  # fmt: skip
             total = jnp.zeros_like(a)
             for term in reversed(terms):
-                total = total * a + term
-            moments.append(a * total)
+                total = total * short + term
+            # By parts; for short steps that cancels.
+            closed = 1 - k * moments[-1] / long if k else -jnp.expm1(-long)
+            moments.append(jnp.where(a > 1, closed, short * total))
         return cls((moments[0], moments[1], moments[2]), a)
 
     def __call__(self, s: Array, before: Array, after: Array, mean: Array) -> tuple[Array, Array]:

@@ -9,11 +9,15 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax.driven import Driven
+from ngnmm_jax.dynamics.parameters import one_for_all
 from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.network import Homogeneous, Network
 
 #: The dimension of the points of lists, random and Sobol designs, and that of replicates.
 POINT, REPLICATE = "point", "replicate"
+
+# How a parameter that differs between regions is swept.
+_SCALED = "give values (value, region), as in `scales[:, None] * values_of_{name}`"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Design:
 
         Values (value,), or (value, region) for a parameter that differs between regions.
         """
-        values = {name: (name, np.array(value, dtype=float)) for name, value in axes.items()}
+        values = {name: (name, _array(name, value)) for name, value in axes.items()}
         dims = {name: len(value) if value.ndim else 0 for name, (_, value) in values.items()}
         return cls(dims, values, replicates, seed)
 
@@ -71,7 +75,7 @@ class Design:
         cls, values: Mapping[str, Any], *, replicates: int = 1, seed: int = 0, note: str = ""
     ) -> "Design":
         """The points of a list: for each parameter, values (point,) or (point, region)."""
-        arrays = {name: (POINT, np.array(value, dtype=float)) for name, value in values.items()}
+        arrays = {name: (POINT, _array(name, value)) for name, value in values.items()}
         count = next((len(v) if v.ndim else 0 for _, v in arrays.values()), 0)
         return cls({POINT: count}, arrays, replicates, seed, note)
 
@@ -143,10 +147,11 @@ class Design:
                 _checks.positive(name, value)
             if name.endswith("noise") and value.min() < 0:
                 _checks.fail(name, "not be negative", f"its smallest value is {value.min():g}")
-            if value.ndim == 2 and value.shape[1:] != regions:
-                _checks.fail(
-                    name, f"have a value for each of {regions} regions", f"it has {value.shape[1]}"
-                )
+            if value.ndim == 1:
+                one_for_all(system, name, _SCALED.format(name=name))
+            elif value.shape[1:] != regions:
+                each = f"have a value for each of {regions} regions" if regions else "be (value,)"
+                _checks.fail(name, each, f"its shape is {value.shape}")
 
     def definition(self) -> dict[str, Any]:
         """All that it is, for a store."""
@@ -156,6 +161,10 @@ class Design:
             "replicates": self.replicates,
             "seed": self.seed,
         }
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    return np.array(_checks.numbers(name, value), dtype=float)
 
 
 def _bounds(bounds: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:

@@ -1,0 +1,86 @@
+"""What a class of networks does otherwise than the library's own, which some functions rely on."""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class OwnEquations(NamedTuple):
+    """What a class of networks does otherwise than the library's.
+
+    `field`: its vector field is not its model's under its drive; `drive`: that is not the product
+    of coupling, weights and outputs; `bends`: it is not linear in the outputs.
+    """
+
+    field: bool = False
+    drive: bool = False
+    bends: bool = False
+
+
+def own_equations(network: Any, base: type) -> OwnEquations:
+    """As random numbers in place of a network's tell it, once for each class and size."""
+    mro = type(network).__mro__
+    newer = mro[: mro.index(base)]
+    if not any(name in kind.__dict__ for kind in newer for name in ("vector_field", "drive")):
+        return OwnEquations()
+    parts = network.model, network.coupling  # of any axes, elementwise: scalars will do
+    scalars = jax.tree.map(lambda leaf: jnp.zeros((), jnp.result_type(leaf)), parts)
+    simple = eqx.tree_at(lambda n: (n.model, n.coupling), network.bare(), scalars)
+    leaves, structure = jax.tree.flatten(simple)
+    return _told(structure, tuple((jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves))
+
+
+@lru_cache(maxsize=128)
+def _told(structure: Any, shapes: Any) -> OwnEquations:
+    rng = np.random.default_rng(0)
+    leaves = [rng.uniform(0.5, 1.5, shape).astype(dtype) for shape, dtype in shapes]
+    network: Any = jax.tree.unflatten(structure, leaves)
+    states = rng.uniform(0.1, 0.9, (2, *network.state_shape)).astype(network.weights.dtype)
+    with jax.ensure_compile_time_eval():
+        results = map(np.asarray, _terms(network, states))
+        field, plain, drive, linear, between, middle = results
+    tolerance = {"rtol": 1e-4, "equal_nan": True}
+    return OwnEquations(
+        field=not np.allclose(field, plain, **tolerance),
+        drive=not np.allclose(drive, linear, **tolerance),
+        bends=not np.allclose(between, middle, **tolerance),
+    )
+
+
+@jax.jit
+def _terms(network: Any, states: jax.Array) -> Any:
+    model, state = network.model, states[0]
+    outputs = jax.vmap(model.output)(states)
+    drives = jax.vmap(network.drive)(outputs)
+    plain = model.vector_field(state, drives[0])
+    linear = network.coupling * (network.weights @ outputs[0])
+    between = network.drive(outputs.mean(axis=0))
+    return network.vector_field(state), plain, drives[0], linear, between, drives.mean(axis=0)
+
+
+def only_plain(network: Any, base: type, way_out: str) -> None:
+    """Refuse a network with other equations than those of `base`."""
+    own = own_equations(network, base)
+    if own.field or own.drive:
+        what = "vector_field" if own.field else "drive"
+        raise ValueError(
+            f"`{type(network).__name__}` has a `{what}` of its own; what was asked for is known "
+            "only of networks whose regions receive coupling times weights times outputs: "
+            f"{way_out}, or use what takes any vector field (`simulate`, `find_equilibria`, "
+            "`find_orbit`, `lyapunov_spectrum`, `continue_equilibria`)."
+        )
+
+
+def only_a_drive_of_its_own(network: Any, base: type) -> None:
+    """Refuse a network whose regions do not follow their model, or whose drive is not linear."""
+    own = own_equations(network, base)
+    if own.field or own.bends:
+        what = "vector_field" if own.field else "drive"
+        raise ValueError(
+            f'`{type(network).__name__}` has a `{what}` of its own, for which the method "moebius" '
+            'is not known: use "rk4", or define `exact_flow` in it.'
+        )

@@ -1,0 +1,102 @@
+"""Whether a model's optional methods agree with its vector field, checked where they are used.
+
+A class that inherits an `exact_flow` and overrides `vector_field` would be simulated by the
+equations of its parent. So the optional methods of all models but the library's own are compared
+with `vector_field` and `output` before their first use: at the class's default parameters, moved a
+little so that no term is zero by chance, and at those in use where they are known. What was
+compared once is remembered.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from ngnmm_jax.models.declarations import definer
+
+#: Optional methods that must agree with the vector field.
+HOOKS = ("exact_flow", "equilibrium_reduction", "populations", "synaptic_currents")
+
+# What was found before, the newest last: None, or what is wrong.
+_KEPT = 4096
+_found: dict[Any, str | None] = {}
+
+
+class Disagreement(ValueError):
+    """A model's optional method does not follow from its equations."""
+
+
+def is_own(model: type) -> bool:
+    """Whether a model is the library's own, which its tests compare."""
+    return model.__module__.startswith("ngnmm_jax.")
+
+
+def guarded(method: Any) -> Any:
+    """An optional method that is compared with the vector field before it is used."""
+    if not callable(method) or hasattr(method, "compared"):
+        return method
+
+    @functools.wraps(method)
+    def compared(self: Any, *arguments: Any, **options: Any) -> Any:
+        if not is_own(type(self)):
+            check_agreement(self, method.__name__, arguments[:1])
+        return method(self, *arguments, **options)
+
+    compared.compared = True  # type: ignore[attr-defined]
+    return compared
+
+
+def check_agreement(model: Any, name: str, arguments: tuple[Any, ...] = ()) -> None:
+    """Refuse a model whose optional method `name` does not follow from its vector field."""
+    from ngnmm_jax.models import comparisons  # these need JAX's transformations
+
+    kind = type(model)
+    if name == "synaptic_currents":
+        _vouched(kind, name)
+        return
+    compare: Callable[..., str | None] = getattr(comparisons, name)
+    coupling = arguments[0] if name == "equilibrium_reduction" and arguments else None
+    for key, trial in comparisons.trials(model, coupling):
+        key = (kind, name, *key)
+        if key not in _found:
+            _found[key] = None  # what compares calls the method again
+            try:
+                with jax.ensure_compile_time_eval():
+                    wrong = compare(*trial())
+            except Disagreement:
+                del _found[key]
+                raise
+            except Exception as error:
+                del _found[key]
+                why = f"it could not be evaluated ({type(error).__name__}: {error})"
+                raise Disagreement(_message(kind, name, why)) from error
+            _found[key] = wrong
+            while len(_found) > _KEPT:
+                del _found[next(iter(_found))]
+        wrong = _found[key]
+        if wrong is not None:
+            raise Disagreement(_message(kind, name, wrong))
+
+
+def _vouched(kind: type, name: str) -> None:
+    """What cannot be compared must not be older than the equations."""
+    owner = definer(kind, name)
+    for other in ("vector_field", "output"):
+        newer = definer(kind, other)
+        if kind.__mro__.index(newer) < kind.__mro__.index(owner):
+            raise Disagreement(
+                f"`{kind.__name__}.{name}` is inherited from `{owner.__name__}`, but "
+                f"`{newer.__name__}` has its own `{other}`. Define it for these equations, or say "
+                f"that it holds: `{name} = {owner.__name__}.{name}` in the class."
+            )
+
+
+def _message(kind: type, name: str, wrong: str) -> str:
+    owner = definer(kind, name)
+    whose = "" if owner is kind else f" (inherited from `{owner.__name__}`)"
+    return (
+        f"`{kind.__name__}.{name}`{whose} does not follow the model's `vector_field` and `output`: "
+        f"{wrong}. Define it for these equations, or set `{name} = None` in the class, which goes "
+        "without."
+    )

@@ -1,0 +1,312 @@
+"""A model's optional methods against its vector field, at random states.
+
+Each function returns None where they agree, or says by how much they differ.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax.dynamics.roots import POINTS, scalar_roots
+
+# Default parameters are moved by this fraction; those that are zero, to this value.
+_MOVED = 0.07
+_COUPLING = 1.7
+# Gaps that fall faster than this when the step is halved belong to the step.
+_FALLS = 0.35
+# Runge and Kutta's steps in half of a small step.
+_HALVES = 2
+
+_rng = np.random.default_rng
+
+# A model, its coupling, a state and a drive.
+Trial = tuple[Any, Any, np.ndarray, np.ndarray]
+
+
+def trials(model: Any, coupling: Any = None) -> Iterator[tuple[Any, Callable[[], Trial]]]:
+    """What a model is compared at: a key, and what it stands for.
+
+    Its class's default parameters, and its own where they are known; not the latter where they
+    have other axes than that of the regions.
+    """
+    same = identity(model)
+    if same is None:
+        return
+    values = [getattr(model, name) for name in parameters(model)]
+    yield same, lambda: _at(usual(model), np.asarray(_COUPLING), (2,), _dtype())
+    if not _checks.is_concrete(values, coupling):
+        return
+    if any(np.ndim(value) > 1 for value in values) or np.ndim(coupling):
+        return
+    here = _COUPLING if coupling is None else coupling
+    axes = (2,) if model.n_regions is None else (model.n_regions,)
+    dtype = np.result_type(*(v.dtype for v in values)) if values else _dtype()
+    yield (
+        (*same, *map(_digest, values), _digest(here)),
+        lambda: _at(model, np.asarray(here), axes, dtype),
+    )
+
+
+def parameters(model: Any) -> list[str]:
+    """Names of what was declared by `parameter`."""
+    return [field.name for field in dataclasses.fields(model) if "unit" in field.metadata]
+
+
+def identity(model: Any) -> Any:
+    """What a model is apart from its parameters and its class; None where that is traced."""
+    rest, structure = jax.tree.flatten(replaced(model, dict.fromkeys(parameters(model))))
+    if not _checks.is_concrete(rest):
+        return None
+    return (_hashable(structure), *map(_digest, rest), str(_dtype()))
+
+
+def _at(model: Any, coupling: np.ndarray, axes: tuple[int, ...], dtype: Any) -> Trial:
+    state = random_state(usual(model), axes).astype(dtype)
+    return model, coupling.astype(dtype), state, _rng(1).uniform(0.2, 0.8, axes).astype(dtype)
+
+
+def replaced(model: Any, values: dict[str, Any]) -> Any:
+    """A model with other values, of which nothing is checked."""
+    same = object.__new__(type(model))
+    for field in dataclasses.fields(model):
+        object.__setattr__(same, field.name, values.get(field.name, getattr(model, field.name)))
+    return same
+
+
+def usual(model: Any, moved: float = _MOVED) -> Any:
+    """A model at its class's default parameters, moved a little: none is zero."""
+    fields = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
+    sizes = moved * _rng(0).uniform(0.5, 1.0, len(fields))
+    values = {
+        f.name: jnp.asarray(f.default * (1 + size) if f.default else size, _dtype())
+        for f, size in zip(fields, sizes, strict=True)
+    }
+    return replaced(model, values)
+
+
+def random_state(model: Any, axes: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    """A state (variable, *axes) in and about the model's box, not negative where it must not be."""
+    with jax.ensure_compile_time_eval():
+        low, high = (np.asarray(corner, float) for corner in model.search_box())
+    low, high = (c.reshape(-1, *(1,) * len(axes)) for c in (low, high))
+    rng, shape = _rng(seed), (len(model.variables), *axes)
+    about = 0.1 * (np.abs(low) + np.abs(high)) + 0.01
+    state = low + (high - low) * rng.uniform(size=shape) + about * rng.normal(size=shape)
+    for name in model.nonnegative:
+        k = model.variables.index(name)
+        state[k] = np.abs(state[k]) + 0.01 * about[k]
+    return state.astype(_dtype())
+
+
+def exact_flow(model: Any, coupling: Any, state: np.ndarray, drive: np.ndarray) -> str | None:
+    """A small step of the flow against many of Runge and Kutta, at two lengths."""
+    del coupling
+    dtype, eps = state.dtype, float(np.finfo(state.dtype).eps)
+    if model.exact_flow(jnp.ones((), dtype)) is None:
+        return None
+    _, jacobian, scale = linearised(model, state, drive)
+    norm = np.abs(jacobian).sum(axis=0).max()
+    # The drive changes as fast as the state does.
+    rates = norm * drive * np.cos(1 + np.arange(drive.size)).reshape(drive.shape)
+    h = eps ** (1 / 8) / norm
+    coarse, fine = (_gaps(model, state, drive, rates, t, scale) for t in (h, h / 2))
+    what = (
+        "a small step differs from the vector field's by {:.2g} of the slope",
+        "the mean state over a small step gives other inputs, by {:.2g} of them",
+        "the mean state over a small step gives another output, by {:.2g} of it",
+    )
+    for before, after, words in zip(coarse, fine, what, strict=True):
+        if not after <= max(_FALLS * before, 1e4 * eps ** (7 / 8)):
+            return words.format(after)
+    other = random_state(usual(model), state.shape[1:], 2).astype(dtype)
+    at, there, between = (_output(model, y) for y in (state, other, (state + other) / 2))
+    bend = _worst(between - (at + there) / 2, np.abs(at) + np.abs(there))
+    if not bend <= 1e3 * eps:
+        return f"`output` is not linear in the state, by {bend:.2g} of it, as the flow needs"
+    return None
+
+
+def _gaps(model: Any, state: Any, drive: Any, rates: Any, h: Any, scale: Any) -> list[float]:
+    """Relative gaps of the state after a step `h`, and of the mean inputs and output over it."""
+    path = [state]
+    for k in range(2 * _HALVES):
+        path.append(_runge_kutta(model, path[-1], drive, rates, k, h / (2 * _HALVES)))
+    ends = path[0], path[_HALVES], path[-1]
+    inputs = [
+        _inputs(model, y, drive + t * h * rates) for y, t in zip(ends, (0, 0.5, 1), strict=True)
+    ]
+    mean, output = (
+        (first + 4 * middle + last) / 6
+        for first, middle, last in (inputs, [_output(model, y) for y in ends])
+    )
+    after, over = map(np.asarray, _advance(model, state, mean, inputs[2] - inputs[0], h))
+    size = np.abs(mean) + np.abs(inputs[2] - inputs[0]) / h / np.abs(rates).max()
+    return [
+        _worst(after - path[-1], h * scale),
+        _worst(_inputs(model, over, drive + h / 2 * rates) - mean, size),
+        _worst(_output(model, over) - output, np.abs(output)),
+    ]
+
+
+def _runge_kutta(model: Any, y: Any, drive: Any, rates: Any, k: int, h: Any) -> np.ndarray:
+    def f(y: Any, part: Any) -> np.ndarray:
+        return slopes(model, y, drive + (k + part) * h * rates)
+
+    first = f(y, 0)
+    second = f(y + h / 2 * first, 0.5)
+    third = f(y + h / 2 * second, 0.5)
+    last = f(y + h * third, 1)
+    return np.asarray(y + h / 6 * (first + 2 * second + 2 * third + last), y.dtype)
+
+
+def _worst(gap: np.ndarray, size: np.ndarray) -> float:
+    return float((np.abs(gap) / (size + np.finfo(gap.dtype).tiny)).max())
+
+
+def populations(model: Any, coupling: Any, state: np.ndarray, drive: np.ndarray) -> str | None:
+    """Rates, potentials and gates against the equations of QIF neurons' mean field."""
+    del coupling
+    found = model.populations()
+    for population in found:
+        for name in (population.rate, population.potential, population.gate):
+            if name not in model.variables:
+                return f"{name!r} of its population {population.name!r} is no variable"
+    inputs: Any = [None] * len(found)
+    if model.exact_flow(jnp.ones((), state.dtype)) is not None:
+        inputs = _inputs(model, state, drive)
+    if len(inputs) != len(found):
+        return f"`exact_flow` has {len(inputs)} inputs for {len(found)} of them"
+    f, jacobian, scale = linearised(model, state, drive)
+    eps = float(np.finfo(state.dtype).eps)
+    for population, current in zip(found, inputs, strict=True):
+        p = jax.tree.map(lambda leaf: np.asarray(leaf) if eqx.is_array(leaf) else leaf, population)
+        r, v, s = (model.variables.index(name) for name in (p.rate, p.potential, p.gate))
+        y, x, tolerance = state, math.pi * p.tau * state[r], 1e4 * eps
+        if current is None:  # whatever it is, it depends neither on the rate nor on the potential
+            current = p.tau * f[v] - y[v] ** 2 + x**2
+            by_v, by_r = p.tau * jacobian[v, v] - 2 * y[v], p.tau * jacobian[r, v] * y[r] + 2 * x**2
+            bend, tolerance = np.abs(by_v * y[v]) + np.abs(by_r), 1e3 * eps**0.5
+        else:
+            bend = 0 * x
+        for name, k, time, expected, extra in (
+            (p.rate, r, p.tau, p.delta / (math.pi * p.tau) + 2 * y[r] * y[v], 0),
+            (p.potential, v, p.tau, y[v] ** 2 - x**2 + current, bend),
+            (p.gate, s, p.tau_s, y[r] - y[s], 0),
+        ):
+            size = time * scale[k] + np.abs(expected)
+            gap = _worst(np.abs(time * f[k] - expected) + extra, size)
+            if not gap <= tolerance:
+                return (
+                    f"`{name}` moves otherwise than that of such a population, by {gap:.2g} of it"
+                )
+    return None
+
+
+def equilibrium_reduction(
+    model: Any, coupling: Any, state: np.ndarray, drive: np.ndarray
+) -> str | None:
+    """The vector field at the reduction's roots."""
+    del drive
+    coupling = jnp.asarray(coupling)
+    if model.n_regions is not None or model.equilibrium_reduction(coupling) is None:
+        return None
+
+    def at(u: Any) -> list[np.ndarray]:
+        padded = np.pad(np.ravel(u), (0, POINTS - np.size(u)), mode="edge").astype(state.dtype)
+        states, values, ends = map(np.asarray, _reduced(model, coupling, padded))
+        return [states[: np.size(u)], values[: np.size(u)].reshape(np.shape(u)), ends]
+
+    low, high = at(np.zeros(1))[2]
+    roots = scalar_roots(lambda u: at(u)[1], low[None], high[None], max_count=8, xp=np)
+    states, values, _ = at(roots[np.isfinite(roots)])
+    # Where a sign changes there may be a pole.
+    grid = np.median(np.abs(at(np.linspace(low, high, POINTS))[1]))
+    states = states[np.abs(values) <= 1e-3 * grid]
+    tolerance = 10 * float(np.finfo(state.dtype).eps) ** 0.6
+    for x in states:
+        pair = np.repeat(x[:, None], 2, axis=1)  # the shape of other comparisons
+        f, _, scale = linearised(model, pair, np.asarray(coupling) * _output(model, pair))
+        gap = _worst(f, scale)
+        if not gap <= tolerance:
+            return f"at a root (coupling {float(coupling):.4g}) the slope is {gap:.2g} of its terms"
+    return None
+
+
+def linearised(model: Any, y: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The slope, its Jacobian (by, of, *axes) by differences, and the size of its terms."""
+    n, axes = y.shape[0], y.shape[1:]
+    size = np.abs(y).max(axis=tuple(range(1, y.ndim)))
+    step = np.sqrt(np.finfo(y.dtype).eps) * np.where(size > 0, size, 1.0)
+    moved = np.concatenate([np.zeros((1, n)), np.diag(step)]).reshape(n + 1, n, *(1,) * len(axes))
+    f, *there = slopes(model, (y + moved).astype(y.dtype), c)
+    jacobian = (np.stack(there) - f) / step.reshape(n, *(1,) * y.ndim)
+    return f, jacobian, np.abs(f) + (np.abs(jacobian) * np.abs(y)[:, None]).sum(axis=0)
+
+
+def slopes(model: Any, states: np.ndarray, drive: Any) -> np.ndarray:
+    """The vector field at a state (variable, *axes), or many (state, variable, *axes)."""
+    count, drive = len(model.variables) + 1, np.asarray(drive, states.dtype)
+    many = (
+        states if states.ndim > drive.ndim + 1 else np.broadcast_to(states, (count, *states.shape))
+    )
+    found = np.asarray(_slopes(model, many, drive))
+    return found if many is states else found[0]
+
+
+def _inputs(model: Any, state: np.ndarray, drive: Any) -> np.ndarray:
+    return np.asarray(_driven(model, state, np.asarray(drive, state.dtype)))
+
+
+def _output(model: Any, state: np.ndarray) -> np.ndarray:
+    return np.asarray(_sent(model, state))
+
+
+# Small programs, without derivatives: what is tried runs once.
+@jax.jit
+def _slopes(model: Any, states: jax.Array, drive: jax.Array) -> jax.Array:
+    return jax.vmap(lambda y: model.vector_field(y, drive))(states)
+
+
+@jax.jit
+def _driven(model: Any, y: jax.Array, drive: jax.Array) -> jax.Array:
+    return model.exact_flow(jnp.ones((), y.dtype)).inputs(y, drive)
+
+
+@jax.jit
+def _advance(model: Any, y: jax.Array, mean: jax.Array, rise: jax.Array, h: jax.Array) -> Any:
+    return model.exact_flow(h.astype(y.dtype)).advance(y, mean, rise)
+
+
+@jax.jit
+def _sent(model: Any, y: jax.Array) -> jax.Array:
+    return model.output(y)
+
+
+@jax.jit
+def _reduced(model: Any, coupling: jax.Array, u: jax.Array) -> Any:
+    reduction = model.equilibrium_reduction(coupling)
+    return *jax.vmap(reduction.function)(u), jnp.stack([reduction.low, reduction.high])
+
+
+def _dtype() -> Any:
+    return np.dtype(jnp.result_type(float))
+
+
+def _digest(value: Any) -> tuple[Any, ...]:
+    array = np.asarray(value)
+    return array.shape, str(array.dtype), array.tobytes()
+
+
+def _hashable(structure: Any) -> Any:
+    try:
+        hash(structure)
+    except TypeError:
+        return str(structure)
+    return structure

@@ -1,0 +1,150 @@
+"""What the rest relies on in a model: shapes, and that it is elementwise over all axes but one.
+
+Checked when a system is made of a model, once for each class; not of the library's own.
+"""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax.models.agreement import is_own
+from ngnmm_jax.models.comparisons import (
+    identity,
+    linearised,
+    parameters,
+    random_state,
+    replaced,
+    usual,
+)
+from ngnmm_jax.models.declarations import definer
+
+# Regions and runs of the state at which a model is tried.
+_AXES = (2, 3)
+# A step may be this many times the fastest time at most: Runge and Kutta's is stable to 2.8.
+_STABLE = 1.5
+
+_passed: set[Any] = set()
+
+
+def check_contract(model: Any) -> None:
+    """Refuse a model whose functions do not return what the rest expects of them."""
+    if is_own(type(model)):
+        return
+    key = identity(model)
+    if key is None or (type(model), key) in _passed:
+        return
+    with jax.ensure_compile_time_eval():
+        _box(model)
+        _shapes(model)
+        _elementwise(model)
+    _passed.add((type(model), key))
+
+
+def _fail(model: Any, name: str, must: str, but: str) -> None:
+    _checks.fail(f"{type(model).__name__}.{name}", must, but)
+
+
+def _box(model: Any) -> None:
+    corners, n = usual(model).search_box(), len(model.variables)
+    if not isinstance(corners, tuple | list) or len(corners) != 2:
+        _fail(model, "search_box", "return a low and a high corner", f"it returns {corners!r}")
+    corners = [np.asarray(corner) for corner in corners]
+    shapes = [corner.shape for corner in corners]
+    if shapes != [(n,), (n,)]:
+        _fail(model, "search_box", f"return two corners, each ({n},)", f"their shapes are {shapes}")
+    low, high = corners
+    if not (np.isfinite(low) & np.isfinite(high) & (low <= high)).all():
+        _fail(model, "search_box", "return a low and a high corner, finite", f"{low}, {high}")
+
+
+def _shapes(model: Any) -> None:
+    n, dtype = len(model.variables), jnp.result_type(float)
+    for axes in ((), _AXES):
+        state = jax.ShapeDtypeStruct((n, *axes), dtype)
+        drive = jax.ShapeDtypeStruct(axes, dtype)
+        for name, arguments, expected in (
+            ("vector_field", (state, drive), (n, *axes)),
+            ("output", (state,), axes),
+            ("observe", (state,), axes),
+        ):
+            function, what = getattr(usual(model), name), f"for a state {(n, *axes)}"
+            try:
+                result = jax.eval_shape(function, *arguments)
+            except Exception as error:
+                kind = type(model).__name__
+                raise ValueError(
+                    f"`{kind}.{name}` could not be evaluated {what}: {error}"
+                ) from error
+            found = getattr(result, "shape", None), getattr(result, "dtype", None)
+            if found != (expected, dtype):
+                must = f"return an array {expected} of {dtype} {what}"
+                but = f"it returns {found[0]} of {found[1]}" if found[1] else f"it is {result!r}"
+                _fail(model, name, must, but)
+
+
+def _elementwise(model: Any) -> None:
+    """Two regions of different parameters in three runs each, at once and one after another."""
+    names, pair = parameters(model), (usual(model), usual(model, 0.2))
+    columns = {name: np.stack([getattr(m, name) for m in pair]) for name in names}
+    state, drive = random_state(pair[0], _AXES), np.linspace(0.1, 0.9, 6).reshape(_AXES)
+    drive = drive.astype(state.dtype)
+    rest = replaced(model, dict.fromkeys(names))
+    together, alone = jax.tree.map(np.asarray, _both_ways(rest, columns, state, drive))
+    tolerance = 1e4 * float(np.finfo(state.dtype).eps)
+    for name, a, b in zip(("vector_field", "output", "observe"), together, alone, strict=True):
+        size = np.nan_to_num(np.abs(b), posinf=0.0).max()
+        if not np.allclose(a, b, rtol=tolerance, atol=tolerance * size, equal_nan=True):
+            _fail(
+                model,
+                name,
+                "be elementwise over all axes of the state but the first, with parameters that "
+                "broadcast against them",
+                f"a state {state.shape} gives other numbers than its columns, one by one",
+            )
+    if _stale_step(type(model)):
+        _step(pair[0], state[:, 0], drive[0])
+
+
+@jax.jit
+def _both_ways(rest: Any, columns: dict[str, jax.Array], y: jax.Array, c: jax.Array) -> Any:
+    """Slopes, outputs and observed values of all columns at once, and of each alone."""
+
+    def seen(values: Any, y: jax.Array, c: jax.Array) -> Any:
+        model = replaced(rest, values)
+        return model.vector_field(y, c), model.output(y), model.observe(y)
+
+    over_runs = partial(jax.vmap, in_axes=(None, 1, 0))
+    over_regions = partial(jax.vmap, in_axes=(0, 1, 0))
+    alone = over_regions(over_runs(seen, out_axes=(1, 0, 0)), out_axes=(1, 0, 0))(columns, y, c)
+    return seen({name: value[:, None] for name, value in columns.items()}, y, c), alone
+
+
+def _stale_step(kind: type) -> bool:
+    """Whether what a step is taken from was made for older equations."""
+    names = [name for name in ("time_step", "fastest_time") if hasattr(kind, name)]
+    owners = [definer(kind, name) for name in names]
+    owner = min(owners, key=kind.__mro__.index)
+    older = kind.__mro__.index(owner) > kind.__mro__.index(definer(kind, "vector_field"))
+    return older and not inspect.isabstract(owner)  # that of all models was made for none of them
+
+
+def _step(model: Any, state: np.ndarray, drive: np.ndarray) -> None:
+    """A time step that is inherited must suit new equations, at states (variable, state)."""
+    matrices = np.moveaxis(linearised(model, state, drive)[1], -1, 0)
+    if not np.isfinite(matrices).all():
+        return
+    fastest = np.abs(np.linalg.eigvals(matrices)).max()
+    step = float(np.min(np.asarray(model.time_step)))
+    if step * fastest > _STABLE:
+        _fail(
+            model,
+            "time_step",
+            "suit the model's own `vector_field`",
+            f"it is inherited, {step:.3g} {model.time_unit}, and states in the model's box move at "
+            f"rates of {fastest:.3g} per {model.time_unit}: define `fastest_time`",
+        )
