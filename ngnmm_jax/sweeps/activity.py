@@ -116,6 +116,7 @@ class Activity(AbstractMeasure):
             keep=tuple(self.keep),
             bands=tuple((float(low), float(high)) for low, high in self.bands.values()),
             volume=volume // window if volume else 1,
+            blood_step=(self.haemodynamics or BalloonWindkessel()).time_step,
         )
         return plan, float(dt)
 
