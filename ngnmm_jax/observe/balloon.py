@@ -142,6 +142,11 @@ class BalloonWindkessel(eqx.Module):
         # 32 bits hold the default's constants less exactly: it stays the default.
         return _STEP if math.isclose(least, 1.0, rel_tol=1e-6) else _STEP * least
 
+    def definition(self) -> dict[str, Any]:
+        """Its constants by name, for a store."""
+        names = ("gain", "baseline", "kappa", "gamma", "tau", "alpha", "e0", "v0", "k1", "k2", "k3")
+        return {name: np.asarray(getattr(self, name)).tolist() for name in names}
+
     def steady(self, activity: Float[Array, "*axes"]) -> Float[Array, "4 *axes"]:
         """The state that constant activity leads to: s, f - 1, log v, log q.
 

@@ -293,10 +293,7 @@ class Activity(AbstractMeasure):
             "dt": dt,
             "bands": {name: list(band) for name, band in self.bands.items()},
             "noise": self.noise,
-            "haemodynamics": [
-                np.asarray(leaf).tolist()
-                for leaf in jax.tree.leaves(self.haemodynamics or BalloonWindkessel())
-            ],
+            "haemodynamics": (self.haemodynamics or BalloonWindkessel()).definition(),
             "dtype": str(self._core(system).coupling.dtype),
         }
 
