@@ -11,6 +11,7 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax._status import Status
+from ngnmm_jax.fitting.validation import sent
 from ngnmm_jax.observe import (
     BalloonWindkessel,
     average,
@@ -270,6 +271,15 @@ def test_currents_and_proxies(small):
     np.testing.assert_allclose(lfp(network, run, proxy="absolute_sum"), excitatory + inhibitory)
     weighted = np.asarray(lfp(network, run))
     np.testing.assert_allclose(weighted[6:], excitatory[:-6] - 1.65 * inhibitory[6:])
+    # Of a driven system the stimulus is in what a region receives, at the times of the run.
+    wave = ng.stimuli.Sine(period=20.0, amplitude=np.array([0.0, 0.1, 0.2, *[0.0] * (s_e.shape[1] - 3)]))
+    pushed = ng.Driven(network, stimulus=wave)
+    late = dataclasses.replace(run, ts=run.ts + 7.0)
+    found = np.asarray(synaptic_currents(pushed, late))
+    pulse = np.sin(2 * np.pi * np.asarray(late.ts)[:, None] / 20.0) * np.asarray(wave.amplitude)
+    np.testing.assert_allclose(found[0] - excitatory, 8.0 * pulse, atol=1e-12)
+    np.testing.assert_allclose(found[1], inhibitory, rtol=1e-12)
+    np.testing.assert_allclose(lfp(pushed, late, proxy="absolute_sum"), np.abs(found).sum(axis=0))
     single = ng.simulate(network.homogeneous(), 60.0, dt=0.1, save_every=1.0)
     assert lfp(network.homogeneous(), single).shape == (61,)
     classical = ng.Network(ng.JansenRit(p=120.0), small, 10.0)
@@ -290,6 +300,8 @@ def test_sensors_and_averages():
     ("call", "words"),
     [
         (lambda: bold(np.ones(100), 0.01, 0.015), "multiple of the sampling interval"),
+        (lambda: bold(np.ones(100), 0.01, 0.1, y0=np.zeros(3)), "`y0` must have shape"),
+        (lambda: BalloonWindkessel(e0=1.0), "`e0` must be below 1"),
         (lambda: bold(np.ones(100), 0.01, 2.0), "last for 2 s"),
         (lambda: bold(np.full(100, np.nan), 0.01, 0.1), "finite"),
         (lambda: BalloonWindkessel(tau=-1.0), "tau"),
@@ -310,3 +322,38 @@ def test_lfp_says_what_it_needs(small):
         lfp(network, ng.simulate(network, 28.0, dt=0.1, save_every=7.0))
     with pytest.raises(ValueError, match="proxy"):
         lfp(network, ng.simulate(network, 20.0, dt=0.1), proxy="sum")
+    with pytest.raises(ValueError, match="last for more than 6 ms"):
+        lfp(network, short := ng.simulate(network, 5.0, dt=0.1))
+    batch = ng.simulate_batch(network, {"coupling": np.array([5.0, 6.0])}, 20.0, dt=0.1)
+    with pytest.raises(ValueError, match="single run, but it is a batch of 2"):
+        lfp(network, batch)
+    with pytest.raises(ValueError, match="as the system"):
+        lfp(network.homogeneous(), short)
+
+
+class Chain(ng.AbstractNeuralMass):
+    """A variable "s_e" that is not what regions hear of each other."""
+
+    variables = ("s_e", "out")
+    units = ("1", "1")
+    time_unit = "s"
+    shown = "s_e"
+    shown_unit = "1"
+    nonnegative = ()
+
+    def vector_field(self, state, drive):
+        return -state
+
+    def output(self, state):
+        return state[1]
+
+    def search_box(self):
+        return -jnp.ones(2), jnp.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("model", "signal"), [(ng.NextGenEI(), "s_e"), (ng.JansenRit(), "y1 - y2"), (Chain(), "out")]
+)
+def test_bold_follows_what_a_model_sends(model, signal):
+    """By its output, not by the names of its variables."""
+    assert sent(model) == signal

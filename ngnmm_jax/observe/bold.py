@@ -79,7 +79,8 @@ def perfusion(
     own time constants (20 ms or less by default, see `BalloonWindkessel.advance`), however seldom
     activity is sampled; samples that come more often are taken together to a straight line with
     the same mean and first moment, which moves BOLD by less than 1e-8 where activity changes by
-    one from sample to sample. Where a step's error is above what `advance` tolerates, all steps are cut in four.
+    one from sample to sample. Where a step's error is above what `advance` tolerates, all steps
+    are cut in four.
 
     A run in two parts is the run in one, to rounding, if the first has whole volumes:
 

@@ -56,6 +56,13 @@ def rounding(signal: Any) -> float:
     return 64 * float(jnp.finfo(coarse).eps)
 
 
+def moves(signal: Any) -> np.ndarray:
+    """Which of the signals (time, region) move by more than rounding (region,)."""
+    array = np.asarray(signal)
+    top = np.abs(array).max(axis=0)
+    return np.asarray(array.std(axis=0) > rounding(array) * top)
+
+
 def scaled(array: jax.Array, axis: Any = 0) -> tuple[jax.Array, jax.Array]:
     """The array over a power of two near its largest value along `axis`, and that value so scaled.
 

@@ -97,7 +97,7 @@ def functional_connectivity_dynamics(
     starts = np.arange(0, array.shape[0] - length + 1, stride)
     least = jnp.asarray(rounding(signal), array.dtype)
     each, matrix, still = _sliding(array, jnp.asarray(starts), length, least)
-    if _checks.on_host(still):
+    if _checks.on_host(still, matrix):
         where = np.asarray(still)
         refuse_still(where.all(axis=0))
         lost = np.isnan(np.diagonal(np.asarray(matrix))).sum()
