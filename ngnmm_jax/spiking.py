@@ -68,7 +68,8 @@ class SpikingSimulation(eqx.Module):
       interval that ends at each saved time; they are ordered by their excitability.
     - `offsets` (recorded,): excitabilities of these, relative to the centre, in half widths.
     - `memory`: the neurons at the end; `simulate_spiking(…, y0=run)` goes on from there.
-    - `neurons`: how many in each population; `populations`: their names.
+    - `neurons`: how many in each population; `populations`: their names; `rates`: the variables
+      of `activity` that hold their rates.
 
     A batch has a leading axis `run` on all but `offsets`; there is no axis `region` for a
     homogeneous system.
@@ -81,6 +82,7 @@ class SpikingSimulation(eqx.Module):
     memory: Any
     neurons: int = eqx.field(static=True)
     populations: tuple[str, ...] = eqx.field(static=True)
+    rates: tuple[str, ...] = eqx.field(static=True)
 
     @property
     def status(self) -> Int[Array, "*run"]:
@@ -480,5 +482,5 @@ def _result(
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     activity = package(model, system, saving, last, states, status, stats, t0 + duration)
     offsets = jnp.asarray(quantiles(neurons)[_recorded(neurons, spikes.shape[-1])])
-    names = tuple(p.name for p in model.populations())
-    return SpikingSimulation(activity, widths, spikes, offsets, memory, neurons, names)
+    names, rates = zip(*((p.name, p.rate) for p in model.populations()), strict=True)
+    return SpikingSimulation(activity, widths, spikes, offsets, memory, neurons, names, rates)

@@ -1,5 +1,8 @@
 """BOLD, local field potentials, sensors: against known responses, SciPy and each other."""
 
+import dataclasses
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,14 +10,18 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
+from ngnmm_jax._status import Status
+from ngnmm_jax.fitting.validation import sent
 from ngnmm_jax.observe import (
     BalloonWindkessel,
     average,
     bold,
     lfp,
+    perfusion,
     synaptic_currents,
     through_lead_field,
 )
+from ngnmm_jax.sweeps.streaming import Plan, _empty, _perfused
 
 
 def reference(z, seconds, times):
@@ -66,36 +73,182 @@ def test_starts_where_constant_activity_leads():
 
 
 def test_any_sampling_and_derivatives():
-    """The step is 20 ms or less; what is sampled more often gives the same; gradients are right."""
-    t = np.arange(0, 20, 0.001)
+    """Samples are held, so that repeating each changes nothing; gradients are right."""
+    t = np.arange(0, 20, 0.02)
     z = 0.05 + 0.04 * np.sin(2 * np.pi * 0.1 * t)
-    fine, coarse = bold(z, 0.001, 1.0), bold(z.reshape(-1, 20).mean(axis=1), 0.02, 1.0)
-    np.testing.assert_allclose(fine, coarse, rtol=1e-12)
+    coarse = bold(z, 0.02, 1.0)
+    np.testing.assert_allclose(bold(np.repeat(z, 20), 0.001, 1.0), coarse, rtol=1e-12)
 
     def loss(gain):
-        return (bold(z[::20], 0.02, 1.0, haemodynamics=BalloonWindkessel(gain=gain)) ** 2).sum()
+        return (bold(z, 0.02, 1.0, haemodynamics=BalloonWindkessel(gain=gain)) ** 2).sum()
 
     slope = jax.grad(loss)(1.0)
     assert float(slope) == pytest.approx(float(loss(1.001) - loss(0.999)) / 0.002, rel=1e-5)
 
 
+def held(samples, dt, model, times=1, smooth=False):
+    """BOLD of held samples (time, level) from rest, by SciPy at 1e-11, a sample at a time.
+
+    Of the equations as they are printed; `smooth`: with small first steps.
+    """
+    kappa, gamma, tau, alpha, rho = (
+        float(getattr(model, name)) for name in ("kappa", "gamma", "tau", "alpha", "e0")
+    )
+    y, found = np.repeat([0.0, 1.0, 1.0, 1.0], samples.shape[1]), []
+    for z in samples:
+
+        def field(_, y, z=z):
+            s, f, v, q = y.reshape(4, -1)
+            out = v ** (1 / alpha)
+            oxygen = f * (1 - (1 - rho) ** (1 / f)) / rho
+            return np.concatenate(
+                [z - kappa * s - gamma * (f - 1), s, (f - out) / tau, (oxygen - out * q / v) / tau]
+            )
+
+        options = {"first_step": 1e-4, "max_step": 1e-4} if smooth else {}
+        y = solve_ivp(field, (0, dt), y, "DOP853", rtol=1e-11, atol=1e-13, **options).y[:, -1]
+        _, _, v, q = y.reshape(4, -1)
+        found.append(0.02 * (7 * rho * (1 - q) + 2 * (1 - q / v) + (2 * rho - 0.2) * (1 - v)))
+    return np.array(found)[times - 1 :: times]
+
+
+LEVELS = np.array([0.01, -0.2, 2.0, 10.0, 100.0])
+
+
+@pytest.mark.parametrize(("dt", "seconds"), [(0.05, 5.0), (0.72, 13.0), (2.0, 26.0)])
+def test_whatever_the_sampling_interval_and_the_activity(dt, seconds):
+    """Steps and oscillations of up to 100, sampled at 0.05 to 2 s: 1e-9 of the peak, or 1e-7."""
+    t = dt * np.arange(round(seconds / dt))[:, None]
+    z = np.concatenate([(t >= 2) * LEVELS, (1 - 0.5 * np.cos(0.5 * t)) * LEVELS], axis=1)
+    found = np.asarray(bold(z, dt, dt, y0=np.zeros((4, 10))))
+    expected = held(z, dt, BalloonWindkessel())
+    error = np.abs(found - expected).max(axis=0) / np.abs(expected).max(axis=0)
+    assert (error < 2 * [1e-9, 1e-9, 1e-9, 1e-8, 1e-7]).all(), error
+    single = np.asarray(bold(z.astype(np.float32), np.float32(dt), dt, y0=np.zeros((4, 10))))
+    np.testing.assert_allclose(single, found, rtol=1e-5, atol=1e-9)
+
+
+def test_fast_samples_within_a_step():
+    """Noise and pulses that are faster than the steps: only mean and slope of a step matter."""
+    rng = np.random.default_rng(0)
+    z = np.stack([rng.normal(0.3, 0.3, 200), 0.5 * ((np.arange(200) % 75) < 33)], axis=1)
+    found = np.asarray(bold(z, 0.005, 0.2, y0=np.zeros((4, 2))))
+    expected = held(z, 0.005, BalloonWindkessel(), 40)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
+
+
+def test_the_constants_set_the_step_and_each_other():
+    fast = BalloonWindkessel(tau=0.05, kappa=4.0, gamma=3.0)
+    assert fast.time_step == pytest.approx(0.02 * 0.05 / 0.98)
+    z = np.array([[0.0], [2.0], [0.5], [0.0]])
+    expected = held(z, 0.72, fast)
+    found = bold(z, 0.72, 0.72, haemodynamics=fast, y0=np.zeros((4, 1)))
+    np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
+    model = BalloonWindkessel(e0=0.4)
+    assert (float(model.k1), float(model.k3)) == pytest.approx((2.8, 0.6))
+    assert float(BalloonWindkessel(e0=0.4, k1=2.0).k1) == 2.0
+    changed = eqx.tree_at(lambda m: m.e0, BalloonWindkessel(), jnp.asarray([0.2, 0.4]))
+    np.testing.assert_allclose(changed.k1, [1.4, 2.8])
+    state = jnp.asarray([0.0, 0.1, 0.03, -0.05])
+    slope = jax.grad(lambda e0: BalloonWindkessel(e0=e0).signal(state))(0.34)
+    assert float(slope) == pytest.approx(-0.02 * (7 * np.expm1(-0.05) + 2 * np.expm1(0.03)))
+
+
+def test_rest_stays_and_small_activity_is_precise():
+    """At rest nothing moves, to the bit; 1e-12 of activity is seen, in 32 bits too."""
+    assert (np.asarray(bold(np.zeros(16), 0.5, 0.5)) == 0).all()
+    z = np.array([0.0, 1.0, 1.0] + [0.0] * 13)
+    tiny, small = (np.asarray(bold(c * z, 0.5, 0.5)) / c for c in (1e-12, 1e-8))
+    np.testing.assert_allclose(tiny, small, rtol=1e-6)
+
+
+def test_a_run_in_parts():
+    rng = np.random.default_rng(1)
+    z, rest = rng.uniform(0, 1, (49, 2)), np.zeros((4, 2))
+    whole = perfusion(z, 0.25, 1.0, y0=rest)
+    first = perfusion(z[:25], 0.25, 1.0, y0=rest)
+    assert (whole.left_out, first.left_out, float(first.t1)) == (1, 1, 6.0)
+    second = perfusion(z[24:], 0.25, 1.0, y0=first)
+    np.testing.assert_allclose(np.concatenate([first.bold, second.bold]), whole.bold, rtol=1e-12)
+    np.testing.assert_allclose(np.concatenate([first.ts, second.ts]), whole.ts)
+    np.testing.assert_allclose(second.final_state, whole.final_state, rtol=1e-12)
+    np.testing.assert_array_equal(bold(z[24:], 0.25, 1.0, y0=first), second.bold)
+
+
+def test_blood_that_stops_is_told():
+    """No steady state at -gamma; a fall by more than gamma / p = 2.61 to zero stops the flow."""
+    base = np.zeros((40, 2))
+    for z, when in ((base - 0.41, "before 0.5 s"), (base - 5.0, "before 0.5 s")):
+        with pytest.raises(ValueError, match=f"keep the blood flowing.*{when} it stops in region"):
+            bold(z, 0.5, 0.5)
+    fall = base.copy()
+    fall[:20] = [2.55, 2.65]
+    found = perfusion(fall, 0.5, 0.5, throw=False)
+    assert found.status.tolist() == [Status.OK, Status.NOT_FINITE]
+    assert not found.ok
+    assert np.isfinite(found.bold[:, 0]).all()
+    assert np.isnan(found.bold[32:, 1]).all()
+    # A short dip below -gamma is none.
+    base[5:7] = -0.6
+    assert np.isfinite(bold(base, 0.5, 0.5)).all()
+
+
+def test_steps_are_cut_where_they_are_too_long():
+    """A rise by 1e4 in no time: NaN where nothing can be tried again, right where it can."""
+    z, rest = 1e4 * (np.arange(6.0)[:, None] > 2), np.zeros((4, 1))
+    assert np.isnan(jax.jit(lambda z: bold(z, 0.02, 0.02, y0=rest))(z)[-1, 0])
+    expected = held(z, 0.02, BalloonWindkessel(), smooth=True)
+    found = np.asarray(bold(z, 0.02, 0.02, y0=rest))
+    np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
+
+
 def test_online_equals_offline(small):
-    """BOLD while a network is integrated is that of its trace; correlations are NumPy's."""
+    """BOLD while a network is integrated is that of its trace; correlations are NumPy's.
+
+    Here 15 samples are taken together, and windows have 175. Blood that stops is a status.
+    """
     system = ng.Driven(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 5.0), {"input": 0.005})
     activity = ng.Activity(
-        duration=4000.0, transient=100.0, signals=("s_e",), keep=("bold", "bold_fc", "trace"),
-        repetition_time=500.0,
+        duration=4200.0, transient=100.0, signals=("s_e",), keep=("bold", "bold_fc", "trace"),
+        repetition_time=525.0,
     )  # fmt: skip
-    found = ng.sweep(system, ng.Design.listed({"coupling": [5.0, 8.0]}), activity, checks=0)
+    design = ng.Design.listed({"coupling": [5.0, 8.0]})
+    found = ng.sweep(system, design, activity, checks=0)
     assert found.s_e_bold.dims == ("point", "volume", "region")
-    np.testing.assert_allclose(found.volume, 100 + 500 * np.arange(1, 9))
+    np.testing.assert_allclose(found.volume, 100 + 525 * np.arange(1, 9))
     for k in range(2):
-        offline = bold(found.s_e_trace.values[k], 1e-3, 0.5)
-        # Only the first steady state differs: it suits a window, or a volume.
-        np.testing.assert_allclose(found.s_e_bold[k], offline, rtol=0.1)
+        offline = bold(found.s_e_trace.values[k], 1e-3, 0.525)
+        np.testing.assert_allclose(found.s_e_bold[k], offline, rtol=1e-12)
         np.testing.assert_allclose(
             found.s_e_bold_fc[k], np.corrcoef(found.s_e_bold[k].values.T), atol=1e-9
         )
+    low = BalloonWindkessel(baseline=1.0)
+    lost = ng.sweep(system, design, dataclasses.replace(activity, haemodynamics=low), checks=0)
+    assert (lost["status"] == Status.NOT_FINITE).all()
+
+
+@pytest.mark.parametrize("window", [7, 105])
+def test_windows_do_not_matter(window):
+    """Of a streamed volume: neither do those that cut what is taken together."""
+    plan = Plan(
+        method="rk4", stride=1, window=window, windows=420 // window, transient=0, interval=2e-3,
+        signals=("s_e",), keep=("bold",), bands=(), volume=210 // window,
+    )  # fmt: skip
+    z = np.random.default_rng(0).uniform(0, 1, (420, 1, 2, 1))
+    model = BalloonWindkessel()
+
+    @jax.jit
+    def streamed(z):
+        def one(blood, some):
+            blood = _perfused(plan, model, blood, *some)
+            return blood, model.signal(blood[0])
+
+        windows = (z.reshape(-1, window, *z.shape[1:]), jnp.arange(420 // window))
+        blood = _empty(plan, jnp.zeros(z.shape[1:]))["blood"]
+        return jax.lax.scan(one, blood, windows)[1][plan.volume - 1 :: plan.volume]
+
+    offline = bold(z, 2e-3, 0.42)
+    np.testing.assert_allclose(streamed(z), offline, rtol=1e-12)
 
 
 def test_activity_says_what_bold_needs(small):
@@ -118,6 +271,15 @@ def test_currents_and_proxies(small):
     np.testing.assert_allclose(lfp(network, run, proxy="absolute_sum"), excitatory + inhibitory)
     weighted = np.asarray(lfp(network, run))
     np.testing.assert_allclose(weighted[6:], excitatory[:-6] - 1.65 * inhibitory[6:])
+    # Of a driven system the stimulus is in what a region receives, at the times of the run.
+    wave = ng.stimuli.Sine(period=20.0, amplitude=np.array([0.0, 0.1, 0.2, *[0.0] * (s_e.shape[1] - 3)]))
+    pushed = ng.Driven(network, stimulus=wave)
+    late = dataclasses.replace(run, ts=run.ts + 7.0)
+    found = np.asarray(synaptic_currents(pushed, late))
+    pulse = np.sin(2 * np.pi * np.asarray(late.ts)[:, None] / 20.0) * np.asarray(wave.amplitude)
+    np.testing.assert_allclose(found[0] - excitatory, 8.0 * pulse, atol=1e-12)
+    np.testing.assert_allclose(found[1], inhibitory, rtol=1e-12)
+    np.testing.assert_allclose(lfp(pushed, late, proxy="absolute_sum"), np.abs(found).sum(axis=0))
     single = ng.simulate(network.homogeneous(), 60.0, dt=0.1, save_every=1.0)
     assert lfp(network.homogeneous(), single).shape == (61,)
     classical = ng.Network(ng.JansenRit(p=120.0), small, 10.0)
@@ -138,6 +300,8 @@ def test_sensors_and_averages():
     ("call", "words"),
     [
         (lambda: bold(np.ones(100), 0.01, 0.015), "multiple of the sampling interval"),
+        (lambda: bold(np.ones(100), 0.01, 0.1, y0=np.zeros(3)), "`y0` must have shape"),
+        (lambda: BalloonWindkessel(e0=1.0), "`e0` must be below 1"),
         (lambda: bold(np.ones(100), 0.01, 2.0), "last for 2 s"),
         (lambda: bold(np.full(100, np.nan), 0.01, 0.1), "finite"),
         (lambda: BalloonWindkessel(tau=-1.0), "tau"),
@@ -158,3 +322,38 @@ def test_lfp_says_what_it_needs(small):
         lfp(network, ng.simulate(network, 28.0, dt=0.1, save_every=7.0))
     with pytest.raises(ValueError, match="proxy"):
         lfp(network, ng.simulate(network, 20.0, dt=0.1), proxy="sum")
+    with pytest.raises(ValueError, match="last for more than 6 ms"):
+        lfp(network, short := ng.simulate(network, 5.0, dt=0.1))
+    batch = ng.simulate_batch(network, {"coupling": np.array([5.0, 6.0])}, 20.0, dt=0.1)
+    with pytest.raises(ValueError, match="single run, but it is a batch of 2"):
+        lfp(network, batch)
+    with pytest.raises(ValueError, match="as the system"):
+        lfp(network.homogeneous(), short)
+
+
+class Chain(ng.AbstractNeuralMass):
+    """A variable "s_e" that is not what regions hear of each other."""
+
+    variables = ("s_e", "out")
+    units = ("1", "1")
+    time_unit = "s"
+    shown = "s_e"
+    shown_unit = "1"
+    nonnegative = ()
+
+    def vector_field(self, state, drive):
+        return -state
+
+    def output(self, state):
+        return state[1]
+
+    def search_box(self):
+        return -jnp.ones(2), jnp.ones(2)
+
+
+@pytest.mark.parametrize(
+    ("model", "signal"), [(ng.NextGenEI(), "s_e"), (ng.JansenRit(), "y1 - y2"), (Chain(), "out")]
+)
+def test_bold_follows_what_a_model_sends(model, signal):
+    """By its output, not by the names of its variables."""
+    assert sent(model) == signal

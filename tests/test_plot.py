@@ -1,11 +1,15 @@
 """Figures hold the data they are given, with labels and units."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from PIL import Image
 
 import ngnmm_jax as ng
+from ngnmm_jax.spiking import SpikingSimulation
 
 
 @pytest.fixture(autouse=True)
@@ -272,3 +276,23 @@ def test_fits(small):
     known = ng.fitting.identifiability(result, loss)
     figure = ng.plot.identifiability(known, most=5)
     assert len(figure.axes[1].get_xticks()) == 5
+
+
+def test_spikes_under_the_rates_that_the_model_names(run):
+    """The populations say which variables are rates, and the run in which unit; names do not."""
+    rng = np.random.default_rng(0)
+    ts, states = jnp.arange(5.0), jnp.asarray(rng.uniform(0, 1, (5, 4)))
+    activity = dataclasses.replace(
+        run, ts=ts, states=states, final_state=states[-1], shown="out", labels=None,
+        variables=("r_gate", "out", "r_noise", "in"), units=("1", "Hz", "1", "Hz"),
+    )  # fmt: skip
+    spikes = jnp.asarray(rng.integers(0, 2, (5, 2, 3)))
+    spiking = SpikingSimulation(
+        activity, states[:, :2], spikes, ts[:3], None, 9, ("outer", "inner"), ("out", "in")
+    )
+    bottom = ng.plot.spikes(spiking, activity).axes[1]
+    drawn = [line.get_ydata() for line in bottom.lines]
+    for k, column in enumerate((1, 1, 3, 3)):
+        np.testing.assert_array_equal(drawn[k], states[:, column])
+    assert bottom.get_ylabel() == "rate (Hz)"
+    assert ng.plot.mean_field(activity, "out").get_ylabel() == "mean out (Hz)"

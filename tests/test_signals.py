@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.signal
+import scipy.stats
 
 from ngnmm_jax import signals as sg
+from ngnmm_jax.fitting import losses
 
 DT = 1e-3
 T = np.arange(8000) * DT
@@ -257,6 +259,128 @@ def test_functional_connectivity_dynamics():
     assert found.values.shape == (13 * 14 // 2,)
 
 
+def test_connectivity_in_any_unit():
+    """Powers of two change no bit; in 32 bits 1e-26 and 1e+20 are units like others."""
+    signal = NOISE[:100] @ np.random.default_rng(3).normal(size=(4, 4))
+    expected = np.corrcoef(signal.T)
+    found = np.asarray(sg.functional_connectivity(signal))
+    for power in (-600, -80, 80, 600):
+        np.testing.assert_array_equal(sg.functional_connectivity(signal * 2.0**power), found)
+    whole = np.rint(50 * signal).astype(int)
+    np.testing.assert_allclose(sg.functional_connectivity(whole), np.corrcoef(whole.T), atol=1e-12)
+    back = sg.functional_connectivity(np.asfortranarray(signal)[::-1])
+    np.testing.assert_allclose(back, expected, atol=1e-12)
+    with jax.enable_x64(False):
+        for unit in (1e-26, 1.0, 1e20):
+            small = np.float32(unit * signal)
+            single = np.asarray(sg.functional_connectivity(small))
+            assert single.dtype == np.float32
+            np.testing.assert_allclose(single, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_rounding_is_no_signal(kind):
+    """Of what is constant to rounding, in the precision in which it comes, nothing is told."""
+    step = float(np.finfo(kind).eps)
+    still = (0.1 * (1 + step * NOISE[:2000])).astype(kind)
+    some = np.where(np.arange(4) == 2, still, NOISE[:2000]).astype(kind)
+    with pytest.raises(ValueError, match="constant in 0, 1, 2, 3"):
+        sg.functional_connectivity(still)
+    with pytest.raises(ValueError, match="constant in 2"):
+        sg.functional_connectivity(some)
+    assert np.isnan(jax.jit(sg.functional_connectivity)(some)[2]).all()
+    with pytest.raises(ValueError, match=r"more than rounding in the band.* in region 2"):
+        sg.phase(some, DT, (5, 9))
+    with pytest.raises(ValueError, match="constant in 0"):
+        sg.comodulogram(still[:, 0], DT, [4, 8], [60, 80], surrogates=3)
+    peaks = np.asarray(sg.power_spectrum(some, DT).peak_frequency)
+    assert np.isnan(peaks).tolist() == [False, False, True, False]
+    multitaper = sg.power_spectrum(some, DT, method="multitaper")
+    assert np.asarray(multitaper.power == 0).all(axis=0).tolist() == [False, False, True, False]
+
+
+def test_windows_in_which_a_region_is_still():
+    """They are NaN and said so; the others are what they were; distances leave NaN out."""
+    signal = NOISE[:2000].copy()
+    whole = sg.functional_connectivity_dynamics(signal, DT, 0.2, step=0.2)
+    signal[800:1000, 1] = 0.1 * (1 + 1e-16 * NOISE[:200, 1])
+    with pytest.warns(UserWarning, match="1 of 10 windows have no pattern.*region 1 is still"):
+        found = sg.functional_connectivity_dynamics(signal, DT, 0.2, step=0.2)
+    assert np.argwhere(found.still).tolist() == [[4, 1]]
+    others = np.arange(10) != 4
+    matrix = np.asarray(found.matrix)
+    assert np.isnan(matrix[4]).all()
+    np.testing.assert_allclose(
+        matrix[np.ix_(others, others)], whole.matrix[np.ix_(others, others)], rtol=1e-12
+    )
+    values = np.asarray(found.values)
+    assert np.isnan(values).sum() == 9
+    known = values[~np.isnan(values)]
+    assert float(losses.fcd_distance(values, known, smooth=0)) == 0
+    gap = scipy.stats.ks_2samp(known, np.asarray(whole.values)).statistic
+    assert float(losses.fcd_distance(values, whole.values, smooth=0)) == pytest.approx(gap)
+    smooth = [float(losses.fcd_distance(some, whole.values)) for some in (values, known)]
+    assert smooth[0] == pytest.approx(smooth[1], rel=1e-9)
+    with pytest.raises(ValueError, match="all of its 2 values are NaN"):
+        losses.fcd_distance([np.nan, np.nan], known)
+    with pytest.warns(UserWarning, match="all pairs are alike"):
+        sg.functional_connectivity_dynamics(NOISE[:2000, [0, 0, 0, 0]], DT, 0.2, step=0.2)
+
+
+def test_modulation_of_phases_that_are_not_all_there():
+    """Constant amplitude has no modulation, over whatever phases; nor has none at all one."""
+    half = np.linspace(0, 0.999 * np.pi, 500)
+    assert float(sg.modulation_index(half, np.full(500, 3.0))) == pytest.approx(0, abs=1e-12)
+    # Of 9 bins that hold phases, all amplitude in one.
+    assert float(sg.modulation_index(half, (half < 0.3) * 1.0)) == pytest.approx(1)
+    for phases, amplitudes, words in (
+        (half, np.zeros(500), "zero throughout"),
+        (0 * half, half, "two bins at least"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sg.modulation_index(phases, amplitudes)
+        assert np.isnan(jax.jit(sg.modulation_index)(phases, amplitudes))
+    weak = 1 + 1e-7 * np.cos(half)
+    share = np.array([weak[np.floor(half / np.pi * 9) == b].mean() for b in range(9)])
+    more = share / share.mean() - 1
+    expected = (more**2 / 2).mean() / np.log(9)
+    assert float(sg.modulation_index(half, weak)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_bands_without_anything_and_surrogates_that_are_alike():
+    """Couplings of rounding are NaN, with a warning; equal surrogates make nothing significant."""
+    signal = np.sin(2 * np.pi * 6 * T[:4000]) + np.sin(2 * np.pi * 60 * T[:4000])
+    with pytest.warns(UserWarning, match="1 of 2 couplings are NaN"):
+        found = sg.comodulogram(signal, DT, [6.0], [60.0, 150.0], surrogates=19, bins=4)
+    assert np.isnan(found.index).tolist() == [[False, True]]
+    assert found.peak == (6.0, 60.0)
+    # The envelope is constant: all are zero to rounding.
+    assert float(found.index[0, 0]) == pytest.approx(0, abs=1e-12)
+    assert (float(found.z[0, 0]), float(found.p[0, 0])) == (0.0, 1.0)
+    assert not found.significant
+
+
+def test_units_and_steps_in_32_bits():
+    """A sampling interval in 32 bits is the decimal that it stands for; bands too."""
+    signal = NOISE[:2000]
+    step, band = np.float32(DT), (np.float32(4.1), np.float32(500.0))
+    np.testing.assert_array_equal(
+        sg.power_spectrum(signal, step).frequencies, sg.power_spectrum(signal, DT).frequencies
+    )
+    np.testing.assert_array_equal(
+        sg.envelope(signal, step, band), sg.envelope(signal, DT, (4.1, 500.0))
+    )
+    with jax.enable_x64(False):
+        plain, tiny = np.float32(signal), np.float32(1e-26 * signal)
+        np.testing.assert_allclose(
+            1e26 * np.asarray(sg.envelope(tiny, step, (4, 90))), sg.envelope(plain, step, (4, 90)),
+            rtol=1e-3, atol=1e-5,
+        )  # fmt: skip
+        for unit in (1e-26, 1e20):
+            with pytest.raises(ValueError, match="power that 32 bits hold"):
+                sg.power_spectrum(np.float32(unit * signal), step)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -272,6 +396,14 @@ def test_functional_connectivity_dynamics():
             "`bandwidth` must lie",
         ),
         (lambda: sg.power_spectrum(T, DT).band_power(9, 3), "`band` must rise"),
+        (lambda: sg.power_spectrum(T, DT).band_power(90, 600), "`band` must end at 500 Hz"),
+        (lambda: sg.power_spectrum(T, 0.004).band_powers(), "it is (90, 200)"),
+        (lambda: sg.power_spectrum(T, DT).band_power(1.1, 1.2), "`band` must hold a multiple of"),
+        (lambda: sg.power_spectrum(T, DT, segment=float("nan")), "`segment` must be finite"),
+        (lambda: sg.power_spectrum(T[:8], DT, method="multitaper"), "at least 9 samples"),
+        (lambda: sg.power_spectrum(1j * T, DT), "`signal` must be real"),
+        (lambda: sg.power_spectrum(np.ma.masked_less(T, 1.0), DT), "some of it is masked"),
+        (lambda: sg.envelope(T, DT, (4.01, 4.02)), "`band` must hold a multiple of 0.125 Hz"),
         (lambda: sg.envelope(T, DT, (60, 40)), "`band` must rise between 0 and 500 Hz"),
         (lambda: sg.envelope(T, DT, (40, 600)), "`band` must rise between 0 and 500 Hz"),
         (lambda: sg.kuramoto_order(T), "(time, region)"),

@@ -54,20 +54,33 @@ def fcd_distance(
     The largest difference of the distribution functions; for derivatives, steps are logistic
     functions of width `smooth`, and the maximum is a mean over all points in which large
     differences count most (of order 16). With `smooth=0` it is the exact statistic, whose
-    derivative is zero.
+    derivative is zero. NaN among the values (windows in which a region is still) do not count;
+    one that has nothing else is refused, or gives NaN under JAX transformations.
 
     **Arguments:** `values`, `target` (pair,): `functional_connectivity_dynamics(…).values`.
     """
     a, b = jnp.ravel(jnp.asarray(values)), jnp.ravel(jnp.asarray(target))
+    for name, x in (("values", a), ("target", b)):
+        if _checks.is_concrete(x) and np.isnan(np.asarray(x)).all():
+            _checks.fail(name, "hold numbers", f"all of its {x.size} values are NaN")
     if smooth == 0:
         grid = jnp.sort(jnp.concatenate([a, b]))
-        below = [jnp.searchsorted(jnp.sort(x), grid, side="right") / x.size for x in (a, b)]
+        below = []
+        for x in (a, b):  # sorted, NaN come last
+            count = (~jnp.isnan(x)).sum()
+            below.append(jnp.minimum(jnp.searchsorted(jnp.sort(x), grid, "right"), count) / count)
         return jnp.abs(below[0] - below[1]).max()
     _checks.positive("smooth", smooth)
     grid = jnp.linspace(-1.0, 1.0, points)
 
     def cumulative(x: jax.Array) -> jax.Array:
-        return jax.lax.map(lambda g: jax.nn.sigmoid((g - x) / smooth).mean(), grid)
+        known = ~jnp.isnan(x)
+        x = jnp.where(known, x, 0)
+
+        def below(g: jax.Array) -> jax.Array:
+            return jnp.where(known, jax.nn.sigmoid((g - x) / smooth), 0).sum() / known.sum()
+
+        return jax.lax.map(below, grid)
 
     gap = jnp.abs(cumulative(a) - cumulative(b)) + 1e-12
     top = jax.lax.stop_gradient(gap.max())

@@ -4,13 +4,14 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status
 from ngnmm_jax.fitting.losses import pearson, upper
-from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.observe.bold import BalloonWindkessel
+from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.sweeps import Activity, Design, sweep
 
 
@@ -20,11 +21,13 @@ class SimulatedFC:
 
     - `halves` (2, region, region): means over the runs of each half (other seeds, nothing shared).
     - `runs`: how many ended well, of how many; `seconds`: simulated in each.
+    - `signal`: what BOLD followed.
     """
 
     halves: np.ndarray
     runs: tuple[int, int]
     seconds: float
+    signal: str
 
     @property
     def fc(self) -> np.ndarray:
@@ -66,7 +69,8 @@ def simulated_fc(
     - `duration`: of each run, in whole repetition times; `transient`: before it, by default a
       tenth.
     - `runs`: in all, at least two.
-    - `signal`: what BOLD follows; by default the variable that the model sends out, "s_e".
+    - `signal`: what BOLD follows; by default the variable that the model sends to other regions
+      (of `NextGenEI` s_e), or what it shows where it sends none of them (of `JansenRit` y1 - y2).
     - `dt`, `dtype`: as in `Activity`.
 
     Raises `ValueError` where all runs of a half failed.
@@ -75,9 +79,7 @@ def simulated_fc(
     if runs < 2:
         _checks.fail("runs", "be at least two", f"it is {runs}")
     duration, repetition_time = float(duration), float(repetition_time)
-    names = system.model.variables
-    if signal is None:
-        signal = "s_e" if "s_e" in names else system.model.shown
+    signal = sent(system.model) if signal is None else signal
     before = repetition_time * max(1, round(0.1 * duration / repetition_time))
     activity = Activity(
         duration=duration,
@@ -107,4 +109,16 @@ def simulated_fc(
             _checks.fail("system", "have runs that end well", why)
         halves.append(some.astype(float).mean(axis=0))
     unit = SECONDS[system.model.time_unit]
-    return SimulatedFC(np.stack(halves), (int(good.sum()), runs), duration * unit)
+    return SimulatedFC(np.stack(halves), (int(good.sum()), runs), duration * unit, signal)
+
+
+def sent(model: AbstractNeuralMass) -> str:
+    """The variable that a model's output is, found by trying states; or what the model shows."""
+    shape = (len(model.variables), model.n_regions or 1)
+    states = np.random.default_rng(0).uniform(0.1, 0.9, shape)
+    output = np.broadcast_to(np.asarray(model.output(jnp.asarray(states))), shape[1:])
+    states = np.asarray(jnp.asarray(states))  # as precise as the output
+    for name, row in zip(model.variables, states, strict=True):
+        if np.array_equal(output, row):
+            return name
+    return model.shown

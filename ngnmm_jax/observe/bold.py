@@ -1,113 +1,46 @@
-r"""BOLD: what a scanner sees of neural activity, by the Balloon-Windkessel model.
+"""BOLD: what a scanner sees of neural activity, by the Balloon-Windkessel model."""
 
-Neural activity z raises a vasodilatory signal, and that the blood flow f into a venous balloon of
-volume v that holds deoxyhaemoglobin q (all relative to rest):
-
-    ds/dt = z - κ s - γ (f - 1)                E(f) = 1 - (1 - E0)^(1/f)
-    df/dt = s
-    τ dv/dt = f - v^(1/α)
-    τ dq/dt = f E(f) / E0 - v^(1/α) q / v
-    BOLD = V0 [k1 (1 - q) + k2 (1 - q/v) + k3 (1 - v)]
-
-Sources: Friston, Harrison and Penny, NeuroImage 19, 1273 (2003), whose constants are the default;
-Stephan et al., NeuroImage 38, 387 (2007), for log-transformed f, v and q, which stay positive.
-"""
-
-from typing import Any
+import math
+from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
-from ngnmm_jax.dynamics.integrate import rk4_step
-from ngnmm_jax.models.base import as_float_array
-from ngnmm_jax.signals._arrays import Number, as_signal
+from ngnmm_jax._status import Status
+from ngnmm_jax.observe.balloon import BalloonWindkessel
+from ngnmm_jax.signals._arrays import Number, as_number, as_signal
 
-# Steps of at most this many seconds: RK4 is then exact to 1e-9.
-_STEP = 0.02
-
-
-def _constant(default: float) -> Any:
-    return eqx.field(default=default, converter=as_float_array)
+# A step whose estimate of its error is too large is cut in four, so many times.
+_REFINED = 3
 
 
-class BalloonWindkessel(eqx.Module):
-    """The haemodynamics of a region; time in s, BOLD as a fraction of the signal at rest.
+class Perfusion(eqx.Module):
+    """BOLD and the blood behind it.
 
-    - `gain`, `baseline`: z = gain * (activity - baseline), in 1/s². With the default, an activity
-      of 0.05 above the baseline raises BOLD by some 0.3 %.
-    - `kappa`, `gamma` (1/s, 1/s²): decay of the vasodilatory signal, and autoregulation;
-      `tau` (s): transit time; `alpha`: Grubb's exponent; `e0`: oxygen extraction at rest;
-      `v0`: resting fraction of blood; `k1`, `k2`, `k3`: by default 7 e0, 2 and 2 e0 - 0.2.
-
-    All of them are leaves: scalars, or one value per region.
+    - `ts` (volume,): when each volume was taken, s.
+    - `bold` (volume, *region): as a fraction of the signal at rest.
+    - `final_state` (4, *region): s, f - 1, log v and log q at time `t1` (s), that of the last
+      volume; `perfusion(…, y0=this)` goes on from there.
+    - `left_out`: samples at the end that make no whole volume: hand them to the next part.
+    - `status` (*region): `Status.OK`, or NOT_FINITE where the blood stopped to flow or could not
+      be followed; there BOLD is NaN from that volume on.
     """
 
-    gain: Float[Array, "..."] = _constant(1.0)
-    baseline: Float[Array, "..."] = _constant(0.0)
-    kappa: Float[Array, "..."] = _constant(0.65)
-    gamma: Float[Array, "..."] = _constant(0.41)
-    tau: Float[Array, "..."] = _constant(0.98)
-    alpha: Float[Array, "..."] = _constant(0.32)
-    e0: Float[Array, "..."] = _constant(0.34)
-    v0: Float[Array, "..."] = _constant(0.02)
-    k1: Float[Array, "..."] = _constant(7 * 0.34)
-    k2: Float[Array, "..."] = _constant(2.0)
-    k3: Float[Array, "..."] = _constant(2 * 0.34 - 0.2)
+    ts: Float[Array, "volume"]
+    bold: Float[Array, "volume *region"]
+    final_state: Float[Array, "4 *region"]
+    t1: Float[Array, ""]
+    status: Int[Array, "*region"]
+    left_out: int = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        for name in ("kappa", "gamma", "tau", "alpha", "e0", "v0"):
-            _checks.positive(name, getattr(self, name))
-        for name in ("gain", "baseline", "k1", "k2", "k3"):
-            _checks.finite(name, getattr(self, name))
-
-    def steady(self, activity: Float[Array, "*axes"]) -> Float[Array, "4 *axes"]:
-        """The state that constant activity leads to: s, log f, log v, log q."""
-        flow = jnp.maximum(1 + self._drive(activity) / self.gamma, 1e-3)
-        volume = self.alpha * jnp.log(flow)
-        oxygen = volume + jnp.log(self._extraction(flow) / self.e0)
-        return jnp.stack(jnp.broadcast_arrays(jnp.zeros_like(flow), jnp.log(flow), volume, oxygen))
-
-    def advance(
-        self, state: Float[Array, "4 *axes"], activity: Float[Array, "*axes"], dt: Any
-    ) -> Float[Array, "4 *axes"]:
-        """The state after `dt` seconds of constant activity, by one step of RK4."""
-        z = self._drive(activity)
-
-        def field(state: jax.Array) -> jax.Array:
-            s, log_f, log_v, log_q = state
-            f = jnp.exp(log_f)
-            out = jnp.exp(log_v / self.alpha)
-            return jnp.stack(
-                [
-                    z - self.kappa * s - self.gamma * (f - 1),
-                    s / f,
-                    (f - out) * jnp.exp(-log_v) / self.tau,
-                    (f * self._extraction(f) / self.e0 * jnp.exp(-log_q) - out * jnp.exp(-log_v))
-                    / self.tau,
-                ]
-            )
-
-        return rk4_step(field, state, dt)
-
-    def signal(self, state: Float[Array, "4 *axes"]) -> Float[Array, "*axes"]:
-        """BOLD, as a fraction of the signal at rest."""
-        v, q = jnp.exp(state[2]), jnp.exp(state[3])
-        return self.v0 * (self.k1 * (1 - q) + self.k2 * (1 - q / v) + self.k3 * (1 - v))
-
-    def _drive(self, activity: jax.Array) -> jax.Array:
-        return self.gain * (activity - self.baseline)
-
-    def _extraction(self, flow: jax.Array) -> jax.Array:
-        return 1 - (1 - self.e0) ** (1 / flow)
-
-
-def steps_of(samples: int, interval: float) -> int:
-    """How many samples make a step of the haemodynamics: a divisor of `samples`."""
-    most = max(1, int(_STEP / interval))
-    return max(k for k in range(1, min(most, samples) + 1) if samples % k == 0)
+    @property
+    def ok(self) -> bool:
+        """Whether every region ended well."""
+        return bool((np.asarray(self.status) == Status.OK).all())
 
 
 def bold(
@@ -116,63 +49,187 @@ def bold(
     repetition_time: Number,
     *,
     haemodynamics: BalloonWindkessel | None = None,
+    y0: Any = None,
 ) -> Float[Array, "volume *region"]:
     """BOLD of sampled activity, one value every repetition time; differentiable.
 
-    Starts where the first repetition's mean activity leads to in the long run, so that there is
-    no transient to wait for.  For long simulations `Activity(keep=["bold"])` does the same while
-    the network is integrated.
+    The values of `perfusion`, which see: what is asked, what is promised, what is refused, and how
+    to go on with another part of a run. Under JAX transformations values are NaN where it would
+    have raised. For long simulations `Activity(keep=["bold"])` does the same while the network is
+    integrated; the two are equal to rounding.
+    """
+    found = perfusion(
+        activity, sampling_interval, repetition_time, haemodynamics=haemodynamics, y0=y0
+    )
+    return found.bold
+
+
+def perfusion(
+    activity: Any,
+    sampling_interval: Number,
+    repetition_time: Number,
+    *,
+    haemodynamics: BalloonWindkessel | None = None,
+    y0: Any = None,
+    throw: bool = True,
+) -> Perfusion:
+    """BOLD of sampled activity, with the state of the blood at its end.
+
+    Each sample is held for one sampling interval. The blood is followed in steps that resolve its
+    own time constants (20 ms or less by default, see `BalloonWindkessel.advance`), however seldom
+    activity is sampled; samples that come more often are taken together to a straight line with
+    the same mean and first moment, which moves BOLD by less than 1e-8 where activity changes by
+    one from sample to sample. Where a step's error is above what `advance` tolerates, all steps
+    are cut in four.
+
+    A run in two parts is the run in one, to rounding, if the first has whole volumes:
+
+        first = perfusion(a[:n], dt, 2.0)
+        second = perfusion(a[n:], dt, 2.0, y0=first)
 
     **Arguments:**
 
     - `activity` (time, *region): by habit a rate or a gate (`run.s_e`).
     - `sampling_interval`, `repetition_time`: s; the latter a whole multiple of the former. What
-      remains at the end is left out.
+      remains at the end is left out, see `left_out`.
     - `haemodynamics`: by default `BalloonWindkessel()`.
+    - `y0`: a previous `Perfusion`, or a state (4, *region). By default where the first repetition's
+      mean activity leads to in the long run, so that there is no transient to wait for.
+    - `throw`: raise `ValueError` where the blood stops to flow or cannot be followed; otherwise
+      `status` tells.
+
+    Raises `ValueError` for bad arguments; and for activity without a steady state to begin from,
+    -gamma or less (see `ngnmm_jax.observe.balloon`), or that stops the blood later.
     """
-    array = as_signal(activity, sampling_interval, least=2)
+    array = as_signal(activity, sampling_interval, least=1)
     haemodynamics = BalloonWindkessel() if haemodynamics is None else haemodynamics
-    dt = float(sampling_interval)
-    _checks.positive("repetition_time", repetition_time)
-    samples = round(float(repetition_time) / dt)
-    if samples < 1 or abs(samples * dt - repetition_time) > 1e-6 * dt:
-        _checks.fail(
-            "repetition_time",
-            f"be a multiple of the sampling interval {dt:g} s",
-            f"it is {repetition_time:g} s",
-        )
+    dt, every = as_number(sampling_interval), as_number(repetition_time)
+    _checks.positive("repetition_time", every)
+    samples = round(every / dt)
+    if samples < 1 or abs(samples * dt - every) > min(1e-6 * every, 0.1 * dt):
+        must = f"be a multiple of the sampling interval {dt:g} s"
+        _checks.fail("repetition_time", must, f"it is {every:g} s")
     count = array.shape[0] // samples
     if count < 1:
         _checks.fail(
-            "activity",
-            f"last for {repetition_time:g} s at least",
-            f"it has {array.shape[0]} samples",
+            "activity", f"last for {every:g} s at least", f"it has {array.shape[0]} samples"
         )
-    step = steps_of(samples, dt)
-    means = array[: count * samples].reshape(-1, step, *array.shape[1:]).mean(axis=1)
-    return _volumes(haemodynamics, means, samples // step, jnp.asarray(step * dt, array.dtype))
+    if isinstance(y0, Perfusion):
+        t0, y0 = y0.t1, y0.final_state
+    else:
+        t0 = 0.0
+        if y0 is not None:
+            _checks.shape("y0", y0, (4, *array.shape[1:]), "(4, *region)")
+            _checks.finite("y0", y0)
+    y0 = None if y0 is None else jnp.asarray(y0, array.dtype)
+    used = array if count * samples == array.shape[0] else array[: count * samples]
+    together, steps = steps_of(samples, dt, haemodynamics.time_step)
+    for _ in range(_REFINED):
+        layout = (samples // together, together, steps)
+        found, last, status = _volumes(haemodynamics, y0, used, layout, jnp.asarray(dt, used.dtype))
+        if not _checks.on_host(last) or not _imprecise(last):
+            break
+        steps *= 4
+    if throw and _checks.on_host(status) and np.any(np.asarray(status) != Status.OK):
+        _refuse(np.asarray(found), np.asarray(last), every)
+    ts = every * np.arange(1, count + 1) + (np.asarray(t0) if _checks.is_concrete(t0) else t0)
+    left = array.shape[0] - count * samples
+    return Perfusion(jnp.asarray(ts), found, last, jnp.asarray(ts[-1]), status, left)
+
+
+def steps_of(samples: int, interval: float, time_step: float) -> tuple[int, int]:
+    """How many samples are taken together, a divisor of `samples`, and the steps for each lot."""
+    if interval > time_step:
+        return 1, math.ceil(interval / time_step - 1e-9)
+    most = min(samples, math.floor(time_step / interval + 1e-9))
+    return max(k for k in range(1, most + 1) if samples % k == 0), 1
 
 
 @eqx.filter_jit
 def _volumes(
-    haemodynamics: BalloonWindkessel, means: jax.Array, per_volume: int, dt: jax.Array
-) -> jax.Array:
-    blocks = means.reshape(-1, per_volume, *means.shape[1:])
+    haemodynamics: BalloonWindkessel,
+    y0: jax.Array | None,
+    samples: jax.Array,
+    layout: tuple[int, int, int],
+    dt: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """BOLD, the last state and the status; `layout`: lots a volume, samples a lot, steps a lot."""
+    lots, together, steps = layout
+    sums = jnp.stack(gathered(samples.reshape(-1, together, *samples.shape[1:])))
+    blocks = jnp.moveaxis(sums.reshape(2, -1, lots, *samples.shape[1:]), 1, 0)
+    if y0 is None:
+        y0 = haemodynamics.steady(blocks[0, 0].mean(axis=0) / together)
 
     @jax.checkpoint
     def volume(state: jax.Array, block: jax.Array) -> tuple[jax.Array, jax.Array]:
-        state = through(haemodynamics, state, block, dt)
+        state = through(haemodynamics, state, block, together, steps, dt)
         return state, haemodynamics.signal(state)
 
-    return jax.lax.scan(volume, haemodynamics.steady(blocks[0].mean(axis=0)), blocks)[1]
+    last, found = jax.lax.scan(volume, y0, blocks)
+    lost = ~jnp.isfinite(found).all(axis=0)
+    return found, last, jnp.where(lost, Status.NOT_FINITE, Status.OK)
+
+
+def gathered(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums over a lot's samples (lot, sample, *axes), and over them times their place in it."""
+    places = jnp.asarray(places_of(samples.shape[1]), samples.dtype)
+    return samples.sum(axis=1), jnp.tensordot(places, samples, ((0,), (1,)))
+
+
+def places_of(together: int) -> np.ndarray:
+    """Where a lot's samples are (sample,), in samples from its middle."""
+    return np.arange(together) + 0.5 - together / 2
 
 
 def through(
-    haemodynamics: BalloonWindkessel, state: jax.Array, activity: jax.Array, dt: jax.Array
+    haemodynamics: BalloonWindkessel,
+    state: jax.Array,
+    sums: jax.Array,
+    together: int,
+    steps: int,
+    dt: jax.Array,
 ) -> jax.Array:
-    """The state after activity (step, *axes), each of which lasts for `dt`."""
+    """The state after lots of activity, as `gathered` (2, lot, *axes).
 
-    def step(state: jax.Array, z: jax.Array) -> tuple[jax.Array, None]:
-        return haemodynamics.advance(state, z, dt), None
+    Each is `together` samples of `dt` seconds, taken as the straight line that has their mean and
+    their first moment; it is gone through in so many `steps`.
+    """
+    step = together * dt / steps
+    steep = 12 / (together**3 * dt) if together > 1 else 0.0
 
-    return jax.lax.scan(step, state, activity)[0]
+    def lot(state: jax.Array, sums: jax.Array) -> tuple[jax.Array, None]:
+        slope = steep * sums[1]
+        first = sums[0] / together - slope * (0.5 * together * dt)
+        if steps == 1:
+            return haemodynamics.advance(state, first, step, slope), None
+
+        def one(k: Any, state: jax.Array) -> jax.Array:
+            return haemodynamics.advance(state, first + slope * (k * step), step, slope)
+
+        return jax.lax.fori_loop(0, steps, one, state), None
+
+    return jax.lax.scan(lot, state, jnp.moveaxis(sums, 1, 0))[0]
+
+
+def _imprecise(state: Any) -> bool:
+    """Whether the blood flows somewhere, but the steps are too long for it."""
+    flow, volume = np.asarray(state)[1:3]
+    return bool((np.isfinite(flow) & ~np.isfinite(volume)).any())
+
+
+def _refuse(found: np.ndarray, last: np.ndarray, every: float) -> NoReturn:
+    """Say in which region, and when, it first went wrong."""
+    bad = ~np.isfinite(found).reshape(len(found), -1)
+    volume, region = (int(k) for k in np.argwhere(bad)[0])
+    where = f" in region {region}" if found.ndim > 1 else ""
+    if _imprecise(last):
+        _checks.fail(
+            "activity",
+            "change slowly enough to be followed",
+            f"before {(volume + 1) * every:g} s it does not{where}",
+        )
+    _checks.fail(
+        "activity",
+        "keep the blood flowing (above -gamma for long, and without a fall that is too large)",
+        f"before {(volume + 1) * every:g} s it stops{where}",
+    )

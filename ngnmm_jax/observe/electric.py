@@ -2,8 +2,10 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
@@ -25,10 +27,15 @@ def synaptic_currents(
     """Excitatory and inhibitory currents onto the excitatory population, (2, time, region).
 
     In the unit of the model's `synaptic_currents`: of `NextGenEI` that of its external currents;
-    of `JansenRit` potentials, in mV. Inhibitory ones are counted as positive.
+    of `JansenRit` potentials, in mV. Inhibitory ones are counted as positive. Of a `Driven` system
+    the stimulus at the run's times is in them; white noise, which has no value at a time, is not.
 
-    Raises `ValueError` unless the run saved all variables, as it does by default.
+    Raises `ValueError` unless it is a single run of that system's shape that saved all variables,
+    as it does by default.
     """
+    if np.ndim(run.status):
+        _checks.fail("run", "be a single run", f"it is a batch of {run.status.shape[0]}")
+    stimulus = system.stimulus if isinstance(system, Driven) else None
     system = undriven(system)
     rows = []
     for name in system.model.variables:
@@ -36,13 +43,23 @@ def synaptic_currents(
             _checks.fail("run", "have saved all variables", f"{name!r} is missing")
         rows.append(run[name])
     states = jnp.stack(rows)  # (variable, time, region)
-    region_last = isinstance(system, Network)
+    shape = (len(rows), run.ts.shape[0], *system.state_shape[1:])
+    _checks.shape("run", states, shape, "(variable, time, region) as the system")
+    # The last axis is a region's, or there is none: parameters broadcast.
+    return _currents(system.bare(), stimulus, states, run.ts)
 
-    def one(state: jax.Array) -> jax.Array:
+
+@eqx.filter_jit
+def _currents(
+    system: Network | Homogeneous, stimulus: Any, states: jax.Array, ts: jax.Array
+) -> jax.Array:
+    def one(state: jax.Array, t: jax.Array) -> jax.Array:
         drive = system.drive(system.model.output(state))
+        if stimulus is not None:
+            drive = drive + jnp.broadcast_to(stimulus(t), drive.shape).astype(drive.dtype)
         return jnp.stack(system.model.synaptic_currents(state, drive))
 
-    return jax.vmap(one, in_axes=1, out_axes=1)(states) if region_last else one(states)
+    return jax.vmap(one, in_axes=(1, 0), out_axes=1)(states, ts)
 
 
 def lfp(
@@ -65,6 +82,8 @@ def lfp(
         return jnp.abs(excitatory) + jnp.abs(inhibitory)
     unit = SECONDS[run.time_unit]
     late = round(_DELAY * 1e-3 / run.sampling_interval)
+    if late >= len(excitatory):
+        _checks.fail("run", "last for more than 6 ms", f"it has {len(excitatory)} samples")
     if abs(late * run.sampling_interval - _DELAY * 1e-3) > 0.25e-3 or not late:
         step = run.sampling_interval / unit
         _checks.fail(

@@ -33,6 +33,17 @@ def symbol(name: str) -> str:
     return SYMBOLS.get(name, name)
 
 
+def quantity(run: Any, variable: str) -> str:
+    """How a variable of a run is written, with the run's own unit: names are any model's."""
+    unit = run.units[run.variables.index(variable)]
+    return bare(variable) + ("" if unit in ("", "1") else f" ({unit})")
+
+
+def bare(name: str) -> str:
+    """The symbol alone."""
+    return symbol(name).split(" (")[0]
+
+
 def around_zero(values: Any) -> TwoSlopeNorm:
     """Colours of a diverging map: its middle at zero, each half up to what there is."""
     bound = float(np.abs(values).max()) or 1.0

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ngnmm_jax import _checks
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.plot._style import DECAYING, finish, make_axes, symbol
+from ngnmm_jax.plot._style import DECAYING, finish, make_axes, quantity
 from ngnmm_jax.simulation import Simulation
 
 
@@ -107,7 +107,7 @@ def animate(
     times = np.linspace(max(seconds[-1] - window, seconds[0]), seconds[-1], count)
     frames = np.stack([np.interp(times, seconds, column) for column in values.T], axis=1)
     low, high = np.quantile(frames, [0.005, 0.995])
-    figure = brain(connectome, frames[0], label=symbol(variable), diverging=False)
+    figure = brain(connectome, frames[0], label=quantity(run, variable), diverging=False)
     dots: list[Any] = [ax.collections[0] for ax in figure.axes if ax.collections and ax.get_title()]
     sizes = 25 + 120 * np.clip((frames - low) / max(high - low, 1e-12), 0, 1)
     for points in dots:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax import _checks
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.plot._style import DECAYING, GROWING, finish, make_axes, symbol
+from ngnmm_jax.plot._style import DECAYING, GROWING, bare, finish, make_axes, quantity
 from ngnmm_jax.signals import Comodulogram, envelope, power_spectrum
 from ngnmm_jax.simulation import Simulation
 
@@ -43,7 +43,7 @@ def raster(
         vmax=high,
         rasterized=True,
     )
-    ax.figure.colorbar(mesh, ax=ax, label=symbol(variable), pad=0.01)
+    ax.figure.colorbar(mesh, ax=ax, label=quantity(run, variable), pad=0.01)
     ax.set_xlabel(f"time ({run.time_unit})")
     ax.set_ylabel("region")
     return ax
@@ -58,7 +58,7 @@ def mean_field(run: Simulation, variable: str | None = None, *, ax: Axes | None 
     ax = make_axes(ax, (7.0, 2.2))
     ax.plot(run.ts, values if values.ndim == 1 else values.mean(axis=1), color="0.15", lw=0.8)
     ax.set_xlabel(f"time ({run.time_unit})")
-    ax.set_ylabel(f"mean {symbol(variable)}")
+    ax.set_ylabel(f"mean {quantity(run, variable)}")
     ax.margins(x=0)
     return finish(ax)
 
@@ -95,7 +95,7 @@ def spectrum(
     if np.isfinite(top):
         ax.set_ylim(max(bottom, top - 80) - 2, top + 4)
     ax.set_xlabel("frequency (Hz)")
-    ax.set_ylabel(f"power of {symbol(variable).split(' (')[0]} (dB)")
+    ax.set_ylabel(f"power of {bare(variable)} (dB)")
     if len(ax.lines) > 1:
         ax.lines[0].set_label("regions")
         for handle in ax.legend(frameon=False, fontsize="small").legend_handles:
@@ -123,12 +123,14 @@ def rhythm(
     last = (seconds <= end) & (seconds >= end - window)
     ax = make_axes(ax, (9.0, 2.8))
     centre = values.mean()
-    ax.plot(seconds[last], values[last], color="0.25", lw=0.6, label=f"mean {symbol(variable)}")
+    ax.plot(
+        seconds[last], values[last], color="0.25", lw=0.6, label=f"mean {quantity(run, variable)}"
+    )
     for sign in (1, -1):
         label = f"envelope, {band[0]:g} to {band[1]:g} Hz" if sign > 0 else None
         ax.plot(seconds[last], centre + sign * around[last], color=GROWING, lw=1.2, label=label)
     ax.set_xlabel("time (s)")
-    ax.set_ylabel(f"mean {symbol(variable)}")
+    ax.set_ylabel(f"mean {quantity(run, variable)}")
     ax.legend(frameon=False, fontsize="small", ncols=2, loc="lower left",
               bbox_to_anchor=(0, 1.0), borderaxespad=0.1)  # fmt: skip
     ax.margins(x=0)

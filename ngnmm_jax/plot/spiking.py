@@ -46,10 +46,9 @@ def spikes(
     shown = np.asarray(run.spikes)[inside]
     shown = shown[:, :, region] if whole else shown  # (time, population, recorded)
     count = shown.shape[-1]
-    rates = [name for name in activity.variables if name.startswith("r_")]
-    for k, (name, rate) in enumerate(zip(run.populations, rates, strict=True)):
+    for k, (name, rate) in enumerate(zip(run.populations, run.rates, strict=True)):
         when, who = np.nonzero(shown[:, k])
-        colour = _COLOURS[k]
+        colour = _COLOURS[k % len(_COLOURS)]
         top.plot(ts[inside][when], who + k * count, "|", ms=2.5, mew=0.8, color=colour)
         bottom.plot(ts[inside], _of(activity, rate, region)[inside], color=colour, lw=0.9,
                     label=f"{name} neurons")  # fmt: skip
@@ -69,7 +68,8 @@ def spikes(
         fontsize="medium",
     )
     bottom.set_xlabel(f"time ({activity.time_unit})")
-    bottom.set_ylabel(f"rate (1/{activity.time_unit})")
+    unit = activity.units[activity.variables.index(run.rates[0])]
+    bottom.set_ylabel(f"rate ({unit})")
     bottom.set_xlim(low, high)
     bottom.set_ylim(bottom=0)
     bottom.legend(

@@ -10,14 +10,29 @@ from numpy.typing import ArrayLike
 from ngnmm_jax import _checks
 
 # What users give for a number, and for a band: its lowest and highest frequency in Hz.
-Number = float | int
-Band = tuple[Number, Number]
+Number = float | int | np.floating | np.integer | np.ndarray | jax.Array
+Band = tuple[Number, Number] | list[Number] | np.ndarray
+
+
+def as_number(value: Any) -> float:
+    """A concrete number as Python's; of one in fewer bits the decimal fraction that it stands for.
+
+    0.001 in 32 bits is 0.0010000000475: whole multiples would not be whole.
+    """
+    array = np.asarray(value)
+    if np.issubdtype(array.dtype, np.floating) and array.dtype.itemsize < 8:
+        return float(str(array[()]))
+    return float(array)
 
 
 def as_signal(
     signal: ArrayLike, sampling_interval: Any = 1.0, *, least: int = 8, ndim: int | None = None
 ) -> jax.Array:
-    """A signal (time, …) as an array of JAX's default precision, checked."""
+    """A real signal (time, …) as an array of JAX's default precision, checked."""
+    if jnp.iscomplexobj(signal):
+        _checks.fail("signal", "be real", "it is complex")
+    if np.ma.is_masked(signal):
+        _checks.fail("signal", "have a value everywhere", "some of it is masked")
     array = jnp.asarray(signal, dtype=float)
     _checks.positive("sampling_interval", sampling_interval)
     if array.ndim == 0 or array.shape[0] < least:
@@ -27,6 +42,47 @@ def as_signal(
         _checks.fail("signal", f"have axes {axes}", f"its shape is {array.shape}")
     _checks.finite("signal", array)
     return array
+
+
+def rounding(signal: Any) -> float:
+    """The relative size (sd over largest value) up to which a signal's changes are rounding.
+
+    Of the precision that it comes in: 64 roundings, 1.4e-14 in 64 bits and 7.6e-6 in 32.
+    """
+    given = jnp.result_type(signal)
+    coarse = jnp.result_type(float)
+    if jnp.issubdtype(given, jnp.floating) and jnp.finfo(given).eps > jnp.finfo(coarse).eps:
+        coarse = given
+    return 64 * float(jnp.finfo(coarse).eps)
+
+
+def moves(signal: Any) -> np.ndarray:
+    """Which of the signals (time, region) move by more than rounding (region,)."""
+    array = np.asarray(signal)
+    top = np.abs(array).max(axis=0)
+    return np.asarray(array.std(axis=0) > rounding(array) * top)
+
+
+def scaled(array: jax.Array, axis: Any = 0) -> tuple[jax.Array, jax.Array]:
+    """The array over a power of two near its largest value along `axis`, and that value so scaled.
+
+    Squares and sums then neither overflow nor vanish, whatever the unit; nothing is rounded.
+    """
+    top = jax.lax.stop_gradient(jnp.abs(array).max(axis=axis, keepdims=True))
+    _, power = jnp.frexp(top)
+    # In two steps: 2^-power itself may not be representable.
+    half = power // 2
+    array = jnp.ldexp(jnp.ldexp(array, -half), half - power)
+    return array, jnp.squeeze(jnp.ldexp(jnp.ldexp(top, -half), half - power), axis)
+
+
+def refuse_still(still: Any) -> None:
+    """Refuse signals (region,) that do not move, or move by rounding only."""
+    if _checks.on_host(still):
+        which = np.flatnonzero(np.asarray(still))
+        if which.size:
+            listed = ", ".join(map(str, which[:5])) + (", …" if which.size > 5 else "")
+            _checks.fail("signal", "vary in every region", f"it is constant in {listed}")
 
 
 def check_band(low: Number, high: Number, sampling_interval: float) -> None:

@@ -1,5 +1,6 @@
 """Cross-frequency coupling: does the phase of a slow rhythm tell the amplitude of a fast one?"""
 
+import warnings
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,16 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from ngnmm_jax import _checks
-from ngnmm_jax.signals._arrays import Band, Number, as_signal
-from ngnmm_jax.signals.phase import envelope, one_sided, phase
+from ngnmm_jax.signals._arrays import (
+    Band,
+    Number,
+    as_number,
+    as_signal,
+    refuse_still,
+    rounding,
+    scaled,
+)
+from ngnmm_jax.signals.phase import check_holds, envelope, one_sided, phase
 
 _MEASURES = ("modulation_index", "phase_locking")
 
@@ -24,7 +33,10 @@ def modulation_index(
 
     The amplitude's mean in each bin of the phase, as a distribution: its distance (Kullback and
     Leibler's) from the uniform one over the logarithm of the number of bins; 0 without coupling,
-    1 where all amplitude is in one bin.
+    1 where all amplitude is in one bin. Bins that hold no sample tell nothing and do not count.
+
+    Raises `ValueError` for bad arguments, for amplitudes that are zero throughout, and where all
+    samples are in one bin. Under JAX transformations those are NaN.
 
     Source: Tort et al., J. Neurophysiol. 104, 1195 (2010).
     """
@@ -37,7 +49,17 @@ def modulation_index(
         _checks.fail(
             "amplitudes", "not be negative", f"its smallest is {float(amplitudes.min()):g}"
         )
-    return _tort(phases[None], amplitudes[None], bins)[0, 0]
+    found = _index(phases, amplitudes, bins)
+    if _checks.on_host(found) and np.isnan(np.asarray(found)):
+        if float(amplitudes.max()) == 0:
+            _checks.fail("amplitudes", "not be zero throughout", "they are")
+        _checks.fail("phases", "lie in two bins at least", "they all lie in one")
+    return found
+
+
+@partial(jax.jit, static_argnums=2)
+def _index(phases: jax.Array, amplitudes: jax.Array, bins: int) -> jax.Array:
+    return _tort(phases[None], scaled(amplitudes)[0][None], bins)[0, 0]
 
 
 def phase_locking_value(first: ArrayLike, second: ArrayLike) -> Float[Array, ""]:
@@ -52,7 +74,7 @@ def phase_locking_value(first: ArrayLike, second: ArrayLike) -> Float[Array, ""]
 
 def envelope_locking(
     signal: ArrayLike,
-    sampling_interval: float,
+    sampling_interval: Number,
     slow: Band,
     fast: Band,
 ) -> Float[Array, ""]:
@@ -72,10 +94,12 @@ class Comodulogram(eqx.Module):
     """Coupling of the phase of slow bands with the amplitude of fast ones.
 
     - `phase_frequencies` (slow,), `amplitude_frequencies` (fast,): the bands' centres, Hz.
-    - `index` (slow, fast): Tort's modulation index, or the phase-locking value.
+    - `index` (slow, fast): Tort's modulation index, or the phase-locking value; NaN where a band
+      holds nothing but rounding.
     - `z` (slow, fast): its distance from the mean of signal and surrogates, in their standard
       deviations; `p` (slow, fast): how probable one as large is anywhere in the whole
-      comodulogram without coupling (from each one's largest z). NaN without surrogates.
+      comodulogram without coupling (from each one's largest z). NaN without surrogates; 0 and 1
+      where all surrogates are alike to rounding.
     - `measure`, `surrogates`: as they were asked for.
     """
 
@@ -90,7 +114,7 @@ class Comodulogram(eqx.Module):
     @property
     def peak(self) -> tuple[float, float]:
         """Frequencies (Hz) of the phase and the amplitude whose coupling is largest."""
-        slow, fast = np.unravel_index(int(self.index.argmax()), self.index.shape)
+        slow, fast = np.unravel_index(int(np.nanargmax(np.asarray(self.index))), self.index.shape)
         return float(self.phase_frequencies[slow]), float(self.amplitude_frequencies[fast])
 
     @property
@@ -101,7 +125,7 @@ class Comodulogram(eqx.Module):
 
 def comodulogram(
     signal: ArrayLike,
-    sampling_interval: float,
+    sampling_interval: Number,
     phase_frequencies: ArrayLike,
     amplitude_frequencies: ArrayLike,
     *,
@@ -133,7 +157,8 @@ def comodulogram(
       the slow band and the envelope's slow band).
     - `surrogates`: how many, 0 for none; `seed`: of their phases.
 
-    Raises `ValueError` for bad arguments, a signal too short for the bands included.
+    Raises `ValueError` for bad arguments, a constant signal, or one too short for the bands. Warns
+    where a band holds nothing but rounding (64 roundings of the signal's largest value).
 
     Source: Tort et al., J. Neurophysiol. 104, 1195 (2010); Penny et al., J. Neurosci. Methods
     174, 50 (2008); on bandwidths Aru et al., Curr. Opin. Neurobiol. 31, 51 (2015).
@@ -143,7 +168,8 @@ def comodulogram(
     _checks.positive_integer("bins", bins)
     if surrogates != 0:
         _checks.positive_integer("surrogates", surrogates)
-    dt, n = float(sampling_interval), array.shape[0]
+    dt, n = as_number(sampling_interval), array.shape[0]
+    least = jnp.asarray(rounding(signal), array.dtype)
     slow, fast = (
         np.atleast_1d(np.asarray(f, dtype=float))
         for f in (phase_frequencies, amplitude_frequencies)
@@ -158,6 +184,8 @@ def comodulogram(
         amplitude_bandwidth = 2 * float(slow[-1])
     slow_bands = _bands("phase", slow, phase_bandwidth, dt)
     fast_bands = _bands("amplitude", fast, amplitude_bandwidth, dt)
+    check_holds("phase_bandwidth", slow_bands, n, dt)
+    check_holds("amplitude_bandwidth", fast_bands, n, dt)
     # The filters' ends are left out.
     edge = int(np.ceil(1 / (phase_bandwidth * dt)))
     if n < 4 * edge:
@@ -171,15 +199,37 @@ def comodulogram(
     ]
     bins_or_none = bins if measure == "modulation_index" else None
     key = jax.random.key(seed)
-    every = _couplings(array, *gains, key, surrogates, edge, bins_or_none)
+    every, still = _couplings(array, *gains, key, least, surrogates, edge, bins_or_none)
+    refuse_still(still[None])
     index = every[0]
+    if _checks.on_host(index) and np.isnan(np.asarray(index)).any():
+        few = int(np.isnan(np.asarray(index)).sum())
+        warnings.warn(
+            f"The signal does not move by more than rounding in some bands: {few} of {index.size} "
+            "couplings are NaN.",
+            stacklevel=2,
+        )
     z = p = jnp.full(index.shape, jnp.nan)
-    if surrogates:  # the signal itself is one of them, if there is no coupling
-        spread = every.std(axis=0)
-        each = (every - every.mean(axis=0)) / jnp.where(spread > 0, spread, 1.0)
-        z = each[0]
-        p = (each.max(axis=(1, 2))[:, None, None] >= z).sum(axis=0) / (1 + surrogates)
+    if surrogates:
+        z, p = _compared(every)
     return Comodulogram(jnp.asarray(slow), jnp.asarray(fast), index, z, p, measure, surrogates)
+
+
+@jax.jit
+def _compared(every: Float[Array, "surrogate slow fast"]) -> tuple[jax.Array, jax.Array]:
+    """The signal among its surrogates, of which it is one if there is no coupling: z and p.
+
+    Where all of them are alike to rounding, z is 0 and p is 1.
+    """
+    mean, spread = every.mean(axis=0), every.std(axis=0)
+    # A small index is a square, of what is exact to some roundings.
+    eps = 64 * float(jnp.finfo(every.dtype).eps)
+    alike = spread <= eps * jnp.sqrt(jnp.abs(mean)) + eps**2
+    each = jnp.where(alike, 0.0, (every - mean) / jnp.where(alike, 1.0, spread))
+    largest = jnp.where(jnp.isnan(each), -jnp.inf, each).max(axis=(1, 2))
+    p = (largest[:, None, None] >= each[0]).sum(axis=0) / every.shape[0]
+    unknown = jnp.isnan(each[0])
+    return each[0], jnp.where(unknown, jnp.nan, jnp.where(alike, 1.0, p))
 
 
 def _bands(name: str, centres: np.ndarray, width: Number, dt: float) -> np.ndarray:
@@ -196,25 +246,37 @@ def _bands(name: str, centres: np.ndarray, width: Number, dt: float) -> np.ndarr
     return bands
 
 
-@partial(jax.jit, static_argnums=(4, 5, 6))
+@partial(jax.jit, static_argnums=(5, 6, 7))
 def _couplings(
     array: jax.Array,
     slow_gains: Float[Array, "slow frequency"],
     fast_gains: Float[Array, "fast frequency"],
     key: Any,
+    least: jax.Array,
     surrogates: int,
     edge: int,
     bins: int | None,
-) -> Float[Array, "surrogate slow fast"]:
-    """Coupling of the signal, and then of surrogates of its slow phases with its amplitudes."""
+) -> tuple[Float[Array, "surrogate slow fast"], jax.Array]:
+    """Coupling of the signal, and then of surrogates of its slow phases with its amplitudes.
+
+    NaN for bands with nothing in them; and whether the signal is still.
+    """
     n = array.shape[0]
     inside = slice(edge, n - edge)
+    array, top = scaled(array)
     spectrum = jnp.fft.fft(array - array.mean())
     amplitudes = jnp.abs(jnp.fft.ifft(spectrum * fast_gains, axis=-1))
+
+    def silent(some: jax.Array, top: jax.Array) -> jax.Array:
+        return jnp.abs(some).max(axis=-1) <= least * top
+
+    nothing = silent(jnp.fft.ifft(spectrum * slow_gains, axis=-1), top)[:, None]
+    nothing = nothing | silent(amplitudes, top)
     if bins is None:  # the envelopes' own phases in each slow band
         level = jnp.fft.fft(amplitudes - amplitudes.mean(axis=1, keepdims=True), axis=-1)
         slow = jax.lax.map(lambda gain: jnp.fft.ifft(level * gain, axis=-1)[:, inside], slow_gains)
         own = slow / jnp.abs(slow)
+        nothing = nothing | silent(slow, amplitudes.max(axis=-1))
     amplitudes = amplitudes[:, inside]
 
     def coupling(turn: jax.Array) -> jax.Array:
@@ -228,11 +290,11 @@ def _couplings(
         angles = jax.random.uniform(key, (n,), array.dtype, 0, 2 * jnp.pi)
         return coupling(jnp.exp(1j * angles))
 
-    observed = coupling(jnp.ones(n, spectrum.dtype))[None]
-    if not surrogates:
-        return observed
-    others = jax.lax.map(surrogate, jax.random.split(key, surrogates))
-    return jnp.concatenate([observed, others])
+    every = coupling(jnp.ones(n, spectrum.dtype))[None]
+    if surrogates:
+        others = jax.lax.map(surrogate, jax.random.split(key, surrogates))
+        every = jnp.concatenate([every, others])
+    return jnp.where(nothing, jnp.nan, every), array.std() <= least * top
 
 
 def _tort(
@@ -243,9 +305,16 @@ def _tort(
 
     def one(number: jax.Array) -> jax.Array:
         member = (number == jnp.arange(bins)[:, None]).astype(amplitudes.dtype)
-        share = (member @ amplitudes.T) / jnp.maximum(member.sum(axis=1), 1)[:, None]
-        share = share / share.sum(axis=0)
-        entropy = -jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0.0)
-        return 1 - entropy.sum(axis=0) / jnp.log(bins)
+        count = member.sum(axis=1)
+        mean = (member @ amplitudes.T) / jnp.maximum(count, 1)[:, None]
+        held = (count > 0).sum()
+        # Shares over the uniform one, less one: small where there is little coupling.
+        total = mean.sum(axis=0)
+        some = jnp.where(total > 0, total, 1.0)
+        more = jnp.where(count[:, None] > 0, (mean * held - total) / some, 0.0)
+        ratio = jnp.where(more > -1, more, 0.0)
+        terms = jnp.where(more > -1, (1 + ratio) * jnp.log1p(ratio) - ratio, 1.0)
+        most = jnp.log(jnp.where(held > 1, held, jnp.nan))
+        return jnp.where(total > 0, terms.sum(axis=0), jnp.nan) / (held * most)
 
     return jax.lax.map(one, number)

@@ -6,14 +6,15 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
-from ngnmm_jax.signals._arrays import Band, as_signal, check_band
+from ngnmm_jax import _checks
+from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, check_band, rounding
 
 # Flanks of a band, as a fraction of its width.
 _FLANK = 0.25
 
 
 def analytic_signal(
-    signal: ArrayLike, sampling_interval: float, band: Band | None = None
+    signal: ArrayLike, sampling_interval: Number, band: Band | None = None
 ) -> Complex[Array, "time ..."]:
     """The signal without its negative frequencies, within a band (Hz) if one is given.
 
@@ -22,14 +23,35 @@ def analytic_signal(
     multiplied); the ends of the signal, for about the inverse of the flanks' width, see each
     other. The mean is removed.
 
+    Raises `ValueError` for a band beyond half the sampling rate, or that holds no multiple of the
+    inverse of the signal's duration.
+
     Source: Gabor, J. IEE 93, 429 (1946).
     """
     array = as_signal(signal, sampling_interval)
-    dt = float(sampling_interval)
+    return _filtered(array, _gains(array, as_number(sampling_interval), band))
+
+
+def _gains(array: jax.Array, dt: float, band: Band | None) -> jax.Array:
+    """What the signal's Fourier coefficients are multiplied by."""
+    n, bands = array.shape[0], None
     if band is not None:
-        check_band(*band, dt)
-    bands = None if band is None else np.array([band])
-    return _filtered(array, jnp.asarray(one_sided(array.shape[0], dt, bands)[0], array.dtype))
+        low, high = map(as_number, band)
+        check_band(low, high, dt)
+        bands = np.array([[low, high]])
+        check_holds("band", bands, n, dt)
+    return jnp.asarray(one_sided(n, dt, bands)[0], array.dtype)
+
+
+def check_holds(name: str, bands: np.ndarray, n: int, dt: float) -> None:
+    """Refuse bands (band, end) between two of the signal's frequencies."""
+    apart = 1 / (n * dt)
+    first = np.maximum(np.ceil(bands[:, 0] / apart - 1e-9), 1)
+    empty = first * apart > bands[:, 1] * (1 + 1e-9)
+    if empty.any():
+        low, high = bands[np.argmax(empty)]
+        must = f"hold a multiple of {apart:g} Hz (a longer signal has more)"
+        _checks.fail(name, must, f"one is ({low:g}, {high:g})")
 
 
 def one_sided(n: int, dt: float, bands: np.ndarray | None) -> np.ndarray:
@@ -57,23 +79,41 @@ def _filtered(array: jax.Array, gains: jax.Array) -> jax.Array:
     return jnp.fft.ifft(spectrum * gains.reshape(-1, *[1] * (array.ndim - 1)), axis=0)
 
 
-def band_pass(signal: ArrayLike, sampling_interval: float, band: Band) -> Float[Array, "time ..."]:
+def band_pass(signal: ArrayLike, sampling_interval: Number, band: Band) -> Float[Array, "time ..."]:
     """What of the signal lies in a band (Hz); see `analytic_signal`."""
     return analytic_signal(signal, sampling_interval, band).real
 
 
 def envelope(
-    signal: ArrayLike, sampling_interval: float, band: Band | None = None
+    signal: ArrayLike, sampling_interval: Number, band: Band | None = None
 ) -> Float[Array, "time ..."]:
     """Instantaneous amplitude within a band (Hz), in the signal's unit."""
     return jnp.abs(analytic_signal(signal, sampling_interval, band))
 
 
 def phase(
-    signal: ArrayLike, sampling_interval: float, band: Band | None = None
+    signal: ArrayLike, sampling_interval: Number, band: Band | None = None
 ) -> Float[Array, "time ..."]:
-    """Instantaneous phase within a band (Hz), in radians; zero where the band is at its peak."""
-    return jnp.angle(analytic_signal(signal, sampling_interval, band))
+    """Instantaneous phase within a band (Hz), in radians; zero where the band is at its peak.
+
+    Raises `ValueError` where a region has none: its envelope is nowhere more than 64 roundings of
+    the signal's largest value. Under JAX transformations the phase is NaN there.
+    """
+    array = as_signal(signal, sampling_interval)
+    gains = _gains(array, as_number(sampling_interval), band)
+    found, silent = _angles(array, gains, jnp.asarray(rounding(signal), array.dtype))
+    if _checks.on_host(silent) and np.asarray(silent).any():
+        which = ", ".join(map(str, np.flatnonzero(np.asarray(silent))[:5]))
+        where = f" in region {which}" if array.ndim > 1 else ""
+        _checks.fail("signal", "move by more than rounding in the band", f"it does not{where}")
+    return found
+
+
+@jax.jit
+def _angles(array: jax.Array, gains: jax.Array, least: jax.Array) -> tuple[jax.Array, jax.Array]:
+    found = _filtered(array, gains)
+    silent = jnp.abs(found).max(axis=0) <= least * jnp.abs(array).max(axis=0)
+    return jnp.where(silent, jnp.nan, jnp.angle(found)), silent
 
 
 def kuramoto_order(phases: ArrayLike) -> Float[Array, "time"]:

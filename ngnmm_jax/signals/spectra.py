@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from ngnmm_jax import _checks
-from ngnmm_jax.signals._arrays import Band, Number, as_signal
+from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, rounding, scaled
 
 #: The bands of electrophysiology, in Hz.
 BANDS: Mapping[str, Band] = MappingProxyType(
@@ -48,25 +48,41 @@ class PowerSpectrum(eqx.Module):
 
     @property
     def peak_frequency(self) -> Float[Array, "..."]:
-        """Frequency (Hz) of the largest power, zero frequency left out; one for each signal."""
-        return self.frequencies[1:][jnp.argmax(self.power[1:], axis=0)]
+        """Frequency (Hz) of the largest power, zero frequency left out; one for each signal.
+
+        NaN where there is no power.
+        """
+        power = self.power[1:]
+        peak = self.frequencies[1:][jnp.argmax(power, axis=0)]
+        return jnp.where((power > 0).any(axis=0), peak, jnp.nan)
 
     def band_power(self, low: Number, high: Number) -> Float[Array, "..."]:
-        """Power (the signal's unit squared) from `low` up to, not including, `high` (Hz)."""
+        """Power (the signal's unit squared) from `low` up to, not including, `high` (Hz).
+
+        Raises `ValueError` for bands that go beyond half the sampling rate, or hold no frequency.
+        """
         if not 0 <= low < high:
             _checks.fail("band", "rise from zero or above", f"it is ({low:g}, {high:g})")
         inside = (self.frequencies >= low) & (self.frequencies < high)
+        if _checks.on_host(self.frequencies):
+            apart, top = (float(self.frequencies[k]) for k in (1, -1))
+            # Half the sampling rate is the last frequency, or half a step above it.
+            if high > (top + apart / 2) * (1 + 1e-6):
+                _checks.fail("band", f"end at {top:g} Hz or below", f"it is ({low:g}, {high:g})")
+            if not np.asarray(inside).any():
+                must = f"hold a multiple of {apart:g} Hz (take a longer segment)"
+                _checks.fail("band", must, f"it is ({low:g}, {high:g})")
         inside = inside.reshape(-1, *[1] * (self.power.ndim - 1))
         return jnp.where(inside, self.power, 0).sum(axis=0) * self.frequencies[1]
 
     def band_powers(self, bands: Mapping[str, Band] = BANDS) -> dict[str, Float[Array, "..."]]:
-        """Power in each band, by name."""
+        """Power in each band, by name; as `band_power` has it."""
         return {name: self.band_power(*band) for name, band in bands.items()}
 
 
 def power_spectrum(
     signal: ArrayLike,
-    sampling_interval: float,
+    sampling_interval: Number,
     *,
     method: str = "welch",
     segment: Number | None = None,
@@ -85,56 +101,95 @@ def power_spectrum(
     - `bandwidth`: of the multitaper estimate, its full width (Hz); by default that of eight
       times the inverse of the signal's duration (seven tapers).
 
-    Raises `ValueError` for bad arguments.
+    Power is zero where a signal is constant to rounding (its standard deviation at most 64
+    roundings of its largest value).
+
+    Raises `ValueError` for bad arguments, and for power that the precision cannot hold (in 32 bits
+    of signals of less than some 1e-14, or more than 1e+18).
 
     Source: Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967); Thomson, Proc. IEEE 70, 1055
     (1982), with SciPy's tapers.
     """
     array = as_signal(signal, sampling_interval)
     _checks.one_of("method", method, _METHODS)
-    n, dt = array.shape[0], float(sampling_interval)
+    n, dt = array.shape[0], as_number(sampling_interval)
+    least = jnp.asarray(rounding(signal), array.dtype)
+    for name, value, only in (
+        ("segment", segment, "welch"),
+        ("bandwidth", bandwidth, "multitaper"),
+    ):
+        if value is not None:
+            _checks.positive(name, value)
+            if method != only:
+                _checks.fail(name, f'be given to "{only}" only', f"it is {value:g}")
     if method == "multitaper":
-        if segment is not None:
-            _checks.fail("segment", 'be given to "welch" only', f"it is {segment:g}")
-        return _multitaper(array, dt, bandwidth)
-    if bandwidth is not None:
-        _checks.fail("bandwidth", 'be given to "multitaper" only', f"it is {bandwidth:g}")
-    samples = n // 4 if segment is None else round(segment / dt)
+        tapers, weights = _tapers(n, dt, bandwidth)
+        power, moves = _tapered(array, jnp.asarray(tapers, array.dtype), weights, dt, least)
+        return _checked(np.fft.rfftfreq(n, dt), power, moves)
+    samples = n // 4 if segment is None else round(as_number(segment) / dt)
     if not 8 <= samples <= n:
         if segment is not None:
             _checks.fail(
                 "segment", f"lie between {8 * dt:g} and {n * dt:g} s", f"it is {segment:g}"
             )
         samples = min(max(samples, 8), n)
-    return PowerSpectrum(*_welch(array, dt, samples))
+    power, moves = _welch(array, dt, samples, least)
+    return _checked(np.fft.rfftfreq(samples, dt), power, moves)
+
+
+def _checked(frequencies: np.ndarray, power: jax.Array, moves: jax.Array) -> PowerSpectrum:
+    """Refuses squares that the precision cannot hold, of signals that do move."""
+    if _checks.on_host(power):
+        top = np.asarray(power).max(axis=0)
+        limits = jnp.finfo(power.dtype)
+        lost = np.asarray(moves) & ~((top > limits.tiny / limits.eps) & np.isfinite(top))
+        if lost.any():
+            _checks.fail(
+                "signal",
+                f"have a power that {limits.bits} bits hold: use another unit, or more bits",
+                f"its largest is {np.ravel(top[lost])[0]:g}",
+            )
+    return PowerSpectrum(jnp.asarray(frequencies, power.dtype), power)
+
+
+def _still_is_zero(
+    power: jax.Array, array: jax.Array, least: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Power without that of rounding, and which signals move."""
+    some, top = scaled(array)
+    moves = some.std(axis=0) > least * top
+    return jnp.where(moves, power, 0), moves
 
 
 @partial(jax.jit, static_argnums=2)
-def _welch(array: jax.Array, dt: Any, samples: int) -> tuple[jax.Array, jax.Array]:
-    frequencies, power = welch(array, fs=1 / dt, nperseg=samples, detrend="constant", axis=0)
-    return frequencies, power
+def _welch(
+    array: jax.Array, dt: Any, samples: int, least: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    _, power = welch(array, fs=1 / dt, nperseg=samples, detrend="constant", axis=0)
+    return _still_is_zero(power, array, least)
 
 
-def _multitaper(array: jax.Array, dt: float, bandwidth: Number | None) -> PowerSpectrum:
+def _tapers(n: int, dt: float, bandwidth: Number | None) -> tuple[np.ndarray, np.ndarray]:
+    """Slepian tapers (taper, time) and their concentrations (taper,)."""
     from scipy.signal.windows import dpss
 
-    n = array.shape[0]
-    half = 4.0 if bandwidth is None else bandwidth * n * dt / 2  # time times half bandwidth
+    if bandwidth is None and n <= 8:
+        _checks.fail("signal", "have at least 9 samples for a multitaper estimate", f"it has {n}")
+    # Time times half the bandwidth.
+    half = 4.0 if bandwidth is None else as_number(bandwidth) * n * dt / 2
     if not 1 <= half < n / 2:
         _checks.fail(
             "bandwidth",
             f"lie between {2 / (n * dt):g} and {1 / dt:g} Hz",
             f"it is {bandwidth:g}",
         )
-    tapers, weights = dpss(n, half, Kmax=max(1, int(2 * half) - 1), return_ratios=True)
-    frequencies = jnp.asarray(np.fft.rfftfreq(n, dt), array.dtype)
-    return PowerSpectrum(
-        frequencies, _tapered(array, jnp.asarray(tapers, array.dtype), jnp.asarray(weights), dt)
-    )
+    return dpss(n, half, Kmax=max(1, int(2 * half) - 1), return_ratios=True)
 
 
 @jax.jit
-def _tapered(array: jax.Array, tapers: jax.Array, weights: jax.Array, dt: Any) -> jax.Array:
+def _tapered(
+    array: jax.Array, tapers: jax.Array, weights: jax.Array, dt: Any, least: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     n = array.shape[0]
     centred = array - array.mean(axis=0)
     weights = (weights / weights.sum()).astype(array.dtype)
@@ -142,7 +197,7 @@ def _tapered(array: jax.Array, tapers: jax.Array, weights: jax.Array, dt: Any) -
     def add(total: jax.Array, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
         taper, weight = pair
         line = jnp.fft.rfft(taper.reshape(-1, *[1] * (array.ndim - 1)) * centred, axis=0)
-        return total + weight * jnp.abs(line) ** 2, None
+        return total + weight * (line.real**2 + line.imag**2), None
 
     start = jnp.zeros((n // 2 + 1, *array.shape[1:]), array.dtype)
     power, _ = jax.lax.scan(add, start, (tapers, weights))
@@ -150,4 +205,5 @@ def _tapered(array: jax.Array, tapers: jax.Array, weights: jax.Array, dt: Any) -
     twice = jnp.full(n // 2 + 1, 2.0).at[0].set(1.0)
     if n % 2 == 0:
         twice = twice.at[-1].set(1.0)
-    return dt * power * twice.reshape(-1, *[1] * (array.ndim - 1)).astype(array.dtype)
+    power = dt * power * twice.reshape(-1, *[1] * (array.ndim - 1)).astype(array.dtype)
+    return _still_is_zero(power, array, least)

@@ -116,6 +116,7 @@ class Activity(AbstractMeasure):
             keep=tuple(self.keep),
             bands=tuple((float(low), float(high)) for low, high in self.bands.values()),
             volume=volume // window if volume else 1,
+            blood_step=(self.haemodynamics or BalloonWindkessel()).time_step,
         )
         return plan, float(dt)
 
@@ -292,10 +293,7 @@ class Activity(AbstractMeasure):
             "dt": dt,
             "bands": {name: list(band) for name, band in self.bands.items()},
             "noise": self.noise,
-            "haemodynamics": [
-                np.asarray(leaf).tolist()
-                for leaf in jax.tree.leaves(self.haemodynamics or BalloonWindkessel())
-            ],
+            "haemodynamics": (self.haemodynamics or BalloonWindkessel()).definition(),
             "dtype": str(self._core(system).coupling.dtype),
         }
 

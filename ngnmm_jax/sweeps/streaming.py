@@ -16,7 +16,9 @@ import numpy as np
 from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.methods import METHODS
 from ngnmm_jax.dynamics.parameters import with_leaves
-from ngnmm_jax.observe.bold import BalloonWindkessel, steps_of, through
+from ngnmm_jax.observe.balloon import BalloonWindkessel
+from ngnmm_jax.observe.bold import places_of, steps_of, through
+from ngnmm_jax.signals.connectivity import correlation
 from ngnmm_jax.simulation import select
 
 #: What can be kept of each signal, and its dimensions beside those of the sweep.
@@ -58,6 +60,7 @@ class Plan:
     keep: tuple[str, ...]
     bands: tuple[tuple[float, float], ...]
     volume: int  # windows from one volume of BOLD to the next
+    blood_step: float = 0.02  # of the haemodynamics, s
 
     def needs(self, *summaries: str) -> bool:
         """Whether any of these is kept."""
@@ -131,7 +134,7 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             volume = None
             if "blood" in totals:
                 totals["blood"] = _perfused(plan, haemodynamics, totals["blood"], values, number)
-                volume = haemodynamics.signal(totals["blood"])
+                volume = haemodynamics.signal(totals["blood"][0])
             totals = jax.tree.map(lambda a, b: jnp.where(left_out, a, b), before, totals)
             return (carry, totals), (values if plan.needs("trace") else None, volume)
 
@@ -147,6 +150,8 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
         result = {name: jnp.moveaxis(value, -1, 0) for name, value in result.items()}
         last = stepper.state(carry)
         finite = jnp.isfinite(last).reshape(-1, last.shape[-1]).all(axis=0)
+        if volumes is not None:  # NaN where the blood stopped to flow
+            finite &= jnp.isfinite(volumes).reshape(-1, last.shape[-1]).all(axis=0)
         lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
         status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
         result["status"] = jnp.where(lost, Status.NONE_FOUND, status).astype(jnp.int8)
@@ -160,7 +165,11 @@ def _empty(plan: Plan, zero: jax.Array) -> dict[str, Any]:
     field = zero[:, :1]
     totals: dict[str, Any] = {"mean": zero, "square": zero, "field": (field, field)}
     if plan.needs("bold", "bold_fc"):
-        totals["blood"] = jnp.zeros((4, *zero.shape), zero.dtype)
+        lots = plan.window * plan.volume // _lots(plan)[0]
+        totals["blood"] = (
+            jnp.zeros((4, *zero.shape), zero.dtype),
+            jnp.zeros((2, lots, *zero.shape), zero.dtype),
+        )
     if plan.needs("minimum"):
         totals["minimum"] = zero + jnp.inf
     if plan.needs("maximum"):
@@ -223,14 +232,40 @@ def _add(
     return new
 
 
+def _lots(plan: Plan) -> tuple[int, int]:
+    """Samples that the haemodynamics take together, and steps for each lot: as `bold` has them."""
+    return steps_of(plan.window * plan.volume, plan.interval, plan.blood_step)
+
+
 def _perfused(
-    plan: Plan, haemodynamics: BalloonWindkessel, blood: jax.Array, values: jax.Array, number: Any
-) -> jax.Array:
-    """The haemodynamic state after a window of activity; at first it suits that window's mean."""
-    each = steps_of(plan.window, plan.interval)
-    blood = jnp.where(number > 0, blood, haemodynamics.steady(values.mean(axis=0)))
-    means = values.reshape(-1, each, *values.shape[1:]).mean(axis=1)
-    return through(haemodynamics, blood, means, jnp.asarray(each * plan.interval, values.dtype))
+    plan: Plan, haemodynamics: BalloonWindkessel, blood: Any, values: jax.Array, number: Any
+) -> tuple[jax.Array, jax.Array]:
+    """The haemodynamic state, and sums over the lots of a volume, after a window of activity.
+
+    The state goes on volume by volume, so that it depends neither on the windows nor on what is
+    computed together; it begins where the first volume's mean leads to.
+    """
+    state, sums = blood
+    together, steps = _lots(plan)
+    places = jnp.asarray(places_of(together), values.dtype)
+    offset = (number % plan.volume) * plan.window
+    sums = jnp.where(offset > 0, sums, 0)
+
+    def gather(k: jax.Array, sums: jax.Array) -> jax.Array:
+        lot, place = (offset + k) // together, (offset + k) % together
+        more = jnp.stack([values[k], places[place] * values[k]])
+        return sums.at[:, lot].add(more)
+
+    sums = jax.lax.fori_loop(0, plan.window, gather, sums)
+
+    def on(state: jax.Array) -> jax.Array:
+        start = haemodynamics.steady(sums[0].mean(axis=0) / together)
+        state = jnp.where(number < plan.volume, start, state)
+        dt = jnp.asarray(plan.interval, values.dtype)
+        return through(haemodynamics, state, sums, together, steps, dt)
+
+    full = (number >= 0) & ((number + 1) % plan.volume == 0)
+    return jax.lax.cond(full, on, lambda state: state, state), sums
 
 
 def _scanned(plan: Plan, volumes: jax.Array) -> dict[str, jax.Array]:
@@ -241,12 +276,8 @@ def _scanned(plan: Plan, volumes: jax.Array) -> dict[str, jax.Array]:
         if plan.needs("bold"):
             found[f"{signal}_bold"] = bold
         if plan.needs("bold_fc"):
-            centred = bold - bold.mean(axis=0)
-            products = jnp.einsum("tnr,tmr->nmr", centred, centred)
-            sd = jnp.sqrt(jnp.einsum("nnr->nr", products))
-            still = _STILL * float(jnp.finfo(bold.dtype).eps) * jnp.abs(bold.mean(axis=0))
-            sd = jnp.where(sd <= still * jnp.sqrt(bold.shape[0]), jnp.nan, sd)
-            found[f"{signal}_bold_fc"] = products / (sd[:, None] * sd[None])
+            least = _STILL * float(jnp.finfo(bold.dtype).eps)
+            found[f"{signal}_bold_fc"] = correlation(bold, least)
     return found
 
 

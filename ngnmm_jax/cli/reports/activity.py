@@ -1,5 +1,6 @@
 """Rhythms of the network's activity, into a folder."""
 
+import contextlib
 import csv
 import math
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from ngnmm_jax.batch import simulate_batch
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Network
 from ngnmm_jax.plot._style import finish
+from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation import Simulation
 
 # More panels than this are no figure.
@@ -139,12 +141,13 @@ def rhythm_facts(activity: _Activity) -> dict[str, str]:
     power = activity.power
     facts["peak of regions (Hz)"] = f"{float(power.peak_frequency):.1f}"
     total = float(power.power[1:].sum() * power.frequencies[1])
-    for name, value in power.band_powers().items():
-        facts[f"power in {name}"] = f"{float(value) / total:.1%}"
-    phases = signals.phase(values, activity.interval, activity.band)
+    for name, band in signals.BANDS.items():
+        with contextlib.suppress(ValueError):  # a run too short or too seldom sampled for it
+            facts[f"power in {name}"] = f"{float(power.band_power(*band)) / total:.1%}"
+    moving = values[:, moves(values)]
+    phases = signals.phase(moving, activity.interval, activity.band)
     facts["order parameter"] = f"{float(signals.kuramoto_order(phases).mean()):.3f}"
     facts["metastability"] = f"{float(signals.metastability(phases)):.3f}"
-    moving = values[:, np.ptp(values, axis=0) > 0]
     if moving.shape[1] > 1:
         together = np.asarray(signals.functional_connectivity(moving))
         upper = together[np.triu_indices(len(together), 1)]
