@@ -18,14 +18,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# An interval as narrow as this, relative to its place, is not halved again; nor is one of the
-# second width between whose ends the function is zero to rounding.
-_NARROW, _NARROW_NOISE = 1e-10, 1e-5
+# An interval as narrow as this, relative to its place, is not halved again (where a curve turns
+# `inner` is less narrow, and the second pair holds); nor is one of the last width between whose
+# ends the function is zero to rounding.
+_NARROW, _NARROWEST, _NARROW_INNER, _NARROW_NOISE = 1e-10, 1e-15, 1e-7, 1e-5
 # Halvings at most; intervals of one function that are halved at once at most (of a function that
 # is zero to rounding over a stretch there would be no end).
 _HALVINGS, _INTERVALS = 200, 4000
 # Newton's iterations in an interval at most; every third step halves it.
-_STEPS, _DONE = 200, 1e-8
+_STEPS, _DONE = 200, 1e-12
 # Functions treated together: what fits into a processor's cache.
 _TOGETHER = 2048
 
@@ -59,6 +60,9 @@ class CertainReduction:
     - `at(owner, branch, x, low, high)`: the points at x, whose `inner` is between two values.
     - `slopes(owner, branch, left, right)`: bounds, from below and from above, on the slope
       between two points.
+    - `split(owner, branch, left, right)`: a summand of the function that is monotone between two
+      points, at the left and at the right, and bounds on the slope of the rest: what there are
+      bounds on where that of the whole is steep. None where it is nowhere.
     - `states(owner, branch, points)` (point, variable): the systems' states there.
     - `positive`: whether x is positive, and ranges over orders of magnitude.
     """
@@ -68,6 +72,7 @@ class CertainReduction:
     slopes: Callable[[Any, Any, Points, Points], tuple[Any, Any]]
     states: Callable[[Any, Any, Points], Any]
     positive: bool
+    split: Callable[[Any, Any, Points, Points], tuple[Any, Any, Any, Any]] | None = None
 
     def middle(self, left: Any, right: Any) -> Any:
         """Where an interval is halved."""
@@ -130,12 +135,16 @@ def _isolated(reduction: CertainReduction, count: int) -> tuple[Any, ...]:
         crosses = (left.value > 0) != (right.value > 0)
         one = monotone & crosses
         none = (monotone & ~crosses) | _apart(left, right, low, high)
+        if reduction.split is not None:
+            part = reduction.split(owner, branch, left, right)
+            none |= _apart(left, right, part[2], part[3], part[:2])
         single.append((owner[one], branch[one], left.take(one), right.take(one)))
-        width = (right.x - left.x) / np.maximum(np.abs(left.x), np.abs(right.x))
+        width, inner_width = _relative(left.x, right.x), _relative(left.inner, right.inner)
         noise = (np.abs(left.value) <= left.margin) & (np.abs(right.value) <= right.margin)
         open_ = ~one & ~none
         known = np.isfinite(left.value) & np.isfinite(right.value) & np.isfinite(width)
-        stop = open_ & ((width <= np.where(noise, _NARROW_NOISE, _NARROW)) | ~known)
+        narrow = (width <= _NARROW) & (inner_width <= _NARROW_INNER) | (width <= _NARROWEST)
+        stop = open_ & (narrow | (noise & (width <= _NARROW_NOISE)) | ~known)
         vague += [(owner[stop], branch[stop], p.take(stop)) for p in (left, right)]
         halve = np.flatnonzero(open_ & ~stop)
         many = np.bincount(owner[halve], minlength=count) > _INTERVALS
@@ -158,17 +167,31 @@ def _joined(parts: list[Points]) -> Points:
     return Points(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
 
 
-def _apart(left: Points, right: Points, low: Any, high: Any) -> Any:
-    """Whether bounds on the slope keep a function off zero between two points of one sign."""
+def _relative(left: Any, right: Any) -> Any:
+    return np.abs(right - left) / np.maximum(np.abs(left), np.abs(right))
+
+
+def _apart(
+    left: Points, right: Points, low: Any, high: Any, summand: tuple[Any, Any] = (0.0, 0.0)
+) -> Any:
+    """Whether bounds on the slope keep a function off zero between two points of one sign.
+
+    Or on that of the rest, where a `summand` is between its values at the two.
+    """
     sign = np.sign(left.value)
-    a, b = np.abs(left.value), np.abs(right.value)
+    one, other = summand
+    lowest = np.minimum(one * sign, other * sign)
+    # Of the rest and the least of the summand: no more than the values.
+    a = np.abs(left.value) - (one * sign - lowest)
+    b = np.abs(right.value) - (other * sign - lowest)
     # Turned so that the values are positive: it falls by `down` at most, then rises by `up`.
     down = np.where(sign > 0, low, -high)
     up = np.where(sign > 0, high, -low)
     width = right.x - left.x
     least = (up * a - down * b + up * down * width) / (up - down)
     margin = np.maximum(left.margin, right.margin)
-    return (sign == np.sign(right.value)) & (down < 0) & (up > 0) & (least > margin)
+    least = np.where((down < 0) & (up > 0), least, np.minimum(a, b))
+    return (sign == np.sign(right.value)) & (least > margin)
 
 
 def _narrowed(reduction: CertainReduction, where: Any, left: Points, right: Points) -> Points:
@@ -184,15 +207,18 @@ def _narrowed(reduction: CertainReduction, where: Any, left: Points, right: Poin
         below = (here.value > 0) != rising
         left_ = Points(*(np.where(below, h, e) for h, e in zip(here, left_, strict=True)))
         right_ = Points(*(np.where(below, e, h) for h, e in zip(here, right_, strict=True)))
+        better = np.abs(left_.value) < np.abs(right_.value)
+        here = Points(*(np.where(better, a, b) for a, b in zip(left_, right_, strict=True)))
         slope = sum(reduction.slopes(owner, branch, here, here)) / 2
         x = here.x - here.value / slope
         inside = (x > left_.x) & (x < right_.x) & (step % 3 != 2)
-        near = np.abs(x - here.x) <= _DONE * np.abs(here.x)
+        near = (np.abs(x - here.x) <= _DONE * np.abs(here.x)) & np.isfinite(slope)
         x = np.where(inside, x, reduction.middle(left_.x, right_.x))
         for field, value in zip(fields, here, strict=True):
             field[which] = value
-        wide = right_.x - left_.x > _DONE * np.maximum(np.abs(left_.x), np.abs(right_.x))
-        go = np.flatnonzero(wide & ~near & (here.value != 0) & np.isfinite(here.value))
+        width, inner_width = _relative(left_.x, right_.x), _relative(left_.inner, right_.inner)
+        wide = (width > _DONE) | ((inner_width > _DONE) & (width > _NARROWEST))
+        go = np.flatnonzero(~near & wide)
         owner, branch, rising, which, x = (a[go] for a in (owner, branch, rising, which, x))
         left_, right_ = left_.take(go), right_.take(go)
         here = reduction.at(owner, branch, x, *_sorted(left_, right_))

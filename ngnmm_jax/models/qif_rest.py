@@ -91,10 +91,17 @@ def reduction(c: Rest, states: Any) -> CertainReduction:
     def slopes(owner: Any, branch: Any, left: Points, right: Points) -> tuple[Any, Any]:
         return _slopes(of(owner), branch, left, right)
 
+    def split(owner: Any, branch: Any, left: Points, right: Points) -> tuple[Any, ...]:
+        del branch
+        here = of(owner)
+        rest = _between(here.delta_e, here.a, left.x, right.x)
+        return here.b * left.inner, here.b * right.inner, *rest
+
     return CertainReduction(
         pieces=_pieces(c, at),
         at=at,
         slopes=slopes,
+        split=split,
         states=lambda owner, branch, points: states(owner, points.x, points.inner),
         positive=True,
     )
