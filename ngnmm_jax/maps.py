@@ -136,8 +136,9 @@ def dispersion_map(
 ) -> DispersionMap:
     """Transverse stability of all homogeneous states over a grid of parameters.
 
-    All equilibria (`complete` says where that is certain); and, with `oscillations`, the attractors that a run meets when the *first*
-    axis is swept up and down (hysteresis: where the two differ, both are kept). Orbits are
+    All equilibria (`complete` says where that is certain); and, with `oscillations`, the
+    attractors that a run meets when the *first* axis is swept up and down (hysteresis: where the
+    two differ, both are kept). Orbits are
     refined by Newton's iteration on adaptive steps of order five: periods to some 1e-7 relative,
     growth to some 1e-6 of the leading multiplier, but less exact next to bifurcations, which
     magnify the steps' error (`dispersion` is exact to rounding).

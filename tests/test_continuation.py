@@ -327,7 +327,7 @@ def test_a_curve_begins_within_its_bounds(stuart_landau, generalised):
 
 
 def test_a_curve_begins_where_it_is_said_to(stuart_landau, generalised):
-    system, rest = stuart_landau
+    system, _rest = stuart_landau
     with pytest.raises(ValueError, match=r"`start` must be within 0.2 of an equilibrium"):
         ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[3.0, -4.0])
     fold = generalised[2].special[0]
@@ -345,6 +345,7 @@ def test_cycles_next_to_a_bound(stuart_landau):
     system, rest = stuart_landau
     cycles = ng.continue_cycles(system, "mu", (-1.0, 1e-4), start=rest.special[0], intervals=64)
     assert cycles.ends == ("start", "bound")
-    assert (cycles.parameter > 0).all() and (cycles.parameter <= 1e-4).all()
+    assert (cycles.parameter > 0).all()
+    assert (cycles.parameter <= 1e-4).all()
     with pytest.raises(ng.SolverError, match="leaves the bounds at once"):
         ng.continue_cycles(system, "mu", (-1.0, 0.0), start=rest.special[0], intervals=64)

@@ -246,9 +246,7 @@ def _limits(names: tuple[str, ...], bounds: Any, longest: float | int, points: i
     return Limits(low, high, _SHORTEST, longest, points)
 
 
-def _field(
-    system: Any, names: tuple[str, ...], start: Any, limits: Limits
-) -> ParametrisedField:
+def _field(system: Any, names: tuple[str, ...], start: Any, limits: Limits) -> ParametrisedField:
     """The vector field, at the start's parameter values where it is a special point."""
     system = bare(system)
     known = list(_parameters(system))

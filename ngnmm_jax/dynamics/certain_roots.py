@@ -150,7 +150,12 @@ def _isolated(reduction: CertainReduction, count: int) -> tuple[Any, ...]:
         many = np.bincount(owner[halve], minlength=count) > _INTERVALS
         doubtful |= many
         halve = halve[~many[owner[halve]]]
-        owner, branch, left, right = owner[halve], branch[halve], left.take(halve), right.take(halve)
+        owner, branch, left, right = (
+            owner[halve],
+            branch[halve],
+            left.take(halve),
+            right.take(halve),
+        )
         x = reduction.middle(left.x, right.x)
         inner = np.minimum(left.inner, right.inner), np.maximum(left.inner, right.inner)
         centre = reduction.at(owner, branch, x, *inner)
@@ -159,7 +164,10 @@ def _isolated(reduction: CertainReduction, count: int) -> tuple[Any, ...]:
     doubtful |= np.bincount(owner, minlength=count).astype(bool)
     found = tuple(np.concatenate([part[k] for part in single]) for k in (0, 1))
     ends = tuple(_joined([part[k] for part in single]) for k in (2, 3))
-    unclear = (*(np.concatenate([p[k] for p in vague]) for k in (0, 1)), _joined([p[2] for p in vague]))
+    unclear = (
+        *(np.concatenate([p[k] for p in vague]) for k in (0, 1)),
+        _joined([p[2] for p in vague]),
+    )
     return found, *ends, doubtful, unclear
 
 

@@ -242,7 +242,11 @@ def _monotone(c: Rest, x: Any, value: Any, step: Any, side: Any) -> Any:
 def _from_above(c: Rest, branch: Any, value: Any, low: Any, high: Any) -> tuple[Any, Any, Any]:
     """On the quartic x⁴ + h x³ - k x² - delta²/4 where h ≥ 0: see `start`."""
     del branch, low
-    return np.minimum(start(c, value + c.current_i, np), high), _quartic_step, np.full(high.size, -1)
+    return (
+        np.minimum(start(c, value + c.current_i, np), high),
+        _quartic_step,
+        np.full(high.size, -1),
+    )
 
 
 def _quartic_step(c: Rest, x: Any, value: Any) -> Any:
