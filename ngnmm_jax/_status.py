@@ -25,6 +25,7 @@ class Status(enum.IntEnum):
     NOT_PERIODIC = 6
     ILL_CONDITIONED = 7
     UNSTABLE = 8
+    TRUNCATED = 10
 
     @property
     def explanation(self) -> str:
@@ -62,6 +63,10 @@ _EXPLANATIONS = {
     Status.UNSTABLE: (
         "the equilibrium is unstable, so that small noise does not stay small: choose parameters "
         "at which it is stable, or simulate"
+    ),
+    Status.TRUNCATED: (
+        "there are more equilibria than places for them: those of lowest first variable were kept; "
+        "ask for more places (`max_count` of `find_equilibria`, `places` of `Stability`)"
     ),
     Status.NONE_FOUND: "no equilibrium was found: widen the search or give `starts`",
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -37,8 +37,8 @@ from ngnmm_jax.transverse import (
 #: Kinds of state by their number in a map.
 KINDS = ("nothing", "equilibrium", "orbit", "aperiodic")
 
-# Equilibria and oscillations that a map keeps at each point: the paper's model has three and
-# two at most.
+# Places for equilibria, at least, and for oscillations at each point: the paper's model has three
+# and two at most. Where there are more equilibria, so are places.
 _EQUILIBRIA, _OSCILLATIONS = 3, 2
 # Orbits and aperiodic states that a device takes at a time.
 _ORBITS, _APERIODIC = 32, 16
@@ -49,10 +49,11 @@ _LINES = 64
 class DispersionMap(eqx.Module):
     """Transverse stability of the homogeneous states over a grid of parameters.
 
-    Arrays have the grid's axes, in the order of `axes`, and then `state`: three places for
-    equilibria (by rising first variable) and, where oscillations were asked for, two for
-    oscillating attractors (the one met when the first axis rises before that when it falls,
-    where they differ). Places without a state hold NaN, or -1 for integers.
+    Arrays have the grid's axes, in the order of `axes`, and then `state`: as many places for
+    equilibria as the point with the most needs, but at least three (by rising first variable),
+    and then, where oscillations were asked for, two for oscillating attractors (the one met when
+    the first axis rises before that when it falls, where they differ). Places without a state
+    hold NaN, or -1 for integers.
 
     - `axes`: the parameters' values, by name; `lambdas` (mode,).
     - `kind`: 0 nothing, 1 equilibrium, 2 periodic orbit, 3 aperiodic (chaotic, or a torus).
@@ -66,6 +67,8 @@ class DispersionMap(eqx.Module):
     - `number_growing`: how many of them grow (by over 5e-8 per `time_step`).
     - `fastest`: index of the fastest in `lambdas`; `frequency` (Hz) of that one (NaN where
       aperiodic).
+    - `complete` (grid): whether it is certain that there are no other equilibria, as `Equilibria`
+      has it.
     - `error`: of `growth_transverse`: of interpolation in Λ on orbits, the standard error of
       aperiodic states, zero at equilibria.
     - `status` (grid): OK; NONE_FOUND where there is no state; NOT_CONVERGED where a mode's
@@ -84,6 +87,7 @@ class DispersionMap(eqx.Module):
     fastest: np.ndarray
     frequency: np.ndarray
     error: np.ndarray
+    complete: np.ndarray
     status: np.ndarray
     variables: tuple[str, ...] = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
@@ -112,6 +116,7 @@ class DispersionMap(eqx.Module):
             name: (dims, getattr(self, name), attrs) for name, attrs in per_state.items()
         }
         data["states"] = ([*dims, "variable"], self.states)
+        data["complete"] = (list(self.axes), self.complete)
         data["status"] = (list(self.axes), self.status)
         data["lambdas_real"] = ("mode", self.lambdas.real)
         if np.iscomplexobj(self.lambdas):
@@ -131,8 +136,9 @@ def dispersion_map(
 ) -> DispersionMap:
     """Transverse stability of all homogeneous states over a grid of parameters.
 
-    All equilibria; and, with `oscillations`, the attractors that a run meets when the *first*
-    axis is swept up and down (hysteresis: where the two differ, both are kept). Orbits are
+    All equilibria (`complete` says where that is certain); and, with `oscillations`, the
+    attractors that a run meets when the *first* axis is swept up and down (hysteresis: where the
+    two differ, both are kept). Orbits are
     refined by Newton's iteration on adaptive steps of order five: periods to some 1e-7 relative,
     growth to some 1e-6 of the leading multiplier, but less exact next to bifurcations, which
     magnify the steps' error (`dispersion` is exact to rounding).
@@ -157,18 +163,25 @@ def dispersion_map(
     family = Family.of(network)
     spectrum, uniform = network.spectrum()
     lambdas = np.asarray(spectrum)
-    atlas = _Atlas(family, lambdas, int(uniform or 0), oscillations)
     # The first axis varies fastest within a block, which is a number of whole lines.
-    (swept, along), rest = next(iter(values.items())), dict(list(values.items())[1:])
-    across, shape = grid(rest) if rest else ({}, ())
+    (swept, along), *others = values.items()
+    across, shape = grid(dict(others)) if others else ({}, ())
+
+    def points_of(which: np.ndarray) -> dict[str, np.ndarray]:
+        points = {k: np.repeat(np.asarray(v)[which], along.size) for k, v in across.items()}
+        return points | {swept: np.tile(along, which.size)}
+
+    # Known beforehand, so that all blocks have as many places.
+    number = int(np.prod(shape, dtype=int))
+    rest = _Equilibria.of(family, points_of(np.arange(number)), number * along.size)
+    atlas = _Atlas(family, lambdas, int(uniform or 0), oscillations, rest.places)
 
     def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
-        points = {k: np.repeat(np.asarray(v)[which], along.size) for k, v in across.items()}
-        points[swept] = np.tile(along, which.size)
-        return atlas.block(points, swept, along.size, say)
+        mine = (which[:, None] * along.size + np.arange(along.size)).ravel()
+        return atlas.block(points_of(which), rest.take(mine), swept, along.size, say)
 
     fields = in_blocks(
-        int(np.prod(shape, dtype=int)),
+        number,
         lines,
         block,
         store=store,
@@ -176,6 +189,7 @@ def dispersion_map(
             **definition("dispersion map", network, values),
             "modes": int(lambdas.size),
             "oscillations": oscillations,
+            "places": rest.places,
             "lines": lines,
         },
         progress=progress,
@@ -197,6 +211,31 @@ def dispersion_map(
     )
 
 
+class _Equilibria(NamedTuple):
+    """All equilibria at points: `states` (point, place, variable), `found`, `complete` (point,)."""
+
+    states: np.ndarray
+    found: np.ndarray
+    complete: np.ndarray
+
+    @classmethod
+    def of(cls, family: Family, points: dict[str, np.ndarray], count: int) -> "_Equilibria":
+        """Of a family's systems; at least three places."""
+        every = search(family.many(points), count, in_blocks=True)
+        short = ((0, 0), (0, max(0, _EQUILIBRIA - every.found.shape[1])))
+        states = np.pad(every.states, (*short, (0, 0)), constant_values=np.nan)
+        return cls(states, np.pad(every.found, short), every.complete)
+
+    @property
+    def places(self) -> int:
+        """For equilibria at each point."""
+        return int(self.found.shape[1])
+
+    def take(self, index: np.ndarray) -> "_Equilibria":
+        """Those of some points."""
+        return _Equilibria(*(field[index] for field in self))
+
+
 class _Atlas:
     """Computes blocks of a map."""
 
@@ -211,14 +250,25 @@ class _Atlas:
     }
 
     def __init__(
-        self, family: Family, lambdas: np.ndarray, uniform: int, oscillations: bool
+        self,
+        family: Family,
+        lambdas: np.ndarray,
+        uniform: int,
+        oscillations: bool,
+        equilibria: int,
     ) -> None:
         self.family, self.oscillations = family, oscillations
         self.spectrum = (family, jnp.asarray(lambdas), jnp.asarray(uniform))
-        self.places = _EQUILIBRIA + (_OSCILLATIONS if oscillations else 0)
+        self.equilibria = equilibria
+        self.places = equilibria + (_OSCILLATIONS if oscillations else 0)
 
     def block(
-        self, points: dict[str, np.ndarray], swept: str, columns: int, say: Callable[[str], Any]
+        self,
+        points: dict[str, np.ndarray],
+        known: _Equilibria,
+        swept: str,
+        columns: int,
+        say: Callable[[str], Any],
     ) -> dict[str, np.ndarray]:
         """All states at points that are whole lines, (point, state, …)."""
         n = points[swept].size
@@ -228,17 +278,17 @@ class _Atlas:
         fields["states"] = np.full((n, self.places, variables), np.nan)
         fields["status"] = np.full((n,), Status.OK, dtype=np.int8)
         say("equilibria")
-        self._equilibria(points, fields)
+        self._equilibria(points, known, fields)
         if self.oscillations:
             say("oscillations")
             stable = (fields["kind"] == EQUILIBRIUM) & (fields["growth_uniform"] < 0)
-            rest = Rest(fields["states"][:, :_EQUILIBRIA], stable[:, :_EQUILIBRIA])
+            rest = Rest(known.states, stable[:, : self.equilibria])
             found = find_oscillations(self.family, points, swept, columns, rest)
             order = np.lexsort((found.direction, found.point))
             found = Oscillations(*(field[order] for field in found))
             first = np.ones(found.point.size, dtype=bool)
             first[1:] = found.point[1:] != found.point[:-1]
-            place = _EQUILIBRIA + np.where(first, 0, 1)
+            place = self.equilibria + np.where(first, 0, 1)
             for name in ("kind", "states", "period", "growth_uniform"):
                 fields[name][found.point, place] = getattr(found, name)
             say("modes of orbits")
@@ -249,16 +299,17 @@ class _Atlas:
         fields["status"][nothing] = Status.NONE_FOUND
         return fields
 
-    def _equilibria(self, points: dict[str, np.ndarray], fields: dict[str, np.ndarray]) -> None:
-        count = fields["kind"].shape[0]
-        found = search(self.family.many(points), count, _EQUILIBRIA, in_blocks=True)
-        fields["states"][:, :_EQUILIBRIA] = found.states
+    def _equilibria(
+        self, points: dict[str, np.ndarray], known: _Equilibria, fields: dict[str, np.ndarray]
+    ) -> None:
+        fields["states"][:, : self.equilibria] = known.states
+        fields["complete"] = known.complete
         # The modes of those that were found, and of no others.
-        point, place = np.nonzero(found.found)
+        point, place = np.nonzero(known.found)
         if not point.size:
             return
         fields["kind"][point, place] = EQUILIBRIUM
-        modes = modes_at_rest(self.spectrum, take(points, point), found.states[point, place])
+        modes = modes_at_rest(self.spectrum, take(points, point), known.states[point, place])
         self._put(modes, point, place, fields)
 
     def _orbits(

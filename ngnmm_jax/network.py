@@ -15,6 +15,7 @@ from jaxtyping import Array, Bool, Float, Inexact
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
 from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.dynamics.certain_roots import CertainReduction
 from ngnmm_jax.dynamics.equilibria import (
     box_starts,
     equilibrium_states,
@@ -202,7 +203,9 @@ class Network(eqx.Module):
         """Equilibria near the homogeneous ones of the region-averaged parameters."""
         return from_starts(self.vector_field, self.equilibrium_starts(max_count))
 
-    def equilibrium_starts(self, max_count: int) -> Float[Array, "start variable region"]:
+    def equilibrium_starts(
+        self, max_count: int | None = None
+    ) -> Float[Array, "start variable region"]:
         """The homogeneous equilibria of the region-averaged parameters."""
         starts = equilibrium_states(self.averaged(), max_count)
         return jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
@@ -276,18 +279,42 @@ class Homogeneous(eqx.Module):
         return self
 
     @property
-    def scalar_search(self) -> Any:
-        """Whether equilibria are the roots of a scalar function: one answer, or (*run)."""
+    def scalar_search(self) -> bool:
+        """Whether equilibria are the roots of a scalar function."""
         leaves, structure = jax.tree.flatten(self)
         like = tuple(jax.ShapeDtypeStruct((), jnp.result_type(leaf)) for leaf in leaves)
-        return np.logical_and(self.model.reducible, _offers_reduction(structure, like))
+        return _offers_reduction(structure, like)
+
+    @property
+    def certain_search(self) -> bool:
+        """Whether all equilibria are found for certain: by the model's `certain_reduction`."""
+        order = [vars(kind) for kind in type(self.model).__mro__]
+
+        def depth(name: str) -> int:
+            return next(k for k, names in enumerate(order) if name in names)
+
+        own = depth("certain_reduction")
+        if order[own] is vars(AbstractNeuralMass):
+            return False
+        # One of another class is of other equations.
+        others = ("vector_field", "output", "equilibrium_reduction")
+        return all(depth(name) >= own for name in others)
+
+    def certain_reduction(self) -> CertainReduction:
+        """Equilibria as roots that are all found, on the host with leaves (system,)."""
+        reduction = self.model.certain_reduction(self.coupling)
+        assert reduction is not None  # that of its own class
+        return reduction
 
     def many_starts(self) -> Float[Array, "candidate variable"]:
         """Candidates for equilibria, from many starts in the model's search box."""
         return from_starts(self.vector_field, box_starts(*self.model.search_box()))
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
-        """From the model's scalar reduction, or from many starts in its search box."""
+        """From the model's scalar reduction on a grid, or from many starts in its search box.
+
+        As part of a program; not certified to be near all equilibria, as `certain_reduction` is.
+        """
         reduction = self.model.equilibrium_reduction(self.coupling)
         if reduction is None:
             return self.many_starts()

@@ -33,6 +33,8 @@ def initial_state(
 
     The stable equilibrium of lowest activity is taken, or the lowest where none is stable.
     A network without homogeneous states starts at those of its region-averaged parameters.
+    All equilibria are known where the model certifies it, as `NextGenEI` and `JansenRit` do; of
+    other models, and under JAX transformations, those that are found (`find_equilibria` says).
     Quantities that cannot be negative (rates, gates) are reflected at zero.
 
     **Arguments:**
@@ -77,7 +79,7 @@ def initial_states(
         )
     seeds = np.asarray(seeds)
     n = seeds.shape[0]
-    rest = search(_averaged(core, varied), n, MOST, in_blocks=in_blocks)
+    rest = search(_averaged(core, varied), n, in_blocks=in_blocks)
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)
     place = np.argmax(np.where(some, stable, rest.found), axis=1)

@@ -303,3 +303,49 @@ def test_bad_starts(stuart_landau, generalised):
     )
     assert cut.status == ng.Status.MAX_STEPS
     assert "points" in cut.ends
+
+
+def test_a_curve_begins_within_its_bounds(stuart_landau, generalised):
+    """The system is at mu = -1, its Hopf point at 0: bounds without these are refused."""
+    system, rest = stuart_landau
+    hopf, above = rest.special[0], (0.5, 1.0)
+    with pytest.raises(ValueError, match="`bounds` must hold the mu at which the curve begins"):
+        ng.continue_equilibria(system, "mu", above, start=[0.0, 0.0])
+    with pytest.raises(ValueError, match="`bounds` must hold the mu"):
+        ng.continue_cycles(system, "mu", above, start=hopf)
+    for names, bounds, name in (
+        (("mu", "sigma"), (above, (0.0, 1.0)), "mu"),
+        (("mu", "sigma"), ((-1.0, 1.0), (0.6, 1.0)), "sigma"),
+    ):
+        with pytest.raises(ValueError, match=f"`bounds` must hold the {name}"):
+            ng.continue_bifurcation(system, names, bounds, hopf)
+    fold = generalised[2].special[0]
+    with pytest.raises(ValueError, match="`bounds` must hold the mu"):
+        ng.continue_bifurcation(generalised[0], ("mu", "sigma"), (above, (-1.0, 1.0)), fold)
+    with pytest.raises(ValueError, match="`cuts` must be within the bounds of sigma"):
+        ng.two_parameter_diagram(system, ("mu", "sigma"), ((-1.0, 1.0), (0.0, 1.0)), [2.0])
+
+
+def test_a_curve_begins_where_it_is_said_to(stuart_landau, generalised):
+    system, _rest = stuart_landau
+    with pytest.raises(ValueError, match=r"`start` must be within 0.2 of an equilibrium"):
+        ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[3.0, -4.0])
+    fold = generalised[2].special[0]
+    with pytest.raises(ValueError, match="`start` must be of a branch over 'beta' alone"):
+        ng.continue_bifurcation(generalised[0], ("beta", "mu"), ((-1.0, 2.0), (-1.0, 1.0)), fold)
+    lost = ng.Orbit(*(jnp.full((2,) * n, jnp.nan) for n in (0, 2, 1, 2, 2, 1)),
+                    jnp.zeros(2, complex), jnp.asarray(0.0), jnp.asarray(1),
+                    jnp.asarray(ng.Status.NOT_PERIODIC))  # fmt: skip
+    with pytest.raises(ValueError, match="`start` must be an orbit that was found"):
+        ng.continue_cycles(system, "mu", (-1.0, 1.0), start=lost)
+
+
+def test_cycles_next_to_a_bound(stuart_landau):
+    """Those of mu > 0 begin at the Hopf point, however near the bound is; or there are none."""
+    system, rest = stuart_landau
+    cycles = ng.continue_cycles(system, "mu", (-1.0, 1e-4), start=rest.special[0], intervals=64)
+    assert cycles.ends == ("start", "bound")
+    assert (cycles.parameter > 0).all()
+    assert (cycles.parameter <= 1e-4).all()
+    with pytest.raises(ng.SolverError, match="leaves the bounds at once"):
+        ng.continue_cycles(system, "mu", (-1.0, 0.0), start=rest.special[0], intervals=64)

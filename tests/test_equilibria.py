@@ -105,13 +105,12 @@ def test_reduction_agrees_with_many_starts():
         fast = ng.find_equilibria(homogeneous(ng.NextGenEI(i_ext_e=i_ext_e), coupling))
         slow = ng.find_equilibria(homogeneous(Plain(i_ext_e=i_ext_e), coupling))
         assert int(fast.count) == int(slow.count) == count
+        assert bool(fast.complete)
+        assert not bool(slow.complete)
         np.testing.assert_allclose(slow.states, fast.states, atol=1e-9)
 
 
-def test_negative_weights_fall_back_to_many_starts():
-    rest = ng.find_equilibria(homogeneous(ng.NextGenEI(i_ext_e=2.0, j_ii=-1.0), 5.0))
-    assert int(rest.count) >= 1
-    assert float(rest.residuals.max()) < 1e-12
+def test_a_population_alone():
     uncoupled = ng.find_equilibria(homogeneous(ng.NextGenEI(j_ei=0.0, j_ee=0.0), 0.0))
     # Without synapses onto it: z² + eta + i delta = 0 for the excitatory population.
     z = 1j * np.sqrt(complex(-5.0, 1.0))
@@ -245,6 +244,7 @@ def test_heterogeneous_network(small):
     assert rest.eigenvalues.shape == (1, 72)
     assert float(jnp.abs(network.vector_field(rest.states[0])).max()) < 1e-13
     assert np.ptp(np.asarray(rest.states[0, 1])) > 0.1
+    assert not bool(rest.complete)  # others, where regions differ, may exist
     again = ng.find_equilibria(network, starts=rest.states * 1.01)
     np.testing.assert_allclose(again.states, rest.states, atol=1e-12)
 
@@ -314,6 +314,25 @@ class WithFunction(eqx.Module, Plain):
         return jnp.stack([2 - state[0], y])
 
 
+class Three(Plain):
+    """x' = x - x³, y' = -y."""
+
+    def vector_field(self, state):
+        return jnp.stack([state[0] - state[0] ** 3, -state[1]])
+
+    def equilibrium_candidates(self, max_count):
+        del max_count
+        return jnp.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+
+
+def test_more_than_there_are_places_for_is_said():
+    few = ng.find_equilibria(Three(), max_count=2, throw=False)
+    np.testing.assert_allclose(few.states[:, 0], [-1, 0], atol=1e-12)
+    assert few.status == ng.Status.TRUNCATED
+    with pytest.raises(ng.SolverError, match="more equilibria than places"):
+        ng.find_equilibria(Three(), max_count=2)
+
+
 class Ring(eqx.Module, Plain):
     """A rotation, whose equilibrium is degenerate: nothing is certified."""
 
@@ -351,7 +370,7 @@ def test_a_network_of_another_class_keeps_its_equations(small):
 
 
 def test_a_system_does_not_depend_on_those_beside_it():
-    """Also where the others need another way to search (j_ii < 0)."""
+    """Also where the others have more branches (j_ii < 0)."""
     j_ii = np.array([5.0, -0.5, 4.0])
     network = ng.Network(ng.NextGenEI(i_ext_e=2.0), ONE, 5.0)
     together = search(Family.of(network).many({"j_ii": j_ii}), 3, 8)

@@ -13,6 +13,7 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax import maps
+from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.network import Family
 from ngnmm_jax.transverse import aperiodic_modes
@@ -48,6 +49,40 @@ def test_equilibria_agree_with_single_points(aal90):
     assert max(counts) == 3
     assert np.isnan(result.growth_transverse[~found]).all()
     assert (result.number_growing[~found] == -1).all()
+
+
+# Five equilibria at coupling 18.2786, the fifth stable.
+FIVE = dict(
+    eta_e=-6.0639, eta_i=-6.4326, delta_e=0.6948, delta_i=0.027,
+    j_ee=27.6886, j_ei=19.0181, j_ie=24.1265, j_ii=10.9735,
+)  # fmt: skip
+
+
+def test_there_are_as_many_places_as_equilibria(small, tmp_path):
+    """Also in blocks that need fewer, and in what a sweep keeps, or it is said."""
+    network = ng.Network(ng.NextGenEI(**FIVE), small, 0.0)
+    axes = {"i_ext_e": np.array([-9.0, 0.0]), "coupling": np.array([1.0, 18.2786])}
+    result, again = (
+        ng.dispersion_map(network, axes, oscillations=False, store=tmp_path, lines=1)
+        for _ in range(2)
+    )
+    assert result.kind.shape == (2, 2, 5)
+    assert (result.kind == EQUILIBRIUM).sum(axis=-1)[1, 1] == 5
+    assert result.growth_uniform[1, 1, 4] == pytest.approx(-0.0040, abs=5e-5)
+    assert result.stable[1, 1].tolist() == [True, False, False, False, True]
+    assert result.complete.all()
+    assert bool(result.to_xarray().complete.all())
+    np.testing.assert_array_equal(result.states, again.states)
+
+    points = {"coupling": [1.0, 18.2786]}
+    for places, status in ((3, ng.Status.TRUNCATED), (5, ng.Status.OK)):
+        kept = ng.sweep(network, ng.Design.grid(points), ng.Stability(places=places))
+        assert kept["count"].values.tolist()[1] == 5
+        assert kept.complete.values.tolist() == [1, 1]
+        assert kept.status.values.tolist() == [ng.Status.OK, status]
+        assert kept.growth_uniform.values[1] == pytest.approx(
+            result.growth_uniform[1, 1, :places], rel=1e-9
+        )
 
 
 # ---------------------------------------------------------------------- orbits
@@ -308,6 +343,16 @@ ng.dispersion_map(network, axes, store={str(tmp_path)!r}, lines=1)
 # ---------------------------------------------------------------------- bad input
 
 
+def test_nothing_anywhere(network, monkeypatch):
+    def nothing(*args, **options):
+        found = search(*args, **options)
+        return found._replace(found=np.zeros_like(found.found), states=np.nan * found.states)
+
+    monkeypatch.setattr(maps, "search", nothing)
+    with pytest.raises(ng.SolverError, match="no equilibrium"):
+        ng.dispersion_map(network, AXES, oscillations=False)
+
+
 def test_what_is_refused(network):
     with pytest.raises(ValueError, match="`axes` must be one of"):
         ng.dispersion_map(network, {"current": [0.0]})
@@ -319,7 +364,3 @@ def test_what_is_refused(network):
         ng.dispersion_map(network, {"i_ext_e": [[1.0]]})
     with pytest.raises(ValueError, match="`lines` must be"):
         ng.dispersion_map(network, AXES, lines=0)
-    with pytest.raises(ng.SolverError, match="no equilibrium"):
-        ng.dispersion_map(
-            network.with_parameters(delta_e=1e9), {"i_ext_e": [0.0]}, oscillations=False
-        )

@@ -38,6 +38,10 @@ _INTERVALS = 64
 # Cycles end at a period of so many time steps of the system or turns of the first cycle, whichever
 # is less, but not of less than four turns.
 _LONG, _LONG_TURNS = 4_000, 10
+# A curve begins within its bounds, but for this fraction of their width; and where it is said to,
+# in units of arclength, or for a state relative to 1 + |x|.
+_OUTSIDE = 1e-9
+_ASIDE, _AWAY = 0.2, 0.2
 
 
 def continue_equilibria(
@@ -61,10 +65,11 @@ def continue_equilibria(
 
     - `system`: `network.homogeneous()`, a network, or any module with `vector_field` and
       `state_shape` whose parameter is an attribute.
-    - `parameter`: its name ("coupling" too). `bounds`: its lowest and highest value.
+    - `parameter`: its name ("coupling" too). `bounds`: its lowest and highest value, between
+      which the branch begins: at the system's own value, or that of `start`.
     - `start` (*state): a state near an equilibrium at the system's own parameter value; by
-      default the first that `find_equilibria` finds. Or a branch point, to follow the branch
-      that crosses there.
+      default the first that `find_equilibria` finds. Or a branch point of a branch over the same
+      parameter, to follow the branch that crosses there.
     - `longest`: the longest step, in units of the bounds' width and of the variables' size.
     - `max_points`: in each direction.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
@@ -74,7 +79,10 @@ def continue_equilibria(
     """
     _checks.require_x64("continue_equilibria")
     limits = _limits((parameter,), (bounds,), longest, max_points)
-    field = _field(system, (parameter,), start)
+    if isinstance(start, SpecialPoint):
+        _of_kind(start, "branch_point")
+        _over_the_same(start, parameter)
+    field = _field(system, (parameter,), start, limits)
     width = jnp.asarray(limits.high - limits.low)
     p = field.parameters
     if isinstance(start, SpecialPoint):
@@ -86,7 +94,6 @@ def continue_equilibria(
     problem = EquilibriumCurve(field, scales)
     y = jnp.concatenate([x, p])
     if isinstance(start, SpecialPoint):
-        _of_kind(start, "branch_point")
         begin = Step(y, starts.crossing(problem, start.origin))
         curve = _across(problem, begin, limits, progress)
     else:
@@ -120,8 +127,8 @@ def continue_cycles(
     - `system`, `parameter`, `bounds`, `longest`, `max_points`, `progress`, `throw`: as for
       `continue_equilibria`.
     - `start`: a special point of kind "hopf" (small cycles by the normal form) or
-      "period_doubling" (cycles of two turns), or an `Orbit` of the system (both directions); by
-      default what `find_orbit` finds.
+      "period_doubling" (cycles of two turns; of a branch over the same parameter), or an `Orbit`
+      of the system (both directions); by default what `find_orbit` finds.
     - `intervals`: of the mesh. A doubled cycle gets twice as many as its parent, 256 at most.
     - `longest_period`: in the model's unit; by default 4000 of the system's time steps (0.2 s) or
       10 periods of the first cycle, whichever is less, and at least 4 of these.
@@ -133,12 +140,16 @@ def continue_cycles(
     if intervals < 8:
         _checks.fail("intervals", "be at least 8", f"it is {intervals}")
     limits = _limits((parameter,), (bounds,), longest, max_points)
-    field = _field(system, (parameter,), start)
+    if isinstance(start, SpecialPoint):
+        _of_kind(start, "hopf", "period_doubling")
+    elif start is not None and int(start.status) != Status.OK:
+        _checks.fail("start", "be an orbit that was found", Status(int(start.status)).explanation)
+    field = _field(system, (parameter,), start, limits)
     width = jnp.asarray(limits.high - limits.low)
     turns = 1
     if isinstance(start, SpecialPoint):
-        _of_kind(start, "hopf", "period_doubling")
         if start.kind == "period_doubling":
+            _over_the_same(start, parameter)
             turns = 2 * start.turns
         period = start.period * turns / start.turns
         states = start.extent[None]
@@ -154,7 +165,7 @@ def continue_cycles(
     else:
         if start.kind == "hopf":
             x = jnp.asarray(start.state).ravel()
-            begin = starts.from_hopf(problem, x, field.parameters, intervals)
+            begin = starts.from_hopf(problem, x, field.parameters, intervals, limits)
         else:
             begin = starts.doubled(problem, start.origin)
         curve = _one_way(problem, begin, limits, progress, limits.longest / 10)
@@ -185,7 +196,7 @@ def continue_bifurcation(
     **Arguments:**
 
     - `parameters`: two names; `bounds`: lowest and highest value of each.
-    - `start`: a special point of a branch.
+    - `start`: a special point of a branch; of cycles, of one over the first of the parameters.
     - The rest: as for `continue_cycles`.
 
     Source: Kuznetsov, Elements of Applied Bifurcation Theory (2004), section 10.3.
@@ -195,9 +206,11 @@ def continue_bifurcation(
         _checks.fail("parameters", "be two names, with bounds for each", f"they are {parameters}")
     _of_kind(start, *_CURVES)
     limits = _limits(tuple(parameters), bounds, longest, max_points)
-    field = _field(system, tuple(parameters), start)
-    width = jnp.asarray(limits.high - limits.low)
     kind = _CURVES[start.kind]
+    if kind not in ("fold", "hopf"):
+        _over_the_same(start, parameters[0])
+    field = _field(system, tuple(parameters), start, limits)
+    width = jnp.asarray(limits.high - limits.low)
     problem: Any
     if kind in ("fold", "hopf"):
         problem, begin = starts.of_equilibria(kind, field, start, width)
@@ -233,7 +246,7 @@ def _limits(names: tuple[str, ...], bounds: Any, longest: float | int, points: i
     return Limits(low, high, _SHORTEST, longest, points)
 
 
-def _field(system: Any, names: tuple[str, ...], start: Any) -> ParametrisedField:
+def _field(system: Any, names: tuple[str, ...], start: Any, limits: Limits) -> ParametrisedField:
     """The vector field, at the start's parameter values where it is a special point."""
     system = bare(system)
     known = list(_parameters(system))
@@ -244,7 +257,17 @@ def _field(system: Any, names: tuple[str, ...], start: Any) -> ParametrisedField
     if isinstance(start, SpecialPoint):
         values = {n: jnp.asarray(v) for n, v in start.parameters.items() if n in known}
         system = with_leaves(system, values)
-    return ParametrisedField(system, names)
+    field = ParametrisedField(system, names)
+    values = np.asarray(field.parameters)
+    for name, value, low, high in zip(names, values, limits.low, limits.high, strict=True):
+        slack = _OUTSIDE * (high - low)
+        if not low - slack <= value <= high + slack:
+            _checks.fail(
+                "bounds",
+                f"hold the {name} at which the curve begins",
+                f"it is {value:g} there, and they are {low:g} and {high:g}",
+            )
+    return field
 
 
 def _parameters(system: Any) -> list[str]:
@@ -265,13 +288,30 @@ def _of_kind(start: SpecialPoint, *kinds: str) -> None:
         _checks.fail("start", f"be one of: {names}", f"it is {start!r}")
 
 
+def _over_the_same(start: SpecialPoint, parameter: str) -> None:
+    if tuple(start.parameters) != (parameter,):
+        names = ", ".join(start.parameters)
+        _checks.fail("start", f"be of a branch over {parameter!r} alone", f"it is over {names}")
+
+
 def _equilibrium(system: Any, start: Any) -> jax.Array:
     if start is None:
         return find_equilibria(system).states[0]
     state = jnp.asarray(start, dtype=float)
     _checks.shape("start", state, tuple(system.state_shape), "(*state)")
     _checks.finite("start", state)
-    return near(system, state)
+    found = near(system, state)
+    away = float(jnp.abs(found - state).max() / (1 + jnp.abs(state).max()))
+    if np.isfinite(away) and away > _AWAY:
+        _checks.fail(
+            "start",
+            f"be within {_AWAY:g} of an equilibrium, relative to 1 + |x|",
+            f"the one that Newton's iteration finds from it is {away:.2g} away",
+        )
+    admissible = getattr(system, "admissible", lambda _: True)
+    if not (np.isfinite(away) and bool(admissible(found))):
+        raise SolverError("the start of the branch", Status.NONE_FOUND)
+    return found
 
 
 def _longest(system: Any, given: float | int | None, period: float) -> jax.Array:
@@ -284,17 +324,20 @@ def _longest(system: Any, given: float | int | None, period: float) -> jax.Array
     return jnp.asarray(max(limit, 4 * period))
 
 
-def _start(problem: Any, begin: Step) -> Step:
-    """The first point, corrected."""
+def _start(problem: Any, begin: Step, limits: Limits) -> Step:
+    """The first point, corrected: near where it should be, and within the bounds."""
     step = problem.advance(begin, 0.0)
-    if not step.converged:
+    if not (step.converged and float(step.distance) < _ASIDE):
         raise SolverError("the start of the branch", Status.NOT_CONVERGED, step)
+    if not limits.contain(np.asarray(step.parameters), _OUTSIDE):
+        what = "the start of the branch, which leaves the bounds at once"
+        raise SolverError(what, Status.NOT_CONVERGED, step)
     return step
 
 
 def _both_ways(problem: Any, begin: Step, limits: Limits, progress: bool | None) -> Curve:
     with progress_bar(2 * limits.points, type(problem).__name__, "point", progress) as bar:
-        step = _start(problem, begin)
+        step = _start(problem, begin, limits)
         forward = follow(problem, step, limits, tick=lambda _: bar.update())
         if forward.ends[1] == "closed":
             return forward
@@ -306,7 +349,7 @@ def _one_way(
     problem: Any, begin: Step, limits: Limits, progress: bool | None, first: float
 ) -> Curve:
     with progress_bar(limits.points, type(problem).__name__, "point", progress) as bar:
-        step = _start(problem, begin)
+        step = _start(problem, begin, limits)
         return follow(problem, step, limits, first=first, tick=lambda _: bar.update())
 
 

@@ -86,6 +86,8 @@ def two_parameter_diagram(
     own = _without(options, "intervals")
     for cut in cuts:
         _checks.finite("cuts", np.asarray(cut))
+        if not bounds[1][0] <= cut <= bounds[1][1]:
+            _checks.fail("cuts", f"be within the bounds of {second}", f"one is at {cut:g}")
         here = with_leaves(bare(system), {second: jnp.asarray(float(cut))})
         ways = _Collection(lambda branch: None)
         points: list[SpecialPoint] = []
@@ -100,7 +102,9 @@ def two_parameter_diagram(
                 points += branch.of_kind("snic", "homoclinic", "long_period")
         curves.failures += ways.failures
         for point in points:
-            if not any(_on_curve(point, cut, curve) for curve in curves.branches):
+            if _outside(point, bounds[0]):
+                curves.failures.append(f"{point!r} at {second} = {cut:g}: outside the bounds")
+            elif not any(_on_curve(point, cut, curve) for curve in curves.branches):
                 curves.attempt(
                     f"{point!r} at {second} = {cut:g}",
                     functools.partial(
@@ -240,3 +244,9 @@ def _on_curve(point: SpecialPoint, cut: float, curve: Branch) -> bool:
         if abs(at - point.parameter) <= 0.5 * reach and (same or curve.kind == "period"):
             return True
     return False
+
+
+def _outside(point: SpecialPoint, bounds: Any) -> bool:
+    """Whether a special point is outside of its parameter's bounds, where no curve may begin."""
+    slack = 1e-9 * (bounds[1] - bounds[0])
+    return not bounds[0] - slack <= point.parameter <= bounds[1] + slack

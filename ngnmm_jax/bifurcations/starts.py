@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax.bifurcations.branches import SpecialPoint
-from ngnmm_jax.dynamics.continuation.arclength import Step
+from ngnmm_jax.dynamics.continuation.arclength import Limits, Step
 from ngnmm_jax.dynamics.continuation.collocation import (
     Profile,
     adapted,
@@ -161,15 +161,20 @@ def hopf_data(field: ParametrisedField, x: jax.Array, p: jax.Array) -> HopfData:
     return HopfData(omega, q, coefficient, (w @ change @ q).real)
 
 
-def from_hopf(problem: AbstractCycleProblem, x: jax.Array, p: jax.Array, intervals: int) -> Step:
-    """The small cycle near a Hopf point that the normal form foretells."""
+def from_hopf(
+    problem: AbstractCycleProblem, x: jax.Array, p: jax.Array, intervals: int, limits: Limits
+) -> Step:
+    """The small cycle near a Hopf point, within the limits, that the normal form foretells."""
     data = hopf_data(problem.field, x, p)
     omega, q = float(data.omega), np.asarray(data.vector)
     scale_u, scale_p = np.asarray(problem.state_scales), float(problem.parameter_scales[0])
     # |z|² = -crossing * shift / (omega * coefficient), x = x0 + z q + c.c.
     bend = -omega * float(data.coefficient) / float(data.crossing) / scale_p
     per_unit = np.sqrt(2 * (np.abs(q / scale_u) ** 2).sum())
-    size = min(_AMPLITUDE / per_unit, np.sqrt(_MOVE / max(abs(bend), 1e-12)))
+    room = limits.high[0] - float(p[0]) if bend > 0 else float(p[0]) - limits.low[0]
+    # Next to a bound; where there is no room, it begins outside.
+    move = min(_MOVE, 0.9 * room / scale_p) if room > 1e-6 * scale_p else _MOVE
+    size = min(_AMPLITUDE / per_unit, np.sqrt(move / max(abs(bend), 1e-12)))
     mesh = np.linspace(0.0, 1.0, intervals + 1)
     at, stages = 2 * np.pi * mesh[:-1], 2 * np.pi * np.asarray(gauss_points(jnp.asarray(mesh)))
     wave = 2 * (np.exp(1j * at)[..., None] * q).real

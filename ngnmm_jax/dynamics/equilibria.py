@@ -18,14 +18,14 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from ngnmm_jax import _checks
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax._types import System
-from ngnmm_jax.dynamics.many_equilibria import Found, search
+from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.dynamics.parameters import bare, constant
 
 VectorField = Callable[[jax.Array], jax.Array]
 
 # Newton's iteration: steps, of which the last two carry derivatives.
 _STEPS = 8
-#: How many equilibria are kept of a system unless somebody asks for more.
+#: How many equilibria there are places for where their number is not known beforehand.
 MOST = 8
 
 
@@ -54,7 +54,13 @@ class Equilibria(eqx.Module):
     - `found` (equilibrium,): False for entries that only fill the array up. Outside of JAX
       transformations there are none; under `jit`, `vmap` or `grad`, where the number is not
       known, arrays have `max_count` entries.
-    - `status`: `Status.OK`, or `NONE_FOUND`.
+    - `complete`: whether it is certain that there are no others (of a homogeneous system; a
+      network may have others where regions differ). It is for models that bound the slope of
+      their scalar function (`certain_reduction`: `NextGenEI` and `JansenRit`, all parameters),
+      but where two equilibria are nearer to each other than rounding can tell, next to a fold.
+      False where equilibria come from a grid, from many starts or from yours, and under `jit`,
+      `vmap` or `grad`.
+    - `status`: `Status.OK`; `NONE_FOUND`; `TRUNCATED` where more were found than `max_count`.
     """
 
     states: Float[Array, "equilibrium *state"]
@@ -62,6 +68,7 @@ class Equilibria(eqx.Module):
     residuals: Float[Array, "equilibrium"]
     errors: Float[Array, "equilibrium"]
     found: Bool[Array, "equilibrium"]
+    complete: Bool[Array, ""]
     status: Int[Array, ""]
 
     @property
@@ -84,15 +91,17 @@ def find_equilibria(
     system: SearchableSystem,
     *,
     starts: ArrayLike | None = None,
-    max_count: int = 8,
+    max_count: int | None = None,
     throw: bool = True,
 ) -> Equilibria:
     """All equilibria of a homogeneous system; of a network, those near its homogeneous ones.
 
-    A model that offers a scalar reduction has its roots bracketed on a grid (folds between
-    grid points included); otherwise, and for `starts`, Powell's dogleg iteration runs from
-    many points. Either way Newton's iteration finishes, duplicates are dropped, and what is left
-    is certified by the size of Newton's last correction.
+    Of models that bound the slope of a scalar function whose roots they are, all are found, by
+    branch and prune; `complete` says so. Else, and under JAX transformations, others may exist:
+    the roots of a model's scalar function are bracketed on a grid of 256 points (folds between
+    points in three places); without one, and for `starts`, Powell's dogleg iteration runs from
+    many points. Either way Newton's iteration finishes, duplicates are dropped, and each of what
+    is left is certified by the size of Newton's last correction.
 
     Differentiable: Newton's last steps carry derivatives with respect to parameters (by the
     implicit function theorem).
@@ -101,11 +110,13 @@ def find_equilibria(
 
     - `system`: `network.homogeneous()`, or a network.
     - `starts` (start, *state): initial guesses to use in place of the model's own.
-    - `max_count`: the largest number returned; more is an error.
-    - `throw`: raise `SolverError` where none is found.
+    - `max_count`: the largest number returned; more is an error (status TRUNCATED). By default
+      as many as there are; under JAX transformations 8.
+    - `throw`: raise `SolverError` where none is found, or more than `max_count`.
     """
     _checks.require_x64("find_equilibria")
-    _checks.positive_integer("max_count", max_count)
+    if max_count is not None:
+        _checks.positive_integer("max_count", max_count)
     if starts is not None:
         starts = jnp.asarray(starts, dtype=float)
         _checks.finite("starts", starts)
@@ -120,24 +131,32 @@ def find_equilibria(
 
 
 def _found(
-    system: SearchableSystem, starts: Float[Array, "start *state"] | None, max_count: int
+    system: SearchableSystem,
+    starts: Float[Array, "start *state"] | None,
+    max_count: int | None,
 ) -> Equilibria:
     known = _checks.on_host(system)
     if starts is None and known and hasattr(system, "many_starts"):
-        found = {k: v[0, :max_count] for k, v in _alone(system, max_count)._asdict().items()}
-        status = Status.OK if found["found"].any() else Status.NONE_FOUND
-        found = {name: jnp.asarray(value) for name, value in found.items()}
-        return Equilibria(**found, status=jnp.asarray(status))
+        return _alone(system, max_count)
     if starts is None and known and hasattr(system, "equilibrium_starts"):
-        starts = system.equilibrium_starts(max_count)
+        starts = system.equilibrium_starts()
     if starts is not None:
-        return _from_starts(system, starts, max_count)
-    return _searched(system, max_count, _scalar(system))
+        places = max(MOST, starts.shape[0]) if max_count is None else max_count
+        return _from_starts(system, starts, places)
+    return _searched(system, max_count or MOST, _scalar(system))
 
 
-def _alone(system: Any, max_count: int) -> Found:
-    alone = jax.tree.map(lambda leaf: np.asarray(leaf)[None], system)
-    return search(alone, 1, max(max_count, MOST))
+def _alone(system: Any, max_count: int | None) -> Equilibria:
+    fields = search(_single(system), 1, max_count)._asdict()
+    count = fields.pop("count")[0]
+    places = fields["found"].shape[1]
+    status = Status.TRUNCATED if count > places else Status.OK if count else Status.NONE_FOUND
+    found = {name: jnp.asarray(value[0]) for name, value in fields.items()}
+    return Equilibria(**found, status=jnp.asarray(status))
+
+
+def _single(system: Any) -> Any:
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], system)
 
 
 def _scalar(system: Any) -> bool:
@@ -151,7 +170,8 @@ def _candidates(system: Any, max_count: int, scalar: bool) -> Float[Array, "cand
 
 @eqx.filter_jit
 def _searched(system: SearchableSystem, max_count: int, scalar: bool) -> Equilibria:
-    return certify(system, _candidates(system, max_count, scalar), max_count)
+    # One more than there are places for: that is how it is known.
+    return certify(system, _candidates(system, max_count + 1, scalar), max_count)
 
 
 @eqx.filter_jit
@@ -165,12 +185,19 @@ def near(system: System, state: Float[Array, "*state"]) -> Float[Array, "*state"
     return newton(system.vector_field, from_starts(system.vector_field, state[None])[0])[0]
 
 
-def equilibrium_states(system: Any, max_count: int = MOST) -> Float[Array, "equilibrium *state"]:
-    """A system's equilibria by rising first variable, NaN at the end; without derivatives."""
+def equilibrium_states(
+    system: Any, max_count: int | None = None
+) -> Float[Array, "equilibrium *state"]:
+    """A system's equilibria by rising first variable, NaN at the end; without derivatives.
+
+    At least 8 places, so that what is done with them is one program in most cases.
+    """
     system = constant(system)
     if _checks.on_host(system) and hasattr(system, "many_starts"):
-        return jnp.asarray(_alone(system, max_count).states[0, :max_count])
-    return _searched(system, max_count, _scalar(system)).states
+        states = search(_single(system), 1, max_count).states[0]
+        short = max(0, (max_count or MOST) - states.shape[0])
+        return jnp.asarray(np.pad(states, ((0, short), (0, 0)), constant_values=np.nan))
+    return _searched(system, max_count or MOST, _scalar(system)).states
 
 
 def rest_state(system: Any) -> Float[Array, "*state"]:
@@ -183,7 +210,7 @@ def rest_state(system: Any) -> Float[Array, "*state"]:
     inner = constant(inner)
     state = jnp.full(inner.state_shape, jnp.nan)
     if _checks.on_host(inner) and hasattr(inner, "many_starts"):
-        state = jnp.asarray(_alone(inner, MOST).states[0, 0])
+        state = jnp.asarray(search(_single(inner), 1).states[0, 0])
     if not (_checks.on_host(state) and np.isfinite(state).all()):
         state = _first_candidate(inner, _scalar(inner))
     axes = (1,) * (len(system.state_shape) - len(inner.state_shape))
@@ -200,9 +227,12 @@ def _first_candidate(system: Any, scalar: bool) -> Float[Array, "*state"]:
 def certify(
     system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
 ) -> Equilibria:
-    """Newton's iteration from each candidate, certificate, no duplicates; at most `max_count`."""
+    """Newton's iteration from each candidate, certificate, no duplicates; at most `max_count`.
+
+    That there are no others is not certified, whatever the candidates: `complete` is False.
+    """
     found = polished(system, candidates, max_count)
-    matrices = found.pop("matrices")
+    matrices, number = found.pop("matrices"), found.pop("number")
     ok = found["found"]
 
     def spectrum(matrix: jax.Array) -> jax.Array:
@@ -211,13 +241,18 @@ def certify(
 
     eigenvalues = _map_where(ok, spectrum, matrices)
     status = jnp.where(ok.any(), Status.OK, Status.NONE_FOUND)
-    return Equilibria(**found, eigenvalues=eigenvalues, status=status)
+    status = jnp.where(number > max_count, Status.TRUNCATED, status)
+    complete = jnp.asarray(False)
+    return Equilibria(**found, eigenvalues=eigenvalues, complete=complete, status=status)
 
 
 def polished(
     system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
 ) -> dict[str, jax.Array]:
-    """`certify` but for the eigenvalues, of which there are the Jacobians `matrices`."""
+    """`certify` but for the eigenvalues, of which there are the Jacobians `matrices`.
+
+    And the `number` that was found, perhaps more than are kept.
+    """
     candidates = jax.lax.stop_gradient(candidates)
     tolerance = float(jnp.finfo(candidates.dtype).eps) ** 0.6
     given = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
@@ -231,6 +266,8 @@ def polished(
     same = gap <= 1e-6 * (1 + jnp.abs(flat).max(axis=1))
     earlier = jnp.tri(flat.shape[0], k=-1, dtype=bool)
     found = good & ~(same & earlier & good[None]).any(axis=1)
+
+    number = found.sum()
 
     # What is found comes first, by rising first variable; the rest is NaN.
     order = jnp.argsort(jnp.where(found, flat[:, 0], jnp.inf))
@@ -249,6 +286,7 @@ def polished(
         "residuals": residuals,
         "errors": errors,
         "found": found,
+        "number": number,
     }
 
 

@@ -1,13 +1,16 @@
 """Equilibria of many systems of one kind at once, driven from the host.
 
+Where a model bounds the slope of its scalar function (`certain_reduction`), all its roots are
+found, and their number is certain. Of other models the roots of the scalar function are looked for
+on a grid, or equilibria from many starts; others may exist.
+
 What is compiled is small and the same for whoever asks, and for however many systems: the
-model's scalar function, and the vector field's Jacobian, in lanes of a fixed number (or the
-search from many starts, a system at a time). Bracketing, Newton's iteration, certificate and
-eigenvalues are NumPy's.
+vector field's Jacobian, and the model's scalar function where it is needed, in lanes of a fixed
+number (or the search from many starts, a system at a time). The search, Newton's iteration,
+certificate and eigenvalues are NumPy's.
 """
 
 import contextlib
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,25 +18,34 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._chunks import padded
+from ngnmm_jax.dynamics.certain_roots import certain_roots
 from ngnmm_jax.dynamics.linear import eigenvalues
-from ngnmm_jax.dynamics.roots import DIPS, POINTS, scalar_roots
+from ngnmm_jax.dynamics.roots import POINTS, scalar_roots
 
 # Systems that take their places in a program together: few, many, and many not on a CPU.
 _FEW, _MANY, _ELSEWHERE = 4, 128, 4096
 # Newton's iterations at most, and the relative correction that ends them.
 _NEWTON, _DONE = 12, 1e-15
-# States this near, relative to 1 + |x|, are one.
+# States this near, relative to 1 + |x|, are one, unless they are known to be two.
 _SAME = 1e-6
+# Roots of the scalar function that are looked for on a grid.
+_ROOTS = 64
 
 
 class Found(NamedTuple):
-    """Equilibria of many systems, (system, equilibrium, …): as `Equilibria` has those of one."""
+    """Equilibria of many systems, (system, equilibrium, …): as `Equilibria` has those of one.
+
+    `count` (system,): how many were found, perhaps more than there are places for; `complete`
+    (system,): whether it is certain that there are no others.
+    """
 
     states: np.ndarray
     eigenvalues: np.ndarray
     residuals: np.ndarray
     errors: np.ndarray
     found: np.ndarray
+    count: np.ndarray
+    complete: np.ndarray
 
     @property
     def stable(self) -> np.ndarray:
@@ -41,11 +53,22 @@ class Found(NamedTuple):
         return self.found & (self.eigenvalues.real.max(axis=-1) < 0)
 
 
-def search(systems: Any, count: int, max_count: int, *, in_blocks: bool = False) -> Found:
+class _Candidates(NamedTuple):
+    """States near equilibria (candidate, …) of systems `owner`; which systems these are all of."""
+
+    owner: np.ndarray
+    states: np.ndarray
+    complete: np.ndarray
+
+
+def search(
+    systems: Any, count: int, max_count: int | None = None, *, in_blocks: bool = False
+) -> Found:
     """Certified equilibria by rising first variable, NaN at the end.
 
     `systems` is a `Homogeneous` system whose leaves have an axis (system,) of length `count`, or 1
     where it is the same for all of them, or are scalars. In the full precision that JAX is set to.
+    There are `max_count` places for each, or as many as are needed.
     What is found of a system does not depend on the others, but for a last digit, that of the
     program: `in_blocks`, which takes one program for any count, is for work that is cut into
     blocks and has to be the same to the bit in all of them.
@@ -58,19 +81,10 @@ def search(systems: Any, count: int, max_count: int, *, in_blocks: bool = False)
         return np.broadcast_to(leaf, (count, *leaf.shape[1:]))
 
     systems = jax.tree.map(filled, systems)
-    scalar = np.broadcast_to(systems.scalar_search, (count,))
-    parts = []
-    for mine in (scalar, ~scalar):
-        (which,) = np.nonzero(mine)
-        if which.size:
-            some = jax.tree.map(lambda leaf, which=which: leaf[which], systems)
-            parts.append(
-                (which, _in_lanes(some, which.size, max_count, bool(scalar[which[0]]), in_blocks))
-            )
-    order = np.argsort(np.concatenate([which for which, _ in parts]))
-    fields = {
-        name: np.concatenate([found[name] for _, found in parts])[order] for name in parts[0][1]
-    }
+    many = _MANY if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
+    lanes = _FEW if count <= 2 * _FEW and not in_blocks else many
+    candidates = _candidates(systems, count, lanes)
+    fields = _certified(systems, candidates, max_count, lanes)
     matrices, found = fields.pop("matrices"), fields["found"]
     spectra = eigenvalues(np, matrices[found])
     order = np.argsort(-spectra.real, axis=-1, kind="stable")
@@ -79,19 +93,20 @@ def search(systems: Any, count: int, max_count: int, *, in_blocks: bool = False)
     return Found(eigenvalues=values, **fields)
 
 
-def _in_lanes(
-    systems: Any, count: int, max_count: int, scalar: bool, in_blocks: bool
-) -> dict[str, np.ndarray]:
-    """Equilibria of systems of which all, or none, are found by the scalar function's roots."""
-    many = _MANY if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
-    candidates = partial(_roots, max_count=max_count) if scalar else _from_many_starts
-    chunks = []
-    few = count <= 2 * _FEW and not in_blocks
-    for index, kept in padded(count, _FEW if few else many):
+def _candidates(systems: Any, count: int, lanes: int) -> _Candidates:
+    dtype = np.dtype(jnp.result_type(float))
+    if systems.certain_search:
+        wide = jax.tree.map(lambda leaf: np.asarray(leaf, float), systems)
+        roots = certain_roots(lambda some: some.certain_reduction(), wide, count)
+        return _Candidates(roots.owner, roots.states.astype(dtype), ~roots.doubtful)
+    some_of = _roots if systems.scalar_search else _from_many_starts
+    parts = []
+    for index, kept in padded(count, lanes):
         some = jax.tree.map(lambda leaf, index=index: leaf[index], systems)
-        found = _certified(some, candidates(some, kept=kept), max_count)
-        chunks.append({name: value[:kept] for name, value in found.items()})
-    return {name: np.concatenate([c[name] for c in chunks]) for name in chunks[0]}
+        parts.append(np.asarray(some_of(some, kept))[:kept])
+    every = np.concatenate(parts)
+    where = np.nonzero(np.isfinite(every).all(axis=-1))
+    return _Candidates(where[0], every[where], np.zeros(count, dtype=bool))
 
 
 def _from_many_starts(systems: Any, kept: int) -> Any:
@@ -125,19 +140,18 @@ def _reduced(systems: Any, u: jax.Array) -> tuple[jax.Array, jax.Array, jax.Arra
     return jax.vmap(one)(systems, u)
 
 
-def _roots(systems: Any, max_count: int, kept: int) -> np.ndarray:
+def _roots(systems: Any, kept: int) -> np.ndarray:
+    """Candidates from the scalar function's roots on a grid."""
+    del kept  # a lane costs nothing
     count = _lanes(systems)
-
-    max_count = min(max_count, POINTS - 2 * DIPS)
 
     def at(u: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
         fill = ((0, 0), (0, POINTS - u.shape[1]))
         return _reduced(systems, np.pad(u, fill, mode="edge"))
 
-    del kept  # a lane costs nothing
     low, high = np.asarray(at(np.zeros((count, 1)))[2]).T
     roots = scalar_roots(
-        lambda u: np.asarray(at(u)[1])[:, : u.shape[1]], low, high, max_count=max_count, xp=np
+        lambda u: np.asarray(at(u)[1])[:, : u.shape[1]], low, high, max_count=_ROOTS, xp=np
     )
     return np.asarray(at(roots)[0])[:, : roots.shape[1]]
 
@@ -151,51 +165,71 @@ def _linearised(systems: Any, states: jax.Array) -> tuple[jax.Array, jax.Array, 
     return jax.vmap(one)(systems, states)
 
 
-def _certified(systems: Any, candidates: Any, max_count: int) -> dict[str, np.ndarray]:
-    """Newton's iteration from each candidate, certificate, no duplicates; at most `max_count`."""
-    candidates = np.asarray(candidates)
-    tolerance = float(np.finfo(candidates.dtype).eps) ** 0.6
-    where = np.nonzero(np.isfinite(candidates).all(axis=-1))
-    states, errors = _newton(systems, where[0], candidates[where])
-    *_, admissible = _each(systems, where[0], states)
-    good = admissible & (errors <= tolerance) & np.isfinite(states).all(axis=-1)
-    where, states, errors = tuple(w[good] for w in where), states[good], errors[good]
-
-    # By system, then by the first variable; of those that agree, the first.
-    order = np.lexsort((states[:, 0], where[0]))
-    owner, states, errors = where[0][order], states[order], errors[order]
-    alone = np.ones(owner.size, dtype=bool)
-    place = np.zeros(owner.size, dtype=int)
-    for system in np.unique(owner):
-        mine = np.flatnonzero(owner == system)
-        gap = np.abs(states[mine, None] - states[None, mine]).max(axis=-1)
-        same = gap <= _SAME * (1 + np.abs(states[mine]).max(axis=-1))
-        alone[mine] = ~np.tril(same, -1).any(axis=1)
-        place[mine] = np.cumsum(alone[mine]) - 1
-    keep = alone & (place < max_count)
-    owner, place, states, errors = owner[keep], place[keep], states[keep], errors[keep]
-    matrices, slopes, _ = _each(systems, owner, states)
+def _certified(
+    systems: Any, candidates: _Candidates, max_count: int | None, lanes: int
+) -> dict[str, np.ndarray]:
+    """Newton's iteration from each candidate, certificate, no duplicates."""
+    owner, starts, complete = candidates
+    eps = float(np.finfo(starts.dtype).eps)
+    states, errors = _newton(systems, owner, starts, lanes)
+    matrices, slopes, admissible = _each(systems, owner, states, lanes)
+    with np.errstate(all="ignore"):
+        good = admissible & (errors <= eps**0.6) & np.isfinite(states).all(axis=-1)
+        # A root of the scalar function is one of the vector field, and stays where it is.
+        moved = np.abs(states - starts).max(axis=-1) / (1 + np.abs(starts).max(axis=-1))
+        good &= ~complete[owner] | (moved <= eps**0.4)
+    # By system, then by the first variable.
+    order = np.lexsort((states[:, 0], owner))
+    order = order[good[order]]
+    nearer = np.where(complete[owner], np.maximum(4 * errors, 64 * eps), _SAME)
+    kept = order[_first_of_their_kind(owner[order], states[order], nearer[order])]
+    lost = np.ones(owner.size, dtype=bool)
+    lost[kept] = False
+    complete = complete.copy()
+    complete[owner[lost]] = False
+    count = np.bincount(owner[kept], minlength=complete.size)
+    width = max(1, int(count.max(initial=1))) if max_count is None else max_count
+    place = np.arange(kept.size) - np.repeat(np.cumsum(count) - count, count)
+    kept, place = kept[place < width], place[place < width]
     fields = {
         "states": states,
         "matrices": matrices,
-        "residuals": np.abs(slopes).max(axis=-1),
+        "residuals": np.abs(slopes).max(axis=-1, initial=0.0),
         "errors": errors,
     }
-    shape = (candidates.shape[0], max_count)
+    shape = (complete.size, width)
     result: dict[str, np.ndarray] = {"found": np.zeros(shape, dtype=bool)}
-    result["found"][owner, place] = True
+    result["found"][owner[kept], place] = True
     for name, values in fields.items():
         result[name] = np.full((*shape, *values.shape[1:]), np.nan, values.dtype)
-        result[name][owner, place] = values
-    return result
+        result[name][owner[kept], place] = values[kept]
+    return result | {"count": count, "complete": complete}
 
 
-def _newton(systems: Any, owner: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _first_of_their_kind(owner: np.ndarray, states: np.ndarray, nearer: np.ndarray) -> np.ndarray:
+    """Which states are none of those before them, of the same system.
+
+    `nearer` (state,) is the distance, relative to 1 + |x|, at which they are the same.
+    """
+    first = np.ones(owner.size, dtype=bool)
+    reach = nearer * (1 + np.abs(states).max(axis=-1, initial=0.0))
+    for step in range(1, owner.size):
+        together = owner[step:] == owner[:-step]
+        if not together.any():
+            break
+        gap = np.abs(states[step:] - states[:-step]).max(axis=-1)
+        first[step:] &= ~(together & (gap <= np.maximum(reach[step:], reach[:-step])))
+    return first
+
+
+def _newton(
+    systems: Any, owner: np.ndarray, states: np.ndarray, lanes: int
+) -> tuple[np.ndarray, np.ndarray]:
     """States (state, variable) and the relative sizes of their last corrections."""
     states, errors = states.copy(), np.full(len(states), np.inf)
     left = np.arange(len(states))
     for _ in range(_NEWTON):
-        matrices, slopes, _ = _each(systems, owner[left], states[left])
+        matrices, slopes, _ = _each(systems, owner[left], states[left], lanes)
         with np.errstate(all="ignore"):  # what diverges is not certified
             delta = _solved(matrices, slopes)
             states[left] -= delta
@@ -211,7 +245,7 @@ def newton_on_host(system: Any, state: Any) -> tuple[np.ndarray, float]:
     """Newton's iteration of one system: the state and its last correction's relative size."""
     systems = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (_FEW, *np.shape(leaf))),
                            system)  # fmt: skip
-    states, errors = _newton(systems, np.zeros(1, dtype=int), np.asarray(state)[None])
+    states, errors = _newton(systems, np.zeros(1, dtype=int), np.asarray(state)[None], _FEW)
     return states[0], float(errors[0])
 
 
@@ -227,11 +261,13 @@ def _solved(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:
         return result
 
 
-def _each(systems: Any, owner: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, ...]:
+def _each(
+    systems: Any, owner: np.ndarray, states: np.ndarray, lanes: int
+) -> tuple[np.ndarray, ...]:
     """Jacobian, slope and admissibility at states, each of its own system, in lanes."""
-    lanes, n = _lanes(systems), states.shape[-1]
+    n, dtype = states.shape[-1], states.dtype
     parts: list[tuple[np.ndarray, ...]] = [
-        (np.zeros((0, n, n)), np.zeros((0, n)), np.zeros(0, dtype=bool))
+        (np.zeros((0, n, n), dtype), np.zeros((0, n), dtype), np.zeros(0, dtype=bool))
     ]
     for index, kept in padded(len(owner), lanes):
         some = jax.tree.map(lambda leaf, index=index: leaf[owner[index]], systems)

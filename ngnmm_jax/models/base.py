@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
+from ngnmm_jax.dynamics.certain_roots import CertainReduction
 from ngnmm_jax.models.agreement import HOOKS, guarded
 from ngnmm_jax.models.declarations import check_declarations
 
@@ -56,7 +57,8 @@ class EquilibriumReduction(NamedTuple):
     """All equilibria of a homogeneous mass, as the roots of one scalar function.
 
     `function(u)` returns a state on which all equations but one hold, and what is left of
-    that one; its roots for `u` in [`low`, `high`] are the equilibria.
+    that one; its roots for `u` in [`low`, `high`] are the equilibria. They are looked for on a
+    grid: that these are all is not certified (`certain_reduction` does that).
     """
 
     low: Scalar
@@ -108,7 +110,7 @@ class AbstractNeuralMass(eqx.Module):
     quantity that rasters and spectra use (a variable, or what `observe` returns) with its
     `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
     It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`,
-    `exact_flow`, `populations` and `synaptic_currents` are optional.
+    `certain_reduction`, `exact_flow`, `populations` and `synaptic_currents` are optional.
 
     What a class declares is checked when its first instance is made; the shapes that it returns,
     and that it is elementwise, when a network is made of it; and the optional methods, own or
@@ -187,19 +189,18 @@ class AbstractNeuralMass(eqx.Module):
     def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
         """The equilibria with drive `coupling * output` as roots of a scalar function.
 
-        None where the model offers no such reduction: the search is then multi-start. One that
-        holds for some parameters only says so by `reducible`.
+        None where the model offers no such reduction: the search is then multi-start.
         """
         return None
 
-    @property
-    def reducible(self) -> Any:
-        """Whether `equilibrium_reduction` holds for these parameters: one answer, or (*run).
+    def certain_reduction(self, coupling: Any) -> CertainReduction | None:
+        """The same with bounds on the function's slope, by which all roots are found for certain.
 
-        By default wherever a model defines one. (Not known under JAX transformations: True.)
+        On the host and in NumPy: parameters and `coupling` are arrays (system,) here. It counts
+        only for the class whose equations it belongs to: for those that override `vector_field`,
+        `output` or `equilibrium_reduction` below the class that defines it, it is passed over.
         """
-        own = type(self).equilibrium_reduction
-        return own is not AbstractNeuralMass.equilibrium_reduction
+        return None
 
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         """The model's own flow over a step `dt`, for the method "moebius"; None if it has none.

@@ -1,12 +1,18 @@
 """Jansen and Rit's classical neural mass."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy.special import expit
 
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
+from ngnmm_jax.dynamics.certain_roots import CertainReduction, Points
 from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, parameter
+
+# Of rounding errors, relative to the terms of a sum.
+_SLACK = 32 * float(np.finfo(float).eps)
 
 
 class JansenRit(AbstractNeuralMass):
@@ -101,8 +107,80 @@ class JansenRit(AbstractNeuralMass):
             zero = jnp.zeros_like(u)
             return jnp.stack([y0, y1, y2, zero, zero, zero]), y1 - y2 - u
 
-        largest = jnp.abs(self.C2) + jnp.abs(coupling)
-        swing = 2 * self.e0 * jnp.abs(self.A / self.a) * largest
-        dip = 2 * self.e0 * jnp.abs(self.B / self.b * self.C4)
+        return EquilibriumReduction(*self._range(coupling, jnp), function)
+
+    def _range(self, coupling: Any, xp: Any) -> tuple[Any, Any]:
+        """Bounds on y1 - y2 at rest."""
+        largest = xp.abs(self.C2) + xp.abs(coupling)
+        swing = 2 * self.e0 * xp.abs(self.A / self.a) * largest
+        dip = 2 * self.e0 * xp.abs(self.B / self.b * self.C4)
         centre = self.A / self.a * self.p
-        return EquilibriumReduction(centre - swing - dip - 1, centre + swing + dip + 1, function)
+        slack = 1 + 1e-9 * xp.abs(centre)
+        return centre - swing - dip - slack, centre + swing + dip + slack
+
+    def certain_reduction(self, coupling: Any) -> CertainReduction:
+        """All equilibria: the function of u is a sum of sigmoids with known bounds on their slopes.
+
+        y0 rises with u or falls; each sigmoid's slope falls to both sides of its middle.
+        """
+        gain, dip = self.A / self.a, self.B / self.b * self.C4
+        terms = ((gain * self.C2, self.C1 * gain), (-dip, self.C3 * gain))
+        steepest = self.e0 * self.r / 2
+
+        def sigmoid(owner: Any, v: Any) -> Any:
+            return 2 * self.e0[owner] * expit(self.r[owner] * (v - self.v0[owner]))
+
+        def slope(owner: Any, *between: Any) -> tuple[Any, Any]:
+            """Bounds on the sigmoid's slope between two potentials."""
+            e0, r, v0 = self.e0[owner], self.r[owner], self.v0[owner]
+            low, high = np.minimum(*between) - v0, np.maximum(*between) - v0
+            near = r * np.maximum(np.maximum(low, -high), 0.0)
+            far = r * np.maximum(np.abs(low), np.abs(high))
+            least, most = (2 * e0 * r * expit(-z) * expit(z) for z in (far, near))
+            return least * (1 - _SLACK), most * (1 + _SLACK)
+
+        def at(owner: Any, branch: Any, u: Any, low: Any, high: Any) -> Points:
+            del branch, low, high
+            rate = sigmoid(owner, u)
+            base, drive = (gain * self.p)[owner], (gain * coupling)[owner] * rate
+            doubt = self.r[owner] * (np.abs(u) + np.abs(self.v0[owner]))
+            value = base + drive - u
+            size = np.abs(base) + np.abs(drive) * (1 + doubt) + np.abs(u)
+            for weight, inner in terms:
+                part = weight[owner] * sigmoid(owner, inner[owner] * rate)
+                # A sigmoid is known as well as its argument is.
+                reach = np.abs(inner[owner]) * rate * (1 + doubt) + np.abs(self.v0[owner])
+                reach = reach * np.abs(weight[owner]) * steepest[owner]
+                value, size = value + part, size + np.abs(part) + reach
+            return Points(u, u, value, _SLACK * size)
+
+        def slopes(owner: Any, branch: Any, left: Points, right: Points) -> tuple[Any, Any]:
+            del branch
+            ends = left.x, right.x
+            rates = [sigmoid(owner, u) for u in ends]
+            own = slope(owner, *ends)
+            low, high = _scaled((gain * coupling)[owner], *own)
+            for weight, inner in terms:
+                deep = slope(owner, *(inner[owner] * rate for rate in rates))
+                product = tuple(a * b for a, b in zip(own, deep, strict=True))
+                under, over = _scaled((weight * inner)[owner], *product)
+                low, high = low + under, high + over
+            slack = _SLACK * (np.abs(low) + np.abs(high) + 1)
+            return low - 1 - slack, high - 1 + slack
+
+        def states(owner: Any, branch: Any, points: Points) -> Any:
+            del branch
+            rate = sigmoid(owner, points.x)
+            deep = [weight[owner] * sigmoid(owner, k[owner] * rate) for weight, k in terms]
+            y1 = gain[owner] * (self.p[owner] + coupling[owner] * rate) + deep[0]
+            zero = np.zeros_like(rate)
+            return np.stack([gain[owner] * rate, y1, -deep[1], zero, zero, zero], axis=-1)
+
+        owner = np.arange(gain.size)
+        ends = [at(owner, owner, u, u, u) for u in self._range(coupling, np)]
+        return CertainReduction((owner, np.zeros_like(owner), *ends), at, slopes, states, False)
+
+
+def _scaled(factor: Any, low: Any, high: Any) -> tuple[Any, Any]:
+    """Bounds on a multiple."""
+    return np.minimum(factor * low, factor * high), np.maximum(factor * low, factor * high)

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
+from ngnmm_jax.dynamics.certain_roots import CertainReduction
+from ngnmm_jax.models import qif_rest
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,
     EquilibriumReduction,
@@ -18,11 +19,8 @@ from ngnmm_jax.models.base import (
 from ngnmm_jax.models.riccati import GateFlow, population_flow
 
 _PI = 3.141592653589793
-# Where equilibria are looked for, as x = pi tau_e r_e: at rest the drive of a population is
-# x² - (delta / 2x)², so these bounds stand for drives of -2.5e5 and 1e6 at delta = 1.
-_X_LOW, _X_HIGH = 1e-3, 1e3
-# Enough for the quartic at every drive in that range (the error halves at worst).
-_NEWTON_STEPS = 25
+# Enough for a population's quartic, from the start that `partner` makes.
+_NEWTON_STEPS = 15
 
 
 class NextGenEI(AbstractNeuralMass):
@@ -144,55 +142,58 @@ class NextGenEI(AbstractNeuralMass):
 
         return ExactFlow(inputs, advance)
 
-    @property
-    def reducible(self) -> Any:
-        """Where j_ii ≥ 0 the quartic below has one positive root."""
-        return np.asarray(self.j_ii) >= 0 if _checks.is_concrete(self.j_ii) else True
-
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -6.0, 1e-3, 1e-3, -6.0, 1e-3])
         return low, jnp.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
 
     def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
-        r"""Scalar reduction in u = log x_e, with x = π tau r of each population.
+        r"""Scalar reduction in u = log x, with x = π tau r of a population, as in `qif_rest`.
 
-        At rest s = r and v = -delta / (2 x). With r_e given, the equation of v_i becomes a
-        quartic, x_i⁴ + (j_ii / π) x_i³ - κ x_i² - delta_i²/4 = 0, which has one positive root
-        (Descartes) where j_ii ≥ 0; the equation of v_e remains.
+        Where j_ii ≥ 0 x is that of the excitatory population, and x_i its only partner; where
+        j_ii < 0 it is x_i, and x_e its partner, which there is none of where j_ie + coupling = 0.
         """
-        if not np.all(self.reducible):
-            return None
+        c = self._at_rest(coupling)
+        low_e, high_e, low_i, high_i = qif_rest.bounds(c, jnp)
+        one = self.j_ii >= 0
 
         def function(u: Scalar) -> tuple[jax.Array, Scalar]:
-            x_e = jnp.exp(u)
-            r_e = x_e / (_PI * self.tau_e)
-            drive = coupling * r_e
-            kappa = self.eta_i + self.i_ext_i + self.tau_i * (self.j_ie * r_e + drive)
-            x_i = _inhibitory_root(self.j_ii / _PI, kappa, self.delta_i)
-            r_i = x_i / (_PI * self.tau_i)
+            x = jnp.exp(u)
+            x_e = jnp.where(one, x, qif_rest.curve(c, x) / jnp.where(c.d == 0, 1.0, c.d))
+            x_e = jnp.where(x_e > 0, x_e, jnp.nan)
+            x_i = jnp.where(one, qif_rest.partner(c, x, _NEWTON_STEPS), x)
+            r_e, r_i = x_e / (_PI * self.tau_e), x_i / (_PI * self.tau_i)
             v_e, v_i = -self.delta_e / (2 * x_e), -self.delta_i / (2 * x_i)
             state = jnp.stack([r_e, v_e, r_e, r_i, v_i, r_i])
-            return state, self.vector_field(state, drive)[1]
+            return state, self.vector_field(state, coupling * r_e)[1]
 
-        return EquilibriumReduction(jnp.log(_X_LOW), jnp.log(_X_HIGH), function)
+        low, high = jnp.where(one, low_e, low_i), jnp.where(one, high_e, high_i)
+        return EquilibriumReduction(jnp.log(low), jnp.log(high), function)
+
+    def certain_reduction(self, coupling: Any) -> CertainReduction:
+        """All equilibria, for all parameters: `qif_rest`."""
+        tau_e, tau_i, delta_e, delta_i = self.tau_e, self.tau_i, self.delta_e, self.delta_i
+
+        def states(owner: Any, x_e: Any, x_i: Any) -> Any:
+            r_e, r_i = x_e / (_PI * tau_e[owner]), x_i / (_PI * tau_i[owner])
+            v_e, v_i = -delta_e[owner] / (2 * x_e), -delta_i[owner] / (2 * x_i)
+            return np.stack([r_e, v_e, r_e, r_i, v_i, r_i], axis=-1)
+
+        return qif_rest.reduction(self._at_rest(coupling), states)
+
+    def _at_rest(self, coupling: Any) -> qif_rest.Rest:
+        return qif_rest.Rest(
+            current_e=self.eta_e + self.i_ext_e,
+            current_i=self.eta_i + self.i_ext_i,
+            delta_e=self.delta_e,
+            delta_i=self.delta_i,
+            a=(self.j_ee + coupling) / _PI,
+            b=self.tau_e * self.j_ei / (_PI * self.tau_i),
+            d=self.tau_i * (self.j_ie + coupling) / (_PI * self.tau_e),
+            h=self.j_ii / _PI,
+        )
 
 
 def _both(first: jax.Array, second: jax.Array, ndim: int) -> jax.Array:
     """Two parameters along a first axis (population,), before the axes of the regions."""
     pair = jnp.stack(jnp.broadcast_arrays(first, second))
     return pair.reshape(2, *(1,) * (ndim - pair.ndim), *pair.shape[1:])
-
-
-def _inhibitory_root(beta: Scalar, kappa: Scalar, delta: Scalar) -> Scalar:
-    """The positive root of x⁴ + beta x³ - kappa x² - delta²/4.
-
-    Newton's iteration from above the root, where the quartic is convex: it falls monotonely.
-    """
-
-    def step(_: Any, x: Scalar) -> Scalar:
-        value = ((x + beta) * x - kappa) * x * x - delta * delta / 4
-        slope = ((4 * x + 3 * beta) * x - 2 * kappa) * x
-        return x - value / slope
-
-    start = jnp.sqrt(jnp.maximum(kappa, 0)) + jnp.sqrt(delta / 2)
-    return jax.lax.fori_loop(0, _NEWTON_STEPS, step, start)

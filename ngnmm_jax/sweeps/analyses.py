@@ -18,30 +18,38 @@ from ngnmm_jax.network import Family, Homogeneous, Network
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.transverse import modes_at_rest
 
-# Equilibria that are kept at each point: the paper's model has three at most.
-_EQUILIBRIA = 3
-
 
 @dataclasses.dataclass(frozen=True)
 class Stability(AbstractMeasure):
     """All homogeneous equilibria and the growth of the connectome's modes on them.
 
-    Per equilibrium (state, three places, by rising first variable; NaN and -1 where there are
+    Per equilibrium (state, in `places`, by rising first variable; NaN and -1 where there are
     fewer): `states` (variable), `growth_uniform`, `growth_transverse`, `number_growing`,
-    `fastest` (index of the mode), `frequency` (Hz), as in `DispersionMap`. `status` is NONE_FOUND
-    without equilibria, NOT_CONVERGED where a mode's eigenvalues are not.
+    `fastest` (index of the mode), `frequency` (Hz), as in `DispersionMap`. Per point: `count`,
+    how many equilibria there are, and `complete`, 1 where it is certain that there are no others
+    (0 where others may exist, as `Equilibria` has it). `status` is NONE_FOUND without equilibria,
+    TRUNCATED where there are more than `places`, NOT_CONVERGED where a mode's eigenvalues are not.
+
+    - `places`: equilibria that are kept at each point: the paper's model has three at most.
     """
 
+    places: int = 3
+
+    def __post_init__(self) -> None:
+        _checks.positive_integer("places", self.places)
+
     def outputs(self, system: System) -> dict[str, Output]:
-        model, place = system.model, (("state",), (_EQUILIBRIA,))
+        model, place = system.model, (("state",), (self.places,))
         rate = {"units": f"1/{model.time_unit}"}
         return {
-            "states": Output(("state", "variable"), (_EQUILIBRIA, len(model.variables)), "float64"),
+            "states": Output(("state", "variable"), (self.places, len(model.variables)), "float64"),
             "growth_uniform": Output(*place, "float64", rate),
             "growth_transverse": Output(*place, "float64", rate),
             "number_growing": Output(*place, "int32"),
             "fastest": Output(*place, "int32"),
             "frequency": Output(*place, "float64", {"units": "Hz"}),
+            "count": Output((), (), "int32"),
+            "complete": Output((), (), "int8"),
         }
 
     def coordinates(self, system: System) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -57,11 +65,15 @@ class Stability(AbstractMeasure):
             )
         lambdas, uniform = system.spectrum()
         family = Family.of(system)
-        rest = search(family.many(points), seeds.size, _EQUILIBRIA, in_blocks=True)
+        rest = search(family.many(points), seeds.size, self.places, in_blocks=True)
         found = np.nonzero(rest.found)
-        fields: dict[str, np.ndarray] = {"states": rest.states}
+        fields: dict[str, np.ndarray] = {
+            "states": rest.states,
+            "count": rest.count.astype(np.int32),
+            "complete": rest.complete.astype(np.int8),
+        }
         converged = np.ones(rest.found.shape, dtype=bool)
-        kinds = {name: o.dtype for name, o in self.outputs(system).items() if name != "states"}
+        kinds = {name: o.dtype for name, o in self.outputs(system).items() if name not in fields}
         for name, kind in kinds.items():
             fields[name] = np.full(rest.found.shape, np.nan if kind == "float64" else -1, kind)
         if found[0].size:
@@ -72,12 +84,13 @@ class Stability(AbstractMeasure):
             for name in kinds:
                 fields[name][found] = modes[name]
         status = np.where(converged.all(axis=1), Status.OK, Status.NOT_CONVERGED)
+        status = np.where(rest.count > self.places, Status.TRUNCATED, status)
         status = np.where(rest.found.any(axis=1), status, Status.NONE_FOUND)
         fields["status"] = status.astype(np.int8)
         return fields
 
     def definition(self, system: System) -> dict[str, Any]:
-        return {"measure": "stability of equilibria"}
+        return {"measure": "stability of equilibria", "places": self.places}
 
 
 @dataclasses.dataclass(frozen=True)

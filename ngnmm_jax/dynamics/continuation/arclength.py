@@ -114,9 +114,9 @@ class Limits:
     longest: float
     points: int
 
-    def contain(self, parameters: np.ndarray) -> bool:
-        """Whether parameters are within the bounds."""
-        slack = 1e-12 * (self.high - self.low)
+    def contain(self, parameters: np.ndarray, slack: float = 1e-12) -> bool:
+        """Whether parameters are within the bounds, but for a fraction of their width."""
+        slack = slack * (self.high - self.low)
         return bool(((parameters >= self.low - slack) & (parameters <= self.high + slack)).all())
 
 
