@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, generator, run_seeds
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven, undriven
@@ -197,8 +198,8 @@ def _prepare(
         chosen = measure.width(network) if width is None else width
         block = known or max(_BLOCK, chosen * devices)
     blocks = Blocks(design.shape, block)
-    generator = np.random.default_rng(design.seed)
-    checked = np.sort(generator.choice(design.count, size=checks, replace=False))
+    draw = generator(design.seed, Purpose.CHECKED)
+    checked = np.sort(draw.choice(design.count, size=checks, replace=False))
     task = Task(network, design, measure, outputs, blocks, checked, width, kept)
     todo = task.todo
     if kept is not None:
@@ -226,7 +227,7 @@ def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, 
         else:
             found[name] = ((dim,), value, attrs)
     if design.replicates > 1:
-        seeds = design.seed + np.arange(design.replicates)
+        seeds = run_seeds(design.seed, design.replicates)
         found["seed"] = ((REPLICATE,), seeds, {})
     used = {d for output in task.outputs.values() for d in output.dims}
     used |= {d for dims, _, _ in found.values() for d in dims}

@@ -96,7 +96,7 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
         system = with_leaves(core.over_runs(), points)
         start = jnp.moveaxis(lanes["start"], 0, -1)
-        stepper = system.stepper(METHODS[plan.method], dt, lanes["key"], jnp.zeros(()))
+        stepper = system.stepper(METHODS[plan.method], dt, lanes["key"])
 
         def advance(memory: Any) -> Any:
             return stepper.advance(memory, None)
@@ -145,7 +145,12 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             flat = traces.reshape(-1, *traces.shape[2:])
             result |= {f"{s}_trace": flat[:, k] for k, s in enumerate(plan.signals)}
         result = {name: jnp.moveaxis(value, -1, 0) for name, value in result.items()}
-        last = stepper.state(carry)
+        below, last = stepper.below(carry), stepper.state(carry)
+        result["below_zero"] = jnp.zeros(last.shape[-1], last.dtype)
+        if below is not None:
+            count = below.reshape(-1, last.shape[-1]).sum(axis=0).astype(last.dtype)
+            steps = stride.astype(last.dtype) * (transient + plan.window * plan.windows)
+            result["below_zero"] = count / (steps * (regions * len(system.may_go_below_zero)))
         finite = jnp.isfinite(last).reshape(-1, last.shape[-1]).all(axis=0)
         lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
         status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
