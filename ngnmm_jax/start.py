@@ -24,7 +24,7 @@ from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
 
 # Runs whose noise is drawn together, on a CPU and elsewhere.
-_LANES, _LANES_ELSEWHERE = 8, 1024
+_LANES, _LANES_ELSEWHERE = 8, 4096
 
 
 def initial_state(

@@ -363,7 +363,7 @@ def test_out_of_memory_halves_the_width(network, error):
     with pytest.warns(UserWarning, match="do not fit into the memory: on with"):
         found = ng.sweep(network, design, measure, block=4)
     np.testing.assert_array_equal(found.seen, np.arange(8.0))
-    assert measure.widths == [16, 8, 4, 2, 2]  # and the second block starts with what fits
+    assert measure.widths == [8, 4, 2, 2]  # and the second block starts with what fits
     other = Greedy(jax.errors.JaxRuntimeError("INTERNAL: something else"))
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         ng.sweep(network, design, other)

@@ -27,6 +27,8 @@ from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, Blocks, SweepStore
 
 # Runs of a block, unless a device takes more of them at a time; runs whose error is estimated.
 _BLOCK, _CHECKS = 256, 16
+# Runs that are computed together at least: fewer cost as much.
+_FEWEST = 4
 STATUS_CODES = {
     "flag_values": [s.value for s in Status],
     "flag_meanings": " ".join(s.name for s in Status),
@@ -70,7 +72,9 @@ class Task:
     def _evaluate(self, measure: AbstractMeasure, runs: np.ndarray) -> dict[str, np.ndarray]:
         points, seeds = self.design.at(runs)
         while True:
-            width = self.measure.width(self.system) if self.width is None else self.width
+            width = self.width
+            if width is None:
+                width = lanes_for(self.design.count, self.measure.width(self.system))
             try:
                 fields = measure.evaluate(self.system, points, seeds, width)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -89,6 +93,15 @@ class Task:
             }
 
 
+def lanes_for(runs: int, most: int) -> int:
+    """Runs at a time for a design of so many: a power of two, four at least, `most` at most.
+
+    One of few numbers, so that programs are shared; of the whole design, so that all blocks have the
+    same, on any number of devices.
+    """
+    return min(most, max(_FEWEST, 1 << (runs - 1).bit_length()))
+
+
 def sweep(
     network: Network | Homogeneous | Driven,
     design: Design | Mapping[str, Any],
@@ -105,7 +118,8 @@ def sweep(
 
     The work is cut into blocks. With `store` each finished block is kept there, a Zarr store, and
     the same call goes on where it stopped, whatever stopped it; the dataset is then read lazily.
-    A run's results do not depend on the block, the width, the devices or the executor.
+    A run's results do not depend on the block, the devices or the executor, to the bit; nor on the
+    width or the other runs, to rounding (which chaotic activity magnifies).
 
     **Arguments:**
 
