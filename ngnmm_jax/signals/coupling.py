@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax.signals._arrays import Band, Number, as_signal
 from ngnmm_jax.signals.phase import envelope, one_sided, phase
 
@@ -170,7 +171,7 @@ def comodulogram(
         jnp.asarray(one_sided(n, dt, bands), array.dtype) for bands in (slow_bands, fast_bands)
     ]
     bins_or_none = bins if measure == "modulation_index" else None
-    key = jax.random.key(seed)
+    key = stream(seed, Purpose.SURROGATES)
     every = _couplings(array, *gains, key, surrogates, edge, bins_or_none)
     index = every[0]
     z = p = jnp.full(index.shape, jnp.nan)

@@ -96,8 +96,8 @@ class Task:
 def lanes_for(runs: int, most: int) -> int:
     """Runs at a time for a design of so many: a power of two, four at least, `most` at most.
 
-    One of few numbers, so that programs are shared; of the whole design, so that all blocks have the
-    same, on any number of devices.
+    One of few numbers, so that programs are shared; of the whole design, so that all blocks have
+    the same, on any number of devices.
     """
     return min(most, max(_FEWEST, 1 << (runs - 1).bit_length()))
 
