@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ngnmm_jax import fitting, models, observe, plot, signals, stimuli, sweeps
     from ngnmm_jax._cache import keep_compiled
+    from ngnmm_jax._core.randomness import run_seeds
     from ngnmm_jax._status import SolverError, Status
     from ngnmm_jax.batch import simulate_batch
     from ngnmm_jax.bifurcations import (
@@ -104,6 +105,7 @@ __all__ = [
     "open_sweep",
     "orbit_diagram",
     "plot",
+    "run_seeds",
     "save",
     "signals",
     "simulate",
@@ -121,6 +123,7 @@ __version__ = "0.1.0"
 # used costs nothing.
 _HOMES = {
     "_cache": ("keep_compiled",),
+    "_core.randomness": ("run_seeds",),
     "_status": ("SolverError", "Status"),
     "batch": ("simulate_batch",),
     "bifurcations": (

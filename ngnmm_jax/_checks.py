@@ -68,6 +68,57 @@ def positive(argument: str, value: Any) -> None:
         fail(argument, "be positive", f"its smallest value is {np.min(np.asarray(value)):g}")
 
 
+def time(argument: str, value: Any) -> float:
+    """A time, as a `float`.
+
+    One in 32 bits counts as the decimal number that it stands for, where that has six digits or
+    less, as many as 32 bits keep: 0.1 is 0.1, and not 0.10000000149.
+    """
+    return float(_decimal(argument, value, shape=()))
+
+
+def times(argument: str, value: Any) -> np.ndarray:
+    """An array of times, in 64 bits, each read as `time` reads one."""
+    return _decimal(argument, value)
+
+
+def _decimal(argument: str, value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """`times`, of a shape."""
+    if not is_concrete(value):
+        fail(argument, "be known", "JAX traces it")
+    try:
+        array = np.asarray(value)
+        wide = array.astype(float)
+    except (TypeError, ValueError):
+        fail(argument, "be a number" if shape == () else "be numbers", f"it is {value!r}")
+    if shape is not None and array.shape != shape:
+        fail(argument, "be a single number", f"its shape is {array.shape}")
+    finite(argument, wide)
+    if not jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.itemsize > 4:
+        return wide
+    short = np.array([float(f"{v:.6g}") for v in wide.ravel()]).reshape(wide.shape)
+    return np.where(short.astype(array.dtype) == array, short, wide)
+
+
+def even_interval(times: np.ndarray) -> float | None:
+    """The gap between times (time,), None where they are not evenly spaced.
+
+    Times in 32 bits may be off by their rounding; None too where that leaves the gap unknown.
+    """
+    gaps = np.diff(times.astype(float))
+    if not gaps.size or not gaps.min() > 0:
+        return None
+    rounding = float(np.finfo(times.dtype).eps) * float(np.abs(times).max())
+    gap = float(times[-1] - times[0]) / gaps.size
+    if np.ptp(gaps) > 1e-6 * gap + 2 * rounding or rounding > 1e-4 * gap * gaps.size:
+        return None
+    if times.dtype.itemsize > 4:
+        return float(gaps.mean())
+    # The nearest number of few digits, if the rounding allows for it.
+    decimals = (float(f"{gap:.{digits}g}") for digits in range(1, 18))
+    return next(d for d in decimals if abs(d - gap) * gaps.size <= rounding)
+
+
 def positive_integer(argument: str, value: Any) -> None:
     """Refuse anything but an integer of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import padded
+from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven, driven, noise_key
 from ngnmm_jax.dynamics.methods import Method, Stepper
@@ -24,6 +25,7 @@ from ngnmm_jax.simulation import (
     blocks_of_saves,
     cast,
     fixed_method,
+    fraction_below,
     package,
     plan_saving,
     save_steps,
@@ -71,9 +73,9 @@ def simulate_batch(
     - `dt`: the fixed step; `solver`: "rk4", "heun", "euler", "dopri8" or "moebius".
     - `y0` (run, variable, region) or (variable, region): initial states; by default each
       run's own homogeneous equilibrium plus noise.
-    - `seeds`: of that noise, and of a driven network's: one for each run, or one integer, from
-      which the runs count up. A run does not depend on the rest of the batch: it is that of
-      `simulate(…, seed=…)` with the same parameters and step.
+    - `seeds`: of that noise, and of a driven network's: one for each run; or one integer, whose
+      `run_seeds` they are: the first run has it itself. A run does not depend on the rest of the
+      batch: it is that of `simulate(…, seed=…)` with the same parameters and step.
     - `tile`: runs that a device advances together; by default 32 on a CPU, all on a GPU.
 
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
@@ -85,13 +87,15 @@ def simulate_batch(
         core = cast(core, dtype)
     dtype = core.coupling.dtype
     n = count_runs(core, varied, y0, seeds)
+    duration, dt = _checks.time("duration", duration), _checks.time("dt", dt)
+    save_every = None if save_every is None else _checks.time("save_every", save_every)
     _checks.positive("duration", duration)
     _checks.positive("dt", dt)
     method = fixed_method(network.model, solver)
     names = (network.model.shown,) if variables is None else variables
     saving = plan_saving(network.model, duration, 0.0, save_every, save_at, names, dt)
     known: Any = np if _checks.is_concrete(seeds) else jnp
-    numbers = known.arange(n) + seeds if np.ndim(seeds) == 0 else known.asarray(seeds)
+    numbers = run_seeds(seeds, n) if np.ndim(seeds) == 0 else known.asarray(seeds)
     if y0 is None:
         states = jnp.asarray(initial_states(network.bare(), varied, noise, numbers), dtype)
     else:
@@ -109,18 +113,22 @@ def simulate_batch(
     shared = (core, jnp.asarray(dt, dtype), saving.variables, method, tuple(devices))
     xp: Any = jnp if traced else np
     runs = jax.tree.map(xp.asarray, (varied, states, numbers))
-    lasts, saves = [], []
+    lasts, saves, counts = [], [], []
     for index, kept in padded(n, tile * len(devices)):
         some = jax.tree.map(lambda value, index=index: value[index], runs)
-        last, saved = _one_round(shared, some, pieces, xp)
+        last, saved, below = _one_round(shared, some, pieces, xp)
         lasts.append(last[:kept])
         saves.append(saved[:kept])
+        if below is not None:
+            counts.append(below[:kept].sum(axis=tuple(range(1, below.ndim))))
     last = xp.concatenate(lasts)
     saved = xp.concatenate(saves)[:, list(saving.picks)]
     finite = xp.isfinite(last).all(axis=(1, 2)) & xp.isfinite(saved).all(axis=(1, 2, 3))
     status = jnp.asarray(xp.where(finite, Status.OK, Status.NOT_FINITE))
     last, saved = jnp.asarray(last), jnp.asarray(saved)
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
+    if counts:
+        stats["below_zero"] = fraction_below(driven(core), xp.concatenate(counts), saving.n_steps)
     return package(network.model, network, saving, last, saved, status, stats, duration)
 
 
@@ -166,8 +174,9 @@ def count_runs(
     return next(iter(counts.values()), 1)
 
 
-def _one_round(shared: Any, runs: Any, pieces: Any, xp: Any) -> tuple[Any, Any]:
-    """One tile on each device: last states (run, variable, region), and saved ones (run, time, …).
+def _one_round(shared: Any, runs: Any, pieces: Any, xp: Any) -> tuple[Any, Any, Any]:
+    """One tile on each device: last states (run, variable, region), saved ones (run, time, …),
+    and how often variables went below zero, (run, region), or None.
 
     `runs` are parameters, states and seeds (run, …). In blocks of saves, which any number of them
     shares.
@@ -185,12 +194,13 @@ def _one_round(shared: Any, runs: Any, pieces: Any, xp: Any) -> tuple[Any, Any]:
 
     varied, states, seeds = jax.tree.map(by_tile, runs)
     memory, first = _start(core, varied, states, seeds, dt, fixed)
-    last, saved = states, [xp.asarray(first)]
+    last, below, saved = states, None, [xp.asarray(first)]
     for kept, room, *steps in pieces:
-        memory, some, last = _block(core, varied, memory, seeds, dt, (*steps, room), fixed)
+        memory, some, (last, below) = _block(core, varied, memory, seeds, dt, (*steps, room), fixed)
         if kept:  # a copy, so that the rest of the room is given back
             saved.append(xp.array(xp.asarray(some)[:, :kept]))
-    return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1))
+    below = None if below is None else by_run(xp.asarray(below))
+    return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below
 
 
 def _over_tiles(function: Callable[..., Any], devices: tuple[Any, ...], whole: int) -> Any:
@@ -214,7 +224,7 @@ def _over_tiles(function: Callable[..., Any], devices: tuple[Any, ...], whole: i
 
 def _stepper(core: Any, varied: Any, seeds: Any, dt: Any, method: Method) -> tuple[Any, Stepper]:
     system = with_leaves(driven(core).over_runs(), varied)
-    return system, system.stepper(method, dt, jax.vmap(noise_key)(seeds), jnp.zeros(()))
+    return system, system.stepper(method, dt, jax.vmap(noise_key)(seeds))
 
 
 @eqx.filter_jit
@@ -239,8 +249,10 @@ def _block(
     dt: jax.Array,
     steps: tuple[Any, Any, int],
     fixed: Any,
-) -> tuple[Any, jax.Array, jax.Array]:
-    """The memory at the end (tile, …), what was saved (tile, time, …), the last states."""
+) -> tuple[Any, jax.Array, tuple[jax.Array, Any]]:
+    """The memory at the end (tile, …), what was saved (tile, time, …), the last states, and how
+    often variables went below zero.
+    """
     variables, method, devices = fixed
     counts, room = steps[:2], steps[2]
     known = isinstance(counts[0], int)
@@ -254,7 +266,7 @@ def _block(
             room,
             lambda memory: select(system.model, variables, stepper.state(memory)),
         )
-        return memory, saved, stepper.state(memory)
+        return memory, saved, (stepper.state(memory), stepper.below(memory))
 
     run = _over_tiles(one_tile, devices, 3)
     return run(core, dt, () if known else counts, varied, memory, seeds)

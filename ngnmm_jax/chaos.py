@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks, take
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.integrate import rk4_step
@@ -180,7 +181,7 @@ def trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
         system = with_leaves(over_runs(core), lanes["point"])
         x = jnp.moveaxis(lanes["start"], 0, -1)
         *state, runs = x.shape
-        turned = jax.random.normal(jax.random.key(1), (*state, count))
+        turned = jax.random.normal(stream(0, Purpose.TANGENTS), (*state, count))
         xi = jnp.broadcast_to(turned[..., None], (*state, count, runs))
 
         def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.dynamics.methods import Method, Stepper
@@ -20,6 +21,8 @@ from ngnmm_jax.stimuli import AbstractStimulus
 
 #: The name of noise in what a region receives, on both of its populations.
 INPUT = "input"
+#: What can become of rates and gates that noise takes below zero.
+BELOW_ZERO = ("reflect", "clip", "keep")
 
 
 class Driven(eqx.Module):
@@ -38,18 +41,25 @@ class Driven(eqx.Module):
       the variable's increment over a time t has the standard deviation strength * √t; that of a
       variable on which "input" acts is multiplied by the derivative of its equation.
     - `stimulus`: adds to what a region receives.
+    - `below_zero`: what becomes of the model's `nonnegative` variables (rates, gates) where noise
+      takes them below zero in fixed steps: "reflect" (the default, as initial states are), "clip"
+      (set to zero, as TVB does), or "keep" (the equations alone). How often this was is in the
+      results' `stats`, and in the summaries of a sweep.
     """
 
     network: Network | Homogeneous
     white_noise: dict[str, Float[Array, "..."]]
     stimulus: AbstractStimulus | None
+    below_zero: str = eqx.field(static=True)
 
     def __init__(
         self,
         network: Any,
         white_noise: Mapping[str, Any] | None = None,
         stimulus: Any = None,
+        below_zero: str = "reflect",
     ) -> None:
+        _checks.one_of("below_zero", below_zero, BELOW_ZERO)
         if not isinstance(network, Network | Homogeneous):
             _checks.fail("network", "be a network", f"it is a {type(network).__name__}")
         if stimulus is not None and not isinstance(stimulus, AbstractStimulus):
@@ -74,6 +84,7 @@ class Driven(eqx.Module):
         self.network = network
         self.white_noise = dict(sorted(noise.items()))
         self.stimulus = stimulus
+        self.below_zero = below_zero
 
     def __getattr__(self, name: str) -> Any:
         """The strength of a noise, as `input_noise` or `v_e_noise`."""
@@ -130,7 +141,7 @@ class Driven(eqx.Module):
                 digest.update(leaf.tobytes())
             stimulus = digest.hexdigest()
         noise = {name: np.asarray(value).tolist() for name, value in self.white_noise.items()}
-        return {"white_noise": noise, "stimulus": stimulus}
+        return {"white_noise": noise, "stimulus": stimulus, "below_zero": self.below_zero}
 
     def with_parameters(self, **values: Any) -> "Driven":
         """A copy with other values of parameters, the coupling, or noise ("input_noise", …)."""
@@ -143,7 +154,7 @@ class Driven(eqx.Module):
             if isinstance(network, Homogeneous):
                 _checks.fail("parameters", "be noise of a homogeneous system", f"{list(values)}")
             network = network.with_parameters(**values)
-        return Driven(network, noise, self.stimulus)
+        return Driven(network, noise, self.stimulus, self.below_zero)
 
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
@@ -151,63 +162,103 @@ class Driven(eqx.Module):
         network = over_runs(self.network)
         return eqx.tree_at(lambda d: (d.network, d.white_noise), self, (network, noise))
 
-    def stepper(self, method: Method, dt: Scalar, keys: Any, t0: Scalar) -> Stepper:
+    @property
+    def may_go_below_zero(self) -> tuple[int, ...]:
+        """Rows of variables that cannot be negative, where noise could make them so."""
+        names = self.model.nonnegative if self.white_noise else ()
+        return tuple(self.model.variables.index(name) for name in names)
+
+    def stepper(self, method: Method, dt: Scalar, keys: Any, begin: Any = None) -> Stepper:
         """A fixed-step method at work on the network, driven.
 
-        The stimulus is taken at the middle of each step (order two in the step); the input's noise
-        is constant in it; the other noise is added after it. What is drawn depends on the run's
-        key and on the number of steps since time zero alone, not on the batch.
+        The stimulus is taken as the straight line that has its mean and its first moment over each
+        step (order four in the step where it is smooth, with methods of that order); the input's
+        noise is constant in a step; the other noise is added after it (order one, weakly). What is
+        drawn depends on the run's key, on the step, and on the number of steps since time zero
+        alone, not on the batch or the method.
 
-        **Arguments:** `keys` () or (run,) for states (variable, region, run); `t0`: where it
-        starts.
+        **Arguments:**
+
+        - `keys` () or (run,), for `Purpose.NOISE`; (run,) for states (variable, region, run).
+        - `begin`: when it starts, and the number of its first step (`first_step`); by default zero.
         """
         inner = method(self.network, dt)
-        rows = {name: k for k, name in enumerate(self.model.variables)}
         batched = jnp.ndim(keys) == 1
+        t0, first = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
+        length = jnp.asarray(dt, t0.dtype)
+        moments = None if self.stimulus is None else self.stimulus.over_steps()
+        variables = self.model.variables
+        rows = {name: variables.index(name) for name in self.white_noise if name != INPUT}
+        bounded = np.array(self.may_go_below_zero, dtype=int)
 
-        def drawn(key: Any, number: jax.Array, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-            def one(key: Any) -> jax.Array:
-                return jax.random.normal(jax.random.fold_in(key, number), shape, dtype)
+        def each(function: Any) -> Any:
+            """A function of a key, of all runs' keys."""
+            return jax.vmap(function) if batched else function
 
-            return jnp.moveaxis(jax.vmap(one)(key), 0, -1) if batched else one(key)
+        sources = {
+            name: each(lambda key, name=name: noise_source(key, rows.get(name), dt))(keys)
+            for name in self.white_noise
+        }
 
-        def folded(number: int) -> Any:
-            def one(key: Any) -> Any:
-                return jax.random.fold_in(key, number)
-
-            return jax.vmap(one)(keys) if batched else one(keys)
-
-        def advance(memory: Any, stimulus: Any) -> Any:
-            at, number = memory
-            state = inner.state(at)
+        def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
+            """Standard normal numbers (*region, *run) of a step."""
             shape = state.shape[1:-1] if batched else state.shape[1:]
-            push = stimulus
-            if self.stimulus is not None:
-                value = self.stimulus((number + 0.5) * dt)
-                value = value[:, None] if batched and value.ndim else value
-                value = jnp.broadcast_to(value, state.shape[1:]).astype(state.dtype)
-                push = value if push is None else push + value
-            if INPUT in self.white_noise:
-                some = drawn(keys, number, shape, state.dtype)
-                some = self.white_noise[INPUT] / jnp.sqrt(dt) * some
-                push = some if push is None else push + some
-            at = inner.advance(at, push)
-            for name, strength in self.white_noise.items():
-                if name != INPUT:
-                    some = drawn(folded(rows[name] + 1), number, shape, state.dtype)
-                    change = (
-                        jnp.zeros_like(state).at[rows[name]].set(strength * jnp.sqrt(dt) * some)
-                    )
-                    at = inner.kick(at, change)
-            return at, number + 1
 
-        first = jnp.rint(jnp.asarray(t0, float) / dt).astype(int)
+            def one(key: Any) -> jax.Array:
+                return jax.random.normal(jax.random.fold_in(key, number), shape, state.dtype)
+
+            values = each(one)(sources[name])
+            return jnp.moveaxis(values, 0, -1) if batched else values
+
+        def stimulated(number: jax.Array, state: jax.Array) -> tuple[Any, Any]:
+            """Mean and rise of the stimulus in a step."""
+            if moments is None:
+                return None, None
+
+            def laid_out(value: jax.Array) -> jax.Array:
+                value = value[:, None] if batched and value.ndim else value
+                return jnp.broadcast_to(value, state.shape[1:]).astype(state.dtype)
+
+            mean, rise = moments(t0 + (number - first) * length, length)
+            return laid_out(mean), laid_out(rise)
+
+        def advance(memory: Any, stimulus: Any, rise: Any = None) -> Any:
+            at, number, below = memory
+            state = inner.state(at)
+            mean, slope = stimulated(number, state)
+            push, rise = _sum(stimulus, mean), _sum(rise, slope)
+            if INPUT in self.white_noise:
+                strength = self.white_noise[INPUT] / jnp.sqrt(dt)
+                push = _sum(push, strength * drawn(INPUT, number, state))
+            at = inner.advance(at, push, rise)
+            for name, row in rows.items():
+                step = self.white_noise[name] * jnp.sqrt(dt) * drawn(name, number, state)
+                at = inner.kick(at, jnp.zeros_like(state).at[row].set(step))
+            if bounded.size:
+                part = inner.state(at)[bounded]
+                below = below + (part < 0).sum(axis=0, dtype=below.dtype)
+                if self.below_zero != "keep":
+                    turn = -2 if self.below_zero == "reflect" else -1
+                    back = turn * jnp.where(part < 0, part, 0.0)
+                    at = inner.kick(at, jnp.zeros_like(state).at[bounded].set(back))
+            return at, number + 1, below
+
+        def start(state: jax.Array) -> Any:
+            below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.size else None
+            return inner.start(state), first, below
+
         return Stepper(
-            lambda state: (inner.start(state), first),
+            start,
             advance,
             lambda memory: inner.state(memory[0]),
-            lambda memory, change: (inner.kick(memory[0], change), memory[1]),
+            lambda memory, change: (inner.kick(memory[0], change), *memory[1:]),
+            lambda memory: memory[2],
         )
+
+
+def _sum(a: Any, b: Any) -> Any:
+    """The sum, where None is nothing."""
+    return b if a is None else a if b is None else a + b
 
 
 def driven(system: Network | Homogeneous | Driven) -> Driven:
@@ -221,5 +272,5 @@ def undriven(system: Network | Homogeneous | Driven) -> Network | Homogeneous:
 
 
 def noise_key(seed: Any) -> Any:
-    """The key of a run's noise, from its seed; the initial state takes another one."""
-    return jax.random.fold_in(jax.random.key(seed), 1)
+    """The key of a run's noise, from its seed."""
+    return stream(seed, Purpose.NOISE)

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.driven import INPUT, Driven, driven, undriven
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
@@ -304,7 +305,7 @@ def eigenvalue_near(
     model's time; make sure of the correction: it is small where the iteration converged.
     """
     network: Any = undriven(system)
-    keys = jax.random.split(jax.random.key(0))
+    keys = jax.random.split(stream(0, Purpose.PROBES))
     probe, source = (1 + jax.random.uniform(key, state.shape, state.dtype) for key in keys)
     local = linearised(network, state)
     epsilon_w = _scaled_weights(network)

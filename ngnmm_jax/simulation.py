@@ -15,12 +15,14 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import first_step, noise_segment
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
 from ngnmm_jax.dynamics.integrate import finite_status, recorded, repeated, solve
 from ngnmm_jax.dynamics.methods import METHODS, Method, Stepper
+from ngnmm_jax.dynamics.steps import StepsToJumps, common_step
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.start import initial_state
@@ -42,7 +44,9 @@ class Simulation(eqx.Module):
       homogeneous system); `run.v_e` or `run["v_e"]` is one of them, (time, region).
     - `final_state` (variable, region), at time `t1`: all variables; `simulate(…, y0=run)`
       goes on from there.
-    - `status`: how it ended (`Status`); `stats`: numbers of steps.
+    - `status`: how it ended (`Status`); `stats`: numbers of steps; and under noise `below_zero`,
+      the fraction of values of `nonnegative` variables (in all steps; by diffrax in what was saved)
+      that it took below zero (see `Driven`).
     - `shown`: the saved variable that figures show unless told otherwise.
 
     Runs of a batch have a leading axis `run` on `states`, `final_state` and `status`.
@@ -68,10 +72,10 @@ class Simulation(eqx.Module):
     @property
     def sampling_interval(self) -> float:
         """Time between saves, in seconds; `ValueError` if they are not evenly spaced."""
-        gaps = np.diff(np.asarray(self.ts))
-        if not gaps.size or np.ptp(gaps) > 1e-6 * gaps.mean():
+        interval = _checks.even_interval(np.asarray(self.ts))
+        if interval is None:
             raise ValueError("The run was not saved at even intervals: use `save_every`.")
-        return float(gaps.mean()) * SECONDS[self.time_unit]
+        return interval * SECONDS[self.time_unit]
 
     def run(self, number: int) -> "Simulation":
         """One run of a batch."""
@@ -155,9 +159,12 @@ def simulate(
     Adaptive by default (diffrax, Dopri8); with `dt`, fixed steps of RK4 compiled into one
     loop. All times are in the model's unit (ms for `NextGenEI`, s for `JansenRit`).
 
-    A `Driven` network takes its stimulus as it comes, and its noise in fixed steps: with `dt` in
-    this library's own loop (weakly of order one in the noise), else by diffrax (Heun's method, with
-    steps of the model's `time_step`).
+    A `Driven` network takes its stimulus as it comes, and its noise in fixed steps (weakly of order
+    one in the noise): without `dt`, of the longest step up to the model's `time_step` of which all
+    times are multiples. The noise is a function of the seed, the step and the time: a run that
+    goes on from another's end goes on with its noise, and both are the whole. With a diffrax
+    solver, or where times have no such step (then by Heun's method), it is drawn by diffrax, anew
+    for each run by the time at which it begins; rates are then not kept from falling below zero.
 
     **Arguments:**
 
@@ -187,9 +194,12 @@ def simulate(
     Raises `ValueError` for bad arguments.
     """
     if isinstance(y0, Simulation):
-        t0 = float(y0.t1) if t0 is None else t0
+        t0 = y0.t1 if t0 is None else t0
         y0 = y0.final_state
-    t0 = 0.0 if t0 is None else float(t0)
+    t0 = 0.0 if t0 is None else _checks.time("t0", t0)
+    duration = _checks.time("duration", duration)
+    dt = None if dt is None else _checks.time("dt", dt)
+    save_every = None if save_every is None else _checks.time("save_every", save_every)
     core = system.bare()
     if dtype is not None:
         core = cast(core, dtype)
@@ -203,13 +213,19 @@ def simulate(
     saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)
     noisy = isinstance(core, Driven) and bool(core.white_noise)
     key = noise_key(seed)
+    if noisy and dt is None and solver is None and adjoint is None:
+        dt = common_step(np.array([*saving.ts, t0 + duration]) - t0, core.time_step)
+        if dt is not None:
+            saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)
 
     if dt is not None and not isinstance(solver, dfx.AbstractSolver):
         name = "rk4" if solver is None else solver
         method = fixed_method(core.model, name)
-        begin = (jnp.asarray(t0, dtype), key)
-        last, saved, status = _run_fixed(core, y0, dt, saving, method, progress, begin)
+        begin = (key, (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt))))
+        last, saved, status, below = _run_fixed(core, y0, dt, saving, method, progress, begin)
         stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
+        if below is not None:
+            stats["below_zero"] = fraction_below(core, below.sum(), saving.n_steps)
     else:
         if isinstance(solver, str):
             _checks.fail("solver", "be a diffrax solver for adaptive steps", f"it is {solver!r}")
@@ -231,10 +247,10 @@ def simulate(
             (jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype)),
             saving.variables,
             solver,
-            max_steps if dt is None else math.ceil(float(duration) / float(dt)) + 2,
+            max_steps if dt is None else math.ceil(duration / dt) + 2 + 2 * _jumps(core),
             dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
             dfx.TqdmProgressMeter(refresh_steps=200) if progress else dfx.NoProgressMeter(),
-            key if noisy else None,
+            noise_segment(key, t0) if noisy else None,
         )
         concrete = _checks.on_host(saved)
         saved = jnp.asarray(np.asarray(saved)[: len(times)]) if concrete else saved[: len(times)]
@@ -273,12 +289,15 @@ def package(
 
 
 def cast(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
-    """The system with all its numbers in 32 or 64 bits."""
+    """The system with all its numbers in 32 or 64 bits; a stimulus keeps its own, for its times."""
     if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("float64")):
         _checks.fail("dtype", "be float32 or float64", f"it is {dtype}")
     if jnp.dtype(dtype) == jnp.dtype("float64"):
         _checks.require_x64("dtype=float64")
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), system)
+    found = jax.tree.map(lambda leaf: leaf.astype(dtype), system)
+    if not isinstance(system, Driven):
+        return found
+    return eqx.tree_at(lambda d: d.stimulus, found, system.stimulus, is_leaf=lambda x: x is None)
 
 
 def plan_saving(
@@ -306,7 +325,7 @@ def plan_saving(
         _checks.positive("dt", dt)
     times: np.ndarray
     if save_at is not None:
-        times = np.atleast_1d(np.asarray(save_at, dtype=float)) - t0
+        times = np.atleast_1d(_checks.times("save_at", save_at)) - t0
         _checks.finite("save_at", times)
         slack = 1e-9 * duration
         if times.ndim != 1 or not times.size or (np.diff(times) <= 0).any():
@@ -385,11 +404,22 @@ def _run_adaptive(
     if dt is None:
         rtol, atol = tolerances
         smallest = 16 * jnp.finfo(ts.dtype).eps * jnp.maximum(jnp.abs(span[0]), jnp.abs(span[1]))
-        controller = dfx.PIDController(rtol=rtol, atol=atol, dtmin=smallest)
+        controller = dfx.PIDController(
+            rtol=rtol, atol=atol, dtmin=smallest, dtmax=_longest_step(system, ts.dtype)
+        )
         if stimulus is not None and stimulus.jumps.size:
             jumps = jnp.sort(stimulus.jumps).astype(ts.dtype)
             controller = dfx.ClipStepSizeController(controller, jump_ts=jumps)
-    return solve(
+    elif stimulus is not None and stimulus.jumps.size:
+        controller = StepsToJumps(stimulus.jumps)
+    bounded = np.array([] if key is None else driven(system).may_go_below_zero, dtype=int)
+
+    def kept(y: jax.Array) -> Any:
+        return select(system.model, variables, y), (y[bounded] < 0).mean(
+            dtype=float
+        ) if bounded.size else None
+
+    last, (saved, below), stats, status = solve(
         field,
         y0,
         *span,
@@ -397,19 +427,39 @@ def _run_adaptive(
         solver=solver,
         controller=controller,
         dt0=dt,
-        select=lambda y: select(system.model, variables, y),
+        select=kept,
         max_steps=max_steps,
         adjoint=adjoint,
         progress=meter,
         noise=None if key is None else _noise_term(driven(system), y0, span, dt, key),
     )
+    if below is not None:
+        stats["below_zero"] = below.mean()
+    return last, saved, stats, status
+
+
+def _longest_step(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
+    """The longest adaptive step that goes over no change of the stimulus unseen; None for any."""
+    stimulus = driven(system).stimulus
+    if stimulus is None:
+        return None
+    longest = stimulus.longest_step
+    if longest is None:
+        longest = 1e-3 / SECONDS[system.model.time_unit]
+    return jnp.asarray(longest, dtype)
+
+
+def _jumps(system: Network | Homogeneous | Driven) -> int:
+    stimulus = driven(system).stimulus
+    return 0 if stimulus is None else stimulus.jumps.size
 
 
 def _noise_term(system: Driven, y0: jax.Array, span: Any, dt: Any, key: Any) -> dfx.AbstractTerm:
     """Noise on the input and on variables, as a term for diffrax."""
     network, rows = system.network, system.model.variables
     like = jax.ShapeDtypeStruct(y0.shape[1:], y0.dtype)
-    path = dfx.VirtualBrownianTree(*span, dt / 2, {name: like for name in system.white_noise}, key)
+    # Finer than the steps, which jumps of a stimulus may cut short.
+    path = dfx.VirtualBrownianTree(*span, dt / 8, {name: like for name in system.white_noise}, key)
 
     def diffusion(t: Any, y: jax.Array, args: Any) -> lx.AbstractLinearOperator:
         def along(increments: dict[str, jax.Array]) -> jax.Array:
@@ -445,16 +495,16 @@ def _fixed_start(
     dt: jax.Array,
     variables: tuple[str, ...],
     method: Method,
-    begin: tuple[jax.Array, Any],
+    begin: tuple[Any, Any],
 ) -> tuple[Any, jax.Array]:
     """The memory at the beginning, and what is saved there."""
     return _stepper(system, dt, method, begin).start(y0), select(system.model, variables, y0)
 
 
-def _stepper(system: Any, dt: jax.Array, method: Method, begin: tuple[jax.Array, Any]) -> Stepper:
-    """The method at work; `begin` is the time at which the run begins, and its noise's key."""
+def _stepper(system: Any, dt: jax.Array, method: Method, begin: tuple[Any, Any]) -> Stepper:
+    """The method at work; `begin`: the noise's key, and when the run begins (`Driven.stepper`)."""
     if isinstance(system, Driven):
-        return system.stepper(method, dt, begin[1], begin[0])
+        return system.stepper(method, dt, *begin)
     return method(system, dt)
 
 
@@ -467,9 +517,9 @@ def _fixed_block(
     steps: tuple[Any, Any],
     room: int,
     method: Method,
-    begin: tuple[jax.Array, Any],
-) -> tuple[Any, jax.Array, jax.Array]:
-    """The memory at the end, what was saved, and the last state.
+    begin: tuple[Any, Any],
+) -> tuple[Any, jax.Array, tuple[jax.Array, Any]]:
+    """The memory at the end, what was saved; the last state, and what went below zero.
 
     `steps`: numbers of saves and of steps between them; arrays, of which the program does not
     depend, with `room` for so many saves; or integers where it is to be differentiated.
@@ -482,7 +532,7 @@ def _fixed_block(
         room,
         lambda memory: select(system.model, variables, stepper.state(memory)),
     )
-    return memory, saved, stepper.state(memory)
+    return memory, saved, (stepper.state(memory), stepper.below(memory))
 
 
 def save_steps(
@@ -525,29 +575,36 @@ def _run_fixed(
     saving: Saving,
     method: Method,
     progress: bool | None,
-    begin: tuple[jax.Array, Any],
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    begin: tuple[Any, Any],
+) -> tuple[jax.Array, jax.Array, jax.Array, Any]:
     """In blocks, which any number of saves shares."""
     size = jnp.asarray(dt, y0.dtype)
     traced = not _checks.on_host(system, y0, begin)
     long = progress is not False and saving.n_steps >= _LONG_RUN
     pieces = blocks_of_saves(saving, traced, long)
     memory, first = _fixed_start(system, y0, size, saving.variables, method, begin)
-    last = y0
+    end: tuple[jax.Array, Any] = (y0, None)
     saved: list[Any] = [first[None]]
     shown = progress if progress or (long and len(pieces) > 1) else False
     with progress_bar(saving.n_steps, "simulate", "step", shown, unit_scale=True) as bar:
         for kept, room, *steps in pieces:
-            memory, some, last = _fixed_block(
+            memory, some, end = _fixed_block(
                 system, memory, size, saving.variables, tuple(steps), room, method, begin
             )
             if kept:  # a copy, so that the rest of the room is given back
                 saved.append(some if traced else np.asarray(some)[:kept].copy())
             bar.update(kept * saving.stride if kept else int(steps[1]))
+    last, below = end
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
-        return last, stacked, finite_status(last, stacked)
+        return last, stacked, finite_status(last, stacked), below
     every = np.concatenate(saved)[list(saving.picks)]
     finite = np.isfinite(every).all() and np.isfinite(np.asarray(last)).all()
     status = Status.OK if finite else Status.NOT_FINITE
-    return last, jnp.asarray(every), jnp.asarray(status)
+    return last, jnp.asarray(every), jnp.asarray(status), below
+
+
+def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:
+    """Of all values of variables that cannot be negative, those that noise took below zero."""
+    regions = math.prod(system.state_shape[1:])
+    return jnp.asarray(count / (n_steps * regions * len(system.may_go_below_zero)), float)

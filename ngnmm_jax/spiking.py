@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, run_seeds, stream
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.batch import count_runs
@@ -153,7 +154,8 @@ def simulate_spiking(
     - `y0` (variable, region): rates, potentials and gates at which the neurons start, spread as
       the mean field assumes; by default the homogeneous equilibrium plus noise, as in
       `simulate`; or a previous run, to go on from its end.
-    - `seeds`: of that noise and of the neurons' first potentials: an integer, or one for each run.
+    - `seeds`: of that noise and of the neurons' first potentials: one for each run, or one integer,
+      whose `run_seeds` they are.
     - `recorded`: how many neurons of each population have their spikes kept.
     - `progress`: a progress bar; None shows one for runs that take over two seconds.
     - `throw`: raise `SolverError` if a single run did not stay finite.
@@ -170,6 +172,9 @@ def simulate_spiking(
         _checks.fail("system", "have populations of QIF neurons", f"{name} has none")
     for argument, count in (("neurons", neurons), ("recorded", recorded)):
         _checks.positive_integer(argument, count)
+    duration = _checks.time("duration", duration)
+    dt = None if dt is None else _checks.time("dt", dt)
+    save_every = None if save_every is None else _checks.time("save_every", save_every)
     _checks.positive("duration", duration)
     recorded = min(recorded, neurons)
     goes_on = isinstance(y0, SpikingSimulation)
@@ -185,7 +190,7 @@ def simulate_spiking(
         save_every = max(1, round(0.5e-3 / SECONDS[core.model.time_unit] / dt)) * dt
     saving = plan_saving(core.model, duration, 0.0, save_every, None, core.model.variables, dt)
     step = jnp.asarray(dt, core.coupling.dtype)
-    numbers = jnp.asarray(seeds) + (jnp.arange(runs) if np.ndim(seeds) == 0 else 0)
+    numbers = jnp.asarray(run_seeds(seeds, runs) if np.ndim(seeds) == 0 else seeds)
     offsets = jnp.asarray(quantiles(neurons), core.coupling.dtype)
     if isinstance(y0, SpikingSimulation):
         memory = _going_on(y0, neurons, recorded, runs)
@@ -319,7 +324,7 @@ def _start(
             for part in ("rate", "potential", "gate")
         )
         width = jnp.pi * _per_population(populations, "tau", rate.ndim) * rate
-        key = jax.random.fold_in(jax.random.key(seed), 1)
+        key = stream(seed, Purpose.NEURONS)
         shift = jax.random.uniform(key, (*rate.shape, 1)).astype(rate.dtype)
         spread = jnp.tan(jnp.pi * ((order + shift) % 1 - 0.5))
         none = jnp.zeros(rate.shape, jnp.int32)

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.driven import Driven, undriven
@@ -23,7 +24,7 @@ from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
 
 # Runs whose noise is drawn together, on a CPU and elsewhere.
-_LANES, _LANES_ELSEWHERE = 8, 1024
+_LANES, _LANES_ELSEWHERE = 8, 4096
 
 
 def initial_state(
@@ -149,7 +150,7 @@ def scattered(
     `shape` is that of the result; `seed` is an integer or a key.
     """
     is_key = isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
-    key = seed if is_key else jax.random.key(seed)
+    key = seed if is_key else stream(seed, Purpose.START)
     everywhere = (-1, *(1,) * (len(shape) - 1))
     state = jnp.broadcast_to(state.reshape(everywhere), shape)
     state = state + noise * jax.random.normal(key, shape, state.dtype)

@@ -242,7 +242,7 @@ def test_batch_is_its_single_runs(network):
     currents, couplings = np.linspace(5, 15, 7), np.linspace(0, 12, 7)
     parameters = {"i_ext_e": currents, "coupling": couplings}
     batches = [
-        ng.simulate_batch(network, parameters, 20.0, dt=0.01, seeds=3, tile=tile)
+        ng.simulate_batch(network, parameters, 20.0, dt=0.01, seeds=range(3, 10), tile=tile)
         for tile in (None, 1, 2)
     ]
     assert batches[0].states.shape == (7, 21, 1, 12)

@@ -401,8 +401,9 @@ def test_unfinished_has_a_status(copied, tmp_path, capsys):
     assert np.isnan(opened["sum"].values[4]).all()
     assert "NOT_COMPUTED" in opened.status.attrs["flag_meanings"]
     assert -1 in opened.status.attrs["flag_values"]
-    from ngnmm_jax import plot
     from ngnmm_jax.reports.sweeps import sweep_facts
+
+    from ngnmm_jax import plot
 
     facts, _ = sweep_facts(opened)
     assert facts["finished blocks"] == "6 of 8"

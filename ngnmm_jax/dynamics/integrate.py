@@ -16,7 +16,7 @@ from ngnmm_jax._status import Status
 DIVERGED = 1e12
 
 VectorField = Callable[[jax.Array], jax.Array]
-Select = Callable[[jax.Array], jax.Array]
+Select = Callable[[jax.Array], Any]
 # One step: of a vector field, from a state (an array, or a PyTree of them), of a given length.
 Step = Callable[[Callable[[Any], Any], Any, Any], Any]
 
@@ -35,10 +35,14 @@ def rk4_step(field: Callable[[Any], Any], state: Any, dt: Any) -> Any:
     return moved(dt / 6, jax.tree.map(jnp.add, total, field(moved(dt, k))))
 
 
-def heun_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
-    """One step of Heun's method, of order two."""
+def heun_step(field: Callable[[Any], Any], state: Any, dt: Any) -> Any:
+    """One step of Heun's method, of order two; the state may be a PyTree."""
+
+    def moved(h: Any, k: Any) -> Any:
+        return jax.tree.map(lambda y, slope: y + h * slope, state, k)
+
     k = field(state)
-    return state + dt / 2 * (k + field(state + dt * k))
+    return moved(dt / 2, jax.tree.map(jnp.add, k, field(moved(dt, k))))
 
 
 def euler_step(field: VectorField, state: jax.Array, dt: Any) -> jax.Array:
@@ -187,7 +191,7 @@ def solve(
     adjoint: dfx.AbstractAdjoint,
     progress: dfx.AbstractProgressMeter,
     noise: dfx.AbstractTerm | None = None,
-) -> tuple[jax.Array, jax.Array, dict[str, Any], Int[Array, ""]]:
+) -> tuple[jax.Array, Any, dict[str, Any], Int[Array, ""]]:
     """`diffeqsolve` of `field(t, state)`: last state, `select(state)` at `ts`, counts, status."""
     drift: Any = dfx.ODETerm(lambda t, y, args: field(t, y))
     saveat = dfx.SaveAt(
@@ -209,7 +213,7 @@ def solve(
         progress_meter=progress,
     )
     saved, last = solution.ys[0], solution.ys[1][0]
-    status = finite_status(last, saved)
+    status = finite_status(last, *jax.tree.leaves(saved))
     for result, code in (
         (dfx.RESULTS.event_occurred, Status.NOT_FINITE),
         (dfx.RESULTS.dt_min_reached, Status.STEP_TOO_SMALL),

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import rest_state
@@ -188,9 +189,8 @@ def number_of_exponents(count: int | None, shape: tuple[int, ...]) -> int:
 @partial(jax.jit, static_argnames="count")
 def _begin(rest: jax.Array, seed: Any, count: int) -> tuple[jax.Array, jax.Array]:
     """A state near one, and tangents."""
-    noise, turn = jax.random.split(jax.random.key(seed))
-    size = jnp.abs(jax.random.normal(noise, rest.shape))
-    tangents = jax.random.normal(turn, (*rest.shape, count))
+    size = jnp.abs(jax.random.normal(stream(seed, Purpose.START), rest.shape))
+    tangents = jax.random.normal(stream(seed, Purpose.TANGENTS), (*rest.shape, count))
     return rest + 0.01 * (1 + jnp.abs(rest)) * size, tangents
 
 

@@ -20,28 +20,43 @@ class Stepper(NamedTuple):
     """A fixed-step method at work on a system, whose memory may hold more than the state.
 
     - `start(state)`: the memory at the beginning.
-    - `advance(memory, stimulus)`: the memory one step later, with what is added meanwhile to
-      the input of each region (None: nothing).
+    - `advance(memory, stimulus, rise)`: the memory one step later, with what is added meanwhile to
+      the input of each region (None: nothing): its mean, and how much it rises from the step's
+      beginning to its end, in a straight line (left out or None: it is constant).
     - `state(memory)`: the state at that time.
     - `kick(memory, change)`: the memory after a change of the state at once.
+    - `below(memory)`: how often noise took variables below zero that cannot be negative, (*axes) of
+      the state but the first; None where there is no such noise.
     """
 
     start: Callable[[jax.Array], Any]
-    advance: Callable[[Any, Any], Any]
+    advance: Callable[..., Any]
     state: Callable[[Any], jax.Array]
     kick: Callable[[Any, jax.Array], Any]
+    below: Callable[[Any], Any] = lambda memory: None
 
 
 # A method of fixed step: of a system with `vector_field(state, stimulus)`, and a step.
 Method = Callable[[Any, jax.Array], Stepper]
 
 
-def runge_kutta(step: Step) -> Method:
-    """The method that takes such steps, with the stimulus constant in each of them."""
+def runge_kutta(step: Step, *, rising: bool = True) -> Method:
+    """The method that takes such steps.
+
+    `rising`: whether a stimulus may rise within a step; it does not where only the step's beginning
+    is looked at, so that its mean is taken.
+    """
 
     def method(system: Any, dt: jax.Array) -> Stepper:
-        def advance(state: jax.Array, stimulus: Any) -> jax.Array:
-            return step(lambda y: system.vector_field(y, stimulus), state, dt)
+        def advance(state: jax.Array, stimulus: Any, rise: Any = None) -> jax.Array:
+            if rise is None or not rising:
+                return step(lambda y: system.vector_field(y, stimulus), state, dt)
+
+            def field(pair: Any) -> Any:
+                y, part = pair  # of the step, from its middle
+                return system.vector_field(y, stimulus + rise * part), 1 / dt
+
+            return step(field, (state, jnp.full_like(dt, -0.5)), dt)[0]
 
         return Stepper(lambda state: state, advance, lambda state: state, jnp.add)
 
@@ -82,15 +97,22 @@ def moebius(system: Any, dt: jax.Array) -> Stepper:
             history.append(mean)
         return state, jnp.stack(history), jnp.asarray(0)
 
-    def advance(memory: Any, stimulus: Any) -> Any:
+    def advance(memory: Any, stimulus: Any, slope: Any = None) -> Any:
         # The history is a ring, the oldest of which is replaced: nothing is moved.
         state, history, newest = memory
         # In full precision: GPUs would round 32 bits to 10 of mantissa, which the weights magnify.
         weights = tables[:, newest].astype(history.dtype)
         mean, rise = jnp.tensordot(weights, history, 1, precision="highest")
-        if stimulus is not None:
+
+        def pushed(stimulus: jax.Array) -> jax.Array:
+            """What a stimulus adds to the inputs, which are linear in it."""
             zero = jnp.zeros_like(stimulus)
-            mean = mean + jax.jvp(lambda s: flow.inputs(state, s), (zero,), (stimulus,))[1]
+            return jax.jvp(lambda s: flow.inputs(state, s), (zero,), (stimulus,))[1]
+
+        if stimulus is not None:
+            mean = mean + pushed(stimulus)
+        if slope is not None:
+            rise = rise + pushed(slope)
         state, over_step = flow.advance(state, mean, rise)
         newest = (newest - 1) % len(_MEAN)
         return state, history.at[newest].set(undisturbed(over_step)), newest
@@ -113,6 +135,6 @@ def _rolled(weights: tuple[float, ...]) -> jax.Array:
 
 #: The methods of fixed step that can be chosen by name.
 METHODS: dict[str, Method] = {
-    **{name: runge_kutta(step) for name, step in STEPS.items()},
+    **{name: runge_kutta(step, rising=name != "euler") for name, step in STEPS.items()},
     "moebius": moebius,
 }

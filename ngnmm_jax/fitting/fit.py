@@ -15,6 +15,7 @@ import optax
 import optimistix as optx
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.fitting.checkpoints import Checkpoint, leaves, with_leaves_of
@@ -151,8 +152,8 @@ def fit(
     ):  # fmt: skip
         _checks.positive_integer(name, value)
     _checks.one_of("method", method, METHODS)
-    key = jax.random.key(seed)
-    first = _starts(free, starts, jax.random.fold_in(key, 0))
+    key = stream(seed, Purpose.LOSS)
+    first = _starts(free, starts, stream(seed, Purpose.GUESSES))
     function = objective(loss, free)
     if method == "cma":
         work: Any = Search(function, first, seed)

@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import undriven
 from ngnmm_jax.dynamics.lyapunov import lyapunov_spectrum
@@ -126,7 +127,7 @@ def check_gradient(
     _checks.require_x64("check_gradient")
     _checks.positive("step", step)
     x = free.of(free.system) if x is None else jnp.asarray(x, float)
-    key = jax.random.key(seed)
+    key = stream(seed, Purpose.LOSS)
     function = objective(loss, free)
     chosen, _ = choose_mode(free.size, mode)
     _, _, gradient = jax.jit(value_and_gradient(function, chosen))(x, key)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax.fitting.fit import Fit
 from ngnmm_jax.fitting.free import Free
 from ngnmm_jax.fitting.gradients import Loss, objective
@@ -64,7 +65,7 @@ def identifiability(result: Fit, loss: Loss, *, seed: int = 0) -> Identifiabilit
     free = result.free
     function = objective(loss, free)
     x = jnp.asarray(result.x[result.best])
-    key = jax.random.key(seed)
+    key = stream(seed, Purpose.LOSS)
     gradient = jax.grad(lambda x: function(x, key)[0])
     # Forward over reverse, a direction at a time: memory of one gradient.
     hessian = jax.jit(
@@ -147,14 +148,14 @@ def sample_posterior(
     infer, diagnostics = numpyro.infer, _checks.require_module("numpyro.diagnostics", "fit")
     free = result.free
     function = objective(loss, free)
-    key = jax.random.key(seed)
+    key = stream(seed, Purpose.LOSS)
 
     def potential(x: jax.Array) -> jax.Array:
         value = function(x, key)[0] - _log_slopes(free, x)
         return jnp.where(jnp.isfinite(value), value, 1e10)
 
     x = jnp.asarray(result.x[result.best])
-    jitter = 1e-2 * jax.random.normal(jax.random.fold_in(key, 1), (chains, x.size))
+    jitter = 1e-2 * jax.random.normal(stream(seed, Purpose.CHAINS), (chains, x.size))
     sampler = infer.MCMC(
         infer.NUTS(potential_fn=potential, dense_mass=x.size <= 50),
         num_warmup=warmup,
@@ -164,7 +165,7 @@ def sample_posterior(
         progress_bar=progress,
     )
     begin = x + jitter if chains > 1 else x
-    sampler.run(jax.random.fold_in(key, 2), init_params=begin, extra_fields=("diverging",))
+    sampler.run(stream(seed, Purpose.SAMPLER), init_params=begin, extra_fields=("diverging",))
     drawn = np.asarray(sampler.get_samples(group_by_chain=True))
     failed = int(np.asarray(sampler.get_extra_fields()["diverging"]).sum())
     values = jax.vmap(jax.vmap(free.values))(jnp.asarray(drawn))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, run_seeds
 
 # First standard deviation of the search, in unbounded space.
 _WIDTH = 0.5
@@ -40,10 +41,11 @@ class Search:
     def begin(self) -> "_State":
         options = {"verbose": -9, "tolfun": 0, "tolx": 0, "tolstagnation": np.inf,
                    "tolflatfitness": np.inf, "maxiter": np.inf}  # fmt: skip
+        seeds = run_seeds(self.seed, len(self.first), Purpose.SEARCH) & 0xFFFFFFFF  # NumPy's range
         with _generator() as generator:
             strategies = [
-                self._cma.CMAEvolutionStrategy(x, _WIDTH, {**options, "seed": self.seed + 1 + k})
-                for k, x in enumerate(self.first)
+                self._cma.CMAEvolutionStrategy(x, _WIDTH, {**options, "seed": int(seed) or 1})
+                for x, seed in zip(self.first, seeds, strict=True)
             ]
             return _State(strategies, generator())
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, split_off
 from ngnmm_jax.driven import driven, undriven
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.integrate import repeated
@@ -62,14 +63,12 @@ def simulated(
     n = max(1, round(duration / (stride * step)))
     before = round(transient / (stride * step))
 
-    start_key, noise_key = jax.random.split(key)
+    start_key, noise_key = (split_off(key, p) for p in (Purpose.START, Purpose.NOISE))
     sd = jnp.asarray(noise, whole.coupling.dtype)
     network = undriven(system)
     inner = network.averaged() if isinstance(network, Network) else network
     state = scattered(network.state_shape, signs(model), _rest(inner), sd, start_key)
-    stepper = whole.stepper(
-        fixed_method(model, solver), jnp.asarray(step, state.dtype), noise_key, jnp.zeros(())
-    )
+    stepper = whole.stepper(fixed_method(model, solver), jnp.asarray(step, state.dtype), noise_key)
 
     def kept(memory: Any) -> jax.Array:
         return select(model, names, stepper.state(memory))

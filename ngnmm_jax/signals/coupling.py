@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax.signals._arrays import (
     Band,
     Number,
@@ -198,7 +199,7 @@ def comodulogram(
         jnp.asarray(one_sided(n, dt, bands), array.dtype) for bands in (slow_bands, fast_bands)
     ]
     bins_or_none = bins if measure == "modulation_index" else None
-    key = jax.random.key(seed)
+    key = stream(seed, Purpose.SURROGATES)
     every, still = _couplings(array, *gains, key, least, surrogates, edge, bins_or_none)
     refuse_still(still[None])
     index = every[0]

@@ -61,6 +61,9 @@ class Activity(AbstractMeasure):
       `haemodynamics`: its `BalloonWindkessel`.
     - `dtype`: "float32" or "float64"; by default that of the network.
 
+    Beside what is kept comes "below_zero": the fraction of values of `nonnegative` variables, in
+    all steps, that white noise took below zero (see `Driven`).
+
     A design can also vary "noise", the strengths of white noise ("input_noise", "v_e_noise", …; see
     `Driven`), and initial values as "v_e(0)" (the other
     variables start as before).
@@ -211,7 +214,8 @@ class Activity(AbstractMeasure):
                 shape = tuple(sizes[d] for d in dims)
                 attrs = {"units": _unit(name, units[signal]), "long_name": _title(signal, name)}
                 result[f"{signal}_{name}"] = Output(dims, shape, dtype, attrs)
-        return result
+        attrs = {"units": "1", "long_name": "values of rates and gates that noise took below zero"}
+        return result | {"below_zero": Output((), (), dtype, attrs)}
 
     def coordinates(self, system: System) -> dict[str, tuple[Any, dict[str, Any]]]:
         plan, dt = self.plan(system)
@@ -303,7 +307,7 @@ def _with_noise(core: System, points: dict[str, Any]) -> Driven:
     system = driven(core)
     varied = [name.removesuffix("_noise") for name in points if name.endswith("_noise")]
     noise = {**{name: jnp.zeros((), core.coupling.dtype) for name in varied}, **system.white_noise}
-    return Driven(system.network, noise, system.stimulus)
+    return Driven(system.network, noise, system.stimulus, system.below_zero)
 
 
 def _over_runs(leaf: jax.Array, dtype: Any) -> jax.Array:

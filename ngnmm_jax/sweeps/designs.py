@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.dynamics.parameters import one_for_all
 from ngnmm_jax.models.base import parameter_fields
@@ -30,8 +31,9 @@ class Design:
 
     - `dims`: sizes of the dimensions by name, in their order.
     - `values`: for each parameter its dimension, and its values (value,) or (value, region).
-    - `replicates`: runs of each point, which differ by their seeds `seed`, `seed + 1`, …; the same
-      seeds at all points. Over one, they are the last dimension, "replicate".
+    - `replicates`: runs of each point, which differ by their seeds, the `run_seeds` of `seed` (the
+      first is `seed` itself); the same at all points. Over one, they are the last dimension,
+      "replicate".
     - `note`: how random values were drawn.
     """
 
@@ -135,7 +137,8 @@ class Design:
         """Values (run,) or (run, region) by name, and seeds (run,), of runs in C order."""
         where = dict(zip(self.names, np.unravel_index(index, self.shape), strict=True))
         points = {name: value[where[dim]] for name, (dim, value) in self.values.items()}
-        return points, self.seed + where.get(REPLICATE, np.zeros_like(index))
+        seeds = run_seeds(self.seed, self.replicates)
+        return points, seeds[where.get(REPLICATE, np.zeros_like(index))]
 
     def check(self, system: Network | Homogeneous | Driven, extras: tuple[str, ...]) -> None:
         """Refuse parameters that a network does not have, and values that do not suit it."""

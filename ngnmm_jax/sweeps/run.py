@@ -18,6 +18,7 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._core.files import Pulse
+from ngnmm_jax._core.randomness import Purpose, generator, run_seeds
 from ngnmm_jax._core.workers import refuse_forked, refuse_to_be_forked, watch_parent
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
@@ -29,6 +30,8 @@ from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Blocks, SweepSto
 
 # Runs of a block, unless a device takes more of them at a time; runs whose error is estimated.
 _BLOCK, _CHECKS = 256, 16
+# Runs that are computed together at least: fewer cost as much.
+_FEWEST = 4
 STATUS_CODES = {
     "flag_values": [s.value for s in Status],
     "flag_meanings": " ".join(s.name for s in Status),
@@ -72,7 +75,9 @@ class Task:
     def _evaluate(self, measure: AbstractMeasure, runs: np.ndarray) -> dict[str, np.ndarray]:
         points, seeds = self.design.at(runs)
         while True:
-            width = self.measure.width(self.system) if self.width is None else self.width
+            width = self.width
+            if width is None:
+                width = lanes_for(self.design.count, self.measure.width(self.system))
             try:
                 fields = measure.evaluate(self.system, points, seeds, width)
             except (MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -91,6 +96,15 @@ class Task:
             }
 
 
+def lanes_for(runs: int, most: int) -> int:
+    """Runs at a time for a design of so many: a power of two, four at least, `most` at most.
+
+    One of few numbers, so that programs are shared; of the whole design, so that all blocks have
+    the same, on any number of devices.
+    """
+    return min(most, max(_FEWEST, 1 << (runs - 1).bit_length()))
+
+
 def sweep(
     network: Network | Homogeneous | Driven,
     design: Design | Mapping[str, Any],
@@ -107,7 +121,8 @@ def sweep(
 
     The work is cut into blocks. With `store` each finished block is kept there, a Zarr store, and
     the same call goes on where it stopped, whatever stopped it; the dataset is then read lazily.
-    A run's results do not depend on the block, the width, the devices or the executor.
+    A run's results do not depend on the block, the devices or the executor, to the bit; nor on the
+    width or the other runs, to rounding (which chaotic activity magnifies).
 
     **Arguments:**
 
@@ -187,8 +202,8 @@ def _prepare(
         chosen = measure.width(network) if width is None else width
         block = known or max(_BLOCK, chosen * devices)
     blocks = Blocks(design.shape, block)
-    generator = np.random.default_rng(design.seed)
-    checked = np.sort(generator.choice(design.count, size=checks, replace=False))
+    draw = generator(design.seed, Purpose.CHECKED)
+    checked = np.sort(draw.choice(design.count, size=checks, replace=False))
     task = Task(network, design, measure, outputs, blocks, checked, width, kept)
     todo = task.todo
     if kept is not None:
@@ -216,7 +231,7 @@ def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, 
         else:
             found[name] = ((dim,), value, attrs)
     if design.replicates > 1:
-        seeds = design.seed + np.arange(design.replicates)
+        seeds = run_seeds(design.seed, design.replicates)
         found["seed"] = ((REPLICATE,), seeds, {})
     used = {d for output in task.outputs.values() for d in output.dims}
     used |= {d for dims, _, _ in found.values() for d in dims}

@@ -99,7 +99,7 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
         system = with_leaves(core.over_runs(), points)
         start = jnp.moveaxis(lanes["start"], 0, -1)
-        stepper = system.stepper(METHODS[plan.method], dt, lanes["key"], jnp.zeros(()))
+        stepper = system.stepper(METHODS[plan.method], dt, lanes["key"])
 
         def advance(memory: Any) -> Any:
             return stepper.advance(memory, None)
@@ -148,7 +148,12 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             flat = traces.reshape(-1, *traces.shape[2:])
             result |= {f"{s}_trace": flat[:, k] for k, s in enumerate(plan.signals)}
         result = {name: jnp.moveaxis(value, -1, 0) for name, value in result.items()}
-        last = stepper.state(carry)
+        below, last = stepper.below(carry), stepper.state(carry)
+        result["below_zero"] = jnp.zeros(last.shape[-1], last.dtype)
+        if below is not None:
+            count = below.reshape(-1, last.shape[-1]).sum(axis=0).astype(last.dtype)
+            steps = stride.astype(last.dtype) * (transient + plan.window * plan.windows)
+            result["below_zero"] = count / (steps * (regions * len(system.may_go_below_zero)))
         finite = jnp.isfinite(last).reshape(-1, last.shape[-1]).all(axis=0)
         if volumes is not None:  # NaN where the blood stopped to flow
             finite &= jnp.isfinite(volumes).reshape(-1, last.shape[-1]).all(axis=0)

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import fitting, plot
+from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._status import Status
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Fit, SimulatedFC, losses
@@ -18,8 +19,6 @@ STORE = "fit"
 
 def write_fit(task: FitFile, result: Fit, out: Path) -> list[dict[str, Any]]:
     """Files and figures of the best start; a table's columns: the parameters' values."""
-    import jax
-
     result.to_xarray().to_netcdf(out / "fit.nc", engine="h5netcdf")
     values = result.values()
     with (out / "parameters.csv").open("w", newline="", encoding="utf-8") as file:
@@ -31,7 +30,7 @@ def write_fit(task: FitFile, result: Fit, out: Path) -> list[dict[str, Any]]:
             writer.writerow([name, "" if regional else float(value), *(value if regional else [])])
     _save(plot.fit_history(result).figure, out / "history.png")
     _save(plot.fit_parameters(result), out / "parameters.png")
-    found = task.objective.predict(result.system, jax.random.key(task.options.get("seed", 0)))
+    found = task.objective.predict(result.system, stream(task.options.get("seed", 0), Purpose.LOSS))
     target = task.objective.target
     if "fc" in target:
         np.save(out / "fc.npy", np.asarray(found["fc"]))
@@ -59,9 +58,7 @@ def fit_facts(task: FitFile, result: Fit) -> dict[str, Any]:
             row = int(np.nanargmin(result.history["loss"][:, result.best]))
             facts[f"  {name}"] = f"{result.history[name][row, result.best]:.6g}"
     if "fc" in task.objective.target:
-        import jax
-
-        key = jax.random.key(task.options.get("seed", 0))  # the fit's own
+        key = stream(task.options.get("seed", 0), Purpose.LOSS)  # the fit's own
         found = task.objective.predict(result.system, key)
         target = task.objective.target["fc"]
         facts["correlation with the data"] = (
