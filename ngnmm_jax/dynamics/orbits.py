@@ -30,9 +30,9 @@ _LONGEST = 10
 _MOVED, _GAP = 1e-6, 1e-5
 # The default transient, in the system's steps.
 _TRANSIENT = 40_000
-# A window in which a run passes its section less often than this is too short to judge by; the run
-# then goes on, with samples so many times as far apart.
-_FEW_CROSSINGS, _STRIDES = 8, (1, 4, 16, 64)
+# A window in which a run passes its section less often than this is too short to judge by, and is
+# made four times as long, by samples further apart. Runs go on for so many times the default.
+_FEW_CROSSINGS, _WIDER, _LONGER = 8, 4, (1, 4, 16, 64)
 # A run is on an orbit that is this near, relative to how far it reaches.
 _NEAR = 0.2
 
@@ -192,13 +192,14 @@ def _settled(
         for value, default in ((transient, _TRANSIENT), (window, WINDOW))
     ]
     if xp is jnp:
-        run = _run(xp, system, start, counts, 1)
+        run = _run(xp, system, start, counts)
         result = _arrived(xp, _refine(system, run.states, run.period, steps or _STEPS), run)
         status = jnp.where(run.periodic, _told(xp, result).status, Status.NOT_PERIODIC)
         return _with_status(result, status)
-    result = None
-    for stride in _STRIDES if transient is None and window is None else (1,):
-        run = _run(xp, system, start, counts, stride)
+    result, stride = None, 1
+    for longer in _LONGER if transient is None and window is None else (1,):
+        run = _run(xp, system, start, counts, stride, longer)
+        few = int(run.crossings) < _FEW_CROSSINGS
         if bool(run.periodic):
             first = steps or _first_steps(system, run.period)
             coarse = stride > 1  # too far apart to interpolate between
@@ -206,20 +207,22 @@ def _settled(
             result = _arrived(xp, _refined(system, states, run.period, steps), run)
             if result.status == Status.OK:
                 break
-        elif bool(run.still) or int(run.crossings) >= _FEW_CROSSINGS:
+        elif bool(run.still) or not few:
             result = None
             break
-        start = run.end
+        start, stride = run.end, stride * _WIDER if few else stride
     if result is None:
         return _no_orbit(system, run.states, steps or BLOCK)
     return _told(xp, result)
 
 
-def _run(xp: Any, system: Any, start: Any, counts: list[Any], stride: int) -> Run:
-    """A run of so many steps, or `stride` times as many, in samples that have room."""
-    transient, window = counts[0], xp.maximum(counts[1], 16.0)
-    apart = xp.ceil(window / WINDOW)
-    whole = (transient // apart, window // apart, apart * stride)
+def _run(
+    xp: Any, system: Any, start: Any, counts: list[Any], stride: int = 1, longer: int = 1
+) -> Run:
+    """A run of so many steps, the transient `longer` and the window `stride` times as many."""
+    transient, window = longer * counts[0], xp.maximum(counts[1], 16.0)
+    apart = xp.ceil(window / WINDOW) * stride
+    whole = (transient // apart, stride * window // apart, apart)
     return run_up(system, start, *(jnp.asarray(n, int) for n in whole), SEGMENTS)
 
 
@@ -230,11 +233,11 @@ def _arrived(xp: Any, orbit: Orbit, run: Run) -> Orbit:
     )
     gap = (xp.abs(samples - origin) / scale).max(axis=1).min()
     attracts = xp.where(xp.arange(logs.size) == orbit.neutral, -xp.inf, logs).max() < _INEXACT
-    found = orbit.status == Status.OK
-    # Newton's iteration creeps along a slow spiral.
+    found, far = orbit.status == Status.OK, gap >= _NEAR
+    # Newton's iteration creeps along a slow spiral, away from the run.
     creeps = (orbit.status == Status.NOT_CONVERGED) & (orbit.residual < 1e-9) & (orbit.turns == 1)
-    status = xp.where(found & (gap >= _NEAR), Status.NOT_CONVERGED, orbit.status)
-    status = xp.where((found & ~attracts) | creeps, Status.NOT_PERIODIC, status)
+    status = xp.where(found & far, Status.NOT_CONVERGED, orbit.status)
+    status = xp.where((found & ~attracts) | (creeps & far), Status.NOT_PERIODIC, status)
     return _with_status(orbit, status)
 
 

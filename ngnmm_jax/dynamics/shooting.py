@@ -17,8 +17,9 @@ SEGMENTS = 8
 #: Steps of order eight that are compiled as one sweep, in each segment.
 BLOCK = 64
 _NEWTON = 20
-# Newton's iteration ends at this gap between segments, or where a small one no longer falls.
-_CLOSED, _SMALL = 1e-13, 1e-10
+# Newton's iteration ends at this gap between segments, or where a small one no longer falls; and
+# where its step is less than this fraction of the orbit's extent, or no longer falls.
+_CLOSED, _SMALL, _STEP = 1e-13, 1e-10, 1e-9
 
 
 def walk(
@@ -94,6 +95,13 @@ def _moved(xp: Any, states: Any, period: Any, delta: Any) -> tuple[Any, Any]:
     return states - shrink * delta[:-1].reshape(states.shape), period - shrink * delta[-1]
 
 
+def _ended(xp: Any, followed: Propagated, size: Any, before: Any, step: Any, last: Any) -> Any:
+    """Whether Newton's iteration is at its end, from its gap and step, and those before."""
+    extent = xp.ptp(followed.path, axis=(0, 1)).max()
+    closed = (size <= _CLOSED) | ((size < _SMALL) & (size > before / 2))
+    return closed & ((step <= _STEP * extent) | ~(step < last / 2))
+
+
 def _normal(xp: Any, slope: Any) -> Any:
     return slope / xp.abs(slope).max()
 
@@ -105,7 +113,7 @@ def shoot_on_host(system: Any, states: Any, period: Any, steps: int) -> tuple[An
     states, which estimates their distance to an orbit.
     """
     x, t = np.asarray(states), np.asarray(period)
-    anchor, before, far = x[0], np.inf, np.asarray(np.inf)
+    anchor, before, step, far = x[0], np.inf, np.inf, np.asarray(np.inf)
     normal: Any = None
     for _ in range(_NEWTON + 1):
         followed = follow(np, system, x, t, steps)
@@ -118,10 +126,11 @@ def shoot_on_host(system: Any, states: Any, period: Any, steps: int) -> tuple[An
         except np.linalg.LinAlgError:
             return x, t, size, far
         x, t = _moved(np, x, t, delta)
-        if size <= _CLOSED or _SMALL > size > before / 2:
+        last, step = step, np.abs(delta[:-1]).max()
+        if _ended(np, followed, size, before, step, last):
             break
         before = size
-    return x, t, size, np.abs(delta[:-1]).max()
+    return x, t, size, step
 
 
 def shoot(system: Any, states: Any, period: Any, steps: int) -> tuple[Any, Any, Any, Any]:
@@ -133,20 +142,23 @@ def shoot(system: Any, states: Any, period: Any, steps: int) -> tuple[Any, Any, 
     cut = constant(system)
     anchor = states[0]
     normal = _normal(jnp, cut.vector_field(anchor))
-    Carry = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]
 
-    def unfinished(carry: Carry) -> jax.Array:
-        iteration, _, _, size, before = carry
-        stalled = (size < _SMALL) & (size > before / 2)
-        return (iteration < _NEWTON) & (size > _CLOSED) & ~stalled & jnp.isfinite(size)
+    def unfinished(carry: Any) -> jax.Array:
+        iteration, _, _, size, _, ended = carry
+        return (iteration < _NEWTON) & ~ended & jnp.isfinite(size)
 
-    def step(carry: Carry) -> Carry:
-        iteration, x, t, before, _ = carry
-        gaps, matrix, size = _equations(jnp, x, anchor, normal, follow(jnp, cut, x, t, steps))
-        return iteration + 1, *_moved(jnp, x, t, jnp.linalg.solve(matrix, gaps)), size, before
+    def newton(carry: Any) -> Any:
+        iteration, x, t, before, last, _ = carry
+        followed = follow(jnp, cut, x, t, steps)
+        gaps, matrix, size = _equations(jnp, x, anchor, normal, followed)
+        delta = jnp.linalg.solve(matrix, gaps)
+        step = jnp.abs(delta[:-1]).max()
+        ended = _ended(jnp, followed, size, before, step, last)
+        return iteration + 1, *_moved(jnp, x, t, delta), size, step, ended
 
-    begin = (jnp.asarray(0), states, period, jnp.asarray(1.0), jnp.asarray(jnp.inf))
-    _, x, t, *_ = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, step, begin))
+    infinite = jnp.asarray(jnp.inf)
+    begin = (jnp.asarray(0), states, period, jnp.asarray(1e300), infinite, jnp.array(False))
+    _, x, t, *_ = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin))
     gaps, matrix, size = _equations(jnp, x, anchor, normal, follow(jnp, system, x, t, steps))
     delta = jnp.linalg.solve(jax.lax.stop_gradient(matrix), gaps)
     size, last = jax.lax.stop_gradient((size, jnp.abs(delta[:-1]).max()))
