@@ -96,6 +96,7 @@ def _separated(factors: Any) -> tuple[Any, Any]:
     with np.errstate(divide="ignore", invalid="ignore"):
         phases = np.prod(diagonal / np.abs(diagonal), axis=0)
         phases = phases * np.diagonal(turn, axis1=-2, axis2=-1)
+        phases = np.where(np.isfinite(sizes), phases, 1.0)
         logs = sizes + np.log(phases.astype(complex))
     for length, (which, first) in _larger(ties).items():
         here = (which[:, None, None], first + np.arange(length)[:, None], first + np.arange(length))
