@@ -12,6 +12,7 @@ entire function of Λ, it is the largest log|multiplier| / period. Growth agains
 dispersion relation; Λ = 1 (with rows that sum to one) is the perturbation that all share.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -25,11 +26,13 @@ from ngnmm_jax import _checks
 from ngnmm_jax._chunks import padded
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import newton
-from ngnmm_jax.dynamics.floquet import propagators, swept
+from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
 from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax.dynamics.linear import eigenvalues
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
-from ngnmm_jax.dynamics.orbits import BLOCK, Orbit, refine
+from ngnmm_jax.dynamics.orbits import Orbit, refine
+from ngnmm_jax.dynamics.products import joined, levels, product_spectrum
+from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
 
@@ -39,6 +42,9 @@ _NEAR = 1e-3
 # Values of Λ at which monodromy matrices are computed: doubled until the interpolation between
 # them is this exact, relative to the matrices, or there are this many.
 _NODES, _EXACT, _MOST_NODES = 24, 1e-11, 192
+# A relative error above this is not a result. Under JAX's transformations, multipliers below
+# `_LOST` of the monodromy matrix are left out.
+_INEXACT, _LOST = 1e-6, 1e-10
 # Values of Λ that are compiled together: the nodes and two checks, or part of twice as many.
 _LANES = 26
 
@@ -48,14 +54,17 @@ class Dispersion(eqx.Module):
 
     - `lambdas` (mode,): structural eigenvalues Λ.
     - `eigenvalues` (mode, variable): by falling real part, per unit of the model's time; of
-      A + Λ epsilon b cᵀ, or on an orbit the Floquet exponents log(μ) / period, of which those
-      with |μ| below 1e-15 of the monodromy matrix are lost to rounding and stand at that floor.
+      A + Λ epsilon b cᵀ, or on an orbit the Floquet exponents log(μ) / period (under JAX
+      transformations NaN where |μ| is below 1e-10 of the monodromy matrix, which has lost them).
     - `state` (variable,): the equilibrium, or a state on the orbit, as Newton's iteration
       refined it.
     - `error`: size of Newton's last correction relative to 1 + |state|; on an orbit, the
-      larger of the shooting's residual and of the relative error of interpolating in Λ.
+      largest of the shooting's residual, of the relative error of interpolating in Λ, and of how
+      much each mode's exponents miss Liouville's formula: that their sum times the period is the
+      integral of the trace (relative to 1 + |integral|).
     - `uniform`: index in `lambdas` of the perturbation that all regions share, or None.
-    - `status`: `Status.OK`, or `NOT_CONVERGED` where the state given is no equilibrium.
+    - `status`: `Status.OK`, or `NOT_CONVERGED` where the state given is no equilibrium, or the
+      error on an orbit is above 1e-6.
     """
 
     lambdas: Inexact[Array, "mode"]
@@ -188,79 +197,103 @@ def _of_orbit(
     """Doubles the nodes until the interpolation is exact (under JAX's transformations, once)."""
     orbit = refine(inner, orbit)
     if not _checks.on_host(inner, coupling, orbit, lambdas):
-        exponents, error = _floquet_in_a_program(inner, coupling, orbit, lambdas)
-        status = jnp.where(error < 1e-6, orbit.status, Status.NOT_CONVERGED)
+        exponents, error, gap = _floquet_in_a_program(inner, coupling, orbit, lambdas)
+        error = jnp.maximum(error, gap)
+        status = jnp.where(error < _INEXACT, orbit.status, Status.NOT_CONVERGED)
         return exponents, orbit.states[0], jnp.maximum(error, orbit.residual), status
     nodes = _NODES
     orbit, *known = jax.tree.map(np.asarray, (orbit, coupling, lambdas))
     while True:
-        exponents, error = _floquet(np, inner, known[0], orbit, known[1], nodes)
+        exponents, error, gap = _floquet(inner, known[0], orbit, known[1], nodes)
         if error < _EXACT or nodes >= _MOST_NODES:
             break
         nodes *= 2
-    exact = np.where(error < 1e-6, orbit.status, Status.NOT_CONVERGED)
-    return exponents, orbit.states[0], np.maximum(error, orbit.residual), exact
+    error = np.maximum(error, gap)
+    status = np.where(error < _INEXACT, orbit.status, Status.NOT_CONVERGED)
+    return exponents, orbit.states[0], np.maximum(error, orbit.residual), status
 
 
 @eqx.filter_jit
 def _floquet_in_a_program(
     inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array
-) -> tuple[Any, Any]:
-    return _floquet(jnp, inner, coupling, orbit, lambdas, _NODES)
+) -> tuple[Any, Any, Any]:
+    """`_floquet` from the whole monodromy matrices: what they have lost is NaN."""
+    every, back = _places(jnp, lambdas, _NODES)
+    through = _propagated(jnp, inner, every * coupling, orbit)
+    (monodromy,), volumes, error = back(product(through.matrices)[None], through.volumes.sum(0))
+    mu = eigenvalues(jnp, monodromy)
+    lost = jnp.abs(mu) < _LOST * jnp.abs(monodromy).max(axis=(1, 2))[:, None]
+    logs = jnp.log(jnp.where(lost, 1.0, mu))
+    gap = jnp.where(lost.any(axis=1), 0.0, _liouville(jnp, logs, volumes)).max()
+    exponents = jnp.where(lost, jnp.nan, logs / orbit.period)
+    order = jnp.argsort(-exponents.real, axis=1)
+    return jnp.take_along_axis(exponents, order, axis=1), error, gap
 
 
 def _floquet(
-    xp: Any, inner: Homogeneous, coupling: Any, orbit: Orbit, lambdas: Any, nodes: int
-) -> tuple[Any, Any]:
-    """Floquet exponents (mode, variable) and the relative error of the interpolation."""
-    count = lambdas.shape[0]
-    every, error = lambdas, xp.asarray(0.0)
-    if count > nodes:
-        where = interpolation_nodes(lambdas, nodes, xp)
-        middle = (where[0] + where[nodes // 2]) / 2
-        checks = xp.stack([middle, (where[0] + 3 * where[nodes // 2]) / 4])
-        every = xp.concatenate([where, checks])
-    monodromy = _monodromies(xp, inner, every * coupling, orbit)
-    if count > nodes:
-        known, exact = monodromy[:nodes].reshape(nodes, -1), monodromy[nodes:]
+    inner: Homogeneous, coupling: Any, orbit: Orbit, lambdas: Any, nodes: int
+) -> tuple[Any, Any, Any]:
+    """Floquet exponents (mode, variable), the relative error of the interpolation, and that of
+    Liouville's formula.
+    """
+    every, back = _places(np, lambdas, nodes)
+    pieces = [
+        _propagated(np, inner, every[index] * coupling, orbit)
+        for index, _ in padded(len(every), _LANES)
+    ]
+    factors = np.concatenate([p.factors for p in pieces], axis=2)[:, :, : len(every)]
+    factors = factors.reshape(-1, *factors.shape[2:])
+    volumes = np.concatenate([p.volumes.sum(axis=0) for p in pieces])[: len(every)]
+    factors, volumes, error = back(joined(factors, levels(factors)), volumes)
+    logs, told = product_spectrum(factors)
+    gap = np.where(told, _liouville(np, logs, volumes), np.nan).max()
+    return logs / orbit.period, error, gap
+
+
+def _liouville(xp: Any, logs: Any, volumes: Any) -> Any:
+    """By how much multipliers' logarithms miss the integral of the trace, relative, (mode,)."""
+    return xp.abs(logs.real.sum(axis=1) - volumes.real) / (1 + xp.abs(volumes))
+
+
+def _places(xp: Any, lambdas: Any, nodes: int) -> tuple[Any, Callable[[Any, Any], Any]]:
+    """Λ at which propagators are computed, and what brings them from there to all modes.
+
+    The latter takes factors (factor, place, n, n) and volumes (place,); it also returns the
+    relative error of the interpolation.
+    """
+    if lambdas.shape[0] <= nodes:
+        return lambdas, lambda factors, volumes: (factors, volumes, xp.asarray(0.0))
+    where = interpolation_nodes(lambdas, nodes, xp)
+    middle = (where[0] + where[nodes // 2]) / 2
+    checks = xp.stack([middle, (where[0] + 3 * where[nodes // 2]) / 4])
+
+    def back(factors: Any, volumes: Any) -> tuple[Any, Any, Any]:
+        count, _, n, _ = factors.shape
+        known, exact = factors[:, :nodes].reshape(count, nodes, -1), factors[:, nodes:]
+        exact = exact.reshape(count, 2, -1)
         guess = interpolation(where, checks, xp) @ known
-        error = xp.abs(guess - exact.reshape(2, -1)).max() / xp.abs(exact).max()
-        monodromy = (interpolation(where, lambdas, xp) @ known).reshape(count, *exact.shape[1:])
-    mu = eigenvalues(xp, monodromy)
-    floor = 1e-15 * xp.abs(monodromy).max(axis=(1, 2))[:, None]
-    size = xp.maximum(xp.abs(mu), floor)
-    exponents = (xp.log(size) + 1j * xp.angle(mu)) / orbit.period
-    order = xp.argsort(-exponents.real, axis=1)
-    return xp.take_along_axis(exponents, order, axis=1), error
+        error = xp.abs(guess - exact).max(axis=(1, 2)) / xp.abs(exact).max(axis=(1, 2))
+        matrix = interpolation(where, lambdas, xp)
+        factors = (matrix @ known).reshape(count, -1, n, n)
+        return factors, matrix @ volumes[:nodes], error.sum()
+
+    return xp.concatenate([where, checks]), back
 
 
-def _monodromies(xp: Any, inner: Homogeneous, strengths: Any, orbit: Orbit) -> Any:
-    """Monodromy matrices (strength, variable, variable) along an orbit."""
-    segments, size = orbit.states.shape
+def _propagated(xp: Any, inner: Homogeneous, strengths: Any, orbit: Orbit) -> Propagated:
+    """Propagators of perturbations of several strengths along an orbit."""
+    segments = orbit.states.shape[0]
     steps = (orbit.ts.shape[0] - 1) // segments
-    starts, dt = orbit.states, orbit.period / (segments * steps)
-
-    def of(some: Any) -> Any:
-        eye = xp.broadcast_to(xp.eye(size), (segments, some.shape[0], size, size))
-        eye = eye.astype(some.dtype)
-        _, parts, *_ = swept(
-            xp, lambda x, dt, n: _sweep(inner, some, x, dt, n), starts, eye, dt, steps, BLOCK
-        )
-        total = parts[0]
-        for part in parts[1:]:
-            total = part @ total
-        return total
-
-    if xp is jnp:
-        return of(strengths)
-    pieces = [of(strengths[index])[:kept] for index, kept in padded(len(strengths), _LANES)]
-    return np.concatenate(pieces)
+    dt = orbit.period / (segments * steps)
+    return swept(
+        xp, lambda x, dt, n: _sweep(inner, strengths, x, dt, n), orbit.states, dt, steps, BLOCK
+    )
 
 
 @eqx.filter_jit
 def _sweep(
     inner: Homogeneous, strengths: jax.Array, starts: jax.Array, dt: jax.Array, steps: int
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> Propagated:
     """Steps over all segments at once, with the perturbations of all strengths."""
 
     def linear(x: jax.Array) -> jax.Array:

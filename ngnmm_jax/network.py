@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import warnings
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from typing import Any
@@ -160,7 +161,11 @@ class Network(eqx.Module):
         return network
 
     def spectrum(self) -> tuple[Any, int | None]:
-        """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode."""
+        """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode.
+
+        The index is None where the rows do not sum to the same. Warns where eigenvalues are so
+        ill-conditioned that rounding moves them by over 1e-6 of the largest.
+        """
         if not _checks.is_concrete(self.weights):  # differentiated through
             values = jnp.linalg.eigvals(self.weights)
             return values[jnp.lexsort((-values.imag, -values.real))], 0
@@ -169,7 +174,18 @@ class Network(eqx.Module):
         if where is None or not np.array_equal(where.weights.astype(weights.dtype), weights):
             where = Connectome(weights)
         modes = where.eigenmodes()
-        return modes.values, modes.uniform
+        if not modes.certain:
+            warnings.warn(
+                f"Eigenvalues of the weights are known to {modes.errors.max():.1g} only, for they "
+                f"are ill-conditioned (up to {modes.conditions.max():.1g}): growth rates and the "
+                "number of growing modes may be wrong. See `Eigenmodes.errors`.",
+                UserWarning,
+                stacklevel=2,
+            )
+        uniform = modes.uniform
+        if uniform is None and _same_row_sum(weights):  # to the weights' own precision
+            uniform = int(np.abs(modes.values - weights.sum(axis=1, dtype=float).mean()).argmin())
+        return modes.values, uniform
 
     def homogeneous(self) -> "Homogeneous":
         """The dynamics of states in which all regions do the same.
@@ -183,15 +199,14 @@ class Network(eqx.Module):
                 "A network with parameters that differ between regions has no homogeneous "
                 "states: use scalar parameters, or `find_equilibria(network)`."
             )
-        sums = self.weights.sum(axis=1)
-        if _checks.is_concrete(sums):
+        sums = self.weights.sum(axis=1, dtype=float)
+        if _checks.is_concrete(sums) and not _same_row_sum(np.asarray(self.weights)):
             low, high = float(sums.min()), float(sums.max())
-            eps = max(_SAME_ROW_SUM, 10 * float(jnp.finfo(sums.dtype).eps))
-            if high - low > eps * max(abs(low), abs(high)):
-                raise ValueError(
-                    f"The rows of the weights sum to between {low:.6g} and {high:.6g}; "
-                    "homogeneous states need equal sums. Use `connectome.normalised()`."
-                )
+            raise ValueError(
+                f"The rows of the weights sum to between {low:.6g} and {high:.6g} (they differ "
+                f"by {high - low:.1g}); homogeneous states need equal sums. "
+                "Use `connectome.normalised()`."
+            )
         return Homogeneous(self.model, self.coupling * sums.mean())
 
     def averaged(self) -> "Homogeneous":
@@ -360,7 +375,8 @@ class Family(eqx.Module):
     def of(cls, network: Network) -> "Family":
         """That of a network, which must have homogeneous states."""
         network.homogeneous()
-        return cls(network.model, network.weights.sum(axis=1).mean(), network.coupling)
+        sums = network.weights.sum(axis=1, dtype=float)
+        return cls(network.model, sums.mean(), network.coupling)
 
     def many(self, points: Mapping[str, Any]) -> Any:
         """The systems at many points, (point,) for each parameter, on the host."""
@@ -435,6 +451,13 @@ def definition(
         digest = hashlib.sha256(np.asarray(system.weights).tobytes())
         result["weights"] = digest.hexdigest()
     return result
+
+
+def _same_row_sum(weights: np.ndarray) -> bool:
+    """Whether the rows sum to the same, to the precision of the weights."""
+    sums = weights.sum(axis=1, dtype=float)
+    eps = max(_SAME_ROW_SUM, 10 * float(np.finfo(weights.dtype).eps))
+    return bool(np.ptp(sums) <= eps * np.abs(sums).max())
 
 
 def _nonnegative(model: AbstractNeuralMass, state: jax.Array) -> Bool[Array, ""]:

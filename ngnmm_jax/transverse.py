@@ -31,6 +31,8 @@ Spectrum = tuple[Family, jax.Array, jax.Array]
 # growth between is not exact to this many per step of the model.
 NODES, FEW, _SEGMENT, EXACT = 24, 4, 4, 5e-9
 MOST_NODES = 96
+# An equilibrium's modes are known when their errors are below this, relative.
+_CERTAIN = 1e-6
 # Equilibria that a device takes together.
 _EQUILIBRIA = 64
 # A mode grows where its growth is above this per step of the model: an orbit at zero coupling
@@ -60,11 +62,6 @@ def _summary(
     }
 
 
-def _leading(values: jax.Array) -> jax.Array:
-    """Of eigenvalues or logarithms (variable, …), the one of largest real part."""
-    return jnp.take_along_axis(values, jnp.argmax(values.real, axis=0)[None], axis=0)[0]
-
-
 def equilibrium_modes(
     shared: Spectrum, pair: tuple[dict[str, jax.Array], jax.Array]
 ) -> dict[str, jax.Array]:
@@ -72,13 +69,17 @@ def equilibrium_modes(
     family, lambdas, uniform = shared
     inner, coupling = family.at(pair[0])
     matrix, column, row = linearise(inner, pair[1])
-    z, converged = rank_one_eigenvalues(matrix, column, row, lambdas * coupling)
-    leading = _leading(z)
+    z, errors = rank_one_eigenvalues(matrix, column, row, lambdas * coupling)
+    which = jnp.argmax(z.real, axis=0)[None]
+    leading, error = (jnp.take_along_axis(part, which, axis=0)[0] for part in (z, errors))
+    summary = _summary(family, leading.real, leading.imag, uniform)
+    # Against the geometric mean of the eigenvalues: their largest may be far above what matters.
+    tolerance = _CERTAIN * jnp.exp(jnp.log(jnp.abs(z)).mean(axis=0))
     return {
         "growth_uniform": leading.real[uniform],
-        **_summary(family, leading.real, leading.imag, uniform),
-        "error": jnp.zeros(()),
-        "converged": converged.all(),
+        **summary,
+        "error": error[summary["fastest"]],
+        "converged": (error < tolerance).all(),
     }
 
 

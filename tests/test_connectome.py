@@ -252,6 +252,67 @@ def test_eigenmodes(directed, small):
     assert ng.Connectome([[0, 2.0], [1, 0]]).eigenmodes().uniform is None
 
 
+def chain(pairs, back=0.0):
+    """Mutually coupled pairs, each driven by the one before: defective, rows that sum to one."""
+    weights = np.kron(np.eye(pairs), [[0, 0.7], [0.7, 0]]) + 0.3 * np.eye(2 * pairs, k=-2)
+    weights[:2, :2] = [[0, 1.0], [1.0, 0]]
+    weights[0, -1] = back
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def test_a_defective_chain_is_exact():
+    """Fifty pairs, shuffled: the whole matrix's eigenvalues are off by 0.3 in LAPACK."""
+    shuffled = np.random.default_rng(0).permutation(100)
+    weights = chain(50)[np.ix_(shuffled, shuffled)]
+    modes = ng.Connectome(weights).eigenmodes()
+    exact = np.repeat([1, 0.7, -0.7, -1], [1, 49, 49, 1])
+    assert np.abs(np.sort(np.linalg.eigvals(weights).real) - exact[::-1]).max() > 0.01
+    np.testing.assert_allclose(modes.values, exact, atol=1e-14)
+    np.testing.assert_allclose(np.linalg.norm(modes.vectors, axis=0), 1, rtol=1e-12)
+    assert modes.residual < 1e-13
+    assert modes.uniform == 0
+    assert modes.certain
+    assert modes.errors.max() < 1e-14
+
+
+def test_a_chain_that_nearly_feeds_back_is_told():
+    """One component, and no double can hold its eigenvalues: their conditions say so."""
+    weights = chain(50, back=1e-12)
+    modes = ng.Connectome(weights).eigenmodes()
+    assert not modes.certain
+    assert modes.conditions.max() > 1e8
+    network = ng.Network(ng.NextGenEI(), weights, 5.0)
+    with pytest.warns(UserWarning, match="ill-conditioned"):
+        network.spectrum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_eigenmodes_of_components(seed):
+    """Random directed weights of several components, against LAPACK; conditions by perturbation."""
+    rng = np.random.default_rng(seed)
+    weights = rng.uniform(size=(14, 14)) * (rng.uniform(size=(14, 14)) < 0.14)
+    modes = ng.Connectome(weights).eigenmodes()
+    exact = np.linalg.eigvals(weights)
+    gap = np.abs(exact[:, None] - modes.values)
+    assert max(gap.min(axis=0).max(), gap.min(axis=1).max()) < 1e-7  # where LAPACK's are defective
+    assert np.sum(exact).real == pytest.approx(np.sum(modes.values).real, abs=1e-12)
+    product = weights @ modes.vectors
+    np.testing.assert_allclose(product, modes.vectors * modes.values, atol=1e-12)
+    assert (modes.conditions >= 1).all()
+
+
+def test_conditions_bound_what_a_change_does():
+    rng = np.random.default_rng(1)
+    weights = rng.uniform(size=(8, 8)) ** 6
+    modes = ng.Connectome(weights).eigenmodes()
+    change = rng.normal(size=(8, 8))
+    change *= 1e-7 / np.linalg.norm(change, 2)
+    moved = np.linalg.eigvals(weights + change)
+    gaps = np.abs(moved[:, None] - modes.values).min(axis=0)
+    assert (gaps <= 1.001e-7 * modes.conditions).all()
+    assert (gaps > 0.01e-7 * modes.conditions).any()
+
+
 # ---------------------------------------------------------------------- synthetic
 
 

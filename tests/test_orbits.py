@@ -262,7 +262,7 @@ def test_multipliers_of_a_known_product():
         if k == 3:
             here[3, 3] *= -1
         factors.append(bases[(k + 1) % 8] @ here @ bases[k].T)
-    logs, phases = multipliers(jnp.array(factors))
+    logs, phases, _ = multipliers(jnp.array(factors))
     np.testing.assert_allclose(logs, np.log(moduli), atol=1e-9)
     np.testing.assert_allclose(np.abs(np.angle(phases[1:3])), 1.0, atol=1e-9)
     np.testing.assert_allclose(phases[jnp.array([0, 3])], [1, -1], atol=1e-9)
@@ -283,7 +283,7 @@ def test_contracting_exponents_are_exact():
 def test_propagators_of_a_linear_system():
     matrix = jnp.array([[-0.1, 2.0], [-1.0, -0.3]])
     starts = jnp.ones((4, 2)) * jnp.arange(1.0, 5.0)[:, None]
-    ends, parts, path, slopes = propagators(
+    ends, parts, factors, volumes, path, slopes = propagators(
         lambda x: matrix @ x,
         lambda x: jnp.stack([matrix, 2j * matrix]),
         starts,
@@ -291,6 +291,9 @@ def test_propagators_of_a_linear_system():
         steps=10,
     )
     assert path.shape == slopes.shape == (4, 10, 2)
+    assert factors.shape == (4, 5, 2, 2, 2)
+    np.testing.assert_allclose(product(factors.swapaxes(0, 1)), parts, rtol=1e-13)
+    np.testing.assert_allclose(volumes, 0.5 * jnp.array([[-0.4, -0.8j]] * 4), rtol=1e-13)
     np.testing.assert_array_equal(path[:, 0], starts)
     np.testing.assert_allclose(slopes, path @ matrix.T, rtol=1e-13)
     np.testing.assert_allclose(ends, (parts[:, 0].real @ starts[..., None])[..., 0], rtol=1e-11)
@@ -318,7 +321,7 @@ def test_floquet_spectrum_of_the_whole_network(request, which, model):
 
     starts = jnp.tile(orbit.states[:, :, None], (1, 1, n)).reshape(8, -1)
     sweep = jax.jit(lambda x: propagators(field, jax.jacfwd(field), x, orbit.period / 512, 64))
-    parts = np.asarray(sweep(starts)[1])
+    parts = np.asarray(sweep(starts).matrices)
     full = np.abs(np.linalg.eigvals(np.linalg.multi_dot(parts[::-1])))
     curve = ng.dispersion(network, orbit)
     assert jnp.iscomplexobj(curve.lambdas) == (which == "directed")

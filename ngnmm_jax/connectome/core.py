@@ -12,34 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax import _checks
-
-# A spectrum counts as real when its imaginary parts are below this fraction of its radius:
-# LAPACK's eigenvalues of a non-symmetric matrix carry rounding of some 1e-15 times the
-# condition number of the eigenvalue.
-_REAL_SPECTRUM = 1e-9
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Eigenmodes:
-    """Eigenvalues and right eigenvectors of a connectome's weights, W v = Λ v.
-
-    - `values` (mode,): sorted by falling real part, then by falling imaginary part; real
-      where the spectrum is real, complex otherwise.
-    - `vectors` (region, mode): columns of unit norm, their largest entry real and positive.
-    - `residual`: largest ‖W v - Λ v‖ over the modes, relative to the spectral radius.
-    - `uniform`: index of the mode that all regions share (Λ = the common sum of the rows);
-      None where the rows do not sum to the same.
-    """
-
-    values: NDArray[Any]
-    vectors: NDArray[Any]
-    residual: float
-    uniform: int | None
-
-    @property
-    def is_real(self) -> bool:
-        """Whether the spectrum is real."""
-        return not np.iscomplexobj(self.values)
+from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -360,30 +333,15 @@ class Connectome:
     # ------------------------------------------------------------------ eigenmodes
 
     def eigenmodes(self) -> Eigenmodes:
-        """Eigenvalues and eigenvectors of the weights, as they are (normalise first)."""
+        """Eigenvalues and eigenvectors of the weights, as they are (normalise first).
+
+        Each with its condition number and the error that follows from it.
+        """
         return self._eigenmodes
 
     @functools.cached_property
     def _eigenmodes(self) -> Eigenmodes:
-        values: NDArray[Any]
-        vectors: NDArray[Any]
-        if self.is_symmetric:
-            values, vectors = np.linalg.eigh((self.weights + self.weights.T) / 2)
-        else:
-            values, vectors = np.linalg.eig(self.weights)
-        radius = max(float(np.abs(values).max()), np.finfo(float).tiny)
-        if np.abs(values.imag).max() <= _REAL_SPECTRUM * radius:
-            values, vectors = values.real, vectors.real
-        order = np.lexsort((-values.imag, -values.real))
-        values, vectors = values[order], vectors[:, order]
-        largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
-        vectors = vectors * (np.abs(largest) / largest) / np.linalg.norm(vectors, axis=0)
-        residual = np.linalg.norm(self.weights @ vectors - vectors * values, axis=0).max()
-        sums = self.weights.sum(axis=1)
-        uniform = None
-        if np.ptp(sums) <= 1e-9 * radius:
-            uniform = int(np.abs(values - sums.mean()).argmin())
-        return Eigenmodes(values, vectors, float(residual / radius), uniform)
+        return eigenmodes_of(self.weights, self.is_symmetric)
 
 
 def _framed(weights: Any, labels: Sequence[str]) -> tuple[Any, Sequence[str]]:

@@ -1,17 +1,21 @@
 """Linear periodic systems: propagators along an orbit, multipliers, exponents."""
 
+import functools
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Inexact
+from jaxtyping import Array, Bool, Complex, Float, Inexact
 
 from ngnmm_jax.dynamics.integrate import dopri8_loop
 
 VectorField = Callable[[jax.Array], jax.Array]
 
+# Steps whose propagators are one factor, of systems that are not larger than this.
+_TOGETHER, _SMALL = 8, 32
 # Sweeps of orthogonal iteration: the basis converges as (ratio of neighbouring
 # multipliers)^sweeps, and whatever is left is treated as one two-dimensional block.
 _SWEEPS = 40
@@ -21,77 +25,112 @@ _SEPARATE = 1e-12
 _COUPLED = 1e-7
 
 
+class Propagated(NamedTuple):
+    """Linear systems' propagators over segments of an orbit.
+
+    - `ends` (segment, n): of the orbit.
+    - `matrices` (segment, *batch, n, n): over each segment.
+    - `factors` (segment, factor, *batch, n, n): of which they are the products.
+    - `volumes` (segment, *batch): the integral of the trace, which by Liouville's formula is the
+      logarithm of the matrices' determinant.
+    - `path`, `slopes` (segment, step, n): at the beginning of each step.
+    """
+
+    ends: Any
+    matrices: Any
+    factors: Any
+    volumes: Any
+    path: Any
+    slopes: Any
+
+
 def propagators(
     field: VectorField,
     linear: Callable[[jax.Array], jax.Array],
     starts: Float[Array, "segment n"],
     dt: Float[Array, ""],
     steps: int,
-) -> tuple[
-    Float[Array, "segment n"],
-    Inexact[Array, "segment *batch n n"],
-    Float[Array, "segment step n"],
-    Float[Array, "segment step n"],
-]:
+) -> Propagated:
     """Linear systems' propagators over segments of an orbit, each from its own start.
 
     The linear systems ξ' = L(x(t)) ξ are integrated together with the orbit x' = field(x), by
     the same steps (of Dormand and Prince's order eight); `linear(x)` returns their matrices
-    (*batch, n, n), real or complex. Returns the ends, the propagators, and states and slopes
-    at the beginning of each step.
+    (*batch, n, n), real or complex. A factor spans eight steps of a small system, so that it keeps
+    the digits of whatever the steps can follow, and all steps of a large one.
     """
     like = jax.eval_shape(linear, starts[0])
     size, shape = starts.shape[1], like.shape
     eye = jnp.broadcast_to(jnp.eye(size, dtype=like.dtype), shape)
+    batch = shape[:-2]
+    count = int(np.prod(batch, dtype=int))
+    together = math.gcd(steps, _TOGETHER) if size <= _SMALL else steps
 
     def joint(packed: jax.Array) -> jax.Array:
         x = packed[:size].real
-        xi = packed[size:].reshape(shape)
-        return jnp.concatenate([field(x).astype(packed.dtype), (linear(x) @ xi).ravel()])
+        matrix = linear(x)
+        xi = packed[size + count :].reshape(shape)
+        trace = jnp.trace(matrix, axis1=-2, axis2=-1).ravel()
+        return jnp.concatenate([field(x).astype(packed.dtype), trace, (matrix @ xi).ravel()])
 
     def advance(packed: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         x = packed[:size].real
         return dopri8_loop(joint, packed, dt), (x, field(x))
 
-    def over_segment(x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-        packed = jnp.concatenate([x.astype(like.dtype), eye.ravel()])
-        packed, (path, slopes) = jax.lax.scan(advance, packed, None, length=steps)
-        return packed[:size].real, packed[size:].reshape(shape), path, slopes
+    def factor(kept: jax.Array, _: None) -> Any:
+        packed = jnp.concatenate([kept, eye.ravel()])
+        packed, pieces = jax.lax.scan(advance, packed, None, length=together)
+        return packed[: size + count], (packed[size + count :].reshape(shape), *pieces)
+
+    def over_segment(x: jax.Array) -> Propagated:
+        kept = jnp.concatenate([x.astype(like.dtype), jnp.zeros(count, like.dtype)])
+        kept, (factors, path, slopes) = jax.lax.scan(factor, kept, None, length=steps // together)
+        ends, volumes = kept[:size].real, kept[size:].reshape(batch)
+        path, slopes = path.reshape(steps, size), slopes.reshape(steps, size)
+        return Propagated(ends, product(factors), factors, volumes, path, slopes)
 
     return jax.vmap(over_segment)(starts)
 
 
-# Over starts (segment, n), with a step and a number of steps: ends, propagators, path and slopes.
-Sweep = Callable[[Any, Any, int], tuple[Any, Any, Any, Any]]
+# Over starts (segment, n), with a step and a number of steps.
+Sweep = Callable[[Any, Any, int], Propagated]
 
 
-def swept(
-    xp: Any, sweep: Sweep, starts: Any, eye: Any, dt: Any, steps: int, block: int
-) -> tuple[Any, Any, Any, Any]:
+def swept(xp: Any, sweep: Sweep, starts: Any, dt: Any, steps: int, block: int) -> Propagated:
     """`propagators` over more steps, by sweeps of `block` steps after each other.
 
     Any number of steps so runs the same program; a number that is no multiple of `block` has one
-    of its own. `eye` (segment, *batch, n, n) are identities. With `xp` NumPy the sweeps are
-    called from the host, with JAX's they are part of a program.
+    of its own. With `xp` NumPy the sweeps are called from the host, with JAX's they are part of a
+    program, and the factors are the blocks' propagators.
     """
     block = block if steps % block == 0 else steps
+    segments = starts.shape[0]
 
-    def over(carry: Any, _: None) -> Any:
-        x, matrices = carry
-        ends, some, path, slopes = map(xp.asarray, sweep(x, dt, block))
-        return (ends, some @ matrices), (path, slopes)
+    def over(x: Any, _: None) -> Any:
+        some = Propagated(*map(xp.asarray, sweep(x, dt, block)))
+        if xp is jnp:
+            some = some._replace(factors=some.matrices[:, None])
+        return some.ends, some
 
-    segments, n = starts.shape
-    carry: Any = (starts, eye)
     if xp is jnp:
-        carry, paths = jax.lax.scan(over, carry, None, length=steps // block)
+        ends, every = jax.lax.scan(over, starts, None, length=steps // block)
     else:
-        pieces = []
+        ends, pieces = starts, []
         for _ in range(steps // block):
-            carry, piece = over(carry, None)
+            ends, piece = over(ends, None)
             pieces.append(piece)
-        paths = tuple(np.stack(part) for part in zip(*pieces, strict=True))
-    return *carry, *(p.swapaxes(0, 1).reshape(segments, -1, n) for p in paths)
+        every = Propagated(*(np.stack(part) for part in zip(*pieces, strict=True)))
+    total = every.matrices[0]
+    if steps > block:
+        total = product(every.matrices) if xp is jnp else _multiplied(every.matrices)
+    factors, path, slopes = (
+        part.swapaxes(0, 1).reshape(segments, -1, *part.shape[3:])
+        for part in (every.factors, every.path, every.slopes)
+    )
+    return Propagated(ends, total, factors, every.volumes.sum(axis=0), path, slopes)
+
+
+def _multiplied(matrices: Any) -> Any:
+    return functools.reduce(lambda total, matrix: matrix @ total, matrices)
 
 
 def product(matrices: Inexact[Array, "segment *batch n n"]) -> Inexact[Array, "*batch n n"]:
@@ -100,19 +139,17 @@ def product(matrices: Inexact[Array, "segment *batch n n"]) -> Inexact[Array, "*
     return jax.lax.scan(lambda total, m: (m @ total, None), first, rest)[0]
 
 
-def multipliers(matrices: Float[Array, "segment n n"]) -> tuple[jax.Array, Complex[Array, "n"]]:
+def multipliers(
+    matrices: Float[Array, "segment n n"],
+) -> tuple[jax.Array, Complex[Array, "n"], Bool[Array, ""]]:
     """log|μ| and μ / |μ| of the eigenvalues of a product, small ones as accurate as large.
 
-    Forming the product loses every multiplier below 1e-16 of the largest. Here orthogonal
-    iteration sweeps over its factors (M_j Q_j = Q_{j+1} R_j), so that the product in the
-    converged basis is (Q_0ᵀ Q_m) R_m … R_1, whose diagonal blocks (of size one, or two for a
-    complex pair) are products of diagonals and keep their relative accuracy.
-
-    Sorted by falling modulus. Source: the discrete QR method for Lyapunov exponents
-    (Dieci and Van Vleck 1995), applied to a periodic sequence; compare the periodic Schur
-    decomposition (Bojanczyk, Golub and Van Dooren 1992).
+    `products.product_spectrum` as part of a program, where blocks have a fixed size: one, or two
+    for a pair. Sorted by falling modulus. Also returns whether there are no larger blocks: three
+    or more multipliers of nearly the same modulus, which are then less accurate.
     """
     n = matrices.shape[1]
+    told = jnp.array(True)
     turn, factors = _triangular(matrices, _SWEEPS)
     diagonal = jnp.diagonal(factors, axis1=1, axis2=2)
     log_moduli = jnp.log(jnp.abs(diagonal)).sum(axis=0)
@@ -122,6 +159,7 @@ def multipliers(matrices: Float[Array, "segment n n"]) -> tuple[jax.Array, Compl
         coupling = jnp.append(jnp.abs(jnp.diagonal(turn, -1)), 0.0)
         near = (coupling[:-1] > _COUPLED) & (coupling[:-1] >= coupling[1:])
         _, first = jax.lax.scan(lambda last, here: (here & ~last,) * 2, jnp.array(False), near)
+        told = ((coupling[:-1] <= _COUPLED) | first).all()
         rows = np.arange(n - 1) + np.array([[[0]], [[1]]])
         columns = rows.swapaxes(0, 1)
         logs, turns = _pair(turn[rows, columns], factors[:, rows, columns])
@@ -131,7 +169,7 @@ def multipliers(matrices: Float[Array, "segment n n"]) -> tuple[jax.Array, Compl
             phases = jnp.where(here, jnp.pad(turns[member], places), phases)
     order = jnp.argsort(-log_moduli)
     phases = phases / jnp.abs(phases)
-    return log_moduli[order], phases[order]
+    return log_moduli[order], phases[order], told
 
 
 def graded(matrices: Float[Array, "segment n n"]) -> Complex[Array, "n"]:

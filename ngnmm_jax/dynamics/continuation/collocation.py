@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ngnmm_jax.dynamics.orbits import extrema
+from ngnmm_jax.dynamics.paths import extrema
 
 _DEGREE = 4
 _NEWTON = 12
