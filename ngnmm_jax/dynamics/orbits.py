@@ -16,7 +16,7 @@ from ngnmm_jax._types import System
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.floquet import multipliers, propagators, swept
 from ngnmm_jax.dynamics.integrate import rk4_step
-from ngnmm_jax.dynamics.parameters import constant
+from ngnmm_jax.dynamics.parameters import concrete_step, constant
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -142,7 +142,7 @@ def find_orbit(
     for name, value, default in (("transient", transient, 40_000), ("window", window, _WINDOW)):
         if value is not None:
             _checks.positive(name, value)
-        counts.append(default if value is None else max(16, round(value / system.time_step)))
+        counts.append(default if value is None else max(16, round(value / concrete_step(system))))
     if period is not None:
         _checks.positive("period", period)
         if guess is None:

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ngnmm_jax._checks import is_concrete
+
 
 def with_leaves(system: Any, values: Mapping[str, Any]) -> Any:
     """A system with other values of some parameters, of whatever shape, without checks.
@@ -38,6 +40,15 @@ def constant(system: Any) -> Any:
 def leaf(system: Any, name: str) -> Any:
     """The value of a parameter."""
     return getattr(system if hasattr(system, name) else system.model, name)
+
+
+def concrete_step(system: Any) -> float:
+    """A system's `time_step` as a number, also where JAX traces its parameters.
+
+    Raises `ValueError` where a model's time constants are traced.
+    """
+    step = system.time_step
+    return float(step) if is_concrete(step) else system.model.known_time_step
 
 
 class ParametrisedField(eqx.Module):

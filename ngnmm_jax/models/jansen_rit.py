@@ -1,12 +1,19 @@
 """Jansen and Rit's classical neural mass."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, parameter
+from ngnmm_jax.models.base import (
+    AbstractNeuralMass,
+    EquilibriumReduction,
+    as_numbers,
+    math_of,
+    parameter,
+    shortest,
+)
 
 
 class JansenRit(AbstractNeuralMass):
@@ -81,9 +88,17 @@ class JansenRit(AbstractNeuralMass):
         low = jnp.array([0.0, -10.0, 0.0, 0.0, 0.0, 0.0])
         return low, jnp.array([0.2, 40.0, 40.0, 0.0, 0.0, 0.0])
 
-    @property
-    def time_step(self) -> float:
-        return 5e-4
+    def fastest_time(self) -> Any:
+        """That of the faster synapse."""
+        return shortest(*self._synaptic_times())
+
+    def typical_time(self) -> Any:
+        """The geometric mean of both synapses'."""
+        first, second = self._synaptic_times()
+        return math_of((first, second)).sqrt(first * second)
+
+    def _synaptic_times(self) -> list[Any]:
+        return [1 / rate for rate in as_numbers(self.a, self.b)]
 
     def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
         """Scalar reduction in u = y1 - y2: y0, y1 and y2 follow from it in turn."""

@@ -13,7 +13,10 @@ from ngnmm_jax.models.base import (
     EquilibriumReduction,
     ExactFlow,
     QIFPopulation,
+    as_numbers,
+    math_of,
     parameter,
+    shortest,
 )
 from ngnmm_jax.models.riccati import GateFlow, population_flow
 
@@ -21,6 +24,8 @@ _PI = 3.141592653589793
 # Where equilibria are looked for, as x = pi tau_e r_e: at rest the drive of a population is
 # x² - (delta / 2x)², so these bounds stand for drives of -2.5e5 and 1e6 at delta = 1.
 _X_LOW, _X_HIGH = 1e-3, 1e3
+# |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
+_TYPICAL = 4.0
 # Enough for the quartic at every drive in that range (the error halves at worst).
 _NEWTON_STEPS = 25
 
@@ -139,6 +144,21 @@ class NextGenEI(AbstractNeuralMass):
 
         return ExactFlow(inputs, advance)
 
+    def fastest_time(self) -> Any:
+        """The shortest of the synaptic times and the membranes' tau / (2 |w|).
+
+        With w = π tau r + i v, a population obeys tau dw/dt = i (w² + I) + delta: it moves at
+        2 |w| / tau, where |w| is taken as √|I + i delta| with I = eta + i_ext, and 4 at least.
+        What other populations and regions add to I is not known here.
+        """
+        return shortest(self.typical_time(), *as_numbers(self.tau_se, self.tau_si))
+
+    def typical_time(self) -> Any:
+        """That of the faster membrane."""
+        e = (self.tau_e, self.eta_e, self.i_ext_e, self.delta_e)
+        i = (self.tau_i, self.eta_i, self.i_ext_i, self.delta_i)
+        return shortest(*(_membrane_time(*as_numbers(*values)) for values in (e, i)))
+
     @property
     def reducible(self) -> Any:
         """Where j_ii ≥ 0 the quartic below has one positive root."""
@@ -170,6 +190,11 @@ class NextGenEI(AbstractNeuralMass):
             return state, self.vector_field(state, drive)[1]
 
         return EquilibriumReduction(jnp.log(_X_LOW), jnp.log(_X_HIGH), function)
+
+
+def _membrane_time(tau: Any, eta: Any, i_ext: Any, delta: Any) -> Any:
+    xp = math_of((tau, eta, i_ext, delta))
+    return tau / (2 * xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(eta + i_ext, delta))))
 
 
 def _both(first: jax.Array, second: jax.Array, ndim: int) -> jax.Array:
