@@ -192,6 +192,14 @@ class AbstractNeuralMass(eqx.Module):
         name = type(self).__name__
         raise NotImplementedError(f"{name} does not say what its synaptic currents are.")
 
+    def tempo(self) -> Any:
+        """The step that the typical time alone would ask for, of `fastest_time`'s shape.
+
+        The unit in which analyses count transients and windows, and their tolerances of rates:
+        `stiffness` times `step_sizes`.
+        """
+        return self.step_sizes() * self.stiffness()
+
     def fastest_time(self) -> Any:
         """The shortest time, in `time_unit`, in which the state changes by its own size.
 
