@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._chunks import map_chunks, take
-from ngnmm_jax.dynamics.lockstep import least_return, settle, shoot
+from ngnmm_jax.dynamics.lockstep import Steps, least_return, settle, shoot
 from ngnmm_jax.network import Family
 
 #: What a state is.
@@ -107,19 +107,20 @@ def _marcher(
 ) -> Callable[[Family, Any], dict[str, jax.Array]]:
     """A function that runs along lines: each column from where the one before ended.
 
-    Times are in the model's steps; `lanes` holds `start` (run, variable) and the parameters
-    `points` (run, column); what it returns has shape (run, column, …).
+    `transient` and `window` are numbers of samples, `stride` of the model's tempo apart; `lanes`
+    holds `start` (run, variable) and the parameters `points` (run, column); what it returns has
+    shape (run, column, …).
     """
 
     def march(family: Family, lanes: Any) -> dict[str, jax.Array]:
         start = lanes["start"].T
-        dt = jnp.asarray(family.model.time_step)
 
         def column(x: jax.Array, point: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
-            field = family.at(point)[0].vector_field
+            inner = family.at(point)[0]
+            field, steps = inner.vector_field, Steps.of(inner.model, x.shape[-1])
             x = jnp.where(jnp.isfinite(x).all(axis=0), x, start) * (1 + kick)
-            end, path = settle(field, x, dt, transient=transient, window=window, stride=stride)
-            back = least_return(field, path, dt * stride, same)
+            end, path = settle(field, x, steps, transient=transient, samples=window, stride=stride)
+            back = least_return(field, path, steps.tempo * stride, same)
             return end, {"end": end, **back._asdict()}
 
         by_column = jax.tree.map(lambda leaf: leaf.T, lanes["points"])
@@ -130,8 +131,8 @@ def _marcher(
 
 
 # Along a line, 100 and 250 ms of the paper's model; of what is left, 1200 and 1200 ms.
-_SHORT = _marcher(2_000, 5_000, 4, 2e-3, _KICK)
-_LONG = _marcher(24_000, 24_000, 2, 3e-4, _BIG_KICK)
+_SHORT = _marcher(500, 1_250, 4, 2e-3, _KICK)
+_LONG = _marcher(12_000, 12_000, 2, 3e-4, _BIG_KICK)
 
 
 def _march(
@@ -184,7 +185,7 @@ def _cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
         lambda pair: inner.variational(pair, strengths),
         guess,
         lanes["period"],
-        jnp.asarray(inner.time_step),
+        Steps.of(inner.model, guess.shape[-1]),
         lanes["iterations"].max(),
     )
     fields = {**cycle._asdict(), "converged": cycle.converged}

@@ -122,8 +122,11 @@ class Driven(eqx.Module):
         return self.network.state_shape
 
     @property
-    def time_step(self) -> float:
-        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time."""
+    def time_step(self) -> Any:
+        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time.
+
+        It follows the parameters, as the model's does.
+        """
         return self.network.time_step
 
     def bare(self) -> "Driven":

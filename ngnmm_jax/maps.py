@@ -24,11 +24,11 @@ from ngnmm_jax.attractors import (
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.network import Family, Network, definition, parameter_axes
 from ngnmm_jax.transverse import (
-    EXACT,
     FEW,
     MOST_NODES,
     NODES,
     aperiodic_modes,
+    exact_enough,
     modes_at_rest,
     monodromies,
     orbit_modes,
@@ -64,7 +64,7 @@ class DispersionMap(eqx.Module):
       phase's zero is left out; of aperiodic states it is the leading Lyapunov exponent.
     - `growth_transverse`: largest growth rate of the other modes: eigenvalues at equilibria,
       Floquet exponents on orbits, transverse Lyapunov exponents of aperiodic states.
-    - `number_growing`: how many of them grow (by over 5e-8 per `time_step`).
+    - `number_growing`: how many of them grow (by over 5e-8 per `model.tempo()`).
     - `fastest`: index of the fastest in `lambdas`; `frequency` (Hz) of that one (NaN where
       aperiodic).
     - `complete` (grid): whether it is certain that there are no other equilibria, as `Equilibria`
@@ -321,7 +321,7 @@ class _Atlas:
     ) -> None:
         left = np.flatnonzero(found.kind == ORBIT)
         left = left[np.argsort(found.period[left])]  # those of like period share a chunk
-        exact = EXACT / self.family.model.time_step
+        exact = exact_enough(self.family, take(points, found.point))
         nodes, few = NODES, FEW
         while left.size and nodes <= MOST_NODES:
             lanes = (take(points, found.point[left]), found.states[left], found.period[left])
@@ -333,8 +333,8 @@ class _Atlas:
                 progress=False,
                 lockstep=True,
             )
-            modes = orbit_modes(self.spectrum, matrices, found.period[left], nodes)
-            modes["converged"] &= modes["error"] < exact
+            modes = orbit_modes(self.spectrum, lanes[0], matrices, found.period[left], nodes)
+            modes["converged"] &= modes["error"] < exact[left]
             few *= 2
             nodes *= 2
             done = modes["converged"] | (nodes > MOST_NODES)

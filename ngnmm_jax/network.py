@@ -111,8 +111,11 @@ class Network(eqx.Module):
         return len(self.model.variables), self.n_regions
 
     @property
-    def time_step(self) -> float:
-        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time."""
+    def time_step(self) -> Any:
+        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time.
+
+        It follows the parameters, as the model's does.
+        """
         return self.model.time_step
 
     def vector_field(self, state: State, stimulus: Field | None = None) -> State:
@@ -285,8 +288,11 @@ class Homogeneous(eqx.Module):
         return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, strengths)
 
     @property
-    def time_step(self) -> float:
-        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time."""
+    def time_step(self) -> Any:
+        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time.
+
+        It follows the parameters, as the model's does.
+        """
         return self.model.time_step
 
     def bare(self) -> "Homogeneous":

@@ -22,6 +22,7 @@ from ngnmm_jax._types import Scalar
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
 from ngnmm_jax.dynamics.integrate import finite_status, recorded, repeated, solve
 from ngnmm_jax.dynamics.methods import METHODS, Method, Stepper
+from ngnmm_jax.dynamics.parameters import concrete_step
 from ngnmm_jax.dynamics.steps import StepsToJumps, common_step
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
@@ -233,7 +234,7 @@ def simulate(
         _checks.positive("atol", atol)
         _checks.positive_integer("max_steps", max_steps)
         if noisy and dt is None:
-            dt = core.time_step
+            dt = concrete_step(core)
         if solver is None:
             solver = dfx.Heun() if noisy else dfx.Dopri8()
         times = np.asarray(saving.ts, dtype)

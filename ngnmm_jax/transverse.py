@@ -17,7 +17,7 @@ import numpy as np
 from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
-from ngnmm_jax.dynamics.lockstep import adaptive_mesh, mesh_step
+from ngnmm_jax.dynamics.lockstep import Steps, adaptive_mesh, mesh_step, repeat
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.modes import linearise
@@ -28,28 +28,29 @@ Spectrum = tuple[Family, jax.Array, jax.Array]
 
 # Values of Λ between which monodromy matrices are interpolated, those between which the
 # propagators over a segment of steps are, and such steps. The first two are doubled where the
-# growth between is not exact to this many per step of the model.
+# growth between is not exact to this per tempo of the model.
 NODES, FEW, _SEGMENT, EXACT = 24, 4, 4, 5e-9
 MOST_NODES = 96
 # An equilibrium's modes are known when their errors are below this, relative.
 _CERTAIN = 1e-6
 # Equilibria that a device takes together.
 _EQUILIBRIA = 64
-# A mode grows where its growth is above this per step of the model: an orbit at zero coupling
+# A mode grows where its growth is above this per tempo of the model: an orbit at zero coupling
 # has neutral modes, known to the error of the steps.
 _NEUTRAL = 5e-8
-# Aperiodic states: steps that align the perturbations, blocks of steps whose scatter gives the
-# standard error, steps between normalisations.
+# Aperiodic states, in tempos of the model: how long perturbations are aligned, blocks whose scatter
+# gives the standard error, time between normalisations.
 _ALIGN, _BLOCKS, _BLOCK, _NORMALISE = 4_000, 10, 4_000, 20
 # Values of Λ at which they are computed where there are more modes than this.
 _FEW_MODES = 21
 
 
-def _summary(
-    family: Family, growth: Any, turning: Any, uniform: Any, xp: Any = jnp
-) -> dict[str, Any]:
-    """What a map keeps of all modes' growth and angular frequency, each (mode, *run)."""
-    neutral = _NEUTRAL / family.model.time_step
+def _summary(model: Any, growth: Any, turning: Any, uniform: Any, xp: Any = jnp) -> dict[str, Any]:
+    """What a map keeps of all modes' growth and angular frequency, each (mode, *run).
+
+    `model` has the parameters of the runs.
+    """
+    neutral = _NEUTRAL / model.tempo()
     mode = xp.arange(growth.shape[0]).reshape(-1, *(1,) * (growth.ndim - 1))
     masked = xp.where(mode == uniform, -xp.inf, growth)
     fastest = xp.argmax(masked, axis=0)
@@ -58,7 +59,7 @@ def _summary(
         "growth_transverse": masked.max(axis=0),
         "number_growing": (masked > neutral).sum(axis=0),
         "fastest": fastest,
-        "frequency": xp.abs(turning) / (2 * xp.pi * SECONDS[family.model.time_unit]),
+        "frequency": xp.abs(turning) / (2 * xp.pi * SECONDS[model.time_unit]),
     }
 
 
@@ -72,7 +73,7 @@ def equilibrium_modes(
     z, errors = rank_one_eigenvalues(matrix, column, row, lambdas * coupling)
     which = jnp.argmax(z.real, axis=0)[None]
     leading, error = (jnp.take_along_axis(part, which, axis=0)[0] for part in (z, errors))
-    summary = _summary(family, leading.real, leading.imag, uniform)
+    summary = _summary(inner.model, leading.real, leading.imag, uniform)
     # Against the geometric mean of the eigenvalues: their largest may be far above what matters.
     tolerance = _CERTAIN * jnp.exp(jnp.log(jnp.abs(z)).mean(axis=0))
     return {
@@ -130,7 +131,7 @@ def monodromies(nodes: int, few: int) -> Callable[[Any, Any], jax.Array]:
         where, check = _nodes(lambdas, nodes)
         x = states.T
         size, runs = x.shape
-        mesh = adaptive_mesh(inner.vector_field, x, period, jnp.asarray(inner.time_step))
+        mesh = adaptive_mesh(inner.vector_field, x, period, Steps.of(inner.model, runs))
 
         short = lambdas.shape[0] <= few
         base = lambdas if short else interpolation_nodes(lambdas, few)
@@ -173,8 +174,15 @@ def monodromies(nodes: int, few: int) -> Callable[[Any, Any], jax.Array]:
     return monodromy
 
 
+def exact_enough(family: Family, points: dict[str, np.ndarray]) -> np.ndarray:
+    """The error (point,) of modes' growth by which interpolation in Λ counts as exact."""
+    count = next(iter(points.values())).size
+    return np.broadcast_to(EXACT / family.many(points).model.tempo(), (count,))
+
+
 def orbit_modes(
     shared: Spectrum,
+    points: dict[str, np.ndarray],
     matrices: np.ndarray,
     period: np.ndarray,
     nodes: int,
@@ -184,7 +192,7 @@ def orbit_modes(
     By LAPACK on the host, in threads: GPUs are slow at small eigenproblems, and XLA's on CPUs
     (jaxlib 0.10) can deadlock where several devices solve them at the same time.
     """
-    family, uniform = shared[0], int(shared[2])
+    model, uniform = shared[0].many(points).model, int(shared[2])
     lambdas = np.asarray(shared[1])
     where, check = _nodes(lambdas, nodes, np)
     between = None
@@ -207,7 +215,7 @@ def orbit_modes(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         logs = np.concatenate(list(pool.map(exponents, chunks))).T
     rates = logs[:count] / period
-    summary = _summary(family, rates.real, rates.imag, uniform, np)
+    summary = _summary(model, rates.real, rates.imag, uniform, np)
     error = np.zeros(period.size)
     if check is not None:  # interpolated and exact, relative to what is as large as the largest
         guess, exact = np.exp(logs[count:].real)
@@ -228,9 +236,9 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
     family, lambdas, uniform = shared
     point, states = lanes
     inner, coupling = family.at(point)
-    dt = jnp.asarray(inner.time_step)
     x = states.T
     size, runs = x.shape
+    steps = Steps.of(inner.model, runs)
     direct = lambdas.shape[0] <= _FEW_MODES or jnp.iscomplexobj(lambdas)
     where = lambdas
     if not direct:
@@ -242,17 +250,17 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
     xi = jnp.broadcast_to(direction[:, None, None], (size, where.shape[0], runs))
     Pair = tuple[jax.Array, jax.Array]
 
-    def step(_: Any, pair: Pair) -> Pair:
-        return rk4_step(lambda y: inner.variational(y, strengths), pair, dt)
+    def step(pair: Pair, h: jax.Array) -> Pair:
+        return rk4_step(lambda y: inner.variational(y, strengths), pair, h)
 
     def advance(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
-        x, xi = jax.lax.fori_loop(0, _NORMALISE, step, pair)
+        x, xi = repeat(step, pair, steps.dt, _NORMALISE * steps.stiffness)
         norm = jnp.sqrt((jnp.abs(xi) ** 2).sum(axis=0))
         return (x, xi / norm), jnp.log(norm)
 
     def block(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
         pair, logs = jax.lax.scan(advance, pair, None, length=_BLOCK // _NORMALISE)
-        return pair, logs.sum(axis=0) / (_BLOCK * dt)
+        return pair, logs.sum(axis=0) / (_BLOCK * steps.tempo)
 
     pair = (x, xi.astype(where.dtype))
     pair, _ = jax.lax.scan(advance, pair, None, length=_ALIGN // _NORMALISE)
@@ -264,7 +272,7 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
     if not direct:
         between = jax.vmap(lambda f: jnp.interp(lambdas, where[:-1], f[:-1]), 1, 1)
         growth, deviation = between(growth), between(deviation)
-    summary = _summary(family, growth, jnp.full_like(growth, jnp.nan), uniform)
+    summary = _summary(inner.model, growth, jnp.full_like(growth, jnp.nan), uniform)
     error = jnp.take_along_axis(deviation, summary["fastest"][None], axis=0)[0]
     finite = jnp.isfinite(growth).all(axis=0)
     return {**at_uniform, **summary, "error": error, "converged": finite, "end": pair[0].T}

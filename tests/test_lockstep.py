@@ -8,6 +8,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.attractors import _cycles
 from ngnmm_jax.dynamics.lockstep import (
+    Steps,
     adaptive_mesh,
     least_return,
     over_mesh,
@@ -16,7 +17,10 @@ from ngnmm_jax.dynamics.lockstep import (
 )
 from ngnmm_jax.network import Family, Homogeneous
 
-DT = jnp.asarray(0.05)
+
+def steps(runs):
+    """Steps of 0.05 for so many runs."""
+    return Steps(jnp.full(runs, 0.05), jnp.ones(runs))
 
 
 def stuart_landau(mu):
@@ -39,7 +43,7 @@ def test_stuart_landau():
     mu = jnp.array([0.05, 0.3, 1.0])
     field, variational = stuart_landau(mu)
     guess = jnp.stack([1.1 * jnp.sqrt(mu), 0.1 * mu])
-    cycle = shoot(field, variational, guess, jnp.array([3.0, 3.2, 3.3]), DT)
+    cycle = shoot(field, variational, guess, jnp.array([3.0, 3.2, 3.3]), steps(3))
     assert cycle.converged.all()
     np.testing.assert_allclose(cycle.period, np.pi, rtol=1e-6)
     np.testing.assert_allclose((cycle.state**2).sum(axis=0), mu, rtol=1e-6)
@@ -53,7 +57,7 @@ def test_several_turns_are_led_back():
     field, variational = stuart_landau(jnp.array([0.3, 0.3, 0.3]))
     guess = jnp.tile(jnp.sqrt(jnp.array([[0.3], [0.0]])), (1, 3))
     periods = np.pi * jnp.array([1.0, 3.0, 8.0]) + 0.01
-    cycle = shoot(field, variational, guess, periods, DT)
+    cycle = shoot(field, variational, guess, periods, steps(3))
     assert cycle.turns.tolist() == [1, 3, 8]
     np.testing.assert_allclose(cycle.period, np.pi, rtol=1e-6)
 
@@ -70,7 +74,7 @@ def test_a_spiral_is_no_orbit():
         )
 
     guess = jnp.array([[1.0], [0.0]])
-    cycle = shoot(field, variational, guess, jnp.array([6.28]), DT)
+    cycle = shoot(field, variational, guess, jnp.array([6.28]), steps(1))
     assert not cycle.converged.any()
 
 
@@ -79,10 +83,10 @@ def test_mesh_follows_each_run_alone():
     field, _ = stuart_landau(jnp.array([0.3, 1.0]))
     start = jnp.array([[0.1, 0.2], [0.0, 0.1]])
     duration = jnp.array([5.0, 20.0])
-    mesh = adaptive_mesh(field, start, duration, DT)
+    mesh = adaptive_mesh(field, start, duration, steps(2))
     assert mesh.reached.all()
     np.testing.assert_allclose(mesh.steps.sum(axis=0), 1, rtol=1e-13)
-    alone = adaptive_mesh(stuart_landau(jnp.array([1.0]))[0], start[:, 1:], duration[1:], DT)
+    alone = adaptive_mesh(stuart_landau(jnp.array([1.0]))[0], start[:, 1:], duration[1:], steps(1))
     assert int(alone.number[0]) == int(mesh.number[1])
     np.testing.assert_allclose(alone.steps[:, 0], mesh.steps[:, 1], rtol=1e-5)  # but rounding
     end = over_mesh(field, start, duration, mesh)
@@ -94,7 +98,7 @@ def test_mesh_that_does_not_reach_is_said():
     def field(x):
         return x * x  # infinite at t = 1
 
-    mesh = adaptive_mesh(field, jnp.ones((1, 1)), jnp.array([2.0]), DT)
+    mesh = adaptive_mesh(field, jnp.ones((1, 1)), jnp.array([2.0]), steps(1))
     assert not mesh.reached.any()
 
 
@@ -116,7 +120,7 @@ def test_least_return():
         when = t[jnp.argmin(jnp.abs(path - x).max(axis=1), axis=0)]
         return jax.jvp(at, (when,), (jnp.ones(4),))[1]
 
-    back = least_return(slope, path, DT, 1e-3)
+    back = least_return(slope, path, jnp.full(4, 0.05), 1e-3)
     np.testing.assert_allclose(back.period[:2], [2 * np.pi, 4 * np.pi], rtol=1e-4)
     assert (np.asarray(back.gap[:2]) < 1e-3).all()
     assert float(back.gap[2]) > 1e-2
@@ -126,7 +130,7 @@ def test_least_return():
 def test_settle_is_rk4():
     field, _ = stuart_landau(jnp.array([0.3]))
     start = jnp.array([[0.1], [0.0]])
-    end, path = settle(field, start, DT, transient=40, window=60, stride=4)
+    end, path = settle(field, start, steps(1), transient=10, samples=15, stride=4)
     assert path.shape == (15, 2, 1)
     np.testing.assert_array_equal(path[-1], end)
     z = 0.1 * np.exp(0.3 * 5.0) / np.sqrt(1 + 0.01 / 0.3 * np.expm1(2 * 0.3 * 5.0))

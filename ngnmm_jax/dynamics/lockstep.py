@@ -25,9 +25,9 @@ STILL = 1e-6
 _NEWTON, _CONVERGED = 10, 1e-11
 # A monodromy matrix with entries beyond this belongs to no attractor: Newton's iteration is left.
 _WILD = 1e8
-# Steps of a mesh: how many at most, the longest in units of the model's step, and the local
-# error, relative to |x| + _SMALL.
-MOST_STEPS, _LONGEST = 4096, 8
+# Steps of a mesh: how many at most, the longest in units of the steps' tempo and of the steps
+# (the fastest times are twenty of them), and the local error, relative to |x| + _SMALL.
+MOST_STEPS, _LONGEST, _DAMPED = 4096, 8, 40
 _TOLERANCE, _COARSE, _SMALL = 5e-8, 3e-5, 1e-2
 #: The method that makes a mesh also follows it, at order five.
 mesh_step = tsit5_step
@@ -105,34 +105,79 @@ class Cycle(NamedTuple):
         return small & (extent > 10 * STILL)
 
 
+class Steps(NamedTuple):
+    """How runs are followed.
+
+    - `dt` (run,): steps that follow the fastest of each.
+    - `stiffness` (run,): how many of them make one that its activity alone would ask for: the unit
+      in which transients and windows are counted.
+    """
+
+    dt: Float[Array, "run"]
+    stiffness: Float[Array, "run"]
+
+    @classmethod
+    def of(cls, model: Any, runs: int) -> "Steps":
+        """Those of a model's parameters, which are scalars, (region, #run) or (run,)."""
+
+        def each(value: Any, over_regions: Any) -> jax.Array:
+            value = jnp.asarray(value)
+            return jnp.broadcast_to(over_regions(value) if value.ndim > 1 else value, (runs,))
+
+        dt = each(model.step_sizes(), lambda v: v.min(axis=0))
+        tempo = each(model.tempo(), lambda v: v.min(axis=0))
+        return cls(dt, jnp.round(tempo / dt))
+
+    @property
+    def tempo(self) -> Float[Array, "run"]:
+        """The unit in which transients and windows are counted."""
+        return self.dt * self.stiffness
+
+    @property
+    def longest(self) -> Float[Array, "run"]:
+        """The longest steps of a mesh: those of order five damp what is fastest even so."""
+        return jnp.minimum(_LONGEST * self.tempo, _DAMPED * self.dt)
+
+
+def repeat(
+    step: Callable[[Any, Float[Array, "run"]], Any], state: Any, dt: jax.Array, number: jax.Array
+) -> Any:
+    """`step(state, dt)`, each run `number` (run,) times: those that are done stand still."""
+
+    def one(k: jax.Array, state: Any) -> Any:
+        return step(state, jnp.where(k < number, dt, 0.0))
+
+    return jax.lax.fori_loop(0, number.max().astype(int), one, state)
+
+
 def settle(
     field: VectorField,
     start: Float[Array, "variable run"],
-    dt: Float[Array, ""],
+    steps: Steps,
     *,
     transient: int,
-    window: int,
+    samples: int,
     stride: int,
 ) -> tuple[Float[Array, "variable run"], Float[Array, "sample variable run"]]:
-    """The state after `transient + window` steps, and the path in the window.
+    """The state after `transient` and then `samples` samples, and the path of the latter.
 
-    `stride` steps apart; both numbers of steps are its multiples.
+    Samples are `stride` of the steps' tempo apart.
     """
-    before, samples = transient // stride, window // stride
 
     def sample(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         x, path = carry
-        x = jax.lax.fori_loop(0, stride, lambda _, x: rk4_step(field, x, dt), x)
-        return x, path.at[jnp.maximum(k - before, 0)].set(x)
+        number = stride * steps.stiffness
+        x = repeat(lambda x, h: rk4_step(field, x, h), x, steps.dt, number)
+        return x, path.at[jnp.maximum(k - transient, 0)].set(x)
 
     nothing = jnp.zeros((samples, *start.shape), start.dtype)
-    return jax.lax.fori_loop(0, before + samples, sample, (start, nothing))
+    return jax.lax.fori_loop(0, transient + samples, sample, (start, nothing))
 
 
 def least_return(
     field: VectorField,
     path: Float[Array, "sample variable run"],
-    dt: Float[Array, ""],
+    dt: Float[Array, "run"],
     same: float,
 ) -> Return:
     """The first of a path's returns that is as near as any, on a section through it.
@@ -167,21 +212,21 @@ def adaptive_mesh(
     field: VectorField,
     start: Float[Array, "variable run"],
     duration: Float[Array, "run"],
-    dt: Float[Array, ""],
+    steps: Steps,
     *,
     tolerance: Float[Array, ""] | float = _TOLERANCE,
     fractions: tuple[float, ...] = (),
 ) -> Mesh:
     """Steps that keep the local error of order five of each run at a tolerance.
 
-    Spikes get short steps, what lies between them long ones (up to `_LONGEST dt`), and each
+    Spikes get short steps, what lies between them long ones (up to `steps.longest`), and each
     run its own, whatever runs beside it. States at `fractions` of the duration come from
     cubic interpolation. Source: Tsitouras, Comput. Math. Appl. 62, 770
     (2011), with diffrax's coefficients.
     """
     tableau = dfx.Tsit5.tableau
     weights, errors = np.asarray(tableau.b_sol), np.asarray(tableau.b_error)
-    longest = _LONGEST * dt
+    longest = steps.longest
     wanted = jnp.asarray(fractions)[:, None]
 
     def combine(y: jax.Array, h: jax.Array, factors: Any, ks: list[jax.Array]) -> jax.Array:
@@ -209,7 +254,7 @@ def adaptive_mesh(
         here = jnp.minimum(mesh.number, MOST_STEPS - 1)[None]
         fraction = jnp.where(accept, h / duration, 0.0)
         old = jnp.take_along_axis(mesh.steps, here, axis=0)[0]
-        steps = jnp.put_along_axis(
+        lengths = jnp.put_along_axis(
             mesh.steps, here, jnp.where(accept, fraction, old)[None], axis=0, inplace=False
         )
         after = jnp.where(accept, jnp.where(h >= left, duration, t + h), t)
@@ -225,7 +270,7 @@ def adaptive_mesh(
         t = after
         y = jnp.where(accept, new, y)
         low, high = jnp.minimum(mesh.low, y), jnp.maximum(mesh.high, y)
-        mesh = Mesh(steps, mesh.number + accept, t >= duration, y, low, high, passes)
+        mesh = Mesh(lengths, mesh.number + accept, t >= duration, y, low, high, passes)
         factor = jnp.clip(0.9 * jnp.maximum(size, 1e-12) ** -0.2, 0.2, 4.0)
         return trial + 1, mesh, t, jnp.where(left > 0, jnp.minimum(h * factor, longest), h)
 
@@ -239,7 +284,7 @@ def adaptive_mesh(
         start,
         jnp.broadcast_to(start[:, None], (start.shape[0], len(fractions), *shape)),
     )
-    begin = (jnp.asarray(0), nothing, jnp.zeros(shape), jnp.full(shape, dt))
+    begin = (jnp.asarray(0), nothing, jnp.zeros(shape), steps.dt)
     return jax.lax.while_loop(unfinished, step, begin)[1]
 
 
@@ -271,7 +316,7 @@ def shoot(
     variational: Callable[[Any], Any],
     guess: Float[Array, "variable run"],
     period: Float[Array, "run"],
-    dt: Float[Array, ""],
+    steps: Steps,
     iterations: Int[Array, ""] | int = _NEWTON,
 ) -> Cycle:
     """Periodic orbits near guesses, by Newton's iteration on one period, and what they are.
@@ -335,7 +380,7 @@ def shoot(
         pass_, cycle, reached, _ = carry
         tolerance = jnp.where(pass_ == 0, _COARSE, _TOLERANCE)
         mesh = adaptive_mesh(
-            field, cycle.state, cycle.period, dt, tolerance=tolerance, fractions=_PARTS
+            field, cycle.state, cycle.period, steps, tolerance=tolerance, fractions=_PARTS
         )
         looks = pass_ == 1
         turns = jnp.where(looks, _turns(mesh, cycle.state), 1)

@@ -78,6 +78,15 @@ def checked_again(module: eqx.Module) -> None:
             kind.__dict__["__check_init__"](module)
 
 
+def concrete_step(system: Any) -> float:
+    """A system's `time_step` as a number, also where JAX traces its parameters.
+
+    Raises `ValueError` where a model's time constants are traced.
+    """
+    step = system.time_step
+    return float(step) if _checks.is_concrete(step) else system.model.known_time_step
+
+
 class ParametrisedField(eqx.Module):
     """A system's vector field on flat states, as a function of some of its parameters."""
 

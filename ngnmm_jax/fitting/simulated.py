@@ -13,6 +13,7 @@ from ngnmm_jax.driven import driven, undriven
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.integrate import repeated
 from ngnmm_jax.dynamics.linear import solve_each
+from ngnmm_jax.dynamics.parameters import concrete_step
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import fixed_method, select
 from ngnmm_jax.start import scattered, signs
@@ -52,10 +53,11 @@ def simulated(
     model = whole.model
     if solver is None:
         solver = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
-    step = whole.time_step * (2 if solver == "moebius" else 1) if dt is None else dt
+    rk4 = concrete_step(whole) if dt is None or sample is None else 0.0
+    step = rk4 * (2 if solver == "moebius" else 1) if dt is None else dt
     _checks.positive("dt", step)
     _checks.positive("duration", duration)
-    every = 20 * whole.time_step if sample is None else sample
+    every = 20 * rk4 if sample is None else sample
     stride = max(1, round(every / step))
     names = (model.shown,) if variables is None else tuple(variables)
     for name in names:

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
@@ -19,13 +21,22 @@ from ngnmm_jax.models.declarations import check_declarations
 
 #: Seconds in each of the time units that a model may use.
 SECONDS = {"ms": 1e-3, "s": 1.0}
+# Units of rates, each with that of its inverse.
+_RATES = {"1/ms": "ms", "kHz": "ms", "1/s": "s", "Hz": "s"}
+# Steps in a model's fastest time: RK4 then follows it to about 1e-6.
+_STEPS = 20
+# A mean field moves so many times faster than its time constants where it spikes.
+_FASTER = 8
 
 
 def as_float_array(value: Any) -> Any:
     """`value` as a floating-point array of JAX's default precision; float arrays keep theirs."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value
-    return jnp.asarray(value, dtype=jnp.result_type(float))
+    if not _checks.is_concrete(value):
+        return jnp.asarray(value, dtype=jnp.result_type(float))
+    with jax.ensure_compile_time_eval():  # known, and so in `jax.jit` too
+        return jnp.asarray(value, dtype=jnp.result_type(float))
 
 
 def as_parameter(name: str, value: Any) -> Any:
@@ -225,10 +236,105 @@ class AbstractNeuralMass(eqx.Module):
         name = type(self).__name__
         raise NotImplementedError(f"{name} does not say what its synaptic currents are.")
 
+    def tempo(self) -> Any:
+        """The step that the typical time alone would ask for, of `fastest_time`'s shape.
+
+        The unit in which analyses count transients and windows, and their tolerances of rates:
+        `stiffness` times `step_sizes`.
+        """
+        return self.step_sizes() * self.stiffness()
+
+    def fastest_time(self) -> Any:
+        """The shortest time, in `time_unit`, in which the state changes by its own size.
+
+        Of the parameters' shape: (), (region,), (*run). By default an eighth of the shortest that
+        the parameters with a unit of time or rate name ("ms", "s", "1/ms", "1/s", "kHz", "Hz"), as
+        a mean field moves faster than its time constants where it spikes; 1 ms where there are
+        none. Times of a vector field's own, which no parameter names, are not known to it.
+        """
+        times = self._times()
+        if not times:
+            return np.asarray(1e-3 / SECONDS[self.time_unit])
+        return shortest(*times) / _FASTER
+
+    def typical_time(self) -> Any:
+        """The time, of `fastest_time`'s shape, in which transients and windows are counted.
+
+        At least the fastest. By default that of the geometric mean of all times, so that one
+        very fast variable makes the steps short but not the runs.
+        """
+        times = self._times()
+        if not times:
+            return self.fastest_time()
+        xp = math_of(times)
+        return xp.exp(sum(xp.log(t) for t in times) / len(times)) / _FASTER
+
+    def _times(self) -> list[Any]:
+        """Times that the parameters name, in `time_unit`, those of rates included."""
+        found = []
+        for field in parameter_fields(type(self)):
+            unit, value = field.metadata["unit"], getattr(self, field.name)
+            if unit in SECONDS or unit in _RATES:
+                size = abs(as_numbers(value)[0])
+                xp = math_of(size)
+                known = xp.where(size > 0, size, 1.0)
+                time = known if unit in SECONDS else 1 / known
+                seconds = SECONDS[_RATES.get(unit, unit)]
+                found.append(xp.where(size > 0, time * (seconds / SECONDS[self.time_unit]), np.inf))
+        return found
+
     @property
-    def time_step(self) -> float:
-        """A step, in `time_unit`, at which RK4 follows the model to about 1e-6: 0.05 ms."""
-        return 5e-5 / SECONDS[self.time_unit]
+    def time_step(self) -> Any:
+        """A step, in `time_unit`, at which RK4 follows the model to about 1e-6.
+
+        A twentieth of `fastest_time`, the smallest over regions and runs: a `float`, or a scalar
+        array where JAX traces the parameters.
+        """
+        steps = self.step_sizes()
+        if _checks.is_concrete(steps):
+            return float(np.min(steps))
+        return jax.lax.stop_gradient(jnp.min(steps))
+
+    @property
+    def known_time_step(self) -> float:
+        """`time_step` as a number, also where JAX traces parameters: for numbers of steps.
+
+        Traced parameters that are no times or rates count as their defaults then; traced times
+        raise `ValueError`.
+        """
+        traced = [
+            field
+            for field in parameter_fields(type(self))
+            if not _checks.is_concrete(getattr(self, field.name))
+            and field.metadata["unit"] not in (*SECONDS, *_RATES)
+        ]
+        model = self
+        if traced:
+            model = eqx.tree_at(
+                lambda m: [getattr(m, field.name) for field in traced],
+                self,
+                [np.asarray(field.default, float) for field in traced],
+            )
+        step = model.time_step
+        if not _checks.is_concrete(step):
+            _checks.fail("dt", "be given where time constants are traced by JAX", "it is None")
+        return float(step)
+
+    def step_sizes(self) -> Any:
+        """`time_step` of each region or run, of `fastest_time`'s shape."""
+        if type(self).time_step is not AbstractNeuralMass.time_step:  # a model's own
+            return np.asarray(self.time_step)
+        return self.fastest_time() / _STEPS
+
+    def stiffness(self) -> Any:
+        """How many steps, of `step_sizes`, make one that the typical time alone would ask for.
+
+        A whole number of at least 1, of the same shape.
+        """
+        if type(self).time_step is not AbstractNeuralMass.time_step:
+            return np.asarray(1.0)
+        ratio = self.typical_time() / self.fastest_time()
+        return math_of(ratio).maximum(1.0, math_of(ratio).round(ratio))
 
     @property
     def n_regions(self) -> int | None:
@@ -237,6 +343,23 @@ class AbstractNeuralMass(eqx.Module):
             if jnp.ndim(getattr(self, field.name)) == 1:
                 return int(jnp.shape(getattr(self, field.name))[0])
         return None
+
+
+def math_of(values: Any) -> Any:
+    """NumPy where all values are known, `jax.numpy` where JAX traces some."""
+    return np if _checks.is_concrete(values) else jnp
+
+
+def shortest(*times: Any) -> Any:
+    """The smallest of some times, elementwise."""
+    return functools.reduce(math_of(times).minimum, times)
+
+
+def as_numbers(*values: Any) -> list[Any]:
+    """Known values as NumPy's 64-bit arrays, from which nothing is compiled; traced ones as is."""
+    if not _checks.is_concrete(values):
+        return [jnp.asarray(value) for value in values]
+    return [np.asarray(value, float) for value in values]
 
 
 def parameter_fields(model: type[AbstractNeuralMass]) -> list[dataclasses.Field]:

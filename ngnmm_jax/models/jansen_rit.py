@@ -9,7 +9,14 @@ from scipy.special import expit
 
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.dynamics.certain_roots import CertainReduction, Points
-from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, parameter
+from ngnmm_jax.models.base import (
+    AbstractNeuralMass,
+    EquilibriumReduction,
+    as_numbers,
+    math_of,
+    parameter,
+    shortest,
+)
 
 # Of rounding errors, relative to the terms of a sum.
 _SLACK = 32 * float(np.finfo(float).eps)
@@ -92,9 +99,17 @@ class JansenRit(AbstractNeuralMass):
         low = jnp.array([0.0, -10.0, 0.0, 0.0, 0.0, 0.0])
         return low, jnp.array([0.2, 40.0, 40.0, 0.0, 0.0, 0.0])
 
-    @property
-    def time_step(self) -> float:
-        return 5e-4
+    def fastest_time(self) -> Any:
+        """That of the faster synapse."""
+        return shortest(*self._synaptic_times())
+
+    def typical_time(self) -> Any:
+        """The geometric mean of both synapses'."""
+        first, second = self._synaptic_times()
+        return math_of((first, second)).sqrt(first * second)
+
+    def _synaptic_times(self) -> list[Any]:
+        return [1 / rate for rate in as_numbers(self.a, self.b)]
 
     def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
         """Scalar reduction in u = y1 - y2: y0, y1 and y2 follow from it in turn."""

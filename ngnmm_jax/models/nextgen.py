@@ -14,11 +14,16 @@ from ngnmm_jax.models.base import (
     EquilibriumReduction,
     ExactFlow,
     QIFPopulation,
+    as_numbers,
+    math_of,
     parameter,
+    shortest,
 )
 from ngnmm_jax.models.riccati import GateFlow, population_flow
 
 _PI = 3.141592653589793
+# |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
+_TYPICAL = 4.0
 # Enough for a population's quartic, from the start that `partner` makes.
 _NEWTON_STEPS = 15
 
@@ -142,6 +147,21 @@ class NextGenEI(AbstractNeuralMass):
 
         return ExactFlow(inputs, advance)
 
+    def fastest_time(self) -> Any:
+        """The shortest of the synaptic times and the membranes' tau / (2 |w|).
+
+        With w = π tau r + i v, a population obeys tau dw/dt = i (w² + I) + delta: it moves at
+        2 |w| / tau, where |w| is taken as √|I + i delta| with I = eta + i_ext, and 4 at least.
+        What other populations and regions add to I is not known here.
+        """
+        return shortest(self.typical_time(), *as_numbers(self.tau_se, self.tau_si))
+
+    def typical_time(self) -> Any:
+        """That of the faster membrane."""
+        e = (self.tau_e, self.eta_e, self.i_ext_e, self.delta_e)
+        i = (self.tau_i, self.eta_i, self.i_ext_i, self.delta_i)
+        return shortest(*(_membrane_time(*as_numbers(*values)) for values in (e, i)))
+
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -6.0, 1e-3, 1e-3, -6.0, 1e-3])
         return low, jnp.array([1.0, 0.0, 1.0, 1.0, 0.0, 1.0])
@@ -191,6 +211,11 @@ class NextGenEI(AbstractNeuralMass):
             d=self.tau_i * (self.j_ie + coupling) / (_PI * self.tau_e),
             h=self.j_ii / _PI,
         )
+
+
+def _membrane_time(tau: Any, eta: Any, i_ext: Any, delta: Any) -> Any:
+    xp = math_of((tau, eta, i_ext, delta))
+    return tau / (2 * xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(eta + i_ext, delta))))
 
 
 def _both(first: jax.Array, second: jax.Array, ndim: int) -> jax.Array:
