@@ -1,7 +1,6 @@
 """A network of neural masses, and the homogeneous system that it contains."""
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -350,28 +349,6 @@ def parameter_axes(model: AbstractNeuralMass, axes: Mapping[str, Any]) -> dict[s
             _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")
         _checks.finite(name, value)
     return values
-
-
-def definition(
-    computation: str, system: Network | Homogeneous, axes: dict[str, np.ndarray]
-) -> dict[str, Any]:
-    """What decides the numbers of a computation over a grid of parameters, for a store."""
-    from ngnmm_jax import __version__
-
-    model = system.model
-    names = parameter_names(type(model))
-    result = {
-        "ngnmm_jax": __version__,
-        "computation": computation,
-        "model": type(model).__name__,
-        "parameters": {name: np.asarray(getattr(model, name)).tolist() for name in names},
-        "coupling": np.asarray(system.coupling).tolist(),
-        "axes": {name: value.tolist() for name, value in axes.items()},
-    }
-    if isinstance(system, Network):
-        digest = hashlib.sha256(np.asarray(system.weights).tobytes())
-        result["weights"] = digest.hexdigest()
-    return result
 
 
 def _nonnegative(model: AbstractNeuralMass, state: jax.Array) -> Bool[Array, ""]:

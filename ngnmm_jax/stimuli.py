@@ -150,9 +150,14 @@ class Sampled(AbstractStimulus):
 
 
 class Custom(AbstractStimulus):
-    """Any smooth function of time, made of JAX operations, with values () or (region,)."""
+    """Any smooth function of time, made of JAX operations, with values () or (region,).
+
+    A store knows it by its operations and constants. Where it calls back into Python
+    (`jax.pure_callback`) it needs a `key`: any text that is another one when its values are.
+    """
 
     function: Callable[[Any], Any] = eqx.field(static=True)
+    key: str | None = eqx.field(default=None, static=True)
 
     def __call__(self, t: Scalar) -> Float[Array, "*region"]:
         return jnp.asarray(self.function(t), jnp.result_type(float))

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import hashlib
 import json
 import shutil
 import time
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 import ngnmm_jax as ng
 from ngnmm_jax import _checks
+from ngnmm_jax._core.definition import definition
 from ngnmm_jax.reproduce import activity, exactness, reference, states, transverse
 from ngnmm_jax.reproduce.task import DIFFERS, Row, Task
 
@@ -75,8 +74,7 @@ def reproduce(
     for name in names:
         _checks.one_of("figures", name, FIGURES)
     connectome = connectome.normalised()
-    digest = hashlib.sha256(np.asarray(connectome.weights).tobytes()).hexdigest()
-    key = {"ngnmm_jax": ng.__version__, "quick": quick, "weights": digest}
+    key = _definition(connectome, quick)
     for number, name in enumerate(names, 1):
         place = folder / name
         if restart and place.exists():
@@ -105,6 +103,13 @@ def reproduce(
         say(f"{what}: {record['seconds']} s")
         _write_table(folder, connectome.name, quick)
     return _write_table(folder, connectome.name, quick)
+
+
+def _definition(connectome: ng.Connectome, quick: bool) -> dict[str, Any]:
+    """What decides a figure: the paper's model on the connectome, with all that it shows of it."""
+    network = ng.Network(ng.NextGenEI(), connectome)
+    fields = {f.name: getattr(connectome, f.name) for f in dataclasses.fields(connectome)}
+    return definition("figures of the paper", network, quick=quick, connectome=fields)
 
 
 def _read(place: Path) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.definition import ordered
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.network import Homogeneous, Network
@@ -149,10 +150,10 @@ class Design:
                 )
 
     def definition(self) -> dict[str, Any]:
-        """All that it is, for a store."""
+        """All that it is, for a store; the order of dimensions and parameters counts."""
         return {
-            "dims": self.dims,
-            "values": {name: [dim, value.tolist()] for name, (dim, value) in self.values.items()},
+            "dims": ordered(self.dims),
+            "values": ordered(self.values),
             "replicates": self.replicates,
             "seed": self.seed,
         }
