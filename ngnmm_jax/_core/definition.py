@@ -107,6 +107,8 @@ def equations(system: Any) -> dict[str, Any]:
     _forget(core, found["equations"])
     if stimuli:
         found["stimulus_function"] = [_stimulated(part) for part in stimuli]
+        for part, text in zip(stimuli, found["stimulus_function"], strict=True):
+            _forget(part, text)
     parts = [(core, _COUPLED), (core.model, _HOOKS), *((s, _STIMULUS) for s in stimuli)]
     written = {type(part).__name__: body(type(part), traced=seen) for part, seen in parts}
     if any(written.values()):
@@ -161,17 +163,24 @@ def _stimulated(stimulus: Any) -> str:
     return program(function, stimulus, time, key=key, where="as in `Custom(…, key=…)`")
 
 
-# The equations that the systems of a class had when they were last looked at.
+# The programs of systems and stimuli of a kind, as they were when they were last looked at.
 _LOOKED_AT: dict[Any, str] = {}
+_MOST = 64
 
 
-def _forget(system: Any, text: str) -> None:
-    """Forget compiled programs where a class's equations have changed since, as by a constant."""
-    leaves = [(np.shape(leaf), str(jnp.result_type(leaf))) for leaf in jax.tree.leaves(system)]
-    what = (type(system), type(system.model), str(leaves))
-    if _LOOKED_AT.setdefault(what, text) != text:
-        _LOOKED_AT[what] = text
+def _forget(part: Any, text: str) -> None:
+    """Forget what is compiled where a class or a function computes something else by now.
+
+    JAX knows compiled programs by classes and functions, so that a constant of theirs that was
+    changed since would go on with its old value.
+    """
+    leaves, structure = jax.tree.flatten(part)
+    what = (structure, str([(np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]))
+    if _LOOKED_AT.get(what, text) != text:
         jax.clear_caches()
+    elif len(_LOOKED_AT) >= _MOST:
+        _LOOKED_AT.clear()
+    _LOOKED_AT[what] = text
 
 
 def plain(value: Any, most: int = _MANY) -> Any:

@@ -140,8 +140,9 @@ def _type(leaf: Any) -> Any:
 class _Writer:
     """Writes programs and values as text; what it cannot identify is in `unknown`."""
 
-    def __init__(self) -> None:
+    def __init__(self, bodies: bool = True) -> None:
         self.unknown: list[str] = []
+        self._bodies = bodies  # whether a class is what its methods are, or a name
         # Programs that are called in several places are written once; held, so that no other
         # object gets their `id`.
         self._written: dict[int, tuple[Any, str]] = {}
@@ -224,7 +225,7 @@ class _Writer:
         if hasattr(value, "callback_func"):  # of a callback
             return self.value(value.callback_func)
         if isinstance(value, type):
-            return f"{value.__qualname__} {body(value)}"
+            return f"{value.__qualname__} {body(value) if self._bodies else ''}"
         if isinstance(value, types.ModuleType) and _is_library(value.__name__):
             return value.__name__
         if isinstance(value, functools.partial):
@@ -239,7 +240,7 @@ class _Writer:
             messages = getattr(plain, "__module__", "") == "equinox._errors"
             cells = () if messages else getattr(plain, "__closure__", None) or ()
             parts = (plain.__name__, [_content(cell) for cell in cells])
-        elif _is_library(type(value).__module__) and hasattr(value, "__dict__"):
+        elif not isinstance(value, types.FunctionType) and _has_parts(value):
             parts = (type(value), sorted(vars(value).items()))
         else:
             return self._not_known(value)
@@ -265,20 +266,19 @@ class _Writer:
 def body(cls: type, *, traced: frozenset[str] = frozenset()) -> str:
     """A digest of what a class from no known library defines, but for the `traced` methods.
 
-    Of its functions' instructions and constants: for what no trace reaches. Empty where there is
-    nothing of that kind.
+    Of its functions as they are written, with the values that they look at: for what no trace
+    reaches. Empty where there is nothing of that kind.
     """
-    found = {}
+    found: dict[str, str] = {}
     for part in cls.__mro__:
         if _is_library(part.__module__) or part.__module__ in ("abc", "typing", "enum"):
             continue
         for name, member in vars(part).items():
-            if name in traced or (name.startswith("__") and name != "__call__") or name in found:
-                continue
-            function = _function_of(member)
+            hidden = name.startswith("__") and name != "__call__"
+            function = None if hidden or name in traced or name in found else _function_of(member)
             if function is not None:
-                found[name] = _instructions(function.__code__, function.__doc__)
-    return identity(sorted(found.items())) if found else ""
+                found[name] = _written(function, ())
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:32] if found else ""
 
 
 def _function_of(member: Any) -> Any:
@@ -286,18 +286,38 @@ def _function_of(member: Any) -> Any:
     for name in ("fget", "func", "method", "__func__"):
         member = getattr(member, name, None) or member
     plain = inspect.unwrap(member) if callable(member) else None
-    return plain if hasattr(plain, "__code__") else None
+    return plain if isinstance(plain, types.FunctionType) else None
 
 
-def _instructions(code: types.CodeType, documentation: str | None = None) -> str:
-    """Instructions, names and constants, without places and documentation."""
+def _written(function: types.FunctionType, callers: tuple[Any, ...]) -> str:
+    """A function's instructions, and the values and functions that it uses, by value."""
+    writer = _Writer(bodies=False)  # else a method that names its own class would not end
+    names, mixed = _instructions(function.__code__, function.__doc__)
+    used = [function.__defaults__, function.__kwdefaults__]
+    used += [_content(cell) for cell in function.__closure__ or ()]
+    used += [function.__globals__.get(name) for name in sorted(names)]
+    for value in used:
+        plain = inspect.unwrap(value) if callable(value) else value
+        if isinstance(plain, types.FunctionType) and not _of_library(plain):
+            more = _written(plain, (*callers, function)) if plain not in callers else "↑"
+        else:
+            more = writer.value(value)
+        mixed.update(more.encode())
+    return mixed.hexdigest()[:32]
+
+
+def _instructions(code: types.CodeType, documentation: str | None = None) -> tuple[set[str], Any]:
+    """Names that it uses, and a digest of instructions and constants, not of places and texts."""
+    names = set(code.co_names)
     mixed = hashlib.sha256(code.co_code + repr(code.co_names).encode())
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
-            mixed.update(_instructions(constant).encode())
+            inner, more = _instructions(constant)
+            names |= inner
+            mixed.update(more.digest())
         elif constant is None or constant != documentation:
             mixed.update(_Writer().value(constant).encode())
-    return mixed.hexdigest()[:32]
+    return names, mixed
 
 
 def _aval(value: Any) -> str:
@@ -320,6 +340,12 @@ def _of_library(value: Any) -> bool:
     else:
         return False
     return _is_library(module)
+
+
+def _has_parts(value: Any) -> bool:
+    """Whether it is a library's object, which is what its attributes are."""
+    module = type(value).__module__
+    return _is_library(module) and module != "builtins" and hasattr(value, "__dict__")
 
 
 def _is_library(module: str) -> bool:
