@@ -290,7 +290,7 @@ def _definition(
         **setting("fit"),
         **described(free.system),
         "free": ordered({name: (u.low, u.high) for name, u in free.unknowns.items()}),
-        "parameters": list(free.names),
+        "free_names": list(free.names),
         "loss": program(function, first[0], seed, key=key, where=where),
         "starts": digest(first),
     }
