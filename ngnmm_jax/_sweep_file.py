@@ -104,7 +104,7 @@ def _function(kind: str, table: dict[str, Any]) -> Function:
     """A function of a module that Python finds, or that lies where the command runs."""
     module, _, name = kind.partition(":")
     for option in table:
-        _checks.one_of("measure", option, ("traced", "dims", "units"))
+        _checks.one_of("measure", option, ("traced", "dims", "units", "key"))
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:

@@ -5,6 +5,7 @@ by value. Written out here are its operations, their parameters and their consta
 left out are names, places, addresses, shardings, and rules for derivatives that are not taken.
 """
 
+import builtins
 import dataclasses
 import enum
 import functools
@@ -134,7 +135,9 @@ def identity(value: Any) -> str:
 
 
 def _type(leaf: Any) -> Any:
-    return leaf.dtype if hasattr(leaf, "dtype") else jnp.result_type(leaf)
+    """The type that a leaf has once JAX takes it, in 64 bits or in 32."""
+    kind = getattr(leaf, "dtype", None)
+    return jnp.result_type(leaf) if kind is None or isinstance(kind, np.dtype) else kind
 
 
 class _Writer:
@@ -271,7 +274,9 @@ def body(cls: type, *, traced: frozenset[str] = frozenset()) -> str:
     """
     found: dict[str, str] = {}
     for part in cls.__mro__:
-        if _is_library(part.__module__) or part.__module__ in ("abc", "typing", "enum"):
+        home = part.__module__  # "builtins" also of what `exec` makes
+        known = home != "builtins" or getattr(builtins, part.__name__, None) is part
+        if known and (_is_library(home) or home in ("abc", "typing", "enum")):
             continue
         for name, member in vars(part).items():
             hidden = name.startswith("__") and name != "__call__"

@@ -208,8 +208,8 @@ class Function(AbstractMeasure):
             if told not in ("", self._operations) and not unknown:
                 raise RuntimeError(
                     f"The function {_name(self.function)} computes something else in this process "
-                    "than where the sweep was started: its module, constants and data must be the "
-                    "same."
+                    "than where the sweep was started: its module, constants, data and settings "
+                    "must be the same."
                 )
         return _COMPILED[self._operations]
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
-from ngnmm_jax._core.programs import digest
+from ngnmm_jax._core.programs import body, digest
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven
@@ -253,6 +253,7 @@ def _definition(task: Task) -> dict[str, Any]:
     whole["units"] = {name: plain(o.attrs) for name, o in outputs}
     along = task.measure.coordinates(system).items()
     whole["coordinates"] = {name: [digest(value), plain(attrs)] for name, (value, attrs) in along}
+    whole["measure_class"] = body(type(task.measure))
     # A measure's own entries do not stand in for others of the same name.
     for name, value in plain(task.measure.definition(system)).items():
         whole[f"measure.{name}" if name in whole else name] = value
