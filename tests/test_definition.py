@@ -44,7 +44,7 @@ def differ(one, other):
 
 @pytest.fixture(scope="module")
 def network():
-    return ng.Network(ng.NextGenEI(), W2, 1.0)
+    return ng.Network(ng.JansenRit(), W2, 1.0)
 
 
 # ------------------------------------------------------------------- functions
@@ -195,7 +195,7 @@ def test_optimisers(pair):
 def slowed(by, step=None):
     """A class of one name, with a helper, a hook and a property that follow closures."""
 
-    class Mine(ng.NextGenEI):
+    class Mine(ng.JansenRit):
         def vector_field(self, state, drive):
             return self.scaled(super().vector_field(state, drive))
 
@@ -204,7 +204,7 @@ def slowed(by, step=None):
 
         @property
         def time_step(self):
-            return 0.05 if step is None else step
+            return 1e-3 if step is None else step
 
         def itself(self):
             return Mine
@@ -213,9 +213,17 @@ def slowed(by, step=None):
 
 
 def shows(row):
-    class Mine(ng.NextGenEI):
+    class Mine(ng.JansenRit):
         def observe(self, state):
             return state[row]
+
+    return Mine()
+
+
+def slower_gates(by):
+    class Mine(ng.NextGenEI):
+        def exact_flow(self, dt):
+            return super().exact_flow(by * dt)
 
     return Mine()
 
@@ -225,27 +233,30 @@ def of(model, **entries):
 
 
 def test_models():
-    plain_one = of(ng.NextGenEI())
-    assert differ(plain_one, of(ng.NextGenEI())) == []
-    assert differ(plain_one, of(ng.NextGenEI(tau_e=9.0))) == ["parameters"]
-    assert differ(of(slowed(1.0)), of(slowed(1.0))) == []
-    assert differ(of(slowed(1.0)), of(slowed(2.0))) == ["classes", "equations"]
-    assert differ(of(slowed(1.0)), of(slowed(1.0, 0.1))) == ["classes", "time_step"]
+    plain_one, scaled = of(ng.JansenRit()), of(slowed(1.0))
+    assert differ(plain_one, of(ng.JansenRit(p=np.float64(plain_one["parameters"]["p"])))) == []
+    assert differ(plain_one, of(ng.JansenRit(p=9.0))) == ["parameters"]
+    assert differ(scaled, of(slowed(1.0))) == []
+    assert differ(scaled, of(slowed(2.0))) == ["classes", "equations"]
+    assert differ(scaled, of(slowed(1.0, 1e-4))) == ["classes", "time_step"]
     assert differ(of(shows(1)), of(shows(4))) == ["equations"]
-    regional = of(ng.NextGenEI(eta_e=np.full(2, -5.0)))
+    regional = of(ng.JansenRit(p=np.full(2, 9.0)))
     assert differ(plain_one, regional) == ["equations", "parameters"]
-    single = of(ng.NextGenEI(eta_e=jnp.full(2, -5.0, jnp.float32)))
+    single = of(ng.JansenRit(p=jnp.full(2, 9.0, jnp.float32)))
     assert differ(regional, single) == ["equations", "parameters"]
-    assert of(ng.NextGenEI(tau_e=np.float64(8.0))) == plain_one
+    # The hooks of the paper's model beside its vector field.
+    exact = of(ng.NextGenEI())
+    assert differ(exact, of(slower_gates(1.0))) == ["equations", "model"]
+    assert differ(of(slower_gates(1.0)), of(slower_gates(1.5))) == ["equations"]
 
 
 def test_networks(network):
     known = definition("work", network)
-    assert differ(known, definition("work", ng.Network(ng.NextGenEI(), W2.copy(), 1))) == []
+    assert differ(known, definition("work", ng.Network(ng.JansenRit(), W2.copy(), 1))) == []
     weights = W2 + 1e-12
-    changed = ng.Network(ng.NextGenEI(), weights, 1.0)
+    changed = ng.Network(ng.JansenRit(), weights, 1.0)
     assert differ(known, definition("work", changed)) == ["weights"]
-    named = ng.Network(ng.NextGenEI(), ng.Connectome(W2, labels=("a", "b")), 1.0)
+    named = ng.Network(ng.JansenRit(), ng.Connectome(W2, labels=("a", "b")), 1.0)
     assert differ(known, definition("work", named)) == []  # names decide no numbers
     assert "system" in differ(known, definition("work", network.homogeneous()))
     assert differ(known, definition("other", network)) == ["computation"]
@@ -274,8 +285,8 @@ def test_driven(network):
     def known(*driven):
         return definition("work", ng.Driven(network, *driven))
 
-    assert differ(known({"v_e": 0.1}), known({"v_e": 0.2})) == ["white_noise"]
-    assert differ(known({"v_e": 0.1}), known({"v_i": 0.1})) == ["white_noise"]
+    assert differ(known({"y0": 0.1}), known({"y0": 0.2})) == ["white_noise"]
+    assert differ(known({"y0": 0.1}), known({"y1": 0.1})) == ["white_noise"]
     # Another object of the same operations is the same.
     same = [known({}, Custom(lambda t: jnp.sin(2 * t))) for _ in range(2)]
     assert differ(*same) == []
@@ -318,7 +329,7 @@ def response(network):
 found = json.dumps([
     definition("work", driven, axes=table),
     program(measure, network.bare(), 0),
-    program(jax.grad(lambda d: response(d).sum()), driven.bare()),
+    program(response, driven.bare()),
     program(optax.adam(0.1).init, table),
     identity({"a", "b", "c", "d"}),
 ])
@@ -339,11 +350,11 @@ def test_the_same_in_another_process():
 
 # ---------------------------------------------------------------------- sweeps
 
-AXES = {"i_ext_e": [0.0, 1.0, 2.0], "coupling": [1.0, 2.0, 3.0]}
+AXES = {"p": [0.0, 1.0, 2.0], "coupling": [1.0, 2.0, 3.0]}
 
 
 def level(by):
-    return lambda network: {"level": by * (network.coupling + network.model.i_ext_e)}
+    return lambda network: {"level": by * (network.coupling + network.model.p)}
 
 
 def on_the_host(network):
@@ -427,14 +438,14 @@ def test_what_is_compiled_is_known_by_its_operations(network, monkeypatch):
 
     # Its shape at the points counts, not that of the network.
     def by_shape(network):
-        return {"x": network.model.eta_e.sum() * (5.0 if network.model.eta_e.ndim else 1.0)}
+        return {"x": network.model.p.sum() * (5.0 if network.model.p.ndim else 1.0)}
 
     def by_shape_too(network):
-        return {"x": network.model.eta_e.sum() * (7.0 if network.model.eta_e.ndim else 1.0)}
+        return {"x": network.model.p.sum() * (7.0 if network.model.p.ndim else 1.0)}
 
     for axes, expected in (
-        ({"eta_e": [1.0]}, [1.0, 1.0]),
-        ({"eta_e": [[1.0, 2.0]]}, [15.0, 21.0]),
+        ({"p": [1.0]}, [1.0, 1.0]),
+        ({"p": [[1.0, 2.0]]}, [15.0, 21.0]),
     ):
         found = [ng.sweep(network, axes, f).x.item() for f in (by_shape, by_shape_too)]
         assert found == expected
@@ -626,8 +637,7 @@ coupling = {{ interval = [0, 10] }}
 fc = "{fc}"
 [loss]
 fc_correlation = {weight}
-margin = 1.0
-limit = {limit}
+fc_distance = {other}
 [run]
 steps = 2
 """
@@ -641,16 +651,16 @@ def test_the_file_of_a_fit(tmp_path):
     for name in ("one", "two"):
         np.save(tmp_path / f"{name}.npy", np.corrcoef(generator.normal(size=(4, 9))))
 
-    def known(fc="one", weight=1.0, limit=30.0):
+    def known(fc="one", weight=1.0, other=1.0):
         path = tmp_path / "fit.toml"
         places = {"connectome": tmp_path / "weights.txt", "fc": tmp_path / f"{fc}.npy"}
-        path.write_text(FILE.format(weight=weight, limit=limit, **places))
+        path.write_text(FILE.format(weight=weight, other=other, **places))
         task = FitFile.read(path)
         return program(task.objective, task.system, jax.random.key(0))
 
     before = known()
     assert known() == before
-    for change in ({"fc": "two"}, {"weight": 2.0}, {"limit": 20.0}):
+    for change in ({"fc": "two"}, {"weight": 2.0}, {"other": 2.0}):
         assert known(**change) != before, change
 
 

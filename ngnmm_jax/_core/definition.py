@@ -131,8 +131,8 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
         found[f"population {p[:4]}"] = p[4:]
     with contextlib.suppress(NotImplementedError):
         found["synaptic_currents"] = model.synaptic_currents(state, drive)
-    if model.exact_flow(number) is not None:
-        flow = system.exact_flow(number)
+    flow = model.exact_flow(number)
+    if flow is not None:
         inputs = flow.inputs(state, drive)
         found["exact_flow"] = (inputs, flow.advance(state, inputs, inputs))
     mean = system.averaged() if hasattr(system, "averaged") else system
