@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks, take
+from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax._status import Status
@@ -30,7 +31,6 @@ from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.network import (
     Homogeneous,
     Network,
-    definition,
     over_runs,
     parameter_axes,
 )
@@ -142,14 +142,16 @@ def lyapunov_map(
         block,
         work,
         store=store,
-        definition=lambda: {
-            **definition("Lyapunov spectra", core, values),
-            "count": number,
-            "dt": float(step),
-            "steps": {name: int(n) for name, n in steps._asdict().items()},
-            "seed": seed,
-            "block": block,
-        },
+        definition=lambda: definition(
+            "Lyapunov spectra",
+            core,
+            axes=ordered(values),
+            count=number,
+            dt=float(step),
+            steps={name: int(n) for name, n in steps._asdict().items()},
+            seed=seed,
+            block=block,
+        ),
         progress=progress,
         what="Lyapunov spectra",
     )

@@ -1,6 +1,5 @@
 """A network together with what drives it from outside: white noise, and stimuli."""
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -132,19 +131,6 @@ class Driven(eqx.Module):
     def bare(self) -> "Driven":
         """The same without the connectome's names, so that compiled code is shared."""
         return eqx.tree_at(lambda d: d.network, self, self.network.bare())
-
-    def definition(self) -> dict[str, Any]:
-        """What it adds to its network's numbers, for a store."""
-        stimulus = None
-        if self.stimulus is not None:
-            leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(self.stimulus)]
-            text = str(jax.tree.structure(self.stimulus))
-            digest = hashlib.sha256(text.encode())
-            for leaf in leaves:
-                digest.update(leaf.tobytes())
-            stimulus = digest.hexdigest()
-        noise = {name: np.asarray(value).tolist() for name, value in self.white_noise.items()}
-        return {"white_noise": noise, "stimulus": stimulus, "below_zero": self.below_zero}
 
     def with_parameters(self, **values: Any) -> "Driven":
         """A copy with other values of parameters, the coupling, or noise ("input_noise", …)."""

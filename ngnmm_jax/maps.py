@@ -10,6 +10,7 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import grid, map_chunks, take
+from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.attractors import (
@@ -22,7 +23,7 @@ from ngnmm_jax.attractors import (
     find_oscillations,
 )
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.network import Family, Network, definition, parameter_axes
+from ngnmm_jax.network import Family, Network, parameter_axes
 from ngnmm_jax.transverse import (
     FEW,
     MOST_NODES,
@@ -185,13 +186,15 @@ def dispersion_map(
         lines,
         block,
         store=store,
-        definition=lambda: {
-            **definition("dispersion map", network, values),
-            "modes": int(lambdas.size),
-            "oscillations": oscillations,
-            "places": rest.places,
-            "lines": lines,
-        },
+        definition=lambda: definition(
+            "dispersion map",
+            network,
+            axes=ordered(values),
+            modes=int(lambdas.size),
+            oscillations=oscillations,
+            places=rest.places,
+            lines=lines,
+        ),
         progress=progress,
         what="map",
         points=along.size,

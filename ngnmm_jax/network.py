@@ -1,7 +1,6 @@
 """A network of neural masses, and the homogeneous system that it contains."""
 
 import dataclasses
-import hashlib
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache, partial
@@ -435,28 +434,6 @@ def parameter_axes(system: Network | Homogeneous, axes: Mapping[str, Any]) -> di
         one_for_all(system, name, "use `sweep`, whose axes may have values (value, region)")
         values[name] = value
     return values
-
-
-def definition(
-    computation: str, system: Network | Homogeneous, axes: dict[str, np.ndarray]
-) -> dict[str, Any]:
-    """What decides the numbers of a computation over a grid of parameters, for a store."""
-    from ngnmm_jax import __version__
-
-    model = system.model
-    names = parameter_names(type(model))
-    result = {
-        "ngnmm_jax": __version__,
-        "computation": computation,
-        "model": type(model).__name__,
-        "parameters": {name: np.asarray(getattr(model, name)).tolist() for name in names},
-        "coupling": np.asarray(system.coupling).tolist(),
-        "axes": {name: value.tolist() for name, value in axes.items()},
-    }
-    if isinstance(system, Network):
-        digest = hashlib.sha256(np.asarray(system.weights).tobytes())
-        result["weights"] = digest.hexdigest()
-    return result
 
 
 def _same_row_sum(weights: np.ndarray) -> bool:

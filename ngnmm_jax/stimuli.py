@@ -277,15 +277,20 @@ class Sampled(AbstractStimulus):
 class Custom(AbstractStimulus):
     """Any smooth function of time, made of JAX operations, with values () or (region,).
 
+    A store knows it by its operations and constants.
+
     **Arguments:**
 
     - `function`: of the time.
     - `resolution`: the shortest time over which it changes; adaptive steps are no longer than that
       (by default than a millisecond), and fixed steps should not be either.
+    - `key`: needed by a store where the function calls back into Python (`jax.pure_callback`): any
+      text that is another one when its values are.
     """
 
     function: Callable[[Any], Any] = eqx.field(static=True)
     resolution: float | None = eqx.field(default=None, static=True)
+    key: str | None = eqx.field(default=None, static=True)
 
     def __check_init__(self) -> None:
         if self.resolution is not None:

@@ -13,8 +13,8 @@ PACKAGE = ROOT / "ngnmm_jax"
 
 #: Floors of the house: a module imports from lower floors, or from its own folder.
 FLOORS = [
-    {"_cache", "_types", "_checks", "_status", "_progress"},
-    {"_chunks", "_core", "models", "dynamics", "connectome", "signals", "stimuli"},
+    {"_cache", "_types", "_checks", "_status", "_progress", "_core"},
+    {"_chunks", "models", "dynamics", "connectome", "signals", "stimuli"},
     {"network"},
     {"driven"},
     {"attractors", "start"},

@@ -147,8 +147,8 @@ def _measure(table: dict[str, Any]) -> AbstractMeasure:
 def _function(kind: str, table: dict[str, Any]) -> Function:
     """A function of a module that Python finds, or that lies where the command runs."""
     for option in table:
-        if option not in ("traced", "dims", "units"):
-            raise ValueError(unknown("measure", option, ("traced", "dims", "units")))
+        if option not in ("traced", "dims", "units", "key"):
+            raise ValueError(unknown("measure", option, ("traced", "dims", "units", "key")))
     function = parsing.imported(kind, "kind")
     dims = {key: tuple(value) for key, value in table.pop("dims", {}).items()}
     return Function(function, dims=dims, **table)

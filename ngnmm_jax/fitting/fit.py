@@ -2,8 +2,7 @@
 
 import contextlib
 import dataclasses
-import hashlib
-import inspect
+import importlib.metadata
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import optax
 import optimistix as optx
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.definition import described, ordered, setting
+from ngnmm_jax._core.programs import Traced, digest, program
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import SolverError, Status
@@ -109,6 +110,7 @@ def fit(
     seed: int = 0,
     store: str | Path | None = None,
     save_every: int = 25,
+    key: Any = None,
     progress: bool | None = None,
     throw: bool = True,
 ) -> Fit:
@@ -142,6 +144,8 @@ def fit(
     - `store`: a folder in which all is kept every `save_every` steps; the same call goes on there,
       to the same result as without interruption. Processes that are given the same folder take
       turns: one fits, and the others wait for what it finds, or go on where it was killed.
+    - `key`: identifies the loss for a store where its operations do not, since it calls back into
+      Python (`jax.pure_callback`): any text that is another one when its numbers are.
     - `throw`: raise `SolverError` where no start ever had a finite loss.
     """
     _checks.require_x64("fit")
@@ -152,7 +156,7 @@ def fit(
     ):  # fmt: skip
         _checks.positive_integer(name, value)
     _checks.one_of("method", method, METHODS)
-    key = stream(seed, Purpose.LOSS)
+    told, key = key, stream(seed, Purpose.LOSS)
     first = _starts(free, starts, stream(seed, Purpose.GUESSES))
     function = objective(loss, free)
     if method == "cma":
@@ -169,11 +173,9 @@ def fit(
             "seed": seed,
             "resample": resample,
             "steps": steps,
-            "learning_rate": learning_rate
-            if isinstance(learning_rate, float | int)
-            else "schedule",
+            "patience": patience,
         }
-        definition = {**_definition(system, free, loss, first), **options}
+        definition = {**_definition(free, function, work, first, key, told), **options}
         checkpoint = Checkpoint(Path(store), definition)
     with contextlib.nullcontext() if checkpoint is None else checkpoint.alone():
         history: list[dict[str, np.ndarray]] = []
@@ -289,30 +291,22 @@ def _starts(free: Free, starts: Any, key: Any) -> np.ndarray:
     return given
 
 
-def _definition(system: Any, free: Free, loss: Loss, first: np.ndarray) -> dict[str, Any]:
-    """All that decides the numbers of a fit, as far as it can be told."""
-    from ngnmm_jax import __version__
-
-    def digest(*arrays: Any) -> str:
-        text = hashlib.sha256()
-        for array in arrays:
-            text.update(np.asarray(array).tobytes())
-        return text.hexdigest()
-
-    try:
-        source = inspect.getsource(loss)
-    except (OSError, TypeError):
-        source = repr(type(loss))
-    return {
-        "ngnmm_jax": __version__,
-        "system": digest(*(leaf for leaf in jax.tree.leaves(system) if hasattr(leaf, "dtype"))),
-        "free": {
-            name: [u.low, u.high, str(u.prior), str(u.spread)] for name, u in free.unknowns.items()
-        },
-        "parameters": list(free.names),
-        "loss": hashlib.sha256(source.encode()).hexdigest(),
+def _definition(
+    free: Free, function: Any, work: Any, first: np.ndarray, seed: Any, key: Any
+) -> dict[str, Any]:
+    """All that decides the numbers of a fit."""
+    where = "as in `fit(…, key=…)`"
+    found = {
+        **setting("fit"),
+        **described(free.system),
+        "free": ordered({name: (u.low, u.high) for name, u in free.unknowns.items()}),
+        "free_names": list(free.names),
+        "loss": program(function, first[0], seed, key=key, where=where),
         "starts": digest(first),
     }
+    if isinstance(work, _Descent):
+        return {**found, **work.definition(seed, key)}
+    return {**found, "cma": importlib.metadata.version("cma")}
 
 
 class _Descent:
@@ -329,7 +323,7 @@ class _Descent:
         elif not isinstance(optimiser, optax.GradientTransformation):
             kind = type(optimiser).__name__
             _checks.fail("optimiser", "be a transformation of optax", f"it is a {kind}")
-        self.optimiser, self.first = optimiser, jnp.asarray(first)
+        self.optimiser, self.first, self.mode = optimiser, jnp.asarray(first), mode
         differentiated = value_and_gradient(function, mode)
 
         def one(x: jax.Array, inner: Any, good: jax.Array, key: Any) -> Any:
@@ -342,6 +336,20 @@ class _Descent:
             return moved, inner, jnp.where(fine, x, good), row
 
         self._step = jax.jit(jax.vmap(one, in_axes=(0, 0, 0, None)))
+
+    def definition(self, seed: Any, key: Any) -> dict[str, Any]:
+        """What a step does: the very program that then runs, so that it is traced once."""
+
+        def update(x: jax.Array) -> Any:
+            inner = self.optimiser.init(x)
+            return inner, self.optimiser.update(x, inner, x)
+
+        step = self._step.trace(*jax.eval_shape(self.begin), seed)
+        return {
+            "mode": self.mode,
+            "optimiser": program(update, self.first[0], key=key),
+            "step": Traced(step.jaxpr, step.out_info).digest(key),
+        }
 
     def begin(self) -> Any:
         return self.first, jax.vmap(self.optimiser.init)(self.first), self.first

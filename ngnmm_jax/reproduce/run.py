@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import dataclasses
-import hashlib
 import io
 import json
 import shutil
@@ -14,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 import ngnmm_jax as ng
 from ngnmm_jax import _checks
+from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.files import write
 from ngnmm_jax._core.store import MARK, Damaged, Store, is_store, remove
 from ngnmm_jax.reproduce import activity, exactness, reference, states, transverse
@@ -86,8 +85,7 @@ def reproduce(
     for name in names:
         _checks.one_of("figures", name, FIGURES)
     connectome = connectome.normalised()
-    digest = hashlib.sha256(np.asarray(connectome.weights).tobytes()).hexdigest()
-    key = {"ngnmm_jax": ng.__version__, "quick": quick, "weights": digest}
+    key = _definition(connectome, quick)
     store = _opened(folder, key, names, restart)
     places = {name: f"[{number}/{len(names)}] {name}" for number, name in enumerate(names, 1)}
 
@@ -102,6 +100,13 @@ def reproduce(
             say(f"{places[name]}: there already")
         _write_table(store, connectome.name, quick)
     return _write_table(store, connectome.name, quick)
+
+
+def _definition(connectome: ng.Connectome, quick: bool) -> dict[str, Any]:
+    """What decides a figure: the paper's model on the connectome, with all that it shows of it."""
+    network = ng.Network(ng.NextGenEI(), connectome)
+    fields = {f.name: getattr(connectome, f.name) for f in dataclasses.fields(connectome)}
+    return definition("figures of the paper", network, quick=quick, connectome=fields)
 
 
 def _opened(folder: Path, key: dict[str, Any], names: list[str], restart: bool) -> Store:

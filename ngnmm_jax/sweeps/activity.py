@@ -11,10 +11,12 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._core.definition import described, ordered
+from ngnmm_jax._core.programs import body, program
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.observe.bold import BalloonWindkessel
+from ngnmm_jax.observe.bold import BalloonWindkessel, bold
 from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation import cast, fixed_method
 from ngnmm_jax.start import initial_states
@@ -295,11 +297,23 @@ class Activity(AbstractMeasure):
             "measure": "activity",
             **dataclasses.asdict(plan),
             "dt": dt,
-            "bands": {name: list(band) for name, band in self.bands.items()},
+            "bands": ordered(self.bands),
             "noise": self.noise,
-            "haemodynamics": (self.haemodynamics or BalloonWindkessel()).definition(),
+            **(self._seen() if plan.needs("bold", "bold_fc") else {}),
             "dtype": str(self._core(system).coupling.dtype),
         }
+
+    def _seen(self) -> dict[str, Any]:
+        """The haemodynamics: their constants, and their equations where they are a user's."""
+        system = self.haemodynamics or BalloonWindkessel()
+        found: dict[str, Any] = {"haemodynamics": described(system)["values"]}
+        if type(system) is not BalloonWindkessel:
+            samples = jax.ShapeDtypeStruct((4,), jnp.result_type(float))
+            found["haemodynamics"]["equations"] = program(
+                lambda seen, z: bold(z, 0.1, 0.2, haemodynamics=seen), system, samples
+            )
+            found["haemodynamics"]["class"] = body(type(system))
+        return found
 
 
 def _with_noise(core: System, points: dict[str, Any]) -> Driven:

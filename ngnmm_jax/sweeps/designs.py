@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.definition import ordered
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.dynamics.parameters import one_for_all
@@ -157,10 +158,10 @@ class Design:
                 _checks.fail(name, each, f"its shape is {value.shape}")
 
     def definition(self) -> dict[str, Any]:
-        """All that it is, for a store."""
+        """All that it is, for a store; the order of dimensions and parameters counts."""
         return {
-            "dims": self.dims,
-            "values": {name: [dim, value.tolist()] for name, (dim, value) in self.values.items()},
+            "dims": ordered(self.dims),
+            "values": ordered(self.values),
             "replicates": self.replicates,
             "seed": self.seed,
         }

@@ -2,8 +2,6 @@
 
 import abc
 import dataclasses
-import functools
-import hashlib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,6 +12,7 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._core.programs import Traced, identity, traced
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.dynamics.parameters import with_leaves
@@ -61,6 +60,10 @@ class AbstractMeasure(abc.ABC):
         """What a design may vary beside the model's parameters and the coupling."""
         return ()
 
+    def over(self, shapes: Mapping[str, tuple[int, ...]]) -> "AbstractMeasure":
+        """The same where a design varies parameters of these shapes at each point."""
+        return self
+
     def coordinates(self, system: System) -> dict[str, tuple[Any, dict[str, Any]]]:
         """Values along the outputs' dimensions, and attributes."""
         return {}
@@ -78,29 +81,46 @@ class AbstractMeasure(abc.ABC):
         """All that decides its numbers, for a store."""
 
 
+def _own(kind: type) -> Any:
+    return dataclasses.field(default_factory=kind, init=False, repr=False, compare=False)
+
+
 @dataclasses.dataclass(frozen=True)
 class Function(AbstractMeasure):
     """Any function of the network: `function(network)`, or `function(network, seed)`.
 
     It returns a dict of numbers and arrays by name, of the same shapes at all points; one of
     them may be "status". Without it, points at which a value is NaN or infinite are NOT_FINITE.
+    The seed goes to its argument named `seed`, or to a second one that has no default; other
+    arguments keep their defaults.
 
     - `function`: defined at the top of a module where it is to run in other processes.
     - `traced`: it is made of JAX operations and runs vmapped and compiled. With False it is
       called point by point; a `SolverError` that it raises becomes the point's status.
     - `dims`: names of the results' dimensions, by name of the result; `units` likewise.
+    - `key`: identifies the function for a store, where its operations do not: one that is not
+      traced, or that calls back into Python. Any text that is another one when its numbers are.
     """
 
     function: Callable[..., Mapping[str, Any]]
     traced: bool = True
     dims: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    key: Any = None
+    # Shapes of what a design varies; the digest of the operations, as they were when the outputs
+    # were asked for.
+    _varied: Mapping[str, tuple[int, ...]] = _own(dict)
+    _operations: str = _own(str)
+
+    def over(self, shapes: Mapping[str, tuple[int, ...]]) -> "Function":
+        if not self.traced:
+            return self
+        own = dataclasses.replace(self)
+        object.__setattr__(own, "_varied", dict(shapes))
+        return own
 
     def outputs(self, system: System) -> dict[str, Output]:
-        if self.traced:
-            shapes = jax.eval_shape(self._call, system.bare(), jnp.asarray(0))
-        else:
-            shapes = self._call(system, 0)
+        shapes = self._trace(system).outputs if self.traced else self._call(system, {}, 0)
         result = {}
         for name, like in shapes.items():
             if name == "status":
@@ -113,19 +133,33 @@ class Function(AbstractMeasure):
             result[name] = Output(tuple(dims), tuple(like.shape), str(like.dtype), unit)
         return result
 
-    def _call(self, system: System, seed: Any) -> dict[str, Any]:
-        found = self.function(system, seed) if _arity(self.function) > 1 else self.function(system)
-        if not isinstance(found, Mapping) or not found:
-            kind = type(found).__name__
-            _checks.fail("function", "return a dict of results by name", f"it returns a {kind}")
-        return dict(found)
+    def _call(self, system: System, point: Mapping[str, Any], seed: Any) -> dict[str, Any]:
+        return called(self.function, with_leaves(system, point), seed)
+
+    def _traced(self, system: System) -> Traced:
+        """Its operations on one point, as they are now."""
+        point = {
+            name: jax.ShapeDtypeStruct(shape, jnp.result_type(float))
+            for name, shape in self._varied.items()
+        }
+        return traced(self._call, system.bare(), point, jnp.asarray(0))
+
+    def _trace(self, system: System) -> Traced:
+        """The same, kept as that by which what is compiled is known."""
+        found = self._traced(system)
+        text, unknown = found.operations
+        if unknown:  # known by nothing but itself
+            text = f"{text} {id(self.function)}"
+        object.__setattr__(self, "_operations", text)
+        _compiled(text, self.function)
+        return found
 
     def evaluate(
         self, system: System, points: Points, seeds: np.ndarray, width: int | None
     ) -> dict[str, np.ndarray]:
         if self.traced:
             fields = map_chunks(
-                _vmapped(self.function),
+                self._vmapped(system),
                 system.bare(),
                 {"point": points, "seed": seeds},
                 chunk=CHEAP if width is None else width,
@@ -158,7 +192,7 @@ class Function(AbstractMeasure):
         for k, seed in enumerate(seeds):
             values = {name: value[k] for name, value in points.items()}
             try:
-                found = self._call(_with_values(system, values), int(seed))
+                found = called(self.function, _with_values(system, values), int(seed))
             except SolverError as error:
                 fields["status"][k] = error.status
                 continue
@@ -166,32 +200,98 @@ class Function(AbstractMeasure):
                 fields[name][k] = np.asarray(value)
         return fields
 
+    def _vmapped(self, system: System) -> Callable[[Any, Any], Any]:
+        """The function over runs: one object for the same operations, so that it compiles once."""
+        told = self._operations
+        if told not in _COMPILED:
+            unknown = self._trace(system).operations[1]
+            if told not in ("", self._operations) and not unknown:
+                raise RuntimeError(
+                    f"The function {_name(self.function)} computes something else in this process "
+                    "than where the sweep was started: its module, constants, data and settings "
+                    "must be the same."
+                )
+        return _COMPILED[self._operations]
+
     def definition(self, system: System) -> dict[str, Any]:
-        try:
-            source = inspect.getsource(self.function)
-        except (OSError, TypeError):
-            source = ""
-        return {
-            "measure": f"{self.function.__module__}.{self.function.__qualname__}",
-            "source": hashlib.sha256(source.encode()).hexdigest(),
-        }
+        where = f"as in `Function({_name(self.function)}, key=…)`"
+        if self.traced:
+            return {"measure": f"function {self._traced(system).digest(self.key, where)}"}
+        if self.key is None:
+            _checks.fail(
+                "key",
+                f"be given for a store, {where} (any text that is another one when what is "
+                "computed is)",
+                "what a function computes is not known unless it is traced",
+            )
+        return {"measure": f"function, key {identity(self.key)}"}
 
 
-def _arity(function: Callable[..., Any]) -> int:
-    return len(inspect.signature(function).parameters)
+# The functions over runs that were used last, by their operations.
+_COMPILED: dict[str, Callable[[Any, Any], Any]] = {}
+_MOST = 16
+
+
+def _compiled(operations: str, function: Callable[..., Any]) -> None:
+    """Keep the function over runs for these operations."""
+
+    def one(system: System, lane: dict[str, Any]) -> dict[str, jax.Array]:
+        found = called(function, with_leaves(system, lane["point"]), lane["seed"])
+        return {name: jnp.asarray(value) for name, value in found.items()}
+
+    if operations not in _COMPILED:
+        while len(_COMPILED) >= _MOST:
+            _COMPILED.pop(next(iter(_COMPILED)))
+        _COMPILED[operations] = lambda system, lanes: jax.vmap(lambda lane: one(system, lane))(
+            lanes
+        )
+
+
+def called(function: Callable[..., Any], system: System, seed: Any) -> dict[str, Any]:
+    """The results of a function of a network, and of a seed if it takes one."""
+    takes = _seed_of(function)
+    if takes is None:
+        found = function(system)
+    else:
+        found = function(system, seed) if takes == "" else function(system, **{takes: seed})
+    if not isinstance(found, Mapping) or not found:
+        kind = type(found).__name__
+        _checks.fail("function", "return a dict of results by name", f"it returns a {kind}")
+    return dict(found)
+
+
+def _seed_of(function: Callable[..., Any]) -> str | None:
+    """The name of the argument that takes the seed; "" for the second in place; None if none."""
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (ValueError, TypeError):  # of some built-in functions
+        return None
+    kinds = inspect.Parameter
+    others = [p for p in found[1:] if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
+    if found and found[0].kind is kinds.KEYWORD_ONLY:
+        others = found
+    named = [p for p in others if p.name == "seed"]
+    needed = [p for p in others if p.default is kinds.empty]
+    if named and named[0].kind is not kinds.POSITIONAL_ONLY:
+        takes: str | None = "seed"
+    else:
+        second = [p for p in needed[:1] if p.kind is not kinds.KEYWORD_ONLY]
+        takes = "" if second and second[0] is found[1] else None
+    missing = [p.name for p in needed if p.name != takes and not (takes == "" and p is found[1])]
+    if missing:
+        _checks.fail(
+            "function",
+            "take a network, or a network and a seed, and have defaults for all else",
+            f"{_name(function)} also needs {missing}",
+        )
+    return takes
+
+
+def _name(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", type(function).__name__)
 
 
 def _with_values(system: System, values: dict[str, Any]) -> System:
     if isinstance(system, Network | Driven):
         return system.with_parameters(**values)
     return with_leaves(system, {name: jnp.asarray(value) for name, value in values.items()})
-
-
-@functools.lru_cache(maxsize=16)
-def _vmapped(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    def one(system: System, lane: dict[str, Any]) -> dict[str, jax.Array]:
-        here = with_leaves(system, lane["point"])
-        found = function(here, lane["seed"]) if _arity(function) > 1 else function(here)
-        return {name: jnp.asarray(value) for name, value in found.items()}
-
-    return lambda system, lanes: jax.vmap(lambda lane: one(system, lane))(lanes)

@@ -17,13 +17,15 @@ import jax
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
 from ngnmm_jax._core.files import Pulse
+from ngnmm_jax._core.programs import body, digest
 from ngnmm_jax._core.randomness import Purpose, generator, run_seeds
 from ngnmm_jax._core.workers import refuse_forked, refuse_to_be_forked, watch_parent
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
-from ngnmm_jax.driven import Driven, undriven
-from ngnmm_jax.network import Homogeneous, Network, definition
+from ngnmm_jax.driven import Driven
+from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.sweeps.designs import REPLICATE, Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
 from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Blocks, SweepStore
@@ -192,6 +194,7 @@ def _prepare(
             _checks.positive_integer(name, value)
     if checks:
         _checks.positive_integer("checks", checks)
+    measure = measure.over({name: v.shape[1:] for name, (_, v) in design.values.items()})
     outputs = measure.outputs(network)
     outputs["status"] = Output((), (), "int8", STATUS_CODES)
     checks = min(checks, design.count) if measure.refined(network) is not None else 0
@@ -243,19 +246,32 @@ def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, 
     return found
 
 
+def _definition(task: Task) -> dict[str, Any]:
+    """What decides the dataset; without a store what is known of it without tracing."""
+    system, design = task.system, plain(task.design.definition())
+    if task.store is None:
+        return {**setting("sweep"), **described(system), "design": design}
+    whole = definition("sweep", system, design=design, checks=int(task.checked.size))
+    outputs = task.outputs.items()
+    whole["results"] = ordered({name: (o.shape, o.dtype) for name, o in outputs})
+    whole["dims"] = {name: plain(o.dims) for name, o in outputs}
+    whole["units"] = {name: plain(o.attrs) for name, o in outputs}
+    along = task.measure.coordinates(system).items()
+    whole["coordinates"] = {name: [digest(value), plain(attrs)] for name, (value, attrs) in along}
+    whole["measure_class"] = body(type(task.measure))
+    # A measure's own entries do not stand in for others of the same name.
+    for name, value in plain(task.measure.definition(system)).items():
+        whole[f"measure.{name}" if name in whole else name] = value
+    return whole
+
+
 def _attributes(task: Task, block: int) -> dict[str, Any]:
     from ngnmm_jax import __version__
 
     system, design = task.system, task.design
     return {
         "title": TITLE,
-        "definition": {
-            **definition("sweep", undriven(system), {}),
-            **(system.definition() if isinstance(system, Driven) else {}),
-            **task.measure.definition(system),
-            "design": design.definition(),
-            "bits": 64 if jax.config.read("jax_enable_x64") else 32,
-        },
+        "definition": _definition(task),
         "block": block,
         "versions": {"ngnmm_jax": __version__, "jax": jax.__version__, "numpy": np.__version__,
                      "python": platform.python_version()},

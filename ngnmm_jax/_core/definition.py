@@ -1,0 +1,216 @@
+"""What decides the numbers of long work, as named entries that JSON can hold.
+
+A store, a checkpoint or a figure may give what it holds only where all of this is the same: the
+versions, the arithmetic, the parameters by value, and the equations, functions, losses and
+optimisers as traced programs (`programs`). What no trace shows needs a `key` from its user.
+"""
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._core.programs import body, digest, is_number, program
+
+# Values of more numbers than this are a digest.
+_MANY = 1000
+# Methods that are traced; what else a class of a user defines is looked at as it is written.
+_HOOKS = frozenset(
+    {"vector_field", "output", "observe", "exact_flow", "equilibrium_reduction", "search_box",
+     "populations", "synaptic_currents"}
+)  # fmt: skip
+_COUPLED, _STIMULUS = frozenset({"vector_field", "drive"}), frozenset({"__call__", "jumps"})
+# What a model's class says.
+_DECLARED = ("variables", "units", "time_unit", "shown", "shown_unit", "nonnegative")
+
+
+def definition(computation: str, system: Any, **entries: Any) -> dict[str, Any]:
+    """What decides the numbers of a computation with a system: a network, driven or homogeneous.
+
+    **Arguments:** `entries`: whatever else decides them, by name. Raises `ValueError` where the
+    system calls back into Python and has no `key`.
+    """
+    return {
+        **setting(computation),
+        **described(system),
+        **equations(system),
+        **{name: plain(value) for name, value in entries.items()},
+    }
+
+
+def setting(computation: str) -> dict[str, Any]:
+    """What is computed, by which version, in which arithmetic, with which random numbers."""
+    from ngnmm_jax import __version__
+
+    partitioned = "" if jax.config.jax_threefry_partitionable else ", in one part"
+    return {
+        "computation": computation,
+        "ngnmm_jax": __version__,
+        "jax": jax.__version__,
+        "bits": 64 if jax.config.read("jax_enable_x64") else 32,
+        "precision": jax.config.jax_default_matmul_precision,
+        "random": f"{jax.config.jax_default_prng_impl}{partitioned}",
+    }
+
+
+def described(system: Any) -> dict[str, Any]:
+    """A system's values by name, from any PyTree; nothing is traced.
+
+    Of a network: `model`, `parameters`, `coupling`, a digest of the `weights`, `white_noise`; other
+    leaves by the names of the fields that hold them. Of any other PyTree: `values`.
+    """
+    found: dict[str, Any] = {}
+    model = getattr(system, "model", None)
+    if model is not None:
+        found["system"] = type(system).__name__
+        found["model"] = type(model).__name__
+        fields = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
+        found["declared"] = {name: plain(getattr(model, name)) for name in _DECLARED}
+        found["declared"]["parameters"] = {f.name: f.metadata["unit"] for f in fields}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(system)[0]:
+        names = [_name(part) for part in path]
+        names = names[1:] if names[:1] == ["network"] else names
+        if model is None:
+            names = ["values", ".".join(names)]
+        elif names[0] == "model":
+            names[0] = "parameters"
+        value = plain(leaf, most=0 if names == ["weights"] else _MANY)
+        if len(names) == 1:
+            found[names[0]] = value
+        else:
+            found.setdefault(names[0], {})[".".join(names[1:])] = value
+    return found
+
+
+def equations(system: Any) -> dict[str, Any]:
+    """A system's equations, and its stimulus, as programs; what its classes say beside them."""
+    core = getattr(system, "network", system)
+    core = core.bare() if hasattr(core, "bare") else core
+    stimuli = _parts(getattr(system, "stimulus", None))
+    shape = tuple(core.state_shape)
+    state, drive = (jax.ShapeDtypeStruct(s, _precision(core)) for s in (shape, shape[1:]))
+    number = jax.ShapeDtypeStruct((), _precision(core))
+    found: dict[str, Any] = {
+        "equations": program(
+            _computed,
+            *(core, state, drive, number),
+            key=getattr(core.model, "key", None),
+            where="as the model's field `key`",
+        ),
+        "time_step": plain(core.time_step),
+    }
+    _forget(core, found["equations"])
+    if stimuli:
+        found["stimulus_function"] = [_stimulated(part) for part in stimuli]
+        for part, text in zip(stimuli, found["stimulus_function"], strict=True):
+            _forget(part, text)
+    parts = [(core, _COUPLED), (core.model, _HOOKS), *((s, _STIMULUS) for s in stimuli)]
+    written = {type(part).__name__: body(type(part), traced=seen) for part, seen in parts}
+    if any(written.values()):
+        found["classes"] = {name: text for name, text in written.items() if text}
+    return found
+
+
+def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any]:
+    """All that the equations of a system compute of a state, an input and a number."""
+    model = system.model
+    output = model.output(state)
+    found: dict[str, Any] = {
+        "vector_field": model.vector_field(state, drive),
+        "output": output,
+        "observe": model.observe(state),
+        "search_box": model.search_box(),
+        "coupled": (system.vector_field(state, drive), system.drive(output)),
+    }
+    for p in model.populations():
+        found[f"population {p[:4]}"] = p[4:]
+    with contextlib.suppress(NotImplementedError):
+        found["synaptic_currents"] = model.synaptic_currents(state, drive)
+    flow = model.exact_flow(number)
+    if flow is not None:
+        inputs = flow.inputs(state, drive)
+        found["exact_flow"] = (inputs, flow.advance(state, inputs, inputs))
+    mean = system.averaged() if hasattr(system, "averaged") else system
+    reduction = mean.model.equilibrium_reduction(mean.coupling)
+    if reduction is not None:
+        found["reduction"] = (reduction.low, reduction.high, reduction.function(number))
+    return found
+
+
+def _precision(system: Any) -> Any:
+    return jnp.result_type(*jax.tree.leaves(system.model), system.coupling)
+
+
+def _parts(stimulus: Any) -> list[Any]:
+    """A stimulus, or those that make a sum."""
+    if stimulus is None:
+        return []
+    parts = getattr(stimulus, "parts", None)
+    return [stimulus] if parts is None else [one for part in parts for one in _parts(part)]
+
+
+def _stimulated(stimulus: Any) -> str:
+    def function(stimulus: Any, t: Any) -> Any:
+        return stimulus(t), stimulus.jumps
+
+    key = getattr(stimulus, "key", None)
+    time = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    return program(function, stimulus, time, key=key, where="as in `Custom(…, key=…)`")
+
+
+# The programs of systems and stimuli of a kind, as they were when they were last looked at.
+_LOOKED_AT: dict[Any, str] = {}
+_MOST = 64
+
+
+def _forget(part: Any, text: str) -> None:
+    """Forget what is compiled where a class or a function computes something else by now.
+
+    JAX knows compiled programs by classes and functions, so that a constant of theirs that was
+    changed since would go on with its old value.
+    """
+    leaves, structure = jax.tree.flatten(part)
+    what = (structure, str([(np.shape(leaf), jnp.result_type(leaf)) for leaf in leaves]))
+    if _LOOKED_AT.get(what, text) != text:
+        jax.clear_caches()
+    elif len(_LOOKED_AT) >= _MOST:
+        _LOOKED_AT.clear()
+    _LOOKED_AT[what] = text
+
+
+def plain(value: Any, most: int = _MANY) -> Any:
+    """A value that JSON can hold: arrays as lists, or as a digest where they have many numbers."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, Mapping):
+        return {str(name): plain(part, most) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part, most) for part in value]
+    if not is_number(value):
+        return f"an object of {type(value).__qualname__}"
+    array = np.asarray(value)
+    usual = array.dtype in (jnp.result_type(float), jnp.result_type(int), np.dtype(bool))
+    exact = array.dtype.kind != "f" or (
+        np.isfinite(array).all() and not np.signbit(array[array == 0]).any()
+    )
+    return array.tolist() if usual and exact and array.size <= most else digest(array)
+
+
+def ordered(values: Mapping[str, Any]) -> list[list[Any]]:
+    """A dict whose order counts, as pairs."""
+    return [[name, plain(value)] for name, value in values.items()]
+
+
+def _name(part: Any) -> str:
+    """The name of a part of a PyTree's path: of a field, a key, or a place in a list."""
+    for kind in ("name", "key", "idx"):
+        if hasattr(part, kind):
+            return str(getattr(part, kind))
+    return str(part)
