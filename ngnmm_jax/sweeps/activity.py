@@ -52,7 +52,8 @@ class Activity(AbstractMeasure):
       between regions), "fc_mean" (of all pairs); "field_variance", "field_spectrum",
       "field_peak_frequency", "field_band_power" of the mean over regions; "bold" (what a scanner
       sees of the signal, and "bold_fc", its correlations); "trace" (the samples). Correlations and
-      peaks are NaN where a signal is constant to rounding.
+      peaks are NaN where a signal is constant to rounding, band powers in bands that hold none of
+      the spectrum's frequencies or go beyond half the sampling rate.
     - `segment`: of Welch's windows (Hann, overlapping by half); by default half the duration or
       less, about 500 samples at most.
     - `bands`: of "band_power": name and (low, high) in Hz.

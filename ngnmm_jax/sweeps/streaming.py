@@ -19,6 +19,7 @@ from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.bold import places_of, steps_of, through
 from ngnmm_jax.signals.connectivity import correlation
+from ngnmm_jax.signals.spectra import inside_band
 from ngnmm_jax.simulation import select
 
 #: What can be kept of each signal, and its dimensions beside those of the sweep.
@@ -328,10 +329,7 @@ def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
         power = jnp.moveaxis(power, 0, 1)  # (signal, frequency, region, run)
         peak = frequencies[1:][jnp.argmax(power[:, 1:], axis=1)]
         peak = jnp.where(field_still if prefix else still, jnp.nan, peak)
-        bands = [
-            jnp.where(_inside(plan.frequencies, low, high), power, 0).sum(axis=1) * frequencies[1]
-            for low, high in plan.bands
-        ]
+        bands = [_in_band(plan, power, *band) for band in plan.bands]
         parts = {name: power, f"{prefix}peak_frequency": peak}
         parts[f"{prefix}band_power"] = jnp.stack(bands, axis=1) if bands else power[:, :0]
         if prefix:  # the mean over regions has no axis of them
@@ -345,5 +343,10 @@ def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
     }
 
 
-def _inside(frequencies: np.ndarray, low: float, high: float) -> np.ndarray:
-    return ((frequencies >= low) & (frequencies < high)).reshape(1, -1, 1, 1)
+def _in_band(plan: Plan, power: jax.Array, low: float, high: float) -> jax.Array:
+    """Power (signal, frequency, region, run) in a band; NaN where the spectrum does not have it."""
+    inside, missing = inside_band(plan.frequencies, low, high)
+    if missing:
+        return jnp.full_like(power[:, 0], jnp.nan)
+    some = jnp.where(inside.reshape(1, -1, 1, 1), power, 0).sum(axis=1)
+    return some * jnp.asarray(plan.frequencies[1], power.dtype)
