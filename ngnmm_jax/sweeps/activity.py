@@ -240,7 +240,8 @@ class Activity(AbstractMeasure):
         state = variables * math.prod(regions)
         gathered = 4 * plan.window * len(plan.signals) * math.prod(regions)
         if plan.needs("bold", "bold_fc"):
-            gathered += 3 * plan.windows * len(plan.signals) * math.prod(regions)
+            volume = 3 * plan.windows + 2 * plan.lots[0]
+            gathered += volume * len(plan.signals) * math.prod(regions)
         if plan.needs("fc", "fc_mean", "bold_fc"):
             gathered += 3 * len(plan.signals) * math.prod(regions) ** 2
         each = (_COPIES * state + gathered) * np.dtype(self._core(system).coupling.dtype).itemsize

@@ -68,6 +68,13 @@ class Plan:
         return any(name in self.keep for name in summaries)
 
     @property
+    def lots(self) -> tuple[int, int, int]:
+        """Lots of samples in a volume of BOLD, samples and steps in each, as `bold` has them."""
+        samples = self.window * self.volume
+        together, steps = steps_of(samples, self.interval, self.blood_step)
+        return samples // together, together, steps
+
+    @property
     def compiled(self) -> "Plan":
         """What decides what is compiled: all but `steps`."""
         return dataclasses.replace(self, stride=0, transient=0)
@@ -166,7 +173,7 @@ def _empty(plan: Plan, zero: jax.Array) -> dict[str, Any]:
     field = zero[:, :1]
     totals: dict[str, Any] = {"mean": zero, "square": zero, "field": (field, field)}
     if plan.needs("bold", "bold_fc"):
-        lots = plan.window * plan.volume // _lots(plan)[0]
+        lots, _, _ = plan.lots
         totals["blood"] = (
             jnp.zeros((4, *zero.shape), zero.dtype),
             jnp.zeros((2, lots, *zero.shape), zero.dtype),
@@ -233,11 +240,6 @@ def _add(
     return new
 
 
-def _lots(plan: Plan) -> tuple[int, int]:
-    """Samples that the haemodynamics take together, and steps for each lot: as `bold` has them."""
-    return steps_of(plan.window * plan.volume, plan.interval, plan.blood_step)
-
-
 def _perfused(
     plan: Plan, haemodynamics: BalloonWindkessel, blood: Any, values: jax.Array, number: Any
 ) -> tuple[jax.Array, jax.Array]:
@@ -247,7 +249,7 @@ def _perfused(
     computed together; it begins where the first volume's mean leads to.
     """
     state, sums = blood
-    together, steps = _lots(plan)
+    _, together, steps = plan.lots
     places = jnp.asarray(places_of(together), values.dtype)
     offset = (number % plan.volume) * plan.window
     sums = jnp.where(offset > 0, sums, 0)
