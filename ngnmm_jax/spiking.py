@@ -487,5 +487,6 @@ def _result(
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     activity = package(model, system, saving, last, states, status, stats, t0 + duration)
     offsets = jnp.asarray(quantiles(neurons)[_recorded(neurons, spikes.shape[-1])])
-    names, rates = zip(*((p.name, p.rate) for p in model.populations()), strict=True)
-    return SpikingSimulation(activity, widths, spikes, offsets, memory, neurons, names, rates)
+    populations = model.populations()
+    names, variables = tuple(p.name for p in populations), tuple(p.rate for p in populations)
+    return SpikingSimulation(activity, widths, spikes, offsets, memory, neurons, names, variables)

@@ -272,9 +272,7 @@ def test_currents_and_proxies(small):
     weighted = np.asarray(lfp(network, run))
     np.testing.assert_allclose(weighted[6:], excitatory[:-6] - 1.65 * inhibitory[6:])
     # Of a driven system the stimulus is in what a region receives, at the times of the run.
-    wave = ng.stimuli.Sine(
-        period=20.0, amplitude=np.array([0.0, 0.1, 0.2, *[0.0] * (s_e.shape[1] - 3)])
-    )
+    wave = ng.stimuli.Sine(period=20.0, amplitude=0.1 * np.arange(s_e.shape[1]))
     pushed = ng.Driven(network, stimulus=wave)
     late = dataclasses.replace(run, ts=run.ts + 7.0)
     found = np.asarray(synaptic_currents(pushed, late))

@@ -360,6 +360,13 @@ def test_bands_without_anything_and_surrogates_that_are_alike():
     assert not found.significant
 
 
+def test_bands_that_a_spectrum_does_not_have():
+    """NaN among others; alone they are refused."""
+    powers = sg.power_spectrum(NOISE[:200], 0.004, segment=0.2).band_powers()
+    lost = [name for name, power in powers.items() if np.isnan(power).all()]
+    assert lost == ["delta", "high gamma"]
+
+
 def test_units_and_steps_in_32_bits():
     """A sampling interval in 32 bits is the decimal that it stands for; bands too."""
     signal = NOISE[:2000]
@@ -397,7 +404,6 @@ def test_units_and_steps_in_32_bits():
         ),
         (lambda: sg.power_spectrum(T, DT).band_power(9, 3), "`band` must rise"),
         (lambda: sg.power_spectrum(T, DT).band_power(90, 600), "`band` must end at 500 Hz"),
-        (lambda: sg.power_spectrum(T, 0.004).band_powers(), "it is (90, 200)"),
         (lambda: sg.power_spectrum(T, DT).band_power(1.1, 1.2), "`band` must hold a multiple of"),
         (lambda: sg.power_spectrum(T, DT, segment=float("nan")), "`segment` must be finite"),
         (lambda: sg.power_spectrum(T[:8], DT, method="multitaper"), "at least 9 samples"),

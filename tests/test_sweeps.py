@@ -26,9 +26,11 @@ def plane():
 
 @pytest.fixture(scope="module")
 def activity():
+    # BOLD of a potential, which is negative: with so small a gain its blood flows.
     return ng.Activity(
-        duration=400.0, transient=100.0, keep=tuple(SUMMARIES), segment=100.0, repetition_time=100.0
-    )
+        duration=400.0, transient=100.0, keep=tuple(SUMMARIES), segment=100.0,
+        repetition_time=100.0, haemodynamics=ng.observe.BalloonWindkessel(gain=0.01),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -238,11 +238,11 @@ class BalloonWindkessel(eqx.Module):
         series.append(slope - self.kappa * series[2] - self.gamma * s)
         for _ in range(_TERMS - 4):
             series.append(-self.kappa * series[-1] - self.gamma * series[-2])
-        terms = [a * dt**k / math.factorial(k) for k, a in enumerate(series)]
+        terms = jnp.broadcast_arrays(*(a * dt**k / math.factorial(k) for k, a in enumerate(series)))
 
         def at(part: Any, order: int = 0) -> jax.Array:
             if order:
-                return sum((k * a for k, a in enumerate(terms)), 0.0) / dt
-            return sum((part**k * a for k, a in enumerate(terms)), 0.0)
+                return jnp.stack([k * a for k, a in enumerate(terms)][1:]).sum(axis=0) / dt
+            return jnp.stack([part**k * a for k, a in enumerate(terms)]).sum(axis=0)
 
         return at, jnp.abs(terms[-1])

@@ -114,13 +114,13 @@ def perfusion(
         _checks.fail(
             "activity", f"last for {every:g} s at least", f"it has {array.shape[0]} samples"
         )
+    t0: Any = 0.0
     if isinstance(y0, Perfusion):
         t0, y0 = y0.t1, y0.final_state
-    else:
-        t0 = 0.0
-        if y0 is not None:
-            _checks.shape("y0", y0, (4, *array.shape[1:]), "(4, *region)")
-            _checks.finite("y0", y0)
+    elif y0 is not None:
+        _checks.finite("y0", y0)
+    if y0 is not None:
+        _checks.shape("y0", y0, (4, *array.shape[1:]), "(4, *region)")
     y0 = None if y0 is None else jnp.asarray(y0, array.dtype)
     used = array if count * samples == array.shape[0] else array[: count * samples]
     together, steps = steps_of(samples, dt, haemodynamics.time_step)

@@ -11,7 +11,7 @@ from ngnmm_jax import _checks
 
 # What users give for a number, and for a band: its lowest and highest frequency in Hz.
 Number = float | int | np.floating | np.integer | np.ndarray | jax.Array
-Band = tuple[Number, Number] | list[Number] | np.ndarray
+Band = tuple[Number, Number]
 
 
 def as_number(value: Any) -> float:

@@ -17,7 +17,7 @@ from ngnmm_jax import _checks
 from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, rounding, scaled
 
 #: The bands of electrophysiology, in Hz.
-BANDS: Mapping[str, Band] = MappingProxyType(
+BANDS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "delta": (1.0, 4.0),
         "theta": (4.0, 8.0),
@@ -63,21 +63,36 @@ class PowerSpectrum(eqx.Module):
         """
         if not 0 <= low < high:
             _checks.fail("band", "rise from zero or above", f"it is ({low:g}, {high:g})")
-        inside = (self.frequencies >= low) & (self.frequencies < high)
         if _checks.on_host(self.frequencies):
-            apart, top = (float(self.frequencies[k]) for k in (1, -1))
-            # Half the sampling rate is the last frequency, or half a step above it.
-            if high > (top + apart / 2) * (1 + 1e-6):
-                _checks.fail("band", f"end at {top:g} Hz or below", f"it is ({low:g}, {high:g})")
-            if not np.asarray(inside).any():
-                must = f"hold a multiple of {apart:g} Hz (take a longer segment)"
-                _checks.fail("band", must, f"it is ({low:g}, {high:g})")
+            _, why = inside_band(np.asarray(self.frequencies), low, high)
+            if why:
+                _checks.fail("band", why, f"it is ({low:g}, {high:g})")
+        inside = (self.frequencies >= low) & (self.frequencies < high)
         inside = inside.reshape(-1, *[1] * (self.power.ndim - 1))
         return jnp.where(inside, self.power, 0).sum(axis=0) * self.frequencies[1]
 
     def band_powers(self, bands: Mapping[str, Band] = BANDS) -> dict[str, Float[Array, "..."]]:
-        """Power in each band, by name; as `band_power` has it."""
-        return {name: self.band_power(*band) for name, band in bands.items()}
+        """Power in each band, by name; NaN in bands that `band_power` refuses."""
+        powers = {}
+        for name, (low, high) in bands.items():
+            known = not _checks.on_host(self.frequencies)
+            known = known or not inside_band(np.asarray(self.frequencies), low, high)[1]
+            powers[name] = (
+                self.band_power(low, high) if known else jnp.full(self.power.shape[1:], jnp.nan)
+            )
+        return powers
+
+
+def inside_band(frequencies: np.ndarray, low: Any, high: Any) -> tuple[np.ndarray, str]:
+    """Which of a spectrum's frequencies lie in a band; and what it must do to have a power."""
+    apart, top = float(frequencies[1]), float(frequencies[-1])
+    inside = (frequencies >= low) & (frequencies < high)
+    # Half the sampling rate is the last frequency, or half a step above it.
+    if high > (top + apart / 2) * (1 + 1e-6):
+        return inside, f"end at {top:g} Hz or below"
+    if not inside.any():
+        return inside, f"hold a multiple of {apart:g} Hz (take a longer segment)"
+    return inside, ""
 
 
 def power_spectrum(

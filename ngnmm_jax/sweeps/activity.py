@@ -54,7 +54,8 @@ class Activity(AbstractMeasure):
       between regions), "fc_mean" (of all pairs); "field_variance", "field_spectrum",
       "field_peak_frequency", "field_band_power" of the mean over regions; "bold" (what a scanner
       sees of the signal, and "bold_fc", its correlations); "trace" (the samples). Correlations and
-      peaks are NaN where a signal is constant to rounding.
+      peaks are NaN where a signal is constant to rounding, band powers in bands that hold none of
+      the spectrum's frequencies or go beyond half the sampling rate.
     - `segment`: of Welch's windows (Hann, overlapping by half); by default half the duration or
       less, about 500 samples at most.
     - `bands`: of "band_power": name and (low, high) in Hz.
@@ -245,7 +246,8 @@ class Activity(AbstractMeasure):
         state = variables * math.prod(regions)
         gathered = 4 * plan.window * len(plan.signals) * math.prod(regions)
         if plan.needs("bold", "bold_fc"):
-            gathered += 3 * plan.windows * len(plan.signals) * math.prod(regions)
+            volume = 3 * plan.windows + 2 * plan.lots[0]
+            gathered += volume * len(plan.signals) * math.prod(regions)
         if plan.needs("fc", "fc_mean", "bold_fc"):
             gathered += 3 * len(plan.signals) * math.prod(regions) ** 2
         each = (_COPIES * state + gathered) * np.dtype(self._core(system).coupling.dtype).itemsize

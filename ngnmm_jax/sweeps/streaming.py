@@ -19,6 +19,7 @@ from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.bold import places_of, steps_of, through
 from ngnmm_jax.signals.connectivity import correlation
+from ngnmm_jax.signals.spectra import inside_band
 from ngnmm_jax.simulation import select
 
 #: What can be kept of each signal, and its dimensions beside those of the sweep.
@@ -65,6 +66,13 @@ class Plan:
     def needs(self, *summaries: str) -> bool:
         """Whether any of these is kept."""
         return any(name in self.keep for name in summaries)
+
+    @property
+    def lots(self) -> tuple[int, int, int]:
+        """Lots of samples in a volume of BOLD, samples and steps in each, as `bold` has them."""
+        samples = self.window * self.volume
+        together, steps = steps_of(samples, self.interval, self.blood_step)
+        return samples // together, together, steps
 
     @property
     def compiled(self) -> "Plan":
@@ -170,7 +178,7 @@ def _empty(plan: Plan, zero: jax.Array) -> dict[str, Any]:
     field = zero[:, :1]
     totals: dict[str, Any] = {"mean": zero, "square": zero, "field": (field, field)}
     if plan.needs("bold", "bold_fc"):
-        lots = plan.window * plan.volume // _lots(plan)[0]
+        lots, _, _ = plan.lots
         totals["blood"] = (
             jnp.zeros((4, *zero.shape), zero.dtype),
             jnp.zeros((2, lots, *zero.shape), zero.dtype),
@@ -237,11 +245,6 @@ def _add(
     return new
 
 
-def _lots(plan: Plan) -> tuple[int, int]:
-    """Samples that the haemodynamics take together, and steps for each lot: as `bold` has them."""
-    return steps_of(plan.window * plan.volume, plan.interval, plan.blood_step)
-
-
 def _perfused(
     plan: Plan, haemodynamics: BalloonWindkessel, blood: Any, values: jax.Array, number: Any
 ) -> tuple[jax.Array, jax.Array]:
@@ -251,7 +254,7 @@ def _perfused(
     computed together; it begins where the first volume's mean leads to.
     """
     state, sums = blood
-    together, steps = _lots(plan)
+    _, together, steps = plan.lots
     places = jnp.asarray(places_of(together), values.dtype)
     offset = (number % plan.volume) * plan.window
     sums = jnp.where(offset > 0, sums, 0)
@@ -333,10 +336,7 @@ def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
         power = jnp.moveaxis(power, 0, 1)  # (signal, frequency, region, run)
         peak = frequencies[1:][jnp.argmax(power[:, 1:], axis=1)]
         peak = jnp.where(field_still if prefix else still, jnp.nan, peak)
-        bands = [
-            jnp.where(_inside(plan.frequencies, low, high), power, 0).sum(axis=1) * frequencies[1]
-            for low, high in plan.bands
-        ]
+        bands = [_in_band(plan, power, *band) for band in plan.bands]
         parts = {name: power, f"{prefix}peak_frequency": peak}
         parts[f"{prefix}band_power"] = jnp.stack(bands, axis=1) if bands else power[:, :0]
         if prefix:  # the mean over regions has no axis of them
@@ -350,5 +350,10 @@ def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
     }
 
 
-def _inside(frequencies: np.ndarray, low: float, high: float) -> np.ndarray:
-    return ((frequencies >= low) & (frequencies < high)).reshape(1, -1, 1, 1)
+def _in_band(plan: Plan, power: jax.Array, low: float, high: float) -> jax.Array:
+    """Power (signal, frequency, region, run) in a band; NaN where the spectrum does not have it."""
+    inside, missing = inside_band(plan.frequencies, low, high)
+    if missing:
+        return jnp.full_like(power[:, 0], jnp.nan)
+    some = jnp.where(inside.reshape(1, -1, 1, 1), power, 0).sum(axis=1)
+    return some * jnp.asarray(plan.frequencies[1], power.dtype)
