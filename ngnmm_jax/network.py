@@ -195,7 +195,7 @@ class Network(eqx.Module):
 
     def averaged(self) -> "Homogeneous":
         """The homogeneous system of the region-averaged parameters and row sums."""
-        mean = jax.tree.map(lambda p: jnp.mean(p), self.model)
+        mean = jax.tree.map(lambda p: jnp.mean(p) if getattr(p, "ndim", 0) else p, self.model)
         return Homogeneous(mean, jnp.mean(self.coupling * self.weights.sum(axis=1)))
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
@@ -365,7 +365,8 @@ def over_runs(system: Any) -> Any:
     if not isinstance(system, Network):
         return system
     model, coupling = jax.tree.map(
-        lambda leaf: leaf[:, None] if leaf.ndim == 1 else leaf, (system.model, system.coupling)
+        lambda leaf: leaf[:, None] if getattr(leaf, "ndim", 0) == 1 else leaf,
+        (system.model, system.coupling),
     )
     return eqx.tree_at(lambda s: (s.model, s.coupling), system, (model, coupling))
 

@@ -81,6 +81,17 @@ class NoSuchGate(ng.NextGenEI):
         return (QIFPopulation("all", "r_e", "v_e", "g", self.tau_e, self.delta_e, self.tau_se),)
 
 
+class Borrowed:
+    """No model, and its flow is that of other parameters than the model's."""
+
+    def exact_flow(self, dt):
+        return ng.NextGenEI().exact_flow(dt)
+
+
+class Borrows(Borrowed, ng.NextGenEI):
+    pass
+
+
 class Without(Cubic):
     exact_flow = None
     populations = None
@@ -116,6 +127,7 @@ def test_what_agrees_passes_and_is_compared_once():
         (SendsPotential(), "exact_flow", "another output"),
         (SendsSigmoid(), "exact_flow", "not linear"),
         (Forgets(), "exact_flow", "other inputs"),
+        (Borrows(), "exact_flow", "of the slope"),
         (Late(i_ext_e=6.0), "exact_flow", "of the slope"),
         (SendsPotential(), "equilibrium_reduction", "at a root"),
         (SendsSigmoid(), "equilibrium_reduction", "at a root"),
@@ -128,6 +140,20 @@ def test_what_does_not_agree_is_refused(model, name, words):
     for _ in range(2):  # from memory too
         with pytest.raises(ValueError, match=f"(?s)`{type(model).__name__}.*{words}"):
             CALLS[name](model)
+
+
+def test_what_agrees_does_so_at_all_parameters():
+    """Time constants over four decades, weights of both signs; also in 32 bits."""
+    rng = np.random.default_rng(1)
+    for k in range(12):
+        times = {f"tau_{name}": 10 ** rng.uniform(-2, 2) for name in ("e", "i", "se", "si")}
+        widths = {f"delta_{name}": 10 ** rng.uniform(-4, 1) for name in "ei"}
+        rest = {name: rng.uniform(-50, 50) for name in ("eta_e", "eta_i", "j_ee", "j_ei", "j_ie")}
+        model = Same(**times, **widths, **rest, j_ii=rng.uniform(0, 50))
+        if k % 2:
+            model = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), model)
+        for call in CALLS.values():
+            assert call(model) is not None
 
 
 def test_what_other_equations_leave_as_it_was():

@@ -62,7 +62,8 @@ def check_agreement(model: Any, name: str, arguments: tuple[Any, ...] = ()) -> N
         if key not in _found:
             _found[key] = None  # what compares calls the method again
             try:
-                with jax.ensure_compile_time_eval():
+                # In 64 bits, whatever is in use: rounding would hide small differences.
+                with jax.enable_x64(True), jax.ensure_compile_time_eval():
                     wrong = compare(*trial())
             except Disagreement:
                 del _found[key]
