@@ -85,7 +85,7 @@ def replaced(model: Any, values: dict[str, Any]) -> Any:
 
 def usual(model: Any, moved: float = _MOVED) -> Any:
     """A model at its class's default parameters, moved a little: none is zero."""
-    fields = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
+    fields: list[Any] = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
     sizes = moved * _rng(0).uniform(0.5, 1.0, len(fields))
     values = {
         f.name: jnp.asarray(np.where(f.default, f.default * (1 + size), size), _dtype())
@@ -284,27 +284,27 @@ def _output(model: Any, state: np.ndarray) -> np.ndarray:
 
 # Small programs, without derivatives: what is tried runs once.
 @eqx.filter_jit
-def _slopes(model: Any, states: jax.Array, drive: jax.Array) -> jax.Array:
+def _slopes(model: Any, states: Any, drive: Any) -> jax.Array:
     return jax.vmap(lambda y: model.vector_field(y, drive))(states)
 
 
 @eqx.filter_jit
-def _driven(model: Any, y: jax.Array, drive: jax.Array) -> jax.Array:
+def _driven(model: Any, y: Any, drive: Any) -> jax.Array:
     return model.exact_flow(jnp.ones((), y.dtype)).inputs(y, drive)
 
 
 @eqx.filter_jit
-def _advance(model: Any, y: jax.Array, mean: jax.Array, rise: jax.Array, h: jax.Array) -> Any:
+def _advance(model: Any, y: Any, mean: Any, rise: Any, h: Any) -> Any:
     return model.exact_flow(h.astype(y.dtype)).advance(y, mean, rise)
 
 
 @eqx.filter_jit
-def _sent(model: Any, y: jax.Array) -> jax.Array:
+def _sent(model: Any, y: Any) -> jax.Array:
     return model.output(y)
 
 
 @eqx.filter_jit
-def _reduced(model: Any, coupling: jax.Array, u: jax.Array) -> Any:
+def _reduced(model: Any, coupling: Any, u: Any) -> Any:
     reduction = model.equilibrium_reduction(coupling)
     return *jax.vmap(reduction.function)(u), jnp.stack([reduction.low, reduction.high])
 

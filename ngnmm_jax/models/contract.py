@@ -148,7 +148,7 @@ def _elementwise(model: Any) -> None:
 
 
 @eqx.filter_jit
-def _both_ways(rest: Any, columns: dict[str, jax.Array], y: jax.Array, c: jax.Array) -> Any:
+def _both_ways(rest: Any, columns: Any, y: Any, c: Any) -> Any:
     """Slopes, outputs and observed values of all columns at once, and of each alone."""
 
     def seen(values: Any, y: jax.Array, c: jax.Array) -> Any:
