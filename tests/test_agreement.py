@@ -81,6 +81,19 @@ class NoSuchGate(ng.NextGenEI):
         return (QIFPopulation("all", "r_e", "v_e", "g", self.tau_e, self.delta_e, self.tau_se),)
 
 
+class NoFlow(ng.NextGenEI):
+    """Whatever drives the populations, they are such."""
+
+    exact_flow = None
+
+    def vector_field(self, state, drive):
+        return super().vector_field(state, drive).at[1].add(state[2] ** 2)
+
+
+class NoFlowCubic(Cubic):
+    exact_flow = None
+
+
 class Borrowed:
     """No model, and its flow is that of other parameters than the model's."""
 
@@ -134,6 +147,7 @@ def test_what_agrees_passes_and_is_compared_once():
         (WrongTau(), "populations", "`r_i` moves otherwise"),
         (NoSuchGate(), "populations", "'g'"),
         (Cubic(), "populations", "exact_flow"),
+        (NoFlowCubic(), "populations", "`v_e` moves otherwise"),
     ],
 )
 def test_what_does_not_agree_is_refused(model, name, words):
@@ -161,6 +175,7 @@ def test_what_other_equations_leave_as_it_was():
     assert CALLS["exact_flow"](SendsRate()) is not None
     assert CALLS["equilibrium_reduction"](SendsRate()) is not None
     assert CALLS["equilibrium_reduction"](SlowGate()) is not None
+    assert len(CALLS["populations"](NoFlow())) == 2
 
 
 def test_currents_are_vouched_for():

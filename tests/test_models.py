@@ -177,6 +177,11 @@ def declared(name, default, **options):
         ({"shown_unit": None}, "must be text"),
         ({"nonnegative": ("z",)}, "`Variant.nonnegative` must be one of 'x', 'y'"),
         ({"tau": 3.0}, "only assigned: without effect"),
+        (
+            declared("k", 1.0)
+            | {"k": eqx.field(default=1.0, metadata={"unit": 1, "doc": "", "positive": False})},
+            "text as its unit",
+        ),
         (declared("coupling", 1.0), "name of its own"),
         (declared("x_noise", 1.0), "name of its own"),
         (declared("output", 1.0), "name of its own"),

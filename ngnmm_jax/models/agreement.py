@@ -8,6 +8,7 @@ compared once is remembered.
 """
 
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ HOOKS = ("exact_flow", "equilibrium_reduction", "populations", "synaptic_current
 # What was found before, the newest last: None, or what is wrong.
 _KEPT = 4096
 _found: dict[Any, str | None] = {}
+# What a thread compares at the moment.
+_busy = threading.local()
 
 
 class Disagreement(ValueError):
@@ -57,25 +60,27 @@ def check_agreement(model: Any, name: str, arguments: tuple[Any, ...] = ()) -> N
         return
     compare: Callable[..., str | None] = getattr(comparisons, name)
     coupling = arguments[0] if name == "equilibrium_reduction" and arguments else None
+    busy = _busy.__dict__.setdefault("keys", set())
     for key, trial in comparisons.trials(model, coupling):
         key = (kind, name, *key)
+        if key in busy:  # what compares calls the method again
+            continue
         if key not in _found:
-            _found[key] = None  # what compares calls the method again
+            busy.add(key)
             try:
                 # In 64 bits, whatever is in use: rounding would hide small differences.
                 with jax.enable_x64(True), jax.ensure_compile_time_eval():
-                    wrong = compare(*trial())
+                    _found[key] = compare(*trial())
             except Disagreement:
-                del _found[key]
                 raise
             except Exception as error:
-                del _found[key]
                 why = f"it could not be evaluated ({type(error).__name__}: {error})"
                 raise Disagreement(_message(kind, name, why)) from error
-            _found[key] = wrong
+            finally:
+                busy.remove(key)
             while len(_found) > _KEPT:
-                del _found[next(iter(_found))]
-        wrong = _found[key]
+                _found.pop(next(iter(_found)), None)
+        wrong = _found.get(key)
         if wrong is not None:
             raise Disagreement(_message(kind, name, wrong))
 
