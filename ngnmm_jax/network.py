@@ -23,6 +23,7 @@ from ngnmm_jax.dynamics.equilibria import (
 from ngnmm_jax.dynamics.own_equations import only_a_drive_of_its_own, only_plain
 from ngnmm_jax.dynamics.parameters import checked_again, leaf, one_for_all, with_leaves
 from ngnmm_jax.dynamics.roots import scalar_roots
+from ngnmm_jax.models.agreement import check_agreement
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,
     ExactFlow,
@@ -225,6 +226,8 @@ class Homogeneous(eqx.Module):
     def __check_init__(self) -> None:
         _check_model(self.model)
         _checks.finite("coupling", self.coupling)
+        # Here the values in use are known; in the programs that search equilibria they are not.
+        check_agreement(self.model, "equilibrium_reduction", (self.coupling,))
 
     @property
     def state_shape(self) -> tuple[int]:

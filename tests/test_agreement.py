@@ -38,6 +38,14 @@ class Late(ng.NextGenEI):
         return slope.at[1].add(jnp.where(self.i_ext_e > 5, state[1] / self.tau_e, 0.0))
 
 
+class LateInhibition(ng.NextGenEI):
+    """Inhibitory neurons are driven too, at some parameters only."""
+
+    def vector_field(self, state, drive):
+        more = jnp.where(self.i_ext_e > 5, 1.0, 0.0)
+        return super().vector_field(state, drive).at[4].add(more / self.tau_i)
+
+
 class SlowGate(ng.NextGenEI):
     """A gate that takes twice its time; equilibria do not move."""
 
@@ -176,6 +184,17 @@ def test_what_other_equations_leave_as_it_was():
     assert CALLS["equilibrium_reduction"](SendsRate()) is not None
     assert CALLS["equilibrium_reduction"](SlowGate()) is not None
     assert len(CALLS["populations"](NoFlow())) == 2
+
+
+def test_a_reduction_is_compared_at_the_values_in_use():
+    weights = np.ones((1, 1))
+    ng.Network(LateInhibition(i_ext_e=3.0), weights, 5.0).homogeneous()
+    for make in (
+        lambda: ng.Network(LateInhibition(i_ext_e=6.0), weights, 5.0).homogeneous(),
+        lambda: ng.initial_state(ng.Network(LateInhibition(i_ext_e=6.0), weights, 5.0)),
+    ):
+        with pytest.raises(ValueError, match=r"`LateInhibition\.equilibrium_reduction`.*a root"):
+            make()
 
 
 def test_currents_are_vouched_for():
