@@ -1,5 +1,6 @@
 """A network together with what drives it from outside: white noise, and stimuli."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.dynamics.methods import Method, Stepper
-from ngnmm_jax.models.base import AbstractNeuralMass, as_float_array
+from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter
 from ngnmm_jax.network import Homogeneous, Network, over_runs
 from ngnmm_jax.stimuli import AbstractStimulus
 
@@ -65,7 +66,10 @@ class Driven(eqx.Module):
             kind = type(stimulus).__name__
             _checks.fail("stimulus", "be one of `stimuli`", f"it is a {kind}: use `Custom`")
         regions = network.state_shape[1:]
-        noise = {name: as_float_array(value) for name, value in (white_noise or {}).items()}
+        given = {} if white_noise is None else white_noise
+        if not isinstance(given, Mapping):
+            _checks.fail("white_noise", "be strengths by name", f"it is a {type(given).__name__}")
+        noise = {name: as_parameter("white_noise", value) for name, value in given.items()}
         for name, value in noise.items():
             _checks.one_of("white_noise", name, (INPUT, *network.model.variables))
             _checks.finite("white_noise", value)
@@ -143,7 +147,10 @@ class Driven(eqx.Module):
             if isinstance(network, Homogeneous):
                 _checks.fail("parameters", "be noise of a homogeneous system", f"{list(values)}")
             network = network.with_parameters(**values)
-        return Driven(network, noise, self.stimulus, self.below_zero)
+        changed = Driven(network, noise, self.stimulus, self.below_zero)  # and so checked
+        dtype = network.coupling.dtype
+        strengths = {name: value.astype(dtype) for name, value in changed.white_noise.items()}
+        return _with(self, network=network, white_noise=strengths)
 
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
@@ -248,6 +255,15 @@ class Driven(eqx.Module):
 def _sum(a: Any, b: Any) -> Any:
     """The sum, where None is nothing."""
     return b if a is None else a if b is None else a + b
+
+
+def _with(system: Driven, **fields: Any) -> Driven:
+    """The same, of whatever class it is, with other values of some fields."""
+    same = object.__new__(type(system))
+    for field in dataclasses.fields(system):
+        value = fields.get(field.name, getattr(system, field.name))
+        object.__setattr__(same, field.name, value)
+    return same
 
 
 def driven(system: Network | Homogeneous | Driven) -> Driven:

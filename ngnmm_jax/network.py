@@ -24,6 +24,7 @@ from ngnmm_jax.dynamics.equilibria import (
 from ngnmm_jax.dynamics.own_equations import only_a_drive_of_its_own, only_plain
 from ngnmm_jax.dynamics.parameters import checked_again, leaf, one_for_all, with_leaves
 from ngnmm_jax.dynamics.roots import scalar_roots
+from ngnmm_jax.models.agreement import check_agreement
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,
     ExactFlow,
@@ -213,7 +214,7 @@ class Network(eqx.Module):
 
     def averaged(self) -> "Homogeneous":
         """The homogeneous system of the region-averaged parameters and row sums."""
-        mean = jax.tree.map(lambda p: jnp.mean(p), self.model)
+        mean = jax.tree.map(lambda p: jnp.mean(p) if getattr(p, "ndim", 0) else p, self.model)
         return Homogeneous(mean, jnp.mean(self.coupling * self.weights.sum(axis=1)))
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
@@ -245,6 +246,8 @@ class Homogeneous(eqx.Module):
     def __check_init__(self) -> None:
         _check_model(self.model)
         _checks.finite("coupling", self.coupling)
+        # Here the values in use are known; in the programs that search equilibria they are not.
+        check_agreement(self.model, "equilibrium_reduction", (self.coupling,))
 
     @property
     def state_shape(self) -> tuple[int]:
@@ -413,7 +416,8 @@ def over_runs(system: Any) -> Any:
     if not isinstance(system, Network):
         return system
     model, coupling = jax.tree.map(
-        lambda leaf: leaf[:, None] if leaf.ndim == 1 else leaf, (system.model, system.coupling)
+        lambda leaf: leaf[:, None] if getattr(leaf, "ndim", 0) == 1 else leaf,
+        (system.model, system.coupling),
     )
     return eqx.tree_at(lambda s: (s.model, s.coupling), system, (model, coupling))
 

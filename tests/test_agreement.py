@@ -38,6 +38,14 @@ class Late(ng.NextGenEI):
         return slope.at[1].add(jnp.where(self.i_ext_e > 5, state[1] / self.tau_e, 0.0))
 
 
+class LateInhibition(ng.NextGenEI):
+    """Inhibitory neurons are driven too, at some parameters only."""
+
+    def vector_field(self, state, drive):
+        more = jnp.where(self.i_ext_e > 5, 1.0, 0.0)
+        return super().vector_field(state, drive).at[4].add(more / self.tau_i)
+
+
 class SlowGate(ng.NextGenEI):
     """A gate that takes twice its time; equilibria do not move."""
 
@@ -81,6 +89,30 @@ class NoSuchGate(ng.NextGenEI):
         return (QIFPopulation("all", "r_e", "v_e", "g", self.tau_e, self.delta_e, self.tau_se),)
 
 
+class NoFlow(ng.NextGenEI):
+    """Whatever drives the populations, they are such."""
+
+    exact_flow = None
+
+    def vector_field(self, state, drive):
+        return super().vector_field(state, drive).at[1].add(state[2] ** 2)
+
+
+class NoFlowCubic(Cubic):
+    exact_flow = None
+
+
+class Borrowed:
+    """No model, and its flow is that of other parameters than the model's."""
+
+    def exact_flow(self, dt):
+        return ng.NextGenEI().exact_flow(dt)
+
+
+class Borrows(Borrowed, ng.NextGenEI):
+    pass
+
+
 class Without(Cubic):
     exact_flow = None
     populations = None
@@ -116,12 +148,14 @@ def test_what_agrees_passes_and_is_compared_once():
         (SendsPotential(), "exact_flow", "another output"),
         (SendsSigmoid(), "exact_flow", "not linear"),
         (Forgets(), "exact_flow", "other inputs"),
+        (Borrows(), "exact_flow", "of the slope"),
         (Late(i_ext_e=6.0), "exact_flow", "of the slope"),
         (SendsPotential(), "equilibrium_reduction", "at a root"),
         (SendsSigmoid(), "equilibrium_reduction", "at a root"),
         (WrongTau(), "populations", "`r_i` moves otherwise"),
         (NoSuchGate(), "populations", "'g'"),
         (Cubic(), "populations", "exact_flow"),
+        (NoFlowCubic(), "populations", "`v_e` moves otherwise"),
     ],
 )
 def test_what_does_not_agree_is_refused(model, name, words):
@@ -130,11 +164,37 @@ def test_what_does_not_agree_is_refused(model, name, words):
             CALLS[name](model)
 
 
+def test_what_agrees_does_so_at_all_parameters():
+    """Time constants over four decades, weights of both signs; also in 32 bits."""
+    rng = np.random.default_rng(1)
+    for k in range(12):
+        times = {f"tau_{name}": 10 ** rng.uniform(-2, 2) for name in ("e", "i", "se", "si")}
+        widths = {f"delta_{name}": 10 ** rng.uniform(-4, 1) for name in "ei"}
+        rest = {name: rng.uniform(-50, 50) for name in ("eta_e", "eta_i", "j_ee", "j_ei", "j_ie")}
+        model = Same(**times, **widths, **rest, j_ii=rng.uniform(0, 50))
+        if k % 2:
+            model = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), model)
+        for call in CALLS.values():
+            assert call(model) is not None
+
+
 def test_what_other_equations_leave_as_it_was():
     assert CALLS["exact_flow"](Late(i_ext_e=3.0)) is not None
     assert CALLS["exact_flow"](SendsRate()) is not None
     assert CALLS["equilibrium_reduction"](SendsRate()) is not None
     assert CALLS["equilibrium_reduction"](SlowGate()) is not None
+    assert len(CALLS["populations"](NoFlow())) == 2
+
+
+def test_a_reduction_is_compared_at_the_values_in_use():
+    weights = np.ones((1, 1))
+    ng.Network(LateInhibition(i_ext_e=3.0), weights, 5.0).homogeneous()
+    for make in (
+        lambda: ng.Network(LateInhibition(i_ext_e=6.0), weights, 5.0).homogeneous(),
+        lambda: ng.initial_state(ng.Network(LateInhibition(i_ext_e=6.0), weights, 5.0)),
+    ):
+        with pytest.raises(ValueError, match=r"`LateInhibition\.equilibrium_reduction`.*a root"):
+            make()
 
 
 def test_currents_are_vouched_for():

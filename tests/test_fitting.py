@@ -103,6 +103,11 @@ def test_priors(system):
         ({"v_e_noise": positive()}, "one of"),
         ({"coupling": 3.0}, "made by"),
         ({"coupling": positive(per=np.arange(5.0))}, "12 regions"),
+        ({"tau_e": real()}, "`tau_e` must be free above zero only"),
+        ({"tau_e": interval(-1.0, 9.0)}, "`tau_e` must be free above zero only"),
+        ({"input_noise": real()}, "`input_noise` must be free above zero only"),
+        ({"coupling": positive(), "c": real(where=lambda s: s.network.coupling)}, "another leaf"),
+        ({"c": real(where=lambda s: (s.network.coupling, s.network.weights))}, "pick one leaf"),
     ],
 )
 def test_bad_unknowns(system, unknowns, words):
@@ -116,6 +121,14 @@ def test_bad_unknowns(system, unknowns, words):
         (lambda: interval(2.0, 1.0), "below"),
         (lambda: real(per="regions"), '"region"'),
         (lambda: real(per=np.ones(12)), "vary"),
+        (lambda: real(per=["a"] * 12), "numbers"),
+        (lambda: interval(0, 1j), "`high` must be a number"),
+        (lambda: interval(False, 1), "`low` must be a number"),
+        (lambda: real(prior=3.0), r"\(mean, sd\)"),
+        (lambda: real(prior=(np.nan, 1.0)), "finite"),
+        (lambda: interval(0, 1, prior=(5.0, 0.1)), r"its mean in \[0, 1\]"),
+        (lambda: real(where=lambda s: s, apply=lambda s, v: s, default=1.0), "without `apply`"),
+        (lambda: real(apply=lambda s, v: s), "`default` must be given"),
         (lambda: real(prior=(0.0, -1.0)), "prior"),
     ],
 )

@@ -1,6 +1,7 @@
 """Parameters that differ between regions are never made the same without a word."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -71,6 +72,43 @@ def test_the_ways_out(network):
         free.of(network)
 
 
+def test_a_fit_starts_from_what_there_is(network):
+    """Values out of bounds were moved inside, those beside their maps onto them."""
+    three = np.array([[0, 1.0, 0], [0.5, 0, 0.5], [0, 1.0, 0]])
+    bent = ng.Network(ng.NextGenEI(i_ext_e=[1.0, 7.0, 2.0]), three, 5.0)
+    for unknowns, words in (
+        ({"coupling": fitting.interval(0.0, 4.0)}, r"`coupling` must lie in \[0, 4\]"),
+        ({"eta_e": fitting.positive()}, "`eta_e` must lie in"),
+        ({"i_ext_e": fitting.real(per=np.arange(3.0))}, "`i_ext_e` must follow its maps"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            ng.Free(bent, unknowns).of(bent)
+    straight = bent.with_parameters(i_ext_e=[1.0, 2.0, 3.0])
+    free = ng.Free(straight, {"i_ext_e": fitting.real(per=np.arange(3.0))})
+    back = free.put(free.of(straight))
+    np.testing.assert_allclose(back.model.i_ext_e, [1.0, 2.0, 3.0], rtol=1e-12)
+    with pytest.raises(ValueError, match="`x` must be real"):
+        free.put(np.array([1j, 0]))
+
+
+def test_driven_systems_keep_all_else(network):
+    class Marked(ng.Driven):
+        pass
+
+    driven = Marked(network, {"v_e": [0.1, 0.2]})
+    single = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), driven)
+    changed = single.with_parameters(v_e_noise=0.5, j_ee=4.0, input_noise=[0.1, 0.3])
+    assert type(changed) is Marked
+    assert {leaf.dtype for leaf in jax.tree.leaves(changed)} == {jnp.dtype("float32")}
+    assert float(changed.v_e_noise) == 0.5
+    assert set(changed.white_noise) == {"v_e", "input"}
+    for noise, words in ((1j, "number"), ("a", "number"), (True, "number"), (-1.0, "negative")):
+        with pytest.raises(ValueError, match=words):
+            ng.Driven(network, {"v_e": noise})
+        with pytest.raises(ValueError, match=words):
+            driven.with_parameters(v_e_noise=noise)
+
+
 def test_continuations_ask_for_a_scalar(network):
     for name in ("i_ext_e", "coupling"):
         with pytest.raises(ValueError, match="`parameter` must be one of"):
@@ -93,6 +131,18 @@ def test_values_of_designs_are_numbers_that_suit():
             ng.simulate_batch(network, values, 10.0, dt=0.05)
     with pytest.raises(ValueError, match="`tau_e` must be positive"):
         ng.lyapunov_map(network, {"tau_e": [0.0, 1.0]}, duration=10.0)
+    for bounds in (("a", "b"), (0, 1j), (False, True)):
+        with pytest.raises(ValueError, match=r"`i_ext_e` must be .* of numbers"):
+            ng.Design.random({"i_ext_e": bounds}, 3)
+    for options, words in (
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**63}, "seed"),
+        ({"regions": 0}, "regions"),
+    ):
+        with pytest.raises(ValueError, match=f"`{words}` must be"):
+            ng.Design.random({"i_ext_e": (0, 1)}, 3, **options)
+    with pytest.raises(ValueError, match=r"`r_e\(0\)` must not be negative"):
+        ng.Design.grid({"r_e(0)": [-1.0]}).check(network, ("r_e(0)",))
     for system, words in (
         (network, r"a value for each of \(2,\) regions"),
         (network.homogeneous(), r"must be \(value,\)"),

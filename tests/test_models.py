@@ -177,6 +177,11 @@ def declared(name, default, **options):
         ({"shown_unit": None}, "must be text"),
         ({"nonnegative": ("z",)}, "`Variant.nonnegative` must be one of 'x', 'y'"),
         ({"tau": 3.0}, "only assigned: without effect"),
+        (
+            declared("k", 1.0)
+            | {"k": eqx.field(default=1.0, metadata={"unit": 1, "doc": "", "positive": False})},
+            "text as its unit",
+        ),
         (declared("coupling", 1.0), "name of its own"),
         (declared("x_noise", 1.0), "name of its own"),
         (declared("output", 1.0), "name of its own"),
@@ -210,6 +215,55 @@ def test_what_a_model_returns_is_checked_when_a_network_is_made(contents, words)
     for make in (lambda: ng.Network(model, np.ones((1, 1))), lambda: ng.Homogeneous(model, 1.0)):
         with pytest.raises(ValueError, match=words):
             make()
+
+
+class Scaled(Rate):
+    """Its time constant is given in other units than it is kept in."""
+
+    def __post_init__(self):
+        self.tau = 1e3 * self.tau
+
+
+class Derived(Rate):
+    """What it holds is that of the parameters that it was made with."""
+
+    rate: float = 0.0
+
+    def __post_init__(self):
+        self.rate = 1 / self.tau
+
+
+class Table(Rate):
+    table: jax.Array = eqx.field(default_factory=lambda: jnp.ones(3))
+
+
+class Gain(Rate):
+    """A number and a function beside the parameters do no harm."""
+
+    gain: float = 2.0
+    shape: object = jnp.tanh
+
+    def output(self, state):
+        return self.gain * self.shape(state[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (Scaled, "`Scaled.tau` must be kept as it is given"),
+        (Derived, "`Derived.rate` must not depend on the parameters"),
+        (Table, "`Table.table` must be declared by `parameter`, or hold no array"),
+    ],
+)
+def test_what_a_model_holds_beside_its_parameters(kind, words):
+    """`with_parameters`, sweeps and fits put in values without making the model anew."""
+    with pytest.raises(ValueError, match=words):
+        ng.Network(kind(tau=2.0), np.ones((1, 1)))
+    run = ng.simulate_batch(
+        ng.Network(Gain(), np.ones((1, 1)), 1.0), {"tau": [8.0, 4.0]}, 1.0, dt=0.5,
+        y0=np.full((2, 1), 0.1),
+    )  # fmt: skip
+    assert run.ok
 
 
 @pytest.mark.parametrize(("rate", "suits"), [(1e2, True), (1e4, False)])

@@ -43,12 +43,11 @@ def _told(structure: Any, shapes: Any) -> OwnEquations:
     with jax.ensure_compile_time_eval():
         results = map(np.asarray, _terms(network, states))
         field, plain, drive, linear, between, middle = results
-    tolerance = {"rtol": 1e-4, "equal_nan": True}
-    return OwnEquations(
-        field=not np.allclose(field, plain, **tolerance),
-        drive=not np.allclose(drive, linear, **tolerance),
-        bends=not np.allclose(between, middle, **tolerance),
-    )
+
+    def differ(a: np.ndarray, b: np.ndarray) -> bool:
+        return not np.allclose(a, b, rtol=1e-4, equal_nan=True)
+
+    return OwnEquations(differ(field, plain), differ(drive, linear), differ(between, middle))
 
 
 @jax.jit

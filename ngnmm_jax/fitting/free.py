@@ -4,6 +4,7 @@ A fit moves an unbounded vector x. Each free parameter takes its entries of it t
 none for real numbers, the exponential for positive ones, the logistic function for an interval.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -73,32 +74,45 @@ class Unknown(eqx.Module):
 
 def real(**options: Any) -> Unknown:
     """A parameter of any value; options as in `Unknown`."""
-    return Unknown(-math.inf, math.inf, **_maps(options))
+    return Unknown(-math.inf, math.inf, **_checked(options, -math.inf, math.inf))
 
 
 def positive(**options: Any) -> Unknown:
     """A parameter above zero; options as in `Unknown`."""
-    return Unknown(0.0, math.inf, **_maps(options))
+    return Unknown(0.0, math.inf, **_checked(options, 0.0, math.inf))
 
 
 def interval(low: Any, high: Any, **options: Any) -> Unknown:
     """A parameter between two bounds; options as in `Unknown`."""
-    if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        _checks.fail("low", "be below `high`, both finite", f"they are {low} and {high}")
-    return Unknown(float(low), float(high), **_maps(options))
+    for name, bound in (("low", low), ("high", high)):
+        _checks.finite(name, _checks.numbers(name, bound, "be a number"))
+    if not low < high:
+        _checks.fail("low", "be below `high`", f"they are {low} and {high}")
+    return Unknown(float(low), float(high), **_checked(options, low, high))
 
 
-def _maps(options: dict[str, Any]) -> dict[str, Any]:
-    per = options.get("per")
-    for name in ("prior", "spread"):
-        sd = options.get(name)
-        if sd is not None:
-            _checks.positive(name, sd[1] if name == "prior" else sd)
+def _checked(options: dict[str, Any], low: Any, high: Any) -> dict[str, Any]:
+    prior, spread, per = (options.get(name) for name in ("prior", "spread", "per"))
+    if prior is not None:
+        pair = _checks.numbers("prior", prior, "be (mean, sd)")
+        if pair.shape != (2,):
+            _checks.fail("prior", "be (mean, sd)", f"it is {prior!r}")
+        _checks.finite("prior", pair)
+        _checks.positive("prior", pair[1])
+        if not low <= pair[0] <= high:
+            _checks.fail("prior", f"have its mean in [{low:g}, {high:g}]", f"that is {pair[0]:g}")
+        options = {**options, "prior": (float(pair[0]), float(pair[1]))}
+    if spread is not None:
+        _checks.positive("spread", _checks.numbers("spread", spread, "be a number"))
+    if options.get("where") is not None and options.get("apply") is not None:
+        _checks.fail("where", "stand without `apply`", "both are given")
+    if options.get("apply") is not None and options.get("default") is None:
+        _checks.fail("default", "be given with `apply`", "it is not")
     if per is None or isinstance(per, str):
         if per not in (None, "region"):
             _checks.fail("per", 'be None, "region" or maps (map, region)', f"it is {per!r}")
         return options
-    maps = np.atleast_2d(np.asarray(per, dtype=float))
+    maps = np.atleast_2d(_checks.numbers("per", per).astype(float))
     _checks.finite("per", maps)
     sd = maps.std(axis=1, keepdims=True)
     if maps.ndim != 2 or (sd == 0).any():
@@ -136,6 +150,9 @@ class Free(eqx.Module):
                 )
             if unknown.where is None and unknown.apply is None:
                 _checks.one_of("unknowns", name, _known(system))
+                _suits(system, name, unknown)
+        _each_once(system, unknowns)
+        for name, unknown in unknowns.items():
             if unknown.per is None:
                 value = None if unknown.apply is not None else _value(system, name, unknown)
                 # One number for all regions, unless the leaf is picked as it is.
@@ -174,6 +191,8 @@ class Free(eqx.Module):
 
     def split(self, x: ArrayLike) -> dict[str, jax.Array]:
         """The entries of each parameter, unbounded, of x (parameter,)."""
+        if jnp.iscomplexobj(x):
+            _checks.fail("x", "be real", "it is complex")
         x = jnp.asarray(x, float)
         _checks.shape("x", x, (self.size,), "(parameter,)")
         found, start = {}, 0
@@ -207,16 +226,22 @@ class Free(eqx.Module):
         return with_leaves(system, named)
 
     def of(self, system: Any) -> Float[Array, "parameter"]:
-        """The vector x of a system.
+        """The vector x of a system; values on a bound are moved inside by 1e-3 of an interval.
 
-        Raises `ValueError` where one value is free for all regions and they differ in it.
+        Raises `ValueError` where x cannot stand for the system: values out of bounds; one value
+        for all regions that differ in it, or maps that they do not follow.
         """
+        return self._of(system, check=True)
+
+    def _of(self, system: Any, *, check: bool) -> Float[Array, "parameter"]:
         parts = []
         for name, unknown in self.unknowns.items():
             value = _value(system, name, unknown)
+            if check:
+                _within(name, unknown, value)
             shape = self.shapes[name]
             if unknown.per is None and not shape:
-                if unknown.where is None and unknown.apply is None:
+                if check and unknown.where is None and unknown.apply is None:
                     one_for_all(system, name, _EACH)
                 parts.append(jnp.mean(unknown.forward(value))[None])
             elif unknown.per is None or isinstance(unknown.per, str):
@@ -225,6 +250,8 @@ class Free(eqx.Module):
                 whole = jnp.broadcast_to(unknown.forward(value), unknown.per.shape[1:])
                 design = jnp.concatenate([jnp.ones((1, whole.size)), unknown.per])
                 parts.append(jnp.linalg.lstsq(design.T, whole)[0])
+                if check:
+                    _follows(name, whole, parts[-1] @ design)
         return jnp.concatenate(parts)
 
     def penalty(self, x: ArrayLike) -> Float[Array, ""]:
@@ -245,7 +272,7 @@ class Free(eqx.Module):
 
         Regional values are one draw for all with a small jitter.
         """
-        centre = self.of(self.system)
+        centre = self._of(self.system, check=False)
         keys = jax.random.split(key, 3)
         shared = jax.random.uniform(keys[0], (count, len(self.unknowns)), minval=0.05, maxval=0.95)
         normal = jax.random.normal(keys[1], (count, len(self.unknowns)))
@@ -279,6 +306,61 @@ def _known(system: Any) -> list[str]:
     return [*(f.name for f in parameter_fields(type(system.model))), "coupling", *noise]
 
 
+def _suits(system: Any, name: str, unknown: Unknown) -> None:
+    """Refuse a range that goes below zero where a parameter, or a noise, must not."""
+    fields = {field.name: field for field in parameter_fields(type(system.model))}
+    positive = fields[name].metadata["positive"] if name in fields else name.endswith("_noise")
+    if positive and unknown.low < 0:
+        but = f"its range goes down to {unknown.low:g}"
+        _checks.fail(name, "be free above zero only (`positive`, `interval`)", but)
+
+
+def _each_once(system: Any, unknowns: Mapping[str, Unknown]) -> None:
+    """Refuse two unknowns for one leaf: the last would win."""
+    leaves, structure = jax.tree.flatten(system)
+    marked = jax.tree.unflatten(structure, [_Place(k) for k in range(len(leaves))])
+    seen: dict[int, str] = {}
+    for name, unknown in unknowns.items():
+        if unknown.apply is not None:
+            continue
+        picked = leaf(marked, name) if unknown.where is None else unknown.where(marked)
+        if not isinstance(picked, _Place):
+            _checks.fail(name, "pick one leaf of the system by `where`", f"it is {picked!r}")
+        if picked.index in seen:
+            _checks.fail(name, "be another leaf than the others", f"it is {seen[picked.index]!r}")
+        seen[picked.index] = name
+
+
+@dataclasses.dataclass(frozen=True)
+class _Place:
+    """Stands for a leaf."""
+
+    index: int
+
+
+def _within(name: str, unknown: Unknown, value: jax.Array) -> None:
+    if not _checks.is_concrete(value):
+        return
+    known = np.asarray(value)
+    wrong = known[~((known >= unknown.low) & (known <= unknown.high))]
+    if wrong.size:
+        bounds = f"lie in [{unknown.low:g}, {unknown.high:g}] in the system that is started from"
+        _checks.fail(name, bounds, f"it is {wrong[0]:g}")
+
+
+def _follows(name: str, values: jax.Array, fitted: jax.Array) -> None:
+    """Refuse maps that give other values than there are (both unbounded)."""
+    if not _checks.is_concrete(values):
+        return
+    gap = np.abs(np.asarray(fitted) - np.asarray(values)).max()
+    if gap > 1e-6 * (1 + np.abs(np.asarray(values)).max()):
+        _checks.fail(
+            name,
+            "follow its maps in the system that is started from",
+            "its values would change: give it one value for all regions first",
+        )
+
+
 def _regions(system: Any) -> int:
     inner = undriven(system)
     if not hasattr(inner, "n_regions"):
@@ -289,7 +371,5 @@ def _regions(system: Any) -> int:
 def _value(system: Any, name: str, unknown: Unknown) -> jax.Array:
     """A parameter's present value."""
     if unknown.apply is not None:
-        if unknown.default is None:
-            _checks.fail(name, "have a `default` with `apply`", "it has none")
         return jnp.asarray(unknown.default)
     return jnp.asarray(leaf(system, name) if unknown.where is None else unknown.where(system))

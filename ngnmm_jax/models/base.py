@@ -17,7 +17,7 @@ from ngnmm_jax import _checks
 from ngnmm_jax._types import Field, Scalar, State
 from ngnmm_jax.dynamics.certain_roots import CertainReduction
 from ngnmm_jax.models.agreement import HOOKS, guarded
-from ngnmm_jax.models.declarations import check_declarations
+from ngnmm_jax.models.declarations import check_declarations, definer
 
 #: Seconds in each of the time units that a model may use.
 SECONDS = {"ms": 1e-3, "s": 1.0}
@@ -148,9 +148,12 @@ class AbstractNeuralMass(eqx.Module):
             if isinstance(value, dataclasses.Field) and "unit" in value.metadata:
                 converter = {"converter": partial(as_parameter, name)}
                 value.metadata = MappingProxyType({**value.metadata, **converter})
-            elif name in HOOKS and value is None:
+        for name in HOOKS:
+            owner = definer(cls, name)
+            value = owner.__dict__[name]
+            if value is None:
                 setattr(cls, name, getattr(AbstractNeuralMass, name))
-            elif name in HOOKS:
+            elif owner is cls or not issubclass(owner, AbstractNeuralMass):
                 setattr(cls, name, guarded(value))
 
     def __check_init__(self) -> None:

@@ -3,10 +3,12 @@
 Checked when a system is made of a model, once for each class; not of the library's own.
 """
 
+import dataclasses
 import inspect
 from functools import partial
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +16,7 @@ import numpy as np
 from ngnmm_jax import _checks
 from ngnmm_jax.models.agreement import is_own
 from ngnmm_jax.models.comparisons import (
+    digest,
     identity,
     linearised,
     parameters,
@@ -39,6 +42,7 @@ def check_contract(model: Any) -> None:
     if key is None or (type(model), key) in _passed:
         return
     with jax.ensure_compile_time_eval():
+        _fields(model)
         _box(model)
         _shapes(model)
         _elementwise(model)
@@ -47,6 +51,35 @@ def check_contract(model: Any) -> None:
 
 def _fail(model: Any, name: str, must: str, but: str) -> None:
     _checks.fail(f"{type(model).__name__}.{name}", must, but)
+
+
+def _fields(model: Any) -> None:
+    """Parameters stay what is given; nothing else changes with them, or has axes.
+
+    `with_parameters`, sweeps and fits put in values without making the model anew, and take axes
+    of fields for regions or runs.
+    """
+    names = parameters(model)
+    for field in dataclasses.fields(model):
+        leaves = jax.tree.leaves(None if field.name in names else getattr(model, field.name))
+        if any(eqx.is_array_like(leaf) and np.ndim(leaf) for leaf in leaves):
+            must = "be declared by `parameter`, or hold no array"
+            _fail(model, field.name, must, "it holds one: keep what is constant in the class")
+    given = [{name: getattr(m, name) for name in names} for m in (usual(model), usual(model, 0.2))]
+    try:
+        made = [type(model)(**values) for values in given]
+    except Exception:  # made in a way of its own
+        return
+    for one, values in zip(made, given, strict=True):
+        for name in names:
+            if not np.array_equal(getattr(one, name), values[name]):
+                _fail(model, name, "be kept as it is given", "the class changes it")
+    for field in dataclasses.fields(model):
+        if field.name not in names:
+            both = [jax.tree.leaves(getattr(one, field.name)) for one in made]
+            if list(map(digest, both[0])) != list(map(digest, both[1])):
+                must = "not depend on the parameters: compute it where it is used"
+                _fail(model, field.name, must, "it is computed when the model is made")
 
 
 def _box(model: Any) -> None:
@@ -94,7 +127,11 @@ def _elementwise(model: Any) -> None:
     state, drive = random_state(pair[0], _AXES), np.linspace(0.1, 0.9, 6).reshape(_AXES)
     drive = drive.astype(state.dtype)
     rest = replaced(model, dict.fromkeys(names))
-    together, alone = jax.tree.map(np.asarray, _both_ways(rest, columns, state, drive))
+    try:
+        together, alone = jax.tree.map(np.asarray, _both_ways(rest, columns, state, drive))
+    except Exception as error:
+        kind = type(model).__name__
+        raise ValueError(f"`{kind}` could not be evaluated by `jax.vmap`: {error}") from error
     tolerance = 1e4 * float(np.finfo(state.dtype).eps)
     for name, a, b in zip(("vector_field", "output", "observe"), together, alone, strict=True):
         size = np.nan_to_num(np.abs(b), posinf=0.0).max()
@@ -110,8 +147,8 @@ def _elementwise(model: Any) -> None:
         _step(pair[0], state[:, 0], drive[0])
 
 
-@jax.jit
-def _both_ways(rest: Any, columns: dict[str, jax.Array], y: jax.Array, c: jax.Array) -> Any:
+@eqx.filter_jit
+def _both_ways(rest: Any, columns: Any, y: Any, c: Any) -> Any:
     """Slopes, outputs and observed values of all columns at once, and of each alone."""
 
     def seen(values: Any, y: jax.Array, c: jax.Array) -> Any:

@@ -98,6 +98,10 @@ def _parameters(model: type[Any], base: type[Any]) -> None:
         if "unit" not in field.metadata:
             continue
         name = field.name
+        for what in ("unit", "doc"):
+            if not isinstance(field.metadata[what], str):
+                but = f"its {what} is {field.metadata[what]!r}"
+                _fail(model, name, f"have text as its {what}", but)
         if name == "coupling" or name.endswith("_noise") or hasattr(base, name):
             _fail(model, name, "have a name of its own", "it is that of something else")
         for kind in model.__mro__:

@@ -46,8 +46,8 @@ class Design:
 
     def __post_init__(self) -> None:
         _checks.positive_integer("replicates", self.replicates)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            _checks.fail("seed", "be an integer that is not negative", f"it is {self.seed!r}")
+        _check_seed(self.seed)
+        object.__setattr__(self, "seed", int(self.seed))
         if not self.values:
             _checks.fail("values", "name at least one parameter", "it is empty")
         for name, (dim, value) in self.values.items():
@@ -95,6 +95,9 @@ class Design:
         """Points drawn uniformly between bounds (low, high); `regions` draws for each of them."""
         low, high = _bounds(bounds)
         _checks.positive_integer("count", count)
+        _check_seed(seed)
+        if regions is not None:
+            _checks.positive_integer("regions", regions)
         shape = (count,) if regions is None else (count, regions)
         generator = np.random.default_rng(seed)
         values = {name: generator.uniform(low[name], high[name], size=shape) for name in low}
@@ -113,6 +116,7 @@ class Design:
 
         low, high = _bounds(bounds)
         _checks.positive_integer("count", count)
+        _check_seed(seed)
         sampler = qmc.Sobol(len(low), rng=np.random.default_rng(seed))
         unit = sampler.random_base2(math.ceil(math.log2(count)))[:count]
         values = {name: low[name] + (high[name] - low[name]) * unit[:, k] for k, name in
@@ -149,7 +153,9 @@ class Design:
             _checks.one_of("design", name, (*fields, "coupling", *extras))
             if name in fields and fields[name].metadata["positive"]:
                 _checks.positive(name, value)
-            if name.endswith("noise") and value.min() < 0:
+            started = name.removesuffix("(0)")
+            below = name != started and started in system.model.nonnegative
+            if (below or name.endswith("noise")) and value.min() < 0:
                 _checks.fail(name, "not be negative", f"its smallest value is {value.min():g}")
             if value.ndim == 1:
                 one_for_all(system, name, _SCALED.format(name=name))
@@ -171,12 +177,18 @@ def _array(name: str, value: Any) -> np.ndarray:
     return np.array(_checks.numbers(name, value), dtype=float)
 
 
+def _check_seed(seed: Any) -> None:
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**62:
+        _checks.fail("seed", "be an integer that is not negative, below 2⁶²", f"it is {seed!r}")
+
+
 def _bounds(bounds: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     low, high = {}, {}
     for name, pair in bounds.items():
         if np.shape(pair) != (2,):
             _checks.fail(name, "have bounds (low, high)", f"they are {pair!r}")
-        _checks.finite(name, pair)
+        _checks.finite(name, _checks.numbers(name, pair))
         low[name], high[name] = (float(value) for value in pair)
         if not low[name] < high[name]:
             _checks.fail(name, "have bounds that rise", f"they are {pair!r}")
