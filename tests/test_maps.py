@@ -77,7 +77,7 @@ def test_there_are_as_many_places_as_equilibria(small, tmp_path):
     points = {"coupling": [1.0, 18.2786]}
     for places, status in ((3, ng.Status.TRUNCATED), (5, ng.Status.OK)):
         kept = ng.sweep(network, ng.Design.grid(points), ng.Stability(places=places))
-        assert kept["count"].values.tolist()[1] == 5
+        assert kept.number.values.tolist()[1] == 5
         assert kept.complete.values.tolist() == [1, 1]
         assert kept.status.values.tolist() == [ng.Status.OK, status]
         assert kept.growth_uniform.values[1] == pytest.approx(

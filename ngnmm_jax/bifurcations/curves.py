@@ -258,8 +258,8 @@ def _field(system: Any, names: tuple[str, ...], start: Any, limits: Limits) -> P
         values = {n: jnp.asarray(v) for n, v in start.parameters.items() if n in known}
         system = with_leaves(system, values)
     field = ParametrisedField(system, names)
-    values = np.asarray(field.parameters)
-    for name, value, low, high in zip(names, values, limits.low, limits.high, strict=True):
+    here = np.asarray(field.parameters)
+    for name, value, low, high in zip(names, here, limits.low, limits.high, strict=True):
         slack = _OUTSIDE * (high - low)
         if not low - slack <= value <= high + slack:
             _checks.fail(

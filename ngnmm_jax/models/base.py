@@ -157,7 +157,8 @@ class AbstractNeuralMass(eqx.Module):
     def certain_reduction(self, coupling: Any) -> CertainReduction | None:
         """The same with bounds on the function's slope, by which all roots are found for certain.
 
-        On the host and in NumPy: parameters and `coupling` are arrays (system,) here. It counts
+        On the host and in NumPy: parameters and `coupling` are arrays (system,) here. See
+        `ngnmm_jax.dynamics.certain_roots`, of which `over_interval` makes one. It counts
         only for the class whose equations it belongs to: for those that override `vector_field`,
         `output` or `equilibrium_reduction` below the class that defines it, it is passed over.
         """
