@@ -174,11 +174,12 @@ def _isolated(reduction: CertainReduction, count: int) -> tuple[Any, ...]:
         if reduction.split is not None:
             part = reduction.split(owner, branch, left, right)
             none |= _apart(left, right, part[2], part[3], part[:2])
-        single.append((owner[one], branch[one], left.take(one), right.take(one)))
         width, inner_width = _relative(left.x, right.x), _relative(left.inner, right.inner)
+        known = np.isfinite(left.value) & np.isfinite(right.value) & np.isfinite(width)
+        one, none = one & known, none & known
+        single.append((owner[one], branch[one], left.take(one), right.take(one)))
         noise = (np.abs(left.value) <= left.margin) & (np.abs(right.value) <= right.margin)
         open_ = ~one & ~none
-        known = np.isfinite(left.value) & np.isfinite(right.value) & np.isfinite(width)
         narrow = (width <= _NARROW) & (inner_width <= _NARROW_INNER) | (width <= _NARROWEST)
         stop = open_ & (narrow | (noise & (width <= _NARROW_NOISE)) | ~known)
         vague += [(owner[stop], branch[stop], p.take(stop)) for p in (left, right)]
