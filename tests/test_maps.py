@@ -58,8 +58,9 @@ FIVE = dict(
 )  # fmt: skip
 
 
-def test_there_are_as_many_places_as_equilibria(small, tmp_path):
+def test_there_are_as_many_places_as_equilibria(small, tmp_path, monkeypatch):
     """Also in blocks that need fewer, and in what a sweep keeps, or it is said."""
+    monkeypatch.setattr(maps, "_SEARCHED", 2)
     network = ng.Network(ng.NextGenEI(**FIVE), small, 0.0)
     axes = {"i_ext_e": np.array([-9.0, 0.0]), "coupling": np.array([1.0, 18.2786])}
     result, again = (
