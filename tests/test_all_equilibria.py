@@ -338,8 +338,14 @@ def test_what_only_has_a_function_or_a_box_is_not_certified():
             return 2 * state[2]
 
     class Renamed(ng.NextGenEI):
-        pass
+        def observe(self, state):
+            return state[0]
 
+    class Steps(ng.JansenRit):
+        def firing_rate(self, potential):
+            return jnp.where(potential > self.v0, 2 * self.e0, 0.0)
+
+    assert not homogeneous(Steps(), 5.0).certain_search
     assert bool(ng.find_equilibria(homogeneous(Renamed(), 5.0)).complete)
     assert not homogeneous(Other(), 5.0).certain_search
     assert not homogeneous(Boxed(), 5.0).certain_search
