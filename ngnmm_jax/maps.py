@@ -43,6 +43,8 @@ KINDS = ("nothing", "equilibrium", "orbit", "aperiodic")
 _EQUILIBRIA, _OSCILLATIONS = 3, 2
 # Orbits and aperiodic states that a device takes at a time.
 _ORBITS, _APERIODIC = 32, 16
+# Points whose equilibria are searched together.
+_SEARCHED = 16_384
 # Lines along the swept parameter that are finished, and stored, together.
 _LINES = 64
 
@@ -224,10 +226,21 @@ class _Equilibria(NamedTuple):
     @classmethod
     def of(cls, family: Family, points: dict[str, np.ndarray], count: int) -> "_Equilibria":
         """Of a family's systems; at least three places."""
-        every = search(family.many(points), count, in_blocks=True)
-        short = ((0, 0), (0, max(0, _EQUILIBRIA - every.found.shape[1])))
-        states = np.pad(every.states, (*short, (0, 0)), constant_values=np.nan)
-        return cls(states, np.pad(every.found, short), every.complete)
+        parts = []
+        for begin in range(0, count, _SEARCHED):
+            which = np.arange(begin, min(begin + _SEARCHED, count))
+            some = search(family.many(take(points, which)), which.size, in_blocks=True)
+            parts.append((some.states, some.found, some.complete))
+        places = max(_EQUILIBRIA, *(found.shape[1] for _, found, _ in parts))
+
+        def filled(values: np.ndarray, blank: Any) -> np.ndarray:
+            short = [(0, 0)] * values.ndim
+            short[1] = (0, places - values.shape[1])
+            return np.pad(values, short, constant_values=blank)
+
+        states = np.concatenate([filled(part, np.nan) for part, _, _ in parts])
+        found = np.concatenate([filled(part, False) for _, part, _ in parts])
+        return cls(states, found, np.concatenate([part for _, _, part in parts]))
 
     @property
     def places(self) -> int:

@@ -30,6 +30,7 @@ from ngnmm_jax.models.base import (
     ExactFlow,
     as_float_array,
     as_parameter,
+    bounds_own_slope,
     parameter_fields,
     parameter_names,
 )
@@ -311,17 +312,7 @@ class Homogeneous(eqx.Module):
     @property
     def certain_search(self) -> bool:
         """Whether all equilibria are found for certain: by the model's `certain_reduction`."""
-        order = [vars(kind) for kind in type(self.model).__mro__]
-
-        def depth(name: str) -> int:
-            return next(k for k, names in enumerate(order) if name in names)
-
-        own = depth("certain_reduction")
-        if order[own] is vars(AbstractNeuralMass):
-            return False
-        # One of another class is of other equations.
-        others = ("vector_field", "output", "equilibrium_reduction")
-        return all(depth(name) >= own for name in others)
+        return type(self) is Homogeneous and bounds_own_slope(type(self.model))
 
     def certain_reduction(self) -> CertainReduction:
         """Equilibria as roots that are all found, on the host with leaves (system,)."""

@@ -58,8 +58,9 @@ FIVE = dict(
 )  # fmt: skip
 
 
-def test_there_are_as_many_places_as_equilibria(small, tmp_path):
+def test_there_are_as_many_places_as_equilibria(small, tmp_path, monkeypatch):
     """Also in blocks that need fewer, and in what a sweep keeps, or it is said."""
+    monkeypatch.setattr(maps, "_SEARCHED", 2)
     network = ng.Network(ng.NextGenEI(**FIVE), small, 0.0)
     axes = {"i_ext_e": np.array([-9.0, 0.0]), "coupling": np.array([1.0, 18.2786])}
     result, again = (
@@ -77,7 +78,7 @@ def test_there_are_as_many_places_as_equilibria(small, tmp_path):
     points = {"coupling": [1.0, 18.2786]}
     for places, status in ((3, ng.Status.TRUNCATED), (5, ng.Status.OK)):
         kept = ng.sweep(network, ng.Design.grid(points), ng.Stability(places=places))
-        assert kept["count"].values.tolist()[1] == 5
+        assert kept.number.values.tolist()[1] == 5
         assert kept.complete.values.tolist() == [1, 1]
         assert kept.status.values.tolist() == [ng.Status.OK, status]
         assert kept.growth_uniform.values[1] == pytest.approx(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +10,8 @@ import numpy as np
 from ngnmm_jax import _checks
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import SolverError, Status, raise_unless_ok
-from ngnmm_jax.bifurcations import ends, starts
-from ngnmm_jax.bifurcations.branches import SPECIAL, Branch, SpecialPoint
+from ngnmm_jax.bifurcations import ends, given, starts
+from ngnmm_jax.bifurcations.branches import Branch, SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import (
     Curve,
     Limits,
@@ -28,20 +27,16 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
     EquilibriumCurve,
 )
-from ngnmm_jax.dynamics.equilibria import find_equilibria, near
 from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
-from ngnmm_jax.dynamics.parameters import ParametrisedField, bare, leaf, with_leaves
 
 # Steps in units of arclength: the width of the parameter's bounds, and a variable's size.
-_LONGEST, _SHORTEST = 0.05, 1e-7
+_LONGEST = 0.05
 _INTERVALS = 64
 # Cycles end at a period of so many time steps of the system or turns of the first cycle, whichever
 # is less, but not of less than four turns.
 _LONG, _LONG_TURNS = 4_000, 10
-# A curve begins within its bounds, but for this fraction of their width; and where it is said to,
-# in units of arclength, or for a state relative to 1 + |x|.
-_OUTSIDE = 1e-9
-_ASIDE, _AWAY = 0.2, 0.2
+# How far from where it should be a curve may begin, in units of arclength.
+_ASIDE = 0.2
 
 
 def continue_equilibria(
@@ -78,17 +73,17 @@ def continue_equilibria(
     Source: Keller (1977); Kuznetsov, Elements of Applied Bifurcation Theory (2004), ch. 10.
     """
     _checks.require_x64("continue_equilibria")
-    limits = _limits((parameter,), (bounds,), longest, max_points)
+    limits = given.limits_of((parameter,), (bounds,), longest, max_points)
     if isinstance(start, SpecialPoint):
-        _of_kind(start, "branch_point")
-        _over_the_same(start, parameter)
-    field = _field(system, (parameter,), start, limits)
+        given.of_kind(start, "branch_point")
+        given.over_the_same(start, parameter)
+    field = given.field_of(system, (parameter,), start, limits)
     width = jnp.asarray(limits.high - limits.low)
     p = field.parameters
     if isinstance(start, SpecialPoint):
         x, extent = jnp.asarray(start.state).ravel(), start.extent
     else:
-        x = _equilibrium(field.system, start).ravel()
+        x = given.equilibrium_near(field.system, start).ravel()
         extent = np.asarray(x)
     scales = jnp.concatenate([starts.state_scales(extent[None]), width])
     problem = EquilibriumCurve(field, scales)
@@ -139,17 +134,17 @@ def continue_cycles(
     _checks.positive_integer("intervals", intervals)
     if intervals < 8:
         _checks.fail("intervals", "be at least 8", f"it is {intervals}")
-    limits = _limits((parameter,), (bounds,), longest, max_points)
+    limits = given.limits_of((parameter,), (bounds,), longest, max_points)
     if isinstance(start, SpecialPoint):
-        _of_kind(start, "hopf", "period_doubling")
+        given.of_kind(start, "hopf", "period_doubling")
     elif start is not None and int(start.status) != Status.OK:
         _checks.fail("start", "be an orbit that was found", Status(int(start.status)).explanation)
-    field = _field(system, (parameter,), start, limits)
+    field = given.field_of(system, (parameter,), start, limits)
     width = jnp.asarray(limits.high - limits.low)
     turns = 1
     if isinstance(start, SpecialPoint):
         if start.kind == "period_doubling":
-            _over_the_same(start, parameter)
+            given.over_the_same(start, parameter)
             turns = 2 * start.turns
         period = start.period * turns / start.turns
         states = start.extent[None]
@@ -204,12 +199,12 @@ def continue_bifurcation(
     _checks.require_x64("continue_bifurcation")
     if len(parameters) != 2 or len(bounds) != 2 or parameters[0] == parameters[1]:
         _checks.fail("parameters", "be two names, with bounds for each", f"they are {parameters}")
-    _of_kind(start, *_CURVES)
-    limits = _limits(tuple(parameters), bounds, longest, max_points)
+    given.of_kind(start, *_CURVES)
+    limits = given.limits_of(tuple(parameters), bounds, longest, max_points)
     kind = _CURVES[start.kind]
     if kind not in ("fold", "hopf"):
-        _over_the_same(start, parameters[0])
-    field = _field(system, tuple(parameters), start, limits)
+        given.over_the_same(start, parameters[0])
+    field = given.field_of(system, tuple(parameters), start, limits)
     width = jnp.asarray(limits.high - limits.low)
     problem: Any
     if kind in ("fold", "hopf"):
@@ -235,85 +230,6 @@ _CURVES = {
 }
 
 
-def _limits(names: tuple[str, ...], bounds: Any, longest: float | int, points: int) -> Limits:
-    _checks.positive("longest", longest)
-    _checks.positive_integer("max_points", points)
-    for name, pair in zip(names, bounds, strict=True):
-        _checks.finite("bounds", np.asarray(pair, dtype=float))
-        if len(pair) != 2 or not pair[0] < pair[1]:
-            _checks.fail("bounds", f"be the lowest and highest {name}", f"they are {pair!r}")
-    low, high = np.asarray(bounds, dtype=float).T
-    return Limits(low, high, _SHORTEST, longest, points)
-
-
-def _field(system: Any, names: tuple[str, ...], start: Any, limits: Limits) -> ParametrisedField:
-    """The vector field, at the start's parameter values where it is a special point."""
-    system = bare(system)
-    known = list(_parameters(system))
-    for name in names:
-        _checks.one_of("parameter", name, known)
-        if jnp.ndim(leaf(system, name)) or not hasattr(leaf(system, name), "dtype"):
-            _checks.fail("parameter", "be a scalar of the system", f"{name!r} is not")
-    if isinstance(start, SpecialPoint):
-        values = {n: jnp.asarray(v) for n, v in start.parameters.items() if n in known}
-        system = with_leaves(system, values)
-    field = ParametrisedField(system, names)
-    values = np.asarray(field.parameters)
-    for name, value, low, high in zip(names, values, limits.low, limits.high, strict=True):
-        slack = _OUTSIDE * (high - low)
-        if not low - slack <= value <= high + slack:
-            _checks.fail(
-                "bounds",
-                f"hold the {name} at which the curve begins",
-                f"it is {value:g} there, and they are {low:g} and {high:g}",
-            )
-    return field
-
-
-def _parameters(system: Any) -> list[str]:
-    """The names of what may be varied: float leaves of the system and of its model."""
-    every = [system, getattr(system, "model", None)]
-    return [
-        name
-        for part in every
-        if part is not None
-        for name, value in vars(part).items()
-        if eqx.is_inexact_array(value) and value.ndim == 0
-    ]
-
-
-def _of_kind(start: SpecialPoint, *kinds: str) -> None:
-    if start.kind not in kinds:
-        names = ", ".join(SPECIAL[kind] for kind in kinds)
-        _checks.fail("start", f"be one of: {names}", f"it is {start!r}")
-
-
-def _over_the_same(start: SpecialPoint, parameter: str) -> None:
-    if tuple(start.parameters) != (parameter,):
-        names = ", ".join(start.parameters)
-        _checks.fail("start", f"be of a branch over {parameter!r} alone", f"it is over {names}")
-
-
-def _equilibrium(system: Any, start: Any) -> jax.Array:
-    if start is None:
-        return find_equilibria(system).states[0]
-    state = jnp.asarray(start, dtype=float)
-    _checks.shape("start", state, tuple(system.state_shape), "(*state)")
-    _checks.finite("start", state)
-    found = near(system, state)
-    away = float(jnp.abs(found - state).max() / (1 + jnp.abs(state).max()))
-    if np.isfinite(away) and away > _AWAY:
-        _checks.fail(
-            "start",
-            f"be within {_AWAY:g} of an equilibrium, relative to 1 + |x|",
-            f"the one that Newton's iteration finds from it is {away:.2g} away",
-        )
-    admissible = getattr(system, "admissible", lambda _: True)
-    if not (np.isfinite(away) and bool(admissible(found))):
-        raise SolverError("the start of the branch", Status.NONE_FOUND)
-    return found
-
-
 def _longest(system: Any, given: float | int | None, period: float) -> jax.Array:
     if given is not None:
         _checks.positive("longest_period", given)
@@ -329,7 +245,7 @@ def _start(problem: Any, begin: Step, limits: Limits) -> Step:
     step = problem.advance(begin, 0.0)
     if not (step.converged and float(step.distance) < _ASIDE):
         raise SolverError("the start of the branch", Status.NOT_CONVERGED, step)
-    if not limits.contain(np.asarray(step.parameters), _OUTSIDE):
+    if not limits.contain(np.asarray(step.parameters), given.OUTSIDE):
         what = "the start of the branch, which leaves the bounds at once"
         raise SolverError(what, Status.NOT_CONVERGED, step)
     return step
@@ -360,6 +276,8 @@ def _across(problem: Any, begin: Step, limits: Limits, progress: bool | None) ->
         ways = []
         for length in (-first, first):
             step = problem.advance(begin, length)
+            if not step.converged:
+                raise SolverError("the branch that crosses", Status.NOT_CONVERGED, step)
             step = reverse(step) if length < 0 else step
             ways.append(follow(problem, step, limits, first=first, tick=lambda _: bar.update()))
     ways[1].steps.insert(0, ways[1].steps[0])

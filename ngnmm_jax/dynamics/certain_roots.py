@@ -13,9 +13,10 @@ Analysis (2009), ch. 8.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 # An interval as narrow as this, relative to its place, is not halved again (where a curve turns
@@ -79,6 +80,43 @@ class CertainReduction:
         return np.sqrt(left) * np.sqrt(right) if self.positive else (left + right) / 2
 
 
+def over_interval(
+    low: Any,
+    high: Any,
+    value: Callable[[Any, Any], tuple[Any, Any]],
+    slopes: Callable[[Any, Any, Any], tuple[Any, Any]],
+    states: Callable[[Any, Any], Any],
+) -> CertainReduction:
+    """The reduction of systems whose equilibria are roots of a function on an interval.
+
+    All in NumPy, elementwise over a flat list of points, each of the system that `owner` says.
+
+    **Arguments:**
+
+    - `low`, `high` (system,): ends of the interval, at which the function is not zero.
+    - `value(owner, x)`: the function, and what its rounding error is surely below: some units of
+      rounding of its largest term.
+    - `slopes(owner, left, right)`: bounds, from below and from above, on the slope between two
+      places.
+    - `states(owner, x)` (point, variable): the systems' states there.
+    """
+
+    def at(owner: Any, branch: Any, x: Any, low: Any, high: Any) -> Points:
+        del branch, low, high
+        return Points(x, x, *value(owner, x))
+
+    low, high = np.asarray(low, float), np.asarray(high, float)
+    owner = np.arange(low.size)
+    left, right = (at(owner, owner, x, x, x) for x in (low, high))
+    return CertainReduction(
+        pieces=(owner, np.zeros_like(owner), left, right),
+        at=at,
+        slopes=lambda owner, branch, left, right: slopes(owner, left.x, right.x),
+        states=lambda owner, branch, points: states(owner, points.x),
+        positive=False,
+    )
+
+
 class Roots(NamedTuple):
     """Roots of many functions.
 
@@ -97,8 +135,6 @@ def certain_roots(reduce: Callable[[Any], CertainReduction], systems: Any, count
 
     `systems` is a PyTree of NumPy arrays, each with an axis (system,) of length `count`.
     """
-    import jax
-
     parts = []
     for begin in range(0, count, _TOGETHER):
         some = slice(begin, begin + _TOGETHER)
@@ -124,7 +160,7 @@ def _roots(reduction: CertainReduction, count: int) -> Roots:
 def _isolated(reduction: CertainReduction, count: int) -> tuple[Any, ...]:
     """Intervals that hold one root each; owners in doubt; and where these may have more."""
     owner, branch, left, right = reduction.pieces
-    doubtful = np.zeros(count, dtype=bool)
+    doubtful = np.bincount(owner, minlength=count) == 0  # of what is not finite
     single: list[tuple[Any, Any, Points, Points]] = []
     vague: list[tuple[Any, Any, Points]] = []
     for _ in range(_HALVINGS):
@@ -138,11 +174,12 @@ def _isolated(reduction: CertainReduction, count: int) -> tuple[Any, ...]:
         if reduction.split is not None:
             part = reduction.split(owner, branch, left, right)
             none |= _apart(left, right, part[2], part[3], part[:2])
-        single.append((owner[one], branch[one], left.take(one), right.take(one)))
         width, inner_width = _relative(left.x, right.x), _relative(left.inner, right.inner)
+        known = np.isfinite(left.value) & np.isfinite(right.value) & np.isfinite(width)
+        one, none = one & known, none & known
+        single.append((owner[one], branch[one], left.take(one), right.take(one)))
         noise = (np.abs(left.value) <= left.margin) & (np.abs(right.value) <= right.margin)
         open_ = ~one & ~none
-        known = np.isfinite(left.value) & np.isfinite(right.value) & np.isfinite(width)
         narrow = (width <= _NARROW) & (inner_width <= _NARROW_INNER) | (width <= _NARROWEST)
         stop = open_ & (narrow | (noise & (width <= _NARROW_NOISE)) | ~known)
         vague += [(owner[stop], branch[stop], p.take(stop)) for p in (left, right)]
@@ -160,18 +197,19 @@ def _isolated(reduction: CertainReduction, count: int) -> tuple[Any, ...]:
         inner = np.minimum(left.inner, right.inner), np.maximum(left.inner, right.inner)
         centre = reduction.at(owner, branch, x, *inner)
         owner, branch = np.tile(owner, 2), np.tile(branch, 2)
-        left, right = _joined([left, centre]), _joined([centre, right])
+        left, right = joined([left, centre]), joined([centre, right])
     doubtful |= np.bincount(owner, minlength=count).astype(bool)
     found = tuple(np.concatenate([part[k] for part in single]) for k in (0, 1))
-    ends = tuple(_joined([part[k] for part in single]) for k in (2, 3))
+    ends = tuple(joined([part[k] for part in single]) for k in (2, 3))
     unclear = (
         *(np.concatenate([p[k] for p in vague]) for k in (0, 1)),
-        _joined([p[2] for p in vague]),
+        joined([p[2] for p in vague]),
     )
     return found, *ends, doubtful, unclear
 
 
-def _joined(parts: list[Points]) -> Points:
+def joined(parts: Sequence[Points]) -> Points:
+    """One list of points of several."""
     return Points(*(np.concatenate(fields) for fields in zip(*parts, strict=True)))
 
 

@@ -148,9 +148,8 @@ def _found(
 
 def _alone(system: Any, max_count: int | None) -> Equilibria:
     fields = search(_single(system), 1, max_count)._asdict()
-    count = fields.pop("count")[0]
-    places = fields["found"].shape[1]
-    status = Status.TRUNCATED if count > places else Status.OK if count else Status.NONE_FOUND
+    number, places = int(fields.pop("number")[0]), fields["found"].shape[1]
+    status = Status.TRUNCATED if number > places else Status.OK if number else Status.NONE_FOUND
     found = {name: jnp.asarray(value[0]) for name, value in fields.items()}
     return Equilibria(**found, status=jnp.asarray(status))
 

@@ -35,7 +35,7 @@ _ROOTS = 64
 class Found(NamedTuple):
     """Equilibria of many systems, (system, equilibrium, …): as `Equilibria` has those of one.
 
-    `count` (system,): how many were found, perhaps more than there are places for; `complete`
+    `number` (system,): how many were found, perhaps more than there are places for; `complete`
     (system,): whether it is certain that there are no others.
     """
 
@@ -44,7 +44,7 @@ class Found(NamedTuple):
     residuals: np.ndarray
     errors: np.ndarray
     found: np.ndarray
-    count: np.ndarray
+    number: np.ndarray
     complete: np.ndarray
 
     @property
@@ -174,10 +174,17 @@ def _certified(
     states, errors = _newton(systems, owner, starts, lanes)
     matrices, slopes, admissible = _each(systems, owner, states, lanes)
     with np.errstate(all="ignore"):
-        good = admissible & (errors <= eps**0.6) & np.isfinite(states).all(axis=-1)
         # A root of the scalar function is one of the vector field, and stays where it is.
         moved = np.abs(states - starts).max(axis=-1) / (1 + np.abs(starts).max(axis=-1))
-        good &= ~complete[owner] | (moved <= eps**0.4)
+        stays = ~complete[owner] | (moved <= eps**0.4)
+        good = stays & (errors <= eps**0.6) & np.isfinite(states).all(axis=-1)
+    # A rate so low that Newton's rounding makes it negative is better known beforehand.
+    below = np.flatnonzero(good & ~admissible & complete[owner])
+    if below.size:
+        states[below] = starts[below]
+        again = _each(systems, owner[below], states[below], lanes)
+        matrices[below], slopes[below], admissible[below] = again
+    good &= admissible
     # By system, then by the first variable.
     order = np.lexsort((states[:, 0], owner))
     order = order[good[order]]
@@ -203,7 +210,7 @@ def _certified(
     for name, values in fields.items():
         result[name] = np.full((*shape, *values.shape[1:]), np.nan, values.dtype)
         result[name][owner[kept], place] = values[kept]
-    return result | {"count": count, "complete": complete}
+    return result | {"number": count, "complete": complete}
 
 
 def _first_of_their_kind(owner: np.ndarray, states: np.ndarray, nearer: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -210,9 +210,10 @@ class AbstractNeuralMass(eqx.Module):
     def certain_reduction(self, coupling: Any) -> CertainReduction | None:
         """The same with bounds on the function's slope, by which all roots are found for certain.
 
-        On the host and in NumPy: parameters and `coupling` are arrays (system,) here. It counts
-        only for the class whose equations it belongs to: for those that override `vector_field`,
-        `output` or `equilibrium_reduction` below the class that defines it, it is passed over.
+        On the host and in NumPy: parameters and `coupling` are arrays (system,) here. See
+        `ngnmm_jax.dynamics.certain_roots`, of which `over_interval` makes one. It counts only for
+        the class whose equations it belongs to: in those that override one of its methods (but
+        such as no equilibrium depends on), it is passed over.
         """
         return None
 
@@ -363,6 +364,27 @@ def as_numbers(*values: Any) -> list[Any]:
     if not _checks.is_concrete(values):
         return [jnp.asarray(value) for value in values]
     return [np.asarray(value, float) for value in values]
+
+
+# What equilibria do not depend on.
+_ASIDE = {"observe", "exact_flow", "populations", "synaptic_currents", "search_box"}
+_ASIDE |= {"time_step", "fastest_time"}
+
+
+@lru_cache(maxsize=128)
+def bounds_own_slope(model: type[AbstractNeuralMass]) -> bool:
+    """Whether a class has a `certain_reduction`, and that is of its own equations."""
+    order = model.__mro__
+    own = next(k for k, kind in enumerate(order) if "certain_reduction" in vars(kind))
+    if order[own] is AbstractNeuralMass:
+        return False
+    below = {name for kind in order[:own] for name in vars(kind)} - _ASIDE
+    return not any(
+        callable(value) or isinstance(value, property)
+        for name in below
+        if not name.startswith("__")
+        for value in [getattr(order[own], name, None)]
+    )
 
 
 def parameter_fields(model: type[AbstractNeuralMass]) -> list[dataclasses.Field]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from ngnmm_jax._types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.dynamics.certain_roots import CertainReduction, Points
+from ngnmm_jax.dynamics.certain_roots import CertainReduction, over_interval
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,
     EquilibriumReduction,
@@ -154,24 +154,21 @@ class JansenRit(AbstractNeuralMass):
             least, most = (2 * e0 * r * expit(-z) * expit(z) for z in (far, near))
             return least * (1 - _SLACK), most * (1 + _SLACK)
 
-        def at(owner: Any, branch: Any, u: Any, low: Any, high: Any) -> Points:
-            del branch, low, high
+        def value(owner: Any, u: Any) -> tuple[Any, Any]:
             rate = sigmoid(owner, u)
             base, drive = (gain * self.p)[owner], (gain * coupling)[owner] * rate
             doubt = self.r[owner] * (np.abs(u) + np.abs(self.v0[owner]))
-            value = base + drive - u
+            total = base + drive - u
             size = np.abs(base) + np.abs(drive) * (1 + doubt) + np.abs(u)
             for weight, inner in terms:
                 part = weight[owner] * sigmoid(owner, inner[owner] * rate)
                 # A sigmoid is known as well as its argument is.
                 reach = np.abs(inner[owner]) * rate * (1 + doubt) + np.abs(self.v0[owner])
                 reach = reach * np.abs(weight[owner]) * steepest[owner]
-                value, size = value + part, size + np.abs(part) + reach
-            return Points(u, u, value, _SLACK * size)
+                total, size = total + part, size + np.abs(part) + reach
+            return total, _SLACK * size
 
-        def slopes(owner: Any, branch: Any, left: Points, right: Points) -> tuple[Any, Any]:
-            del branch
-            ends = left.x, right.x
+        def slopes(owner: Any, *ends: Any) -> tuple[Any, Any]:
             rates = [sigmoid(owner, u) for u in ends]
             own = slope(owner, *ends)
             low, high = _scaled((gain * coupling)[owner], *own)
@@ -183,17 +180,14 @@ class JansenRit(AbstractNeuralMass):
             slack = _SLACK * (np.abs(low) + np.abs(high) + 1)
             return low - 1 - slack, high - 1 + slack
 
-        def states(owner: Any, branch: Any, points: Points) -> Any:
-            del branch
-            rate = sigmoid(owner, points.x)
+        def states(owner: Any, u: Any) -> Any:
+            rate = sigmoid(owner, u)
             deep = [weight[owner] * sigmoid(owner, k[owner] * rate) for weight, k in terms]
             y1 = gain[owner] * (self.p[owner] + coupling[owner] * rate) + deep[0]
             zero = np.zeros_like(rate)
             return np.stack([gain[owner] * rate, y1, -deep[1], zero, zero, zero], axis=-1)
 
-        owner = np.arange(gain.size)
-        ends = [at(owner, owner, u, u, u) for u in self._range(coupling, np)]
-        return CertainReduction((owner, np.zeros_like(owner), *ends), at, slopes, states, False)
+        return over_interval(*self._range(coupling, np), value, slopes, states)
 
 
 def _scaled(factor: Any, low: Any, high: Any) -> tuple[Any, Any]:

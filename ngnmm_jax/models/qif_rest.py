@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax.dynamics.certain_roots import CertainReduction, Points
+from ngnmm_jax.dynamics.certain_roots import CertainReduction, Points, joined
 
 _EPS = float(np.finfo(float).eps)
 _TINY = 1e-30
@@ -153,8 +153,7 @@ def _pieces(c: Rest, at: Any) -> tuple[Any, Any, Points, Points]:
         ends = [_end(some, number, x, turns, at, owner) for x in (left, right)]
         found.append((owner, number, *ends))
     owners, numbers, lefts, rights = zip(*found, strict=True)
-    joined = [Points(*(np.concatenate(f) for f in zip(*e, strict=True))) for e in (lefts, rights)]
-    return np.concatenate(owners), np.concatenate(numbers), *joined
+    return np.concatenate(owners), np.concatenate(numbers), joined(lefts), joined(rights)
 
 
 def _critical(c: Rest, flat: Any) -> tuple[Any, Any]:

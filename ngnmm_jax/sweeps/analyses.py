@@ -25,7 +25,7 @@ class Stability(AbstractMeasure):
 
     Per equilibrium (state, in `places`, by rising first variable; NaN and -1 where there are
     fewer): `states` (variable), `growth_uniform`, `growth_transverse`, `number_growing`,
-    `fastest` (index of the mode), `frequency` (Hz), as in `DispersionMap`. Per point: `count`,
+    `fastest` (index of the mode), `frequency` (Hz), as in `DispersionMap`. Per point: `number`,
     how many equilibria there are, and `complete`, 1 where it is certain that there are no others
     (0 where others may exist, as `Equilibria` has it). `status` is NONE_FOUND without equilibria,
     TRUNCATED where there are more than `places`, NOT_CONVERGED where a mode's eigenvalues are not.
@@ -48,7 +48,7 @@ class Stability(AbstractMeasure):
             "number_growing": Output(*place, "int32"),
             "fastest": Output(*place, "int32"),
             "frequency": Output(*place, "float64", {"units": "Hz"}),
-            "count": Output((), (), "int32"),
+            "number": Output((), (), "int32"),
             "complete": Output((), (), "int8"),
         }
 
@@ -69,7 +69,7 @@ class Stability(AbstractMeasure):
         found = np.nonzero(rest.found)
         fields: dict[str, np.ndarray] = {
             "states": rest.states,
-            "count": rest.count.astype(np.int32),
+            "number": rest.number.astype(np.int32),
             "complete": rest.complete.astype(np.int8),
         }
         converged = np.ones(rest.found.shape, dtype=bool)
@@ -84,7 +84,7 @@ class Stability(AbstractMeasure):
             for name in kinds:
                 fields[name][found] = modes[name]
         status = np.where(converged.all(axis=1), Status.OK, Status.NOT_CONVERGED)
-        status = np.where(rest.count > self.places, Status.TRUNCATED, status)
+        status = np.where(rest.number > self.places, Status.TRUNCATED, status)
         status = np.where(rest.found.any(axis=1), status, Status.NONE_FOUND)
         fields["status"] = status.astype(np.int8)
         return fields

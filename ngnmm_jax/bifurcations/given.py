@@ -1,0 +1,107 @@
+"""What continuation is given, checked: bounds, parameters, and where a curve begins."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax import _checks
+from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
+from ngnmm_jax.dynamics.continuation.arclength import Limits
+from ngnmm_jax.dynamics.equilibria import find_equilibria, near
+from ngnmm_jax.dynamics.parameters import ParametrisedField, bare, leaf, with_leaves
+
+#: A curve begins within its bounds, but for this fraction of their width.
+OUTSIDE = 1e-9
+# The shortest step, in units of arclength.
+_SHORTEST = 1e-7
+# A state that is given is this near to an equilibrium, relative to 1 + |x|.
+_AWAY = 0.2
+
+
+def limits_of(names: tuple[str, ...], bounds: Any, longest: float | int, points: int) -> Limits:
+    """The bounds and steps of a curve."""
+    _checks.positive("longest", longest)
+    _checks.positive_integer("max_points", points)
+    for name, pair in zip(names, bounds, strict=True):
+        _checks.finite("bounds", np.asarray(pair, dtype=float))
+        if len(pair) != 2 or not pair[0] < pair[1]:
+            _checks.fail("bounds", f"be the lowest and highest {name}", f"they are {pair!r}")
+    low, high = np.asarray(bounds, dtype=float).T
+    return Limits(low, high, _SHORTEST, longest, points)
+
+
+def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) -> ParametrisedField:
+    """The vector field, at the start's parameter values where it is a special point."""
+    system = bare(system)
+    known = list(_parameters(system))
+    for name in names:
+        _checks.one_of("parameter", name, known)
+        if jnp.ndim(leaf(system, name)) or not hasattr(leaf(system, name), "dtype"):
+            _checks.fail("parameter", "be a scalar of the system", f"{name!r} is not")
+    if isinstance(start, SpecialPoint):
+        for name in start.parameters:
+            if name not in known:
+                _checks.fail("start", "be a point of this system", f"that has no {name!r}")
+        system = with_leaves(system, {n: jnp.asarray(v) for n, v in start.parameters.items()})
+    field = ParametrisedField(system, names)
+    here = np.asarray(field.parameters)
+    for name, value, low, high in zip(names, here, limits.low, limits.high, strict=True):
+        slack = OUTSIDE * (high - low)
+        if not low - slack <= value <= high + slack:
+            _checks.fail(
+                "bounds",
+                f"hold the {name} at which the curve begins",
+                f"it is {value:g} there, and they are {low:g} and {high:g}",
+            )
+    return field
+
+
+def _parameters(system: Any) -> list[str]:
+    """The names of what may be varied: float leaves of the system and of its model."""
+    every = [system, getattr(system, "model", None)]
+    return [
+        name
+        for part in every
+        if part is not None
+        for name, value in vars(part).items()
+        if eqx.is_inexact_array(value) and value.ndim == 0
+    ]
+
+
+def of_kind(start: SpecialPoint, *kinds: str) -> None:
+    """Refuse a special point of another kind."""
+    if start.kind not in kinds:
+        names = ", ".join(SPECIAL[kind] for kind in kinds)
+        _checks.fail("start", f"be one of: {names}", f"it is {start!r}")
+
+
+def over_the_same(start: SpecialPoint, parameter: str) -> None:
+    """Refuse a special point, whose direction is needed, of a branch over another parameter."""
+    if tuple(start.parameters) != (parameter,):
+        names = ", ".join(start.parameters)
+        _checks.fail("start", f"be of a branch over {parameter!r} alone", f"it is over {names}")
+
+
+def equilibrium_near(system: Any, start: Any) -> jax.Array:
+    """The equilibrium near a state, or the first one."""
+    if start is None:
+        return find_equilibria(system).states[0]
+    state = jnp.asarray(start, dtype=float)
+    _checks.shape("start", state, tuple(system.state_shape), "(*state)")
+    _checks.finite("start", state)
+    found = near(system, state)
+    away = float(jnp.abs(found - state).max() / (1 + jnp.abs(state).max()))
+    if np.isfinite(away) and away > _AWAY:
+        _checks.fail(
+            "start",
+            f"be within {_AWAY:g} of an equilibrium, relative to 1 + |x|",
+            f"the one that Newton's iteration finds from it is {away:.2g} away",
+        )
+    admissible = getattr(system, "admissible", lambda _: True)
+    if not (np.isfinite(away) and bool(admissible(found))):
+        raise SolverError("the start of the branch", Status.NONE_FOUND)
+    return found
