@@ -475,6 +475,18 @@ def test_a_changed_class_is_compiled_again(monkeypatch, tmp_path):
     np.testing.assert_array_equal(run("c")[shown].values, before)
 
 
+def test_a_worker_with_another_function_is_refused(network):
+    """One whose module was imported there, without what was changed here since."""
+    here, there = (Function(level(by)).over({"p": ()}) for by in (1.0, 8.0))
+    here.outputs(network)
+    object.__setattr__(there, "_operations", here._operations)  # as it arrives, pickled
+    object.__setattr__(there, "_where", ("elsewhere", jax.default_backend()))
+    runs = (network, {"p": np.ones(2)}, np.zeros(2, int), None)
+    assert here.evaluate(*runs)["level"].tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="computes something else in this process"):
+        there.evaluate(*runs)
+
+
 SEEDS = {
     "none": (lambda network: {"x": 0}, 0),
     "second": (lambda network, seed: {"x": seed}, 7),

@@ -47,14 +47,15 @@ def setting(computation: str) -> dict[str, Any]:
     """What is computed, by which version, in which arithmetic, with which random numbers."""
     from ngnmm_jax import __version__
 
-    partitioned = "" if jax.config.jax_threefry_partitionable else ", in one part"
+    config: Any = jax.config
+    partitioned = "" if config.jax_threefry_partitionable else ", in one part"
     return {
         "computation": computation,
         "ngnmm_jax": __version__,
         "jax": jax.__version__,
         "bits": 64 if jax.config.read("jax_enable_x64") else 32,
-        "precision": jax.config.jax_default_matmul_precision,
-        "random": f"{jax.config.jax_default_prng_impl}{partitioned}",
+        "precision": config.jax_default_matmul_precision,
+        "random": f"{config.jax_default_prng_impl}{partitioned}",
     }
 
 

@@ -12,9 +12,8 @@ import functools
 import hashlib
 import inspect
 import types
-import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -78,7 +77,7 @@ def program(
     Raises `ValueError` where it calls back into Python, whose functions cannot be identified, and
     has no `key`. Compiles nothing.
     """
-    return traced(function, *arguments).digest(key, where)
+    return traced(function, *arguments).operations.digest(key, where)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,25 +88,35 @@ class Traced:
     outputs: Any
 
     @functools.cached_property
-    def operations(self) -> tuple[str, tuple[str, ...]]:
-        """A digest of all that is known of it, and what is not."""
+    def operations(self) -> "Operations":
+        """All that is known of it."""
         writer = _Writer()
         text = writer.jaxpr(self.jaxpr)
         names, _ = jax.tree_util.tree_flatten_with_path(self.outputs)
         results = [f"{jax.tree_util.keystr(path)} {like.dtype}{like.shape}" for path, like in names]
         whole = hashlib.sha256("\n".join([text, *results]).encode()).hexdigest()
-        return whole[:32], tuple(writer.unknown)
+        return Operations(whole[:32], tuple(writer.unknown))
+
+
+class Operations(NamedTuple):
+    """What identifies a program.
+
+    - `text`: a digest of its operations, its constants, and its results' names and shapes.
+    - `unknown`: what they do not show.
+    """
+
+    text: str = ""
+    unknown: tuple[str, ...] = ()
 
     def digest(self, key: Any = None, where: str = "as `key=…`") -> str:
-        """Of its operations, its constants, and its results' names and shapes; and of the key."""
-        text, unknown = self.operations
-        if unknown and key is None:
+        """The text, and the key's; `ValueError` where there is something unknown and no key."""
+        if self.unknown and key is None:
             _checks.fail(
                 "key",
                 f"be given, {where} (any text that is another one when what is computed is)",
-                f"the numbers depend on {unknown[0]}, which no trace shows",
+                f"the numbers depend on {self.unknown[0]}, which no trace shows",
             )
-        return text if key is None else f"{text}, key {identity(key)}"
+        return self.text if key is None else f"{self.text}, key {identity(key)}"
 
 
 def traced(function: Callable[..., Any], *arguments: Any) -> Traced:
@@ -119,10 +128,7 @@ def traced(function: Callable[..., Any], *arguments: Any) -> Traced:
     def fresh(numbers: Any) -> Any:  # JAX remembers what it traced by the function
         return function(*eqx.combine(numbers, rest))
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is traced here is traced again when it runs
-        jaxpr, outputs = jax.make_jaxpr(fresh, return_shape=True)(like)
-    return Traced(jaxpr, outputs)
+    return Traced(*jax.make_jaxpr(fresh, return_shape=True)(like))
 
 
 def identity(value: Any) -> str:
