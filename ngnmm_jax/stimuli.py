@@ -152,8 +152,9 @@ class Sampled(AbstractStimulus):
 class Custom(AbstractStimulus):
     """Any smooth function of time, made of JAX operations, with values () or (region,).
 
-    A store knows it by its operations and constants. Where it calls back into Python
-    (`jax.pure_callback`) it needs a `key`: any text that is another one when its values are.
+    It is compiled with the constants that it then finds: for others make another one. A store knows
+    it by its operations and constants; where it calls back into Python (`jax.pure_callback`) it
+    needs a `key`, any text that is another one when its values are.
     """
 
     function: Callable[[Any], Any] = eqx.field(static=True)

@@ -496,6 +496,7 @@ SEEDS = {
     "by name, the seed": (lambda network, *, seed: {"x": seed}, 7),
     "seed after others": (lambda network, gain=2, seed=1: {"x": gain * seed}, 14),
     "any": (lambda network, *rest, **more: {"x": len(rest) + len(more)}, 0),
+    "seed of its own": (functools.partial(lambda network, seed: {"x": seed}, seed=3), 3),
     "partial": (functools.partial(lambda network, gain, seed: {"x": gain * seed}, gain=3), 21),
 }
 

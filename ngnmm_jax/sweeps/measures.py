@@ -82,10 +82,6 @@ class AbstractMeasure(abc.ABC):
         """All that decides its numbers, for a store."""
 
 
-# Fields of `Function` that it sets itself.
-_OWN: Any = {"init": False, "repr": False, "compare": False}
-
-
 @dataclasses.dataclass(frozen=True)
 class Function(AbstractMeasure):
     """Any function of the network: `function(network)`, or `function(network, seed)`.
@@ -109,9 +105,15 @@ class Function(AbstractMeasure):
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     key: Any = None
     # Shapes of what a design varies; the function as it was when its outputs were asked for.
-    _varied: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict, **_OWN)
-    _operations: Operations = dataclasses.field(default=Operations(), **_OWN)
-    _where: tuple[str, str] = dataclasses.field(default=("", ""), **_OWN)
+    _varied: Mapping[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _operations: Operations = dataclasses.field(
+        default=Operations(), init=False, repr=False, compare=False
+    )
+    _where: tuple[str, str] = dataclasses.field(
+        default=("", ""), init=False, repr=False, compare=False
+    )
 
     def over(self, shapes: Mapping[str, tuple[int, ...]]) -> "Function":
         if not self.traced:
@@ -277,7 +279,8 @@ def _seed_of(function: Callable[..., Any]) -> str | None:
     others = [p for p in found[1:] if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
     if found and found[0].kind is kinds.KEYWORD_ONLY:
         others = found
-    named = [p for p in others if p.name == "seed"]
+    given = getattr(function, "keywords", {})  # of `functools.partial`: stay as they are
+    named = [p for p in others if p.name == "seed" and "seed" not in given]
     needed = [p for p in others if p.default is kinds.empty]
     if named and named[0].kind is not kinds.POSITIONAL_ONLY:
         takes: str | None = "seed"
