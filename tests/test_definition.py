@@ -1,5 +1,6 @@
 """What decides the numbers: the same for the same, anywhere; another one for whatever differs."""
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -138,13 +139,25 @@ def on_host(function):
     return called_back
 
 
+@dataclasses.dataclass(frozen=True)
+class Called:
+    by: float = 2.0
+
+    def __call__(self, x):
+        return np.asarray(self.by * x)
+
+
 def own_rule(value):
     function = jax.custom_batching.custom_vmap(jnp.sin)
     function.def_vmap(lambda size, batched, x: (value * x, True))
     return function
 
 
-@pytest.mark.parametrize("function", [on_host(lambda x: np.sin(x)), own_rule(2.0)])
+HOST = [on_host(f) for f in (lambda x: np.sin(x), Called(), functools.partial(Called(), 1.0))]
+HOST += [own_rule(2.0)]
+
+
+@pytest.mark.parametrize("function", HOST)
 def test_what_no_trace_shows_needs_a_key(function):
     with pytest.raises(ValueError, match="Argument `key` must be given"):
         program(function, 1.0)
@@ -212,6 +225,22 @@ def slowed(by, step=None):
     return Mine()
 
 
+def ruled(by):
+    """Its derivative has a rule of its own."""
+
+    @jax.custom_jvp
+    def same(x):
+        return x
+
+    same.defjvp(lambda x, dx: (x[0], by * dx[0]))
+
+    class Mine(ng.JansenRit):
+        def vector_field(self, state, drive):
+            return super().vector_field(same(state), drive)
+
+    return Mine()
+
+
 def shows(row):
     class Mine(ng.JansenRit):
         def observe(self, state):
@@ -240,6 +269,7 @@ def test_models():
     assert differ(scaled, of(slowed(2.0))) == ["classes", "equations"]
     assert differ(scaled, of(slowed(1.0, 1e-4))) == ["classes", "time_step"]
     assert differ(of(shows(1)), of(shows(4))) == ["equations"]
+    assert differ(of(ruled(1.0)), of(ruled(2.0))) == ["equations"]
     regional = of(ng.JansenRit(p=np.full(2, 9.0)))
     assert differ(plain_one, regional) == ["equations", "parameters"]
     single = of(ng.JansenRit(p=jnp.full(2, 9.0, jnp.float32)))

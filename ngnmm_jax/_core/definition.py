@@ -126,6 +126,7 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
         "output": output,
         "observe": model.observe(state),
         "search_box": model.search_box(),
+        "slopes": _slopes(model, state, drive),
         "coupled": (system.vector_field(state, drive), system.drive(output)),
     }
     for p in model.populations():
@@ -141,6 +142,19 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
     if reduction is not None:
         found["reduction"] = (reduction.low, reduction.high, reduction.function(number))
     return found
+
+
+def _slopes(model: Any, state: Any, drive: Any) -> Any:
+    """Derivatives, which may have rules of their own (`jax.custom_jvp`)."""
+
+    def of(state: Any, drive: Any) -> Any:
+        return model.vector_field(state, drive), model.output(state)
+
+    try:
+        return jax.jvp(of, (state, drive), (state, drive))[1]
+    except TypeError:  # `jax.custom_vjp` has no forward mode
+        values, back = jax.vjp(of, state, drive)
+        return back(values)
 
 
 def _precision(system: Any) -> Any:
