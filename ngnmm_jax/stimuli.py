@@ -277,7 +277,8 @@ class Sampled(AbstractStimulus):
 class Custom(AbstractStimulus):
     """Any smooth function of time, made of JAX operations, with values () or (region,).
 
-    A store knows it by its operations and constants.
+    It is compiled with the constants that it then finds: for others make another one. A store
+    knows it by its operations and constants.
 
     **Arguments:**
 

@@ -1,5 +1,6 @@
 """What decides the numbers: the same for the same, anywhere; another one for whatever differs."""
 
+import dataclasses
 import functools
 import importlib
 import json
@@ -138,13 +139,25 @@ def on_host(function):
     return called_back
 
 
+@dataclasses.dataclass(frozen=True)
+class Called:
+    by: float = 2.0
+
+    def __call__(self, x):
+        return np.asarray(self.by * x)
+
+
 def own_rule(value):
     function = jax.custom_batching.custom_vmap(jnp.sin)
     function.def_vmap(lambda size, batched, x: (value * x, True))
     return function
 
 
-@pytest.mark.parametrize("function", [on_host(lambda x: np.sin(x)), own_rule(2.0)])
+HOST = [on_host(f) for f in (lambda x: np.sin(x), Called(), functools.partial(Called(), 1.0))]
+HOST += [own_rule(2.0)]
+
+
+@pytest.mark.parametrize("function", HOST)
 def test_what_no_trace_shows_needs_a_key(function):
     with pytest.raises(ValueError, match="Argument `key` must be given"):
         program(function, 1.0)
@@ -212,6 +225,22 @@ def slowed(by, step=None):
     return Mine()
 
 
+def ruled(by):
+    """Its derivative has a rule of its own."""
+
+    @jax.custom_jvp
+    def same(x):
+        return x
+
+    same.defjvp(lambda x, dx: (x[0], by * dx[0]))
+
+    class Mine(ng.JansenRit):
+        def vector_field(self, state, drive):
+            return super().vector_field(same(state), drive)
+
+    return Mine()
+
+
 def shows(row):
     class Mine(ng.JansenRit):
         def observe(self, state):
@@ -240,6 +269,7 @@ def test_models():
     assert differ(scaled, of(slowed(2.0))) == ["classes", "equations"]
     assert differ(scaled, of(slowed(1.0, 1e-4))) == ["classes", "time_step"]
     assert differ(of(shows(1)), of(shows(4))) == ["equations"]
+    assert differ(of(ruled(1.0)), of(ruled(2.0))) == ["equations"]
     regional = of(ng.JansenRit(p=np.full(2, 9.0)))
     assert differ(plain_one, regional) == ["equations", "parameters"]
     single = of(ng.JansenRit(p=jnp.full(2, 9.0, jnp.float32)))
@@ -451,28 +481,37 @@ def test_what_is_compiled_is_known_by_its_operations(network, monkeypatch):
         assert found == expected
 
 
-def test_a_changed_class_is_compiled_again(monkeypatch, tmp_path):
-    """A constant that a vector field uses: neither the old store nor the old program."""
+def test_a_changed_class_is_compiled_again(monkeypatch):
+    """A constant that a vector field or a stimulus uses: JAX would go on with the old value."""
 
     class Mine(ng.JansenRit):
         def vector_field(self, state, drive):
             return helper(super().vector_field(state, drive))
 
-    system = ng.Network(Mine(), W2, 1.0)
-    measure = ng.Activity(0.02, 0.0, keep=("mean",), dt=1e-3, sample=1e-3)
-
-    def run(name):
-        return ng.sweep(system, {"p": [200.0]}, measure, store=tmp_path / name, checks=0)
-
-    shown = f"{Mine.shown}_mean"
-    before = run("a")[shown].values
+    system = ng.Driven(ng.Network(Mine(), W2, 1.0), {}, Custom(lambda t: helper(t)))
+    slope = jax.jit(lambda system, x: system.network.vector_field(x))
+    push = jax.jit(lambda system, t: system.stimulus(t))
+    state = np.ones((6, 2))
+    definition("work", system)
+    before = np.asarray(slope(system, state))
+    assert float(push(system, 1.0)) == 2.0
     monkeypatch.setattr(sys.modules[__name__], "GAIN", 3.0)
-    with pytest.raises(ValueError, match=r"differs in .*equations"):
-        run("a")
-    after = run("b")[shown].values
-    assert not np.array_equal(after, before)
-    monkeypatch.undo()
-    np.testing.assert_array_equal(run("c")[shown].values, before)
+    assert float(push(system, 1.0)) == 2.0  # what this is about
+    definition("work", system)
+    np.testing.assert_allclose(slope(system, state), 1.5 * before, rtol=1e-15)
+    assert float(push(system, 1.0)) == 3.0
+
+
+def test_a_worker_with_another_function_is_refused(network):
+    """One whose module was imported there, without what was changed here since."""
+    here, there = (Function(level(by)).over({"p": ()}) for by in (1.0, 8.0))
+    here.outputs(network)
+    object.__setattr__(there, "_operations", here._operations)  # as it arrives, pickled
+    object.__setattr__(there, "_where", ("elsewhere", jax.default_backend()))
+    runs = (network, {"p": np.ones(2)}, np.zeros(2, int), None)
+    assert here.evaluate(*runs)["level"].tolist() == [2.0, 2.0]
+    with pytest.raises(RuntimeError, match="computes something else in this process"):
+        there.evaluate(*runs)
 
 
 SEEDS = {
@@ -484,6 +523,7 @@ SEEDS = {
     "by name, the seed": (lambda network, *, seed: {"x": seed}, 7),
     "seed after others": (lambda network, gain=2, seed=1: {"x": gain * seed}, 14),
     "any": (lambda network, *rest, **more: {"x": len(rest) + len(more)}, 0),
+    "seed of its own": (functools.partial(lambda network, seed: {"x": seed}, seed=3), 3),
     "partial": (functools.partial(lambda network, gain, seed: {"x": gain * seed}, gain=3), 21),
 }
 

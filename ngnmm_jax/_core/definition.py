@@ -47,14 +47,15 @@ def setting(computation: str) -> dict[str, Any]:
     """What is computed, by which version, in which arithmetic, with which random numbers."""
     from ngnmm_jax import __version__
 
-    partitioned = "" if jax.config.jax_threefry_partitionable else ", in one part"
+    config: Any = jax.config
+    partitioned = "" if config.jax_threefry_partitionable else ", in one part"
     return {
         "computation": computation,
         "ngnmm_jax": __version__,
         "jax": jax.__version__,
         "bits": 64 if jax.config.read("jax_enable_x64") else 32,
-        "precision": jax.config.jax_default_matmul_precision,
-        "random": f"{jax.config.jax_default_prng_impl}{partitioned}",
+        "precision": config.jax_default_matmul_precision,
+        "random": f"{config.jax_default_prng_impl}{partitioned}",
     }
 
 
@@ -125,6 +126,7 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
         "output": output,
         "observe": model.observe(state),
         "search_box": model.search_box(),
+        "slopes": _slopes(model, state, drive),
         "coupled": (system.vector_field(state, drive), system.drive(output)),
     }
     for p in model.populations():
@@ -140,6 +142,19 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
     if reduction is not None:
         found["reduction"] = (reduction.low, reduction.high, reduction.function(number))
     return found
+
+
+def _slopes(model: Any, state: Any, drive: Any) -> Any:
+    """Derivatives, which may have rules of their own (`jax.custom_jvp`)."""
+
+    def of(state: Any, drive: Any) -> Any:
+        return model.vector_field(state, drive), model.output(state)
+
+    try:
+        return jax.jvp(of, (state, drive), (state, drive))[1]
+    except TypeError:  # `jax.custom_vjp` has no forward mode
+        values, back = jax.vjp(of, state, drive)
+        return back(values)
 
 
 def _precision(system: Any) -> Any:

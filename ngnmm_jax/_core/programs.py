@@ -7,14 +7,14 @@ left out are names, places, addresses, shardings, and rules for derivatives that
 
 import builtins
 import dataclasses
+import dis
 import enum
 import functools
 import hashlib
 import inspect
 import types
-import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -33,8 +33,8 @@ _LIBRARIES = frozenset(
 _SHOWN = frozenset({"debug_callback", "debug_print"})
 # The parameters of an operation that decide its numbers, where not all of them do.
 _ONLY: dict[str, tuple[str, ...]] = {
-    "jit": ("jaxpr",),
-    "pjit": ("jaxpr",),
+    "jit": ("jaxpr", "compiler_options_kvs"),
+    "pjit": ("jaxpr", "compiler_options_kvs"),
     "closed_call": ("call_jaxpr",),
     "core_call": ("call_jaxpr",),
     "checkpoint": ("jaxpr",),
@@ -78,7 +78,7 @@ def program(
     Raises `ValueError` where it calls back into Python, whose functions cannot be identified, and
     has no `key`. Compiles nothing.
     """
-    return traced(function, *arguments).digest(key, where)
+    return traced(function, *arguments).operations.digest(key, where)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,25 +89,35 @@ class Traced:
     outputs: Any
 
     @functools.cached_property
-    def operations(self) -> tuple[str, tuple[str, ...]]:
-        """A digest of all that is known of it, and what is not."""
+    def operations(self) -> "Operations":
+        """All that is known of it."""
         writer = _Writer()
         text = writer.jaxpr(self.jaxpr)
         names, _ = jax.tree_util.tree_flatten_with_path(self.outputs)
         results = [f"{jax.tree_util.keystr(path)} {like.dtype}{like.shape}" for path, like in names]
         whole = hashlib.sha256("\n".join([text, *results]).encode()).hexdigest()
-        return whole[:32], tuple(writer.unknown)
+        return Operations(whole[:32], tuple(writer.unknown))
+
+
+class Operations(NamedTuple):
+    """What identifies a program.
+
+    - `text`: a digest of its operations, its constants, and its results' names and shapes.
+    - `unknown`: what they do not show.
+    """
+
+    text: str = ""
+    unknown: tuple[str, ...] = ()
 
     def digest(self, key: Any = None, where: str = "as `key=…`") -> str:
-        """Of its operations, its constants, and its results' names and shapes; and of the key."""
-        text, unknown = self.operations
-        if unknown and key is None:
+        """The text, and the key's; `ValueError` where there is something unknown and no key."""
+        if self.unknown and key is None:
             _checks.fail(
                 "key",
                 f"be given, {where} (any text that is another one when what is computed is)",
-                f"the numbers depend on {unknown[0]}, which no trace shows",
+                f"the numbers depend on {self.unknown[0]}, which no trace shows",
             )
-        return text if key is None else f"{text}, key {identity(key)}"
+        return self.text if key is None else f"{self.text}, key {identity(key)}"
 
 
 def traced(function: Callable[..., Any], *arguments: Any) -> Traced:
@@ -119,10 +129,7 @@ def traced(function: Callable[..., Any], *arguments: Any) -> Traced:
     def fresh(numbers: Any) -> Any:  # JAX remembers what it traced by the function
         return function(*eqx.combine(numbers, rest))
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what is traced here is traced again when it runs
-        jaxpr, outputs = jax.make_jaxpr(fresh, return_shape=True)(like)
-    return Traced(jaxpr, outputs)
+    return Traced(*jax.make_jaxpr(fresh, return_shape=True)(like))
 
 
 def identity(value: Any) -> str:
@@ -190,6 +197,10 @@ class _Writer:
 
     def value(self, value: Any) -> str:
         """A parameter, a constant, or part of one."""
+        if isinstance(value, type):
+            return f"{value.__qualname__} {body(value) if self._bodies else ''}"
+        if isinstance(value, types.ModuleType):
+            return value.__name__ if _is_library(value.__name__) else self._not_known(value)
         if isinstance(value, enum.Enum):
             return f"{type(value).__name__}.{value.name}"
         if isinstance(value, _PLAIN):
@@ -211,7 +222,7 @@ class _Writer:
             return self._inside(value, lambda: f"{{{self._all(value.items())}}}")
         if isinstance(value, set | frozenset):
             return f"{{{' '.join(sorted(map(self.value, value)))}}}"
-        if isinstance(value, tuple) and hasattr(value, "tag") and hasattr(value, "name"):
+        if type(value).__name__ == "PRNGImpl" and _is_library(type(value).__module__):
             return f"random numbers {value.name}"
         if isinstance(value, tuple | list):
             kind = type(value).__name__
@@ -226,16 +237,14 @@ class _Writer:
     def _object(self, value: Any) -> str:
         """A function, a class, an object with fields."""
         if hasattr(value, "callback_func"):  # of a callback
-            return self.value(value.callback_func)
-        if isinstance(value, type):
-            return f"{value.__qualname__} {body(value) if self._bodies else ''}"
-        if isinstance(value, types.ModuleType) and _is_library(value.__name__):
-            return value.__name__
+            called = value.callback_func
+            known = isinstance(called, functools.partial) or _of_library(called)
+            return self.value(called) if known else self._not_known(called)
         if isinstance(value, functools.partial):
             parts: Any = (value.func, value.args, sorted(value.keywords.items()))
         elif isinstance(value, types.MethodType):
             parts = (value.__self__, value.__func__)
-        elif dataclasses.is_dataclass(value):
+        elif dataclasses.is_dataclass(value) and not _called(value):
             fields = [field.name for field in dataclasses.fields(value)]
             parts = (type(value), [(k, getattr(value, k, None)) for k in fields])
         elif _of_library(value):
@@ -282,7 +291,7 @@ def body(cls: type, *, traced: frozenset[str] = frozenset()) -> str:
             hidden = name.startswith("__") and name != "__call__"
             function = None if hidden or name in traced or name in found else _function_of(member)
             if function is not None:
-                found[name] = _written(function, ())
+                found[name] = _written(function, {})
     return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:32] if found else ""
 
 
@@ -294,26 +303,31 @@ def _function_of(member: Any) -> Any:
     return plain if isinstance(plain, types.FunctionType) else None
 
 
-def _written(function: types.FunctionType, callers: tuple[Any, ...]) -> str:
-    """A function's instructions, and the values and functions that it uses, by value."""
+def _written(function: types.FunctionType, seen: dict[Any, int]) -> str:
+    """A function's instructions, and the values and functions that it uses, by value.
+
+    `seen`: the functions that are written already, by number.
+    """
+    seen[function] = len(seen)
     writer = _Writer(bodies=False)  # else a method that names its own class would not end
     names, mixed = _instructions(function.__code__, function.__doc__)
     used = [function.__defaults__, function.__kwdefaults__]
     used += [_content(cell) for cell in function.__closure__ or ()]
     used += [function.__globals__.get(name) for name in sorted(names)]
     for value in used:
-        plain = inspect.unwrap(value) if callable(value) else value
-        if isinstance(plain, types.FunctionType) and not _of_library(plain):
-            more = _written(plain, (*callers, function)) if plain not in callers else "↑"
-        else:
+        plain = inspect.unwrap(value) if callable(value) else None
+        if not isinstance(plain, types.FunctionType) or _of_library(plain):
             more = writer.value(value)
+        else:
+            more = f"#{seen[plain]}" if plain in seen else _written(plain, seen)
         mixed.update(more.encode())
     return mixed.hexdigest()[:32]
 
 
 def _instructions(code: types.CodeType, documentation: str | None = None) -> tuple[set[str], Any]:
-    """Names that it uses, and a digest of instructions and constants, not of places and texts."""
-    names = set(code.co_names)
+    """The global names in it, and a digest of instructions and constants, not of places."""
+    found = dis.get_instructions(code)
+    names = {i.argval for i in found if i.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     mixed = hashlib.sha256(code.co_code + repr(code.co_names).encode())
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
@@ -345,6 +359,11 @@ def _of_library(value: Any) -> bool:
     else:
         return False
     return _is_library(module)
+
+
+def _called(value: Any) -> bool:
+    """Whether it is a user's object that is called like a function."""
+    return callable(value) and not _is_library(type(value).__module__)
 
 
 def _has_parts(value: Any) -> bool:

@@ -348,7 +348,7 @@ class _Descent:
         return {
             "mode": self.mode,
             "optimiser": program(update, self.first[0], key=key),
-            "step": Traced(step.jaxpr, step.out_info).digest(key),
+            "step": Traced(step.jaxpr, step.out_info).operations.digest(key),
         }
 
     def begin(self) -> Any:

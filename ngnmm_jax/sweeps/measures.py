@@ -3,6 +3,7 @@
 import abc
 import dataclasses
 import inspect
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
-from ngnmm_jax._core.programs import Traced, identity, traced
+from ngnmm_jax._core.programs import Operations, Traced, identity, traced
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.dynamics.parameters import with_leaves
@@ -81,10 +82,6 @@ class AbstractMeasure(abc.ABC):
         """All that decides its numbers, for a store."""
 
 
-def _own(kind: type) -> Any:
-    return dataclasses.field(default_factory=kind, init=False, repr=False, compare=False)
-
-
 @dataclasses.dataclass(frozen=True)
 class Function(AbstractMeasure):
     """Any function of the network: `function(network)`, or `function(network, seed)`.
@@ -107,10 +104,16 @@ class Function(AbstractMeasure):
     dims: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
     units: Mapping[str, str] = dataclasses.field(default_factory=dict)
     key: Any = None
-    # Shapes of what a design varies; the digest of the operations, as they were when the outputs
-    # were asked for.
-    _varied: Mapping[str, tuple[int, ...]] = _own(dict)
-    _operations: str = _own(str)
+    # Shapes of what a design varies; the function as it was when its outputs were asked for.
+    _varied: Mapping[str, tuple[int, ...]] = dataclasses.field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    _operations: Operations = dataclasses.field(
+        default=Operations(), init=False, repr=False, compare=False
+    )
+    _where: tuple[str, str] = dataclasses.field(
+        default=("", ""), init=False, repr=False, compare=False
+    )
 
     def over(self, shapes: Mapping[str, tuple[int, ...]]) -> "Function":
         if not self.traced:
@@ -136,22 +139,15 @@ class Function(AbstractMeasure):
     def _call(self, system: System, point: Mapping[str, Any], seed: Any) -> dict[str, Any]:
         return called(self.function, with_leaves(system, point), seed)
 
-    def _traced(self, system: System) -> Traced:
-        """Its operations on one point, as they are now."""
+    def _trace(self, system: System) -> Traced:
+        """The function on one point, as it is now; its operations are kept."""
         point = {
             name: jax.ShapeDtypeStruct(shape, jnp.result_type(float))
             for name, shape in self._varied.items()
         }
-        return traced(self._call, system.bare(), point, jnp.asarray(0))
-
-    def _trace(self, system: System) -> Traced:
-        """The same, kept as that by which what is compiled is known."""
-        found = self._traced(system)
-        text, unknown = found.operations
-        if unknown:  # known by nothing but itself
-            text = f"{text} {id(self.function)}"
-        object.__setattr__(self, "_operations", text)
-        _compiled(text, self.function)
+        found = traced(self._call, system.bare(), point, jnp.asarray(0))
+        object.__setattr__(self, "_operations", found.operations)
+        object.__setattr__(self, "_where", (_PROCESS, jax.default_backend()))
         return found
 
     def evaluate(
@@ -202,21 +198,35 @@ class Function(AbstractMeasure):
 
     def _vmapped(self, system: System) -> Callable[[Any, Any], Any]:
         """The function over runs: one object for the same operations, so that it compiles once."""
-        told = self._operations
-        if told not in _COMPILED:
-            unknown = self._trace(system).operations[1]
-            if told not in ("", self._operations) and not unknown:
+        told, (process, platform) = self._operations, self._where
+        if process != _PROCESS:
+            differs = self._trace(system).operations.text != told.text
+            # On another kind of device some operations are others.
+            if differs and told.text and not told.unknown and platform == self._where[1]:
                 raise RuntimeError(
                     f"The function {_name(self.function)} computes something else in this process "
                     "than where the sweep was started: its module, constants, data and settings "
                     "must be the same."
                 )
-        return _COMPILED[self._operations]
+        if self._known_by not in _COMPILED:
+            while len(_COMPILED) >= _MOST:
+                _COMPILED.pop(next(iter(_COMPILED)))
+            _COMPILED[self._known_by] = _OverRuns()
+        found = _COMPILED[self._known_by]
+        # Of functions that are the same now, the one at hand: another may have changed since.
+        found.function = self.function
+        return found
+
+    @property
+    def _known_by(self) -> tuple[Any, ...]:
+        """What its compiled form is known by: the operations, or where they do not tell, itself."""
+        return (*self._operations, id(self.function) if self._operations.unknown else 0)
 
     def definition(self, system: System) -> dict[str, Any]:
         where = f"as in `Function({_name(self.function)}, key=…)`"
         if self.traced:
-            return {"measure": f"function {self._traced(system).digest(self.key, where)}"}
+            known = self._operations if self._operations.text else self._trace(system).operations
+            return {"measure": f"function {known.digest(self.key, where)}"}
         if self.key is None:
             _checks.fail(
                 "key",
@@ -227,24 +237,23 @@ class Function(AbstractMeasure):
         return {"measure": f"function, key {identity(self.key)}"}
 
 
-# The functions over runs that were used last, by their operations.
-_COMPILED: dict[str, Callable[[Any, Any], Any]] = {}
+class _OverRuns:
+    """A function over runs; one object for all functions of the same operations."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, system: System, lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        def one(lane: dict[str, Any]) -> dict[str, jax.Array]:
+            found = called(self.function, with_leaves(system, lane["point"]), lane["seed"])
+            return {name: jnp.asarray(value) for name, value in found.items()}
+
+        return jax.vmap(one)(lanes)
+
+
+# This process, whatever its number; and what it used last.
+_PROCESS = uuid.uuid4().hex
+_COMPILED: dict[tuple[Any, ...], _OverRuns] = {}
 _MOST = 16
-
-
-def _compiled(operations: str, function: Callable[..., Any]) -> None:
-    """Keep the function over runs for these operations."""
-
-    def one(system: System, lane: dict[str, Any]) -> dict[str, jax.Array]:
-        found = called(function, with_leaves(system, lane["point"]), lane["seed"])
-        return {name: jnp.asarray(value) for name, value in found.items()}
-
-    if operations not in _COMPILED:
-        while len(_COMPILED) >= _MOST:
-            _COMPILED.pop(next(iter(_COMPILED)))
-        _COMPILED[operations] = lambda system, lanes: jax.vmap(lambda lane: one(system, lane))(
-            lanes
-        )
 
 
 def called(function: Callable[..., Any], system: System, seed: Any) -> dict[str, Any]:
@@ -270,7 +279,8 @@ def _seed_of(function: Callable[..., Any]) -> str | None:
     others = [p for p in found[1:] if p.kind not in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD)]
     if found and found[0].kind is kinds.KEYWORD_ONLY:
         others = found
-    named = [p for p in others if p.name == "seed"]
+    given = getattr(function, "keywords", {})  # of `functools.partial`: stay as they are
+    named = [p for p in others if p.name == "seed" and "seed" not in given]
     needed = [p for p in others if p.default is kinds.empty]
     if named and named[0].kind is not kinds.POSITIONAL_ONLY:
         takes: str | None = "seed"
