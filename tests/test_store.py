@@ -507,17 +507,18 @@ def test_reproductions_restart_whatever_is_damaged(copied):
 
 def full_disk(user, folder, known, calls):
     """The disk is full at each of these times that something goes to it; then it is not."""
-    fsync, count = os.fsync, 0
+    write, count = files._write, 0
 
-    def full(descriptor):
+    def full(part, path, data, *rest):
         nonlocal count
         count += 1
         if count in calls:
+            part.write_bytes(data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
-        fsync(descriptor)
+        return write(part, path, data, *rest)
 
     failed, tries = 0, 0
-    with mock.patch("os.fsync", full):
+    with mock.patch.object(files, "_write", full):
         while True:
             before = progress(user, folder)
             try:
@@ -681,14 +682,14 @@ def killed(user, folder, kills, seed):
     folder, generator = Path(folder), random.Random(seed)
     reference = folder / "ref" if user == "reproduce" else None
     assert ended(child(lambda: keep(user, reference, folder / "known.npz"))) == 0
-    store, before, restarts, hits, fsync = folder / "store", 0, 0, 0, os.fsync
+    store, before, restarts, hits, replace = folder / "store", 0, 0, 0, os.replace
 
-    def slow(descriptor):
+    def slow(*names):
         time.sleep(0.02)  # so that many kills fall into the writing
-        fsync(descriptor)
+        replace(*names)
 
     def action():
-        with mock.patch("os.fsync", slow):
+        with mock.patch("os.replace", slow):
             USERS[user](store)
 
     begun = time.monotonic()
