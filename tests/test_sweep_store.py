@@ -1,16 +1,11 @@
 """Sweeps on disk and on other processes: what was computed survives whatever happens."""
 
-import errno
 import os
-import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +17,6 @@ import zarr
 import ngnmm_jax as ng
 from ngnmm_jax.sweeps import Function
 from ngnmm_jax.sweeps import run as running
-from ngnmm_jax.sweeps.storage import SweepStore
 
 DESIGN = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 5)})
 BLOCKS = 8  # of five runs
@@ -171,75 +165,6 @@ def test_other_folders_are_refused(network, tmp_path):
     zarr.create_group(path, attributes={"mine": 1})
     with pytest.raises(ValueError, match="holds something else"):
         ng.sweep(network, DESIGN, rest, store=path)
-
-
-def test_a_full_disk_loses_nothing(network, serial, tmp_path, monkeypatch):
-    path, write = tmp_path / "sweep.zarr", SweepStore.write
-
-    def full(self, number, *rest):
-        if number == 2:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        write(self, number, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(SweepStore, "write", full)
-        with pytest.raises(OSError, match="No space left"):
-            ng.sweep(network, DESIGN, rest, store=path, block=5)
-    blocks = counted(monkeypatch)
-    same(ng.sweep(network, DESIGN, rest, store=path), serial)
-    assert blocks == [2, 3, 4, 5, 6, 7]
-
-
-KILLED = """
-import sys
-import jax
-jax.config.update("jax_enable_x64", True)
-import numpy as np
-import ngnmm_jax as ng
-from ngnmm_jax.sweeps import Function
-sys.path.insert(0, {root!r})
-from tests.test_sweep_store import DESIGN, slow
-network = ng.Network(ng.NextGenEI(), ng.Connectome.synthetic(12, seed=3).normalised(), 5.0)
-print("ready", flush=True)
-ng.sweep(network, DESIGN, Function(slow, traced=False, key="slow"), store={path!r}, block=1)
-print("done", flush=True)
-"""
-
-
-def killed_at_random(path, kills, longest, seed):
-    """Start the sweep again and again, and kill -9 it; how often, and that it lost nothing."""
-    root = str(Path(__file__).resolve().parents[1])
-    script = KILLED.format(root=root, path=str(path))
-    generator, before = random.Random(seed), 0
-    for _ in range(kills):
-        process = subprocess.Popen(
-            [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout.readline() == "ready\n"
-        time.sleep(generator.uniform(0, longest))
-        process.send_signal(signal.SIGKILL)
-        out, _ = process.communicate()
-        assert "done" not in out
-        if path.exists():
-            now = int((ng.open_sweep(path).block_digest.values != 0).sum())
-            assert now >= before
-            before = now
-    return before
-
-
-@pytest.mark.parametrize(
-    ("kills", "longest"), [(3, 4.0), pytest.param(25, 0.6, marks=pytest.mark.slow)]
-)
-def test_killed(network, tmp_path, monkeypatch, kills, longest):
-    path = tmp_path / "sweep.zarr"
-    finished = killed_at_random(path, kills, longest, seed=1)
-    assert 0 < finished < 40
-    monkeypatch.setattr(time, "sleep", lambda _: None)
-    measure = Function(slow, traced=False, key="slow")
-    blocks = counted(monkeypatch)
-    stored = ng.sweep(network, DESIGN, measure, store=path)
-    assert len(blocks) == 40 - finished
-    same(stored, ng.sweep(network, DESIGN, measure, block=1))
 
 
 # ------------------------------------------------------------------- other processes

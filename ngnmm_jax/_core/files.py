@@ -26,18 +26,19 @@ _OLD = 3600.0
 _TRIES = 5
 
 
-def write(path: Path, data: bytes, parts: Path, *, new: bool = False) -> bool:
+def write(path: Path, data: bytes, parts: Path, *, new: bool = False, sync: bool = True) -> bool:
     """Write all of a file, or nothing: under another name in `parts`, to the disk, then renamed.
 
-    With `new` a file that is there stays; returns whether this one was written. The umask is
-    honoured. Raises `OSError` that says which file and what to do.
+    Without `sync` it need not have reached the disk, where it would be missed if it got lost. With
+    `new` a file that is there stays; returns whether this one was written. The umask is honoured.
+    Raises `OSError` that says which file and what to do.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for attempt in range(_TRIES):
             part = parts / f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}"
             try:
-                return _write(part, path, data, new)
+                return _write(part, path, data, new, sync)
             except FileNotFoundError:
                 if attempt == _TRIES - 1 or not parts.is_dir():
                     raise
@@ -53,12 +54,13 @@ def write(path: Path, data: bytes, parts: Path, *, new: bool = False) -> bool:
     raise AssertionError("unreachable")
 
 
-def _write(part: Path, path: Path, data: bytes, new: bool) -> bool:
+def _write(part: Path, path: Path, data: bytes, new: bool, sync: bool) -> bool:
     with part.open("xb") as file:
         _lock(file.fileno())  # says that it is being written
         file.write(data)
         file.flush()
-        os.fsync(file.fileno())
+        if sync:
+            os.fsync(file.fileno())
         if fcntl is None:  # where an open file cannot be renamed either
             file.close()
         if not new:

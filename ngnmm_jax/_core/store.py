@@ -10,6 +10,7 @@ A store is a folder of numbered blocks of files, with the definition of what the
     *.part                a file that is being written
 
 **The promise.** A block counts once its record is there, which is after its files are on the disk.
+(The record itself reaches it some seconds later: who loses it in a power cut loses that block.)
 Files are written under another name and renamed. What was damaged, exchanged or belongs to another
 definition is said by a warning and computed again. Processes that work in one store share its
 blocks; a claim ends with its process. Leftovers of killed processes go at the next start. Nothing
@@ -162,19 +163,27 @@ class Store:
 
     # -- blocks of files
 
-    def put(self, number: int | str, written: dict[str, bytes], there: Iterable[str] = ()) -> None:
-        """Keep a finished block: files by name, which are written, and files that are there."""
+    def put(
+        self,
+        number: int | str,
+        written: dict[str, bytes],
+        there: Iterable[str] = (),
+        loose: Iterable[str] = (),
+    ) -> None:
+        """Keep a finished block: files by name, which are written, and files that are there.
+
+        `loose` ones may reach the disk later, as the record does.
+        """
         path = self._path(number)
         path.unlink(missing_ok=True)
         known: dict[str, Any] = {}
         for name in there:
             known[name] = records.seal((self.folder / name).read_bytes())
         for name, data in written.items():
-            files.write(self.folder / name, data, self.base)
+            files.write(self.folder / name, data, self.base, sync=name not in loose)
             known[name] = records.seal(data)
         record = {"number": number, "store": self.identity, "files": known}
-        files.write(path, records.text(record), self.base)
-        files.sync_folder(self.base)
+        files.write(path, records.text(record), self.base, sync=False)
 
     def get(self, number: int | str, *, mend: bool = True) -> dict[str, bytes] | None:
         """The files of a finished block, by name, or None.
@@ -286,9 +295,10 @@ class Store:
                 yield number, result, here
             if not wait:
                 return
-            if len(busy) == len(left):
+            if len(busy) == len(left) > 0:
                 time.sleep(_LOOK)
             left = busy
+        files.sync_folder(self.base)
 
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[None]:

@@ -149,7 +149,8 @@ class SweepStore:
                 group[name][blocks.region(number)] = value
         group[DIGESTS][number] = _digest(self._store.identity, number, fields)
         written = {k: v.to_bytes() for k, v in memory.items() if k not in before}
-        self._store.put(number, written)
+        marks = [name for name in written if name.startswith(DIGESTS + "/")]
+        self._store.put(number, written, loose=marks)
 
     def dataset(self, good: Iterable[str] | None = None) -> Any:
         """The dataset, read lazily; where `good` is given, of other chunks as of none."""
