@@ -31,7 +31,7 @@ from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax.dynamics.linear import eigenvalues
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import Orbit, refine
-from ngnmm_jax.dynamics.products import joined, levels, product_spectrum
+from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
@@ -244,7 +244,7 @@ def _floquet(
     factors = np.concatenate([p.factors for p in pieces], axis=2)[:, :, : len(every)]
     factors = factors.reshape(-1, *factors.shape[2:])
     volumes = np.concatenate([p.volumes.sum(axis=0) for p in pieces])[: len(every)]
-    factors, volumes, error = back(joined(factors, levels(factors)), volumes)
+    factors, volumes, error = back(grouped(factors), volumes)
     logs, told = product_spectrum(factors)
     gap = np.where(told, _liouville(np, logs, volumes), np.nan).max()
     return logs / orbit.period, error, gap
