@@ -95,8 +95,12 @@ class Dispersion(eqx.Module):
 
     @property
     def number_growing(self) -> Int[Array, ""]:
-        """How many transverse modes grow."""
-        return ((self.growth > 0) & self.transverse).sum()
+        """How many transverse modes grow, by over 1e-10 of the largest eigenvalue's modulus.
+
+        On an orbit without coupling all are neutral, to rounding.
+        """
+        neutral = 1e-10 * jnp.nanmax(jnp.abs(self.eigenvalues))
+        return ((self.growth > neutral) & self.transverse).sum()
 
     @property
     def fastest(self) -> Int[Array, ""]:
@@ -204,13 +208,13 @@ def _of_orbit(
     nodes = _NODES
     orbit, *known = jax.tree.map(np.asarray, (orbit, coupling, lambdas))
     while True:
-        exponents, error, gap = _floquet(inner, known[0], orbit, known[1], nodes)
-        if error < _EXACT or nodes >= _MOST_NODES:
+        values, miss, gap = _floquet(inner, known[0], orbit, known[1], nodes)
+        if miss < _EXACT or nodes >= _MOST_NODES:
             break
         nodes *= 2
-    error = np.maximum(error, gap)
-    status = np.where(error < _INEXACT, orbit.status, Status.NOT_CONVERGED)
-    return exponents, orbit.states[0], np.maximum(error, orbit.residual), status
+    worst = np.maximum(miss, gap)
+    told = np.where(worst < _INEXACT, orbit.status, Status.NOT_CONVERGED)
+    return values, orbit.states[0], np.maximum(worst, orbit.residual), told
 
 
 @eqx.filter_jit

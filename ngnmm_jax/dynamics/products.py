@@ -154,7 +154,7 @@ def _larger(ties: Any) -> dict[int, tuple[Any, Any]]:
 
 def _of_blocks(turn: Any, triangles: list[Any]) -> Any:
     """Logarithms (block, n) of the eigenvalues of `turn` times products of triangular blocks."""
-    total, size = np.eye(turn.shape[-1]), 0.0
+    total, size = np.eye(turn.shape[-1]), np.zeros(len(turn))
     for r in triangles:
         total = r @ total
         scale = np.maximum(np.abs(total).max(axis=(-2, -1)), 1e-300)
