@@ -203,18 +203,24 @@ def _of_orbit(
     if not _checks.on_host(inner, coupling, orbit, lambdas):
         exponents, error, gap = _floquet_in_a_program(inner, coupling, orbit, lambdas)
         error = jnp.maximum(error, gap)
-        status = jnp.where(error < _INEXACT, orbit.status, Status.NOT_CONVERGED)
+        status = _told(jnp, error, orbit.status)
         return exponents, orbit.states[0], jnp.maximum(error, orbit.residual), status
     nodes = _NODES
     orbit, *known = jax.tree.map(np.asarray, (orbit, coupling, lambdas))
     while True:
-        values, miss, gap = _floquet(inner, known[0], orbit, known[1], nodes)
-        if miss < _EXACT or nodes >= _MOST_NODES:
+        with np.errstate(over="ignore", invalid="ignore"):  # of what is no orbit
+            values, miss, gap = _floquet(inner, known[0], orbit, known[1], nodes)
+        if not miss >= _EXACT or nodes >= _MOST_NODES:
             break
         nodes *= 2
     worst = np.maximum(miss, gap)
-    told = np.where(worst < _INEXACT, orbit.status, Status.NOT_CONVERGED)
+    told = _told(np, worst, orbit.status)
     return values, orbit.states[0], np.maximum(worst, orbit.residual), told
+
+
+def _told(xp: Any, error: Any, status: Any) -> Any:
+    """The orbit's status, or that its modes are inexact."""
+    return xp.where((status == Status.OK) & ~(error < _INEXACT), Status.NOT_CONVERGED, status)
 
 
 @eqx.filter_jit
