@@ -72,8 +72,8 @@ class DispersionMap(eqx.Module):
       aperiodic).
     - `complete` (grid): whether it is certain that there are no other equilibria, as `Equilibria`
       has it.
-    - `error`: of `growth_transverse`: of interpolation in Λ on orbits, the standard error of
-      aperiodic states, zero at equilibria.
+    - `error`: of `growth_transverse`: of interpolation in Λ and of rounding on orbits, the standard
+      error of aperiodic states, of the iteration at equilibria.
     - `status` (grid): OK; NONE_FOUND where there is no state; NOT_CONVERGED where a mode's
       growth or a state was not found to its tolerance, or an aperiodic state is not shown to
       be chaotic (a torus, an orbit of more than eight turns, or one that a run has not reached).
@@ -97,8 +97,12 @@ class DispersionMap(eqx.Module):
 
     @property
     def stable(self) -> np.ndarray:
-        """Whether a state attracts homogeneous perturbations; aperiodic ones do."""
-        return (self.kind == APERIODIC) | ((self.kind != NOTHING) & (self.growth_uniform < 0))
+        """Whether a state attracts homogeneous perturbations; aperiodic ones do.
+
+        False at points whose status is not OK: it is not known of all their states then.
+        """
+        attracts = (self.kind != NOTHING) & (self.growth_uniform < 0)
+        return (attracts | (self.kind == APERIODIC)) & (self.status == Status.OK)[..., None]
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""

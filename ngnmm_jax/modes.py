@@ -31,7 +31,7 @@ from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax.dynamics.linear import eigenvalues
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import Orbit, refine
-from ngnmm_jax.dynamics.products import joined, levels, product_spectrum
+from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
@@ -95,8 +95,12 @@ class Dispersion(eqx.Module):
 
     @property
     def number_growing(self) -> Int[Array, ""]:
-        """How many transverse modes grow."""
-        return ((self.growth > 0) & self.transverse).sum()
+        """How many transverse modes grow, by over 1e-10 of the largest eigenvalue's modulus.
+
+        On an orbit without coupling all are neutral, to rounding.
+        """
+        neutral = 1e-10 * jnp.nanmax(jnp.abs(self.eigenvalues))
+        return ((self.growth > neutral) & self.transverse).sum()
 
     @property
     def fastest(self) -> Int[Array, ""]:
@@ -199,18 +203,24 @@ def _of_orbit(
     if not _checks.on_host(inner, coupling, orbit, lambdas):
         exponents, error, gap = _floquet_in_a_program(inner, coupling, orbit, lambdas)
         error = jnp.maximum(error, gap)
-        status = jnp.where(error < _INEXACT, orbit.status, Status.NOT_CONVERGED)
+        status = _told(jnp, error, orbit.status)
         return exponents, orbit.states[0], jnp.maximum(error, orbit.residual), status
     nodes = _NODES
     orbit, *known = jax.tree.map(np.asarray, (orbit, coupling, lambdas))
     while True:
-        exponents, error, gap = _floquet(inner, known[0], orbit, known[1], nodes)
-        if error < _EXACT or nodes >= _MOST_NODES:
+        with np.errstate(over="ignore", invalid="ignore"):  # of what is no orbit
+            values, miss, gap = _floquet(inner, known[0], orbit, known[1], nodes)
+        if not miss >= _EXACT or nodes >= _MOST_NODES:
             break
         nodes *= 2
-    error = np.maximum(error, gap)
-    status = np.where(error < _INEXACT, orbit.status, Status.NOT_CONVERGED)
-    return exponents, orbit.states[0], np.maximum(error, orbit.residual), status
+    worst = np.maximum(miss, gap)
+    told = _told(np, worst, orbit.status)
+    return values, orbit.states[0], np.maximum(worst, orbit.residual), told
+
+
+def _told(xp: Any, error: Any, status: Any) -> Any:
+    """The orbit's status, or that its modes are inexact."""
+    return xp.where((status == Status.OK) & ~(error < _INEXACT), Status.NOT_CONVERGED, status)
 
 
 @eqx.filter_jit
@@ -244,7 +254,7 @@ def _floquet(
     factors = np.concatenate([p.factors for p in pieces], axis=2)[:, :, : len(every)]
     factors = factors.reshape(-1, *factors.shape[2:])
     volumes = np.concatenate([p.volumes.sum(axis=0) for p in pieces])[: len(every)]
-    factors, volumes, error = back(joined(factors, levels(factors)), volumes)
+    factors, volumes, error = back(grouped(factors), volumes)
     logs, told = product_spectrum(factors)
     gap = np.where(told, _liouville(np, logs, volumes), np.nan).max()
     return logs / orbit.period, error, gap

@@ -31,6 +31,8 @@ Spectrum = tuple[Family, jax.Array, jax.Array]
 # growth between is not exact to this per tempo of the model.
 NODES, FEW, _SEGMENT, EXACT = 24, 4, 4, 5e-9
 MOST_NODES = 96
+# What rounding leaves of a monodromy matrix, relative to its largest entry.
+_ROUNDING = 1e-15
 # An equilibrium's modes are known when their errors are below this, relative.
 _CERTAIN = 1e-6
 # Equilibria that a device takes together.
@@ -200,7 +202,7 @@ def orbit_modes(
         between = interpolation(where, np.concatenate([lambdas, check]), np)
     size, count = matrices.shape[-1], lambdas.shape[0]
 
-    def exponents(chunk: range) -> np.ndarray:
+    def exponents(chunk: range) -> tuple[np.ndarray, np.ndarray]:
         some = matrices[chunk.start : chunk.stop]
         if between is not None:
             known = some[:, :nodes].reshape(len(some), nodes, size * size)
@@ -208,19 +210,23 @@ def orbit_modes(
             some = np.concatenate([inner, some[:, nodes:]], axis=1)
         every = np.linalg.eigvals(np.where(np.isfinite(some), some, 0.0)).astype(complex)
         mu = np.take_along_axis(every, np.abs(every).argmax(axis=-1)[..., None], axis=-1)[..., 0]
-        with np.errstate(divide="ignore"):
-            return np.log(mu)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rounding = _ROUNDING * np.abs(some).max(axis=(-2, -1)) / np.abs(mu)
+            return np.log(mu), rounding
 
     chunks = [range(k, min(k + 64, len(matrices))) for k in range(0, len(matrices), 64)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        logs = np.concatenate(list(pool.map(exponents, chunks))).T
+        logs, rounding = (
+            np.concatenate(part).T for part in zip(*pool.map(exponents, chunks), strict=True)
+        )
     rates = logs[:count] / period
     summary = _summary(model, rates.real, rates.imag, uniform, np)
-    error = np.zeros(period.size)
+    # Multipliers that are far below their matrix's entries are lost to rounding.
+    error = np.take_along_axis(rounding, summary["fastest"][None], axis=0)[0] / period
     if check is not None:  # interpolated and exact, relative to what is as large as the largest
         guess, exact = np.exp(logs[count:].real)
         largest = np.exp(summary["growth_transverse"] * period)
-        error = np.abs(guess - exact) / np.maximum(exact, largest) / period
+        error = np.maximum(error, np.abs(guess - exact) / np.maximum(exact, largest) / period)
     finite = np.isfinite(matrices).all(axis=(1, 2, 3))
     return {**summary, "error": error, "converged": finite}
 

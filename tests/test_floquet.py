@@ -162,6 +162,15 @@ def test_modes_on_a_stiff_orbit(stiff):
     np.testing.assert_allclose(curve.eigenvalues[-1].real, orbit.exponents, atol=1e-8)
 
 
+def test_neutral_modes_do_not_grow():
+    """Without coupling every mode is neutral on an orbit, to rounding."""
+    alone = ng.Network(ng.NextGenEI(i_ext_e=13.0), W2, 0.0)
+    orbit = ng.find_orbit(timed(0.0, i_ext_e=13.0))
+    curve = ng.dispersion(alone, orbit, lambdas=np.linspace(-1, 1, 30))
+    assert np.abs(curve.growth).max() < 1e-10
+    assert int(curve.number_growing) == 0
+
+
 def test_steps_that_are_too_long_are_told():
     """64 steps of 0.27 are beyond what order eight can follow at a rate of 20."""
     rough = timed(12.0, i_ext_e=9.0, tau_se=0.05)

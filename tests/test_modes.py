@@ -128,6 +128,17 @@ def test_growth_in_a_simulation(small):
     )
 
 
+def test_a_defective_chain_of_pairs():
+    """Fifty mutually coupled pairs, each driven by the one before: 49 modes share each rate."""
+    weights = np.kron(np.eye(50), [[0, 0.7], [0.7, 0]]) + 0.3 * np.eye(100, k=-2)
+    weights[:2, :2] = [[0, 1.0], [1.0, 0]]
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), weights, 9.0)
+    curve = ng.dispersion(network, rest_state(network))
+    few = ng.dispersion(network, rest_state(network), lambdas=[1, 0.7, -0.7, -1])
+    np.testing.assert_allclose(curve.growth, np.repeat(few.growth, [1, 49, 49, 1]), atol=1e-12)
+    assert int(curve.number_growing) == int((few.growth > 0) @ jnp.array([0, 49, 49, 1]))
+
+
 def test_weights_in_32_bits():
     """Rows that sum to one in the weights' own precision: the uniform mode is not transverse."""
     weights = np.random.default_rng(0).uniform(size=(7, 7))

@@ -158,7 +158,7 @@ def test_what_rests_is_said_before_it_is_refined(programs):
     names = programs(
         lambda: ng.find_orbit(system, transient=100.0, window=100.0, throw=False).status
     )
-    assert "jit(_on_attractor)" in names
+    assert "jit(run_up)" in names
     assert not {"jit(_sweep)", "jit(multipliers)"} & set(names)
     found = ng.find_orbit(system, transient=100.0, window=100.0, throw=False)
     assert found.status == ng.Status.NOT_PERIODIC

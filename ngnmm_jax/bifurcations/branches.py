@@ -90,6 +90,9 @@ class Branch(eqx.Module):
     - `periods` (point,): NaN at equilibria; at Hopf points that of the cycles born there.
     - `spectrum` (point, dimension): eigenvalues, per unit of the model's time, or logarithms
       of the Floquet multipliers, log|μ| + i arg μ.
+    - `errors` (point,): of cycles: by how much the spectrum misses Liouville's formula, that it
+      sums to the integral of the divergence over the period, relative to 1 + |integral|: where it
+      is not small, the mesh is too coarse for strongly contracting multipliers. NaN at equilibria.
     - `unstable` (point,): how many directions grow (those that are neutral by the curve's
       kind are not counted).
     - `turns`: of cycles: how often their period has doubled from the first ones, as 1, 2, 4, …
@@ -109,6 +112,7 @@ class Branch(eqx.Module):
     high: Float[np.ndarray, "point *state"]
     periods: Float[np.ndarray, "point"]
     spectrum: Complex[np.ndarray, "point dimension"]
+    errors: Float[np.ndarray, "point"]
     unstable: Int[np.ndarray, "point"]
     turns: int = eqx.field(static=True)
     special: tuple[SpecialPoint, ...]
@@ -182,6 +186,7 @@ class Branch(eqx.Module):
             "period": ("point", self.periods, {"units": self.time_unit}),
             "spectrum_real": (["point", "direction"], self.spectrum.real),
             "spectrum_imag": (["point", "direction"], self.spectrum.imag),
+            "error": ("point", self.errors),
             "unstable": ("point", self.unstable),
             "special": ("point", marks),
         }

@@ -326,6 +326,7 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
         high=high,
         periods=periods,
         spectrum=np.stack([np.asarray(step.spectrum) for step in steps]),
+        errors=np.asarray([step.tests.get("multipliers", np.nan) for step in steps], float),
         unstable=np.asarray([int(step.unstable) for step in steps]),
         turns=turns,
         special=tuple(sorted(special, key=lambda point: point.index)),

@@ -19,9 +19,6 @@ _TOGETHER, _SMALL = 8, 32
 # Sweeps of orthogonal iteration: the basis converges as (ratio of neighbouring
 # multipliers)^sweeps, and whatever is left is treated as one two-dimensional block.
 _SWEEPS = 40
-# Enough to sort the product's columns by size.
-_FEW_SWEEPS = 4
-_SEPARATE = 1e-12
 _COUPLED = 1e-7
 
 
@@ -170,17 +167,6 @@ def multipliers(
     order = jnp.argsort(-log_moduli)
     phases = phases / jnp.abs(phases)
     return log_moduli[order], phases[order], told
-
-
-def graded(matrices: Float[Array, "segment n n"]) -> Complex[Array, "n"]:
-    """The eigenvalues of a product, less accurate where they are small; a few sweeps' work.
-
-    What has separated is exactly so: else rounding errors of the largest would hide those near 1.
-    """
-    turn, factors = _triangular(matrices, _FEW_SWEEPS)
-    n = turn.shape[0]
-    turn = jnp.where(jnp.tri(n, k=-1, dtype=bool) & (jnp.abs(turn) < _SEPARATE), 0.0, turn)
-    return jnp.linalg.eigvals(turn @ product(factors))
 
 
 def _triangular(

@@ -196,7 +196,8 @@ def _settled(
         result = _arrived(xp, _refine(system, run.states, run.period, steps or _STEPS), run)
         status = jnp.where(run.periodic, _told(xp, result).status, Status.NOT_PERIODIC)
         return _with_status(result, status)
-    result, stride = None, 1
+    found: Orbit | None = None
+    stride = 1
     for longer in _LONGER if transient is None and window is None else (1,):
         run = _run(xp, system, start, counts, stride, longer)
         few = int(run.crossings) < _FEW_CROSSINGS
@@ -204,16 +205,16 @@ def _settled(
             first = steps or _first_steps(system, run.period)
             coarse = stride > 1  # too far apart to interpolate between
             states = walk(system, run.states[0], run.period, first) if coarse else run.states
-            result = _arrived(xp, _refined(system, states, run.period, steps), run)
-            if result.status == Status.OK:
+            found = _arrived(xp, _refined(system, states, run.period, steps), run)
+            if found.status == Status.OK:
                 break
         elif bool(run.still) or not few:
-            result = None
+            found = None
             break
         start, stride = run.end, stride * _WIDER if few else stride
-    if result is None:
+    if found is None:
         return _no_orbit(system, run.states, steps or BLOCK)
-    return _told(xp, result)
+    return _told(xp, found)
 
 
 def _run(
@@ -223,7 +224,8 @@ def _run(
     transient, window = longer * counts[0], xp.maximum(counts[1], 16.0)
     apart = xp.ceil(window / WINDOW) * stride
     whole = (transient // apart, stride * window // apart, apart)
-    return run_up(system, start, *(jnp.asarray(n, int) for n in whole), SEGMENTS)
+    before, samples, every = (jnp.asarray(n, int) for n in whole)
+    return run_up(system, start, before, samples, every, SEGMENTS)
 
 
 def _arrived(xp: Any, orbit: Orbit, run: Run) -> Orbit:

@@ -15,8 +15,9 @@ import numpy as np
 # Neighbouring factors are multiplied up to this condition number: each so knows its smallest
 # singular value to some 1e-10. Of larger matrices than these the condition is not looked at.
 _CONDITION, _SMALL = 1e6, 32
-# Columns have separated where the last sweep turns them by less than this.
-_SEPARATE = 1e-13
+# Columns have separated where the last sweep turns them by less than this, ten times as much after
+# every ten sweeps: rounding may keep them from less.
+_SEPARATE, _LENIENT = 1e-13, 10
 # Columns that have not are one block, if its logarithms span no more than this: its eigenvalues
 # then keep ten digits. Sweeps go on until that is so, up to this many.
 _SPAN, _SWEEPS = 14.0, 60
@@ -34,7 +35,7 @@ def product_spectrum(factors: Any) -> tuple[Any, Any]:
     factors = factors.reshape(count, -1, n, n)
     finite = np.isfinite(factors).all(axis=(0, 2, 3))
     factors = np.where(finite[:, None, None], factors, np.eye(n))
-    factors = joined(factors, levels(factors))
+    factors = grouped(factors)
     if len(factors) == 1:
         with np.errstate(divide="ignore"):
             logs = np.log(np.linalg.eigvals(factors[0]).astype(complex))
@@ -46,37 +47,36 @@ def product_spectrum(factors: Any) -> tuple[Any, Any]:
     return logs.reshape(*batch, n), (narrow & finite).reshape(batch)
 
 
-def levels(factors: Any) -> int:
-    """How often neighbours (factor, batch, n, n) can be multiplied in pairs and keep their digits.
+def grouped(factors: Any) -> Any:
+    """Neighbouring factors (factor, batch, n, n) multiplied while they keep their digits.
 
-    Looked at for some of a batch.
+    Which are is the same for all of a batch, and looked at for some of it.
     """
-    if factors.shape[-1] > _SMALL:
-        return 0
-    some, level = factors[:, :: max(1, factors.shape[1] // 4)], 0
-    while len(some) > 1:
-        some = joined(some, 1)
-        if not np.isfinite(some).all():
-            break
-        sizes = np.linalg.svd(some, compute_uv=False)
-        if (sizes[..., 0] > _CONDITION * sizes[..., -1]).any():
-            break
-        level += 1
-    return level
-
-
-def joined(factors: Any, times: int) -> Any:
-    """Neighbouring factors multiplied, in pairs, so many times."""
-    for _ in range(times):
+    some = slice(None, None, max(1, factors.shape[1] // 4))
+    while len(factors) > 1 and factors.shape[-1] <= _SMALL:
         pairs = factors[1::2] @ factors[: len(factors) - 1 : 2]
-        factors = np.concatenate([pairs, factors[len(factors) // 2 * 2 :]])
+        looked_at = pairs[:, some]
+        finite = np.isfinite(looked_at).all()
+        sizes = np.linalg.svd(np.where(finite, looked_at, 0.0), compute_uv=False)
+        kept = (sizes[..., 0] <= _CONDITION * sizes[..., -1]).all(axis=1) & finite
+        if not kept.any():
+            break
+        # In place of each pair its product, or both.
+        count = np.where(kept, 1, 2)
+        first = np.cumsum(count) - count
+        joined = np.empty((count.sum() + len(factors) % 2, *factors.shape[1:]), factors.dtype)
+        joined[first[~kept]] = factors[: len(factors) - 1 : 2][~kept]
+        joined[first[~kept] + 1] = factors[1::2][~kept]
+        joined[first[kept]] = pairs[kept]
+        joined[count.sum() :] = factors[2 * len(pairs) :]
+        factors = joined
     return factors
 
 
 def _separated(factors: Any) -> tuple[Any, Any]:
     """The logarithms (batch, n), unsorted, and whether each batch's blocks are narrow."""
     basis = _start(factors)
-    for _ in range(_SWEEPS):
+    for sweep in range(_SWEEPS):
         q, triangles = basis, []
         for matrix in factors:
             q, r = np.linalg.qr(matrix @ q)
@@ -88,7 +88,9 @@ def _separated(factors: Any) -> tuple[Any, Any]:
         # The largest entry to the lower left of each place between two columns.
         below = np.abs(np.tril(turn, -1))
         below = np.maximum.accumulate(np.maximum.accumulate(below[..., ::-1, :], -2), -1)
-        ties = np.diagonal(below[..., ::-1, :], -1, -2, -1) > _SEPARATE
+        ties = np.diagonal(below[..., ::-1, :], -1, -2, -1) > _SEPARATE * 10.0 ** (
+            sweep // _LENIENT
+        )
         narrow = np.array([_narrow(*row) for row in zip(sizes, ties, strict=True)])
         if narrow.all():
             break
@@ -152,7 +154,7 @@ def _larger(ties: Any) -> dict[int, tuple[Any, Any]]:
 
 def _of_blocks(turn: Any, triangles: list[Any]) -> Any:
     """Logarithms (block, n) of the eigenvalues of `turn` times products of triangular blocks."""
-    total, size = np.eye(turn.shape[-1]), 0.0
+    total, size = np.eye(turn.shape[-1]), np.zeros(len(turn))
     for r in triangles:
         total = r @ total
         scale = np.maximum(np.abs(total).max(axis=(-2, -1)), 1e-300)

@@ -73,6 +73,10 @@ class Profile(eqx.Module):
         h = self.widths[:, None, None]
         return self.points[:, None] + h * jnp.einsum("il,jld->jid", _A, self.slopes)
 
+    def integral(self, values: Float[Array, "interval stage"]) -> Float[Array, ""]:
+        """Over [0, 1], of values at the Gauss points."""
+        return self.widths @ (values @ _B)
+
     @property
     def extrema(self) -> Float[Array, "2 variable"]:
         """Lowest and highest values."""

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
 from ngnmm_jax.dynamics.continuation.arclength import Event, Step, concrete, ranked
 from ngnmm_jax.dynamics.continuation.collocation import (
@@ -19,11 +19,9 @@ from ngnmm_jax.dynamics.continuation.collocation import (
     inner,
     resampled,
 )
-from ngnmm_jax.dynamics.floquet import graded, product
 from ngnmm_jax.dynamics.parameters import ParametrisedField
+from ngnmm_jax.dynamics.products import product_spectrum
 
-# Factors whose product is the monodromy matrix: enough for multipliers of any size.
-_FACTORS = 8
 # A cycle that would vanish within this distance along the curve is taken to do so.
 _GONE = 0.002
 # Meshes get more intervals where the roughness is so many times their number, or the neutral
@@ -85,14 +83,12 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         """Of free parameters."""
         return len(self.field.names)
 
-    def growing(self, multipliers: Complex[Array, "dimension"]) -> Int[Array, ""]:
+    def growing(self, multipliers: Complex[np.ndarray, "dimension"]) -> int:
         """How many are outside the unit circle, those aside that the curve puts on it."""
-        rest = jnp.ones(multipliers.shape, bool)
+        rest = multipliers
         for value in self.pinned:
-            rest = rest.at[jnp.argmin(jnp.where(rest, jnp.abs(multipliers - value), jnp.inf))].set(
-                False
-            )
-        return (rest & (jnp.abs(multipliers) > 1)).sum()
+            rest = np.delete(rest, np.abs(rest - value).argmin())
+        return int((np.abs(rest) > 1).sum())
 
     def cycle(
         self, x: Float[Array, "dimension"], scalars: Float[Array, "scalar"]
@@ -106,11 +102,31 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
 
     def advance(self, step: Step, length: float) -> Step:
         """The point of the curve at a distance from another one."""
-        return concrete(_advance(self, step.point, step.tangent, np.float64(length))[0])
+        return self._known(*_advance(self, step.point, step.tangent, np.float64(length)))
 
     def transfer(self, step: Step) -> tuple[Step, Float[Array, "interval variable variable"]]:
         """The point, corrected, and the derivatives of each mesh point by the last one."""
-        return _advance(self, step.point, step.tangent, np.float64(0.0))
+        step, transfer = _advance(self, step.point, step.tangent, np.float64(0.0))
+        return self._known(step, transfer), transfer
+
+    def _known(self, step: Step, transfer: Any) -> Step:
+        """The point with its multipliers, from the mesh points' derivatives by each other.
+
+        "multipliers" is by how much their logarithms miss the integral of the divergence, relative.
+        """
+        n = self.dimension
+        step = concrete(step)
+        spectrum, _ = product_spectrum(np.asarray(transfer)[:, :n, :n])
+        volume = float(step.tests["volume"])
+        gap = abs(spectrum.real.sum() - volume) / (1 + abs(volume))
+        with np.errstate(over="ignore"):
+            unstable = self.growing(np.exp(spectrum))
+        return eqx.tree_at(
+            lambda s: (s.spectrum, s.unstable, s.tests),
+            step,
+            (spectrum, unstable, {**step.tests, "multipliers": gap}),
+            is_leaf=lambda leaf: leaf is None,
+        )
 
     def refined(self, step: Step, *, needed: bool = False) -> Step:
         """The point on a mesh of twice as many intervals where the cycle has become rough, where
@@ -152,7 +168,6 @@ def _advance(
     n, k = problem.dimension, problem.count
     profile, along = result.profile, result.tangent
     turn = inner(problem, along, tangent) / jnp.sqrt(inner(problem, tangent, tangent))
-    spectrum = floquet(result.transfer[:, :n, :n])
     q = profile.scalars
     # How large the cycle is, how different its halves, and how fast both grow along the curve.
     x, x_along = profile.points[:, :n], along.points[:, :n]
@@ -164,6 +179,10 @@ def _advance(
         size = jnp.sqrt((weights * a**2).sum())
         return size, (weights * a * b).sum() / size
 
+    def divergence(u: jax.Array) -> jax.Array:
+        return jnp.trace(jax.jacfwd(problem.cycle)(u, q))
+
+    volume = profile.integral(jax.vmap(jax.vmap(divergence))(profile.stages[..., :n]))
     mean = profile.widths @ x
     size, growth = norm(x - mean, x_along)
     halves, parting = norm(x - opposite, x_along - opposite_along)
@@ -172,9 +191,8 @@ def _advance(
         tangent=along,
         parameters=q[:k],
         turning=along.scalars[:k] / scale_q[:k],
-        spectrum=spectrum,
-        unstable=problem.growing(jnp.exp(spectrum)),
         tests={
+            "volume": volume,
             "period": problem.period(q),
             "roughness": roughness,
             "extrema": profile.extrema[:, :n],
@@ -189,19 +207,6 @@ def _advance(
         converged=result.converged,
     )
     return step, result.transfer
-
-
-def floquet(
-    transfer: Float[Array, "interval dimension dimension"],
-) -> Complex[Array, "dimension"]:
-    """Logarithms of the Floquet multipliers, by falling size."""
-    n = transfer.shape[1]
-    missing = -transfer.shape[0] % _FACTORS
-    rest = jnp.broadcast_to(jnp.eye(n), (missing, n, n))
-    factors = jnp.concatenate([transfer, rest]).reshape(_FACTORS, -1, n, n)
-    values = graded(product(jnp.swapaxes(factors, 0, 1)))
-    values = values[jnp.argsort(-jnp.abs(values))]
-    return jnp.log(jnp.maximum(jnp.abs(values), 1e-300)) + 1j * jnp.angle(values)
 
 
 def _vanishing(step: Step, name: str) -> float:
