@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._status import Status
+from ngnmm_jax.dynamics.integrate import settled
 from ngnmm_jax.dynamics.methods import METHODS
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.observe.bold import BalloonWindkessel, steps_of, through
@@ -151,7 +152,7 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             count = below.reshape(-1, last.shape[-1]).sum(axis=0).astype(last.dtype)
             steps = stride.astype(last.dtype) * (transient + plan.window * plan.windows)
             result["below_zero"] = count / (steps * (regions * len(system.may_go_below_zero)))
-        finite = jnp.isfinite(last).reshape(-1, last.shape[-1]).all(axis=0)
+        finite = settled(last).reshape(-1, last.shape[-1]).all(axis=0)
         lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
         status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
         result["status"] = jnp.where(lost, Status.NONE_FOUND, status).astype(jnp.int8)
