@@ -225,7 +225,7 @@ def simulate(
         last, saved, status, below = _run_fixed(core, y0, dt, saving, method, progress, begin)
         stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
         if below is not None:
-            stats["below_zero"] = fraction_below(core, below.sum(), saving.n_steps)
+            stats["below_zero"] = fraction_below(driven(core), below.sum(), saving.n_steps)
     else:
         if isinstance(solver, str):
             _checks.fail("solver", "be a diffrax solver for adaptive steps", f"it is {solver!r}")
