@@ -13,7 +13,7 @@ PACKAGE = ROOT / "ngnmm_jax"
 
 #: Floors of the house: a module imports from lower floors, or from its own folder.
 FLOORS = [
-    {"_cache", "_types", "_checks", "_status", "_progress"},
+    {"_cache", "_core", "_types", "_checks", "_status", "_progress"},
     {"_chunks", "_store", "models", "dynamics", "connectome", "signals", "stimuli"},
     {"network"},
     {"driven"},
