@@ -11,6 +11,8 @@ import jax
 from jaxtyping import Array, Float, Num
 
 Scalar = Float[Array, ""]
+#: A time: a number of any kind, of Python, NumPy or JAX, which `_checks.time` reads.
+Time = Any
 State = Num[Array, "variable *axes"]
 if TYPE_CHECKING:
     # What is given for a parameter is converted to an array; type checkers cannot know.

@@ -15,7 +15,9 @@ from ngnmm_jax import _checks
 from ngnmm_jax._chunks import padded
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._status import Status
+from ngnmm_jax._types import Time
 from ngnmm_jax.driven import Driven, driven, noise_key
+from ngnmm_jax.dynamics.integrate import settled
 from ngnmm_jax.dynamics.methods import Method, Stepper
 from ngnmm_jax.dynamics.parameters import one_for_all, with_leaves
 from ngnmm_jax.models.base import as_parameter, parameter_fields
@@ -43,13 +45,13 @@ _STEP = 8
 def simulate_batch(
     network: Network | Driven,
     parameters: Mapping[str, Any] | None = None,
-    duration: float = 1000.0,
+    duration: Time = 1000.0,
     *,
-    dt: float,
+    dt: Time,
     y0: ArrayLike | None = None,
     seeds: Any = 0,
     noise: float = 0.01,
-    save_every: float | None = None,
+    save_every: Time | None = None,
     save_at: Any = None,
     variables: Any = None,
     solver: str = "rk4",
@@ -79,7 +81,7 @@ def simulate_batch(
     - `tile`: runs that a device advances together; by default 32 on a CPU, all on a GPU.
 
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
-    diverged. Nothing is raised for them.
+    diverged, or had no equilibrium to start from. Nothing is raised for them.
     """
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     core = network.bare()
@@ -123,8 +125,10 @@ def simulate_batch(
             counts.append(below[:kept].sum(axis=tuple(range(1, below.ndim))))
     last = xp.concatenate(lasts)
     saved = xp.concatenate(saves)[:, list(saving.picks)]
-    finite = xp.isfinite(last).all(axis=(1, 2)) & xp.isfinite(saved).all(axis=(1, 2, 3))
-    status = jnp.asarray(xp.where(finite, Status.OK, Status.NOT_FINITE))
+    finite = settled(last).all(axis=(1, 2)) & settled(saved).all(axis=(1, 2, 3))
+    started = xp.isfinite(xp.asarray(states)).all(axis=(1, 2))
+    status = xp.where(finite, Status.OK, Status.NOT_FINITE)
+    status = jnp.asarray(xp.where(started, status, Status.NONE_FOUND))
     last, saved = jnp.asarray(last), jnp.asarray(saved)
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     if counts:

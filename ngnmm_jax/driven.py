@@ -185,7 +185,8 @@ class Driven(eqx.Module):
         moments = None if self.stimulus is None else self.stimulus.over_steps()
         variables = self.model.variables
         rows = {name: variables.index(name) for name in self.white_noise if name != INPUT}
-        bounded = np.array(self.may_go_below_zero, dtype=int)
+        index = np.arange(len(variables))
+        bounded = np.isin(index, self.may_go_below_zero)
 
         def each(function: Any) -> Any:
             """A function of a key, of all runs' keys."""
@@ -227,20 +228,21 @@ class Driven(eqx.Module):
                 strength = self.white_noise[INPUT] / jnp.sqrt(dt)
                 push = _sum(push, strength * drawn(INPUT, number, state))
             at = inner.advance(at, push, rise)
+            # Set in place: where it is chosen by a mask, XLA on CPU draws it once for each use.
             for name, row in rows.items():
                 step = self.white_noise[name] * jnp.sqrt(dt) * drawn(name, number, state)
                 at = inner.kick(at, jnp.zeros_like(state).at[row].set(step))
-            if bounded.size:
-                part = inner.state(at)[bounded]
-                below = below + (part < 0).sum(axis=0, dtype=below.dtype)
+            if bounded.any():
+                found = inner.state(at)
+                bad = (found < 0) & bounded.reshape(-1, *(1,) * (state.ndim - 1))
+                below = below + bad.sum(axis=0, dtype=below.dtype)
                 if self.below_zero != "keep":
                     turn = -2 if self.below_zero == "reflect" else -1
-                    back = turn * jnp.where(part < 0, part, 0.0)
-                    at = inner.kick(at, jnp.zeros_like(state).at[bounded].set(back))
+                    at = inner.kick(at, jnp.where(bad, turn * found, 0.0))
             return at, number + 1, below
 
         def start(state: jax.Array) -> Any:
-            below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.size else None
+            below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.any() else None
             return inner.start(state), first, below
 
         return Stepper(

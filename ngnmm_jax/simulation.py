@@ -18,9 +18,9 @@ from ngnmm_jax import _checks
 from ngnmm_jax._core.randomness import first_step, noise_segment
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax._types import Scalar
+from ngnmm_jax._types import Scalar, Time
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
-from ngnmm_jax.dynamics.integrate import finite_status, recorded, repeated, solve
+from ngnmm_jax.dynamics.integrate import finite_status, recorded, repeated, settled, solve
 from ngnmm_jax.dynamics.methods import METHODS, Method, Stepper
 from ngnmm_jax.dynamics.parameters import concrete_step
 from ngnmm_jax.dynamics.steps import StepsToJumps, common_step
@@ -136,17 +136,17 @@ class Saving:
 
 def simulate(
     system: Network | Homogeneous | Driven,
-    duration: float,
+    duration: Time,
     *,
     y0: ArrayLike | Simulation | None = None,
-    t0: float | None = None,
+    t0: Time | None = None,
     seed: int = 0,
     noise: float = 0.01,
-    save_every: float | None = None,
+    save_every: Time | None = None,
     save_at: Sequence[float] | np.ndarray | jax.Array | None = None,
     variables: Sequence[str] | None = None,
     solver: dfx.AbstractSolver | str | None = None,
-    dt: float | None = None,
+    dt: Time | None = None,
     rtol: float = 1e-6,
     atol: float = 1e-8,
     max_steps: int = 2**20,
@@ -226,7 +226,7 @@ def simulate(
         last, saved, status, below = _run_fixed(core, y0, dt, saving, method, progress, begin)
         stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
         if below is not None:
-            stats["below_zero"] = fraction_below(core, below.sum(), saving.n_steps)
+            stats["below_zero"] = fraction_below(driven(core), below.sum(), saving.n_steps)
     else:
         if isinstance(solver, str):
             _checks.fail("solver", "be a diffrax solver for adaptive steps", f"it is {solver!r}")
@@ -600,7 +600,7 @@ def _run_fixed(
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
         return last, stacked, finite_status(last, stacked), below
     every = np.concatenate(saved)[list(saving.picks)]
-    finite = np.isfinite(every).all() and np.isfinite(np.asarray(last)).all()
+    finite = settled(every).all() and settled(np.asarray(last)).all()
     status = Status.OK if finite else Status.NOT_FINITE
     return last, jnp.asarray(every), jnp.asarray(status), below
 

@@ -22,8 +22,11 @@ from ngnmm_jax import _checks
 from ngnmm_jax._core.randomness import Purpose, run_seeds, stream
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
+from ngnmm_jax._types import Time
 from ngnmm_jax.batch import count_runs
+from ngnmm_jax.dynamics.integrate import settled
 from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.steps import common_step
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass, QIFPopulation, as_parameter
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import (
@@ -123,15 +126,15 @@ def lorentzian_of(potentials: Array) -> tuple[Array, Array]:
 
 def simulate_spiking(
     system: Any,
-    duration: float,
+    duration: Time,
     *,
     neurons: int = 1000,
     parameters: Mapping[str, Any] | None = None,
     y0: Any = None,
     seeds: Any = 0,
     noise: float = 0.01,
-    dt: float | None = None,
-    save_every: float | None = None,
+    dt: Time | None = None,
+    save_every: Time | None = None,
     recorded: int = 100,
     dtype: Any = None,
     progress: bool | None = None,
@@ -148,8 +151,8 @@ def simulate_spiking(
 
     - `system`: a network, or its homogeneous system, of a model with `populations`, such as
       `NextGenEI`.
-    - `duration`, `dt`, `save_every`: in the model's unit; by default steps of `time_step`, saved
-      about every 0.5 ms.
+    - `duration`, `dt`, `save_every`: in the model's unit; by default the longest step up to
+      `time_step` that divides the others, saved about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
     - `y0` (variable, region): rates, potentials and gates at which the neurons start, spread as
       the mean field assumes; by default the homogeneous equilibrium plus noise, as in
@@ -184,7 +187,9 @@ def simulate_spiking(
         not varied and np.ndim(seeds) == 0 and (goes_on or np.ndim(y0) <= len(core.state_shape))
     )
     varied = {name: value.astype(core.coupling.dtype) for name, value in varied.items()}
-    dt = core.time_step if dt is None else dt
+    if dt is None:  # such that it divides what is given
+        every = 0.5e-3 / SECONDS[core.model.time_unit] if save_every is None else save_every
+        dt = common_step(np.array([every, duration]), core.time_step) or core.time_step
     _checks.positive("dt", dt)
     if save_every is None:
         save_every = max(1, round(0.5e-3 / SECONDS[core.model.time_unit] / dt)) * dt
@@ -261,7 +266,8 @@ def _check_step(
 ) -> None:
     """Refuse a step in which the fastest neuron could fire more than once."""
     top = jnp.asarray(quantiles(neurons)[-1], rate.dtype)
-    fastest = float(_fastest(core, varied, rate, gates, top))
+    # Runs without an equilibrium to start from have none.
+    fastest = max(0.0, *np.nan_to_num(np.asarray(_fastest(core, varied, rate, gates, top))))
     if not fastest * dt < _LARGEST_HALF_ANGLE:
         _checks.fail(
             "dt",
@@ -348,7 +354,9 @@ def _fastest(
     gates: Float[Array, "run population *region"],
     quantile: Float[Array, ""],
 ) -> jax.Array:
-    """The largest half angle per time, √κ / (2 tau), of any neuron, the last at a `quantile`."""
+    """The largest half angle per time (run,), √κ / (2 tau), of any neuron, the last at a
+    `quantile`.
+    """
 
     def one(varied: dict[str, jax.Array], rate: jax.Array, gates: jax.Array) -> jax.Array:
         system = with_leaves(core, varied)
@@ -359,7 +367,7 @@ def _fastest(
         top = inputs + delta * quantile
         return (jnp.sqrt(jnp.maximum(top, 0.0)) / (2 * tau)).max()
 
-    return jax.vmap(one)(varied, rate, gates).max()
+    return jax.vmap(one)(varied, rate, gates)
 
 
 def _recorded(neurons: int, recorded: int) -> np.ndarray:
@@ -473,10 +481,13 @@ def _result(
     last = assembled(end["width_rate"], end["centre"], end["gates"])[:, 0]
     silent = jnp.zeros_like(shown[:, :1])
     spikes = jnp.concatenate([silent, shown], axis=1)
-    axis = tuple(range(1, states.ndim))
-    finite = jnp.isfinite(states).all(axis=axis)
+    finite = settled(states).all(axis=tuple(range(1, states.ndim)))
     finite &= jnp.isfinite(memory.potentials).all(axis=tuple(range(1, memory.potentials.ndim)))
     status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
+    if y0 is None:
+        gates = seen["gates"][:, 0]  # NaN where there was no equilibrium to start from
+        lost = jnp.isnan(gates).any(axis=tuple(range(1, gates.ndim)))
+        status = jnp.where(lost, Status.NONE_FOUND, status)
     t0 = float(y0.activity.t1) if isinstance(y0, SpikingSimulation) else 0.0
     saving = dataclasses.replace(saving, ts=tuple(t + t0 for t in saving.ts))
     if single:

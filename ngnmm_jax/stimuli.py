@@ -261,11 +261,11 @@ class Sampled(AbstractStimulus):
             middle = jnp.where(b > a, (total[final] - total[first]) / (apart * dt), 0.0)
             across = jnp.zeros_like(middle) if self.held else values[final] - values[first]
             pieces = ((0.0, a, to_first, rise), (a, b, middle, across), (b, 1.0, from_last, late))
-            mean = sum((high - low) * value for low, high, value, _ in pieces)
-            moment = sum(
-                (high - low) * ((low + high - 1) / 2 * value + (high - low) / 12 * slope)
-                for low, high, value, slope in pieces
-            )
+            mean, moment = jnp.zeros_like(begin), jnp.zeros_like(begin)
+            for low, high, value, slope in pieces:
+                part = high - low
+                mean = mean + part * value
+                moment = moment + part * ((low + high - 1) / 2 * value + part / 12 * slope)
             return mean, 12 * moment
 
         return moments

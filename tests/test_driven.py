@@ -1,9 +1,13 @@
 """White noise and stimuli: against the linear theory, each other's methods, and themselves."""
 
+import itertools
+
+import diffrax as dfx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.linalg import solve_continuous_lyapunov
 
 import ngnmm_jax as ng
@@ -103,15 +107,13 @@ def test_strengths_can_be_varied(noisy):
 @pytest.mark.parametrize(
     "stimulus",
     [
-        stimuli.Pulse(20.3, 4.0, 0.05),
-        stimuli.Pulse(20.0, 4.0, np.linspace(0, 0.05, 12)) + stimuli.Sine(25.0, 0.01),
-        stimuli.Sampled([10.0, 20.0, 40.0], np.array([[0.0] * 12, [0.05] * 12, [0.0] * 12])),
+        stimuli.Pulse(20.02, 4.0, np.linspace(0, 0.05, 12)) + stimuli.Sine(25.0, 0.01),
         stimuli.Sampled([10.0, 20.0, 40.0], [0.02, 0.05, 0.0], held=True),
         stimuli.Custom(lambda t: 0.03 * jnp.exp(-(((t - 30) / 5) ** 2))),
     ],
 )
 def test_stimulus_in_adaptive_and_fixed_steps(network, stimulus):
-    """Adaptive steps see every jump, however long they are; fixed ones are of order two."""
+    """Adaptive steps see every jump, however long they are; fixed ones are of order four."""
     system = ng.Driven(network, stimulus=stimulus)
     start = ng.initial_state(network)
     exact = ng.simulate(system, 60.0, y0=start, rtol=1e-10, atol=1e-12)
@@ -120,14 +122,138 @@ def test_stimulus_in_adaptive_and_fixed_steps(network, stimulus):
     for dt in (0.1, 0.05):
         run = ng.simulate(system, 60.0, y0=start, dt=dt)
         errors.append(float(jnp.abs(run.v_e - exact.v_e).max()))
-    assert errors[1] < 2e-3
-    assert errors[1] < 0.6 * errors[0]
+    assert errors[1] < 1e-7
+    assert errors[1] < 0.15 * errors[0]
     moebius = ng.simulate(system, 60.0, y0=start, dt=0.05, solver="moebius")
-    assert float(jnp.abs(moebius.v_e - exact.v_e).max()) < 5e-3
+    assert float(jnp.abs(moebius.v_e - exact.v_e).max()) < 1e-6
+
+
+KNOTS, LINES = np.array([0.11, 0.4, 0.93, 1.02, 1.1]), np.array([1.0, 2.0, 0.0, 5.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("stimulus", "value"),
+    [
+        (
+            stimuli.Pulse(-3.0, 4.13, 2.0) + stimuli.Pulse(0.526, 0.049, [1.0, 20.4]),
+            lambda t: 2 * (t < 1.13) * (t > -3) + 20.4 * (t > 0.526) * (t < 0.575),
+        ),
+        (
+            stimuli.Sine(0.3, 1.0, [0.2, 1.0]) + stimuli.Sine(40.0, [3.0, 2.0], 0.3),
+            lambda t: np.sin(2 * np.pi * t / 0.3 + 1) + 2 * np.sin(2 * np.pi * t / 40 + 0.3),
+        ),
+        (
+            stimuli.Sampled(KNOTS, np.stack([0 * LINES, LINES], axis=1)),
+            lambda t: np.interp(t, KNOTS, LINES),
+        ),
+        (
+            stimuli.Sampled(KNOTS, LINES, held=True),
+            lambda t: LINES[np.clip(np.searchsorted(KNOTS, t, side="right") - 1, 0, 4)],
+        ),
+        (
+            stimuli.Custom(lambda t: jnp.exp(-(((t - 0.7) / 0.5) ** 2))),
+            lambda t: np.exp(-(((t - 0.7) / 0.5) ** 2)),
+        ),
+    ],
+)
+def test_moments_over_steps(stimulus, value):
+    """Mean and first moment over steps, against Gauss's quadrature between the jumps, in NumPy."""
+    moments = jax.jit(jax.vmap(stimulus.over_steps(), (0, None)))
+    jumps, (nodes, weights) = np.asarray(stimulus.jumps), np.polynomial.legendre.leggauss(40)
+    slack = 1e-5 if isinstance(stimulus, stimuli.Custom) else 1e-12
+    # Three nodes are for steps that are short against the function's changes.
+    for begin, dt in ((0.013, 0.05), (-0.2, 0.21), (-0.4, 0.8))[: 2 if slack > 1e-9 else 3]:
+        times = begin + dt * np.arange(24)
+        mean, rise = (np.asarray(m) for m in moments(jnp.asarray(times), jnp.asarray(dt)))
+        mean, rise = (m[:, -1] if m.ndim == 2 else m for m in (mean, rise))
+        for k, t in enumerate(times):
+            inside = jumps[(jumps > t) & (jumps < t + dt)]
+            edges = np.array([t, *np.sort(inside), t + dt])
+            middle, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+            at = (middle[:, None] + half[:, None] * nodes).ravel()
+            share = (half[:, None] * weights).ravel() / dt
+            assert mean[k] == pytest.approx(share @ value(at), abs=20 * slack)
+            if inside.size <= 2:
+                lean = 12 * share * ((at - t) / dt - 0.5) @ value(at)
+                assert rise[k] == pytest.approx(lean, abs=300 * slack)
+
+
+@pytest.fixture(scope="module")
+def pair():
+    """Two regions at rest."""
+    network = ng.Network(ng.NextGenEI(), np.array([[0, 1.0], [1, 0]]), coupling=1.0)
+    return network, ng.initial_state(network, noise=0.0)
+
+
+def exact_v_e(system, start, times, edges=()):
+    """By SciPy, piece by piece between the stimulus' jumps."""
+    field = jax.jit(lambda t, y: system.network.vector_field(y, system.stimulus(t) + jnp.zeros(2)))
+    found, state, pieces = [start[1]], np.asarray(start), [times[0], *edges, times[-1]]
+    for low, high in itertools.pairwise(pieces):
+        inside = times[(times > low) & (times < high)]
+        # The jumps themselves belong to neither piece.
+        run = solve_ivp(
+            lambda t, y, a=low, b=high: field(np.clip(t, a + 1e-12, b - 1e-12), y.reshape(6, 2))
+            .ravel(),
+            (low, high), state.ravel(), t_eval=[*inside, high], rtol=1e-10, atol=1e-12,
+            method="DOP853",
+        )  # fmt: skip
+        states = run.y.T.reshape(-1, 6, 2)
+        found += list(states[: len(inside), 1])
+        state = states[-1]
+    return np.array([*found, state[1]])
+
+
+def test_short_pulses_and_phases_in_fixed_steps(pair):
+    """A pulse that meets no step's middle, and a sine whose start is off the grid: order four."""
+    network, start = pair
+    pulse = ng.Driven(network, stimulus=stimuli.Pulse(10.026, 0.049, 20.4))
+    times = np.arange(81) * 0.5
+    exact = exact_v_e(pulse, start, times, (10.026, 10.075))
+    assert np.ptp(exact) > 0.8
+    for solver, bound in (("rk4", 5e-4), ("moebius", 5e-4)):
+        run = ng.simulate(pulse, 40.0, y0=start, dt=0.05, solver=solver, save_every=0.5)
+        assert np.abs(run.v_e - exact).max() < bound, solver
+
+    sine = ng.Driven(network, stimulus=stimuli.Sine(10.0, 0.5))
+    exact = exact_v_e(sine, start, 0.25 + times)
+    for solver, least in (("rk4", 3.8), ("moebius", 3.8)):
+        errors = [
+            np.abs(
+                ng.simulate(sine, 40.0, y0=start, t0=0.25, dt=dt, solver=solver, save_every=0.5).v_e
+                - exact
+            ).max()
+            for dt in (0.5, 0.25, 0.125)
+        ]
+        assert errors[0] < 1e-3, solver
+        assert np.log2(errors[0] / errors[2]) / 2 > least, solver
+    # In two parts, off the grid: no phase is lost.
+    first = ng.simulate(sine, 20.0, y0=start, t0=0.25, dt=0.125, save_every=0.5)
+    second = ng.simulate(sine, 20.0, y0=first, dt=0.125, save_every=0.5)
+    assert np.abs(second.v_e - exact[40:]).max() < 1e-5
+
+
+def test_short_pulses_in_other_steps(pair):
+    """Adaptive steps do not go over a change that only the function knows; nor constant ones of
+    diffrax over a pulse between them.
+    """
+    network, start = pair
+    bump = stimuli.Custom(lambda t: 5.0 * jnp.exp(-(((t - 200.03) / 0.1) ** 2)), resolution=0.3)
+    system = ng.Driven(network, stimulus=bump)
+    fixed = ng.simulate(system, 250.0, y0=start, dt=0.05)
+    adaptive = ng.simulate(system, 250.0, y0=start)
+    assert np.ptp(np.asarray(fixed.v_e)) > 0.5
+    assert float(jnp.abs(adaptive.v_e - fixed.v_e).max()) < 2e-3
+
+    pulse = ng.Driven(network, stimulus=stimuli.Pulse(10.001, 0.04, 25.0))
+    fixed = ng.simulate(pulse, 20.0, y0=start, dt=0.05)
+    heun = ng.simulate(pulse, 20.0, y0=start, dt=0.05, solver=dfx.Heun())
+    assert float(jnp.abs(heun.v_e - fixed.v_e).max()) < 2e-3
+    assert int(heun.stats["num_steps"]) == 402
 
 
 def test_stimulus_in_a_batch_and_a_sweep(network):
-    system = ng.Driven(network, stimulus=stimuli.Pulse(20.0, 4.0, np.linspace(0, 0.05, 12)))
+    system = ng.Driven(network, stimulus=stimuli.Pulse(20.013, 0.031, np.linspace(0, 5.0, 12)))
     alone = ng.simulate(system, 60.0, dt=0.05, seed=1)
     batch = ng.simulate_batch(system, {"coupling": [5.0, 5.0]}, 60.0, dt=0.05, seeds=1)
     np.testing.assert_allclose(batch.v_e[0], alone.v_e, atol=1e-12)
@@ -147,6 +273,7 @@ def test_stimuli_are_differentiable_and_have_values():
     )
     pulse = stimuli.Pulse(1.0, 2.0, 3.0)
     assert [float(pulse(jnp.asarray(t))) for t in (0.9, 1.0, 2.9, 3.0)] == [0, 3, 3, 0]
+    assert float(pulse.mean(0.0, 2.0)) == 1.5
 
     def peak(amplitude):
         return stimuli.Pulse(1.0, 2.0, amplitude)(jnp.asarray(2.0))

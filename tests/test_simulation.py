@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
+from ngnmm_jax import _checks
 from ngnmm_jax.dynamics.integrate import STEPS, repeated
 from ngnmm_jax.dynamics.methods import METHODS, runge_kutta
 from ngnmm_jax.models.base import parameter_names
@@ -142,6 +143,64 @@ def test_what_is_saved(network):
         _ = fixed.sampling_interval
     with pytest.raises(ValueError, match="did you mean 'v_e'"):
         _ = fixed["ve"]
+
+
+def test_times_in_32_bits(network):
+    """A tenth in 32 bits is a tenth: for every argument that is a time, and for saved times."""
+    y0 = ng.initial_state(network)
+    times = {"duration": 2.1, "t0": 0.3, "dt": 0.05, "save_every": 0.1}
+    plain = ng.simulate(network, y0=y0, **times)
+    for kind in (np.float32, jnp.float32):
+        options = {name: kind(value) for name, value in times.items()}
+        run = ng.simulate(network, y0=y0, **options)
+        np.testing.assert_array_equal(run.ts, plain.ts)
+        np.testing.assert_array_equal(run.states, plain.states)
+        assert float(run.t1) == 2.4
+    some = ng.simulate(network, 2.1, y0=y0, t0=0.3, dt=0.05, save_at=plain.ts.astype(jnp.float32))
+    np.testing.assert_allclose(some.ts, plain.ts, rtol=1e-15)
+    options = {"dt": np.float32(0.05), "save_every": np.float32(0.1), "y0": y0}
+    assert ng.simulate_batch(network, {}, np.float32(2.1), **options).states.shape[1] == 22
+    times = {name: np.float32(times[name]) for name in ("duration", "dt")}
+    activity = ng.Activity(
+        **times, transient=np.float32(0.3), sample=jnp.float32(0.1), keep=("mean",)
+    )
+    plan, dt = activity.plan(network)
+    assert (plan.stride, plan.transient, plan.window * plan.windows, dt) == (2, 3, 21, 0.05)
+
+    # Times kept in 32 bits, from zero and later.
+    for first, count, interval in ((0.0, 20_001, 0.1), (1000.0, 501, 0.72), (5.0, 3, 0.05)):
+        ts = jnp.asarray(first + interval * np.arange(count), jnp.float32)
+        run = eqx.tree_at(lambda run: run.ts, plain, ts)
+        assert run.sampling_interval == pytest.approx(interval * 1e-3, rel=1e-12)
+    for ts in ([0.0, 0.1, 0.3], [0.0, 0.1, 0.2001], [1e6, 1e6 + 0.1, 1e6 + 0.2]):
+        run = eqx.tree_at(lambda run: run.ts, plain, jnp.asarray(ts, jnp.float32))
+        with pytest.raises(ValueError, match="not saved at even intervals"):
+            _ = run.sampling_interval
+    for value, exact in ((2**-20, 2**-20), (1 / 3, float(np.float32(1 / 3))), (2500.25, 2500.25)):
+        assert _checks.time("t0", np.float32(value)) == exact
+    assert _checks.time("t0", float(np.float32(0.1))) == float(np.float32(0.1))
+    for bad in ([1.0, 2.0], "soon", np.nan):
+        with pytest.raises(ValueError, match="`duration` must be"):
+            ng.simulate(network, bad)
+
+
+def test_every_method_says_that_it_diverged(network, monkeypatch):
+    """In single runs, batches and sweeps; and where there was no equilibrium to start from."""
+    wild = np.full((6, 12), 1e11)
+    for solver in ("rk4", "euler", "moebius"):
+        options = {"dt": 0.5, "y0": wild, "solver": solver, "save_every": 2.0}
+        run = ng.simulate(network.with_parameters(j_ee=1e3), 2.0, throw=False, **options)
+        batch = ng.simulate_batch(network, {"j_ee": [1e3]}, 2.0, **options)
+        bad = not np.isfinite(np.asarray(run.final_state)).all()
+        bad |= bool(np.abs(np.asarray(run.final_state)).max() > 1e12)
+        assert bad, solver
+        for found in (run, batch):
+            assert (np.asarray(found.status) == ng.Status.NOT_FINITE).all()
+    monkeypatch.setattr(
+        "ngnmm_jax.batch.initial_states", lambda *_: np.stack([wild * 0, wild * np.nan])
+    )
+    batch = ng.simulate_batch(network, {"j_ee": [5.0, 5.0]}, 2.0, dt=0.5, save_every=2.0)
+    assert list(np.asarray(batch.status)) == [ng.Status.OK, ng.Status.NONE_FOUND]
 
 
 def test_steps_after_the_last_save(network):

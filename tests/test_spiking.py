@@ -1,5 +1,6 @@
 """The spiking network: its neurons, its mean field, and how near they are."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -138,6 +139,23 @@ def test_batches_and_going_on():
     later = ng.simulate_spiking(node(9.0), 0.7, y0=odd, **{**options, "save_every": 0.7})
     np.testing.assert_allclose(later.activity.v_e[1], one.activity.v_e[9], atol=1e-9)
     assert ng.simulate(node(9.0), 1.0, y0=odd.activity).ok
+
+
+def test_what_diverged_or_had_no_start_is_said(monkeypatch):
+    """Beside a run that is well."""
+    start = np.asarray(ng.initial_state(node(9.0)))
+    options = {"neurons": 200, "dt": 0.1, "save_every": 1.0}
+    states = np.stack([start, start * np.nan, start])
+    monkeypatch.setattr("ngnmm_jax.spiking.initial_states", lambda *_: states)
+    run = ng.simulate_spiking(node(9.0), 5.0, seeds=[1, 2, 3], **options)
+    codes = [ng.Status.OK, ng.Status.NONE_FOUND, ng.Status.OK]
+    assert list(np.asarray(run.status)) == codes
+    monkeypatch.setattr("ngnmm_jax.spiking.initial_states", lambda *_: states[1:2])
+    with pytest.raises(ng.SolverError, match="no equilibrium was found"):
+        ng.simulate_spiking(node(9.0), 5.0, **options)
+    lost = eqx.tree_at(lambda r: r.memory.gates, run, run.memory.gates * np.nan)
+    later = ng.simulate_spiking(node(9.0), 5.0, y0=lost, seeds=[1, 2, 3], **options)
+    assert (np.asarray(later.status) == ng.Status.NOT_FINITE).all()
 
 
 def test_bad_input():

@@ -8,6 +8,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 import ngnmm_jax as ng
 from ngnmm_jax.sweeps import AbstractMeasure, Function, Output, discrepancies
+from ngnmm_jax.sweeps.run import lanes_for
 from ngnmm_jax.sweeps.storage import Blocks
 from ngnmm_jax.sweeps.streaming import SUMMARIES
 
@@ -157,7 +158,7 @@ def test_streamed_summaries_are_those_of_the_traces(network, plane, activity, fo
     assert (found.status == ng.Status.OK).all()
     assert found.v_e_spectrum.attrs["units"] == "1/Hz"
     assert found.i_ext_e.attrs["units"] == "1"
-    assert list(found.seed.values) == [3, 4]
+    assert list(found.seed.values) == list(ng.run_seeds(3, 2))
 
 
 def test_error_is_estimated(network, plane, found):
@@ -264,7 +265,7 @@ def test_noise_and_initial_values_per_region(network):
         ({"duration": 100.3}, "`duration` must be a whole number of samples"),
         ({"duration": 101.0}, "`duration` must be a whole number of half segments"),
         ({"segment": 30.0}, "`duration` must be a whole number of half segments"),
-        ({"sample": 0.25}, "`sample` must be a whole number of steps"),
+        ({"sample": 0.25, "dt": 0.1}, "`sample` must be a whole number of steps"),
         ({"dt": 0.0}, "`dt` must be positive"),
         ({"solver": "rk5"}, "`solver` must be one of"),
         ({"bands": {"a": (5.0, 3.0)}}, "`bands` must rise"),
@@ -301,6 +302,26 @@ def test_blocks_widths_and_devices(network, plane, found, activity, monkeypatch)
     monkeypatch.undo()
     narrow = ng.sweep(network, plane, activity, checks=0, width=3)
     np.testing.assert_allclose(narrow.v_e_mean, found.v_e_mean, atol=1e-7)
+
+
+def test_lanes_suit_the_runs(network, monkeypatch):
+    """Few runs are not filled up to many; all blocks of a design have the same lanes."""
+    lanes = [lanes_for(runs, 32) for runs in (1, 3, 4, 5, 8, 9, 17, 33, 10**6)]
+    assert lanes == [4, 4, 4, 8, 8, 16, 32, 32, 32]
+    assert lanes_for(3, 65_536) == 4
+    assert lanes_for(5, 2) == 2
+    seen = []
+
+    def counted(self, system, points, seeds, width):
+        seen.append((width, seeds.size))
+        return {"v_e_mean": np.zeros((seeds.size, 12)), "below_zero": np.zeros(seeds.size),
+                "status": np.zeros(seeds.size)}  # fmt: skip
+
+    monkeypatch.setattr(ng.Activity, "evaluate", counted)
+    for count, block in ((3, None), (5, 2)):
+        design = ng.Design.grid({"i_ext_e": np.arange(float(count))})
+        ng.sweep(network, design, ng.Activity(100.0, 0.0, keep=("mean",)), block=block, checks=0)
+    assert seen == [(4, 3), (8, 2), (8, 2), (8, 1)]
 
 
 def test_one_compilation(network, monkeypatch):

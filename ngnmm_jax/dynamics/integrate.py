@@ -168,11 +168,16 @@ def recorded(
     return jax.lax.fori_loop(0, n_saves, save, (memory, places))
 
 
+def settled(values: Any) -> Any:
+    """Which values have not diverged: they are finite, and not beyond `DIVERGED`."""
+    return abs(values) < DIVERGED
+
+
 def finite_status(*values: jax.Array) -> Int[Array, ""]:
-    """`Status.OK` where all values are finite, `NOT_FINITE` otherwise."""
+    """`Status.OK` where no value has diverged, `NOT_FINITE` otherwise."""
     ok = jnp.array(True)
     for value in values:
-        ok &= jnp.isfinite(value).all()
+        ok &= settled(value).all()
     return jnp.where(ok, Status.OK, Status.NOT_FINITE)
 
 

@@ -72,7 +72,7 @@ class StepsToJumps(dfx.AbstractStepSizeController):
         y_error: Any,
         error_order: Any,
         controller_state: Any,
-    ) -> tuple[Any, Any, Any, Any, Any, dfx.RESULTS]:
+    ) -> tuple[Any, Any, Any, Any, Any, Any]:
         """Every step is kept; one that ends before a jump is followed by one from the jump on."""
         del t0, y0, y1_candidate, args, y_error, error_order
         jumps = controller_state[2]

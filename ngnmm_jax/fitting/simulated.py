@@ -51,6 +51,13 @@ def simulated(
     """
     whole = driven(system)
     model = whole.model
+    duration, transient, dt, sample, truncate = (
+        None if value is None else _checks.time(name, value)
+        for name, value in (
+            ("duration", duration), ("transient", transient), ("dt", dt), ("sample", sample),
+            ("truncate", truncate),
+        )
+    )  # fmt: skip
     if solver is None:
         solver = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
     rk4 = concrete_step(whole) if dt is None or sample is None else 0.0

@@ -13,7 +13,9 @@ from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax._core.definition import described, ordered
 from ngnmm_jax._core.programs import body, program
+from ngnmm_jax._types import Time
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
+from ngnmm_jax.dynamics.steps import common_step
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.observe.bold import BalloonWindkessel, bold
@@ -46,7 +48,8 @@ class Activity(AbstractMeasure):
     - `transient`: time left out before that.
     - `solver`: "moebius" where the model has an exact flow, "rk4" otherwise; or any of
       `simulate`'s with a fixed step.
-    - `dt`: the step; by default the model's `time_step`, with "moebius" twice that.
+    - `dt`: the step; by default the longest up to the model's `time_step`, with "moebius" twice
+      that, that divides the other times.
     - `sample`: time between samples, by default 1 ms; extrema are those of the samples.
     - `signals`: variables, or what the model shows; by default that.
     - `keep`: names of summaries: "mean", "variance", "minimum", "maximum", "spectrum" (Welch's
@@ -72,11 +75,11 @@ class Activity(AbstractMeasure):
     variables start as before).
     """
 
-    duration: float = 2000.0
-    transient: float = 500.0
+    duration: Time = 2000.0
+    transient: Time = 500.0
     solver: str | None = None
-    dt: float | None = None
-    sample: float | None = None
+    dt: Time | None = None
+    sample: Time | None = None
     signals: Sequence[str] = ()
     keep: Sequence[str] = (
         "mean",
@@ -89,12 +92,18 @@ class Activity(AbstractMeasure):
         "field_variance",
         "field_peak_frequency",
     )
-    segment: float | None = None
+    segment: Time | None = None
     bands: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=lambda: BANDS)
     noise: float = 0.01
-    repetition_time: float | None = None
+    repetition_time: Time | None = None
     haemodynamics: BalloonWindkessel | None = None
     dtype: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("duration", "transient", "dt", "sample", "segment", "repetition_time"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _checks.time(name, value))
 
     def extras(self, system: System) -> tuple[str, ...]:
         names = system.model.variables
@@ -183,7 +192,10 @@ class Activity(AbstractMeasure):
     def _step(self, system: System) -> float:
         if self.dt is not None:
             return self.dt
-        return system.time_step * (2 if self._method(system) == "moebius" else 1)
+        longest = system.time_step * (2 if self._method(system) == "moebius" else 1)
+        sample = 1e-3 / SECONDS[system.model.time_unit] if self.sample is None else self.sample
+        times = [t for t in (sample, self.transient, self.duration) if t > 0]
+        return common_step(np.array(times), longest) or longest
 
     def _signals(self, system: System) -> tuple[str, ...]:
         if isinstance(self.signals, str):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._status import Status
+from ngnmm_jax.dynamics.integrate import settled
 from ngnmm_jax.dynamics.methods import METHODS
 from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.observe.balloon import BalloonWindkessel
@@ -162,7 +163,7 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
             count = below.reshape(-1, last.shape[-1]).sum(axis=0).astype(last.dtype)
             steps = stride.astype(last.dtype) * (transient + plan.window * plan.windows)
             result["below_zero"] = count / (steps * (regions * len(system.may_go_below_zero)))
-        finite = jnp.isfinite(last).reshape(-1, last.shape[-1]).all(axis=0)
+        finite = settled(last).reshape(-1, last.shape[-1]).all(axis=0)
         if volumes is not None:  # NaN where the blood stopped to flow
             finite &= jnp.isfinite(volumes).reshape(-1, last.shape[-1]).all(axis=0)
         lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
