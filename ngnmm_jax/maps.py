@@ -67,7 +67,7 @@ class DispersionMap(eqx.Module):
     - `fastest`: index of the fastest in `lambdas`; `frequency` (Hz) of that one (NaN where
       aperiodic).
     - `error`: of `growth_transverse`: of interpolation in Λ on orbits, the standard error of
-      aperiodic states, zero at equilibria.
+      aperiodic states (their steps' error in it), zero at equilibria.
     - `status` (grid): OK; NONE_FOUND where there is no state; NOT_CONVERGED where a mode's
       growth or a state was not found to its tolerance, or an aperiodic state is not shown to
       be chaotic (a torus, an orbit of more than eight turns, or one that a run has not reached).

@@ -143,7 +143,7 @@ class Steps(NamedTuple):
 
 
 def repeat(
-    step: Callable[[Any, Float[Array, "run"]], Any], state: Any, dt: jax.Array, number: jax.Array
+    step: Callable[[Any, Float[Array, "run"]], Any], state: Any, dt: Any, number: Any
 ) -> Any:
     """`step(state, dt)`, each run `number` (run,) times: those that are done stand still."""
 
@@ -180,7 +180,7 @@ def settle(
 def least_return(
     field: VectorField,
     path: Float[Array, "sample variable run"],
-    dt: Float[Array, "run"],
+    dt: Any,
     same: float,
 ) -> Return:
     """The first of a path's returns that is as near as any, on a section through it.

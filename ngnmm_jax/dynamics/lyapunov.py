@@ -29,9 +29,9 @@ _SURE = 3.0
 _FIRST, _LAST, _STRETCH = 20, 2000, 14.0
 # Stretching of which rounding leaves nothing.
 _LOST = 30.0
-# Where steps and their halves differ by more than this on average, relative to the tangents, steps
+#: Where steps and their halves differ by more than this on average, relative to the tangents, steps
 # are too long to tell even their own error.
-_ROUGH = 1e-3
+ROUGH = 1e-3
 
 
 class LyapunovSpectrum(eqx.Module):
@@ -297,7 +297,7 @@ def _spectrum(
         return jnp.moveaxis(array, range(array.ndim - runs, array.ndim), range(runs))
 
     errors = jnp.hypot(_scatter(rates), 1 / (_BLOCKS * block * dt))
-    fine = (rough < _ROUGH).all(axis=0)
+    fine = (rough < ROUGH).all(axis=0)
     status = jnp.where(fine, Status.OK, Status.STEP_TOO_LARGE)
     status = jnp.where(widest < _LOST, status, Status.ILL_CONDITIONED)
     return LyapunovSpectrum(

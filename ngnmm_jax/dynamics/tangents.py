@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ngnmm_jax.dynamics.integrate import rk4_step
+from ngnmm_jax.dynamics.integrate import in_halves, rk4_step
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -137,21 +137,12 @@ def _check_of_all(
 
 
 def _in_halves(field: VectorField, start: Any, dt: jax.Array, runs: int) -> tuple[jax.Array, Any]:
-    """The difference; and the ends after half a step, another one, and one step instead."""
+    """The difference, and what `in_halves` gives."""
 
-    def leg(j: jax.Array, ends: Any) -> Any:
-        # From the start, but for the second half step. In a loop of its own, as all other steps.
-        begin = jax.tree.map(lambda first, end: jnp.where(j == 1, end[0], first), start, ends)
-        h = jnp.where(j == 2, dt, dt / 2)
+    def step(pair: tuple[jax.Array, jax.Array], h: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return pushed(lambda x: rk4_step(field, x, h), *pair, runs)
 
-        def step(_: Any, pair: Any) -> Any:
-            return pushed(lambda x: rk4_step(field, x, h), pair[0], pair[1], runs)
-
-        end = jax.lax.fori_loop(0, jnp.minimum(j + 1, 1), step, begin)
-        return jax.tree.map(lambda ends, end: ends.at[j].set(end), ends, end)
-
-    ends = jax.tree.map(lambda leaf: jnp.zeros((3, *leaf.shape), leaf.dtype), start)
-    ends = jax.lax.fori_loop(0, 3, leg, ends)
+    ends = in_halves(step, start, dt)
     xi = start[1]
     axes = tuple(range(xi.ndim - 1 - runs))
     halves, whole = ((xi * end).sum(axis=axes) for end in ends[1][1:])
