@@ -39,6 +39,8 @@ from ngnmm_jax.start import initial_states
 # Columns that a matrix product of a network's tangents wants on a CPU, and runs in lock-step of
 # one region, which is elementwise work.
 _COLUMNS, _LANES = 64, 128
+# Numbers that a CPU's widest instructions take at once.
+_VECTOR = 8
 # Steps of an orbit diagram by default: before the window, and in it.
 _EVENTS = (40_000, 40_000)
 # A GPU takes so many times more, since it launches every operation of a step.
@@ -125,7 +127,7 @@ def lyapunov_map(
     if block is None:
         block = chunk * devices
     _checks.positive_integer("block", block)
-    chunk = min(chunk, -(-min(block, math.prod(shape)) // devices))
+    chunk = width_of(core, chunk, math.prod(shape), devices)
 
     def work(which: np.ndarray, _: Callable[[str], Any]) -> dict[str, np.ndarray]:
         some = take(points, which)
@@ -166,6 +168,17 @@ def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
     if isinstance(core, Homogeneous):
         return _LANES * scale
     return max(1, _COLUMNS * scale // (count + 1))
+
+
+def width_of(core: Network | Homogeneous, lanes: int, runs: int, devices: int) -> int:
+    """How many of so many runs a device takes at a time, whatever the blocks' size.
+
+    What is elementwise rounds alike at all multiples of the width of vectors; products with the
+    weights may not, so that their width does not depend on the devices either.
+    """
+    if isinstance(core, Homogeneous):
+        return min(lanes, -(-runs // (devices * _VECTOR)) * _VECTOR)
+    return min(lanes, runs)
 
 
 def steps_at(
