@@ -26,6 +26,7 @@ class Status(enum.IntEnum):
     ILL_CONDITIONED = 7
     UNSTABLE = 8
     TRUNCATED = 10
+    STEP_TOO_LARGE = 12
 
     @property
     def explanation(self) -> str:
@@ -59,6 +60,10 @@ _EXPLANATIONS = {
     Status.ILL_CONDITIONED: (
         "the tangents became parallel to rounding between two orthonormalisations: shorten "
         "`interval`, or leave it out to have it chosen"
+    ),
+    Status.STEP_TOO_LARGE: (
+        "the fixed step is too large for the system: its error is not known well; halve `dt`, or "
+        "leave it out to have it follow the model's fastest time"
     ),
     Status.UNSTABLE: (
         "the equilibrium is unstable, so that small noise does not stay small: choose parameters "

@@ -19,15 +19,15 @@ from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax._status import Status
 from ngnmm_jax.dynamics.integrate import rk4_step
+from ngnmm_jax.dynamics.lockstep import Steps, repeat
 from ngnmm_jax.dynamics.lyapunov import (
     LyapunovSpectrum,
-    Plan,
     exponents,
-    follow,
     number_of_exponents,
     plan,
 )
 from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.tangents import follow
 from ngnmm_jax.network import (
     Homogeneous,
     Network,
@@ -40,6 +40,10 @@ from ngnmm_jax.start import initial_states
 # Columns that a matrix product of a network's tangents wants on a CPU, and runs in lock-step of
 # one region, which is elementwise work.
 _COLUMNS, _LANES = 64, 128
+# Numbers that a CPU's widest instructions take at once.
+_VECTOR = 8
+# Steps of an orbit diagram by default: before the window, and in it.
+_EVENTS = (40_000, 40_000)
 # A GPU takes so many times more, since it launches every operation of a step.
 _ON_GPU = 32
 
@@ -49,10 +53,11 @@ class LyapunovMap(eqx.Module):
 
     - `axes`: the parameters' values, by name.
     - `spectra`: a `LyapunovSpectrum` with the grid's axes in front: `exponents`
-      (*grid, exponent) with `errors`, `number_positive`, `entropy_bound`, `kaplan_yorke`,
-      `state` at the end of each trajectory, `status` (*grid): OK, NOT_FINITE where a trajectory
-      diverged, ILL_CONDITIONED where the interval was too long for its tangents, NONE_FOUND where
-      there was no equilibrium to start from.
+      (*grid, exponent) with `errors`, `step_errors`, `number_positive`, `entropy_bound`,
+      `kaplan_yorke`, `state` at the end of each trajectory, `status` (*grid): OK, NOT_FINITE where
+      a trajectory diverged, STEP_TOO_LARGE where its steps spoil it, ILL_CONDITIONED where the
+      interval was too long for its tangents, NONE_FOUND where there was no equilibrium to start
+      from.
     """
 
     axes: dict[str, np.ndarray]
@@ -67,6 +72,7 @@ class LyapunovMap(eqx.Module):
         data: dict[str, Any] = {
             "exponents": ([*names, "exponent"], spectra.exponents, rate),
             "errors": ([*names, "exponent"], spectra.errors, rate),
+            "step_errors": ([*names, "exponent"], spectra.step_errors, rate),
             "running": ([*names, "block", "exponent"], spectra.running, rate),
             "number_positive": (names, np.asarray(spectra.number_positive)),
             "entropy_bound": (names, np.asarray(spectra.entropy_bound), rate),
@@ -103,7 +109,8 @@ def lyapunov_map(
     - `axes`: values by name of the model's parameters or of "coupling", one axis each (for a
       homogeneous system, "coupling" includes the weights' row sum, 1 where normalised).
     - `count`: exponents; by default all.
-    - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`.
+    - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`; each point has the
+      step of its own parameters, if none is given.
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
       processes that are given the same folder share them.
     - `block`: points that are finished, and stored, together; by default as many as run at a
@@ -116,23 +123,21 @@ def lyapunov_map(
     values = parameter_axes(system, axes)
     core = system.bare()
     number = number_of_exponents(count, tuple(core.state_shape))
-    step = core.time_step if dt is None else dt
-    _checks.positive("dt", step)
-    steps = plan(step, duration, transient, interval)
     points, shape = grid(values)
+    pace = steps_at(core, points, math.prod(shape), dt)
     devices, chunk = len(jax.local_devices()), lanes_per_device(core, number)
     if block is None:
         block = chunk * devices
     _checks.positive_integer("block", block)
-    chunk = min(chunk, -(-min(block, math.prod(shape)) // devices))
-    shared = (core, jnp.asarray(step, dtype=float), steps)
+    chunk = width_of(core, chunk, math.prod(shape), devices)
 
     def work(which: np.ndarray, _: Callable[[str], Any]) -> dict[str, np.ndarray]:
         some = take(points, which)
         starts = starts_of(core, some, np.full(which.size, seed))
         run = trajectories(number)
-        lanes = {"point": some, "start": starts}
-        fields = map_chunks(run, shared, lanes, chunk=chunk, progress=False, lockstep=True)
+        here = Steps(*take(pace._asdict(), which).values())
+        lanes = lanes_of(some, starts, here, duration, transient, interval)
+        fields = map_chunks(run, core, lanes, chunk=chunk, progress=False, lockstep=True)
         lost = ~np.isfinite(starts).reshape(which.size, -1).all(axis=1)
         fields["status"] = np.where(lost, Status.NONE_FOUND, fields["status"])
         return fields
@@ -147,8 +152,8 @@ def lyapunov_map(
             core,
             axes=ordered(values),
             count=number,
-            dt=float(step),
-            steps={name: int(n) for name, n in steps._asdict().items()},
+            dt=np.unique(pace.dt).tolist(),
+            times={"duration": duration, "transient": transient, "interval": interval},
             seed=seed,
             block=block,
         ),
@@ -169,6 +174,43 @@ def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
     return max(1, _COLUMNS * scale // (count + 1))
 
 
+def width_of(core: Network | Homogeneous, lanes: int, runs: int, devices: int) -> int:
+    """How many of so many runs a device takes at a time, whatever the blocks' size.
+
+    What is elementwise rounds alike at all multiples of the width of vectors; products with the
+    weights may not, so that their width does not depend on the devices either.
+    """
+    if isinstance(core, Homogeneous):
+        return min(lanes, -(-runs // (devices * _VECTOR)) * _VECTOR)
+    return min(lanes, runs)
+
+
+def steps_at(
+    core: Network | Homogeneous, points: Mapping[str, Any], count: int, dt: float | None
+) -> Steps:
+    """The steps (point,) at so many points: each one's own, or `dt`."""
+    if dt is not None:
+        _checks.positive("dt", dt)
+        return Steps(np.full(count, float(dt)), np.ones(count))
+    leaves = jax.tree.map(np.asarray, core.model)
+    model = jax.tree.map(lambda leaf: leaf[:, None] if leaf.ndim else leaf, leaves)
+    known = {name: np.asarray(v) for name, v in points.items() if hasattr(model, name)}
+    return Steps.of(with_leaves(model, known), count)
+
+
+def lanes_of(
+    points: dict[str, Any],
+    starts: np.ndarray,
+    steps: Steps,
+    duration: float | None,
+    transient: float | None,
+    interval: float | None,
+) -> dict[str, Any]:
+    """What `trajectories` takes of each run: its point, start, step, and numbers of steps."""
+    plans = plan(steps.dt, duration, transient, interval, steps.stiffness)
+    return {"point": points, "start": starts, "dt": steps.dt, "steps": plans}
+
+
 def starts_of(core: Network | Homogeneous, points: dict[str, Any], seeds: np.ndarray) -> np.ndarray:
     """Each point's equilibrium plus noise, (point, *state); NaN where there is none."""
     return initial_states(core, points, 0.01, seeds, in_blocks=True)
@@ -178,8 +220,8 @@ def starts_of(core: Network | Homogeneous, points: dict[str, Any], seeds: np.nda
 def trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
     """For so many exponents, the one function that takes runs in lock-step."""
 
-    def run(shared: tuple[Any, jax.Array, Plan], lanes: Any) -> dict[str, jax.Array]:
-        core, dt, steps = shared
+    def run(core: Any, lanes: Any) -> dict[str, jax.Array]:
+        dt = lanes["dt"]
         system = with_leaves(over_runs(core), lanes["point"])
         x = jnp.moveaxis(lanes["start"], 0, -1)
         *state, runs = x.shape
@@ -189,7 +231,7 @@ def trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
         def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
             return follow(system.vector_field, x, xi, dt, length, stride, runs=1)
 
-        return exponents(advance, x, xi, dt, steps, runs=1).__dict__
+        return exponents(advance, x, xi, dt, lanes["steps"], runs=1).__dict__
 
     return run
 
@@ -275,8 +317,8 @@ def orbit_diagram(
       instead of at its own maxima.
     - `events`: how many are kept.
     - `duration`, `transient`: the window and what is left out before it, in the model's unit;
-      by default 40,000 steps each.
-    - `dt`: the step; by default the system's `time_step`.
+      by default 40,000 steps each (of `model.tempo()`).
+    - `dt`: the step; by default the `time_step` of each value.
     - `seed`: of the noise (sd 0.01) added to each run's own equilibrium at the start.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
@@ -296,17 +338,15 @@ def orbit_diagram(
             _checks.one_of(argument, name, known)
     _checks.finite("section", level)
     _checks.positive_integer("events", events)
-    step = core.time_step if dt is None else dt
-    _checks.positive("dt", step)
-    window, before = (40_000 * step if t is None else t for t in (duration, transient))
-    steps = plan(step, window, before, None)
     (count,) = next(iter(values.values())).shape
+    steps = steps_at(core, values, count, dt)
+    number = plan(steps.dt, duration, transient, None, steps.stiffness, _EVENTS)
     starts = starts_of(core, values, np.full(count, seed))
-    shared = (core, jnp.asarray(step, dtype=float), jnp.asarray(level, dtype=float), steps)
+    shared = (core, jnp.asarray(level, dtype=float))
     fields = map_chunks(
         _recorder(variable, crossed, events),
         shared,
-        {"point": values, "start": starts},
+        {"point": values, "start": starts, "dt": steps.dt, "steps": number},
         chunk=lanes_per_device(core, 1),
         progress=progress,
         what="orbit diagram",
@@ -332,7 +372,8 @@ def _recorder(
     """The one function that records such events of runs in lock-step."""
 
     def record(shared: Any, lanes: Any) -> dict[str, jax.Array]:
-        core, dt, level, steps = shared
+        core, level = shared
+        dt = lanes["dt"]
         system = with_leaves(over_runs(core), lanes["point"])
         x = jnp.moveaxis(lanes["start"], 0, -1)
         runs = jnp.arange(x.shape[-1])
@@ -345,12 +386,13 @@ def _recorder(
         def watch(x: jax.Array) -> tuple[jax.Array, jax.Array]:
             return jax.jvp(observed, (x,), (system.vector_field(x),))
 
-        def forward(x: jax.Array) -> jax.Array:
-            return rk4_step(system.vector_field, x, dt)
+        def forward(x: jax.Array, h: jax.Array) -> jax.Array:
+            return rk4_step(system.vector_field, x, h)
 
         def body(i: jax.Array, carry: Any) -> Any:
             x, (value, slope), points, times, number = carry
-            x = forward(x)
+            here = i < lanes["steps"].window
+            x = forward(x, jnp.where(here, dt, 0.0))
             new_value, new_slope = watch(x)
             cubics = [
                 _hermite(value[k], dt * slope[k], new_value[k], dt * new_slope[k])
@@ -362,15 +404,18 @@ def _recorder(
             else:
                 happens = (value[1] < level) & (new_value[1] >= level)
                 where = _root(cubics[1], level)
+            happens &= here
             place = jnp.where(happens, number, events)  # dropped where there is no place
             points = points.at[place, runs].set(_at(cubics[0], where), mode="drop")
             times = times.at[place, runs].set((i + where) * dt, mode="drop")
             return x, (new_value, new_slope), points, times, number + happens
 
-        x = jax.lax.fori_loop(0, steps.transient, lambda _, x: forward(x), x)
+        x = repeat(forward, x, dt, lanes["steps"].transient)
         empty = jnp.full((events, runs.size), jnp.nan)
         start = (x, watch(x), empty, empty, jnp.zeros(runs.size, dtype=int))
-        x, (value, _), points, times, number = jax.lax.fori_loop(0, steps.window, body, start)
+        x, (value, _), points, times, number = jax.lax.fori_loop(
+            0, lanes["steps"].window.max(), body, start
+        )
         finite = jnp.isfinite(x).reshape(-1, runs.size).all(axis=0)
         return {
             "points": points.T,

@@ -73,7 +73,7 @@ class DispersionMap(eqx.Module):
     - `complete` (grid): whether it is certain that there are no other equilibria, as `Equilibria`
       has it.
     - `error`: of `growth_transverse`: of interpolation in Λ and of rounding on orbits, the standard
-      error of aperiodic states, of the iteration at equilibria.
+      error of aperiodic states (their steps' error in it), of the iteration at equilibria.
     - `status` (grid): OK; NONE_FOUND where there is no state; NOT_CONVERGED where a mode's
       growth or a state was not found to its tolerance, or an aperiodic state is not shown to
       be chaotic (a torus, an orbit of more than eight turns, or one that a run has not reached).

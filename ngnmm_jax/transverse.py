@@ -15,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._chunks import map_chunks
-from ngnmm_jax.dynamics.integrate import rk4_step
+from ngnmm_jax.dynamics.integrate import in_halves, rk4_step
 from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax.dynamics.lockstep import Steps, adaptive_mesh, mesh_step, repeat
+from ngnmm_jax.dynamics.lyapunov import ROUGH
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.modes import linearise
@@ -41,8 +42,9 @@ _EQUILIBRIA = 64
 # has neutral modes, known to the error of the steps.
 _NEUTRAL = 5e-8
 # Aperiodic states, in tempos of the model: how long perturbations are aligned, blocks whose scatter
-# gives the standard error, time between normalisations.
-_ALIGN, _BLOCKS, _BLOCK, _NORMALISE = 4_000, 10, 4_000, 20
+# gives the standard error, time between normalisations; so many of these between steps that are
+# also taken in two halves, which must not differ by more than `ROUGH` on average.
+_ALIGN, _BLOCKS, _BLOCK, _NORMALISE, _CHECKED = 4_000, 10, 4_000, 20, 10
 # Values of Λ at which they are computed where there are more modes than this.
 _FEW_MODES = 21
 
@@ -235,7 +237,8 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
     """Leading Lyapunov exponent of every mode, driven by the same trajectory.
 
     Of many modes with real Λ, it is computed at a few values and interpolated linearly: on
-    one trajectory it varies smoothly, far less than its standard error between them.
+    one trajectory it varies smoothly, far less than its standard error between them. The steps'
+    error is in the standard errors.
 
     Source: Benettin et al., Meccanica 15, 9 (1980), with one perturbation for each mode.
     """
@@ -264,15 +267,23 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
         norm = jnp.sqrt((jnp.abs(xi) ** 2).sum(axis=0))
         return (x, xi / norm), jnp.log(norm)
 
-    def block(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
-        pair, logs = jax.lax.scan(advance, pair, None, length=_BLOCK // _NORMALISE)
-        return pair, logs.sum(axis=0) / (_BLOCK * steps.tempo)
+    def group(pair: Pair, _: None) -> tuple[Pair, tuple[jax.Array, jax.Array]]:
+        _, ends = in_halves(step, pair, steps.dt)
+        _, halves, whole = jnp.sqrt((jnp.abs(ends) ** 2).sum(axis=1))
+        pair, logs = jax.lax.scan(advance, pair, None, length=_CHECKED)
+        return pair, (logs.sum(axis=0), jnp.abs(whole - halves) / halves)
+
+    def block(pair: Pair, _: None) -> tuple[Pair, tuple[jax.Array, jax.Array]]:
+        groups = _BLOCK // (_NORMALISE * _CHECKED)
+        pair, (logs, rough) = jax.lax.scan(group, pair, None, length=groups)
+        return pair, (logs.sum(axis=0) / (_BLOCK * steps.tempo), rough.mean(axis=0))
 
     pair = (x, xi.astype(where.dtype))
     pair, _ = jax.lax.scan(advance, pair, None, length=_ALIGN // _NORMALISE)
-    pair, rates = jax.lax.scan(block, pair, None, length=_BLOCKS)
-    growth = rates.mean(axis=0)
+    pair, (rates, rough) = jax.lax.scan(block, pair, None, length=_BLOCKS)
+    growth, rough = rates.mean(axis=0), 16 / 15 * rough.mean(axis=0)
     deviation = rates.std(axis=0) * jnp.sqrt(1 / (_BLOCKS - 1))
+    deviation = jnp.hypot(deviation, rough / steps.dt)
     own = uniform if direct else -1
     at_uniform = {"growth_uniform": growth[own], "error_uniform": deviation[own]}
     if not direct:
@@ -280,5 +291,5 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
         growth, deviation = between(growth), between(deviation)
     summary = _summary(inner.model, growth, jnp.full_like(growth, jnp.nan), uniform)
     error = jnp.take_along_axis(deviation, summary["fastest"][None], axis=0)[0]
-    finite = jnp.isfinite(growth).all(axis=0)
+    finite = jnp.isfinite(growth).all(axis=0) & (rough < ROUGH).all(axis=0)
     return {**at_uniform, **summary, "error": error, "converged": finite, "end": pair[0].T}

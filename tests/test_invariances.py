@@ -97,3 +97,144 @@ def test_numbers_of_steps_where_parameters_are_traced():
     assert jax.jit(step, static_argnums=1)(2.0, "i_ext_e") == pytest.approx(0.1)
     with pytest.raises(ValueError, match="`dt` must be given where time constants are traced"):
         jax.jit(step, static_argnums=1)(2.0, "tau_e")
+
+
+# ---------------------------------------------------------------------- times divided by k
+
+THREE = np.array([[0, 1.0, 0], [0.5, 0, 0.5], [0, 1.0, 0]])
+#: Powers of a rate in the variables of NextGenEI.
+POWERS = np.array([1, 0, 1, 1, 0, 1])
+NAMES = ng.NextGenEI.variables
+STATE = np.array([0.02, -1.0, 0.02, 0.03, -1.0, 0.03])
+
+
+def scaled(k, coupling=12.0, **values):
+    return ng.Network(faster(ng.NextGenEI(**values), k), THREE, coupling)
+
+
+def start(k, regions=3):
+    """A state, off the homogeneous ones, whose rates are k times as large."""
+    off = 1 + 0.1 * np.sin(np.arange(6)[:, None] + np.arange(regions))
+    return STATE[:, None] * off * float(k) ** POWERS[:, None]
+
+
+def at_rest(k):
+    network = scaled(k, i_ext_e=3.0)
+    found = ng.find_equilibria(network.homogeneous())
+    modes = ng.dispersion(network, found.states[0])
+    first = np.asarray(ng.initial_state(network, noise=0.0))
+    scale = float(k) ** POWERS
+    return [
+        found.states / scale,
+        first / scale[:, None],
+        found.eigenvalues.real / k,
+        modes.growth / k,
+    ]
+
+
+def on_an_orbit(k):
+    network = scaled(k, 8.0, i_ext_e=12.0)
+    orbit = ng.find_orbit(network.homogeneous(), steps=64)
+    modes = ng.dispersion(network, orbit)
+    return [orbit.period * k, orbit.exponents[:4] / k, modes.growth / k]
+
+
+def exponents(k):
+    network = scaled(k, 8.0, i_ext_e=12.0)
+    times = {"duration": 40.0 / k, "transient": 20.0 / k, "progress": False}
+    found = ng.lyapunov_spectrum(network.homogeneous(), y0=start(k)[:, 0], **times)
+    return [found.exponents / k, found.errors / k, found.interval * k]
+
+
+def simulated(solver):
+    def run(k):
+        network = scaled(k, i_ext_e=13.0)
+        options = {} if solver == "adaptive" else {"dt": 0.05 / k, "solver": solver}
+        found = ng.simulate(network, 20.0 / k, y0=start(k), save_every=1.0 / k, **options)
+        return [found.ts * k, found.states / float(k) ** POWERS[:, None]]
+
+    return run
+
+
+def simulated_batch(k):
+    network = scaled(k)
+    runs = {"i_ext_e": [9.0, 13.0], "coupling": [5.0, 12.0]}
+    found = ng.simulate_batch(
+        network, runs, 10.0 / k, dt=network.time_step, y0=start(k), variables=NAMES
+    )
+    return [found.states / float(k) ** POWERS[:, None]]
+
+
+def response(k):
+    system = ng.Driven(scaled(k, 1.0, i_ext_e=1.0), {"input": 0.01 * k**0.5})
+    found = ng.linear_response(system, np.array([5.0, 40.0]) * k)
+    return [found.power * k, found.fc, found.growth / k]
+
+
+def branch(k):
+    system = scaled(k, i_ext_e=3.0).homogeneous()
+    found = ng.continue_equilibria(system, "i_ext_e", (3.0, 9.0), progress=False)
+    return [np.array([p.parameter for p in found.special])]
+
+
+def stability(k):
+    found = ng.sweep(scaled(k), {"i_ext_e": [1.0, 3.0]}, ng.Stability(), checks=0)
+    return [found.growth_transverse / k, found.growth_uniform / k, found.number_growing]
+
+
+# What it is, and to what it agrees, relative to its size: rounding, which Newton's iterations and
+# spikes magnify; the adaptive solver's absolute tolerance is none of the model's.
+ANALYSES = {
+    "rest": (at_rest, 1e-12),
+    "orbit": (on_an_orbit, 1e-9),
+    "exponents": (exponents, 1e-9),
+    "rk4": (simulated("rk4"), 1e-11),
+    "moebius": (simulated("moebius"), 1e-11),
+    "adaptive": (simulated("adaptive"), 1e-5),
+    "batch": (simulated_batch, 1e-11),
+    "response": (response, 1e-9),
+    "branch": (branch, 1e-9),
+    "stability": (stability, 1e-11),
+}
+
+
+@pytest.fixture(scope="module")
+def unscaled():
+    known = {}
+
+    def get(name):
+        if name not in known:
+            known[name] = ANALYSES[name][0](1.0)
+        return known[name]
+
+    return get
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_times_divided(name, unscaled):
+    """By k for all time constants: the same, k times as fast."""
+    analysis, tolerance = ANALYSES[name]
+    for k in (0.25, 3.0, 16.0):
+        for one, other in zip(unscaled(name), analysis(k), strict=True):
+            one, other = np.asarray(one, complex), np.asarray(other, complex)
+            scale = np.abs(one[np.isfinite(one)]).max()
+            np.testing.assert_allclose(other, one, rtol=tolerance, atol=tolerance * scale)
+
+
+CURRENTS = [9.0, 9.5, 10.0, 10.5, 11.0, 12.0, 13.0]
+
+
+@pytest.mark.parametrize(
+    "k", [1.0, 4.0, *(pytest.param(k, marks=pytest.mark.slow) for k in (0.25, 16.0))]
+)
+def test_maps_with_times_divided(k):
+    """Orbits, chaos and rest are where they are; periods to 1e-7, growth to 1e-6 of the orbits."""
+    found = ng.dispersion_map(scaled(k), {"i_ext_e": CURRENTS}, progress=False)
+    assert found.kind[:, 3].tolist() == [2, 2, 3, 3, 2, 2, 0]
+    orbits = found.kind[:, 3] == 2
+    period = [25.13152299, 46.0264826, 153.2772513, 17.11427099]  # k = 1, from `find_orbit`
+    np.testing.assert_allclose(found.period[orbits, 3] * k, period, rtol=1e-7)
+    growth = [0.02068329, -0.00644066, 0.01837631, 0.0144764]
+    np.testing.assert_allclose(found.growth_transverse[orbits, 3] / k, growth, atol=1e-6)
+    assert found.number_growing[orbits, 3].tolist() == [1, 0, 1, 2]
+    np.testing.assert_allclose(found.growth_uniform[2:4, 3] / k, [0.0069, 0.0166], atol=0.003)

@@ -35,6 +35,23 @@ def rk4_step(field: Callable[[Any], Any], state: Any, dt: Any) -> Any:
     return moved(dt / 6, jax.tree.map(jnp.add, total, field(moved(dt, k))))
 
 
+def in_halves(step: Callable[[Any, Any], Any], start: Any, dt: Any) -> Any:
+    """The ends of half a step, another one after it, and one step instead: (3, …) each.
+
+    Of `step(state, dt)`; the error of the last is 16/15 of how it differs from the second, at order
+    four.
+    """
+
+    def leg(j: jax.Array, ends: Any) -> Any:
+        begin = jax.tree.map(lambda first, end: jnp.where(j == 1, end[0], first), start, ends)
+        h = jnp.where(j == 2, dt, dt / 2)
+        end = jax.lax.fori_loop(0, jnp.minimum(j + 1, 1), lambda _, state: step(state, h), begin)
+        return jax.tree.map(lambda ends, end: ends.at[j].set(end), ends, end)
+
+    nothing = jax.tree.map(lambda leaf: jnp.zeros((3, *leaf.shape), leaf.dtype), start)
+    return jax.lax.fori_loop(0, 3, leg, nothing)
+
+
 def heun_step(field: Callable[[Any], Any], state: Any, dt: Any) -> Any:
     """One step of Heun's method, of order two; the state may be a PyTree."""
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ngnmm_jax import _checks
 from ngnmm_jax.dynamics.integrate import rk4_step, tsit5_step
 
 VectorField = Callable[[jax.Array], jax.Array]
@@ -108,28 +109,30 @@ class Cycle(NamedTuple):
 class Steps(NamedTuple):
     """How runs are followed.
 
+    NumPy's arrays where a model's parameters are known.
+
     - `dt` (run,): steps that follow the fastest of each.
     - `stiffness` (run,): how many of them make one that its activity alone would ask for: the unit
       in which transients and windows are counted.
     """
 
-    dt: Float[Array, "run"]
-    stiffness: Float[Array, "run"]
+    dt: Any
+    stiffness: Any
 
     @classmethod
     def of(cls, model: Any, runs: int) -> "Steps":
         """Those of a model's parameters, which are scalars, (region, #run) or (run,)."""
+        sizes, tempos = model.step_sizes(), model.tempo()
+        xp = np if _checks.is_concrete(sizes, tempos) else jnp
 
-        def each(value: Any, over_regions: Any) -> jax.Array:
-            value = jnp.asarray(value)
-            return jnp.broadcast_to(over_regions(value) if value.ndim > 1 else value, (runs,))
+        def least(value: Any) -> Any:
+            return xp.broadcast_to(value.min(axis=0) if value.ndim > 1 else value, (runs,))
 
-        dt = each(model.step_sizes(), lambda v: v.min(axis=0))
-        tempo = each(model.tempo(), lambda v: v.min(axis=0))
-        return cls(dt, jnp.round(tempo / dt))
+        dt = least(sizes)
+        return cls(dt, xp.maximum(1.0, xp.round(least(tempos) / dt)))
 
     @property
-    def tempo(self) -> Float[Array, "run"]:
+    def tempo(self) -> Any:
         """The unit in which transients and windows are counted."""
         return self.dt * self.stiffness
 
@@ -140,7 +143,7 @@ class Steps(NamedTuple):
 
 
 def repeat(
-    step: Callable[[Any, Float[Array, "run"]], Any], state: Any, dt: jax.Array, number: jax.Array
+    step: Callable[[Any, Float[Array, "run"]], Any], state: Any, dt: Any, number: Any
 ) -> Any:
     """`step(state, dt)`, each run `number` (run,) times: those that are done stand still."""
 
@@ -177,7 +180,7 @@ def settle(
 def least_return(
     field: VectorField,
     path: Float[Array, "sample variable run"],
-    dt: Float[Array, "run"],
+    dt: Any,
     same: float,
 ) -> Return:
     """The first of a path's returns that is as near as any, on a section through it.

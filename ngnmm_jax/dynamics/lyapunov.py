@@ -16,9 +16,9 @@ from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import rest_state
-from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
-from ngnmm_jax.dynamics.parameters import bare
+from ngnmm_jax.dynamics.parameters import bare, pace
+from ngnmm_jax.dynamics.tangents import Stretching, follow
 
 # The window is cut into this many blocks, whose scatter gives the standard errors.
 _BLOCKS = 20
@@ -30,6 +30,9 @@ _SURE = 3.0
 _FIRST, _LAST, _STRETCH = 20, 2000, 14.0
 # Stretching of which rounding leaves nothing.
 _LOST = 30.0
+#: Where steps and their halves differ by more than this on average, relative to the tangents, steps
+# are too long to tell even their own error.
+ROUGH = 1e-3
 
 
 class LyapunovSpectrum(eqx.Module):
@@ -38,16 +41,22 @@ class LyapunovSpectrum(eqx.Module):
     - `exponents` (*run, exponent): by falling size as the tangents were ordered, per unit of
       the model's time.
     - `errors` (*run, exponent): standard errors, from the scatter of 20 blocks of the window and
-      how neighbours go together, and at least the window's inverse.
+      how neighbours go together, and at least the window's inverse; the steps' error is in them.
+    - `step_errors` (*run, exponent): of that, the steps': how much single steps (one in 250 of
+      the default window) differ from their two halves, on average of absolute values, which do not
+      cancel along a trajectory as errors may; of all exponents of a system, also how much a step's
+      change of volume differs from the integral of the divergence (Liouville's formula).
     - `running` (*run, block, exponent): the estimate after each block.
     - `state` (*run, *state): where the trajectory ended; another call can go on from there.
     - `interval` (*run,): time between orthonormalisations.
     - `status` (*run,): OK; NOT_FINITE where the trajectory diverged; ILL_CONDITIONED where the
-      interval between orthonormalisations was too long for the tangents.
+      interval between orthonormalisations was too long for the tangents; STEP_TOO_LARGE where the
+      steps' error is over a thousandth of the tangents each step, so that it is not known well.
     """
 
     exponents: Float[Array, "*run exponent"]
     errors: Float[Array, "*run exponent"]
+    step_errors: Float[Array, "*run exponent"]
     running: Float[Array, "*run block exponent"]
     state: Float[Array, "..."]
     interval: Float[Array, "*run"]
@@ -88,7 +97,7 @@ class LyapunovSpectrum(eqx.Module):
 
 
 class Plan(NamedTuple):
-    """Numbers of steps: before the window, in it, and between orthonormalisations.
+    """Numbers of steps, one or (run,): before the window, in it, between orthonormalisations.
 
     `interval` is zero where it is to be found. None of them decides what is compiled.
     """
@@ -98,18 +107,30 @@ class Plan(NamedTuple):
     interval: Any
 
 
-def plan(dt: Any, duration: float | None, transient: float | None, interval: float | None) -> Plan:
-    """Times in the model's unit as numbers of steps; by default 100,000 after 20,000."""
+def plan(
+    dt: Any,
+    duration: float | None,
+    transient: float | None,
+    interval: float | None,
+    stiffness: Any = 1.0,
+    default: tuple[int, int] = (20_000, 100_000),
+) -> Plan:
+    """Times in the model's unit as numbers of steps `dt`, one or (run,).
+
+    By default 20,000 before a window of 100,000, times `stiffness`.
+    """
     steps = []
-    for name, value, default in (
-        ("transient", transient, 20_000),
-        ("duration", duration, 100_000),
+    xp = np if _checks.is_concrete(dt, stiffness) else jnp
+    for name, value, usual in (
+        ("transient", transient, default[0]),
+        ("duration", duration, default[1]),
         ("interval", interval, 0),
     ):
         if value is not None:
             _checks.positive(name, value)
-        steps.append(default if value is None else max(1, round(value / dt)))
-    return Plan(*(np.asarray(n) for n in steps))
+        number = usual * stiffness if value is None else xp.maximum(1, xp.round(value / dt))
+        steps.append(xp.broadcast_to(xp.asarray(number, int), xp.shape(dt)))
+    return Plan(*steps)
 
 
 def lyapunov_spectrum(
@@ -138,14 +159,15 @@ def lyapunov_spectrum(
       `state_shape` and `time_step`.
     - `count`: how many exponents; by default all.
     - `duration`, `transient`: the window and what is left out before it (while the tangents
-      turn into place), in the model's unit; by default 100,000 and 20,000 steps.
+      turn into place), in the model's unit; by default 100,000 and 20,000 steps (of a stiff model,
+      as many of the steps that its typical time alone would ask for: `model.tempo()`).
     - `dt`: the step; by default the system's `time_step`.
     - `interval`: between orthonormalisations; by default as long as the tangents stay well
       conditioned, which the transient shows.
     - `y0` (*state): by default near an equilibrium, with noise of `seed`.
     - `progress`: a progress bar; None shows one where it takes over two seconds (never under
       JAX's transformations).
-    - `throw`: raise `SolverError` where the trajectory diverges, or `interval` is too long.
+    - `throw`: raise `SolverError` where the trajectory diverges, or `interval` or `dt` is too long.
 
     Source: Benettin et al., Meccanica 15, 9 (1980); Geist, Parlitz and Lauterborn, Prog.
     Theor. Phys. 83, 875 (1990).
@@ -154,9 +176,9 @@ def lyapunov_spectrum(
     system = bare(system)
     shape = tuple(system.state_shape)
     count = number_of_exponents(count, shape)
-    step = system.time_step if dt is None else dt
+    step, stiffness = pace(system) if dt is None else (dt, 1.0)
     _checks.positive("dt", step)
-    steps = plan(step, duration, transient, interval)
+    steps = plan(step, duration, transient, interval, stiffness)
     if y0 is not None:
         y0 = jnp.asarray(y0, dtype=float)
         _checks.shape("y0", y0, shape, "of the system's state")
@@ -197,44 +219,8 @@ def _begin(rest: jax.Array, seed: Any, count: int) -> tuple[jax.Array, jax.Array
 @eqx.filter_jit
 def _follow(
     system: Any, x: jax.Array, xi: jax.Array, dt: jax.Array, length: Any, stride: Any
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, Stretching]:
     return follow(system.vector_field, x, xi, dt, length, stride, runs=0)
-
-
-def follow(
-    field: Callable[[jax.Array], jax.Array],
-    x: jax.Array,
-    xi: jax.Array,
-    dt: jax.Array,
-    length: Any,
-    stride: Any,
-    runs: int,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """A state (*state, *run) and tangents (*state, tangent, *run) over `length` steps.
-
-    The tangents are made orthonormal every `stride` steps, the last time maybe earlier. Returns
-    both, the logarithms of the tangents' stretching (tangent, *run), and how much they were
-    stretched against each other at most (*run,). `runs`, the number of axes `*run`, is 0 or 1.
-    """
-    count = xi.shape[x.ndim - runs]
-
-    def step(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        x, xi = pair
-        x, push = jax.linearize(lambda x: rk4_step(field, x, dt), x)
-        return x, jax.vmap(push, in_axes=-1 - runs, out_axes=-1 - runs)(xi)
-
-    def interval(i: jax.Array, carry: Any) -> Any:
-        x, xi, total, widest = carry
-        number = jnp.minimum(stride, length - i * stride)
-        x, xi = jax.lax.fori_loop(0, number, step, (x, xi))
-        flat, logs = gram_schmidt(xi.reshape(-1, *xi.shape[xi.ndim - 1 - runs :]))
-        spread = logs.max(axis=0) - logs.min(axis=0)
-        spread = jnp.where(jnp.isfinite(spread), spread, 0.0)  # whatever has diverged
-        return x, flat.reshape(xi.shape), total + logs, jnp.maximum(widest, spread)
-
-    nothing = jnp.zeros((count, *x.shape[x.ndim - runs :]))
-    start = (x, xi, nothing, jnp.zeros(nothing.shape[1:]))
-    return jax.lax.fori_loop(0, -(-length // stride), interval, start)
 
 
 # A loop of so many turns: of a body, from a carry, to the last carry and what was stacked.
@@ -274,29 +260,34 @@ def exponents(
     given = steps.interval > 0
     stride = steps.interval + _FIRST * (~given)
     half = steps.transient // 2
-    x, xi, *_ = advance(x, xi, half, stride)
-    x, xi, _, widest = advance(x, xi, steps.transient - half, stride)
-    xp: Any = np if _checks.on_host(x, steps, widest) else jnp
+    x, xi, _ = advance(x, xi, half, stride)
+    x, xi, turned = advance(x, xi, steps.transient - half, stride)
+    xp: Any = np if _checks.on_host(x, steps, turned) else jnp
     seen = xp.minimum(stride, steps.transient - half)
-    widest = xp.asarray(widest).max()
-    found = seen * (_STRETCH / xp.maximum(widest, _STRETCH * seen / _LAST))
-    stride = xp.where(given, stride, xp.maximum(1, found.astype(stride.dtype)))
+    found = seen * (_STRETCH / xp.maximum(xp.asarray(turned.widest), _STRETCH * seen / _LAST))
+    found = xp.maximum(1.0, found)
+    if runs:  # powers of two, so that runs side by side are made orthonormal together
+        found = xp.exp2(xp.floor(xp.log2(found)))
+    stride = xp.where(given, stride, found.astype(stride.dtype))
     block = xp.maximum(1, steps.window // _BLOCKS)
 
     def over_block(pair: Any, _: None) -> tuple[Any, Any]:
-        x, xi, total, widest = advance(*pair, block, stride)
-        return (x, xi), (total, widest)
+        *pair, stretching = advance(*pair, block, stride)
+        return tuple(pair), stretching
 
-    (x, _), (totals, widest) = loop(over_block, (x, xi), _BLOCKS)
-    return _spectrum(x, totals, widest, block * dt, stride * dt, runs)
+    (x, _), stretching = loop(over_block, (x, xi), _BLOCKS)
+    return _spectrum(x, stretching, block, stride, dt, runs)
 
 
 @partial(jax.jit, static_argnames="runs")
 def _spectrum(
-    x: jax.Array, totals: Any, widest: Any, block: Any, interval: Any, runs: int
+    x: jax.Array, blocks: Stretching, block: Any, stride: Any, dt: Any, runs: int
 ) -> LyapunovSpectrum:
-    """The result, from each block's stretching (block, exponent, *run), and its length."""
-    rates, widest = totals / block, widest.max(axis=0)
+    """The result, from each block's stretching, all with a first axis (block,), and its length."""
+    rates, widest = blocks.logs / (block * dt), blocks.widest.max(axis=0)
+    # Of order four: two halves leave a sixteenth of the step's error.
+    rough = 16 / 15 * blocks.rough.mean(axis=0)
+    rough = jnp.maximum(rough, blocks.leaks.mean(axis=0) / rough.shape[0])
     mean = rates.mean(axis=0)
     finite = jnp.isfinite(mean).all(axis=0)
     finite &= jnp.isfinite(x).reshape(-1, *x.shape[x.ndim - runs :]).all(axis=0)
@@ -305,16 +296,18 @@ def _spectrum(
     def runs_first(array: jax.Array) -> jax.Array:
         return jnp.moveaxis(array, range(array.ndim - runs, array.ndim), range(runs))
 
-    errors = jnp.hypot(_scatter(rates), 1 / (_BLOCKS * block))
+    errors = jnp.hypot(_scatter(rates), 1 / (_BLOCKS * block * dt))
+    fine = (rough < ROUGH).all(axis=0)
+    status = jnp.where(fine, Status.OK, Status.STEP_TOO_LARGE)
+    status = jnp.where(widest < _LOST, status, Status.ILL_CONDITIONED)
     return LyapunovSpectrum(
         exponents=runs_first(mean),
-        errors=runs_first(errors),
+        errors=runs_first(jnp.hypot(errors, rough / dt)),
+        step_errors=runs_first(rough / dt),
         running=runs_first(running),
         state=runs_first(x),
-        interval=jnp.broadcast_to(interval, finite.shape),
-        status=jnp.where(
-            finite, jnp.where(widest < _LOST, Status.OK, Status.ILL_CONDITIONED), Status.NOT_FINITE
-        ),
+        interval=jnp.broadcast_to(stride * dt, finite.shape),
+        status=jnp.where(finite, status, Status.NOT_FINITE),
     )
 
 
@@ -329,27 +322,3 @@ def _scatter(rates: Float[Array, "block *exponents"]) -> Float[Array, "*exponent
     neighbours = (off[1:] * off[:-1]).sum(axis=0) / rates.shape[0]
     ratio = jnp.where(variance > 0, neighbours / jnp.where(variance > 0, variance, 1.0), 0.0)
     return jnp.sqrt(variance * jnp.clip(1 + 2 * ratio, 0.1, 2.0) / (rates.shape[0] - 1))
-
-
-def gram_schmidt(
-    xi: Float[Array, "size tangent *run"],
-) -> tuple[Float[Array, "size tangent *run"], Float[Array, "tangent *run"]]:
-    """Tangents made orthonormal in their order, and the logarithms of their stretching.
-
-    The modified process, which loses as many digits as the tangents' condition has; in
-    elementwise operations, since LAPACK's QR of batches on several CPU devices at once can
-    deadlock (jaxlib 0.10) and is slow on GPUs.
-    """
-    count = xi.shape[1]
-    later = jnp.arange(count).reshape(-1, *[1] * (xi.ndim - 2))
-
-    def column(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        xi, logs = carry
-        v = xi[:, k]
-        length = jnp.sqrt((v * v).sum(axis=0))
-        v = v / length
-        along = jnp.where(later > k, (v[:, None] * xi).sum(axis=0), 0.0)
-        xi = xi - v[:, None] * along
-        return xi.at[:, k].set(v), logs.at[k].set(jnp.log(length))
-
-    return jax.lax.fori_loop(0, count, column, (xi, jnp.zeros(xi.shape[1:])))

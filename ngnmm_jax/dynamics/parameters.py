@@ -87,6 +87,19 @@ def concrete_step(system: Any) -> float:
     return float(step) if _checks.is_concrete(step) else system.model.known_time_step
 
 
+def pace(system: Any) -> tuple[Any, Any]:
+    """A system's `time_step`, and how many of them make one that its activity alone asks for.
+
+    The latter from the `tempo` of its model; 1 where it has none.
+    """
+    step, model = system.time_step, getattr(system, "model", None)
+    if model is None or not hasattr(model, "tempo"):
+        return step, 1.0
+    tempo = model.tempo()
+    xp = np if is_concrete(step, tempo) else jnp
+    return step, xp.maximum(1.0, xp.round(xp.min(tempo) / step))
+
+
 class ParametrisedField(eqx.Module):
     """A system's vector field on flat states, as a function of some of its parameters."""
 

@@ -10,9 +10,10 @@ import numpy as np
 from ngnmm_jax import _checks
 from ngnmm_jax._chunks import map_chunks
 from ngnmm_jax._status import Status
-from ngnmm_jax.chaos import lanes_per_device, starts_of, trajectories
+from ngnmm_jax.chaos import lanes_of, lanes_per_device, starts_of, steps_at, trajectories
 from ngnmm_jax.driven import Driven
-from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents, plan
+from ngnmm_jax.dynamics.lockstep import Steps
+from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.network import Family, Homogeneous, Network
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
@@ -98,7 +99,8 @@ class Exponents(AbstractMeasure):
     """The largest Lyapunov exponents, as `lyapunov_map` computes them.
 
     `exponents` and their standard `errors` (exponent), and how many are above zero by three of
-    these, `number_positive`. Arguments as there.
+    these, `number_positive`. Arguments as there; `finer`: steps
+    are so many times shorter than they would be.
     """
 
     count: int | None = None
@@ -106,6 +108,7 @@ class Exponents(AbstractMeasure):
     transient: float | None = None
     dt: float | None = None
     interval: float | None = None
+    finer: int = dataclasses.field(default=1, repr=False)
 
     def outputs(self, system: System) -> dict[str, Output]:
         n = number_of_exponents(self.count, tuple(system.state_shape))
@@ -127,12 +130,15 @@ class Exponents(AbstractMeasure):
         _checks.require_x64("Exponents")
         core = _autonomous(system).bare()
         n = number_of_exponents(self.count, tuple(core.state_shape))
-        steps = plan(self._step(core), self.duration, self.transient, self.interval)
         starts = starts_of(core, points, seeds)
+        steps = steps_at(core, points, seeds.size, self.dt)
+        if self.finer != 1:
+            steps = Steps(steps.dt / self.finer, steps.stiffness * self.finer)
+        times = (self.duration, self.transient, self.interval)
         found = map_chunks(
             trajectories(n),
-            (core, jnp.asarray(self._step(core), dtype=float), steps),
-            {"point": points, "start": starts},
+            core,
+            lanes_of(points, starts, steps, *times),
             chunk=self.width(system) if width is None else width,
             progress=False,
             lockstep=True,
@@ -146,19 +152,15 @@ class Exponents(AbstractMeasure):
             "status": np.where(lost, Status.NONE_FOUND, found["status"]).astype(np.int8),
         }
 
-    def _step(self, system: System) -> float:
-        return system.time_step if self.dt is None else self.dt
-
     def refined(self, system: System) -> "Exponents":
-        return dataclasses.replace(self, dt=self._step(system) / 2)
+        return dataclasses.replace(self, finer=2 * self.finer)
 
     def definition(self, system: System) -> dict[str, Any]:
-        steps = plan(self._step(system), self.duration, self.transient, self.interval)
         return {
             "measure": "Lyapunov exponents",
             "count": number_of_exponents(self.count, tuple(system.state_shape)),
-            "dt": self._step(system),
-            "steps": {name: int(n) for name, n in steps._asdict().items()},
+            **{name: getattr(self, name) for name in ("duration", "transient", "dt", "interval")},
+            **({"finer": self.finer} if self.finer != 1 else {}),
         }
 
 
