@@ -96,7 +96,7 @@ def pace(system: Any) -> tuple[Any, Any]:
     if model is None or not hasattr(model, "tempo"):
         return step, 1.0
     tempo = model.tempo()
-    xp = np if is_concrete(step, tempo) else jnp
+    xp = np if _checks.is_concrete(step, tempo) else jnp
     return step, xp.maximum(1.0, xp.round(xp.min(tempo) / step))
 
 
