@@ -378,6 +378,40 @@ def test_the_same_in_another_process():
     assert json.loads(done.stdout) == json.loads(here["found"])
 
 
+def adaptive(network):
+    return ng.simulate(network, 5.0, progress=False, throw=False).states.mean()
+
+
+def first_rest(network):
+    return ng.find_equilibria(network.homogeneous(), throw=False).states[0]
+
+
+def response(network):
+    driven = ng.Driven(network, {"v_e": 0.1})
+    return ng.linear_response(driven, np.arange(1.0, 4.0), throw=False).fc[0, 1]
+
+
+ANALYSES = {
+    "simulation": adaptive,
+    "its gradient": jax.grad(adaptive),
+    "equilibria": first_rest,
+    "dispersion": lambda n: ng.dispersion(n, first_rest(n)).growth,
+    "orbit": lambda n: ng.find_orbit(n.homogeneous(), throw=False).period,
+    "response": response,
+    "its gradient, too": jax.grad(response),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", ANALYSES.values(), ids=ANALYSES)
+def test_analyses_within_a_function_need_no_key(work):
+    network = ng.Network(ng.NextGenEI(), W2, 1.0).bare()
+    known = program(work, network)
+    assert program(lambda n: work(n), network) == known
+    doubled = jax.jit(lambda n: jax.tree.map(lambda leaf: 2.0 * leaf, n))
+    assert program(lambda n: work(doubled(n)), network) != known
+
+
 # ---------------------------------------------------------------------- sweeps
 
 AXES = {"p": [0.0, 1.0, 2.0], "coupling": [1.0, 2.0, 3.0]}

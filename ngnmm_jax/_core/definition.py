@@ -111,9 +111,9 @@ def equations(system: Any) -> dict[str, Any]:
         for part, text in zip(stimuli, found["stimulus_function"], strict=True):
             _forget(part, text)
     parts = [(core, _COUPLED), (core.model, _HOOKS), *((s, _STIMULUS) for s in stimuli)]
-    written = {type(part).__name__: body(type(part), traced=seen) for part, seen in parts}
-    if any(written.values()):
-        found["classes"] = {name: text for name, text in written.items() if text}
+    written = [[type(part).__name__, body(type(part), traced=seen)] for part, seen in parts]
+    if any(text for _, text in written):
+        found["classes"] = written
     return found
 
 

@@ -240,6 +240,8 @@ class _Writer:
             called = value.callback_func
             known = isinstance(called, functools.partial) or _of_library(called)
             return self.value(called) if known else self._not_known(called)
+        if type(value) is object:  # a mark, which holds nothing
+            return "object"
         if isinstance(value, functools.partial):
             parts: Any = (value.func, value.args, sorted(value.keywords.items()))
         elif isinstance(value, types.MethodType):

@@ -34,6 +34,8 @@ from ngnmm_jax.fitting.search import Search
 METHODS = ("gradient", "cma")
 # Gradients are made no longer than this.
 _LONGEST = 10.0
+# How what a trace does not show is told, for errors.
+_KEY = "as in `fit(…, key=…)`"
 # A loss has fallen when it is lower by this fraction of how far it fell since the first step.
 _BETTER = 1e-6
 
@@ -295,13 +297,12 @@ def _definition(
     free: Free, function: Any, work: Any, first: np.ndarray, seed: Any, key: Any
 ) -> dict[str, Any]:
     """All that decides the numbers of a fit."""
-    where = "as in `fit(…, key=…)`"
     found = {
         **setting("fit"),
         **described(free.system),
         "free": ordered({name: (u.low, u.high) for name, u in free.unknowns.items()}),
         "free_names": list(free.names),
-        "loss": program(function, first[0], seed, key=key, where=where),
+        "loss": program(function, first[0], seed, key=key, where=_KEY),
         "starts": digest(first),
     }
     if isinstance(work, _Descent):
@@ -347,8 +348,8 @@ class _Descent:
         step = self._step.trace(*jax.eval_shape(self.begin), seed)
         return {
             "mode": self.mode,
-            "optimiser": program(update, self.first[0], key=key),
-            "step": Traced(step.jaxpr, step.out_info).operations.digest(key),
+            "optimiser": program(update, self.first[0], key=key, where=_KEY),
+            "step": Traced(step.jaxpr, step.out_info).operations.digest(key, _KEY),
         }
 
     def begin(self) -> Any:
