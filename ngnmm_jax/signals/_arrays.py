@@ -70,10 +70,10 @@ def scaled(array: jax.Array, axis: Any = 0) -> tuple[jax.Array, jax.Array]:
     """
     top = jax.lax.stop_gradient(jnp.abs(array).max(axis=axis, keepdims=True))
     _, power = jnp.frexp(top)
-    # In two steps: 2^-power itself may not be representable.
-    half = power // 2
-    array = jnp.ldexp(jnp.ldexp(array, -half), half - power)
-    return array, jnp.squeeze(jnp.ldexp(jnp.ldexp(top, -half), half - power), axis)
+    # By two factors: 2^-power itself may not be representable.
+    first = jnp.ldexp(jnp.ones_like(top), -(power // 2))
+    second = jnp.ldexp(jnp.ones_like(top), power // 2 - power)
+    return array * first * second, jnp.squeeze(top * first * second, axis)
 
 
 def refuse_still(still: Any) -> None:
