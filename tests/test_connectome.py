@@ -293,9 +293,12 @@ def test_eigenmodes_of_components(seed):
     weights = rng.uniform(size=(14, 14)) * (rng.uniform(size=(14, 14)) < 0.14)
     modes = ng.Connectome(weights).eigenmodes()
     exact = np.linalg.eigvals(weights)
-    gap = np.abs(exact[:, None] - modes.values)
-    assert max(gap.min(axis=0).max(), gap.min(axis=1).max()) < 1e-7  # where LAPACK's are defective
-    assert np.sum(exact).real == pytest.approx(np.sum(modes.values).real, abs=1e-12)
+    # Zero is defective: LAPACK's are off by a root of rounding there.
+    exact, values = (v[np.abs(v) > 1e-2] for v in (exact, modes.values))
+    assert len(exact) == len(values)
+    gap = np.abs(exact[:, None] - values)
+    assert max(gap.min(axis=0).max(), gap.min(axis=1).max()) < 1e-11
+    assert np.trace(weights) == pytest.approx(np.sum(modes.values).real, abs=1e-12)
     product = weights @ modes.vectors
     np.testing.assert_allclose(product, modes.vectors * modes.values, atol=1e-12)
     assert (modes.conditions >= 1).all()

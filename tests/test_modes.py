@@ -139,6 +139,27 @@ def test_a_defective_chain_of_pairs():
     assert int(curve.number_growing) == int((few.growth > 0) @ jnp.array([0, 49, 49, 1]))
 
 
+def test_a_map_is_stable_only_where_its_status_is_ok():
+    nothing = np.full((2, 1), np.nan)
+    result = ng.DispersionMap(
+        axes={"coupling": np.array([1.0, 2.0])},
+        lambdas=np.ones(1),
+        kind=np.ones((2, 1), np.int8),
+        states=np.zeros((2, 1, 6)),
+        period=nothing,
+        growth_uniform=np.full((2, 1), -0.1),
+        growth_transverse=nothing,
+        number_growing=np.zeros((2, 1), int),
+        fastest=np.zeros((2, 1), int),
+        frequency=nothing,
+        error=nothing,
+        status=np.array([ng.Status.OK, ng.Status.NOT_CONVERGED]),
+        variables=ng.NextGenEI().variables,
+        time_unit="ms",
+    )
+    assert result.stable.tolist() == [[True], [False]]
+
+
 def test_weights_in_32_bits():
     """Rows that sum to one in the weights' own precision: the uniform mode is not transverse."""
     weights = np.random.default_rng(0).uniform(size=(7, 7))
