@@ -171,18 +171,17 @@ def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
     scale = 1 if jax.local_devices()[0].platform == "cpu" else _ON_GPU
     if isinstance(core, Homogeneous):
         return _LANES * scale
-    return max(1, _COLUMNS * scale // (count + 1))
+    return 2 ** int(math.log2(max(1, _COLUMNS * scale // (count + 1))))
 
 
 def width_of(core: Network | Homogeneous, lanes: int, runs: int, devices: int) -> int:
     """How many of so many runs a device takes at a time, whatever the blocks' size.
 
-    What is elementwise rounds alike at all multiples of the width of vectors; products with the
-    weights may not, so that their width does not depend on the devices either.
+    Trajectories round alike at whole multiples of the width of vectors; products with the weights
+    may not, so that their width does not depend on the devices either.
     """
-    if isinstance(core, Homogeneous):
-        return min(lanes, -(-runs // (devices * _VECTOR)) * _VECTOR)
-    return min(lanes, runs)
+    devices = devices if isinstance(core, Homogeneous) else 1
+    return min(lanes, -(-runs // (devices * _VECTOR)) * _VECTOR)
 
 
 def steps_at(

@@ -128,6 +128,40 @@ def test_sum_is_the_divergence():
     assert float(result.exponents.sum()) == pytest.approx(float(total) / 1000, abs=1e-6)
 
 
+def fast(**values):
+    model = ng.NextGenEI(i_ext_e=9.0, **values)
+    return ng.Network(model, ONE, 12.0).homogeneous()
+
+
+def test_steps_follow_the_fastest_time():
+    """Exponents of orbits whose membranes or gates are fast; the sum is the mean divergence."""
+    found = ng.lyapunov_spectrum(fast(tau_se=0.05), duration=300.0, transient=200.0)
+    assert float(found.exponents[5]) == pytest.approx(-19.984, abs=0.01)
+    assert float(found.exponents.sum()) == pytest.approx(-21.693, abs=0.02)
+    assert found.step_errors[5] < 1e-4
+    found = ng.lyapunov_spectrum(fast(tau_e=0.5, tau_i=0.5))
+    assert abs(float(found.exponents[0])) < 3 * float(found.errors[0]) < 0.05
+
+
+@pytest.mark.parametrize("values", [{"tau_se": 0.05}, {"tau_e": 0.5, "tau_i": 0.5}])
+def test_steps_that_are_too_long_are_told(values):
+    times = {"dt": 0.05, "duration": 2000.0, "transient": 500.0}
+    found = ng.lyapunov_spectrum(fast(**values), throw=False, **times)
+    assert found.status == ng.Status.STEP_TOO_LARGE
+    with pytest.raises(ng.SolverError, match=r"halve `dt`"):
+        ng.lyapunov_spectrum(fast(**values), **times)
+
+
+def test_step_error_is_the_error():
+    """x' = -x and -3x by RK4: the exponents' errors are z⁴/120 of each; Liouville's sum agrees."""
+    system = Flow(lambda x, _: x * jnp.array([-1.0, -3.0]), (2,), 0.1)
+    found = ng.lyapunov_spectrum(system, y0=[1.0, 1.0], duration=200.0, transient=100.0)
+    off = np.abs(found.exponents - np.array([-1.0, -3.0]))
+    np.testing.assert_allclose(found.step_errors[1], off[1], rtol=0.2)
+    assert off[0] < found.step_errors[0] < found.step_errors[1]
+    assert found.status == ng.Status.OK
+
+
 @pytest.mark.slow
 def test_orbit_and_equilibrium():
     orbit = ng.find_orbit(nextgen(12.0, 8.0), steps=256)
