@@ -163,9 +163,10 @@ def simulate(
     A `Driven` network takes its stimulus as it comes, and its noise in fixed steps (weakly of order
     one in the noise): without `dt`, of the longest step up to the model's `time_step` of which all
     times are multiples. The noise is a function of the seed, the step and the time: a run that
-    goes on from another's end goes on with its noise, and both are the whole. With a diffrax
-    solver, or where times have no such step (then by Heun's method), it is drawn by diffrax, anew
-    for each run by the time at which it begins; rates are then not kept from falling below zero.
+    goes on from another's end goes on with its noise, and both are the whole (to the bit;
+    "moebius", which then starts without its past, to its error). With a diffrax solver, or where
+    times have no such step (then by Heun's method), it is drawn by diffrax, anew for each run by
+    the time at which it begins; rates are then not kept from falling below zero.
 
     **Arguments:**
 
