@@ -18,7 +18,12 @@ import numpy as np
 
 from ngnmm_jax import _checks
 from ngnmm_jax._core.files import Pulse
-from ngnmm_jax._core.workers import refuse_forked, refuse_to_be_forked, watch_parent
+from ngnmm_jax._core.workers import (
+    refuse_forked,
+    refuse_to_be_forked,
+    watch_parent,
+    watch_pool,
+)
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven, undriven
@@ -137,6 +142,7 @@ def sweep(
     """
     xarray = _checks.require_module("xarray", "data")
     refuse_forked(executor)
+    watch_pool(executor)
     if isinstance(design, Mapping):
         design = Design.grid(design)
     task, todo = _prepare(network, design, measure, store, block, width, checks)
