@@ -873,17 +873,12 @@ from tests import test_store
 
 if __name__ == "__main__":
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-        list(pool.map(test_store.settled, range(2)))
+        test_store.ng.sweep(
+            test_store.network(), test_store.DESIGN, test_store.Cheap(), block=20, executor=pool
+        )
         print(*pool._processes, flush=True)
         time.sleep(100)
 """
-
-
-def settled(_):
-    from ngnmm_jax._core.workers import watch_parent
-
-    watch_parent()
-    time.sleep(0.5)
 
 
 @pytest.mark.slow

@@ -33,6 +33,15 @@ def refuse_to_be_forked() -> None:
         raise RuntimeError(f"JAX hangs in forked processes: make the executor as {_SPAWN}.")
 
 
+def watch_pool(executor: Any) -> None:
+    """Have the workers of a new pool of `concurrent.futures` watch it from their start.
+
+    Else a worker watches from its first block on, and one that never had any waits for ever.
+    """
+    if getattr(executor, "_processes", None) == {} and getattr(executor, "_initializer", 0) is None:
+        executor._initializer = watch_parent
+
+
 def watch_parent() -> None:
     """End this process when the one that started it has ended, however it did.
 

@@ -15,8 +15,9 @@ from ngnmm_jax._core.definition import described, ordered
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax._types import Time
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
+from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.dynamics.steps import common_step
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.base import SECONDS, parameter_fields
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.observe.bold import BalloonWindkessel, bold
 from ngnmm_jax.signals.spectra import BANDS
@@ -189,10 +190,19 @@ class Activity(AbstractMeasure):
         flow = system.model.exact_flow(jnp.asarray(1.0))
         return self.solver or ("rk4" if flow is None else "moebius")
 
-    def _step(self, system: System) -> float:
+    def over(self, system: System, design: Any) -> "Activity":
+        """With a step that follows the fastest of the design's points."""
+        if self.dt is not None:
+            return self
+        names = {field.name for field in parameter_fields(type(system.model))}
+        points = {name: value for name, value in design.points().items() if name in names}
+        return dataclasses.replace(self, dt=self._step(system, with_leaves(system.model, points)))
+
+    def _step(self, system: System, model: Any = None) -> float:
         if self.dt is not None:
             return self.dt
-        longest = system.time_step * (2 if self._method(system) == "moebius" else 1)
+        step = (system.model if model is None else model).time_step
+        longest = step * (2 if self._method(system) == "moebius" else 1)
         sample = 1e-3 / SECONDS[system.model.time_unit] if self.sample is None else self.sample
         times = [t for t in (sample, self.transient, self.duration) if t > 0]
         return common_step(np.array(times), longest) or longest

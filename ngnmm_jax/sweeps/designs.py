@@ -145,6 +145,10 @@ class Design:
         seeds = run_seeds(self.seed, self.replicates)
         return points, seeds[where.get(REPLICATE, np.zeros_like(index))]
 
+    def points(self) -> dict[str, np.ndarray]:
+        """Values (point,) or (point, region) by name at all points, without replicates."""
+        return self.at(np.arange(0, self.count, self.replicates))[0]
+
     def check(self, system: Network | Homogeneous | Driven, extras: tuple[str, ...]) -> None:
         """Refuse parameters that a network does not have, and values that do not suit it."""
         fields = {field.name: field for field in parameter_fields(type(system.model))}

@@ -61,8 +61,8 @@ class AbstractMeasure(abc.ABC):
         """What a design may vary beside the model's parameters and the coupling."""
         return ()
 
-    def over(self, shapes: Mapping[str, tuple[int, ...]]) -> "AbstractMeasure":
-        """The same where a design varies parameters of these shapes at each point."""
+    def over(self, system: System, design: Any) -> "AbstractMeasure":
+        """The same for the points of a design: what has to suit all of them is chosen here."""
         return self
 
     def coordinates(self, system: System) -> dict[str, tuple[Any, dict[str, Any]]]:
@@ -115,11 +115,12 @@ class Function(AbstractMeasure):
         default=("", ""), init=False, repr=False, compare=False
     )
 
-    def over(self, shapes: Mapping[str, tuple[int, ...]]) -> "Function":
+    def over(self, system: System, design: Any) -> "Function":
         if not self.traced:
             return self
         own = dataclasses.replace(self)
-        object.__setattr__(own, "_varied", dict(shapes))
+        shapes = {name: value.shape[1:] for name, (_, value) in design.values.items()}
+        object.__setattr__(own, "_varied", shapes)
         return own
 
     def outputs(self, system: System) -> dict[str, Output]:

@@ -21,7 +21,12 @@ from ngnmm_jax._core.definition import definition, described, ordered, plain, se
 from ngnmm_jax._core.files import Pulse
 from ngnmm_jax._core.programs import body, digest
 from ngnmm_jax._core.randomness import Purpose, generator, run_seeds
-from ngnmm_jax._core.workers import refuse_forked, refuse_to_be_forked, watch_parent
+from ngnmm_jax._core.workers import (
+    refuse_forked,
+    refuse_to_be_forked,
+    watch_parent,
+    watch_pool,
+)
 from ngnmm_jax._progress import progress_bar
 from ngnmm_jax._status import Status
 from ngnmm_jax.driven import Driven
@@ -154,6 +159,7 @@ def sweep(
     """
     xarray = _checks.require_module("xarray", "data")
     refuse_forked(executor)
+    watch_pool(executor)
     if isinstance(design, Mapping):
         design = Design.grid(design)
     task, todo = _prepare(network, design, measure, store, block, width, checks)
@@ -194,7 +200,7 @@ def _prepare(
             _checks.positive_integer(name, value)
     if checks:
         _checks.positive_integer("checks", checks)
-    measure = measure.over({name: v.shape[1:] for name, (_, v) in design.values.items()})
+    measure = measure.over(network, design)
     outputs = measure.outputs(network)
     outputs["status"] = Output((), (), "int8", STATUS_CODES)
     checks = min(checks, design.count) if measure.refined(network) is not None else 0

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax import _checks
-from ngnmm_jax._core.workers import watch_parent
 from ngnmm_jax._status import Status
 from ngnmm_jax.sweeps import discrepancies
 
@@ -56,8 +55,7 @@ def executor_of(workers: int | None, dask: str | None) -> Iterator[Any]:
         from multiprocessing import get_context
 
         _checks.positive_integer("workers", workers)
-        options: dict[str, Any] = {"mp_context": get_context("spawn"), "initializer": watch_parent}
-        with ProcessPoolExecutor(workers, **options) as pool:
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             yield pool
     else:
         yield None
