@@ -29,7 +29,7 @@ _NEWTON_STEPS = 15
 
 
 class NextGenEI(AbstractNeuralMass):
-    r"""Excitatory and inhibitory populations of QIF neurons, described exactly.
+    r"""Excitatory and inhibitory populations of QIF neurons, exact in the limit of many neurons.
 
     State of a region: firing rate, mean membrane potential and synaptic gate of each
     population, `r_e, v_e, s_e, r_i, v_i, s_i`. With `c` the network's input:
