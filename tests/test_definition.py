@@ -539,7 +539,7 @@ def test_a_changed_class_is_compiled_again(monkeypatch):
 def test_a_worker_with_another_function_is_refused(network):
     """One whose module was imported there, without what was changed here since."""
     here, there = (
-        Function(level(by)).over(None, ng.Design.grid({"p": [1.0]})) for by in (1.0, 8.0)
+        Function(level(by)).over(network, ng.Design.grid({"p": [1.0]})) for by in (1.0, 8.0)
     )
     here.outputs(network)
     object.__setattr__(there, "_operations", here._operations)  # as it arrives, pickled
