@@ -23,7 +23,6 @@ import re
 import shutil
 import time
 import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -245,7 +244,7 @@ class Store:
 
     def save(self, number: int, arrays: dict[str, np.ndarray]) -> None:
         """Keep a finished block of arrays, in one file that `numpy.load` reads."""
-        self.put(number, {_arrays(number): _packed(arrays)})
+        self.put(number, {_arrays(number): records.packed(arrays)})
 
     def load(self, number: int) -> dict[str, np.ndarray] | None:
         """A finished block of arrays, or None."""
@@ -390,17 +389,6 @@ def _was_sweep(folder: Path) -> bool:
         return b"ngnmm_jax sweep" in (folder / "zarr.json").read_bytes()
     except OSError:
         return False
-
-
-def _packed(arrays: dict[str, np.ndarray]) -> bytes:
-    """A file of NumPy's: the same bytes for the same arrays, for it has no date in it."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as file:
-        for name, value in arrays.items():
-            one = io.BytesIO()
-            np.lib.format.write_array(one, np.asarray(value), allow_pickle=False)
-            file.writestr(zipfile.ZipInfo(f"{name}.npy"), one.getvalue())
-    return stream.getvalue()
 
 
 def _arrays(number: int) -> str:
