@@ -61,6 +61,13 @@ def numbers(
     return array
 
 
+def floats(argument: str, value: Any, dtype: Any = float) -> jax.Array:
+    """`value` as a JAX array of that type; what is no array of real numbers is refused."""
+    if is_concrete(value):
+        numbers(argument, value)
+    return jnp.asarray(value, dtype=dtype)
+
+
 def positive(argument: str, value: Any) -> None:
     """Refuse values that are zero, negative or not finite."""
     finite(argument, value)

@@ -149,7 +149,7 @@ def dispersion(
     if isinstance(state, Orbit):
         fields = _of_orbit(inner, network.coupling, state, lambdas)
     else:
-        state = jnp.asarray(state, dtype=float)
+        state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
         fields = _of_equilibrium(inner, network.coupling, state, lambdas)

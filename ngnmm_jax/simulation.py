@@ -209,7 +209,7 @@ def simulate(
     _checks.positive("duration", duration)
     if y0 is None:
         y0 = initial_state(system, seed=seed, noise=noise)
-    y0 = jnp.asarray(y0, dtype=dtype)
+    y0 = _checks.floats("y0", y0, dtype)
     _checks.shape("y0", y0, core.state_shape, "(variable, region)")
     _checks.finite("y0", y0)
     saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)

@@ -655,4 +655,5 @@ def test_reproduce_all(tmp_path):
         rows = list(csv.DictReader(file))
     assert all(row["found here"] != "failed" for row in rows)
     assert sum(row["agrees"] == "yes" for row in rows) >= 20
-    assert len(list(tmp_path.glob("*/*.png"))) >= 15
+    assert len(list(tmp_path.glob("*/*.png"))) == 14
+    assert (tmp_path / "animation" / "activity.gif").is_file()

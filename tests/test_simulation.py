@@ -561,3 +561,11 @@ def test_progress_bar(network, capfd):
     assert capfd.readouterr().err == ""
     loud = ng.simulate(network, 250.0, dt=0.01)
     np.testing.assert_allclose(quiet.v_e, loud.v_e, atol=1e-10)
+
+
+def test_a_start_is_real_numbers(network):
+    for wrong in (np.zeros(network.state_shape, complex), "rest", [["1"] * 3] * 6):
+        with pytest.raises(ValueError, match="`y0` must be an array of numbers"):
+            ng.simulate(network, 1.0, dt=0.1, y0=wrong)
+    with pytest.raises(ValueError, match="`starts` must be an array of numbers"):
+        ng.find_equilibria(network.averaged(), starts=np.zeros((1, 6), complex))

@@ -118,7 +118,7 @@ def find_equilibria(
     if max_count is not None:
         _checks.positive_integer("max_count", max_count)
     if starts is not None:
-        starts = jnp.asarray(starts, dtype=float)
+        starts = _checks.floats("starts", starts)
         _checks.finite("starts", starts)
         _checks.shape("starts", starts, (starts.shape[0], *system.state_shape), "(start, *state)")
     result = _found(bare(system), starts, max_count)

@@ -180,7 +180,7 @@ def lyapunov_spectrum(
     _checks.positive("dt", step)
     steps = plan(step, duration, transient, interval, stiffness)
     if y0 is not None:
-        y0 = jnp.asarray(y0, dtype=float)
+        y0 = _checks.floats("y0", y0)
         _checks.shape("y0", y0, shape, "of the system's state")
         _checks.finite("y0", y0)
     rest = rest_state(system) if y0 is None else y0

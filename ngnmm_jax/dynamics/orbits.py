@@ -152,7 +152,7 @@ def find_orbit(
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
     if guess is not None:
-        guess = jnp.asarray(guess, dtype=float)
+        guess = _checks.floats("guess", guess)
         _checks.shape("guess", guess, system.state_shape, "(variable,)")
         _checks.finite("guess", guess)
     for name, value in (("transient", transient), ("window", window)):
