@@ -3,6 +3,7 @@
 import errno
 import os
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -218,6 +219,43 @@ def test_lyapunov_exponents_on_an_orbit_are_floquet_exponents(aal90):
     )
     assert abs(float(fields["growth_uniform"][0])) < 1e-3
     assert abs(int(fields["number_growing"][0]) - int(modes.number_growing)) <= 2
+
+
+class Relaxing(ng.AbstractNeuralMass):
+    """x' = -x, followed by steps of its own choice."""
+
+    variables = ("x",)
+    units = ("1",)
+    time_unit = "ms"
+    shown = "x"
+    shown_unit = "1"
+    nonnegative = ()
+    step: float = eqx.field(static=True, default=0.05)
+
+    @property
+    def time_step(self):
+        return self.step
+
+    def vector_field(self, state, drive):
+        return -state + drive
+
+    def output(self, state):
+        return state[0]
+
+    def search_box(self):
+        return jnp.zeros(1), jnp.ones(1)
+
+
+@pytest.mark.parametrize(("step", "fine"), [(0.05, True), (1.0, False)])
+def test_steps_too_long_for_aperiodic_modes_are_told(step, fine):
+    """A step of its own time leaves growth of log(0.375), and an error that says so."""
+    network = ng.Network(Relaxing(step=step), np.array([[0, 1.0], [1, 0]]), 0.0)
+    shared = (Family.of(network), jnp.array([1.0, -1.0]), jnp.asarray(0))
+    fields = aperiodic_modes(shared, ({"coupling": jnp.zeros(1)}, jnp.ones((1, 1))))
+    off = abs(float(fields["growth_transverse"][0]) + 1)
+    assert off == pytest.approx(0 if fine else 1 + np.log(0.375), abs=1e-6)
+    assert off < float(fields["error"][0]) + 1e-7
+    assert bool(fields["converged"][0]) == fine
 
 
 # ---------------------------------------------------------------------- blocks and stores
