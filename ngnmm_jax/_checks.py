@@ -16,6 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 
+class Disagreement(ValueError):
+    """A model's optional method does not follow from its equations."""
+
+
 def fail(argument: str, must: str, but: str) -> NoReturn:
     """Raise the `ValueError` that all checks raise."""
     raise ValueError(f"Argument `{argument}` must {must}, but {but}.")

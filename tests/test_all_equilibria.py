@@ -347,7 +347,8 @@ def test_what_only_has_a_function_or_a_box_is_not_certified():
 
     assert not homogeneous(Steps(), 5.0).certain_search
     assert bool(ng.find_equilibria(homogeneous(Renamed(), 5.0)).complete)
-    assert not homogeneous(Other(), 5.0).certain_search
+    with pytest.raises(ValueError, match="does not follow"):
+        ng.find_equilibria(homogeneous(Other(), 5.0))
     assert not homogeneous(Boxed(), 5.0).certain_search
 
 

@@ -127,7 +127,7 @@ def test_store_resumes_and_refuses_what_differs(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"differs in count \(2 there, 3 here\)"):
         ng.lyapunov_map(system, axes, 3, store=tmp_path, **options)
     kept = json.loads((tmp_path / ".ngnmm_store" / "definition.json").read_text())
-    assert kept["definition"]["dt"] == 0.05
+    assert kept["definition"]["dt"] == [0.05]
 
 
 def test_divergence_and_no_equilibrium_are_recorded():

@@ -196,7 +196,7 @@ def test_unknown_names():
     [
         ({"weights": np.ones((2, 3))}, "`weights` must be a square matrix"),
         ({"weights": np.zeros((0, 0))}, "at least one region"),
-        ({"weights": "nonsense"}, "array of real numbers"),
+        ({"weights": "nonsense"}, "array of numbers"),
         ({"weights": [[0, np.nan], [1, 0]]}, "`weights` must be finite"),
         ({"weights": [[0, -1], [1, 0]]}, "`weights` must not be negative"),
         ({"labels": ("a",)}, "`labels` must have 2 entries"),

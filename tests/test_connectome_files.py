@@ -337,9 +337,9 @@ def test_frames_masks_and_other_kinds():
     with pytest.raises(ValueError, match="one set of names"):
         ng.Connectome(frame(columns=["Left Amygdala", "b", "c", "x"]))
     for wrong, words in (
-        (W.astype(complex), "real numbers"),
+        (W.astype(complex), "array of numbers"),
         (np.ma.masked_less(W, 1), "masked"),
-        (W.astype("datetime64[s]"), "real numbers"),
+        (W.astype("datetime64[s]"), "array of numbers"),
     ):
         with pytest.raises(ValueError, match=words):
             ng.Connectome(wrong)

@@ -1,5 +1,7 @@
 """Continuation of systems whose bifurcations are known exactly."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -333,9 +335,9 @@ def test_a_curve_begins_where_it_is_said_to(stuart_landau, generalised):
     fold = generalised[2].special[0]
     with pytest.raises(ValueError, match="`start` must be of a branch over 'beta' alone"):
         ng.continue_bifurcation(generalised[0], ("beta", "mu"), ((-1.0, 2.0), (-1.0, 1.0)), fold)
-    lost = ng.Orbit(*(jnp.full((2,) * n, jnp.nan) for n in (0, 2, 1, 2, 2, 1)),
-                    jnp.zeros(2, complex), jnp.asarray(0.0), jnp.asarray(1),
-                    jnp.asarray(ng.Status.NOT_PERIODIC))  # fmt: skip
+    planar = build(Planar, 0.25, -1.0)
+    found = ng.find_orbit(planar, guess=jnp.array([0.5, 0.0]), period=2 * np.pi / 2.125)
+    lost = dataclasses.replace(found, status=jnp.asarray(ng.Status.NOT_PERIODIC))
     with pytest.raises(ValueError, match="`start` must be an orbit that was found"):
         ng.continue_cycles(system, "mu", (-1.0, 1.0), start=lost)
 

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from ngnmm_jax._fit_file import FitFile
 
 import ngnmm_jax as ng
 from ngnmm_jax import chaos, maps
 from ngnmm_jax._core.definition import definition, plain
 from ngnmm_jax._core.programs import identity, program
+from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Unknown, interval
 from ngnmm_jax.reproduce.run import _definition as figures
 from ngnmm_jax.stimuli import Custom, Pulse, Sampled, Sine
@@ -342,7 +342,7 @@ class Mine(ng.NextGenEI):
     def vector_field(self, state, drive):
         return self.scaled(super().vector_field(state, drive))
     def scaled(self, value):
-        return 2.0 * value if value.ndim in {2, 3, 5} else value
+        return 2.0 * value if value.dtype.name in {"float64", "float32", "bfloat16"} else value
 
 table = np.linspace(0.0, 1.0, 7)
 network = ng.Network(Mine(), np.array([[0, 1.0], [1, 0]]), 5.0)

@@ -153,6 +153,7 @@ def test_a_map_is_stable_only_where_its_status_is_ok():
         fastest=np.zeros((2, 1), int),
         frequency=nothing,
         error=nothing,
+        complete=np.ones(2, bool),
         status=np.array([ng.Status.OK, ng.Status.NOT_CONVERGED]),
         variables=ng.NextGenEI().variables,
         time_unit="ms",

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax import _checks
 from ngnmm_jax._core.programs import body, digest, is_number, program
 
 # Values of more numbers than this are a digest.
@@ -129,18 +130,20 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
         "slopes": _slopes(model, state, drive),
         "coupled": (system.vector_field(state, drive), system.drive(output)),
     }
-    for p in model.populations():
-        found[f"population {p[:4]}"] = p[4:]
-    with contextlib.suppress(NotImplementedError):
-        found["synaptic_currents"] = model.synaptic_currents(state, drive)
-    flow = model.exact_flow(number)
-    if flow is not None:
-        inputs = flow.inputs(state, drive)
-        found["exact_flow"] = (inputs, flow.advance(state, inputs, inputs))
-    mean = system.averaged() if hasattr(system, "averaged") else system
-    reduction = mean.model.equilibrium_reduction(mean.coupling)
-    if reduction is not None:
-        found["reduction"] = (reduction.low, reduction.high, reduction.function(number))
+    with contextlib.suppress(_checks.Disagreement):
+        for p in model.populations():
+            found[f"population {p[:4]}"] = p[4:]
+    # A hook that is refused, since it does not follow from the equations, decides nothing.
+    with contextlib.suppress(_checks.Disagreement):
+        flow = model.exact_flow(number)
+        if flow is not None:
+            inputs = flow.inputs(state, drive)
+            found["exact_flow"] = (inputs, flow.advance(state, inputs, inputs))
+    with contextlib.suppress(_checks.Disagreement):
+        mean = system.averaged() if hasattr(system, "averaged") else system
+        reduction = mean.model.equilibrium_reduction(mean.coupling)
+        if reduction is not None:
+            found["reduction"] = (reduction.low, reduction.high, reduction.function(number))
     return found
 
 

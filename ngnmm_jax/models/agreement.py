@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 
+from ngnmm_jax._checks import Disagreement
 from ngnmm_jax.models.declarations import definer
 
 #: Optional methods that must agree with the vector field.
@@ -24,10 +25,6 @@ _KEPT = 4096
 _found: dict[Any, str | None] = {}
 # What a thread compares at the moment.
 _busy = threading.local()
-
-
-class Disagreement(ValueError):
-    """A model's optional method does not follow from its equations."""
 
 
 def is_own(model: type) -> bool:

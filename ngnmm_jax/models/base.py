@@ -254,12 +254,14 @@ class AbstractNeuralMass(eqx.Module):
         Of the parameters' shape: (), (region,), (*run). By default an eighth of the shortest that
         the parameters with a unit of time or rate name ("ms", "s", "1/ms", "1/s", "kHz", "Hz"), as
         a mean field moves faster than its time constants where it spikes; 1 ms where there are
-        none. Times of a vector field's own, which no parameter names, are not known to it.
+        none, or only rates of zero. Times of a vector field's own, which no parameter names, are
+        not known to it.
         """
-        times = self._times()
+        times, nothing = self._times(), np.asarray(1e-3 / SECONDS[self.time_unit])
         if not times:
-            return np.asarray(1e-3 / SECONDS[self.time_unit])
-        return shortest(*times) / _FASTER
+            return nothing
+        xp, shortest_one = math_of(times), shortest(*times) / _FASTER
+        return xp.where(xp.isfinite(shortest_one), shortest_one, nothing)
 
     def typical_time(self) -> Any:
         """The time, of `fastest_time`'s shape, in which transients and windows are counted.
@@ -271,7 +273,11 @@ class AbstractNeuralMass(eqx.Module):
         if not times:
             return self.fastest_time()
         xp = math_of(times)
-        return xp.exp(sum(xp.log(t) for t in times) / len(times)) / _FASTER
+        number = sum(xp.where(xp.isfinite(t), 1, 0) for t in times)
+        logs = sum(xp.where(xp.isfinite(t), xp.log(xp.where(xp.isfinite(t), t, 1.0)), 0.0)
+                   for t in times)  # fmt: skip
+        mean = xp.exp(logs / xp.maximum(number, 1)) / _FASTER
+        return xp.where(number > 0, mean, self.fastest_time())
 
     def _times(self) -> list[Any]:
         """Times that the parameters name, in `time_unit`, those of rates included."""

@@ -183,8 +183,8 @@ def _array(name: str, value: Any) -> np.ndarray:
 
 def _check_seed(seed: Any) -> None:
     whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-    if not whole or not 0 <= seed < 2**62:
-        _checks.fail("seed", "be an integer that is not negative, below 2⁶²", f"it is {seed!r}")
+    if not whole or not 0 <= seed < 2**63:
+        _checks.fail("seed", "be an integer that is not negative, below 2⁶³", f"it is {seed!r}")
 
 
 def _bounds(bounds: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
