@@ -18,6 +18,8 @@ from ngnmm_jax.connectome import Connectome
 
 _MANIFEST, _FORMAT = "ngnmm_jax", 1
 _PACKAGE = __name__.partition(".")[0]
+# What JAX set to 32 bits would cut short.
+_WIDE = ("float64", "int64", "uint64", "complex128")
 
 
 def save(path: str | Path, thing: Any) -> None:
@@ -60,6 +62,8 @@ def load(path: str | Path, *, classes: Sequence[type] = ()) -> Any:
     try:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
+        if _MANIFEST not in arrays and "weights" in arrays:
+            raise ValueError("it looks like a connectome's: `Connectome.load` reads these")
         manifest = json.loads(str(arrays.pop(_MANIFEST)[()]))
         holds = manifest["holds"]
     except Exception as error:  # whatever NumPy, zlib and JSON make of damaged bytes
@@ -71,7 +75,10 @@ def load(path: str | Path, *, classes: Sequence[type] = ()) -> Any:
             f"The file {str(path)!r} is of version {manifest.get('version')} of this library, "
             "which wrote files in another form: update."
         )
-    return _unpacked(holds, arrays, {_name(kind): kind for kind in classes})
+    try:
+        return _unpacked(holds, arrays, {_name(kind): kind for kind in classes})
+    except (KeyError, TypeError, AttributeError, StopIteration, IndexError) as error:
+        raise ValueError(f"The file {str(path)!r} is damaged: {error!r}") from None
 
 
 def _name(kind: type) -> str:
@@ -117,7 +124,11 @@ def _array(value: Any, arrays: dict[str, np.ndarray], where: str) -> dict[str, A
         raise ValueError(f"`{where}` is an array of {array.dtype}, which files cannot hold.")
     name = f"array{len(arrays)}"
     arrays[name] = array
-    return {"array": name, "jax": isinstance(value, jax.Array)}
+    return {
+        "array": name,
+        "jax": isinstance(value, jax.Array),
+        "scalar": isinstance(value, np.generic),
+    }
 
 
 def _unpacked(value: Any, arrays: dict[str, np.ndarray], known: dict[str, type]) -> Any:
@@ -130,8 +141,10 @@ def _unpacked(value: Any, arrays: dict[str, np.ndarray], known: dict[str, type])
         return _class(value["of"], known)[value["member"]]
     if "array" in value:
         array = arrays[value["array"]]
-        if value["jax"] and array.dtype.itemsize == 8 and array.dtype.kind in "fiu":
+        if value["jax"] and array.dtype.name in _WIDE:
             _checks.require_x64("load of 64-bit arrays")
+        if value.get("scalar"):
+            return array[()]
         return jnp.asarray(array) if value["jax"] else array
     if "dict" in value:
         return {key: _unpacked(item, arrays, known) for key, item in value["dict"].items()}
@@ -150,7 +163,9 @@ def _class(name: str, known: dict[str, type]) -> Any:
     if name in known:
         return known[name]
     module, _, place = name.partition(":")
-    if module.split(".")[0] != _PACKAGE or "." in place:
+    parts = module.split(".")
+    data = parts[0] == _PACKAGE and parts[1:2] != ["cli"] and not any("__" in p for p in parts)
+    if not data or "." in place:
         raise ValueError(f"The file holds {place!r} of {module!r}: give that class in `classes=`.")
     try:
         kind = getattr(importlib.import_module(module), place)

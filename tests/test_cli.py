@@ -64,6 +64,7 @@ def test_simulate_and_repeat(small_file, tmp_path):
     assert settings["provenance"] == {
         "command": "simulate",
         "ngnmm_jax": ng.__version__,
+        "files": ["activity.nc", "activity.png"],
         "connectome": str(small_file.resolve()),
         "connectome_sha256": ng.Connectome.load(small_file).digest,
     }
@@ -257,6 +258,11 @@ def test_malformed_settings_are_one_line(tmp_path):
         (["lyapunov", "--exponents", "0"], "`exponents` must be at least 1"),
         (["simulate", "--seed", "-1"], "`seed` must be at least 0"),
         (["bifurcate", "--variable", "v"], "`variable` must be one of"),
+        (["lyapunov", "--variable", "v"], "`variable` must be one of"),
+        (["simulate", "--duration", "10", "--save-every", "3"], "eight samples"),
+        (["simulate", "--model", "os:path", "--allow-code"], "class of neural masses"),
+        (["bifurcate", "--range", "i_ext=0:1"], "`bounds` must be one of"),
+        (["dispersion", "--connectome", "x.csv", "--order", "source"], "`order` must be left out"),
     ],
 )
 def test_refused_before_any_work(arguments, words, tmp_path):
@@ -279,6 +285,26 @@ def test_interrupted_and_replaced(small_file, tmp_path, monkeypatch):
     assert not list((tmp_path / "m").iterdir())  # no half of a file
     (tmp_path / "m" / "settings.toml").write_text("[provenance]\ncommand = 'simulate'\n")
     assert "holds the output of ngnmm simulate" in RUNNER.invoke(app, words).output
+
+
+def test_files_of_ones_own_stay(small_file, tmp_path):
+    """In an output folder: what no command wrote is neither removed nor replaced."""
+    out = tmp_path / "out"
+    (out / "branches").mkdir(parents=True)
+    (out / "branches" / "mine.txt").write_text("mine")
+    invoke("dispersion", "--connectome", small_file, "--out", out)
+    wrote = tomllib.loads((out / "settings.toml").read_text())["provenance"]["files"]
+    assert "dispersion.png" in wrote
+    (out / "old.csv").write_text("of an earlier run")
+    text = (out / "settings.toml").read_text().replace('"dispersion.csv"', '"old.csv"')
+    (out / "settings.toml").write_text(text)
+    invoke("dispersion", "--config", out / "settings.toml", "--out", out)
+    assert not (out / "old.csv").exists()
+    assert (out / "branches" / "mine.txt").read_text() == "mine"
+    (out / "settings.toml").write_text("# mine\ncoupling = 3.0\n")
+    with pytest.raises(RuntimeError, match="a file of your own"):
+        invoke("dispersion", "--connectome", small_file, "--out", out)
+    assert "# mine" in (out / "settings.toml").read_text()
 
 
 def test_how_a_connectome_is_read(tmp_path):
@@ -487,6 +513,14 @@ def test_sweep_and_show(small_file, small, tmp_path):
         ("[measure]\nkind = 'no_module:no'", "give --allow-code"),
         ("[measure]\nlength = 3", "`measure` must be one of"),
         ("[run]\nblocks = 3", "`run` must be one of"),
+        ("provenance = 3", "`provenance` must be a table"),
+        ("[measure]\nkeep = 3", "`measure` must"),
+        ("[measure]\nkind = ['a']", "`kind` must be one of"),
+        ("[design.axes]\ni_ext_e = [false, true, 2]", "of numbers"),
+        (
+            "[design]\nkind = 'sobol'\ncount = 1000000000000\n[design.bounds]\ni_ext_e = [0, 1]",
+            "must fit into memory",
+        ),
         ("[run]\nblock = 0", "`run.block` must be at least 1"),
         ("design = 3", "`design` must be a table"),
         ("couplings = 3", "`file` must be one of .*did you mean 'coupling'"),
@@ -588,6 +622,8 @@ def test_fit(small_file, tmp_path):
         (("[run]", '[loss]\nprediction = "simulated"\n[run]'), "duration"),
         (("[run]", "[loss]\nspectral_distance = 1.0\n[run]"), "`spectrum`"),
         (("input = 0.002", "inputs = 0.002"), "did you mean 'input'"),
+        (("[run]", "[loss]\nduration = 9.0\n[run]"), "`loss.duration` must go with"),
+        (("[run]", "[loss]\nvariable = 'z'\n[run]"), "`loss.variable` must be one of"),
     ],
 )
 def test_bad_fit_files(small_file, tmp_path, change, words):

@@ -15,6 +15,7 @@ import scipy.io
 import scipy.sparse
 
 import ngnmm_jax as ng
+from ngnmm_jax.connectome.parts import Reading
 
 NAMES = ("Left Amygdala", "b", "c", "d")
 W = np.array([[0, 1, 2, 0], [1, 0, 3, 0.5], [2, 3, 0, 4], [0, 0.25, 4, 0.0]])
@@ -304,7 +305,7 @@ def test_what_is_left_open_is_refused_with_the_way_out(tmp_path, name, write, wo
     ("name", "content", "words"),
     [
         ("twice.csv", "0,1,5\n1,0,2\n0,1,3\n2,1,1\n", "stands more than once"),
-        ("far.csv", "0,1,5\n1,0,5\n0,200000,1\n200000,0,1\n", "needs 320 GB"),
+        ("far.csv", "200001\n0,1,5\n1,0,5\n0,200000,1\n200000,0,1\n", "needs 320 GB"),
         ("names.csv", ",a,b\na,0,1\nc,1,0\n", "different names"),
         ("empty_cell.csv", ",a,b\na,0,\nb,1,0\n", "an entry is empty"),
         ("nan.csv", "0,nan\n1,0\n", r"in the rows 0"),
@@ -361,6 +362,107 @@ def test_ways_out():
     np.testing.assert_array_equal(ng.Connectome(W).transposed().weights, W.T)
     with pytest.raises(ValueError, match="Nothing would be left"):
         ng.Connectome(np.zeros((2, 2))).without_silent()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("cut.txt", "0 1 2 3 4\n1 0 5 6 7\n2 5 0 8 9\n4 6 8 0 .5\n", "too many or too few"),
+        ("over.csv", "0,1.5\n1,0\n2,0\n", "too many or too few"),
+        ("ids.csv", "0,11,12,13\n11,0,1,2\n12,1,0,3\n13,2,3,0\n", "leave the corner empty"),
+        ("two.csv", "0,0,1\n1,2,0\n", "`edges=False`"),
+        ("cell.csv", ",a,b\na,0,NA\nb,1,0\n", "line 1, column 2"),
+        ("lengths.csv", "source,target,weight,length\na,b,1,9\nb,c,1,8\nc,a,1,7\n", "listed once"),
+    ],
+)
+def test_what_could_be_shifted_is_refused(tmp_path, name, content, words):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=words):
+        ng.Connectome.load(tmp_path / name)
+
+
+def test_lengths_go_with_the_weights(tmp_path):
+    rows = "source,target,weight,length\na,b,1,9\nb,c,2,8\nc,a,3,7\n"
+    (tmp_path / "e.csv").write_text(rows)
+    both = ng.Connectome.load(tmp_path / "e.csv", symmetric=True)
+    np.testing.assert_array_equal(both.tract_lengths, both.tract_lengths.T)
+    one = ng.Connectome.load(tmp_path / "e.csv", directed=True)
+    np.testing.assert_array_equal(one.tract_lengths > 0, one.weights > 0)
+    scipy.io.savemat(tmp_path / "h.mat", {"SC": TRIANGLE, "lengths": 40 * TRIANGLE})
+    whole = ng.Connectome.load(tmp_path / "h.mat", symmetric=True)
+    np.testing.assert_array_equal(whole.tract_lengths, LENGTHS)
+    asymmetric = 40 * W
+    scipy.io.savemat(tmp_path / "t.mat", {"SC": W, "lengths": asymmetric})
+    turned = ng.Connectome.load(tmp_path / "t.mat", transpose=True)
+    np.testing.assert_array_equal(turned.tract_lengths, asymmetric.T)
+    # Of a file of their own, by the names.
+    order = [2, 0, 3, 1]
+    shuffled = pd.DataFrame(asymmetric, index=NAMES, columns=NAMES).iloc[order, order]
+    shuffled.to_csv(tmp_path / "l.csv")
+    frame().to_csv(tmp_path / "w.csv")
+    found = ng.Connectome.load(tmp_path / "w.csv", lengths=tmp_path / "l.csv")
+    np.testing.assert_array_equal(found.tract_lengths, asymmetric)
+    np.testing.assert_array_equal(
+        ng.Connectome(frame(), tract_lengths=shuffled).tract_lengths, asymmetric
+    )
+    ng.Connectome(W, tract_lengths=asymmetric).save(tmp_path / "own.npz")
+    found = ng.Connectome.load(tmp_path / "w.csv", lengths=tmp_path / "own.npz")
+    np.testing.assert_array_equal(found.tract_lengths, asymmetric)
+
+
+def test_names_that_are_given(tmp_path):
+    frame().to_csv(tmp_path / "w.csv")
+    (tmp_path / "n.txt").write_text("# names\n1\n2\n3\n4\n")
+    for given in (["1", "2", "3", "4"], str(tmp_path / "n.txt")):
+        renamed = ng.Connectome.load(tmp_path / "w.csv", labels=given)
+        assert renamed.labels == ("1", "2", "3", "4")
+        assert any("names replaced" in note for note in renamed.notes)
+    with pytest.raises(ValueError, match=r"in another order.*\.take"):
+        ng.Connectome.load(tmp_path / "w.csv", labels=list(reversed(NAMES)))
+    ids = pd.DataFrame(W, index=[11, 12, 13, 14], columns=[11, 12, 13, 14])
+    mixed = ids[[14, 13, 12, 11]]
+    mixed.to_csv(tmp_path / "ids.csv")
+    for found in (ng.Connectome(mixed), ng.Connectome.load(tmp_path / "ids.csv")):
+        np.testing.assert_array_equal(found.weights, W)
+        assert found.labels == ("11", "12", "13", "14")
+    scipy.io.savemat(tmp_path / "i.mat", {"SC": W, "labels": np.array([[1001], [1002], [7], [8]])})
+    assert ng.Connectome.load(tmp_path / "i.mat").labels == ("1001", "1002", "7", "8")
+    sparse = "1001,2001,5\n2001,1001,5\n1001,1500,2\n1500,1001,2\n2001,1500,1\n"
+    (tmp_path / "atlas.csv").write_text(sparse)
+    assert ng.Connectome.load(tmp_path / "atlas.csv").labels == ("1001", "1500", "2001")
+
+
+def test_subjects_are_not_mixed(tmp_path):
+    scipy.io.savemat(tmp_path / "s.mat", {"a": {"SC": W}, "b": {"SC": 2 * W, "names": NAMES}})
+    with pytest.raises(ValueError, match="'a/SC' and 'b/SC'"):
+        ng.Connectome.load(tmp_path / "s.mat")
+    members = tvb_members()
+    write_zip(tmp_path / "s.zip", {"s1/weights.txt": members["weights"],
+                                   "s2/centres.txt": members["centres"]})  # fmt: skip
+    with pytest.raises(ValueError, match="in different folders"):
+        ng.Connectome.load(tmp_path / "s.zip")
+    scipy.io.savemat(tmp_path / "c.mat", {"conn": W, "c": 3})
+    np.testing.assert_array_equal(ng.Connectome.load(tmp_path / "c.mat").weights, W)
+
+
+def test_graphs_without_numbers_and_own_files(tmp_path):
+    made = graph(nx.DiGraph)
+    nx.set_edge_attributes(made, {edge: "5" for edge in made.edges}, "weight")
+    nx.write_graphml(made, tmp_path / "s.graphml")
+    assert set(ng.Connectome.load(tmp_path / "s.graphml").weights.ravel()) == {0.0, 5.0}
+    first = next(iter(made.edges))
+    del made.edges[first]["weight"]
+    nx.write_graphml(made, tmp_path / "m.graphml")
+    with pytest.raises(ValueError, match="has no number 'weight'"):
+        ng.Connectome.load(tmp_path / "m.graphml")
+    ng.Connectome(TRIANGLE).save(tmp_path / "half.npz")  # ours is never asked
+    np.testing.assert_array_equal(ng.Connectome.load(tmp_path / "half.npz").weights, TRIANGLE)
+    (tmp_path / "pair.txt").write_text("0 1\n0 0\n")
+    pair = ng.Connectome.load(tmp_path / "pair.txt", symmetric=True)
+    np.testing.assert_array_equal(pair.weights, [[0, 1], [1, 0]])
+    for wrong in ({"directed": "no"}, {"one_based": "false"}, {"separator": "ab"}):
+        with pytest.raises(ValueError, match="must be"):
+            Reading(**wrong)
 
 
 def test_damaged_files_are_one_line(tmp_path):

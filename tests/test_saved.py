@@ -2,7 +2,6 @@
 
 import json
 
-import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -103,10 +102,20 @@ def test_files_of_strangers(tmp_path, network):
     for holds, words in (
         ({"class": "os:system", "fields": {}}, "give that class"),
         ({"class": "ngnmm_jax.saved:load", "fields": {}}, "holds no data"),
+        ({"class": "ngnmm_jax.cli.__main__:X", "fields": {}}, "give that class"),
+        ({"array": "array9", "jax": True}, "damaged"),
+        ({"what": 1}, "damaged"),
         ({"class": "ngnmm_jax.network:Network", "fields": {}}, "differs from this version"),
     ):
         manifest = json.dumps({"format": 1, "version": "0", "holds": holds})
         np.savez(path, ngnmm_jax=np.array(manifest))
         with pytest.raises(ValueError, match=words):
             ng.load(path)
-    assert eqx.is_array(network.weights)
+    ng.Connectome(W).save(path)
+    with pytest.raises(ValueError, match=r"Connectome\.load"):
+        ng.load(path)
+    ng.save(path, ng.Connectome(W))
+    with pytest.raises(ValueError, match=r"ng\.load"):
+        ng.Connectome.load(path)
+    assert through(tmp_path, {"one": np.float64(2.0)})["one"].shape == ()
+    assert isinstance(through(tmp_path, np.float64(2.0)), np.float64)

@@ -54,6 +54,8 @@ def run() -> None:
         known = isinstance(error, ValueError | RuntimeError | OSError | ImportError)
         kind = "" if known else f"{type(error).__name__}: "
         hint = "" if known else " (NGNMM_DEBUG=1 shows where; please report it)"
+        if "could not be read" in str(error) and "=" in str(error):
+            hint = " (On the command line: --reading NAME=VALUE.)"
         complain(f"{kind}{error}{hint}")
         sys.exit(1)
 

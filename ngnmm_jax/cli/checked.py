@@ -64,6 +64,8 @@ _MUST = {
     "model_type": "be a table",
     "finite_number": "be finite",
     "missing": "be given",
+    "too_short": "have more entries",
+    "too_long": "have fewer entries",
 }
 _RANGES = {
     "greater_than": ("gt", "be greater than {}"),
@@ -98,7 +100,8 @@ def _said(error: ValidationError, model: type[BaseModel], where: str) -> str:
 
 def _inner(part: str) -> bool:
     """Whether a part of a place is one of pydantic's own (which type of several)."""
-    return part in ("float", "int", "str", "bool", "list", "dict", "none") or "[" in part
+    own = ("float", "int", "str", "bool", "list", "dict", "none")
+    return part in own or "[" in part or part.startswith("constrained-")
 
 
 def _fields(model: Any, place: Iterable[str]) -> list[str]:

@@ -17,7 +17,7 @@ from ngnmm_jax.cli.checked import (
     Positive,
     Seed,
 )
-from ngnmm_jax.cli.settings import NetworkSettings, read_toml
+from ngnmm_jax.cli.settings import NetworkSettings, provenance_of, read_toml
 from ngnmm_jax.driven import Driven
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.models.base import SECONDS
@@ -138,7 +138,7 @@ class FitRunTable(Checked):
 
     steps: Count | None = None
     starts: Count | None = None
-    method: str | None = None
+    method: Literal["gradient", "cma"] | None = None
     mode: Literal["forward", "reverse"] | None = None
     learning_rate: Positive | None = None
     patience: Count | None = None
@@ -146,7 +146,7 @@ class FitRunTable(Checked):
     resample: bool | None = None
     seed: Seed | None = None
     save_every: Count | None = None
-    monitor: Any = None
+    monitor: Count | None = None
 
 
 class CheckTable(Checked):
@@ -190,7 +190,9 @@ class FitFile:
     @classmethod
     def read(cls, path: Path) -> "FitFile":
         """Read and check a file; relative paths are relative to where the command runs."""
-        settings = FitSettings.of(read_toml(path), "file")
+        values = read_toml(path)
+        provenance_of(values)
+        settings = FitSettings.of(values, "file")
         network = settings.build()
         system = Driven(network, settings.white_noise)
         if not settings.free:
@@ -217,8 +219,16 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
             columns = f"have a column of frequencies (Hz) and {network.n_regions} more"
             _checks.fail("spectrum", columns, f"its shape is {table.shape}")
         data["frequencies"], data["spectrum"] = table[:, 0], table[:, 1:]
+        if (np.diff(table[:, 0]) <= 0).any() or (table < 0).any():
+            must = "have rising frequencies and powers that are not negative"
+            _checks.fail("spectrum", must, "it has not")
     model = network.model
     variable = loss.variable or ("s_e" if "s_e" in model.variables else model.shown)
+    _checks.one_of("loss.variable", variable, (*model.variables, model.shown))
+    if loss.prediction == "linear":
+        for name in ("duration", "transient", "dt", "truncate"):
+            if getattr(loss, name) is not None:
+                _checks.fail(f"loss.{name}", 'go with prediction = "simulated"', "it is linear")
     options = loss.model_dump(
         include={"duration", "transient", "dt", "truncate"}, exclude_none=True
     )
@@ -267,8 +277,10 @@ def _array(where: Any) -> np.ndarray:
                 array = file[file.files[0]]
         else:
             array = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"The file {str(path)!r} cannot be read: {error}") from error
+    if np.iscomplexobj(array):
+        _checks.fail(str(path), "hold real numbers", "they are complex")
     array = np.asarray(array, dtype=float)
     _checks.finite(str(path), array)
     return array

@@ -96,13 +96,21 @@ def folder(out: Path, command: str, settings: Any) -> Iterator[Folder]:
     place = Folder(part)
     try:
         yield place
-        text = as_toml(settings, command)
+        files = sorted(str(path.relative_to(part)) for path in part.rglob("*") if path.is_file())
+        text = as_toml(settings, command, files)
         for path in sorted(part.rglob("*.nc")):
             _note(path, text)
+        _clear(out, files)
         (part / "settings.toml").write_text(text, encoding="utf-8")
         names = _move(part, out)
     except KeyboardInterrupt:
         interrupted(place.kept)
+    except Exception:
+        finished = [path for path in sorted(part.rglob("*.nc")) if path.is_file()]
+        if finished:  # what was computed is worth more than the figure that failed
+            _move(part, out)
+            say(f"What was computed is kept in {out}, but the command failed:")
+        raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
     say(f"{time.perf_counter() - begun:.1f} s. In {out}: {', '.join(names)}")
@@ -147,11 +155,33 @@ def _look(out: Path, command: str, settings: Any) -> None:
         return
     with contextlib.suppress(ValueError, OSError):
         known = read_toml(path)
-        other = known.pop("provenance", {}).get("command", "another command")
+        provenance = known.pop("provenance", None)
+        if not isinstance(provenance, dict):
+            raise _NotOurs(
+                f"Argument `--out` must be a folder whose files may be replaced, but {str(path)!r} "
+                "is a file of your own: choose another folder."
+            )
+        other = provenance.get("command", "another command")
         if other != command:
             say(f"{out} holds the output of ngnmm {other}: files of the same name are replaced.")
         elif known != _values(settings):
             say(f"{out} holds another run of ngnmm {command}: its files are replaced.")
+
+
+class _NotOurs(RuntimeError):
+    """A folder that holds what no command wrote."""
+
+
+def _clear(out: Path, files: list[str]) -> None:
+    """Remove what an earlier run wrote, as its settings say, and this one does not replace."""
+    from ngnmm_jax.cli.settings import read_toml
+
+    with contextlib.suppress(ValueError, OSError, AttributeError, TypeError, KeyError):
+        known = read_toml(out / "settings.toml")["provenance"]["files"]
+        for name in set(map(str, known)) - set(files):
+            path = out / name
+            if path.resolve().is_relative_to(out.resolve()) and path.is_file():
+                path.unlink()
 
 
 def _values(settings: Any) -> dict[str, Any]:
@@ -164,15 +194,16 @@ def _values(settings: Any) -> dict[str, Any]:
     return values
 
 
-def as_toml(settings: Any, command: str) -> str:
+def as_toml(settings: Any, command: str, files: list[str]) -> str:
     """Settings, so that `ngnmm COMMAND --config FILE` does the same again, and where from."""
     import tomli_w
 
     from ngnmm_jax import __version__
 
-    provenance = {
+    provenance: dict[str, Any] = {
         "command": command,
         "ngnmm_jax": __version__,
+        "files": files,
     }
     source = Path(settings.connectome)
     if source.exists():
@@ -193,8 +224,6 @@ def _note(path: Path, text: str) -> None:
 def _move(part: Path, out: Path) -> list[str]:
     """Each file to its place, replacing what is there at once; settings after all others."""
     files = [path.relative_to(part) for path in part.rglob("*") if path.is_file()]
-    for inner in {name.parts[0] for name in files if len(name.parts) > 1}:
-        shutil.rmtree(out / inner, ignore_errors=True)  # nothing of an older run stays in it
     for name in sorted(files, key=lambda name: (name.name == "settings.toml", str(name))):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         os.replace(part / name, out / name)

@@ -46,7 +46,7 @@ def bounds(given: list[str]) -> dict[str, list[float]]:
 def words(given: list[str]) -> dict[str, Any]:
     """Text and truth values out of NAME=VALUE, as given to --reading."""
     return {
-        name: {"true": True, "false": False}.get(value.lower(), value)
+        name: {"true": True, "false": False, "\\t": "\t"}.get(value.lower(), value)
         for name, value, _ in _pairs("--reading", "NAME=VALUE", given)
     }
 
@@ -98,10 +98,10 @@ def imported(place: str, argument: str) -> Any:
     try:
         home = importlib.import_module(module)
         found = getattr(home, name)
-    except (ImportError, AttributeError, SyntaxError) as error:
+    except Exception as error:  # whatever the module does
         raise ValueError(
             f"Argument `{argument}` must name something that can be imported, but {place!r} "
-            f"does not: {error}."
+            f"does not: {type(error).__name__}: {error}."
         ) from None
     from ngnmm_jax.cli.output import say
 

@@ -4,7 +4,7 @@ import dataclasses
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -88,9 +88,6 @@ class NetworkSettings(Checked):
         ),
     ] = Field(default_factory=dict)
 
-    #: Tables that a settings file may hold beside these.
-    _others: ClassVar[tuple[str, ...]] = ("provenance",)
-
     @classmethod
     def merge(cls, config: Path | None, options: Mapping[str, Any] | None = None) -> Self:
         """Options that were given, over those of a TOML file, over the defaults.
@@ -99,10 +96,11 @@ class NetworkSettings(Checked):
         that command's, is left out.
         """
         values = {} if config is None else read_toml(config)
-        origin = values.pop("provenance", {}).get("command")
+        origin = provenance_of(values).get("command")
+        known = set(_OTHERS.get(str(origin), ()))
         if origin in COMMANDS:
-            known = set(COMMANDS[origin].model_fields) - set(cls.model_fields)
-            values = {name: value for name, value in values.items() if name not in known}
+            known |= set(COMMANDS[origin].model_fields)
+        values = {k: v for k, v in values.items() if k in cls.model_fields or k not in known}
         given = {name: value for name, value in (options or {}).items() if value not in (None, {})}
         for name in ("parameters", "reading"):
             if name in given and isinstance(values.get(name), dict):
@@ -123,7 +121,15 @@ class NetworkSettings(Checked):
         from ngnmm_jax.models import MODELS
 
         if ":" in self.model:
-            return parsing.imported(self.model, "model")
+            from ngnmm_jax.models import AbstractNeuralMass
+
+            found = parsing.imported(self.model, "model")
+            if not (isinstance(found, type) and issubclass(found, AbstractNeuralMass)):
+                raise ValueError(
+                    f"Argument `model` must name a class of neural masses, but {self.model!r} is "
+                    f"{found!r}."
+                )
+            return found
         if self.model not in MODELS:
             raise ValueError(unknown("model", self.model, (*MODELS, "module:Class")))
         return MODELS[self.model]
@@ -138,14 +144,14 @@ class NetworkSettings(Checked):
         for name in self.parameters:
             if name not in names:
                 raise ValueError(unknown("parameters", name, names))
-        spans = {**getattr(self, "axes", {}), **getattr(self, "bounds", {})}
-        for name, (low, high, *_) in spans.items():
-            if name not in (*names, "coupling"):
-                raise ValueError(unknown("axes", name, (*names, "coupling")))
-            if name != "coupling":
-                for end in (low, high):
-                    kind(**{name: end})
-        model = kind(**{k: np.asarray(v, dtype=float) for k, v in self.parameters.items()})
+        for argument in ("axes", "bounds"):
+            for name, (low, high, *_) in getattr(self, argument, {}).items():
+                if name not in (*names, "coupling"):
+                    raise ValueError(unknown(argument, name, (*names, "coupling")))
+                if name != "coupling":
+                    for end in (low, high):
+                        _made(kind, {name: end})
+        model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.parameters.items()})
         return Network(model, self.load_connectome().normalised(), self.coupling)
 
     def plane(self) -> dict[str, list[float]]:
@@ -161,6 +167,24 @@ class NetworkSettings(Checked):
     def options(self, *names: str) -> dict[str, Any]:
         """Some of the settings, as keyword arguments."""
         return {name: getattr(self, name) for name in names}
+
+
+def _made(kind: Any, values: Mapping[str, Any]) -> Any:
+    """A model, or an error that says why this class makes none."""
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(
+            f"Argument `model` must make a model, but {kind.__name__}: {error}."
+        ) from None
+
+
+def provenance_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Take out of a file's settings what a command said of itself there."""
+    provenance = values.pop("provenance", {})
+    if not isinstance(provenance, dict):
+        raise ValueError(f"Argument `provenance` must be a table, but it is {provenance!r}.")
+    return provenance
 
 
 def plane_of(kind: Any) -> dict[str, tuple[float, float, int]]:
@@ -214,7 +238,9 @@ class DispersionSettings(NetworkSettings):
 
     lambda_low: Annotated[float, _option("Curve from this Λ. Default: -1.")] = -1.0
     lambda_high: Annotated[float, _option("Curve up to this Λ. Default: 1.")] = 1.0
-    lambda_points: Annotated[int, Field(ge=2), _option("Points of the curve. Default: 401.")] = 401
+    lambda_points: Annotated[
+        int, Field(ge=2, le=10**6), _option("Points of the curve. Default: 401.")
+    ] = 401
 
 
 class MapSettings(NetworkSettings):
@@ -311,6 +337,10 @@ COMMANDS: dict[str, type[NetworkSettings]] = {
     "spectrum": SpectrumSettings,
     "bifurcate": BifurcateSettings,
 }
+
+
+# What the files of commands with a schema elsewhere hold beside a network.
+_OTHERS = {"fit": ("white_noise", "free", "target", "loss", "run", "check")}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

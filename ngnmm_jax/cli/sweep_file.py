@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field
 
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Bounds, Checked, Count, Seed, unknown
-from ngnmm_jax.cli.settings import NetworkSettings, read_toml
+from ngnmm_jax.cli.estimates import memory
+from ngnmm_jax.cli.settings import NetworkSettings, provenance_of, read_toml
 from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
 
 _MEASURES: dict[str, Any] = {"activity": Activity, "stability": Stability, "exponents": Exponents}
@@ -26,7 +27,8 @@ def _grid_axis(value: Any) -> Any:
     if value[2] < 1:
         raise ValueError("must have a count that is a positive integer")
     low, high, count = value
-    if not all(isinstance(end, int | float) and math.isfinite(end) for end in (low, high)):
+    ends = (isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+    if not all(ends) or not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("must be [low, high, count] of numbers")
     if 8 * count > 1 << 34:
         raise ValueError("must have a count that fits into memory")
@@ -60,6 +62,10 @@ class DesignTable(Checked):
             )
         if counted and self.count is None:
             raise ValueError("Argument `design` must have a `count` of points, but it has none.")
+        if 16.0 * (self.count or 1) * len(what) > memory():
+            raise ValueError(
+                f"Argument `design.count` must fit into memory, but it is {self.count}."
+            )
         given = self.model_fields_set & {"replicates", "seed", "count", "regions"}
         options = {name: getattr(self, name) for name in given}
         make: dict[str, Any] = {
@@ -104,7 +110,9 @@ class SweepFile:
     @classmethod
     def read(cls, path: Path) -> "SweepFile":
         """Read and check a file; relative paths are relative to where the command runs."""
-        settings = SweepSettings.of(read_toml(path), "file")
+        values = read_toml(path)
+        provenance_of(values)
+        settings = SweepSettings.of(values, "file")
         network = settings.build()
         return cls(
             network.homogeneous() if settings.homogeneous else network,
@@ -117,7 +125,12 @@ class SweepFile:
 
 def bytes_of(task: SweepFile) -> float:
     """Of all that a sweep keeps."""
-    outputs = task.measure.outputs(task.network).values()
+    try:
+        outputs = task.measure.outputs(task.network).values()
+    except (TypeError, AttributeError) as error:
+        raise ValueError(
+            f"Argument `measure` must have arguments of the types it takes, but: {error}."
+        ) from None
     return float(task.design.count) * sum(
         math.prod(out.shape) * np.dtype(out.dtype).itemsize for out in outputs
     )
@@ -128,7 +141,7 @@ def _measure(table: dict[str, Any]) -> AbstractMeasure:
     kind = table.pop("kind", "activity")
     if isinstance(kind, str) and ":" in kind:
         return _function(kind, table)
-    if kind not in _MEASURES:
+    if not isinstance(kind, str) or kind not in _MEASURES:
         raise ValueError(unknown("kind", kind, (*_MEASURES, "module:function")))
     made = _MEASURES[kind]
     names = [field.name for field in dataclasses.fields(made)]
@@ -144,11 +157,30 @@ def _measure(table: dict[str, Any]) -> AbstractMeasure:
     return measure
 
 
+def _check_options(table: dict[str, Any]) -> None:
+    """Refuse options of a function that are of another type."""
+    kinds = {"traced": bool, "dims": dict, "units": dict, "key": str}
+    for option, value in table.items():
+        if not isinstance(value, kinds[option]):
+            kind = kinds[option].__name__
+            raise ValueError(f"Argument `measure.{option}` must be a {kind}, but it is {value!r}.")
+    for option, inner in (("dims", list), ("units", str)):
+        for name, value in table.get(option, {}).items():
+            if not isinstance(value, inner):
+                raise ValueError(
+                    f"Argument `measure.{option}.{name}` must be a {inner.__name__}, but it is "
+                    f"{value!r}."
+                )
+
+
 def _function(kind: str, table: dict[str, Any]) -> Function:
     """A function of a module that Python finds, or that lies where the command runs."""
     for option in table:
         if option not in ("traced", "dims", "units", "key"):
             raise ValueError(unknown("measure", option, ("traced", "dims", "units", "key")))
+    _check_options(table)
     function = parsing.imported(kind, "kind")
+    if not callable(function):
+        raise ValueError(f"Argument `kind` must name a function, but {kind!r} is {function!r}.")
     dims = {key: tuple(value) for key, value in table.pop("dims", {}).items()}
     return Function(function, dims=dims, **table)

@@ -37,23 +37,43 @@ def _members(names: list[str], read: Callable[[str], bytes], reading: Reading, w
         stem = PurePosixPath(name).name.split(".")[0].lower()
         stems.setdefault(stem, []).append(name)
     parts = Parts({}, ["The Virtual Brain's files"])
+    used: dict[str, str] = {}
     for stem in _MATRICES:
         option, given = ("variable", reading.variable) if stem == "weights" else (
             "lengths", reading.lengths)  # fmt: skip
         found = _member(stems, (stem,), names, given, option, where)
         if found is not None:
+            used[stem] = found
             values = _numbers(_text(found, read, parts), parts)
             if values.size:
                 parts.arrays[given if isinstance(given, str) else stem] = values
             else:
                 parts.notes.append(f"{found} is empty")
-    if "weights" not in parts.arrays and reading.variable is None:
+    if "weights" not in used:
         raise ValueError(f"{where} holds no weights.txt")
     centres = _member(stems, _CENTRES, names, reading.labels, "labels", where)
     if centres is not None:
+        used["labels"] = centres
         key = reading.labels if isinstance(reading.labels, str) else "labels"
         _centres(_text(centres, read, parts), parts, key)
+    _one_home(used, reading, where)
+    unused = sorted(set(names) - set(used.values()))
+    if unused:
+        parts.notes.append(f"not used: {', '.join(map(repr, unused[:6]))}")
     return parts
+
+
+def _one_home(used: dict[str, str], reading: Reading, where: str) -> None:
+    """Refuse members of different folders, such as two subjects', that nobody chose together."""
+    option: dict[str, object] = {"weights": reading.variable, "tract_lengths": reading.lengths}
+    option["labels"] = reading.labels if isinstance(reading.labels, str) else None
+    free = [member for name, member in used.items() if option[name] is None]
+    homes = {str(PurePosixPath(member).parent) for member in (*free, used["weights"])}
+    if len(homes) > 1:
+        raise ValueError(
+            f"{where} has {' and '.join(map(repr, used.values()))} in different folders: choose "
+            "what belongs together with `variable=`, `labels=` and `lengths=`"
+        )
 
 
 def _member(
@@ -98,6 +118,9 @@ def _centres(text: str, parts: Parts, key: str) -> None:
     for row in table(text, None, []) if "," in text else lines:
         if not row:
             continue
+        if len(row) < 4 and not any(map(_is_number, row)):  # names alone
+            names.append(" ".join(row))
+            continue
         try:
             places.append([float(x) for x in row[-3:]])
         except ValueError:
@@ -107,4 +130,13 @@ def _centres(text: str, parts: Parts, key: str) -> None:
         names.append(" ".join(row[:-3]))
     if any(names):
         parts.arrays[key] = np.array(names)
-    parts.arrays["centroids"] = np.array(places)
+    if places:
+        parts.arrays["centroids"] = np.array(places)
+
+
+def _is_number(entry: str) -> bool:
+    try:
+        float(entry)
+    except ValueError:
+        return False
+    return True

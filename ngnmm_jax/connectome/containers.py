@@ -19,13 +19,15 @@ def read_npz(path: Path) -> Parts:
         if unpacked > MOST_BYTES:
             raise ValueError(f"it unpacks to {unpacked / 1e9:.3g} GB")
         names = [Path(name).stem for name in archive.namelist()]
+        if "ngnmm_jax" in names:
+            raise ValueError("it was written by `ng.save`: open it with `ng.load`")
         if "format" in names and "shape" in names:
             return _sparse(path)
         arrays = {}
         for name in archive.namelist():
             with archive.open(name) as member:
                 arrays[name.removesuffix(".npy")] = _array(member.read())
-    return Parts(arrays)
+    return Parts(arrays, sure={"weights", "labels", "name", "source"} <= set(arrays))  # our own
 
 
 def _sparse(path: Path) -> Parts:
@@ -95,8 +97,7 @@ def _put(arrays: dict[str, Any], name: str, value: Any) -> None:
     elif value.dtype.names:
         if value.size == 1:
             for field in value.dtype.names:
-                _put(arrays, field if field not in arrays else f"{name}.{field}",
-                     value.ravel()[0][field])  # fmt: skip
+                _put(arrays, f"{name}/{field}", value.ravel()[0][field])
     elif value.dtype == object:  # a cell array
         arrays[name] = np.array([_cell(cell) for cell in value.ravel()])
     else:
@@ -112,23 +113,25 @@ def read_hdf5(path: Path) -> Parts:
     """HDF5: The Virtual Brain's, MATLAB's since version 7.3, or anyone's datasets."""
     h5py = _checks.require_module("h5py", "data")
     arrays: dict[str, Any] = {}
+    left: list[str] = []
     with h5py.File(path, "r") as file:
         matlab = any("MATLAB_class" in item.attrs for item in file.values())
 
         def visit(name: str, item: Any) -> None:
             if name.startswith("#"):
                 return
-            short = name.split("/")[-1]
-            key = short if short not in arrays else name
-            if "MATLAB_sparse" in item.attrs:
-                arrays[key] = _sparse73(item)
-            elif isinstance(item, h5py.Dataset) and "MATLAB_sparse" not in item.parent.attrs:
-                if item.size * item.dtype.itemsize > MOST_BYTES:
-                    raise ValueError(f"{name!r} needs {item.size * item.dtype.itemsize:.3g} bytes")
-                arrays[key] = _dataset(file, item, matlab)
+            try:
+                if "MATLAB_sparse" in item.attrs:
+                    arrays[name] = _sparse73(item)
+                elif isinstance(item, h5py.Dataset) and "MATLAB_sparse" not in item.parent.attrs:
+                    if item.size * item.dtype.itemsize > MOST_BYTES:
+                        raise ValueError("too large")
+                    arrays[name] = _dataset(file, item, matlab)
+            except Exception as error:  # another thing's form need not be known
+                left.append(f"not read: {name!r} ({error})")
 
         file.visititems(visit)
-    return Parts(arrays, ["a MATLAB file of version 7.3"] if matlab else ["an HDF5 file"])
+    return Parts(arrays, ["a MATLAB file of version 7.3" if matlab else "an HDF5 file", *left])
 
 
 def _dataset(file: Any, item: Any, matlab: bool) -> Any:
@@ -138,7 +141,8 @@ def _dataset(file: Any, item: Any, matlab: bool) -> Any:
     if item.dtype.kind == "O" and item.ndim and not _is_text(item):  # a cell array
         return np.array([_codes(file[reference]) for reference in item[()].T.ravel()])
     if kind == b"char":
-        return np.array(_codes(item))
+        rows = np.atleast_2d(item[()].T)
+        return np.array(["".join(chr(int(code)) for code in row).strip() for row in rows])
     value = item.asstr()[()] if _is_text(item) else item[()]
     return value.T if matlab else value
 
@@ -151,7 +155,10 @@ def _is_text(item: Any) -> bool:
 def _codes(item: Any) -> str:
     if item.attrs.get("MATLAB_empty", 0):
         return ""
-    return "".join(chr(int(code)) for code in np.ravel(item[()]))
+    values = np.ravel(item[()])
+    if item.attrs.get("MATLAB_class", b"char") != b"char":  # numbers as names
+        return str(values[0].item())
+    return "".join(chr(int(code)) for code in values)
 
 
 def _sparse73(group: Any) -> Any:

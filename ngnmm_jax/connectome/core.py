@@ -62,7 +62,9 @@ class Connectome:
         self._set("name", name)
         self._set("source", source)
         self._set("notes", tuple(map(str, notes)))
-        weights, labels = _framed(weights, labels)
+        weights, names = _framed("weights", weights)
+        if names is not None and not len(labels) and names != [str(k) for k in range(len(names))]:
+            labels = names
         weights = _numbers("weights", weights)
         if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
             _checks.fail("weights", "be a square matrix", f"its shape is {weights.shape}")
@@ -76,6 +78,8 @@ class Connectome:
             ("centroids", centroids, (n, 3)),
             ("functional_connectivity", functional_connectivity, (n, n)),
         ):
+            if _is_frame(given) and field != "centroids":
+                given = _aligned(field, given, names)
             array = None if given is None else _numbers(field, given)
             if array is not None:
                 _checks.shape(field, array, shape, f"for {n} regions")
@@ -99,18 +103,22 @@ class Connectome:
 
     def __eq__(self, other: object) -> bool:
         """Whether all it holds is the same."""
-        return isinstance(other, Connectome) and self.digest == other.digest
+        return isinstance(other, Connectome) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self.digest)
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> tuple[str, str, str]:
+        return self.digest, self.name, self.source
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of all that it holds."""
+        """SHA-256 of its arrays and names, whatever it is called and where it comes from."""
         digest = hashlib.sha256()
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name == "notes":  # how it was read decides nothing
+            if field.name in ("name", "source", "notes"):
                 continue
             digest.update(f"{field.name} {np.shape(value)} ".encode())
             digest.update(
@@ -199,6 +207,10 @@ class Connectome:
         if name == "aal90":
             return fetch.aal90(order, cache_dir)
         path = Path(name_or_path)
+        if order != "atlas":
+            _checks.fail("order", "be left out of files", f"it is {order!r}")
+        if not name:
+            _checks.fail("name_or_path", "name a connectome or a file", "it is empty")
         if path.suffix or path.exists():
             return files.read(path, reading)
         _checks.one_of("name_or_path", name, ("hcp-schaefer100", "aal90"))
@@ -344,25 +356,42 @@ class Connectome:
         return eigenmodes_of(self.weights, self.is_symmetric)
 
 
-def _framed(weights: Any, labels: Sequence[str]) -> tuple[Any, Sequence[str]]:
-    """A DataFrame's values, its columns in the order of its index, and the index as labels."""
+def _is_frame(value: Any) -> bool:
+    return hasattr(value, "index") and hasattr(value, "columns") and hasattr(value, "to_numpy")
+
+
+def _framed(argument: str, value: Any) -> tuple[Any, list[str] | None]:
+    """A DataFrame's values, its columns in the order of its index, and the index' names."""
     from ngnmm_jax.connectome.text import matching
 
-    if not (hasattr(weights, "index") and hasattr(weights, "columns")):
-        return weights, labels
-    rows, columns = ([str(name) for name in axis] for axis in (weights.index, weights.columns))
-    values = weights.to_numpy()
-    if rows == columns or len(rows) != len(columns) or weights.columns.dtype.kind in "iu":
-        order = list(range(len(columns)))
-    else:
-        try:
-            order = matching(rows, columns)
-        except ValueError as error:
-            raise ValueError(
-                f"Argument `weights` must have one set of names, but {error}."
-            ) from None
-    numbered = rows == [str(k) for k in range(len(rows))]
-    return values[:, order], labels or (() if numbered else rows)
+    if not _is_frame(value):
+        return value, None
+    rows, columns = ([str(name) for name in axis] for axis in (value.index, value.columns))
+    values = value.to_numpy()
+    counted = columns == [str(k) for k in range(len(columns))]
+    if (
+        rows == columns
+        or len(rows) != len(columns)
+        or (counted and sorted(rows) != sorted(columns))
+    ):
+        return values, rows
+    try:
+        return values[:, matching(rows, columns)], rows
+    except ValueError as error:
+        raise ValueError(
+            f"Argument `{argument}` must have one set of names, but {error}."
+        ) from None
+
+
+def _aligned(argument: str, value: Any, names: Sequence[str] | None) -> Any:
+    """A DataFrame's values in the order of the weights' names."""
+    values, rows = _framed(argument, value)
+    if rows is None or names is None or rows == list(names):
+        return values
+    if sorted(rows) != sorted(names):
+        _checks.fail(argument, "have the weights' names", "it has others")
+    order = [rows.index(name) for name in names]
+    return values[np.ix_(order, order)]
 
 
 def _numbers(argument: str, value: ArrayLike) -> NDArray[np.float64]:

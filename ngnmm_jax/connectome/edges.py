@@ -24,7 +24,13 @@ def from_edges(
     except ValueError:
         rows, columns, size = _named(sources, targets, parts)
     else:
-        rows, columns, size = _numbered(pairs, n, reading, parts)
+        if n is None and reading.one_based is None and _are_names(pairs):
+            order = [str(int(number)) for number in np.unique(pairs)]
+            parts.notes.append("the regions' numbers have gaps and are taken for names")
+            sources, targets = ([str(int(k)) for k in row] for row in pairs)
+            rows, columns, size = _named(sources, targets, parts, order)
+        else:
+            rows, columns, size = _numbered(pairs, n, reading, parts)
     if n is not None and size > n:
         raise ValueError(f"it names {size} regions, but says that it has {n}")
     dense_size(max(size, n or 0), "it")
@@ -37,7 +43,8 @@ def from_edges(
         k = int(where[counts > 1].min())
         raise ValueError(
             f"the edge {sources[k]} → {targets[k]} stands more than once "
-            f"({int((counts > 1).sum())} such edges): sum them, or keep one"
+            f"({int((counts > 1).sum())} such edges): sum them, or keep one (`edges=False` if it "
+            "is no list of edges but a matrix)"
         )
     matrix[places[0], places[1]] = values[where]
     linked = matrix != 0
@@ -47,13 +54,21 @@ def from_edges(
     return parts
 
 
+def _are_names(pairs: np.ndarray) -> bool:
+    """Whether whole numbers have such gaps between them that they are names, as an atlas has."""
+    if not np.isfinite(pairs).all() or (pairs != pairs.round()).any() or (pairs < 0).any():
+        return False
+    return 2 * np.unique(pairs).size < pairs.max()
+
+
 def _named(
-    sources: Sequence[str], targets: Sequence[str], parts: Parts
+    sources: Sequence[str], targets: Sequence[str], parts: Parts, order: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    names = list(dict.fromkeys([*sources, *targets]))
+    names = list(order or dict.fromkeys([*sources, *targets]))
     index = {name: k for k, name in enumerate(names)}
     parts.arrays["labels"] = np.array(names)
-    parts.notes.append("regions in the order in which the edges name them")
+    if not order:
+        parts.notes.append("regions in the order in which the edges name them")
     rows = np.array([index[name] for name in sources], dtype=int)
     return rows, np.array([index[name] for name in targets], dtype=int), len(names)
 

@@ -1,5 +1,6 @@
 """Connectomes in files: the package's own `.npz`, and what other programs write."""
 
+import dataclasses
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,16 @@ from ngnmm_jax import _checks
 from ngnmm_jax.connectome import archives, containers, graphs
 from ngnmm_jax.connectome.core import Connectome
 from ngnmm_jax.connectome.packed import PACKED, unpacked
-from ngnmm_jax.connectome.parts import Parts, Reading, chosen, completed, names_of
-from ngnmm_jax.connectome.text import read_text
+from ngnmm_jax.connectome.parts import (
+    Parts,
+    Reading,
+    chosen,
+    completed,
+    lengths_too,
+    names_of,
+    own_names,
+)
+from ngnmm_jax.connectome.text import decoded, read_text
 
 _TEXT = (".csv", ".txt", ".dat", ".tsv", ".edge", ".ssv")
 _READERS: dict[str, Callable[[Path, Reading], Parts]] = {
@@ -75,15 +84,18 @@ def _made(path: Path, reading: Reading) -> dict[str, Any]:
     if weights.ndim == 2 and weights.shape[0] == weights.shape[1] and weights.dtype.kind in "iufb":
         found["weights"] = completed(weights, parts, reading)
     n = len(weights) if weights.ndim else 0
-    found |= _from_elsewhere(found, reading, parts, n)
+    lengths = found.get("tract_lengths")
+    if lengths is not None and np.shape(lengths) == (n, n):
+        found["tract_lengths"] = lengths_too(np.asarray(lengths), parts, reading)
     for key in ("labels", "groups"):
         if key in found:
             notes = parts.notes if key == "labels" else []
             names = names_of(found[key], n, notes)
             found[key] = names if key == "labels" else tuple(map(str, np.ravel(found[key])))
     _name(found, path, n, parts)
-    if reading.transpose and "tract_lengths" in found:
-        found["tract_lengths"] = np.asarray(found["tract_lengths"]).T
+    _named_by_caller(found, reading, parts, n)
+    if reading.lengths is not None and lengths is None:
+        found["tract_lengths"] = _lengths(found, Path(reading.lengths), reading, parts, n)
     return {"source": str(path), "notes": tuple(parts.notes)} | found
 
 
@@ -102,40 +114,65 @@ def _parts(path: Path, reading: Reading) -> Parts:
         return _READERS[inner](plain, reading)
 
 
-def _from_elsewhere(
-    found: dict[str, Any], reading: Reading, parts: Parts, n: int
-) -> dict[str, Any]:
-    """Names and lengths that the caller gives, or has in files of their own."""
-    result: dict[str, Any] = {}
-    if reading.labels is not None and "labels" not in found:
-        result["labels"] = _labels(reading.labels)
+def _named_by_caller(found: dict[str, Any], reading: Reading, parts: Parts, n: int) -> None:
+    """Names that the caller gives, or has in a file of their own."""
+    if reading.labels is None or any(f"labels: {reading.labels!r}" in note for note in parts.notes):
+        return
+    given, own = _labels(reading.labels, parts), own_names(parts)
+    known = None if own is None else names_of(own, n, [])
+    if len(given) != n:
+        raise ValueError(f"there are {len(given)} labels for {n} regions")
+    if known is not None and known != given:
+        if sorted(known) == sorted(given):
+            raise ValueError(
+                "`labels=` has the file's own names in another order: leave it out, and use "
+                "`.take` to bring the regions into that order"
+            )
+        parts.notes.append(f"names replaced: {known[0]!r} is now {given[0]!r}, and so on")
+    else:
         parts.notes.append("labels: as given")
-        if len(result["labels"]) != n:
-            raise ValueError(f"there are {len(result['labels'])} labels for {n} regions")
-    if reading.lengths is not None and "tract_lengths" not in found:
-        path = Path(reading.lengths)
-        if not path.is_file():
-            raise ValueError(f"there is no array and no file {str(path)!r} (`lengths=`)")
-        result["tract_lengths"] = read(path, Reading(symmetric=reading.symmetric)).weights
-        parts.notes.append(f"tract lengths: {path.name}")
-    return result
+    found["labels"] = given
 
 
-def _labels(given: Any) -> tuple[str, ...]:
+def _lengths(
+    found: dict[str, Any], path: Path, reading: Reading, parts: Parts, n: int
+) -> np.ndarray:
+    """Tract lengths of a file of their own, by the regions' names where both have names."""
+    if not path.is_file():
+        raise ValueError(f"there is no array and no file {str(path)!r} (`lengths=`)")
+    both = reading.symmetric
+    own = Reading(transpose=reading.transpose, symmetric=both, directed=not both)
+    inside = _parts(path, own)
+    names = [key for key in inside.arrays if key.split("/")[-1] in ("tract_lengths", "lengths")]
+    if names:
+        own = dataclasses.replace(own, variable=names[0])
+    other = Connectome(**_made(path, own))
+    parts.notes.append(f"tract lengths: {path.name}")
+    if other.n_regions != n:
+        raise ValueError(f"{path.name} has lengths of {other.n_regions} regions, not of {n}")
+    named = any("region " not in label for label in other.labels)
+    if "labels" not in found or not named or other.labels == found["labels"]:
+        return other.weights
+    if sorted(other.labels) != sorted(found["labels"]):
+        raise ValueError(f"{path.name} has other names than the weights")
+    return other.take([other.labels.index(name) for name in found["labels"]]).weights
+
+
+def _labels(given: Any, parts: Parts) -> tuple[str, ...]:
     if not isinstance(given, str | Path):
         return tuple(map(str, given))
     path = Path(given)
     if not path.is_file():
         raise ValueError(f"there is no array and no file {str(path)!r} (`labels=`)")
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return tuple(line.strip() for line in lines if line.strip())
+    lines = decoded(path.read_bytes(), parts.notes).splitlines()
+    return tuple(line.strip() for line in lines if line.strip() and line.lstrip()[0] not in "#%")
 
 
 def _name(found: dict[str, Any], path: Path, n: int, parts: Parts) -> None:
     """What it is called; DSI Studio keeps the regions' names as character codes there."""
     value = found.pop("name", None)
-    if value is not None and np.asarray(value).dtype.kind in "iuf" and np.size(value) > 1:
-        names = names_of(value, n, parts.notes)
+    if value is not None and np.asarray(value).dtype == np.uint8 and np.size(value) > 1:
+        names = names_of(np.atleast_2d(value), n, parts.notes)
         if "labels" not in found and len(names) == n:
             found["labels"] = names
             parts.notes.append("labels: the character codes of 'name'")

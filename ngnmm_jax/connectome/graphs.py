@@ -22,7 +22,8 @@ def read_mtx(path: Path) -> Parts:
     dense_size(max(rows, columns), "it")
     matrix = mmread(path)
     weights = dense(matrix, "it") if hasattr(matrix, "toarray") else np.asarray(matrix)
-    return Parts({"weights": weights}, [f"a Matrix Market file, {symmetry}"])
+    notes = [f"a Matrix Market file, {symmetry}"]
+    return Parts({"weights": weights}, notes, sure=symmetry != "general")
 
 
 def read_graphml(path: Path, reading: Reading) -> Parts:
@@ -36,8 +37,12 @@ def read_graphml(path: Path, reading: Reading) -> Parts:
     dense_size(len(nodes), "it")
     attribute = _attribute(graph, reading)
     parts = _matrix(graph, nodes, attribute)
-    names = next((key for key in _NAMES if all(graph.nodes[node].get(key) for node in nodes)), None)
-    parts.arrays["labels"] = np.array(
+    if reading.variable is not None:
+        parts.arrays[reading.variable] = parts.arrays.pop("weights")
+    wanted = (reading.labels,) if isinstance(reading.labels, str) else _NAMES
+    names = next((key for key in wanted if all(graph.nodes[node].get(key) for node in nodes)), None)
+    key = names if names is not None and names == reading.labels else "labels"
+    parts.arrays[key] = np.array(
         [str(node if names is None else graph.nodes[node][names]) for node in nodes]
     )
     parts.notes.append(f"weights: the edges' {attribute!r}" if attribute else "edges weigh 1")
@@ -45,7 +50,7 @@ def read_graphml(path: Path, reading: Reading) -> Parts:
     edges = [data for _, _, data in graph.edges(data=True)]
     for key in (lengths,) if lengths else _LENGTHS:
         if edges and key != attribute and all(key in data for data in edges):
-            parts.arrays["tract_lengths"] = _matrix(graph, nodes, key).arrays["weights"]
+            parts.arrays[lengths or "tract_lengths"] = _matrix(graph, nodes, key).arrays["weights"]
             parts.notes.append(f"tract lengths: the edges' {key!r}")
             break
     for keys in _PLACES:
@@ -59,7 +64,7 @@ def read_graphml(path: Path, reading: Reading) -> Parts:
 def _attribute(graph: Any, reading: Reading) -> str | None:
     """The edges' attribute that is their weight; None where they have none."""
     edges = [data for _, _, data in graph.edges(data=True)]
-    numeric = sorted({k for data in edges for k, v in data.items() if isinstance(v, int | float)})
+    numeric = sorted({k for data in edges for k, v in data.items() if _is_number(v)})
     if reading.variable is not None:
         if reading.variable not in numeric:
             raise ValueError(f"its edges have no {reading.variable!r}; they have {numeric}")
@@ -72,11 +77,21 @@ def _attribute(graph: Any, reading: Reading) -> str | None:
     return left[0] if left else None
 
 
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return not isinstance(value, bool)
+
+
 def _matrix(graph: Any, nodes: list[Any], attribute: str | None) -> Parts:
     index = {node: str(k) for k, node in enumerate(nodes)}
     ends, values = [], []
     for source, target, data in graph.edges(data=True):
-        value = 1.0 if attribute is None else float(data.get(attribute, 0.0))
+        if attribute is not None and not _is_number(data.get(attribute)):
+            raise ValueError(f"the edge {source} – {target} has no number {attribute!r}")
+        value = 1.0 if attribute is None else float(data[attribute])
         ends.append((index[source], index[target]))
         values.append(value)
         if not graph.is_directed() and source != target:
@@ -86,6 +101,6 @@ def _matrix(graph: Any, nodes: list[Any], attribute: str | None) -> Parts:
         raise ValueError("it has no edges")
     sources, targets = zip(*ends, strict=True)
     parts = from_edges(sources, targets, values, len(nodes), Reading(one_based=False))
-    parts.one_way &= not graph.is_directed()  # it says itself that its edges go one way
+    parts.one_way, parts.sure = False, True  # it says itself how its edges go
     parts.notes = ["a directed graph" if graph.is_directed() else "an undirected graph"]
     return parts

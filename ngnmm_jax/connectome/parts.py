@@ -8,21 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ngnmm_jax import _checks
+
 # Under which names other programs keep each part of a connectome, in lower case.
 _NAMES = {
     "weights": (
         "weights", "sc", "w", "c", "connectivity", "a", "structural_connectivity", "connectome",
         "adjacency", "weight",
     ),
-    "tract_lengths": ("tract_lengths", "tract_lengths_mm", "lengths", "d", "fiber_lengths",
-                      "fibre_lengths", "tract_length", "distances"),
+    "tract_lengths": (
+        "tract_lengths", "tract_lengths_mm", "lengths", "d", "fiber_lengths", "fibre_lengths",
+        "fiber_length", "fiber_len", "tract_length", "distances", "distance", "dist", "length",
+    ),
     "labels": ("labels", "region_labels", "names", "roi_names", "regions"),
     "centroids": ("centroids", "centroids_mni_mm", "centres", "centers", "coords", "coordinates"),
     "groups": ("groups", "networks"),
-    "functional_connectivity": ("functional_connectivity", "fc"),
+    "functional_connectivity": (
+        "functional_connectivity", "fc", "fc_matrix", "corr", "correlation", "correlations",
+    ),
     "name": ("name",),
     "source": ("source",),
 }  # fmt: skip
+# What may be left to the file.
+_OPEN = ("one_based", "edges")
+# What is a matrix (region, region).
+_SQUARE = ("weights", "tract_lengths", "functional_connectivity")
 #: A dense matrix of more bytes than this is refused before it is made.
 MOST_BYTES = 4 << 30
 
@@ -53,18 +63,31 @@ class Reading:
     symmetric: bool = False
     separator: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("transpose", "directed", "symmetric", "one_based", "edges"):
+            value = getattr(self, name)
+            if not isinstance(value, bool) and not (value is None and name in _OPEN):
+                _checks.fail(name, "be true or false", f"it is {value!r}")
+        if self.directed and self.symmetric:
+            _checks.fail("directed", "not be given with `symmetric`: they exclude each other",
+                         "both are")  # fmt: skip
+        if self.separator is not None and len(self.separator) != 1:
+            _checks.fail("separator", "be one character", f"it is {self.separator!r}")
+
 
 @dataclasses.dataclass
 class Parts:
     """What a file holds: arrays by the names they have there, and what had to be inferred.
 
-    `one_way`: that the weights are edges of which each pair of regions is listed once, so that
-    nothing says whether they go both ways.
+    What stands in a group or a structure is called by its path. `one_way`: the weights are edges
+    of which each pair of regions is listed once, so that nothing says whether they go both ways;
+    `sure`: the file says itself how its connections are meant.
     """
 
     arrays: dict[str, Any]
     notes: list[str] = dataclasses.field(default_factory=list)
     one_way: bool = False
+    sure: bool = False
 
 
 def dense_size(n: int, where: str) -> None:
@@ -95,17 +118,21 @@ def chosen(parts: Parts, reading: Reading, where: str) -> dict[str, Any]:
     found = {key: name for key in _NAMES if (name := _one(arrays, key, reading, where))}
     if reading.variable is not None:
         found["weights"] = _present(arrays, reading.variable, "variable", where)
+    chosen_here = {"weights"} if reading.variable is not None else set()
     for key, given in (("labels", reading.labels), ("tract_lengths", reading.lengths)):
-        if isinstance(given, str) and given in arrays:
-            found[key] = given
+        names = _called(arrays, given) if isinstance(given, str) else []
+        if len(names) == 1:
+            found[key] = names[0]
+            chosen_here.add(key)
+    _together({key: name for key, name in found.items() if key not in chosen_here}, where)
     if "weights" not in found:
         known = set(found.values())
         found["weights"] = _unnamed(arrays, known, where)
         parts.notes.append(f"weights: {found['weights']!r}, its only other square matrix")
-    elif found["weights"] != "weights":
+    elif _short(found["weights"]) != "weights":
         parts.notes.append(f"weights: {found['weights']!r}")
     for key, name in found.items():
-        if key not in ("weights", "name", "source") and name != key:
+        if key not in ("weights", "name", "source") and _short(name) != key:
             parts.notes.append(f"{key}: {name!r}")
     unused = sorted(set(arrays) - set(found.values()))
     if unused:
@@ -118,7 +145,11 @@ def _one(arrays: dict[str, Any], key: str, reading: Reading, where: str) -> str 
     option = {"weights": "variable", "labels": "labels", "tract_lengths": "lengths"}.get(key)
     if option is not None and getattr(reading, option) is not None:
         return None
-    named = [name for name in arrays if name.lower() in _NAMES[key] and np.size(arrays[name])]
+    named = [name for name in arrays if _short(name).lower() in _NAMES[key]]
+    named = [name for name in named if np.size(arrays[name])]
+    if key in _SQUARE:
+        shapes = {name: np.shape(arrays[name]) for name in named}
+        named = [name for name in named if len(shapes[name]) == 2 and shapes[name][0] > 1]
     if not named:
         return None
     if all(_same(arrays[named[0]], arrays[name]) for name in named[1:]):
@@ -131,11 +162,33 @@ def _same(one: Any, other: Any) -> bool:
     return np.array_equal(np.asarray(one), np.asarray(other))
 
 
+def _short(name: str) -> str:
+    """The last part of a path in a file."""
+    return name.split("/")[-1]
+
+
+def _called(arrays: dict[str, Any], name: str) -> list[str]:
+    """What a name stands for: itself, or the one thing whose path ends in it."""
+    return [name] if name in arrays else [key for key in arrays if _short(key) == name]
+
+
+def _together(found: dict[str, str], where: str) -> None:
+    """Refuse parts of different groups, such as the weights of one subject with another's names."""
+    homes = {key: name[: -len(_short(name))] for key, name in found.items()}
+    if len(set(homes.values())) > 1:
+        shown = ", ".join(f"{key}: {name!r}" for key, name in found.items())
+        raise ValueError(
+            f"{where} has its parts in different places ({shown}): choose what belongs together "
+            "with `variable=`, `labels=` and `lengths=`, or keep one of them"
+        )
+
+
 def _present(arrays: dict[str, Any], name: str, option: str, where: str) -> str:
-    if name in arrays:
-        return name
+    names = _called(arrays, name)
+    if len(names) == 1:
+        return names[0]
     raise ValueError(
-        f"{where} has nothing called {name!r} (`{option}=`); it has "
+        f"{where} has {len(names) or 'nothing'} called {name!r} (`{option}=`); it has "
         f"{', '.join(map(repr, sorted(arrays))) or 'nothing'}"
     )
 
@@ -162,22 +215,20 @@ def completed(
     weights: NDArray[Any], parts: Parts, reading: Reading
 ) -> NDArray[Any]:  # both ways, or one, as the caller says where the file does not
     """Weights as they are meant: transposed, or completed below the diagonal, where asked for."""
-    if reading.directed and reading.symmetric:
-        raise ValueError("`directed=` and `symmetric=` exclude each other")
     if reading.transpose:
         weights = weights.T
         parts.notes.append("transposed: column j of the file holds what region j receives")
     half = is_half(weights)
     if reading.symmetric:
-        if half or parts.one_way:
+        if _one_sided(weights) or parts.one_way:
             parts.notes.append("each connection stands once in the file and is taken both ways")
             return both_ways(weights)
-        if not np.array_equal(weights, weights.T):
+        if not np.allclose(weights, weights.T, rtol=1e-12, atol=0.0):
             raise ValueError(
                 "`symmetric=True` completes connections that stand once, but here pairs of "
                 "regions have two weights that differ: use `.symmetrised()`"
             )
-    elif (half or parts.one_way) and not reading.directed:
+    elif (half or parts.one_way) and not (reading.directed or parts.sure):
         what = "listed once" if parts.one_way else "on one side of the diagonal only"
         raise ValueError(
             f"its connections stand {what}: say `symmetric=True` if they go both ways (as "
@@ -188,8 +239,25 @@ def completed(
 
 def is_half(weights: NDArray[Any]) -> bool:
     """Whether weights stand on one side of the diagonal only, of three regions or more."""
-    upper, lower = np.triu(weights, 1).any(), np.tril(weights, -1).any()
-    return bool(len(weights) > 2 and upper != lower)
+    return len(weights) > 2 and _one_sided(weights)
+
+
+def _one_sided(weights: NDArray[Any]) -> bool:
+    return bool(np.triu(weights, 1).any() != np.tril(weights, -1).any())
+
+
+def lengths_too(lengths: NDArray[Any], parts: Parts, reading: Reading) -> NDArray[Any]:
+    """Tract lengths as the weights are meant: transposed, and of both ways."""
+    lengths = lengths.T if reading.transpose else lengths
+    if reading.symmetric and (_one_sided(lengths) or parts.one_way):
+        if not np.allclose(lengths, lengths.T, rtol=1e-12, atol=0.0):
+            lengths = both_ways(lengths)
+    elif is_half(lengths) and not (reading.directed or parts.sure):
+        raise ValueError(
+            "its tract lengths stand on one side of the diagonal only: say `symmetric=True` if "
+            "they are those of both ways, `directed=True` if of one"
+        )
+    return lengths
 
 
 def both_ways(weights: NDArray[Any]) -> NDArray[Any]:
@@ -197,14 +265,22 @@ def both_ways(weights: NDArray[Any]) -> NDArray[Any]:
     return weights + weights.T - np.diag(np.diag(weights))
 
 
+def own_names(parts: Parts) -> Any:
+    """What a file itself has for the regions' names, or None."""
+    named = (v for k, v in parts.arrays.items() if _short(k).lower() in _NAMES["labels"])
+    return next(named, None)
+
+
 def names_of(value: Any, n: int, notes: list[str]) -> tuple[str, ...]:
     """Names of regions out of what a file holds for them: text, bytes, or character codes."""
     array = np.asarray(value)
-    if array.dtype.kind in "iuf" and array.ndim == 2 and 1 in array.shape and array.size > n:
-        text = "".join(chr(int(code)) for code in array.ravel())
+    if array.dtype == np.uint8 and array.ndim == 2 and array.size > n:  # of characters
+        text = "".join(chr(code) for code in array.ravel())
         names = [line.strip() for line in text.splitlines() if line.strip()]
-    elif array.dtype.kind in "iuf" and array.ndim == 2 and len(array) == n:  # a char matrix
-        names = ["".join(chr(int(code)) for code in row).strip() for row in array]
+        if len(names) != n and len(array) == n:
+            names = ["".join(chr(code) for code in row).strip() for row in array]
+    elif array.dtype.kind in "iuf" and array.size == n and (array == array.round()).all():
+        names = [str(int(number)) for number in array.ravel()]
     elif array.dtype.kind == "U" and array.ndim == 2 and len(array) == n > array.shape[1]:
         names = ["".join(row).strip() for row in array]
     else:

@@ -13,8 +13,8 @@ _SEPARATORS = ("\t", ";", ",", None)
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf(inity)?)", re.IGNORECASE)
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eE][+-]?\d+)?")
 _EDGE_HEADERS = (
-    {"source", "from", "src", "pre", "i", "node1", "region1", "start"},
-    {"target", "to", "dst", "post", "j", "node2", "region2", "end"},
+    {"source", "from", "src", "pre", "i", "node1", "region1", "roi1", "row", "start"},
+    {"target", "to", "dst", "post", "j", "node2", "region2", "roi2", "col", "column", "end"},
 )
 _LENGTH_HEADERS = {"length", "tract_length", "fiber_length", "distance"}
 
@@ -46,11 +46,17 @@ def read_text(data: bytes, reading: Reading) -> Parts:
 def table(text: str, separator: str | None, notes: list[str]) -> Rows:
     """The entries of each line, without comments (#, %), quotes and decimal commas."""
     lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] not in "#%"]
+    if lines and lines[0].lower().startswith("sep=") and len(lines[0].strip()) == 5:  # Excel's
+        separator = lines[0].strip()[4] if separator is None else separator
+        lines = lines[1:]
     if not lines:
         return []
     if separator is None:
         separator = _separator(lines)
     rows = [[entry.strip() for entry in row] for row in _split(lines, separator)]
+    rows = [row for row in rows if any(row)]
+    if not rows:
+        return []
     if separator in (None, " "):
         shown = "blanks"
     else:
@@ -94,7 +100,7 @@ def _parts(rows: Rows, reading: Reading) -> Parts:
     if reading.edges is not False and (found := _edges(rows, reading)) is not None:
         return found
     if reading.edges:
-        raise ValueError("it is no edge list: its lines have not two or three entries each")
+        raise ValueError("it is no list of edges: its lines have not two or three entries each")
     if len(rows) > 2 and rows[0][:2] == rows[1][:2] == ["data", "data"]:
         return _connectogram(rows)
     return _matrix(rows)
@@ -119,11 +125,14 @@ def _edges(rows: Rows, reading: Reading) -> Parts | None:
         if not rows[0][0].isdigit():
             return None
         n, rows = int(rows[0][0]), rows[1:]
-    elif _edge_columns(rows[0]) is not None:
+    elif _edge_columns(rows[0], reading.variable) is not None:
         header, rows = rows[0], rows[1:]
     elif not _looks_like_edges(rows, reading):
         return None
-    i, j, w, length = _edge_columns(header) or (0, 1, 2 if len(rows[0]) > 2 else None, None)
+    elif reading.edges and len(rows) > 1 and not _is_number(rows[0][-1]):
+        rows = rows[1:]  # a header of other words
+    found = _edge_columns(header, reading.variable)
+    i, j, w, length = found or (0, 1, 2 if len(rows[0]) > 2 else None, None)
     if not rows or any(len(row) != len(rows[0]) for row in rows):
         raise ValueError("its lines have different numbers of entries, or there is none")
     weights = [1.0] * len(rows) if w is None else _column(rows, w)
@@ -137,7 +146,9 @@ def _edges(rows: Rows, reading: Reading) -> Parts | None:
     return parts
 
 
-def _edge_columns(header: Sequence[str] | None) -> tuple[int, int, int | None, int | None] | None:
+def _edge_columns(
+    header: Sequence[str] | None, variable: str | None
+) -> tuple[int, int, int | None, int | None] | None:
     """Which columns hold the source, the target, the weight and the length, by a header."""
     if header is None:
         return None
@@ -149,9 +160,11 @@ def _edge_columns(header: Sequence[str] | None) -> tuple[int, int, int | None, i
     lengths = [k for k in rest if names[k] in _LENGTH_HEADERS]
     rest = [k for k in rest if k not in lengths and names[k] != ""]
     if len(rest) > 1:
-        named = [k for k in rest if names[k] in ("weight", "w", "weights")]
+        known = ("weight", "w", "weights") if variable is None else (variable.lower(),)
+        named = [k for k in rest if names[k] in known]
         if len(named) != 1:
-            raise ValueError(f"several columns may hold the weights: {[header[k] for k in rest]}")
+            have = [header[k] for k in rest]
+            raise ValueError(f"choose the column of the weights with `variable=`: {have}")
         rest = named
     return ends[0][0], ends[1][0], rest[0] if rest else None, lengths[0] if lengths else None
 
@@ -166,15 +179,29 @@ def _looks_like_edges(rows: Rows, reading: Reading) -> bool:
         return True
     if not all(map(all, numeric)) or not all(_whole(row[0]) and _whole(row[1]) for row in rows):
         return False
-    if len(rows) != 3:
-        return True
     pairs = {(row[0], row[1]) for row in rows}
-    if len(pairs) < 3:  # an edge would stand twice: it is a matrix
-        return False
+    if len(pairs) < len(rows):  # an edge would stand twice
+        return len(rows) != 3
+    columns = [[row[0] for row in rows], rows[0]]  # names of 2 x 2 numbers, or of 3 x 3
+    named = len(rows) in (2, 4) and _counting(columns[len(rows) // 4])
+    if len(rows) != 3 and not named:
+        return True
     raise ValueError(
-        "three lines of three whole numbers are a matrix or an edge list: say `edges=False` or "
+        f"{len(rows)} lines of three numbers are a matrix or a list of edges: say `edges=False` or "
         "`edges=True`"
     )
+
+
+def _numbering(entries: Sequence[str]) -> bool:
+    """Whether numbers may be names: whole, not negative, and each another one."""
+    numbers = all(_is_number(entry) and "." not in entry for entry in entries)
+    return numbers and all(map(_whole, entries)) and len(set(entries)) == len(entries)
+
+
+def _counting(entries: Sequence[str]) -> bool:
+    """Whether they count from zero or from one."""
+    return list(entries) in ([str(k) for k in range(len(entries))],
+                             [str(k + 1) for k in range(len(entries))])  # fmt: skip
 
 
 def _whole(entry: str) -> bool:
@@ -208,8 +235,9 @@ def _matrix(rows: Rows) -> Parts:
         if rows and _names_before(rows, width, above):
             before, rows = _off(rows)
             above = above[1:] if above is not None else None
-    if not rows:
-        raise ValueError("it holds no numbers")
+    if not rows or not rows[0]:
+        raise ValueError("it holds no numbers (another `separator=`?)")
+    _sure_of_names(rows, above, before)
     dense_size(len(rows), "it")
     numbers = _numbers(rows)
     parts = Parts({"weights": numbers}, notes)
@@ -240,10 +268,36 @@ def _names_before(rows: Rows, width: int, above: Sequence[str] | None) -> bool:
     return not all(row[0] == "" or _is_number(row[0]) for row in rows)
 
 
+def _sure_of_names(rows: Rows, above: Sequence[str] | None, before: Sequence[str] | None) -> None:
+    """Refuse numbers that may be names or weights."""
+    lists = [names for names in (above, before) if names and all(map(_is_number, names))]
+    if any(not _numbering(names) for names in lists) or (
+        len(lists) == 1 and (above is None or before is None) and not _counting(lists[0])
+    ):
+        raise ValueError(
+            f"it is {len(rows)} x {len(rows[0])} beside a line or a column of numbers that count "
+            "nothing: a matrix with a line or column too many or too few? If they are names, have "
+            "them above and before"
+        )
+    if not lists and above is None and before is None and len(rows) > 3:
+        first, column = rows[0][1:], [row[0] for row in rows[1:]]
+        rising = _numbering(first) and first == sorted(first, key=float)
+        if rising and len(rows) == len(rows[0]) and first == column and float(first[0]) > 1:
+            raise ValueError(
+                "its first line and its first column are the same rising numbers: names or "
+                "weights? If they are names, leave the corner empty"
+            )
+
+
 def _label(parts: Parts, above: Sequence[str] | None, before: Sequence[str] | None) -> None:
     """Names by the lines', by the columns', or by both, in the lines' order."""
     n = len(parts.arrays["weights"])
     lists = [names for names in (before, above) if names is not None and len(names) == n]
+    if len(lists) == 2 and sorted(lists[0]) == sorted(lists[1]) and lists[0] != lists[1]:
+        parts.arrays["weights"] = parts.arrays["weights"][:, matching(*lists)]
+        parts.notes.append("its columns stand in another order than its lines, and were sorted")
+        parts.arrays["labels"] = np.array(lists[0])
+        return
     automatic: list[Callable[[int], str]] = [str, lambda k: str(k + 1), lambda k: f"V{k + 1}"]
     given = [names for names in lists if not any(
         list(names) == [rule(k) for k in range(n)] for rule in automatic
@@ -254,9 +308,7 @@ def _label(parts: Parts, above: Sequence[str] | None, before: Sequence[str] | No
         return
     parts.arrays["labels"] = np.array(given[0])
     if len(given) == 2 and list(given[0]) != list(given[1]):
-        order = matching(given[0], given[1])
-        parts.arrays["weights"] = parts.arrays["weights"][:, order]
-        parts.notes.append("its columns stand in another order than its lines, and were sorted")
+        matching(given[0], given[1])  # refuses names that differ
 
 
 def matching(rows: Sequence[str], columns: Sequence[str]) -> list[int]:
@@ -276,5 +328,11 @@ def _numbers(rows: Rows) -> np.ndarray:
     try:
         return np.array(rows, dtype=float)
     except ValueError:
-        bad = next(entry for row in rows for entry in row if not _is_number(entry))
-    raise ValueError(f"{bad!r} is not a number" if bad else "an entry is empty")
+        line, column, bad = next(
+            (i + 1, j + 1, entry)
+            for i, row in enumerate(rows)
+            for j, entry in enumerate(row)
+            if not _is_number(entry)
+        )
+    what = f"{bad!r} is not a number" if bad else "an entry is empty"
+    raise ValueError(f"{what} (line {line}, column {column} of the numbers)")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.checked import unknown
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import folder, progress, table, title_of
@@ -33,6 +34,8 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     if len(axes) > 2:
         raise ValueError(f"Argument `--axis` must be given once or twice, but {len(axes)} times.")
     network = settings.build()
+    if settings.variable is not None and settings.variable not in network.model.variables:
+        raise ValueError(unknown("variable", settings.variable, network.model.variables))
     points = math.prod(int(count) for _, _, count in axes.values())
     size = len(network.model.variables) * (network.n_regions if settings.whole_network else 1)
     count = settings.exponents or (_OF_A_NETWORK if settings.whole_network else size)
@@ -83,9 +86,7 @@ def bifurcate(settings: BifurcateSettings, out: Out = Path("ngnmm_bifurcations")
     potential = model.shown if model.shown in model.variables else model.variables[0]
     shown = settings.variable or potential
     if shown not in model.variables:
-        raise ValueError(
-            f"Argument `variable` must be one of {', '.join(model.variables)}, but it is {shown!r}."
-        )
+        raise ValueError(unknown("variable", shown, model.variables))
     cuts = settings.cuts or [sum(list(bounds.values())[-1]) / 2]
     title = title_of(settings, without=bounds, connectome=False)
     with folder(out, "bifurcate", settings) as place:

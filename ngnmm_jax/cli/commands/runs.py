@@ -29,6 +29,11 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     model = network.model
     length = settings.duration or 1.0 / SECONDS[model.time_unit]
     every = settings.save_every or 1e-3 / SECONDS[model.time_unit]
+    if every > length / 8:
+        raise ValueError(
+            f"Argument `save_every` must leave eight samples of {length:g} {model.time_unit}, but "
+            f"it is {every:g}."
+        )
     announce(
         f"{length:g} {model.time_unit} of {network.n_regions} regions",
         8.0 * (length / every + 1) * len(model.variables) * network.n_regions,
@@ -64,9 +69,14 @@ def spectrum(
     Example: ngnmm spectrum --set i_ext_e=13 --coupling 5 --out gamma
     """
     from ngnmm_jax.cli.reports.activity import write_spectra
+    from ngnmm_jax.models.base import SECONDS
 
     network = settings.build()
     axes = settings.grid() if settings.axes else {}
+    unit = network.model.time_unit
+    length = settings.duration or 20.0 / SECONDS[unit]
+    samples = length * SECONDS[unit] * 1000
+    announce(f"{length:g} {unit} of {network.n_regions} regions", 8.0 * samples * network.n_regions)
     with folder(out, "spectrum", settings) as place:
         rows = write_spectra(
             network,

@@ -24,8 +24,6 @@ class _Writer:
         self.branches: list[Branch] = []
         self._folder = out / "branches"
         self._folder.mkdir(parents=True, exist_ok=True)
-        for old in self._folder.glob("*.nc"):
-            old.unlink()
 
     def __call__(self, branch: Branch) -> None:
         name = f"{len(self.branches):03d}-{branch.kind}.nc"
