@@ -26,7 +26,7 @@ from ngnmm_jax.dynamics.lyapunov import (
     number_of_exponents,
     plan,
 )
-from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.parameters import at_points, with_leaves
 from ngnmm_jax.dynamics.tangents import follow
 from ngnmm_jax.network import (
     Homogeneous,
@@ -191,10 +191,7 @@ def steps_at(
     if dt is not None:
         _checks.positive("dt", dt)
         return Steps(np.full(count, float(dt)), np.ones(count))
-    leaves = jax.tree.map(np.asarray, core.model)
-    model = jax.tree.map(lambda leaf: leaf[:, None] if leaf.ndim else leaf, leaves)
-    known = {name: np.asarray(v) for name, v in points.items() if hasattr(model, name)}
-    return Steps.of(with_leaves(model, known), count)
+    return Steps.of(at_points(core.model, points), count)
 
 
 def lanes_of(
@@ -221,7 +218,8 @@ def trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
 
     def run(core: Any, lanes: Any) -> dict[str, jax.Array]:
         dt = lanes["dt"]
-        system = with_leaves(over_runs(core), lanes["point"])
+        points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
+        system = with_leaves(over_runs(core), points)
         x = jnp.moveaxis(lanes["start"], 0, -1)
         *state, runs = x.shape
         turned = jax.random.normal(stream(0, Purpose.TANGENTS), (*state, count))

@@ -76,7 +76,8 @@ class DispersionMap(eqx.Module):
       error of aperiodic states (their steps' error in it), of the iteration at equilibria.
     - `status` (grid): OK; NONE_FOUND where there is no state; NOT_CONVERGED where a mode's
       growth or a state was not found to its tolerance, or an aperiodic state is not shown to
-      be chaotic (a torus, an orbit of more than eight turns, or one that a run has not reached).
+      be chaotic (a torus, an orbit of more than eight turns, or one that a run has not reached),
+      or where oscillations were asked for and nothing that was found attracts.
     """
 
     axes: dict[str, np.ndarray]
@@ -315,6 +316,11 @@ class _Atlas:
             self._orbits(points, found, place, fields)
             say("modes of aperiodic states")
             self._aperiodic(points, found, place, rest, fields)
+        if self.oscillations:  # an attractor is missing where all that was found repels
+            moving = np.isin(fields["kind"], (ORBIT, APERIODIC)).any(axis=1)
+            resting = ((fields["kind"] == EQUILIBRIUM) & (fields["growth_uniform"] < 0)).any(axis=1)
+            some = (fields["kind"] == EQUILIBRIUM).any(axis=1)
+            fields["status"][some & ~moving & ~resting] = Status.NOT_CONVERGED
         nothing = (fields["kind"] == NOTHING).all(axis=1)
         fields["status"][nothing] = Status.NONE_FOUND
         return fields

@@ -33,6 +33,7 @@ from ngnmm_jax.models.base import (
     bounds_own_slope,
     parameter_fields,
     parameter_names,
+    smallest_step,
 )
 from ngnmm_jax.models.contract import check_contract
 
@@ -117,7 +118,7 @@ class Network(eqx.Module):
 
         It follows the parameters, as the model's does.
         """
-        return self.model.time_step
+        return smallest_step(self.model)
 
     def vector_field(self, state: State, stimulus: Field | None = None) -> State:
         """Time derivative of a state (variable, region) or (variable, region, run).
@@ -296,7 +297,7 @@ class Homogeneous(eqx.Module):
 
         It follows the parameters, as the model's does.
         """
-        return self.model.time_step
+        return smallest_step(self.model)
 
     def bare(self) -> "Homogeneous":
         """Itself: there are no names to leave out."""

@@ -85,11 +85,13 @@ class Simulation(eqx.Module):
         count = self.status.shape[0]
         if not -count <= number < count:
             _checks.fail("number", f"count one of {count} runs", f"it is {number}")
-        return eqx.tree_at(
+        one = eqx.tree_at(
             lambda s: (s.states, s.final_state, s.status),
             self,
             (self.states[number], self.final_state[number], self.status[number]),
         )
+        stats = {k: v[number] if np.shape(v) == (count,) else v for k, v in self.stats.items()}
+        return dataclasses.replace(one, stats=stats)
 
     def __getitem__(self, variable: str) -> Float[Array, "..."]:
         _checks.one_of("variable", variable, self.variables)
@@ -163,10 +165,10 @@ def simulate(
     A `Driven` network takes its stimulus as it comes, and its noise in fixed steps (weakly of order
     one in the noise): without `dt`, of the longest step up to the model's `time_step` of which all
     times are multiples. The noise is a function of the seed, the step and the time: a run that
-    goes on from another's end goes on with its noise, and both are the whole (to the bit;
-    "moebius", which then starts without its past, to its error). With a diffrax solver, or where
-    times have no such step (then by Heun's method), it is drawn by diffrax, anew for each run by
-    the time at which it begins; rates are then not kept from falling below zero.
+    goes on from another's end goes on with its noise, and with the same `dt` both are the whole
+    (to the bit; "moebius", which then starts without its past, to its error). With a diffrax
+    solver, or where times have no such step (then by Heun's method), it is drawn by diffrax, anew
+    for each run by the time at which it begins; rates are then not kept from falling below zero.
 
     **Arguments:**
 
@@ -216,7 +218,7 @@ def simulate(
     noisy = isinstance(core, Driven) and bool(core.white_noise)
     key = noise_key(seed)
     if noisy and dt is None and solver is None and adjoint is None:
-        dt = common_step(np.array([*saving.ts, t0 + duration]) - t0, core.time_step)
+        dt = common_step(np.array([*saving.ts, t0 + duration]) - t0, concrete_step(core))
         if dt is not None:
             saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)
 

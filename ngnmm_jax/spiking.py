@@ -25,9 +25,15 @@ from ngnmm_jax._status import Status, raise_unless_ok
 from ngnmm_jax._types import Time
 from ngnmm_jax.batch import count_runs
 from ngnmm_jax.dynamics.integrate import settled
-from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.parameters import at_points, with_leaves
 from ngnmm_jax.dynamics.steps import common_step
-from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass, QIFPopulation, as_parameter
+from ngnmm_jax.models.base import (
+    SECONDS,
+    AbstractNeuralMass,
+    QIFPopulation,
+    as_parameter,
+    smallest_step,
+)
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import (
     Saving,
@@ -189,7 +195,10 @@ def simulate_spiking(
     varied = {name: value.astype(core.coupling.dtype) for name, value in varied.items()}
     if dt is None:  # such that it divides what is given
         every = 0.5e-3 / SECONDS[core.model.time_unit] if save_every is None else save_every
-        dt = common_step(np.array([every, duration]), core.time_step) or core.time_step
+        longest = core.time_step
+        if varied and core.model.n_regions is None:
+            longest = smallest_step(at_points(core.model, varied))
+        dt = common_step(np.array([every, duration]), longest) or longest
     _checks.positive("dt", dt)
     if save_every is None:
         save_every = max(1, round(0.5e-3 / SECONDS[core.model.time_unit] / dt)) * dt

@@ -17,8 +17,9 @@ from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._status import SolverError, Status
 from ngnmm_jax._types import Scalar
 from ngnmm_jax.driven import Driven, undriven
-from ngnmm_jax.dynamics.equilibria import MOST, certify
+from ngnmm_jax.dynamics.equilibria import MOST, certify, near, rest_state
 from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.dynamics.own_equations import OwnEquations, only_plain, own_equations
 from ngnmm_jax.dynamics.parameters import bare, with_leaves
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.network import Homogeneous, Network
@@ -50,10 +51,23 @@ def initial_state(
     core = undriven(system)
     if not _checks.on_host(core, noise, seed):
         return _state_near_rest(bare(core), jnp.asarray(noise, core.coupling.dtype), seed)
+    if isinstance(core, Network) and own_equations(core, Network) != OwnEquations():
+        return _state_of_own(core, noise, seed)
     state = initial_states(core, {}, np.array([noise]), np.array([seed]))[0]
     if not np.isfinite(state).all():
         raise SolverError("initial_state", Status.NONE_FOUND)
     return jnp.asarray(state)
+
+
+def _state_of_own(core: Network, noise: float, seed: int) -> jax.Array:
+    """Of a network with equations of its own: its equilibrium near the averaged one."""
+    dtype = core.coupling.dtype
+    state = near(bare(core), rest_state(core).astype(dtype))
+    scatter = noise * jax.random.normal(stream(seed, Purpose.START), state.shape, dtype)
+    signed = jnp.array(signs(core.model))[:, None]
+    if not bool(jnp.isfinite(state).all()):
+        raise SolverError("initial_state", Status.NONE_FOUND)
+    return jnp.where(signed, jnp.abs(state + scatter), state + scatter)
 
 
 def initial_states(
@@ -80,6 +94,8 @@ def initial_states(
         )
     seeds = np.asarray(seeds)
     n = seeds.shape[0]
+    if isinstance(core, Network):
+        only_plain(core, Network, "give `y0`")
     rest = search(_averaged(core, varied), n, in_blocks=in_blocks)
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)

@@ -74,6 +74,10 @@ def described(system: Any) -> dict[str, Any]:
         fields = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
         found["declared"] = {name: plain(getattr(model, name)) for name in _DECLARED}
         found["declared"]["parameters"] = {f.name: f.metadata["unit"] for f in fields}
+    for part in (system, getattr(system, "network", None)):
+        choices = _choices(part)
+        if choices:
+            found.setdefault("choices", {}).update(choices)
     for path, leaf in jax.tree_util.tree_flatten_with_path(system)[0]:
         names = [_name(part) for part in path]
         names = names[1:] if names[:1] == ["network"] else names
@@ -87,6 +91,15 @@ def described(system: Any) -> dict[str, Any]:
         else:
             found.setdefault(names[0], {})[".".join(names[1:])] = value
     return found
+
+
+def _choices(part: Any) -> dict[str, Any]:
+    """What a system holds beside arrays: words and numbers in its static fields."""
+    if not dataclasses.is_dataclass(part) or isinstance(part, type):
+        return {}
+    fields = (field for field in dataclasses.fields(part) if field.metadata.get("static"))
+    values = {field.name: getattr(part, field.name) for field in fields}
+    return {k: v for k, v in values.items() if isinstance(v, str | int | float | bool)}
 
 
 def equations(system: Any) -> dict[str, Any]:

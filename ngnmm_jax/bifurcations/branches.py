@@ -93,6 +93,7 @@ class Branch(eqx.Module):
     - `errors` (point,): of cycles: by how much the spectrum misses Liouville's formula, that it
       sums to the integral of the divergence over the period, relative to 1 + |integral|: where it
       is not small, the mesh is too coarse for strongly contracting multipliers. NaN at equilibria.
+      Above 1e-6 logarithms below -10 are NaN in `spectrum`: not known.
     - `unstable` (point,): how many directions grow (those that are neutral by the curve's
       kind are not counted).
     - `turns`: of cycles: how often their period has doubled from the first ones, as 1, 2, 4, …

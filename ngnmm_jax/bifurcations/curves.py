@@ -37,6 +37,9 @@ _INTERVALS = 64
 _LONG, _LONG_TURNS = 4_000, 10
 # How far from where it should be a curve may begin, in units of arclength.
 _ASIDE = 0.2
+# Where the spectrum of cycles misses Liouville's formula by more than this, logarithms of
+# multipliers below the second are not known.
+_INEXACT, _RESOLVED = 1e-6, -10.0
 
 
 def continue_equilibria(
@@ -303,6 +306,10 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
         if kind == "hopf":
             squares = np.asarray([step.tests["bogdanov_takens"] for step in steps])
             periods = 2 * np.pi / np.sqrt(np.where(squares > 0, squares, np.nan))
+    errors = np.asarray([step.tests.get("multipliers", np.nan) for step in steps], float)
+    spectrum = np.stack([np.asarray(step.spectrum) for step in steps])
+    lost = (errors > _INEXACT)[:, None] & (spectrum.real < _RESOLVED)
+    spectrum = np.where(lost, np.nan, spectrum)
     extent = np.maximum(np.abs(low).max(axis=0), np.abs(high).max(axis=0)).ravel()
     special = [
         ends.special_point(problem, ends.Place(index, extent, turns), point)
@@ -325,8 +332,8 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
         low=low,
         high=high,
         periods=periods,
-        spectrum=np.stack([np.asarray(step.spectrum) for step in steps]),
-        errors=np.asarray([step.tests.get("multipliers", np.nan) for step in steps], float),
+        spectrum=spectrum,
+        errors=errors,
         unstable=np.asarray([int(step.unstable) for step in steps]),
         turns=turns,
         special=tuple(sorted(special, key=lambda point: point.index)),

@@ -19,12 +19,15 @@ from ngnmm_jax.cli.checked import (
 )
 from ngnmm_jax.cli.settings import NetworkSettings, provenance_of, read_toml
 from ngnmm_jax.driven import Driven
+from ngnmm_jax.dynamics.steps import common_step
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Network
 from ngnmm_jax.response import linear_response
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
 
+# Seconds between the samples of a simulated prediction.
+_SAMPLE = 1e-3
 # Frequencies (Hz) at which an oscillation would show, where the data have none.
 _WATCHED = np.arange(10.0, 200.0, 10.0)
 
@@ -48,12 +51,10 @@ class Objective:
                                     stability="margin" in self.weights)  # fmt: skip
             return {"fc": found.fc, "power": found.power, "response": found}
         samples = simulated(system, key, variables=(self.variable,), **self.options)[:, 0]
-        unit = SECONDS[system.model.time_unit]
-        step = 20 * system.time_step * unit
         result: dict[str, Any] = {"fc": functional_connectivity(samples)}
         if "spectrum" in self.target:
             width = float(frequencies[1] - frequencies[0])
-            welch = power_spectrum(samples, step, segment=1 / width)
+            welch = power_spectrum(samples, _SAMPLE, segment=1 / width)
             first = round(float(frequencies[0]) / width)
             result["power"] = welch.power[first : first + frequencies.size]
         return result
@@ -244,6 +245,15 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
             _checks.fail("target", f"have `{needs}` for {name!r}", "it has not")
         if name == "margin" and loss.prediction != "linear":
             _checks.fail("margin", "go with the linear prediction", "it is simulated")
+    if loss.prediction == "simulated":
+        sample = _SAMPLE / SECONDS[model.time_unit]
+        options["sample"] = sample
+        if "dt" not in options:  # of the network as it is: in a fit its values are not known
+            longest = network.time_step
+            times = [sample, options["duration"], options.get("transient", sample) or sample]
+            options["dt"] = common_step(np.array(times), longest) or sample / np.ceil(
+                sample / longest
+            )
     return Objective(data, weights, loss.prediction, variable, options, loss.limit)
 
 

@@ -151,6 +151,7 @@ def _alone(system: Any, max_count: int | None) -> Equilibria:
     number, places = int(fields.pop("number")[0]), fields["found"].shape[1]
     status = Status.TRUNCATED if number > places else Status.OK if number else Status.NONE_FOUND
     found = {name: jnp.asarray(value[0]) for name, value in fields.items()}
+    found["complete"] &= status != Status.TRUNCATED
     return Equilibria(**found, status=jnp.asarray(status))
 
 

@@ -28,6 +28,18 @@ def with_leaves(system: Any, values: Mapping[str, Any]) -> Any:
     )
 
 
+def at_points(model: Any, points: Mapping[str, Any]) -> Any:
+    """A model at many points: its parameters as (point,), (region, 1) or (region, point).
+
+    `points`: values (point,) or (point, region) of some of them, in NumPy.
+    """
+    leaves = jax.tree.map(np.asarray, model)
+    model = jax.tree.map(lambda leaf: leaf[:, None] if leaf.ndim else leaf, leaves)
+    own = declared(model)
+    known = {name: np.asarray(value).T for name, value in points.items() if name in own}
+    return with_leaves(model, known)
+
+
 def bare(system: Any) -> Any:
     """A system without its names, which no program depends on, so that programs are shared."""
     return system.bare() if hasattr(system, "bare") else system

@@ -1,10 +1,12 @@
 """Simulations inside of a loss."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
@@ -14,6 +16,8 @@ from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.integrate import repeated
 from ngnmm_jax.dynamics.linear import solve_each
 from ngnmm_jax.dynamics.parameters import concrete_step
+from ngnmm_jax.dynamics.steps import common_step
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import fixed_method, select
 from ngnmm_jax.start import scattered, signs
@@ -44,8 +48,9 @@ def simulated(
     - `key`: of all noise; the same key gives the same noise, whatever the parameters.
     - `duration`, `transient`: what is sampled, and what comes before, through which gradients
       do not go (finite differences do).
-    - `dt`: by default the model's `time_step` ("moebius": twice that); `sample`: between samples,
-      by default 1 ms' worth of steps.
+    - `dt`: by default the longest up to the model's `time_step` ("moebius": twice that) that
+      divides the other times; where JAX traces parameters, their defaults count in that step.
+      `sample`: between samples, by default 1 ms; `dt` has to divide it.
     - `truncate`: gradients go back through at most this long: the state is cut off at its
       multiples. What is left is the derivative of what the parameters do within that time.
     """
@@ -60,12 +65,18 @@ def simulated(
     )  # fmt: skip
     if solver is None:
         solver = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
-    rk4 = concrete_step(whole) if dt is None or sample is None else 0.0
-    step = rk4 * (2 if solver == "moebius" else 1) if dt is None else dt
-    _checks.positive("dt", step)
     _checks.positive("duration", duration)
-    every = 20 * rk4 if sample is None else sample
+    every = 1e-3 / SECONDS[model.time_unit] if sample is None else sample
+    _checks.positive("sample", every)
+    step = dt
+    if step is None:
+        longest = concrete_step(whole) * (2 if solver == "moebius" else 1)
+        times = [t for t in (every, transient, duration) if t > 0]
+        step = common_step(np.array(times), longest) or every / math.ceil(every / longest)
+    _checks.positive("dt", step)
     stride = max(1, round(every / step))
+    if abs(stride * step - every) > 1e-6 * every:
+        _checks.fail("dt", f"divide the {every:g} between samples (`sample`)", f"it is {step:g}")
     names = (model.shown,) if variables is None else tuple(variables)
     for name in names:
         _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))

@@ -333,7 +333,7 @@ class AbstractNeuralMass(eqx.Module):
     def step_sizes(self) -> Any:
         """`time_step` of each region or run, of `fastest_time`'s shape."""
         if type(self).time_step is not AbstractNeuralMass.time_step:  # a model's own
-            return np.asarray(self.time_step)
+            return math_of(self.time_step).asarray(self.time_step)
         return self.fastest_time() / _STEPS
 
     def stiffness(self) -> Any:
@@ -353,6 +353,14 @@ class AbstractNeuralMass(eqx.Module):
             if jnp.ndim(getattr(self, field.name)) == 1:
                 return int(jnp.shape(getattr(self, field.name))[0])
         return None
+
+
+def smallest_step(model: AbstractNeuralMass) -> Any:
+    """A model's `time_step`, also where its own has one for each region or run."""
+    step = model.time_step
+    if _checks.is_concrete(step):
+        return float(np.min(step))
+    return jax.lax.stop_gradient(jnp.min(step))
 
 
 def math_of(values: Any) -> Any:

@@ -15,9 +15,9 @@ from ngnmm_jax._core.definition import described, ordered
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax._types import Time
 from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
-from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax.dynamics.parameters import at_points
 from ngnmm_jax.dynamics.steps import common_step
-from ngnmm_jax.models.base import SECONDS, parameter_fields
+from ngnmm_jax.models.base import SECONDS, smallest_step
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.observe.bold import BalloonWindkessel, bold
 from ngnmm_jax.signals.spectra import BANDS
@@ -194,15 +194,15 @@ class Activity(AbstractMeasure):
         """With a step that follows the fastest of the design's points."""
         if self.dt is not None:
             return self
-        names = {field.name for field in parameter_fields(type(system.model))}
-        points = {name: value for name, value in design.points().items() if name in names}
-        return dataclasses.replace(self, dt=self._step(system, with_leaves(system.model, points)))
+        step = smallest_step(at_points(system.model, design.points()))
+        return dataclasses.replace(self, dt=self._step(system, step))
 
-    def _step(self, system: System, model: Any = None) -> float:
+    def _step(self, system: System, step: float | None = None) -> float:
         if self.dt is not None:
             return self.dt
-        step = (system.model if model is None else model).time_step
-        longest = step * (2 if self._method(system) == "moebius" else 1)
+        longest = (system.time_step if step is None else step) * (
+            2 if self._method(system) == "moebius" else 1
+        )
         sample = 1e-3 / SECONDS[system.model.time_unit] if self.sample is None else self.sample
         times = [t for t in (sample, self.transient, self.duration) if t > 0]
         return common_step(np.array(times), longest) or longest

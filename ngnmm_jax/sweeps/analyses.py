@@ -64,6 +64,10 @@ class Stability(AbstractMeasure):
             _checks.fail(
                 "network", "be a network for `Stability`", f"it is a {type(system).__name__}"
             )
+        for name, value in points.items():
+            if np.ndim(value) > 1:
+                _checks.fail(name, "be one number for all regions in `Stability`, whose states are "
+                             "homogeneous", "it has values for each region")  # fmt: skip
         lambdas, uniform = system.spectrum()
         family = Family.of(system)
         rest = search(family.many(points), seeds.size, self.places, in_blocks=True)

@@ -128,8 +128,9 @@ def sweep(
 
     The work is cut into blocks. With `store` each finished block is kept there, a Zarr store, and
     the same call goes on where it stopped, whatever stopped it; the dataset is then read lazily.
-    A run's results do not depend on the block, the devices or the executor, to the bit; nor on the
-    width or the other runs, to rounding (which chaotic activity magnifies).
+    A run's results do not depend on the block, the devices or the executor: those of `Activity` to
+    the bit, of other measures to rounding; nor on the width or the other runs, to rounding (which
+    chaotic activity magnifies).
 
     **Arguments:**
 
