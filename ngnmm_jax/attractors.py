@@ -50,7 +50,10 @@ class Oscillations(NamedTuple):
 
 
 class Rest(NamedTuple):
-    """All equilibria: `states` (point, equilibrium, variable), `stable` (point, equilibrium)."""
+    """Equilibria, all that a map knows.
+
+    `states` (point, equilibrium, variable), `stable` (point, equilibrium).
+    """
 
     states: np.ndarray
     stable: np.ndarray

@@ -126,7 +126,7 @@ class Driven(eqx.Module):
 
     @property
     def time_step(self) -> Any:
-        """A step at which RK4 follows the model to about 1e-6, in the model's unit of time.
+        """A step at which RK4 follows typical activity to about 1e-6, in the model's unit of time.
 
         It follows the parameters, as the model's does.
         """

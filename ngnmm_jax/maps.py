@@ -1,4 +1,4 @@
-"""Maps of transverse stability: every homogeneous state at every point of a parameter plane."""
+"""Maps of transverse stability: the homogeneous states at every point of a parameter plane."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -142,14 +142,14 @@ def dispersion_map(
     lines: int = _LINES,
     progress: bool | None = None,
 ) -> DispersionMap:
-    """Transverse stability of all homogeneous states over a grid of parameters.
+    """Transverse stability of the homogeneous states over a grid of parameters.
 
     All equilibria (`complete` says where that is certain); and, with `oscillations`, the
     attractors that a run meets when the *first* axis is swept up and down (hysteresis: where the
     two differ, both are kept). Orbits are
     refined by Newton's iteration on adaptive steps of order five: periods to some 1e-7 relative,
     growth to some 1e-6 of the leading multiplier, but less exact next to bifurcations, which
-    magnify the steps' error (`dispersion` is exact to rounding).
+    magnify the steps' error (`dispersion` has no such error: its own is in its `error`).
 
     **Arguments:**
 

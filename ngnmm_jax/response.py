@@ -71,8 +71,8 @@ def linear_response(
 ) -> LinearResponse:
     """Power spectra and slow correlations that weak noise causes at a network's equilibrium.
 
-    Exact to first order in the noise; differentiable by all parameters, the equilibrium's motion
-    included.
+    Exact to first order in the noise where the status is OK; differentiable by all parameters, the
+    equilibrium's motion included.
 
     **Arguments:**
 

@@ -1,7 +1,7 @@
 """Growth of all transverse modes at many homogeneous states at once, as maps need it.
 
-`modes` takes one state to rounding; here functions run over chunks of them, and keep of all
-modes what a map keeps. Their first argument is a `Spectrum`.
+`modes` takes one state as far as 64 bits allow; here functions run over chunks of them, and keep
+of all modes what a map keeps. Their first argument is a `Spectrum`.
 """
 
 import os

@@ -57,7 +57,7 @@ def continue_equilibria(
 
     Pseudo-arclength continuation: steps follow the branch's curvature, and shorten where more
     happens between two points than one bifurcation. Folds, Hopf and branch points are located
-    to rounding, with the first Lyapunov coefficient at Hopf points.
+    to rounding (unless two of them coincide), with the first Lyapunov coefficient at Hopf points.
 
     **Arguments:**
 

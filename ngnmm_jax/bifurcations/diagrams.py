@@ -1,4 +1,4 @@
-"""Whole diagrams: every branch that can be reached, over one parameter or two."""
+"""Diagrams: the branches that can be reached, over one parameter or two."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -31,7 +31,9 @@ def bifurcation_diagram(
     seen: Callable[[Branch], None] = lambda branch: None,
     **options: Any,
 ) -> Diagram:
-    """All branches of equilibria, of the cycles born on them, and of their doublings.
+    """Branches of equilibria, of the cycles born on them, and of their doublings.
+
+    Those that connect to the equilibria found; others (isolas) may exist.
 
     Equilibria are looked for at both bounds and between; branches that cross at branch points
     are followed, cycles from every Hopf point, and doubled cycles from every period doubling, to

@@ -1,4 +1,4 @@
-"""All equilibria of a system: candidates, Newton's iteration, certificate, stability.
+"""Equilibria of a system, all where `complete` says so: candidates, certificate, stability.
 
 Concrete systems go through `many_equilibria`, one small program for whoever asks. Where a caller
 is being transformed by JAX, the same search is part of its program (`certify`).
@@ -94,7 +94,9 @@ def find_equilibria(
     max_count: int | None = None,
     throw: bool = True,
 ) -> Equilibria:
-    """All equilibria of a homogeneous system; of a network, those near its homogeneous ones.
+    """Equilibria of a homogeneous system; of a network, those near its homogeneous ones.
+
+    All that there are where the result's `complete` is True; else those that were found.
 
     Of models that bound the slope of a scalar function whose roots they are, all are found, by
     branch and prune; `complete` says so. Else, and under JAX transformations, others may exist:

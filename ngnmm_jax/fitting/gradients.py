@@ -4,10 +4,10 @@ Reverse mode costs some few evaluations whatever the number of parameters; simul
 checkpointed at every sample, so that memory grows with the number of samples, not of steps. Forward
 mode costs one more evaluation for each parameter and no memory.
 
-Either is exact for the trajectory, and useless for statistics once the trajectory is chaotic:
-perturbations grow as exp(λ t), with λ the leading Lyapunov exponent, so beyond a horizon of 1/λ the
-gradient is dominated by that growth. `horizon` says where this is; losses made of equilibria, of
-their eigenvalues or of `linear_response` have no horizon.
+Either is exact for the trajectory as it is computed, step by step, and useless for statistics once
+the trajectory is chaotic: perturbations grow as exp(λ t), with λ the leading Lyapunov exponent, so
+beyond a horizon of 1/λ the gradient is dominated by that growth. `horizon` says where this is;
+losses made of equilibria, of their eigenvalues or of `linear_response` have no horizon.
 """
 
 import warnings

@@ -53,9 +53,9 @@ def fcd_distance(
 
     The largest difference of the distribution functions; for derivatives, steps are logistic
     functions of width `smooth`, and the maximum is a mean over all points in which large
-    differences count most (of order 16). With `smooth=0` it is the exact statistic, whose
-    derivative is zero. NaN among the values (windows in which a region is still) do not count;
-    one that has nothing else is refused, or gives NaN under JAX transformations.
+    differences count most (of order 16). With `smooth=0` it is the exact statistic of the samples,
+    whose derivative is zero. NaN among the values (windows in which a region is still) do not
+    count; one that has nothing else is refused, or gives NaN under JAX transformations.
 
     **Arguments:** `values`, `target` (pair,): `functional_connectivity_dynamics(…).values`.
     """

@@ -58,7 +58,8 @@ class Identifiability(eqx.Module):
 
 
 def identifiability(result: Fit, loss: Loss, *, seed: int = 0) -> Identifiability:
-    """Curvature of the loss (with the priors) at the best x of a fit, by exact derivatives.
+    """Curvature of the loss (with the priors) at the best x of a fit, by derivatives of the loss as
+    it is computed.
 
     **Arguments:** `seed`: the fit's, so that the loss has the same key.
     """

@@ -295,7 +295,7 @@ class AbstractNeuralMass(eqx.Module):
 
     @property
     def time_step(self) -> Any:
-        """A step, in `time_unit`, at which RK4 follows the model to about 1e-6.
+        """A step, in `time_unit`, at which RK4 follows typical activity to about 1e-6.
 
         A twentieth of `fastest_time`, the smallest over regions and runs: a `float`, or a scalar
         array where JAX traces the parameters.

@@ -22,7 +22,7 @@ from ngnmm_jax.transverse import modes_at_rest
 
 @dataclasses.dataclass(frozen=True)
 class Stability(AbstractMeasure):
-    """All homogeneous equilibria and the growth of the connectome's modes on them.
+    """Homogeneous equilibria (all where `complete` says so) and the growth of modes on them.
 
     Per equilibrium (state, in `places`, by rising first variable; NaN and -1 where there are
     fewer): `states` (variable), `growth_uniform`, `growth_transverse`, `number_growing`,

@@ -15,7 +15,7 @@ _BYTES_A_POINT = 5 * (6 + 8) * 8
 
 @command(app, DispersionSettings)
 def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")) -> None:
-    """Find all homogeneous equilibria and their dispersion relations.
+    """Find homogeneous equilibria (all, of the library's models) and their dispersion relations.
 
     For each equilibrium: its stability, the connectome modes that grow on it and their
     frequency. Writes dispersion.csv (one line a mode), dispersion.png, the fastest mode on the
@@ -41,7 +41,7 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
 
 @command(app, MapSettings, name="map")
 def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
-    """Map all homogeneous states and their transverse stability over two parameters.
+    """Map the homogeneous states and their transverse stability over two parameters.
 
     Equilibria, periodic orbits and aperiodic states, with hysteresis; which connectome modes
     grow on them. --axis twice; the first is swept up and down. Default: i_ext_e=0:16:65 and

@@ -20,7 +20,7 @@ from ngnmm_jax.network import Network
 def write_dispersion(
     network: Network, rest: Equilibria, limits: tuple[float, float, int], out: Path, title: str
 ) -> list[dict[str, Any]]:
-    """Dispersion relations of all equilibria into `out`; one row of a table for each."""
+    """Dispersion relations of the equilibria into `out`; one row of a table for each."""
     grid = np.linspace(*limits)
     model = network.model
     rows: list[dict[str, Any]] = []
