@@ -20,7 +20,7 @@ def progress_bar(total: int, what: str, unit: str, progress: bool | None, **opti
     delay: float = 0 if progress else 2
     disable = None if progress is None else not progress
     terminal = sys.stderr is not None and sys.stderr.isatty()
-    if LINES and progress is not False and not terminal:
+    if LINES and progress is None and not terminal:
         delay, disable = _BETWEEN, False
         options |= {"mininterval": _BETWEEN, "maxinterval": _BETWEEN, "ascii": True}
         options["file"] = _Lines()

@@ -89,7 +89,7 @@ def test_simulate_jansen_rit_with_values_per_region(small_file, tmp_path):
 
 
 def test_lyapunov(small_file, tmp_path):
-    """A line of the homogeneous system with its cascade; resumed; and a plane of the network."""
+    """A line of the homogeneous system with its cascade; resumed."""
     options = ["--connectome", small_file, "--coupling", "12", "--duration", "500"]
     options += ["--transient", "500", "--axis", "i_ext_e=9:12:4", "--out", tmp_path / "line"]
     output = invoke("lyapunov", *options)
@@ -107,6 +107,10 @@ def test_lyapunov(small_file, tmp_path):
     invoke("lyapunov", "--config", tmp_path / "line" / "settings.toml", "--out", tmp_path / "again")
     again = xr.load_dataset(tmp_path / "again" / "lyapunov.nc", engine="h5netcdf")
     xr.testing.assert_identical(found, again)
+
+
+@pytest.mark.slow
+def test_lyapunov_of_a_network(small_file, tmp_path):
     axes = ["--axis", "i_ext_e=9:12:2", "--axis", "coupling=5:9:2", "--exponents", "3"]
     times = ["--duration", "100", "--transient", "100", "--out", tmp_path / "plane"]
     invoke("lyapunov", "--network", "--connectome", small_file, *axes, *times)

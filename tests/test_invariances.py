@@ -190,6 +190,14 @@ def stability(k):
     return [found.growth_transverse / k, found.growth_uniform / k, found.number_growing]
 
 
+def activity(k):
+    measure = ng.Activity(
+        duration=40.0 / k, transient=10.0 / k, sample=1.0 / k, noise=0.0, keep=("mean", "maximum")
+    )
+    found = ng.sweep(scaled(k, i_ext_e=13.0), {"v_e(0)": [-0.5, 0.5]}, measure, checks=0)
+    return [found.v_e_mean, found.v_e_maximum]
+
+
 # What it is, and to what it agrees, relative to its size: rounding, which Newton's iterations and
 # spikes magnify; the adaptive solver's absolute tolerance is none of the model's.
 ANALYSES = {
@@ -203,6 +211,7 @@ ANALYSES = {
     "response": (response, 1e-9),
     "branch": (branch, 1e-9),
     "stability": (stability, 1e-11),
+    "activity": (activity, 1e-10),
 }
 
 
@@ -322,6 +331,7 @@ def test_a_run_cut_in_three(solver, noise):
     np.testing.assert_allclose(np.concatenate(parts), whole.states, rtol=0, atol=tolerance)
 
 
+@pytest.mark.slow
 def test_lyapunov_maps_in_blocks_and_on_devices(monkeypatch):
     """Trajectories to the bit, and exponents to rounding, whatever runs beside them.
 
@@ -352,3 +362,24 @@ def test_sweeps_of_exponents_in_blocks():
     np.testing.assert_allclose(found[0].exponents, found[1].exponents, rtol=0, atol=1e-13)
     # The gate's own exponent is near -1 / tau_se.
     assert found[0].exponents[1, 5] == pytest.approx(-6.65, abs=0.1)
+
+
+def test_bold_with_times_divided():
+    activity = 0.3 + 0.2 * np.sin(np.arange(200.0) / 9)[:, None] * np.array([1.0, -1.0])
+    whole = ng.observe.bold(activity, 0.1, 1.0)
+    for k in (0.25, 4.0):
+        blood = ng.observe.BalloonWindkessel(
+            gain=k**2, kappa=0.65 * k, gamma=0.41 * k**2, tau=0.98 / k
+        )
+        again = ng.observe.bold(activity, 0.1 / k, 1.0 / k, haemodynamics=blood)
+        np.testing.assert_allclose(again, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_batches_in_tiles_of_any_size():
+    runs = {"i_ext_e": np.linspace(9.0, 13.0, 5)}
+    options = {"dt": 0.05, "save_every": 1.0, "variables": NAMES}
+    whole, *cut = (
+        ng.simulate_batch(scaled(1.0), runs, 10.0, tile=tile, **options) for tile in (5, 1, 2)
+    )
+    for other in cut:
+        np.testing.assert_allclose(other.states, whole.states, rtol=1e-11, atol=1e-13)

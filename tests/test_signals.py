@@ -214,6 +214,7 @@ def shifted(signal, rng):
     return (z >= z[0]).mean() <= 0.05
 
 
+@pytest.mark.slow
 def test_white_noise_is_seldom_called_significant():
     """At 5 % in some 5 of 100 cases; the usual circular shift does so far more often."""
     rng = np.random.default_rng(7)

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import math
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -313,9 +314,15 @@ def _digest(identity: str, number: int, fields: dict[str, np.ndarray]) -> int:
     return int.from_bytes(total.digest(), "little") or 1
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Zarr warns that strings, of which our labels are made, may change in its format."""
-    with warnings.catch_warnings():
+    """Zarr warns that strings, of which our labels are made, may change in its format.
+
+    One thread at a time: filters of warnings are the process's.
+    """
+    with _ONE_AT_A_TIME, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
