@@ -268,8 +268,8 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
         return (x, xi / norm), jnp.log(norm)
 
     def group(pair: Pair, _: None) -> tuple[Pair, tuple[jax.Array, jax.Array]]:
-        _, ends = in_halves(step, pair, steps.dt)
-        _, halves, whole = jnp.sqrt((jnp.abs(ends) ** 2).sum(axis=1))
+        ends = in_halves(step, pair, steps.dt)[1]
+        halves, whole = jnp.sqrt((jnp.abs(ends[1:]) ** 2).sum(axis=1))
         pair, logs = jax.lax.scan(advance, pair, None, length=_CHECKED)
         return pair, (logs.sum(axis=0), jnp.abs(whole - halves) / halves)
 
