@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def read_mat(path: Path) -> Parts:
     if b"\x89HDF\r\n" in (head[:6], head[512:518]):
         return read_hdf5(path)
     try:
-        stored = loadmat(path, chars_as_strings=True)
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            stored = loadmat(path, chars_as_strings=True)  # sparse in either of SciPy's forms
     except (matlab.MatReadError, TypeError, IndexError, ValueError) as error:
         raise ValueError(f"it is not a MATLAB file ({error})") from None
     arrays: dict[str, Any] = {}

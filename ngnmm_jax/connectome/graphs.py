@@ -1,5 +1,6 @@
 """Connectomes as graphs: Matrix Market and GraphML."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ def read_mtx(path: Path) -> Parts:
 
     rows, columns, *_, symmetry = mminfo(path)
     dense_size(max(rows, columns), "it")
-    matrix = mmread(path)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        matrix = mmread(path)  # in either of SciPy's forms
     weights = dense(matrix, "it") if hasattr(matrix, "toarray") else np.asarray(matrix)
     notes = [f"a Matrix Market file, {symmetry}"]
     return Parts({"weights": weights}, notes, sure=symmetry != "general")
