@@ -4,7 +4,6 @@ import dataclasses
 import enum
 import importlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.files import write_npz
 from ngnmm_jax.connectome import Connectome
 
 _MANIFEST, _FORMAT = "ngnmm_jax", 1
@@ -37,15 +37,7 @@ def save(path: str | Path, thing: Any) -> None:
     from ngnmm_jax import __version__
 
     manifest = {"format": _FORMAT, "version": __version__, "holds": _packed(thing, arrays, "thing")}
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            entries: dict[str, Any] = {**arrays, _MANIFEST: np.array(json.dumps(manifest))}
-            np.savez_compressed(file, allow_pickle=False, **entries)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    write_npz(path, {**arrays, _MANIFEST: np.array(json.dumps(manifest))})
 
 
 def load(path: str | Path, *, classes: Sequence[type] = ()) -> Any:

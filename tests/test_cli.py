@@ -319,7 +319,7 @@ def test_how_a_connectome_is_read(tmp_path):
     output = invoke("connectome", path, "--reading", "symmetric=true", "--out", tmp_path / "o")
     assert "taken both ways" in " ".join(output.split())
     config.write_text(f"connectome = {str(path)!r}\n[reading]\nsymmetric = true\n")
-    again = DispersionSettings.merge(config).load_connectome()
+    again = DispersionSettings.merge(config).loaded_connectome
     assert again.is_symmetric
     assert again.n_connections == 6
     for wrong, words in (

@@ -426,7 +426,9 @@ def test_names_that_are_given(tmp_path):
         np.testing.assert_array_equal(found.weights, W)
         assert found.labels == ("11", "12", "13", "14")
     scipy.io.savemat(tmp_path / "i.mat", {"SC": W, "labels": np.array([[1001], [1002], [7], [8]])})
-    assert ng.Connectome.load(tmp_path / "i.mat").labels == ("1001", "1002", "7", "8")
+    for options in ({}, {"labels": "labels"}):  # by the very name that is known
+        found = ng.Connectome.load(tmp_path / "i.mat", **options)
+        assert found.labels == ("1001", "1002", "7", "8")
     sparse = "1001,2001,5\n2001,1001,5\n1001,1500,2\n1500,1001,2\n2001,1500,1\n"
     (tmp_path / "atlas.csv").write_text(sparse)
     assert ng.Connectome.load(tmp_path / "atlas.csv").labels == ("1001", "1500", "2001")

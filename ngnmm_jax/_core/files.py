@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import threading
@@ -9,6 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 # Absent on Windows, where nothing is locked: leftovers then go by their age.
 try:
@@ -75,6 +78,17 @@ def _write(part: Path, path: Path, data: bytes, new: bool, sync: bool) -> bool:
                 return False
             os.replace(part, path)
         return True
+
+
+def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Write arrays as NumPy's compressed archive: all of it, or nothing."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, allow_pickle=False, **arrays)
+    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
+    try:
+        _write(part, path, stream.getvalue(), new=False, sync=True)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -17,9 +17,9 @@ from ngnmm_jax.cli.checked import (
     Positive,
     Seed,
 )
-from ngnmm_jax.cli.settings import NetworkSettings, provenance_of, read_toml
+from ngnmm_jax.cli.settings import NetworkSettings
 from ngnmm_jax.driven import Driven
-from ngnmm_jax.dynamics.steps import common_step
+from ngnmm_jax.dynamics.steps import step_between
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Network
@@ -191,9 +191,7 @@ class FitFile:
     @classmethod
     def read(cls, path: Path) -> "FitFile":
         """Read and check a file; relative paths are relative to where the command runs."""
-        values = read_toml(path)
-        provenance_of(values)
-        settings = FitSettings.of(values, "file")
+        settings = FitSettings.of_file(path)
         network = settings.build()
         system = Driven(network, settings.white_noise)
         if not settings.free:
@@ -246,14 +244,10 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
         if name == "margin" and loss.prediction != "linear":
             _checks.fail("margin", "go with the linear prediction", "it is simulated")
     if loss.prediction == "simulated":
-        sample = _SAMPLE / SECONDS[model.time_unit]
-        options["sample"] = sample
+        sample = options["sample"] = _SAMPLE / SECONDS[model.time_unit]
         if "dt" not in options:  # of the network as it is: in a fit its values are not known
-            longest = network.time_step
-            times = [sample, options["duration"], options.get("transient", sample) or sample]
-            options["dt"] = common_step(np.array(times), longest) or sample / np.ceil(
-                sample / longest
-            )
+            others = options["duration"], options.get("transient", 0.0)
+            options["dt"] = step_between(sample, others, network.time_step)
     return Objective(data, weights, loss.prediction, variable, options, loss.limit)
 
 

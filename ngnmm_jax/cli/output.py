@@ -157,7 +157,7 @@ def _look(out: Path, command: str, settings: Any) -> None:
         known = read_toml(path)
         provenance = known.pop("provenance", None)
         if not isinstance(provenance, dict):
-            raise _NotOurs(
+            raise RuntimeError(
                 f"Argument `--out` must be a folder whose files may be replaced, but {str(path)!r} "
                 "is a file of your own: choose another folder."
             )
@@ -166,10 +166,6 @@ def _look(out: Path, command: str, settings: Any) -> None:
             say(f"{out} holds the output of ngnmm {other}: files of the same name are replaced.")
         elif known != _values(settings):
             say(f"{out} holds another run of ngnmm {command}: its files are replaced.")
-
-
-class _NotOurs(RuntimeError):
-    """A folder that holds what no command wrote."""
 
 
 def _clear(out: Path, files: list[str]) -> None:
@@ -208,7 +204,7 @@ def as_toml(settings: Any, command: str, files: list[str]) -> str:
     source = Path(settings.connectome)
     if source.exists():
         provenance["connectome"] = str(source.resolve())
-    provenance["connectome_sha256"] = settings.load_connectome().digest
+    provenance["connectome_sha256"] = settings.loaded_connectome.digest
     return tomli_w.dumps({**_values(settings), "provenance": provenance})
 
 

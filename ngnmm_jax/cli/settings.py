@@ -1,6 +1,7 @@
 """What each command can be told: one schema for its options and its TOML file."""
 
 import dataclasses
+import functools
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,10 +22,6 @@ class Option:
     flag: str | None = None
     metavar: str | None = None
     parse: Callable[[list[str]], Any] | None = None
-
-
-def _option(help: str, **how: Any) -> Any:
-    return Option(help, **how)
 
 
 def _reading(value: dict[str, Any]) -> dict[str, Any]:
@@ -49,7 +46,7 @@ class NetworkSettings(Checked):
 
     connectome: Annotated[
         str,
-        _option(
+        Option(
             "'hcp-schaefer100' (embedded), 'aal90' (downloaded once), or a file: .npz, .npy, "
             ".csv, .txt, .mat, .h5, .mtx, .graphml, or a TVB .zip. Default: hcp-schaefer100."
         ),
@@ -57,7 +54,7 @@ class NetworkSettings(Checked):
     reading: Annotated[
         dict[str, Any],
         AfterValidator(_reading),
-        _option(
+        Option(
             "How the file is read, where it leaves that open, as variable=SC, symmetric=true, "
             "transpose=true; repeatable. An unknown name lists all.",
             metavar="NAME=VALUE",
@@ -65,21 +62,21 @@ class NetworkSettings(Checked):
         ),
     ] = Field(default_factory=dict)
     order: Annotated[
-        Literal["atlas", "source"], _option("Of aal90: 'atlas' or 'source'. Default: atlas.")
+        Literal["atlas", "source"], Option("Of aal90: 'atlas' or 'source'. Default: atlas.")
     ] = "atlas"
-    cache_dir: Annotated[str | None, _option("Folder that keeps downloaded connectomes.")] = None
-    power: Annotated[Positive, _option("Raise all weights to this power first. Default: 1.")] = 1.0
+    cache_dir: Annotated[str | None, Option("Folder that keeps downloaded connectomes.")] = None
+    power: Annotated[Positive, Option("Raise all weights to this power first. Default: 1.")] = 1.0
     model: Annotated[
         str,
-        _option(
+        Option(
             "'nextgen', 'jansen-rit', or your own as module:Class (with --allow-code). "
             "Default: nextgen."
         ),
     ] = "nextgen"
-    coupling: Annotated[float, _option("Coupling epsilon. Default: 5.")] = 5.0
+    coupling: Annotated[float, Option("Coupling epsilon. Default: 5.")] = 5.0
     parameters: Annotated[
         _Numbers,
-        _option(
+        Option(
             "A parameter of the model, as i_ext_e=13; repeatable; commas for one value per "
             "region. An unknown name lists all.",
             flag="--set",
@@ -107,8 +104,16 @@ class NetworkSettings(Checked):
                 given[name] = {**values[name], **given[name]}
         return cls.of({**values, **given}, "config" if config else "settings")
 
-    def load_connectome(self) -> Any:
-        """The connectome as it is in its source, its weights raised to the power."""
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """The settings of a TOML file that is a command's only source of them."""
+        values = read_toml(path)
+        provenance_of(values)
+        return cls.of(values, "file")
+
+    @functools.cached_property
+    def loaded_connectome(self) -> Any:
+        """The connectome as it is in its source, its weights raised to the power; read once."""
         from ngnmm_jax.connectome import Connectome
 
         loaded = Connectome.load(
@@ -118,11 +123,9 @@ class NetworkSettings(Checked):
 
     def kind(self) -> Any:
         """The model's class."""
-        from ngnmm_jax.models import MODELS
+        from ngnmm_jax.models import MODELS, AbstractNeuralMass
 
         if ":" in self.model:
-            from ngnmm_jax.models import AbstractNeuralMass
-
             found = parsing.imported(self.model, "model")
             if not (isinstance(found, type) and issubclass(found, AbstractNeuralMass)):
                 raise ValueError(
@@ -152,7 +155,7 @@ class NetworkSettings(Checked):
                     for end in (low, high):
                         _made(kind, {name: end})
         model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.parameters.items()})
-        return Network(model, self.load_connectome().normalised(), self.coupling)
+        return Network(model, self.loaded_connectome.normalised(), self.coupling)
 
     def plane(self) -> dict[str, list[float]]:
         """The axes, or those over which the model's maps go."""
@@ -199,18 +202,18 @@ def plane_of(kind: Any) -> dict[str, tuple[float, float, int]]:
 
 _Axes = Annotated[
     dict[str, Axis],
-    _option(
+    Option(
         "An axis; see the command for how many, and the default.",
         flag="--axis",
         metavar="NAME=LOW:HIGH:COUNT",
         parse=parsing.axes,
     ),
 ]
-_Duration = Annotated[Positive | None, _option("In the model's unit: ms (s for jansen-rit).")]
-_Transient = Annotated[NonNegative | None, _option("Left out before, in the model's unit.")]
-_Step = Annotated[Positive | None, _option("Fixed step. Default: the command says.")]
-_Noise = Annotated[NonNegative, _option("Standard deviation of the initial noise. Default: 0.01.")]
-_SeedOption = Annotated[Seed, _option("Of all random numbers. Default: 0.")]
+_Duration = Annotated[Positive | None, Option("In the model's unit: ms (s for jansen-rit).")]
+_Transient = Annotated[NonNegative | None, Option("Left out before, in the model's unit.")]
+_Step = Annotated[Positive | None, Option("Fixed step. Default: the command says.")]
+_Noise = Annotated[NonNegative, Option("Standard deviation of the initial noise. Default: 0.01.")]
+_SeedOption = Annotated[Seed, Option("Of all random numbers. Default: 0.")]
 
 
 class DemoSettings(NetworkSettings):
@@ -225,10 +228,10 @@ class SimulateSettings(NetworkSettings):
     """`ngnmm simulate`."""
 
     duration: _Duration = None
-    save_every: Annotated[Positive | None, _option("Sampling interval. Default: 1 ms.")] = None
-    dt: Annotated[Positive | None, _option("Fixed RK4 step; adaptive steps if not given.")] = None
-    rtol: Annotated[Positive, _option("Relative tolerance. Default: 1e-6.")] = 1e-6
-    atol: Annotated[Positive, _option("Absolute tolerance. Default: 1e-8.")] = 1e-8
+    save_every: Annotated[Positive | None, Option("Sampling interval. Default: 1 ms.")] = None
+    dt: Annotated[Positive | None, Option("Fixed RK4 step; adaptive steps if not given.")] = None
+    rtol: Annotated[Positive, Option("Relative tolerance. Default: 1e-6.")] = 1e-6
+    atol: Annotated[Positive, Option("Absolute tolerance. Default: 1e-8.")] = 1e-8
     seed: _SeedOption = 0
     noise: _Noise = 0.01
 
@@ -236,10 +239,10 @@ class SimulateSettings(NetworkSettings):
 class DispersionSettings(NetworkSettings):
     """`ngnmm dispersion`."""
 
-    lambda_low: Annotated[float, _option("Curve from this Λ. Default: -1.")] = -1.0
-    lambda_high: Annotated[float, _option("Curve up to this Λ. Default: 1.")] = 1.0
+    lambda_low: Annotated[float, Option("Curve from this Λ. Default: -1.")] = -1.0
+    lambda_high: Annotated[float, Option("Curve up to this Λ. Default: 1.")] = 1.0
     lambda_points: Annotated[
-        int, Field(ge=2, le=10**6), _option("Points of the curve. Default: 401.")
+        int, Field(ge=2, le=10**6), Option("Points of the curve. Default: 401.")
     ] = 401
 
 
@@ -249,7 +252,7 @@ class MapSettings(NetworkSettings):
     axes: _Axes = Field(default_factory=dict)
     cut: Annotated[
         float | None,
-        _option("Value of the second axis for the dispersion curves. Default: 9 (50)."),
+        Option("Value of the second axis for the dispersion curves. Default: 9 (50)."),
     ] = None
 
 
@@ -263,11 +266,11 @@ class LyapunovSettings(NetworkSettings):
     axes: _Axes = Field(default_factory=dict)
     whole_network: Annotated[
         bool,
-        _option("Of the whole network. Default: --homogeneous.", flag="--network/--homogeneous"),
+        Option("Of the whole network. Default: --homogeneous.", flag="--network/--homogeneous"),
     ] = False
-    exponents: Annotated[Count | None, _option("How many. Default: all; of a network 20.")] = None
+    exponents: Annotated[Count | None, Option("How many. Default: all; of a network 20.")] = None
     variable: Annotated[
-        str | None, _option("Whose maxima the cascade shows. Default: that which figures show.")
+        str | None, Option("Whose maxima the cascade shows. Default: that which figures show.")
     ] = None
     duration: _Duration = None
     transient: _Transient = None
@@ -291,7 +294,7 @@ class BifurcateSettings(NetworkSettings):
 
     bounds: Annotated[
         dict[str, Bounds],
-        _option(
+        Option(
             "A parameter and its bounds, once or twice. Default: the model's first axis.",
             flag="--range",
             metavar="NAME=LOW:HIGH",
@@ -300,21 +303,21 @@ class BifurcateSettings(NetworkSettings):
     ] = Field(default_factory=dict)
     cuts: Annotated[
         list[float],
-        _option(
+        Option(
             "Of two parameters: a value of the second at which bifurcations are looked for over "
             "the first; repeatable. Default: the middle.",
             flag="--cut",
         ),
     ] = Field(default_factory=list)
     doublings: Annotated[
-        int, Field(ge=0), _option("How often doubled cycles are followed. Default: 1.")
+        int, Field(ge=0), Option("How often doubled cycles are followed. Default: 1.")
     ] = 1
     longest_period: Annotated[
         Positive | None,
-        _option("Where cycles end, in the model's unit. Default: 4 to 10 first periods."),
+        Option("Where cycles end, in the model's unit. Default: 4 to 10 first periods."),
     ] = None
     variable: Annotated[
-        str | None, _option("That the diagram shows. Default: the first potential.")
+        str | None, Option("That the diagram shows. Default: the first potential.")
     ] = None
 
     def ranges(self) -> dict[str, tuple[float, float]]:

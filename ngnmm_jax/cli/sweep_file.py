@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Bounds, Checked, Count, Seed, unknown
 from ngnmm_jax.cli.estimates import memory
-from ngnmm_jax.cli.settings import NetworkSettings, provenance_of, read_toml
+from ngnmm_jax.cli.settings import NetworkSettings
 from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
 
 _MEASURES: dict[str, Any] = {"activity": Activity, "stability": Stability, "exponents": Exponents}
@@ -110,9 +110,7 @@ class SweepFile:
     @classmethod
     def read(cls, path: Path) -> "SweepFile":
         """Read and check a file; relative paths are relative to where the command runs."""
-        values = read_toml(path)
-        provenance_of(values)
-        settings = SweepSettings.of(values, "file")
+        settings = SweepSettings.of_file(path)
         network = settings.build()
         return cls(
             network.homogeneous() if settings.homogeneous else network,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ngnmm_jax.connectome.packed import unpacked
 from ngnmm_jax.connectome.parts import MOST_BYTES, Parts, Reading
-from ngnmm_jax.connectome.text import decoded, table
+from ngnmm_jax.connectome.text import decoded, is_number, table
 
 _MATRICES = ("weights", "tract_lengths")
 _CENTRES = ("centres", "centers")
@@ -118,7 +118,7 @@ def _centres(text: str, parts: Parts, key: str) -> None:
     for row in table(text, None, []) if "," in text else lines:
         if not row:
             continue
-        if len(row) < 4 and not any(map(_is_number, row)):  # names alone
+        if len(row) < 4 and not any(map(is_number, row)):  # names alone
             names.append(" ".join(row))
             continue
         try:
@@ -132,11 +132,3 @@ def _centres(text: str, parts: Parts, key: str) -> None:
         parts.arrays[key] = np.array(names)
     if places:
         parts.arrays["centroids"] = np.array(places)
-
-
-def _is_number(entry: str) -> bool:
-    try:
-        float(entry)
-    except ValueError:
-        return False
-    return True

@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax import _checks
+from ngnmm_jax._core.files import write_npz
 from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
 
 
@@ -233,14 +233,7 @@ class Connectome:
             for field in dataclasses.fields(self)
             if getattr(self, field.name) is not None and field.name != "notes"
         }
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
-            os.replace(part, path)
-        except BaseException:
-            part.unlink(missing_ok=True)
-            raise
+        write_npz(path, arrays)
 
     # ------------------------------------------------------------------ transforms
 

@@ -76,10 +76,11 @@ def read(path: Path, reading: Reading | None = None) -> Connectome:
         ) from error
 
 
-def _made(path: Path, reading: Reading) -> dict[str, Any]:
-    """A connectome's arguments."""
-    parts = _parts(path, reading)
+def _made(path: Path, reading: Reading, parts: Parts | None = None) -> dict[str, Any]:
+    """A connectome's arguments; `parts`: what the file holds, if it was read."""
+    parts = _parts(path, reading) if parts is None else parts
     found = chosen(parts, reading, "it")
+    named_inside = "labels" in found
     weights = np.asarray(found["weights"])
     if weights.ndim == 2 and weights.shape[0] == weights.shape[1] and weights.dtype.kind in "iufb":
         found["weights"] = completed(weights, parts, reading)
@@ -93,7 +94,8 @@ def _made(path: Path, reading: Reading) -> dict[str, Any]:
             names = names_of(found[key], n, notes)
             found[key] = names if key == "labels" else tuple(map(str, np.ravel(found[key])))
     _name(found, path, n, parts)
-    _named_by_caller(found, reading, parts, n)
+    if reading.labels is not None and not named_inside:
+        found["labels"] = _given_names(reading.labels, parts, n)
     if reading.lengths is not None and lengths is None:
         found["tract_lengths"] = _lengths(found, Path(reading.lengths), reading, parts, n)
     return {"source": str(path), "notes": tuple(parts.notes)} | found
@@ -114,11 +116,9 @@ def _parts(path: Path, reading: Reading) -> Parts:
         return _READERS[inner](plain, reading)
 
 
-def _named_by_caller(found: dict[str, Any], reading: Reading, parts: Parts, n: int) -> None:
+def _given_names(labels: Any, parts: Parts, n: int) -> tuple[str, ...]:
     """Names that the caller gives, or has in a file of their own."""
-    if reading.labels is None or any(f"labels: {reading.labels!r}" in note for note in parts.notes):
-        return
-    given, own = _labels(reading.labels, parts), own_names(parts)
+    given, own = _labels(labels, parts), own_names(parts)
     known = None if own is None else names_of(own, n, [])
     if len(given) != n:
         raise ValueError(f"there are {len(given)} labels for {n} regions")
@@ -131,7 +131,7 @@ def _named_by_caller(found: dict[str, Any], reading: Reading, parts: Parts, n: i
         parts.notes.append(f"names replaced: {known[0]!r} is now {given[0]!r}, and so on")
     else:
         parts.notes.append("labels: as given")
-    found["labels"] = given
+    return given
 
 
 def _lengths(
@@ -146,7 +146,7 @@ def _lengths(
     names = [key for key in inside.arrays if key.split("/")[-1] in ("tract_lengths", "lengths")]
     if names:
         own = dataclasses.replace(own, variable=names[0])
-    other = Connectome(**_made(path, own))
+    other = Connectome(**_made(path, own, inside))
     parts.notes.append(f"tract lengths: {path.name}")
     if other.n_regions != n:
         raise ValueError(f"{path.name} has lengths of {other.n_regions} regions, not of {n}")

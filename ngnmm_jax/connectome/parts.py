@@ -211,14 +211,11 @@ def _unnamed(arrays: dict[str, Any], known: set[str], where: str) -> str:
     )
 
 
-def completed(
-    weights: NDArray[Any], parts: Parts, reading: Reading
-) -> NDArray[Any]:  # both ways, or one, as the caller says where the file does not
+def completed(weights: NDArray[Any], parts: Parts, reading: Reading) -> NDArray[Any]:
     """Weights as they are meant: transposed, or completed below the diagonal, where asked for."""
     if reading.transpose:
         weights = weights.T
         parts.notes.append("transposed: column j of the file holds what region j receives")
-    half = is_half(weights)
     if reading.symmetric:
         if _one_sided(weights) or parts.one_way:
             parts.notes.append("each connection stands once in the file and is taken both ways")
@@ -228,7 +225,7 @@ def completed(
                 "`symmetric=True` completes connections that stand once, but here pairs of "
                 "regions have two weights that differ: use `.symmetrised()`"
             )
-    elif (half or parts.one_way) and not (reading.directed or parts.sure):
+    elif (is_half(weights) or parts.one_way) and not (reading.directed or parts.sure):
         what = "listed once" if parts.one_way else "on one side of the diagonal only"
         raise ValueError(
             f"its connections stand {what}: say `symmetric=True` if they go both ways (as "

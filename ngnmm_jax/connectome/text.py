@@ -92,7 +92,8 @@ def _separator(lines: Sequence[str]) -> str | None:
     return best
 
 
-def _is_number(entry: str) -> bool:
+def is_number(entry: str) -> bool:
+    """Whether an entry is a number."""
     return _NUMBER.fullmatch(entry) is not None
 
 
@@ -129,7 +130,7 @@ def _edges(rows: Rows, reading: Reading) -> Parts | None:
         header, rows = rows[0], rows[1:]
     elif not _looks_like_edges(rows, reading):
         return None
-    elif reading.edges and len(rows) > 1 and not _is_number(rows[0][-1]):
+    elif reading.edges and len(rows) > 1 and not is_number(rows[0][-1]):
         rows = rows[1:]  # a header of other words
     found = _edge_columns(header, reading.variable)
     i, j, w, length = found or (0, 1, 2 if len(rows[0]) > 2 else None, None)
@@ -174,7 +175,7 @@ def _looks_like_edges(rows: Rows, reading: Reading) -> bool:
         return all(len(row) in (2, 3) for row in rows)
     if any(len(row) != 3 for row in rows):
         return False
-    numeric = [[_is_number(entry) for entry in row] for row in rows]
+    numeric = [[is_number(entry) for entry in row] for row in rows]
     if all(row == [False, False, True] for row in numeric):  # named ones
         return True
     if not all(map(all, numeric)) or not all(_whole(row[0]) and _whole(row[1]) for row in rows):
@@ -194,7 +195,7 @@ def _looks_like_edges(rows: Rows, reading: Reading) -> bool:
 
 def _numbering(entries: Sequence[str]) -> bool:
     """Whether numbers may be names: whole, not negative, and each another one."""
-    numbers = all(_is_number(entry) and "." not in entry for entry in entries)
+    numbers = all(is_number(entry) and "." not in entry for entry in entries)
     return numbers and all(map(_whole, entries)) and len(set(entries)) == len(entries)
 
 
@@ -253,7 +254,7 @@ def _off(rows: Rows) -> tuple[list[str], Rows]:
 def _names_above(rows: Rows, width: int) -> bool:
     """Whether the first line holds names: words, an empty corner, or one line too many."""
     first = rows[0]
-    words = [not _is_number(entry) for entry in first if entry]
+    words = [not is_number(entry) for entry in first if entry]
     if first[0] == "" or all(words):
         return True
     if words[0] and not any(words[1:]):  # a word in the corner of numbers
@@ -265,12 +266,12 @@ def _names_before(rows: Rows, width: int, above: Sequence[str] | None) -> bool:
     """Whether the first column holds names: likewise."""
     if (above is not None and above[0] == "" and len(rows) == width - 1) or width == len(rows) + 1:
         return True
-    return not all(row[0] == "" or _is_number(row[0]) for row in rows)
+    return not all(row[0] == "" or is_number(row[0]) for row in rows)
 
 
 def _sure_of_names(rows: Rows, above: Sequence[str] | None, before: Sequence[str] | None) -> None:
     """Refuse numbers that may be names or weights."""
-    lists = [names for names in (above, before) if names and all(map(_is_number, names))]
+    lists = [names for names in (above, before) if names and all(map(is_number, names))]
     if any(not _numbering(names) for names in lists) or (
         len(lists) == 1 and (above is None or before is None) and not _counting(lists[0])
     ):
@@ -332,7 +333,7 @@ def _numbers(rows: Rows) -> np.ndarray:
             (i + 1, j + 1, entry)
             for i, row in enumerate(rows)
             for j, entry in enumerate(row)
-            if not _is_number(entry)
+            if not is_number(entry)
         )
     what = f"{bad!r} is not a number" if bad else "an entry is empty"
     raise ValueError(f"{what} (line {line}, column {column} of the numbers)")

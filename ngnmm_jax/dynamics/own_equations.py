@@ -20,6 +20,11 @@ class OwnEquations(NamedTuple):
     drive: bool = False
     bends: bool = False
 
+    @property
+    def name(self) -> str:
+        """Of the method that is not the library's, the drive's where the field is."""
+        return "vector_field" if self.field else "drive"
+
 
 def own_equations(network: Any, base: type) -> OwnEquations:
     """As random numbers in place of a network's tell it, once for each class and size."""
@@ -65,10 +70,9 @@ def only_plain(network: Any, base: type, way_out: str) -> None:
     """Refuse a network with other equations than those of `base`."""
     own = own_equations(network, base)
     if own.field or own.drive:
-        what = "vector_field" if own.field else "drive"
         raise ValueError(
-            f"`{type(network).__name__}` has a `{what}` of its own; what was asked for is known "
-            "only of networks whose regions receive coupling times weights times outputs: "
+            f"`{type(network).__name__}` has a `{own.name}` of its own; what was asked for is "
+            "known only of networks whose regions receive coupling times weights times outputs: "
             f"{way_out}, or use what takes any vector field (`simulate`, `find_equilibria`, "
             "`find_orbit`, `lyapunov_spectrum`, `continue_equilibria`)."
         )
@@ -78,8 +82,7 @@ def only_a_drive_of_its_own(network: Any, base: type) -> None:
     """Refuse a network whose regions do not follow their model, or whose drive is not linear."""
     own = own_equations(network, base)
     if own.field or own.bends:
-        what = "vector_field" if own.field else "drive"
         raise ValueError(
-            f'`{type(network).__name__}` has a `{what}` of its own, for which the method "moebius" '
-            'is not known: use "rk4", or define `exact_flow` in it.'
+            f"`{type(network).__name__}` has a `{own.name}` of its own, for which the method "
+            '"moebius" is not known: use "rk4", or define `exact_flow` in it.'
         )

@@ -1,6 +1,7 @@
 """Fixed steps: one that all given times are multiples of, and such as end at jumps."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import diffrax as dfx
@@ -31,6 +32,15 @@ def common_step(times: np.ndarray, longest: float) -> float | None:
         return None
     # From the smallest of the times that is one: their own digits are kept.
     return found / math.ceil(found / longest * (1 - 1e-9))
+
+
+def step_between(sample: float, others: Iterable[float], longest: float) -> float:
+    """A step, up to `longest`, that divides the time between samples; the other times too, if any.
+
+    `others`: of which zeros do not count.
+    """
+    times = np.array([sample, *(t for t in others if t > 0)])
+    return common_step(times, longest) or sample / math.ceil(sample / longest)
 
 
 class StepsToJumps(dfx.AbstractStepSizeController):

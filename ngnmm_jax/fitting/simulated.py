@@ -1,12 +1,10 @@
 """Simulations inside of a loss."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax import _checks
@@ -16,7 +14,7 @@ from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.integrate import repeated
 from ngnmm_jax.dynamics.linear import solve_each
 from ngnmm_jax.dynamics.parameters import concrete_step
-from ngnmm_jax.dynamics.steps import common_step
+from ngnmm_jax.dynamics.steps import step_between
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.simulation import fixed_method, select
@@ -71,8 +69,7 @@ def simulated(
     step = dt
     if step is None:
         longest = concrete_step(whole) * (2 if solver == "moebius" else 1)
-        times = [t for t in (every, transient, duration) if t > 0]
-        step = common_step(np.array(times), longest) or every / math.ceil(every / longest)
+        step = step_between(every, (transient, duration), longest)
     _checks.positive("dt", step)
     stride = max(1, round(every / step))
     if abs(stride * step - every) > 1e-6 * every:

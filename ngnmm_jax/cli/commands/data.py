@@ -27,7 +27,7 @@ def demo(
     """
     from ngnmm_jax.cli.reports.demo import run_demo
 
-    source = settings.load_connectome()
+    source = settings.loaded_connectome
     say(f"{source.name}: {source.n_regions} regions. {source.source}")
     with folder(out, "demo", settings) as place:
         rows = run_demo(place.part, source, lambda line: say(f"  {line}"), quick)
@@ -51,7 +51,7 @@ def connectome(
     from ngnmm_jax.cli.reports.connectomes import connectome_facts, write_connectome
 
     settings = settings.model_copy(update={"connectome": source})
-    loaded = settings.load_connectome()
+    loaded = settings.loaded_connectome
     for name, value in connectome_facts(loaded):
         say(f"{name:>24}  {value}")
     if out is not None:

@@ -221,7 +221,7 @@ def reproduce(
     settings = NetworkSettings.of(
         {"connectome": connectome, "order": order, "cache_dir": cache_dir}, "settings"
     )
-    source = settings.load_connectome()
+    source = settings.loaded_connectome
     note = "" if source.name == "aal90" else " (the paper's, aal90, is not on this machine)"
     say(f"connectome: {source.name}{note}")
     with folder(out, "reproduce", settings) as place:
