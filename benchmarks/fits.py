@@ -84,7 +84,7 @@ def regional(starts: int) -> dict[str, Any]:
 
     import ngnmm_jax as ng
     from ngnmm_jax.fitting import interval, losses
-    from ngnmm_jax.response import eigenvalue_near, equilibrium
+    from ngnmm_jax.stability.response import eigenvalue_near, equilibrium
 
     frequencies = np.arange(6.0, 130.0, 12.0)
     connectome = ng.Connectome.load().normalised()

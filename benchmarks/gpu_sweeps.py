@@ -21,10 +21,10 @@ import numpy as np
 import ngnmm_jax as ng
 from benchmarks.gpu_record import Record, Size, Skip, finite_share
 from benchmarks.simulation import weights
-from ngnmm_jax.driven import driven, noise_key
 from ngnmm_jax.observe.bold import BalloonWindkessel
-from ngnmm_jax.simulation import cast
+from ngnmm_jax.simulation.single import cast
 from ngnmm_jax.sweeps.streaming import streamed
+from ngnmm_jax.systems.driven import driven, noise_key
 
 # Network-steps a second that the data sheets allow (90 regions, one dense product a step), lowest
 # and highest estimate: in one fused kernel, and with every array through the memory each step.

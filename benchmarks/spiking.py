@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import ngnmm_jax as ng
-from ngnmm_jax.spiking import quantiles
+from ngnmm_jax.simulation.spiking import quantiles
 
 _DURATION, _PEAK, _EULER = 1000.0, 100.0, 0.01
 

@@ -236,10 +236,10 @@ def _leading(ng: Any, network: Any, design: Any, dt: float) -> np.ndarray:
     import jax
     import jax.numpy as jnp
 
-    from ngnmm_jax.chaos import starts_of
-    from ngnmm_jax.dynamics.methods import METHODS
-    from ngnmm_jax.dynamics.parameters import with_leaves
-    from ngnmm_jax.network import over_runs
+    from ngnmm_jax._core.parameters import with_leaves
+    from ngnmm_jax.chaos.maps import starts_of
+    from ngnmm_jax.integrators.methods import METHODS
+    from ngnmm_jax.systems.network import over_runs
 
     points, seeds = design.at(np.arange(design.count))
     start = jnp.moveaxis(jnp.asarray(starts_of(network.bare(), points, seeds)), 0, -1)

@@ -16,12 +16,13 @@ import importlib
 import importlib.util
 from typing import TYPE_CHECKING, Any
 
+from ngnmm_jax._core.version import __version__
+
 if TYPE_CHECKING:
-    from ngnmm_jax import fitting, models, observe, plot, signals, stimuli, sweeps
-    from ngnmm_jax._cache import keep_compiled
+    from ngnmm_jax import fitting, models, observe, plot, signals, sweeps
+    from ngnmm_jax._core.cache import keep_compiled
     from ngnmm_jax._core.randomness import run_seeds
-    from ngnmm_jax._status import SolverError, Status
-    from ngnmm_jax.batch import simulate_batch
+    from ngnmm_jax._core.status import SolverError, Status
     from ngnmm_jax.bifurcations import (
         Branch,
         Diagram,
@@ -32,25 +33,27 @@ if TYPE_CHECKING:
         continue_equilibria,
         two_parameter_diagram,
     )
-    from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
+    from ngnmm_jax.chaos.maps import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
     from ngnmm_jax.connectome import Connectome, Eigenmodes
-    from ngnmm_jax.driven import Driven
     from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
     from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
     from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
     from ngnmm_jax.explorer import explore
     from ngnmm_jax.fitting.fit import Fit, fit
     from ngnmm_jax.fitting.free import Free
-    from ngnmm_jax.maps import DispersionMap, dispersion_map
     from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
-    from ngnmm_jax.modes import Dispersion, dispersion
-    from ngnmm_jax.network import Homogeneous, Network
-    from ngnmm_jax.response import LinearResponse, linear_response
     from ngnmm_jax.saved import load, save
-    from ngnmm_jax.simulation import Simulation, simulate
-    from ngnmm_jax.spiking import SpikingSimulation, simulate_spiking
-    from ngnmm_jax.start import initial_state
+    from ngnmm_jax.simulation.batch import simulate_batch
+    from ngnmm_jax.simulation.single import Simulation, simulate
+    from ngnmm_jax.simulation.spiking import SpikingSimulation, simulate_spiking
+    from ngnmm_jax.simulation.start import initial_state
+    from ngnmm_jax.stability.dispersion import Dispersion, dispersion
+    from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
+    from ngnmm_jax.stability.response import LinearResponse, linear_response
     from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
+    from ngnmm_jax.systems import stimuli
+    from ngnmm_jax.systems.driven import Driven
+    from ngnmm_jax.systems.network import Homogeneous, Network
 
 __all__ = [
     "AbstractNeuralMass",
@@ -117,15 +120,15 @@ __all__ = [
     "two_parameter_diagram",
 ]
 
-__version__ = "0.1.0"
-
 # Where the public names live. Each is imported when it is first asked for, so that what is not
 # used costs nothing.
 _HOMES = {
-    "_cache": ("keep_compiled",),
+    "_core.cache": ("keep_compiled",),
     "_core.randomness": ("run_seeds",),
-    "_status": ("SolverError", "Status"),
-    "batch": ("simulate_batch",),
+    "_core.status": (
+        "SolverError",
+        "Status",
+    ),
     "bifurcations": (
         "Branch",
         "Diagram",
@@ -136,25 +139,79 @@ _HOMES = {
         "continue_equilibria",
         "two_parameter_diagram",
     ),
-    "chaos": ("LyapunovMap", "OrbitDiagram", "lyapunov_map", "orbit_diagram"),
-    "connectome": ("Connectome", "Eigenmodes"),
-    "driven": ("Driven",),
-    "dynamics.equilibria": ("Equilibria", "find_equilibria"),
-    "dynamics.lyapunov": ("LyapunovSpectrum", "lyapunov_spectrum"),
-    "dynamics.orbits": ("Orbit", "find_orbit"),
+    "chaos.maps": (
+        "LyapunovMap",
+        "OrbitDiagram",
+        "lyapunov_map",
+        "orbit_diagram",
+    ),
+    "connectome": (
+        "Connectome",
+        "Eigenmodes",
+    ),
+    "dynamics.equilibria": (
+        "Equilibria",
+        "find_equilibria",
+    ),
+    "dynamics.lyapunov": (
+        "LyapunovSpectrum",
+        "lyapunov_spectrum",
+    ),
+    "dynamics.orbits": (
+        "Orbit",
+        "find_orbit",
+    ),
     "explorer": ("explore",),
-    "fitting.fit": ("Fit", "fit"),
+    "fitting.fit": (
+        "Fit",
+        "fit",
+    ),
     "fitting.free": ("Free",),
-    "maps": ("DispersionMap", "dispersion_map"),
-    "models": ("AbstractNeuralMass", "JansenRit", "NextGenEI"),
-    "modes": ("Dispersion", "dispersion"),
-    "network": ("Homogeneous", "Network"),
-    "response": ("LinearResponse", "linear_response"),
-    "saved": ("load", "save"),
-    "simulation": ("Simulation", "simulate"),
-    "spiking": ("SpikingSimulation", "simulate_spiking"),
-    "start": ("initial_state",),
-    "sweeps": ("Activity", "Design", "Exponents", "Stability", "open_sweep", "sweep"),
+    "models": (
+        "AbstractNeuralMass",
+        "JansenRit",
+        "NextGenEI",
+    ),
+    "saved": (
+        "load",
+        "save",
+    ),
+    "simulation.batch": ("simulate_batch",),
+    "simulation.single": (
+        "Simulation",
+        "simulate",
+    ),
+    "simulation.spiking": (
+        "SpikingSimulation",
+        "simulate_spiking",
+    ),
+    "simulation.start": ("initial_state",),
+    "stability.dispersion": (
+        "Dispersion",
+        "dispersion",
+    ),
+    "stability.maps": (
+        "DispersionMap",
+        "dispersion_map",
+    ),
+    "stability.response": (
+        "LinearResponse",
+        "linear_response",
+    ),
+    "sweeps": (
+        "Activity",
+        "Design",
+        "Exponents",
+        "Stability",
+        "open_sweep",
+        "sweep",
+    ),
+    "systems": ("stimuli",),
+    "systems.driven": ("Driven",),
+    "systems.network": (
+        "Homogeneous",
+        "Network",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

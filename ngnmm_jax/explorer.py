@@ -12,17 +12,18 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from ngnmm_jax import _checks, plot
-from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax import plot
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.maps import DispersionMap, dispersion_map
 from ngnmm_jax.models.base import SECONDS, parameter_fields
-from ngnmm_jax.modes import Dispersion, dispersion
-from ngnmm_jax.network import Network
 from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, finish, symbol
 from ngnmm_jax.signals import power_spectrum
-from ngnmm_jax.simulation import Simulation, simulate
+from ngnmm_jax.simulation.single import Simulation, simulate
+from ngnmm_jax.stability.dispersion import Dispersion, dispersion
+from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
+from ngnmm_jax.systems.network import Network
 
 # Λ of the curve; samples of a run; what counts as no activity.
 _GRID = np.linspace(-1.0, 1.0, 161)

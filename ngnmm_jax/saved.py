@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.files import write_npz
 from ngnmm_jax.connectome import Connectome
 
@@ -34,7 +34,7 @@ def save(path: str | Path, thing: Any) -> None:
     if path.suffix != ".npz":
         _checks.fail("path", "end in .npz", f"it is {str(path)!r}")
     arrays: dict[str, np.ndarray] = {}
-    from ngnmm_jax import __version__
+    from ngnmm_jax._core.version import __version__
 
     manifest = {"format": _FORMAT, "version": __version__, "holds": _packed(thing, arrays, "thing")}
     write_npz(path, {**arrays, _MANIFEST: np.array(json.dumps(manifest))})

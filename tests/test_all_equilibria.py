@@ -11,16 +11,16 @@ import pytest
 from scipy.special import expit
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.certain_roots import (
+from ngnmm_jax._core.certain_roots import (
     CertainReduction,
     Points,
     certain_roots,
     over_interval,
 )
+from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.dynamics.parameters import with_leaves
 from ngnmm_jax.models import parameter
-from ngnmm_jax.network import Homogeneous
+from ngnmm_jax.systems.network import Homogeneous
 from tests.conftest import reference_values
 
 ONE = np.array([[1.0]])

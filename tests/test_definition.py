@@ -16,15 +16,16 @@ import optax
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax import chaos, maps
 from ngnmm_jax._core.definition import definition, plain
 from ngnmm_jax._core.programs import identity, program
+from ngnmm_jax.chaos.maps import maps as chaos
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Unknown, interval
 from ngnmm_jax.reproduce.run import _definition as figures
-from ngnmm_jax.stimuli import Custom, Pulse, Sampled, Sine
+from ngnmm_jax.stability import maps as maps
 from ngnmm_jax.sweeps import Function
 from ngnmm_jax.sweeps.measures import called
+from ngnmm_jax.systems.stimuli import Custom, Pulse, Sampled, Sine
 
 fitting = importlib.import_module("ngnmm_jax.fitting.fit")
 

@@ -8,10 +8,10 @@ import pytest
 from scipy.optimize import brentq
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.scalar_roots import scalar_roots
 from ngnmm_jax.dynamics.equilibria import from_starts, newton
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.dynamics.roots import scalar_roots
-from ngnmm_jax.network import Family
+from ngnmm_jax.systems.network import Family
 from tests.conftest import reference_values
 
 ONE = ng.Connectome([[1.0]])

@@ -1,6 +1,7 @@
 """The house's rules: which way imports run, what an import costs."""
 
 import ast
+import graphlib
 import os
 import subprocess
 import sys
@@ -11,47 +12,77 @@ import ngnmm_jax as ng
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ngnmm_jax"
 
-#: Floors of the house: a module imports from lower floors, or from its own folder.
-FLOORS = [
-    {"_cache", "_types", "_checks", "_status", "_progress", "_core"},
-    {"_chunks", "models", "dynamics", "connectome", "signals", "stimuli"},
-    {"network"},
-    {"driven"},
-    {"attractors", "start"},
-    {"simulation"},
-    {"batch", "modes", "observe", "response"},
-    {"transverse", "chaos", "bifurcations", "spiking"},
-    {"maps", "sweeps"},
-    {"fitting"},
-    {"plot"},
-    {"saved"},
-    {"reproduce", "explorer"},
-    {"cli"},
+#: The rooms, each above all that it imports from.
+ROOMS = [
+    "_core",
+    "models",
+    "integrators",
+    "dynamics",
+    "connectome",
+    "signals",
+    "systems",
+    "simulation",
+    "observe",
+    "stability",
+    "bifurcations",
+    "chaos",
+    "sweeps",
+    "fitting",
+    "plot",
+    "saved",
+    "reproduce",
+    "explorer",
+    "cli",
 ]
-FLOOR = {name: level for level, names in enumerate(FLOORS) for name in names}
+
+
+def modules():
+    """Every module of the package: its dotted name without the package's, and its file."""
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+MODULES = dict(modules())
 
 
 def imported(path):
+    """The modules that a file imports, those inside functions and for types too."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ngnmm_jax"):
-            parts = node.module.split(".")
-            yield from [parts[1]] if len(parts) > 1 else [a.name for a in node.names]
+        names = []
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ngnmm_jax":
+            inner = node.module.removeprefix("ngnmm_jax").removeprefix(".")
+            deeper = [f"{inner}.{a.name}".removeprefix(".") for a in node.names]
+            names = [name if name in MODULES else inner for name in deeper]
         elif isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name.startswith("ngnmm_jax."):
-                    yield alias.name.split(".")[1]
+            names = [
+                a.name.removeprefix("ngnmm_jax.")
+                for a in node.names
+                if a.name.startswith("ngnmm_jax.")
+            ]
+        yield from names
+
+
+def test_every_room_has_its_place():
+    assert {name.split(".")[0] for name in MODULES} - {""} == set(ROOMS)
 
 
 def test_imports_run_one_way():
-    for path in PACKAGE.rglob("*.py"):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room == "__init__":
-            continue
-        for other in imported(path):
-            if other in FLOOR and other != room:
-                assert FLOOR[other] <= FLOOR[room], f"{path.name} imports {other}"
-                assert (room, other) != ("dynamics", "models"), path
-                assert FLOOR[other] < FLOOR[room] or FLOOR[room] <= 2, f"{path.name}: {other}"
+    """From lower rooms and from one's own; from the package itself, its version only."""
+    floor = {name: level for level, name in enumerate(ROOMS)}
+    for name, path in MODULES.items():
+        room = name.split(".")[0]
+        for other in imported(path) if room else ():
+            below = other.split(".")[0]
+            assert below, f"{name} imports from the package's front door"
+            assert below == room or floor[below] < floor[room], f"{name} imports {other}"
+
+
+def test_no_module_needs_itself():
+    """No circle among modules, those of one room included."""
+    needs = {name: {*imported(path)} - {name} for name, path in MODULES.items() if name}
+    order = graphlib.TopologicalSorter(needs)
+    order.prepare()  # raises CycleError, which names the circle
 
 
 def run(code, **environment):
@@ -76,10 +107,10 @@ def test_import_is_light_and_has_no_side_effects():
 
 def test_rooms_are_attributes():
     code = (
-        "import ngnmm_jax as ng; ng.dynamics; ng.connectome.Connectome; ng.network.Network; "
-        "print(ng.maps.__name__, hasattr(ng, 'nothing'))"
+        "import ngnmm_jax as ng; ng.dynamics; ng.connectome.Connectome; ng.stimuli.Pulse; "
+        "print(ng.stability.__name__, hasattr(ng, 'nothing'))"
     )
-    assert run(code).strip() == "ngnmm_jax.maps False"
+    assert run(code).strip() == "ngnmm_jax.stability False"
 
 
 def test_a_home_that_cannot_be_written_to(tmp_path):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.parameters import concrete_step
+from ngnmm_jax._core.parameters import concrete_step
 from ngnmm_jax.models.base import parameter
 
 TIMES = ("tau_e", "tau_i", "tau_se", "tau_si")

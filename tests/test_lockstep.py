@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.attractors import _cycles
 from ngnmm_jax.dynamics.lockstep import (
     Steps,
     adaptive_mesh,
@@ -15,7 +14,8 @@ from ngnmm_jax.dynamics.lockstep import (
     settle,
     shoot,
 )
-from ngnmm_jax.network import Family, Homogeneous
+from ngnmm_jax.stability.attractors import _cycles
+from ngnmm_jax.systems.network import Family, Homogeneous
 
 
 def steps(runs):

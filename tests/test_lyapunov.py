@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.integrate import rk4_step
+from ngnmm_jax.integrators.loops import rk4_step
 from tests.conftest import reference_values
 
 ONE = ng.Connectome([[1.0]])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax import maps
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT
-from ngnmm_jax.network import Family
-from ngnmm_jax.transverse import aperiodic_modes
+from ngnmm_jax.stability import maps as maps
+from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.stability.transverse import aperiodic_modes
+from ngnmm_jax.systems.network import Family
 from tests.conftest import reference_values
 
 # ---------------------------------------------------------------------- equilibria

@@ -8,9 +8,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.integrate import repeated
-from ngnmm_jax.dynamics.methods import METHODS
-from ngnmm_jax.models.riccati import GateFlow, _angle, population_flow
+from ngnmm_jax.integrators.loops import repeated
+from ngnmm_jax.integrators.methods import METHODS
+from ngnmm_jax.models.qif_flow import GateFlow, _angle, population_flow
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import ngnmm_jax as ng
 from ngnmm_jax.dynamics.equilibria import jacobian
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.models.base import parameter_names
-from ngnmm_jax.modes import linearise
+from ngnmm_jax.stability.dispersion import linearise
 from tests.conftest import reference_values
 
 W2 = np.array([[0, 1.0], [1, 0]])

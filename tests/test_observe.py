@@ -10,7 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
-from ngnmm_jax._status import Status
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.validation import sent
 from ngnmm_jax.observe import (
     BalloonWindkessel,

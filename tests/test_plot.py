@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import ngnmm_jax as ng
-from ngnmm_jax.spiking import SpikingSimulation
+from ngnmm_jax.simulation.spiking import SpikingSimulation
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.randomness import Purpose, generator, run_seeds, split_off, stream
-from ngnmm_jax.start import initial_states
+from ngnmm_jax.simulation.start import initial_states
 
 DT, STEPS = 0.05, 2000
 

@@ -7,9 +7,9 @@ import pytest
 from scipy.linalg import solve_continuous_lyapunov
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.equilibria import jacobian
-from ngnmm_jax.dynamics.linear import solve_each
-from ngnmm_jax.response import eigenvalue_near, equilibrium, growth
+from ngnmm_jax.stability.response import eigenvalue_near, equilibrium, growth
 
 FREQUENCIES = np.arange(2.0, 150.0, 4.0)
 

@@ -105,7 +105,7 @@ def test_files_of_strangers(tmp_path, network):
         ({"class": "ngnmm_jax.cli.__main__:X", "fields": {}}, "give that class"),
         ({"array": "array9", "jax": True}, "damaged"),
         ({"what": 1}, "damaged"),
-        ({"class": "ngnmm_jax.network:Network", "fields": {}}, "differs from this version"),
+        ({"class": "ngnmm_jax.systems.network:Network", "fields": {}}, "differs from this version"),
     ):
         manifest = json.dumps({"format": 1, "version": "0", "holds": holds})
         np.savez(path, ngnmm_jax=np.array(manifest))

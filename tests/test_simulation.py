@@ -9,9 +9,9 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
-from ngnmm_jax import _checks
-from ngnmm_jax.dynamics.integrate import STEPS, repeated
-from ngnmm_jax.dynamics.methods import METHODS, runge_kutta
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.integrators.loops import STEPS, repeated
+from ngnmm_jax.integrators.methods import METHODS, runge_kutta
 from ngnmm_jax.models.base import parameter_names
 from tests.conftest import reference_values
 
@@ -197,7 +197,7 @@ def test_every_method_says_that_it_diverged(network, monkeypatch):
         for found in (run, batch):
             assert (np.asarray(found.status) == ng.Status.NOT_FINITE).all()
     monkeypatch.setattr(
-        "ngnmm_jax.batch.initial_states", lambda *_: np.stack([wild * 0, wild * np.nan])
+        "ngnmm_jax.simulation.batch.initial_states", lambda *_: np.stack([wild * 0, wild * np.nan])
     )
     batch = ng.simulate_batch(network, {"j_ee": [5.0, 5.0]}, 2.0, dt=0.5, save_every=2.0)
     assert list(np.asarray(batch.status)) == [ng.Status.OK, ng.Status.NONE_FOUND]

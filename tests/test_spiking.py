@@ -7,7 +7,7 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax.reproduce.exactness import errors
-from ngnmm_jax.spiking import lorentzian_of, quantiles
+from ngnmm_jax.simulation.spiking import lorentzian_of, quantiles
 
 
 def node(i_ext_e, coupling=0.0):
@@ -146,11 +146,11 @@ def test_what_diverged_or_had_no_start_is_said(monkeypatch):
     start = np.asarray(ng.initial_state(node(9.0)))
     options = {"neurons": 200, "dt": 0.1, "save_every": 1.0}
     states = np.stack([start, start * np.nan, start])
-    monkeypatch.setattr("ngnmm_jax.spiking.initial_states", lambda *_: states)
+    monkeypatch.setattr("ngnmm_jax.simulation.spiking.initial_states", lambda *_: states)
     run = ng.simulate_spiking(node(9.0), 5.0, seeds=[1, 2, 3], **options)
     codes = [ng.Status.OK, ng.Status.NONE_FOUND, ng.Status.OK]
     assert list(np.asarray(run.status)) == codes
-    monkeypatch.setattr("ngnmm_jax.spiking.initial_states", lambda *_: states[1:2])
+    monkeypatch.setattr("ngnmm_jax.simulation.spiking.initial_states", lambda *_: states[1:2])
     with pytest.raises(ng.SolverError, match="no equilibrium was found"):
         ng.simulate_spiking(node(9.0), 5.0, **options)
     lost = eqx.tree_at(lambda r: r.memory.gates, run, run.memory.gates * np.nan)

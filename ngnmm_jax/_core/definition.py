@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.programs import body, digest, is_number, program
 
 # Values of more numbers than this are a digest.
@@ -46,7 +46,7 @@ def definition(computation: str, system: Any, **entries: Any) -> dict[str, Any]:
 
 def setting(computation: str) -> dict[str, Any]:
     """What is computed, by which version, in which arithmetic, with which random numbers."""
-    from ngnmm_jax import __version__
+    from ngnmm_jax._core.version import __version__
 
     config: Any = jax.config
     partitioned = "" if config.jax_threefry_partitionable else ", in one part"

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 # Whose functions their names and versions identify.
 _LIBRARIES = frozenset(

@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 # Counters of the purposes' keys, and of sources of noise: beyond the numbers that a draw takes.
 _SPLIT = 1 << 31

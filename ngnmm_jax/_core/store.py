@@ -29,10 +29,10 @@ from typing import Any
 
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core import files, records
+from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.records import Damaged
-from ngnmm_jax._progress import progress_bar
 
 #: The folder, in a store's own, that tells that it is one.
 MARK = ".ngnmm_store"

@@ -5,7 +5,7 @@ import os
 import threading
 from typing import Any
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 _SPAWN = "ProcessPoolExecutor(…, mp_context=multiprocessing.get_context('spawn'))"
 _WATCHED: set[int] = set()

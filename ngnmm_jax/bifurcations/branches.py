@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
 
 #: What a branch consists of.
 BRANCHES = {

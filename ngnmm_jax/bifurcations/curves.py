@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._progress import progress_bar
-from ngnmm_jax._status import SolverError, Status, raise_unless_ok
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.progress import progress_bar
+from ngnmm_jax._core.status import SolverError, Status, raise_unless_ok
 from ngnmm_jax.bifurcations import ends, given, starts
 from ngnmm_jax.bifurcations.branches import Branch, SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import (

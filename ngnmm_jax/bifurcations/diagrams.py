@@ -7,8 +7,9 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import SolverError
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import bare, with_leaves
+from ngnmm_jax._core.status import SolverError
 from ngnmm_jax.bifurcations.branches import Branch, Diagram, SpecialPoint, same_point
 from ngnmm_jax.bifurcations.curves import (
     continue_bifurcation,
@@ -16,7 +17,6 @@ from ngnmm_jax.bifurcations.curves import (
     continue_equilibria,
 )
 from ngnmm_jax.dynamics.equilibria import find_equilibria
-from ngnmm_jax.dynamics.parameters import bare, with_leaves
 
 # Where along the parameter's bounds equilibria are looked for.
 _PLACES = (1e-4, 0.5, 1 - 1e-4)

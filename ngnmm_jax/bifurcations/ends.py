@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ngnmm_jax._status import Status
+from ngnmm_jax._core.parameters import ParametrisedField
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.bifurcations.branches import SpecialPoint
 from ngnmm_jax.bifurcations.starts import halved, hopf_data
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Special, Step, follow, reverse
@@ -16,7 +17,6 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import AbstractCycleProblem, C
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import right_null
 from ngnmm_jax.dynamics.equilibria import newton
-from ngnmm_jax.dynamics.parameters import ParametrisedField
 
 # An equilibrium is what a long cycle comes near if it is within this part of the cycle's extent,
 # and a fold if the parameter is within this part of its bounds' width.

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import ParametrisedField, bare, leaf, with_leaves
+from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits
 from ngnmm_jax.dynamics.equilibria import find_equilibria, near
-from ngnmm_jax.dynamics.parameters import ParametrisedField, bare, leaf, with_leaves
 
 #: A curve begins within its bounds, but for this fraction of their width.
 OUTSIDE = 1e-9

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.bifurcations.branches import SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Step
 from ngnmm_jax.dynamics.continuation.collocation import (
@@ -27,7 +28,6 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
 from ngnmm_jax.dynamics.orbits import Orbit
-from ngnmm_jax.dynamics.parameters import ParametrisedField
 
 # Cycles at a Hopf point begin with this amplitude, in units of arclength, or less where the
 # parameter would move by more than this.

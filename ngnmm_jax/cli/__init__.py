@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     """Entry point. Errors are one line, not a traceback, unless NGNMM_DEBUG is set."""
     try:
-        from ngnmm_jax.cli.app import run
+        from ngnmm_jax.cli.entry import run
     except KeyboardInterrupt:
         sys.exit("Interrupted.")
     except ImportError as error:

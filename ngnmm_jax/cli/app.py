@@ -1,12 +1,10 @@
-"""The app `ngnmm`, its options for all commands, and what becomes of errors."""
+"""The app `ngnmm` and its options for all commands."""
 
-import os
-import sys
 from typing import Annotated
 
 import typer
 
-from ngnmm_jax.cli.output import complain, say
+from ngnmm_jax.cli.output import say
 
 app = typer.Typer(
     name="ngnmm",
@@ -20,7 +18,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from ngnmm_jax import __version__
+        from ngnmm_jax._core.version import __version__
 
         say(f"ngnmm {__version__}")
         raise typer.Exit
@@ -39,25 +37,3 @@ def common(
     from ngnmm_jax.cli import options
 
     options.KEEP_COMPILED = cache
-
-
-def run() -> None:
-    """The command that the command line names; errors are one line unless NGNMM_DEBUG is set."""
-    try:
-        app(sorted(sys.argv[1:], key=lambda word: word not in ("--cache", "--no-cache")))
-    except KeyboardInterrupt:
-        say("Interrupted.")
-        sys.exit(130)
-    except Exception as error:
-        if os.environ.get("NGNMM_DEBUG"):
-            raise
-        known = isinstance(error, ValueError | RuntimeError | OSError | ImportError)
-        kind = "" if known else f"{type(error).__name__}: "
-        hint = "" if known else " (NGNMM_DEBUG=1 shows where; please report it)"
-        if "could not be read" in str(error) and "=" in str(error):
-            hint = " (On the command line: --reading NAME=VALUE.)"
-        complain(f"{kind}{error}{hint}")
-        sys.exit(1)
-
-
-from ngnmm_jax.cli import commands  # noqa: E402, F401  (they enter themselves)

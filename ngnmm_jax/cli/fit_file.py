@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.cli.checked import (
     Bounds,
     Checked,
@@ -18,13 +18,13 @@ from ngnmm_jax.cli.checked import (
     Seed,
 )
 from ngnmm_jax.cli.settings import NetworkSettings
-from ngnmm_jax.driven import Driven
-from ngnmm_jax.dynamics.steps import step_between
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
+from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.network import Network
-from ngnmm_jax.response import linear_response
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
+from ngnmm_jax.stability.response import linear_response
+from ngnmm_jax.systems.driven import Driven
+from ngnmm_jax.systems.network import Network
 
 # Seconds between the samples of a simulated prediction.
 _SAMPLE = 1e-3

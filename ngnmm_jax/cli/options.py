@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from ngnmm_jax import _progress
+from ngnmm_jax._core import progress as _progress
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.output import kept_in, say
 from ngnmm_jax.cli.settings import NetworkSettings, Option
@@ -86,7 +86,7 @@ def prepare(code: bool = False) -> None:
     jax.config.update("jax_enable_compilation_cache", KEEP_COMPILED)
     if not KEEP_COMPILED:
         return
-    from ngnmm_jax._cache import keep_compiled
+    from ngnmm_jax._core.cache import keep_compiled
 
     try:
         keep_compiled()

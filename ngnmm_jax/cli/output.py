@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ngnmm_jax.cli.toml import read_toml
+
 _SPELLED = {
     "Λ": "Lambda", "λ": "lambda", "ε": "epsilon", "τ": "tau", "π": "pi", "×": "x", "…": "...",
     "→": "->", "–": "-", "±": "+-", "≥": ">=", "≤": "<=", "²": "^2",
@@ -148,8 +150,6 @@ def _remove_leftovers(out: Path) -> None:
 
 def _look(out: Path, command: str, settings: Any) -> None:
     """Say whose files are replaced, where another run's lie there."""
-    from ngnmm_jax.cli.settings import read_toml
-
     path = out / "settings.toml"
     if not path.is_file():
         return
@@ -170,8 +170,6 @@ def _look(out: Path, command: str, settings: Any) -> None:
 
 def _clear(out: Path, files: list[str]) -> None:
     """Remove what an earlier run wrote, as its settings say, and this one does not replace."""
-    from ngnmm_jax.cli.settings import read_toml
-
     with contextlib.suppress(ValueError, OSError, AttributeError, TypeError, KeyError):
         known = read_toml(out / "settings.toml")["provenance"]["files"]
         for name in set(map(str, known)) - set(files):
@@ -194,7 +192,7 @@ def as_toml(settings: Any, command: str, files: list[str]) -> str:
     """Settings, so that `ngnmm COMMAND --config FILE` does the same again, and where from."""
     import tomli_w
 
-    from ngnmm_jax import __version__
+    from ngnmm_jax._core.version import __version__
 
     provenance: dict[str, Any] = {
         "command": command,
@@ -210,7 +208,7 @@ def as_toml(settings: Any, command: str, files: list[str]) -> str:
 
 def _note(path: Path, text: str) -> None:
     """Settings in a NetCDF file."""
-    from ngnmm_jax import _checks
+    from ngnmm_jax._core import checks as _checks
 
     h5py = _checks.require_module("h5py", "data")
     with h5py.File(path, "r+") as file:

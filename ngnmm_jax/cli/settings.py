@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -12,6 +11,7 @@ from pydantic import AfterValidator, Field
 
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Axis, Bounds, Checked, Count, NonNegative, Positive, Seed, unknown
+from ngnmm_jax.cli.toml import read_toml
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +140,7 @@ class NetworkSettings(Checked):
     def build(self) -> Any:
         """The network, rows normalised; its parameters and those of all axes are checked."""
         from ngnmm_jax.models.base import parameter_names
-        from ngnmm_jax.network import Network
+        from ngnmm_jax.systems.network import Network
 
         kind = self.kind()
         names = parameter_names(kind)
@@ -344,15 +344,3 @@ COMMANDS: dict[str, type[NetworkSettings]] = {
 
 # What the files of commands with a schema elsewhere hold beside a network.
 _OTHERS = {"fit": ("white_noise", "free", "target", "loss", "run", "check")}
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file, or an error that says what is wrong with it."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"There is no settings file {str(path)!r}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"The settings file {str(path)!r} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"The settings file {str(path)!r} is not valid TOML: {error}") from None

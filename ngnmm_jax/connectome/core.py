@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.files import write_npz
+from ngnmm_jax.connectome import fetch, files
 from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
+from ngnmm_jax.connectome.parts import Reading
+from ngnmm_jax.connectome.synthetic import synthetic
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -192,9 +195,6 @@ class Connectome:
         Raises `ValueError` for an unknown name or a malformed file, `FileNotFoundError` for
         a missing file, `ConnectionError` where a download fails.
         """
-        from ngnmm_jax.connectome import fetch, files
-        from ngnmm_jax.connectome.parts import Reading
-
         _checks.one_of("order", order, ("atlas", "source"))
         name = str(name_or_path)
         reading = Reading(
@@ -203,25 +203,25 @@ class Connectome:
         if name in ("hcp-schaefer100", "aal90") and reading != Reading():
             _checks.fail("name_or_path", "be a file where the reading is chosen", f"it is {name!r}")
         if name == "hcp-schaefer100":
-            return files.read_embedded(name)
+            return cls(**files.read_embedded(name))
         if name == "aal90":
-            return fetch.aal90(order, cache_dir)
+            return cls(**fetch.aal90(order, cache_dir))
         path = Path(name_or_path)
         if order != "atlas":
             _checks.fail("order", "be left out of files", f"it is {order!r}")
         if not name:
             _checks.fail("name_or_path", "name a connectome or a file", "it is empty")
         if path.suffix or path.exists():
-            return files.read(path, reading)
+            files.check(path)
+            with files.reasons(path):
+                return cls(**files.read(path, reading))
         _checks.one_of("name_or_path", name, ("hcp-schaefer100", "aal90"))
         raise AssertionError("unreachable")
 
     @classmethod
     def synthetic(cls, n_regions: int, *, seed: int = 0, **options: Any) -> "Connectome":
         """A made-up connectome with a real one's statistics; see `connectome.synthetic`."""
-        from ngnmm_jax.connectome.synthetic import synthetic
-
-        return synthetic(n_regions, seed=seed, **options)
+        return cls(**synthetic(n_regions, seed=seed, **options))
 
     def save(self, path: str | Path) -> None:
         """Write it as `.npz`, to be read again by `load`."""

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._cache import cache_folder
-from ngnmm_jax.connectome.core import Connectome
-from ngnmm_jax.connectome.files import read
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cache import cache_folder
+from ngnmm_jax.connectome.files import read, reasons
 from ngnmm_jax.connectome.parts import Reading
 
 _COMMIT = "e87f89f93d118d2327cea712c49ba988b4e6b16b"
@@ -65,28 +64,29 @@ def aal90_is_here(cache_dir: str | Path | None) -> bool:
     return all((_folder(cache_dir) / name).is_file() for name in _SHA256)
 
 
-def aal90(order: str, cache_dir: str | Path | None) -> Connectome:
-    """The paper's connectome, in atlas order (left, then right) or in the source's.
+def aal90(order: str, cache_dir: str | Path | None) -> dict[str, Any]:
+    """What makes the paper's connectome, in atlas order (left, then right) or in the source's.
 
     The rows of the source are the left regions in atlas order, then the right regions in
     reversed atlas order; its table of names interleaves left and right.
     """
     folder = _folder(cache_dir)
     # Its lines `i j w` say what region i receives from region j.
-    weights = read(_download("sc2017.dat", folder), Reading(transpose=True)).weights
-    rows = [line.split() for line in _download("aal.dat", folder).read_text().splitlines()]
-    table: list[list[Any]] = [row for row in rows if row and not row[0].startswith("#")]
+    path = _download("sc2017.dat", folder)
+    with reasons(path):
+        weights = read(path, Reading(transpose=True))["weights"]
+    lines = [line.split() for line in _download("aal.dat", folder).read_text().splitlines()]
+    table: list[list[Any]] = [row for row in lines if row and not row[0].startswith("#")]
     n = len(table)
     of_source = np.r_[0:n:2, n - 1 : 0 : -2]  # row k of the source is row of_source[k] here
-    connectome = Connectome(
-        weights=weights,
-        labels=tuple(table[k][1] for k in of_source),
-        centroids=np.array([[float(x) for x in table[k][2:5]] for k in of_source]),
-        groups=tuple(table[k][5] for k in of_source),
-        name="aal90",
-        source="Deco et al. 2017, doi 10.1016/j.neuroimage.2017.03.023; "
+    taken = np.arange(n) if order == "source" else np.r_[0 : n // 2, n - 1 : n // 2 - 1 : -1]
+    rows = [table[k] for k in of_source[taken]]
+    return {
+        "weights": np.asarray(weights)[np.ix_(taken, taken)],
+        "labels": tuple(row[1] for row in rows),
+        "centroids": np.array([[float(x) for x in row[2:5]] for row in rows]),
+        "groups": tuple(row[5] for row in rows),
+        "name": "aal90",
+        "source": "Deco et al. 2017, doi 10.1016/j.neuroimage.2017.03.023; "
         "Clusella et al. 2023, doi 10.1371/journal.pcbi.1010781",
-    )
-    if order == "source":
-        return connectome
-    return connectome.take(np.r_[0 : n // 2, n - 1 : n // 2 - 1 : -1])
+    }

@@ -1,16 +1,16 @@
 """Connectomes in files: the package's own `.npz`, and what other programs write."""
 
+import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome import archives, containers, graphs
-from ngnmm_jax.connectome.core import Connectome
 from ngnmm_jax.connectome.packed import PACKED, unpacked
 from ngnmm_jax.connectome.parts import (
     Parts,
@@ -37,8 +37,8 @@ _READERS: dict[str, Callable[[Path, Reading], Parts]] = {
 }
 
 
-def read_embedded(name: str) -> Connectome:
-    """A connectome that comes with the package: beside the modules, or in the checkout."""
+def read_embedded(name: str) -> dict[str, Any]:
+    """What makes a connectome of the package's own: beside the modules, or in the checkout."""
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "connectivity", package.parent / "connectivity"):
         path = folder / f"{name}.npz"
@@ -47,15 +47,14 @@ def read_embedded(name: str) -> Connectome:
                 "Human Connectome Project (Van Essen et al. 2013), Schaefer et al. 2018, "
                 "cuBNM: see connectivity/README.md"
             )
-            made = _made(path, Reading())
-            return Connectome(**made | {"name": name, "source": source, "notes": ()})
+            return _made(path, Reading()) | {"name": name, "source": source, "notes": ()}
     raise FileNotFoundError(
         f"The embedded connectome {name!r} is missing from this installation: reinstall ngnmm-jax."
     )
 
 
-def read(path: Path, reading: Reading | None = None) -> Connectome:
-    """A user's own file or folder; its kind is told by its ending."""
+def check(path: Path) -> None:
+    """Whether there is such a file or folder, of a kind that is read."""
     if not path.exists():
         raise FileNotFoundError(
             f"There is no connectome file {str(path)!r}. Give a path, or one of the names "
@@ -65,8 +64,18 @@ def read(path: Path, reading: Reading | None = None) -> Connectome:
     if not path.is_dir() and suffix not in (*_READERS, *PACKED):
         endings = ", ".join((*_READERS, *PACKED))
         _checks.fail("name_or_path", f"end in one of {endings}", f"it is {str(path)!r}")
+
+
+def read(path: Path, reading: Reading) -> dict[str, Any]:
+    """What makes a connectome of a user's own file or folder; its ending tells its kind."""
+    return _made(path, reading)
+
+
+@contextlib.contextmanager
+def reasons(path: Path) -> Iterator[None]:
+    """What goes wrong inside is said of the file, in one line."""
     try:
-        return Connectome(**_made(path, reading or Reading()))
+        yield
     except ImportError:
         raise
     except Exception as error:  # whatever a format's library raises for damaged files
@@ -146,16 +155,17 @@ def _lengths(
     names = [key for key in inside.arrays if key.split("/")[-1] in ("tract_lengths", "lengths")]
     if names:
         own = dataclasses.replace(own, variable=names[0])
-    other = Connectome(**_made(path, own, inside))
+    other = _made(path, own, inside)
+    lengths, names = np.asarray(other["weights"]), other.get("labels", ())
     parts.notes.append(f"tract lengths: {path.name}")
-    if other.n_regions != n:
-        raise ValueError(f"{path.name} has lengths of {other.n_regions} regions, not of {n}")
-    named = any("region " not in label for label in other.labels)
-    if "labels" not in found or not named or other.labels == found["labels"]:
-        return other.weights
-    if sorted(other.labels) != sorted(found["labels"]):
+    if lengths.shape != (n, n):
+        raise ValueError(f"{path.name} has lengths of {len(lengths)} regions, not of {n}")
+    if "labels" not in found or not names or names == found["labels"]:
+        return lengths
+    if len(set(names)) < n or sorted(names) != sorted(found["labels"]):
         raise ValueError(f"{path.name} has other names than the weights")
-    return other.take([other.labels.index(name) for name in found["labels"]]).weights
+    places = [names.index(name) for name in found["labels"]]
+    return lengths[np.ix_(places, places)]
 
 
 def _labels(given: Any, parts: Parts) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome.edges import from_edges
 from ngnmm_jax.connectome.parts import Parts, Reading, dense, dense_size
 

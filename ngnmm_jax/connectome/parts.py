@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 # Under which names other programs keep each part of a connectome, in lower case.
 _NAMES = {

@@ -1,10 +1,11 @@
 """Made-up connectomes of any size, with the statistics of a real one."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-from ngnmm_jax import _checks
-from ngnmm_jax.connectome.core import Connectome
+from ngnmm_jax._core import checks as _checks
 
 # Half axes (mm, MNI) and centre of the ellipsoid whose surface stands for the cortex.
 _HALF_AXES = np.array([62.0, 82.0, 52.0])
@@ -24,8 +25,8 @@ def synthetic(
     homotopic_factor: float = 6.0,
     density: float = 0.92,
     tortuosity: float = 1.86,
-) -> Connectome:
-    r"""A symmetric connectome with two mirror-symmetric hemispheres. **It is synthetic.**
+) -> dict[str, Any]:
+    r"""What makes a symmetric connectome of two mirror-symmetric hemispheres. **Synthetic.**
 
     Regions lie evenly on an ellipsoid the size of a brain. The weight of a connection of
     length D (Euclidean, mm) is log-normal around the exponential distance rule,
@@ -91,15 +92,15 @@ def synthetic(
     weights = np.where((weights >= threshold) | strongest | strongest.T, weights, 0.0)
 
     sides = [f"L{k + 1}" for k in range(half)] + [f"R{k + 1}" for k in range(half)]
-    return Connectome(
-        weights=weights,
-        labels=tuple(sides + ["M1"] * odd),
-        tract_lengths=distance * tortuosity,
-        centroids=centroids,
-        groups=tuple(["left"] * half + ["right"] * half + ["midline"] * odd),
-        name=f"synthetic-{n_regions}",
-        source=f"synthetic (ngnmm_jax.Connectome.synthetic({n_regions}, seed={seed}))",
-    )
+    return {
+        "weights": weights,
+        "labels": tuple(sides + ["M1"] * odd),
+        "tract_lengths": distance * tortuosity,
+        "centroids": centroids,
+        "groups": tuple(["left"] * half + ["right"] * half + ["midline"] * odd),
+        "name": f"synthetic-{n_regions}",
+        "source": f"synthetic (ngnmm_jax.Connectome.synthetic({n_regions}, seed={seed}))",
+    }
 
 
 def _positions(half: int, odd: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -15,11 +15,11 @@ import optimistix as optx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax._types import System
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import bare, constant
+from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.dynamics.parameters import bare, constant
 
 VectorField = Callable[[jax.Array], jax.Array]
 

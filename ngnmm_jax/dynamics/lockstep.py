@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from ngnmm_jax import _checks
-from ngnmm_jax.dynamics.integrate import rk4_step, tsit5_step
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.integrators.loops import rk4_step, tsit5_step
 
 VectorField = Callable[[jax.Array], jax.Array]
 

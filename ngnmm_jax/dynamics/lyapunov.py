@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import bare, pace
+from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream
-from ngnmm_jax._progress import progress_bar
-from ngnmm_jax._status import Status, raise_unless_ok
+from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
-from ngnmm_jax.dynamics.parameters import bare, pace
 from ngnmm_jax.dynamics.tangents import Stretching, follow
 
 # The window is cut into this many blocks, whose scatter gives the standard errors.

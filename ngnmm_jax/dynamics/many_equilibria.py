@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._chunks import padded
-from ngnmm_jax.dynamics.certain_roots import certain_roots
-from ngnmm_jax.dynamics.linear import eigenvalues
-from ngnmm_jax.dynamics.roots import POINTS, scalar_roots
+from ngnmm_jax._core.certain_roots import certain_roots
+from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.scalar_roots import POINTS, scalar_roots
+from ngnmm_jax._core.small_linalg import eigenvalues
 
 # Systems that take their places in a program together: few, many, and many not on a CPU.
 _FEW, _MANY, _ELSEWHERE = 4, 128, 4096

@@ -9,9 +9,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax._types import System
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.floquet import Propagated, multipliers
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema, run_up, turns

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ngnmm_jax.dynamics.integrate import rk4_step
-from ngnmm_jax.dynamics.parameters import constant
+from ngnmm_jax._core.parameters import constant
+from ngnmm_jax.integrators.loops import rk4_step
 
 #: Samples of a window: what is compiled does not know how many count.
 WINDOW = 16_000

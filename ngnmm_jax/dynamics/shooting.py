@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.dynamics.floquet import Propagated, propagators, swept
-from ngnmm_jax.dynamics.parameters import constant
 
 #: Segments of an orbit.
 SEGMENTS = 8

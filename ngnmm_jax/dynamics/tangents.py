@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ngnmm_jax.dynamics.integrate import in_halves, rk4_step
+from ngnmm_jax.integrators.loops import in_halves, rk4_step
 
 VectorField = Callable[[jax.Array], jax.Array]
 

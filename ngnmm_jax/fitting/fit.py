@@ -13,12 +13,12 @@ import numpy as np
 import optax
 import optimistix as optx
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import described, ordered, setting
 from ngnmm_jax._core.programs import Traced, digest, program
+from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream
-from ngnmm_jax._progress import progress_bar
-from ngnmm_jax._status import SolverError, Status
+from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.fitting.checkpoints import Checkpoint, leaves, with_leaves_of
 from ngnmm_jax.fitting.free import Free
 from ngnmm_jax.fitting.gradients import (

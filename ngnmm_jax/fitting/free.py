@@ -16,10 +16,10 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
-from ngnmm_jax.driven import undriven
-from ngnmm_jax.dynamics.parameters import leaf, one_for_all, with_leaves
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import leaf, one_for_all, with_leaves
 from ngnmm_jax.models.base import parameter_fields
+from ngnmm_jax.systems.driven import undriven
 
 # A start's regions differ from each other by this much, in unbounded space.
 _JITTER = 0.1

@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
-from ngnmm_jax._status import Status
-from ngnmm_jax.driven import undriven
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.lyapunov import lyapunov_spectrum
 from ngnmm_jax.fitting.free import Free
+from ngnmm_jax.systems.driven import undriven
 
 #: A loss: of the system, and of the key for whatever is random in it. It returns a number, or
 #: several by name, which are added.

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status
-from ngnmm_jax.modes import Dispersion
-from ngnmm_jax.response import LinearResponse
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.stability.dispersion import Dispersion
+from ngnmm_jax.stability.response import LinearResponse
 
 
 def upper(matrix: Any) -> Float[Array, "pair"]:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax.fitting.fit import Fit
 from ngnmm_jax.fitting.free import Free

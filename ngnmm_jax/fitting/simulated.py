@@ -7,18 +7,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import concrete_step
 from ngnmm_jax._core.randomness import Purpose, split_off
-from ngnmm_jax.driven import driven, undriven
+from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
-from ngnmm_jax.dynamics.integrate import repeated
-from ngnmm_jax.dynamics.linear import solve_each
-from ngnmm_jax.dynamics.parameters import concrete_step
-from ngnmm_jax.dynamics.steps import step_between
+from ngnmm_jax.integrators.loops import repeated
+from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.simulation import fixed_method, select
-from ngnmm_jax.start import scattered, signs
+from ngnmm_jax.simulation.single import fixed_method, select
+from ngnmm_jax.simulation.start import scattered, signs
+from ngnmm_jax.systems.driven import driven, undriven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 
 def simulated(

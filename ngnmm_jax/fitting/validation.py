@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.losses import pearson, upper
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.observe.balloon import BalloonWindkessel

@@ -2,7 +2,7 @@
 
 from ngnmm_jax.models.base import AbstractNeuralMass, EquilibriumReduction, parameter
 from ngnmm_jax.models.jansen_rit import JansenRit
-from ngnmm_jax.models.nextgen import NextGenEI
+from ngnmm_jax.models.nextgen_ei import NextGenEI
 
 __all__ = ["AbstractNeuralMass", "EquilibriumReduction", "JansenRit", "NextGenEI", "parameter"]
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from ngnmm_jax._checks import Disagreement
+from ngnmm_jax._core.checks import Disagreement
 from ngnmm_jax.models.declarations import definer
 
 #: Optional methods that must agree with the vector field.

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._types import Field, Scalar, State
-from ngnmm_jax.dynamics.certain_roots import CertainReduction
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.certain_roots import CertainReduction
+from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.models.agreement import HOOKS, guarded
 from ngnmm_jax.models.declarations import check_declarations, definer
 
@@ -211,7 +211,7 @@ class AbstractNeuralMass(eqx.Module):
         """The same with bounds on the function's slope, by which all roots are found for certain.
 
         On the host and in NumPy: parameters and `coupling` are arrays (system,) here. See
-        `ngnmm_jax.dynamics.certain_roots`, of which `over_interval` makes one. It counts only for
+        `ngnmm_jax._core.certain_roots`, of which `over_interval` makes one. It counts only for
         the class whose equations it belongs to: in those that override one of its methods (but
         such as no equilibrium depends on), it is passed over.
         """

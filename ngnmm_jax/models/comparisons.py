@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax.dynamics.roots import POINTS, scalar_roots
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.scalar_roots import POINTS, scalar_roots
 
 # Default parameters are moved by this fraction; those that are zero, to this value.
 _MOVED = 0.07

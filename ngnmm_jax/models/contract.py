@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.agreement import is_own
 from ngnmm_jax.models.comparisons import (
     digest,

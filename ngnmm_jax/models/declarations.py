@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 from weakref import WeakSet
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 # What reads the state by place, and so depends on the order of the variables.
 _BY_PLACE = ("vector_field", "output", "search_box", "observe")

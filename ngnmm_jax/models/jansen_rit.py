@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
 
-from ngnmm_jax._types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.dynamics.certain_roots import CertainReduction, over_interval
+from ngnmm_jax._core.certain_roots import CertainReduction, over_interval
+from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,
     EquilibriumReduction,

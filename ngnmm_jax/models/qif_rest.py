@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax.dynamics.certain_roots import CertainReduction, Points, joined
+from ngnmm_jax._core.certain_roots import CertainReduction, Points, joined
 
 _EPS = float(np.finfo(float).eps)
 _TINY = 1e-30

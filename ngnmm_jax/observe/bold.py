@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.signals._arrays import Number, as_number, as_signal
 

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
-from ngnmm_jax.driven import Driven, undriven
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.signals._arrays import Number, as_signal
-from ngnmm_jax.simulation import Simulation
+from ngnmm_jax.simulation.single import Simulation
+from ngnmm_jax.systems.driven import Driven, undriven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 #: Proxies of the local field potential.
 PROXIES = ("absolute_sum", "weighted_sum")

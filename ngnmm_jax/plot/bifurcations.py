@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.bifurcations import BRANCHES, SPECIAL, Branch, Diagram
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import finish, make_axes, symbol

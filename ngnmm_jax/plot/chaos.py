@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status
-from ngnmm_jax.chaos import LyapunovMap, OrbitDiagram
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.chaos.maps import LyapunovMap, OrbitDiagram
 from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, around_zero, finish, make_axes, symbol
 
 #: What `lyapunov` can show over a plane.

@@ -10,11 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import DECAYING, finish, make_axes, quantity
-from ngnmm_jax.simulation import Simulation
+from ngnmm_jax.simulation.single import Simulation
 
 
 def brain(

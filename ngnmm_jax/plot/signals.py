@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import DECAYING, GROWING, bare, finish, make_axes, quantity
 from ngnmm_jax.signals import Comodulogram, envelope, power_spectrum
-from ngnmm_jax.simulation import Simulation
+from ngnmm_jax.simulation.single import Simulation
 
 
 def raster(

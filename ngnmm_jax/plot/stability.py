@@ -8,9 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ngnmm_jax import _checks
-from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap
-from ngnmm_jax.modes import Dispersion
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.plot._style import (
     DECAYING,
     GREY,
@@ -21,6 +19,8 @@ from ngnmm_jax.plot._style import (
     make_axes,
     symbol,
 )
+from ngnmm_jax.stability.dispersion import Dispersion
+from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap
 
 
 def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = None) -> Axes:

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.plot._style import DECAYING, GREY, finish, make_axes, symbol
 from ngnmm_jax.sweeps.designs import POINT, REPLICATE
 from ngnmm_jax.sweeps.storage import CHECK, DIGESTS, DISCREPANCY

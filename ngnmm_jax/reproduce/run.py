@@ -15,7 +15,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 import ngnmm_jax as ng
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.files import write
 from ngnmm_jax._core.store import MARK, Damaged, Store, is_store, remove

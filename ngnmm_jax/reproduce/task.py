@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.models import NextGenEI
-from ngnmm_jax.network import Network
+from ngnmm_jax.systems.network import Network
 
 #: Agreement: as the paper says; in part; not; or not to be compared.
 AGREES, PARTLY, DIFFERS, OTHER = "yes", "in part", "no", "–"

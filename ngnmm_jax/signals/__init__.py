@@ -8,7 +8,7 @@ from ngnmm_jax.signals.connectivity import (
     functional_connectivity,
     functional_connectivity_dynamics,
 )
-from ngnmm_jax.signals.coupling import (
+from ngnmm_jax.signals.cross_frequency import (
     Comodulogram,
     comodulogram,
     envelope_locking,

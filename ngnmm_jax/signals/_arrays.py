@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 # What users give for a number, and for a band: its lowest and highest frequency in Hz.
 Number = float | int | np.floating | np.integer | np.ndarray | jax.Array

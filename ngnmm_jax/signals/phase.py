@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, check_band, rounding
 
 # Flanks of a band, as a fraction of its width.

@@ -13,7 +13,7 @@ from jax.scipy.signal import welch
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, rounding, scaled
 
 #: The bands of electrophysiology, in Hz.

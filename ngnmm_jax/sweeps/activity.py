@@ -9,22 +9,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import described, ordered
+from ngnmm_jax._core.lanes import map_chunks
+from ngnmm_jax._core.parameters import at_points
 from ngnmm_jax._core.programs import body, program
-from ngnmm_jax._types import Time
-from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
-from ngnmm_jax.dynamics.parameters import at_points
-from ngnmm_jax.dynamics.steps import common_step
+from ngnmm_jax._core.types import Time
+from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.base import SECONDS, smallest_step
-from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.observe.bold import BalloonWindkessel, bold
 from ngnmm_jax.signals.spectra import BANDS
-from ngnmm_jax.simulation import cast, fixed_method
-from ngnmm_jax.start import initial_states
+from ngnmm_jax.simulation.single import cast, fixed_method
+from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.sweeps.streaming import SUMMARIES, Plan, streamed
+from ngnmm_jax.systems.driven import INPUT, Driven, driven, noise_key, undriven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 # Runs that a CPU core takes at a time: a tile of the state stays in its cache.
 _CPU_RUNS = 32

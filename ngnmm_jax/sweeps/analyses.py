@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import map_chunks
-from ngnmm_jax._status import Status
-from ngnmm_jax.chaos import lanes_of, lanes_per_device, starts_of, steps_at, trajectories
-from ngnmm_jax.driven import Driven
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.lanes import map_chunks
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.chaos.maps import lanes_of, lanes_per_device, starts_of, steps_at, trajectories
 from ngnmm_jax.dynamics.lockstep import Steps
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.network import Family, Homogeneous, Network
+from ngnmm_jax.stability.transverse import modes_at_rest
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
-from ngnmm_jax.transverse import modes_at_rest
+from ngnmm_jax.systems.driven import Driven
+from ngnmm_jax.systems.network import Family, Homogeneous, Network
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import ordered
+from ngnmm_jax._core.parameters import one_for_all
 from ngnmm_jax._core.randomness import run_seeds
-from ngnmm_jax.driven import Driven
-from ngnmm_jax.dynamics.parameters import one_for_all
 from ngnmm_jax.models.base import parameter_fields
-from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.systems.driven import Driven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 #: The dimension of the points of lists, random and Sobol designs, and that of replicates.
 POINT, REPLICATE = "point", "replicate"

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.lanes import map_chunks
+from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.programs import Operations, Traced, identity, traced
-from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax.driven import Driven
-from ngnmm_jax.dynamics.parameters import with_leaves
-from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax._core.status import SolverError, Status
+from ngnmm_jax.systems.driven import Driven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 System = Network | Homogeneous | Driven
 Points = dict[str, np.ndarray]

@@ -16,24 +16,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
 from ngnmm_jax._core.files import Pulse
 from ngnmm_jax._core.programs import body, digest
+from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, generator, run_seeds
+from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.workers import (
     refuse_forked,
     refuse_to_be_forked,
     watch_parent,
     watch_pool,
 )
-from ngnmm_jax._progress import progress_bar
-from ngnmm_jax._status import Status
-from ngnmm_jax.driven import Driven
-from ngnmm_jax.network import Homogeneous, Network
 from ngnmm_jax.sweeps.designs import REPLICATE, Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
 from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Blocks, SweepStore
+from ngnmm_jax.systems.driven import Driven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 # Runs of a block, unless a device takes more of them at a time; runs whose error is estimated.
 _BLOCK, _CHECKS = 256, 16
@@ -273,7 +273,7 @@ def _definition(task: Task) -> dict[str, Any]:
 
 
 def _attributes(task: Task, block: int) -> dict[str, Any]:
-    from ngnmm_jax import __version__
+    from ngnmm_jax._core.version import __version__
 
     system, design = task.system, task.design
     return {

@@ -13,15 +13,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._status import Status
-from ngnmm_jax.dynamics.integrate import settled
-from ngnmm_jax.dynamics.methods import METHODS
-from ngnmm_jax.dynamics.parameters import with_leaves
+from ngnmm_jax._core.parameters import with_leaves
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.integrators.loops import settled
+from ngnmm_jax.integrators.methods import METHODS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.bold import places_of, steps_of, through
 from ngnmm_jax.signals.connectivity import correlation
 from ngnmm_jax.signals.spectra import inside_band
-from ngnmm_jax.simulation import select
+from ngnmm_jax.simulation.single import select
 
 #: What can be kept of each signal, and its dimensions beside those of the sweep.
 SUMMARIES: dict[str, tuple[str, ...]] = {

@@ -11,15 +11,16 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 
-from ngnmm_jax import _checks, plot, signals
-from ngnmm_jax._chunks import grid
-from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax.batch import simulate_batch
+from ngnmm_jax import plot, signals
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.lanes import grid
+from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.network import Network
 from ngnmm_jax.plot._style import finish
 from ngnmm_jax.signals._arrays import moves
-from ngnmm_jax.simulation import Simulation
+from ngnmm_jax.simulation.batch import simulate_batch
+from ngnmm_jax.simulation.single import Simulation
+from ngnmm_jax.systems.network import Network
 
 # More panels than this are no figure.
 _MOST_POINTS = 25

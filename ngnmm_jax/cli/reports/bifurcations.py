@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from ngnmm_jax import plot
-from ngnmm_jax._status import Status
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.bifurcations import (
     SPECIAL,
     Branch,
@@ -14,7 +14,7 @@ from ngnmm_jax.bifurcations import (
     bifurcation_diagram,
     two_parameter_diagram,
 )
-from ngnmm_jax.network import Homogeneous
+from ngnmm_jax.systems.network import Homogeneous
 
 
 class _Writer:

@@ -7,9 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import plot
-from ngnmm_jax._status import Status
-from ngnmm_jax.chaos import LyapunovMap, lyapunov_map, orbit_diagram
-from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.chaos.maps import LyapunovMap, lyapunov_map, orbit_diagram
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 
 def write_lyapunov(

@@ -9,7 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import ngnmm_jax as ng
-from ngnmm_jax import _checks, plot
+from ngnmm_jax import plot
+from ngnmm_jax._core import checks as _checks
 
 #: (i_ext_e, coupling) of the paper's model on the embedded connectome, and what they show.
 POINTS = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from ngnmm_jax import fitting, plot
 from ngnmm_jax._core.randomness import Purpose, stream
-from ngnmm_jax._status import Status
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Fit, SimulatedFC, losses
 

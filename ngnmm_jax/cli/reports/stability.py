@@ -8,13 +8,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import plot
-from ngnmm_jax._status import Status
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap, dispersion_map
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.modes import Dispersion, dispersion
-from ngnmm_jax.network import Network
+from ngnmm_jax.stability.dispersion import Dispersion, dispersion
+from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap, dispersion_map
+from ngnmm_jax.systems.network import Network
 
 
 def write_dispersion(

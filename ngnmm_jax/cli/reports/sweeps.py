@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._status import Status
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.sweeps import discrepancies
 
 

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 from scipy.optimize import brentq
 
-from ngnmm_jax._status import Status
+from ngnmm_jax._core.status import Status
 
 # The angle between successive tangents that steps aim at, in radians, and the largest allowed.
 _ANGLE, _SHARPEST = 0.1, 0.4

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.dynamics.continuation.arclength import Event, Step, concrete, ranked
 from ngnmm_jax.dynamics.continuation.collocation import (
     AbstractPeriodicProblem,
@@ -19,7 +20,6 @@ from ngnmm_jax.dynamics.continuation.collocation import (
     inner,
     resampled,
 )
-from ngnmm_jax.dynamics.parameters import ParametrisedField
 from ngnmm_jax.dynamics.products import product_spectrum
 
 # A cycle that would vanish within this distance along the curve is taken to do so.

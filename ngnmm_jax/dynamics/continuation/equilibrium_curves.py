@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.dynamics.continuation.arclength import (
     Event,
     Step,
@@ -22,7 +23,6 @@ from ngnmm_jax.dynamics.continuation.normal_forms import (
     right_null,
     second,
 )
-from ngnmm_jax.dynamics.parameters import ParametrisedField
 
 _NEWTON, _CONVERGED = 12, 1e-10
 

@@ -18,15 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import at_points, with_leaves
+from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, run_seeds, stream
-from ngnmm_jax._progress import progress_bar
-from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax._types import Time
-from ngnmm_jax.batch import count_runs
-from ngnmm_jax.dynamics.integrate import settled
-from ngnmm_jax.dynamics.parameters import at_points, with_leaves
-from ngnmm_jax.dynamics.steps import common_step
+from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax._core.types import Time
+from ngnmm_jax.integrators.loops import settled
+from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.base import (
     SECONDS,
     AbstractNeuralMass,
@@ -34,8 +33,8 @@ from ngnmm_jax.models.base import (
     as_parameter,
     smallest_step,
 )
-from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.simulation import (
+from ngnmm_jax.simulation.batch import count_runs
+from ngnmm_jax.simulation.single import (
     Saving,
     Simulation,
     blocks_of_saves,
@@ -44,7 +43,8 @@ from ngnmm_jax.simulation import (
     plan_saving,
     save_steps,
 )
-from ngnmm_jax.start import initial_states
+from ngnmm_jax.simulation.start import initial_states
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 # tan x is taken as x (15 - x²) / (15 - 6 x²), whose pole is at 1.58; a step of half angle x
 # holds at most one spike while x < π / 2.

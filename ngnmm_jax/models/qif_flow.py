@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array
 from numpy.polynomial import Polynomial
 
-from ngnmm_jax._types import Scalar
+from ngnmm_jax._core.types import Scalar
 
 _TAN_LOW, _TAN_HIGH = math.tan(math.pi / 8), math.tan(3 * math.pi / 8)
 # Terms of the moments' series, which is used for steps up to the time constant: to rounding.

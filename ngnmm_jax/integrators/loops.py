@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ngnmm_jax._status import Status
+from ngnmm_jax._core.status import Status
 
 # A state with a value beyond this has diverged, and integration stops: diffrax would go on
 # with a NaN once its step is at the smallest allowed.

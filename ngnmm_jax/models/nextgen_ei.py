@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.dynamics.certain_roots import CertainReduction
+from ngnmm_jax._core.certain_roots import CertainReduction
+from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.models import qif_rest
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,
@@ -19,7 +19,7 @@ from ngnmm_jax.models.base import (
     parameter,
     shortest,
 )
-from ngnmm_jax.models.riccati import GateFlow, population_flow
+from ngnmm_jax.models.qif_flow import GateFlow, population_flow
 
 _PI = 3.141592653589793
 # |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.

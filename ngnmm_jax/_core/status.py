@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 
 class Status(enum.IntEnum):

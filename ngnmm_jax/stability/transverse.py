@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._chunks import map_chunks
-from ngnmm_jax.dynamics.integrate import in_halves, rk4_step
-from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
+from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
+from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax.dynamics.lockstep import Steps, adaptive_mesh, mesh_step, repeat
 from ngnmm_jax.dynamics.lyapunov import ROUGH
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
+from ngnmm_jax.integrators.loops import in_halves, rk4_step
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.modes import linearise
-from ngnmm_jax.network import Family
+from ngnmm_jax.stability.dispersion import linearise
+from ngnmm_jax.systems.network import Family
 
 #: A family of homogeneous systems, the structural eigenvalues (mode,), the uniform one's index.
 Spectrum = tuple[Family, jax.Array, jax.Array]

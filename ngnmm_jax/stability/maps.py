@@ -8,12 +8,13 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import grid, map_chunks, take
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
+from ngnmm_jax._core.lanes import grid, map_chunks, take
+from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
-from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax.attractors import (
+from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.stability.attractors import (
     APERIODIC,
     EQUILIBRIUM,
     NOTHING,
@@ -22,9 +23,7 @@ from ngnmm_jax.attractors import (
     Rest,
     find_oscillations,
 )
-from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.network import Family, Network, parameter_axes
-from ngnmm_jax.transverse import (
+from ngnmm_jax.stability.transverse import (
     FEW,
     MOST_NODES,
     NODES,
@@ -34,6 +33,7 @@ from ngnmm_jax.transverse import (
     monodromies,
     orbit_modes,
 )
+from ngnmm_jax.systems.network import Family, Network, parameter_axes
 
 #: Kinds of state by their number in a map.
 KINDS = ("nothing", "equilibrium", "orbit", "aperiodic")

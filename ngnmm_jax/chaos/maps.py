@@ -12,13 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import grid, map_chunks, take
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
+from ngnmm_jax._core.lanes import grid, map_chunks, take
+from ngnmm_jax._core.parameters import at_points, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.store import in_blocks
-from ngnmm_jax._status import Status
-from ngnmm_jax.dynamics.integrate import rk4_step
 from ngnmm_jax.dynamics.lockstep import Steps, repeat
 from ngnmm_jax.dynamics.lyapunov import (
     LyapunovSpectrum,
@@ -26,16 +26,16 @@ from ngnmm_jax.dynamics.lyapunov import (
     number_of_exponents,
     plan,
 )
-from ngnmm_jax.dynamics.parameters import at_points, with_leaves
 from ngnmm_jax.dynamics.tangents import follow
-from ngnmm_jax.network import (
+from ngnmm_jax.integrators.loops import rk4_step
+from ngnmm_jax.simulation.single import select
+from ngnmm_jax.simulation.start import initial_states
+from ngnmm_jax.systems.network import (
     Homogeneous,
     Network,
     over_runs,
     parameter_axes,
 )
-from ngnmm_jax.simulation import select
-from ngnmm_jax.start import initial_states
 
 # Columns that a matrix product of a network's tangents wants on a CPU, and runs in lock-step of
 # one region, which is elementwise work.

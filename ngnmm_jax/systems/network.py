@@ -12,18 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Inexact
 
-from ngnmm_jax import _checks
-from ngnmm_jax._types import Field, Scalar, State
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.certain_roots import CertainReduction
+from ngnmm_jax._core.parameters import checked_again, leaf, one_for_all, with_leaves
+from ngnmm_jax._core.scalar_roots import scalar_roots
+from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.dynamics.certain_roots import CertainReduction
 from ngnmm_jax.dynamics.equilibria import (
     box_starts,
     equilibrium_states,
     from_starts,
 )
 from ngnmm_jax.dynamics.own_equations import only_a_drive_of_its_own, only_plain
-from ngnmm_jax.dynamics.parameters import checked_again, leaf, one_for_all, with_leaves
-from ngnmm_jax.dynamics.roots import scalar_roots
 from ngnmm_jax.models.agreement import check_agreement
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,

@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, noise_source, stream
-from ngnmm_jax._types import Scalar
+from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.dynamics.methods import Method, Stepper
+from ngnmm_jax.integrators.methods import Method, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter
-from ngnmm_jax.network import Homogeneous, Network, over_runs
-from ngnmm_jax.stimuli import AbstractStimulus
+from ngnmm_jax.systems.network import Homogeneous, Network, over_runs
+from ngnmm_jax.systems.stimuli import AbstractStimulus
 
 #: The name of noise in what a region receives, on both of its populations.
 INPUT = "input"

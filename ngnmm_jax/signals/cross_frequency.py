@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax.signals._arrays import (
     Band,

@@ -11,18 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import map_chunks
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.lanes import map_chunks
+from ngnmm_jax._core.parameters import bare, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
-from ngnmm_jax._status import SolverError, Status
-from ngnmm_jax._types import Scalar
-from ngnmm_jax.driven import Driven, undriven
+from ngnmm_jax._core.status import SolverError, Status
+from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.dynamics.equilibria import MOST, certify, near, rest_state
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.dynamics.own_equations import OwnEquations, only_plain, own_equations
-from ngnmm_jax.dynamics.parameters import bare, with_leaves
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.systems.driven import Driven, undriven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 # Runs whose noise is drawn together, on a CPU and elsewhere.
 _LANES, _LANES_ELSEWHERE = 8, 4096

@@ -14,19 +14,19 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import concrete_step
+from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import first_step, noise_segment
-from ngnmm_jax._progress import progress_bar
-from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax._types import Scalar, Time
-from ngnmm_jax.driven import INPUT, Driven, driven, noise_key, undriven
-from ngnmm_jax.dynamics.integrate import finite_status, recorded, repeated, settled, solve
-from ngnmm_jax.dynamics.methods import METHODS, Method, Stepper
-from ngnmm_jax.dynamics.parameters import concrete_step
-from ngnmm_jax.dynamics.steps import StepsToJumps, common_step
+from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax._core.types import Scalar, Time
+from ngnmm_jax.integrators.loops import finite_status, recorded, repeated, settled, solve
+from ngnmm_jax.integrators.methods import METHODS, Method, Stepper
+from ngnmm_jax.integrators.steps import StepsToJumps, common_step
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
-from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.start import initial_state
+from ngnmm_jax.simulation.start import initial_state
+from ngnmm_jax.systems.driven import INPUT, Driven, driven, noise_key, undriven
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 # A fixed-step run of at least this many steps is cut into this many blocks, between which
 # progress is shown and the run can be interrupted.

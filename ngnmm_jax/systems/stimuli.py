@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
-from ngnmm_jax._types import Scalar
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.base import as_float_array
 
 #: Mean over a step, and rise in it, each (region,) or ().

@@ -11,18 +11,16 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jax.typing import ArrayLike
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import padded
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.parameters import one_for_all, with_leaves
 from ngnmm_jax._core.randomness import run_seeds
-from ngnmm_jax._status import Status
-from ngnmm_jax._types import Time
-from ngnmm_jax.driven import Driven, driven, noise_key
-from ngnmm_jax.dynamics.integrate import settled
-from ngnmm_jax.dynamics.methods import Method, Stepper
-from ngnmm_jax.dynamics.parameters import one_for_all, with_leaves
+from ngnmm_jax._core.status import Status
+from ngnmm_jax._core.types import Time
+from ngnmm_jax.integrators.loops import settled
+from ngnmm_jax.integrators.methods import Method, Stepper
 from ngnmm_jax.models.base import as_parameter, parameter_fields
-from ngnmm_jax.network import Homogeneous, Network
-from ngnmm_jax.simulation import (
+from ngnmm_jax.simulation.single import (
     Simulation,
     blocks_of_saves,
     cast,
@@ -33,7 +31,9 @@ from ngnmm_jax.simulation import (
     save_steps,
     select,
 )
-from ngnmm_jax.start import initial_states
+from ngnmm_jax.simulation.start import initial_states
+from ngnmm_jax.systems.driven import Driven, driven, noise_key
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 # Simulations that one CPU core advances together: a tile of the state and its intermediate
 # values stay in the core's cache, and the coupling is one matrix product.

@@ -22,19 +22,19 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Inexact, Int
 
-from ngnmm_jax import _checks
-from ngnmm_jax._chunks import padded
-from ngnmm_jax._status import Status, raise_unless_ok
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
+from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.small_linalg import eigenvalues
+from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import newton
 from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
-from ngnmm_jax.dynamics.interpolation import interpolation, interpolation_nodes
-from ngnmm_jax.dynamics.linear import eigenvalues
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import Orbit, refine
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
-from ngnmm_jax.network import Homogeneous, Network
+from ngnmm_jax.systems.network import Homogeneous, Network
 
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this
 # fraction of 1 + |x|.

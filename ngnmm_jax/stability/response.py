@@ -20,15 +20,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
-from ngnmm_jax._status import Status, raise_unless_ok
-from ngnmm_jax.driven import INPUT, Driven, driven, undriven
+from ngnmm_jax._core.small_linalg import solve_each
+from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
-from ngnmm_jax.dynamics.linear import solve_each
 from ngnmm_jax.dynamics.own_equations import only_plain
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.network import Network
+from ngnmm_jax.systems.driven import INPUT, Driven, driven, undriven
+from ngnmm_jax.systems.network import Network
 
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 60, 8

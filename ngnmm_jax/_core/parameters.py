@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax import _checks
+from ngnmm_jax._core import checks as _checks
 
 
 def with_leaves(system: Any, values: Mapping[str, Any]) -> Any:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from ngnmm_jax._progress import progress_bar
+from ngnmm_jax._core.progress import progress_bar
 
 
 def map_chunks(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ngnmm_jax.dynamics.integrate import STEPS, Step
+from ngnmm_jax.integrators.loops import STEPS, Step
 
 # The inputs' means over the coming step, and how much they rise in it, from their means over the
 # last ones: a polynomial of degree four, and one of degree three.

@@ -1,0 +1,1 @@
+"""Lyapunov exponents and orbit diagrams over parameters."""

@@ -1,0 +1,1 @@
+"""Steps in time: methods as objects, and the loops that take them."""

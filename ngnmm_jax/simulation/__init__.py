@@ -1,0 +1,1 @@
+"""Runs: one, many together, of neurons; where they begin."""

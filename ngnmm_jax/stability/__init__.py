@@ -1,0 +1,1 @@
+"""Growth of perturbations: dispersion, maps of it, responses."""

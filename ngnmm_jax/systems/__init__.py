@@ -1,0 +1,5 @@
+"""What is simulated and analysed: networks, their homogeneous part, what drives them."""
+
+from ngnmm_jax.systems import stimuli
+
+__all__ = ["stimuli"]
