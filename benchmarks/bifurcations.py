@@ -37,18 +37,20 @@ def timed(work: Any) -> tuple[Any, float, float]:
 def ours() -> list[list[Any]]:
     rows = []
     node = system(COUPLING)
-    rest, first, best = timed(lambda: ng.continue_equilibria(node, NAME, BOUNDS))
+    rest, first, best = timed(lambda: ng.continue_equilibria(node, {NAME: BOUNDS}))
     rows.append(["equilibria, epsilon = 9", len(rest), first, best, len(rest) / best])
     hopf = rest.of_kind("hopf")[0]
     for steps, what in ((0.05, "default steps"), (0.002, "short steps")):
         cycles, first, best = timed(
-            lambda steps=steps: ng.continue_cycles(node, NAME, BOUNDS, start=hopf, longest=steps)
+            lambda steps=steps: ng.continue_cycles(node, {NAME: BOUNDS}, start=hopf, longest=steps)
         )
         label = f"cycles from the first Hopf point, {what}"
         rows.append([label, len(cycles), first, best, len(cycles) / best])
     plane = ((-5.0, 20.0), (0.0, 130.0))
     curve, first, best = timed(
-        lambda: ng.continue_bifurcation(node, (NAME, "coupling"), plane, hopf)
+        lambda: ng.continue_bifurcation(
+            node, dict(zip((NAME, "coupling"), plane, strict=True)), hopf
+        )
     )
     rows.append(["curve of Hopf points over the plane", len(curve), first, best, len(curve) / best])
     return rows

@@ -93,27 +93,27 @@ def initial_state() -> Calls:
 
 def simulate_fixed() -> Calls:
     ng, whole = library(), network(13.0, 5.0)
-    return twice(lambda: ng.simulate(whole, 100.0, dt=0.05, y0=start()))
+    return twice(lambda: ng.simulate(whole, 100.0, dt=0.05, start=start()))
 
 
 def simulate_longer() -> Calls:
     ng, whole = library(), network(13.0, 5.0)
 
     def run(duration: float) -> Any:
-        return ng.simulate(whole, duration, dt=0.05, y0=start())
+        return ng.simulate(whole, duration, dt=0.05, start=start())
 
     return lambda: run(100.0), lambda: run(101.0)
 
 
 def simulate_adaptive() -> Calls:
     ng, whole = library(), network(13.0, 5.0)
-    return twice(lambda: ng.simulate(whole, 100.0, y0=start()))
+    return twice(lambda: ng.simulate(whole, 100.0, start=start()))
 
 
 def adaptive_longer() -> Calls:
     ng, whole = library(), network(13.0, 5.0)
-    return lambda: ng.simulate(whole, 100.0, y0=start()), lambda: ng.simulate(
-        whole, 101.0, y0=start()
+    return lambda: ng.simulate(whole, 100.0, start=start()), lambda: ng.simulate(
+        whole, 101.0, start=start()
     )
 
 
@@ -171,7 +171,7 @@ def lyapunov_map() -> Calls:
 
 def continue_equilibria() -> Calls:
     ng, node = library(), network(15.0, 12.0).homogeneous()
-    return twice(lambda: ng.continue_equilibria(node, "i_ext_e", (0.0, 16.0)))
+    return twice(lambda: ng.continue_equilibria(node, {"i_ext_e": (0.0, 16.0)}))
 
 
 def sweep() -> Calls:

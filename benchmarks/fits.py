@@ -58,7 +58,7 @@ def six(starts: int) -> dict[str, Any]:
     # Random starts only: the first of `starts` would be the truth.
     first = free.draw(jax.random.key(1), starts)
     result = ng.fit(
-        truth, free, loss, starts=first, steps=150, learning_rate=0.15, polish=150, patience=150
+        truth, free, loss, n_starts=first, steps=150, learning_rate=0.15, polish=150, patience=150
     )
     known = fitting.identifiability(result, loss)
     exact = np.array([3.5, 7.0, 5.0, 13.0, 5.0, 0.001])
@@ -111,7 +111,7 @@ def regional(starts: int) -> dict[str, Any]:
     begun = time.perf_counter()
     free = ng.Free(truth, unknowns)
     first = free.draw(jax.random.key(1), starts)
-    result = ng.fit(truth, free, loss, starts=first, steps=120, learning_rate=0.2, patience=120)
+    result = ng.fit(truth, free, loss, n_starts=first, steps=120, learning_rate=0.2, patience=120)
     # Fisher's information of the spectra, by forward differentiation.
     log_power = jax.jacfwd(
         lambda d: jnp.log(

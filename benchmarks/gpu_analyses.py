@@ -43,7 +43,7 @@ def spiking(neurons: int) -> Callable[[], Any]:
     start = np.array([0.02, -1.0, 0.02, 0.03, -1.0, 0.03])
     # The fastest neurons want shorter steps, the more there are.
     dt = 0.05 / 2 ** max(0, round(np.log2(neurons / 4e5) / 2 + 0.5))
-    options: dict[str, Any] = {"neurons": neurons, "y0": start, "dtype": "float32", "dt": dt}
+    options: dict[str, Any] = {"neurons": neurons, "start": start, "dtype": "float32", "dt": dt}
     return lambda: ng.simulate_spiking(node, 20.0, progress=False, **options).width_rates
 
 

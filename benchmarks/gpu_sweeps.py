@@ -53,7 +53,7 @@ class Loop:
     def __init__(self, size: Size, bits: int, method: str, dt: float, runs: int) -> None:
         network = ng.Network(ng.NextGenEI(i_ext_e=12.0), weights(size.regions), 8.0)
         dtype = jnp.dtype(f"float{bits}")
-        activity = ng.Activity(size.duration, 0.0, solver=method, dt=dt, dtype=str(dtype))
+        activity = ng.Activity(size.duration, 0.0, integrator=method, dt=dt, dtype=str(dtype))
         plan, _ = activity.plan(network)
         self.steps = plan.stride * plan.window * plan.windows
         self.lanes = partial(_lanes, runs, size.regions, dtype)

@@ -45,7 +45,7 @@ def ours(count: int, steps: int, interval: float | None, **_: Any) -> float:
     options = {"dt": STEP, "interval": interval, "transient": 0.1 * steps * STEP}
 
     def work() -> None:
-        result = ng.lyapunov_spectrum(network, count, duration=steps * STEP, y0=y0, **options)
+        result = ng.lyapunov_spectrum(network, count, duration=steps * STEP, start=y0, **options)
         jax.block_until_ready(result.exponents)
 
     return best_of(work) / (1.1 * steps) * 1e3

@@ -51,11 +51,11 @@ def ours(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
     options["variables"] = "v_e"
 
     def single() -> None:
-        jax.block_until_ready(ng.simulate(network, duration, y0=y0[0], **options).states)
+        jax.block_until_ready(ng.simulate(network, duration, start=y0[0], **options).states)
 
     def many() -> None:
         values = {"i_ext_e": np.linspace(5, 15, batch)}
-        run = ng.simulate_batch(network, values, duration, y0=y0, **options)
+        run = ng.simulate_batch(network, values, duration, start=y0, **options)
         jax.block_until_ready(run.states)
 
     return best_of(single if batch == 1 else many) / (steps * batch) * 1e6

@@ -45,7 +45,7 @@ def main() -> None:
     start = ng.initial_state(node)
 
     def timed(neurons: int, duration: float, dtype: str) -> float:
-        options: Any = {"neurons": neurons, "y0": start, "dtype": dtype, "progress": False}
+        options: Any = {"neurons": neurons, "start": start, "dtype": dtype, "progress": False}
         jax.block_until_ready(ng.simulate_spiking(node, duration, **options).width_rates)
         begun = time.perf_counter()
         run = ng.simulate_spiking(node, duration, **options)

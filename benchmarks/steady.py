@@ -43,14 +43,14 @@ def calls() -> dict[str, Callable[[], Any]]:
 
     def batch(runs: int) -> Any:
         values = {"i_ext_e": np.linspace(8, 12, runs)}
-        return ng.simulate_batch(network, values, 100.0, dt=0.05, y0=y0).states
+        return ng.simulate_batch(network, values, 100.0, dt=0.05, start=y0).states
 
     return {
-        "1 s, RK4": lambda: ng.simulate(network, 1000.0, dt=0.05, y0=y0, **silent).states,
+        "1 s, RK4": lambda: ng.simulate(network, 1000.0, dt=0.05, start=y0, **silent).states,
         "1 s, moebius": lambda: (
-            ng.simulate(network, 1000.0, dt=0.1, y0=y0, solver="moebius", **silent).states
+            ng.simulate(network, 1000.0, dt=0.1, start=y0, integrator="moebius", **silent).states
         ),
-        "1 s, adaptive": lambda: ng.simulate(network, 1000.0, y0=y0).states,
+        "1 s, adaptive": lambda: ng.simulate(network, 1000.0, start=y0).states,
         "batch of 4": lambda: batch(4),
         "batch of 64": lambda: batch(64),
         "sweep of 64": lambda: (
@@ -71,7 +71,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "dispersion of an orbit": lambda: ng.dispersion(network, orbit).eigenvalues,
         "10 exponents of 600": lambda: (
             ng.lyapunov_spectrum(
-                network, 10, duration=100.0, transient=50.0, y0=y0, **silent
+                network, 10, duration=100.0, transient=50.0, start=y0, **silent
             ).exponents
         ),
         "lyapunov_map of 64": lambda: (

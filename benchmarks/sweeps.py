@@ -42,7 +42,7 @@ def ours(
     """Network-seconds per second, once compiled."""
     ng, network = _prepared(bits, devices or os.cpu_count() or 1)
     design = ng.Design.listed({"i_ext_e": np.linspace(5.0, 15.0, batch)})
-    measure = ng.Activity(duration, 0.0, solver=method, dt=dt, dtype=f"float{bits}")
+    measure = ng.Activity(duration, 0.0, integrator=method, dt=dt, dtype=f"float{bits}")
     seconds = best_of(lambda: ng.sweep(network, design, measure, checks=0, progress=False))
     return batch * duration / 1e3 / seconds
 
@@ -177,7 +177,7 @@ def agreement() -> None:
     ):  # fmt: skip
         begun = time.perf_counter()
         activity = ng.Activity(
-            2000.0, 1000.0, solver=method, dt=dt, keep=keep, dtype=f"float{bits}"
+            2000.0, 1000.0, integrator=method, dt=dt, keep=keep, dtype=f"float{bits}"
         )
         found[method, dt, bits] = ng.sweep(network, design, activity, checks=0, progress=False)
         print(f"{method} {dt} {bits} bits: {time.perf_counter() - begun:.0f} s", file=sys.stderr)

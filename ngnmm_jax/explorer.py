@@ -35,8 +35,8 @@ _NO_NAME = "(none)"
 
 
 def explore(
-    network: Network,
-    ranges: Mapping[str, tuple[float, float]] | None = None,
+    system: Network,
+    parameters: Mapping[str, tuple[float, float]] | None = None,
     *,
     points: int = 33,
     background: DispersionMap | None = None,
@@ -45,9 +45,9 @@ def explore(
 
     **Arguments:**
 
-    - `network`: where it begins; it must have homogeneous states.
-    - `ranges`: two parameters (of the model, or "coupling") and their bounds, for two sliders and
-      the map; by default those of the library's models.
+    - `system`: where it begins; it must have homogeneous states.
+    - `parameters`: two (of the model, or "coupling") and their bounds, for two sliders and the
+      map; by default those of the library's models.
     - `points`: of the map along each of them. It is that of equilibria, and is computed anew
       when a third parameter moves.
     - `background`: a map to show instead, as of `dispersion_map` with oscillations, over the same
@@ -56,7 +56,7 @@ def explore(
     Needs ipywidgets (`pip install 'ngnmm-jax[notebooks]'`). The first answer takes as long as the
     compilation, some 20 seconds; the next ones 0.1 to 0.2 s each.
     """
-    return Explorer(network, ranges, points=points, background=background)
+    return Explorer(system, parameters, points=points, background=background)
 
 
 class Explorer:
@@ -69,30 +69,32 @@ class Explorer:
 
     def __init__(
         self,
-        network: Network,
-        ranges: Mapping[str, tuple[float, float]] | None = None,
+        system: Network,
+        parameters: Mapping[str, tuple[float, float]] | None = None,
         *,
         points: int = 33,
         background: DispersionMap | None = None,
     ) -> None:
         _checks.require_x64("the explorer")
         _checks.positive_integer("points", points)
-        network.homogeneous()
-        known = {"coupling": network.coupling}
+        system.homogeneous()
+        known = {"coupling": system.coupling}
         known |= {
-            f.name: getattr(network.model, f.name) for f in parameter_fields(type(network.model))
+            f.name: getattr(system.model, f.name) for f in parameter_fields(type(system.model))
         }
-        plane = {name: (low, high) for name, (low, high, _) in network.model.plane.items()}
-        ranges = dict(plane if ranges is None else ranges)
+        plane = {name: (low, high) for name, (low, high, _) in system.model.plane.items()}
+        ranges = dict(plane if parameters is None else parameters)
         if len(ranges) != 2:
-            _checks.fail("ranges", "name two parameters", f"it names {list(ranges)}")
+            _checks.fail("parameters", "name two parameters", f"it names {list(ranges)}")
         for name, pair in ranges.items():
-            _checks.one_of("ranges", name, known)
+            _checks.one_of("parameters", name, known)
             if not (len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
                 _checks.fail(name, "have bounds (low, high)", f"they are {pair!r}")
-        if background is not None and list(background.axes) != list(ranges):
-            _checks.fail("background", f"span {list(ranges)}", f"it spans {list(background.axes)}")
-        self._base = network
+        if background is not None and list(background.parameters) != list(ranges):
+            _checks.fail(
+                "background", f"span {list(ranges)}", f"it spans {list(background.parameters)}"
+            )
+        self._base = system
         self._others = {name: float(value) for name, value in known.items() if name not in ranges}
         self._axes = {name: np.linspace(*pair, points) for name, pair in ranges.items()}
         self._fixed_map = background
@@ -100,7 +102,7 @@ class Explorer:
         self.values = {name: float(np.clip(known[name], *pair)) for name, pair in ranges.items()}
         self.third: str | None = None
         self.text, self.png, self.seconds = "", b"", 0.0
-        self._picture = _Picture(network, list(ranges))
+        self._picture = _Picture(system, list(ranges))
         self.widget = self._widgets(ranges)
         self.update()
 
@@ -229,7 +231,7 @@ def _activity(network: Network) -> Simulation:
         network,
         _STEPS * step,
         dt=step,
-        solver="moebius" if exact else "rk4",
+        integrator="moebius" if exact else "rk4",
         save_every=_STEPS // _SAMPLES * step,
         variables=network.model.shown,
         progress=False,

@@ -208,15 +208,15 @@ def test_currents_are_vouched_for():
 def test_a_simulation_is_of_the_class_s_own_equations():
     """The parent's flow gave the parent's run, under the name of the child."""
     y0 = np.tile([[0.05], [-1.0], [0.05], [0.05], [-1.0], [0.05]], 2)
-    times = {"dt": 0.05, "y0": y0, "save_every": 5.0}
+    times = {"dt": 0.05, "start": y0, "save_every": 5.0}
     with pytest.raises(ValueError, match=r"`Cubic\.exact_flow`"):
-        ng.simulate(ng.Network(Cubic(k=0.5), PAIR, 5.0), 10.0, solver="moebius", **times)
+        ng.simulate(ng.Network(Cubic(k=0.5), PAIR, 5.0), 10.0, integrator="moebius", **times)
     with pytest.raises(ValueError, match=r"`Cubic\.exact_flow`"):
         ng.simulate_batch(
-            ng.Network(Cubic(k=0.5), PAIR, 5.0), {}, 10.0, dt=0.05, y0=y0, solver="moebius"
+            ng.Network(Cubic(k=0.5), PAIR, 5.0), {}, 10.0, dt=0.05, start=y0, integrator="moebius"
         )
     network = ng.Network(Without(k=0.5), PAIR, 5.0)
-    run = ng.simulate(network, 10.0, solver="rk4", **times)
+    run = ng.simulate(network, 10.0, integrator="rk4", **times)
 
     def slope(_, y):
         y = y.reshape(6, 2)
@@ -236,4 +236,4 @@ def test_a_simulation_is_of_the_class_s_own_equations():
     exact = solve_ivp(slope, (0, 10), y0.ravel(), rtol=1e-10, atol=1e-12).y[:, -1].reshape(6, 2)
     np.testing.assert_allclose(run.final_state, exact, rtol=1e-6)
     with pytest.raises(ValueError, match=r"be one of .*rk4"):
-        ng.simulate(network, 10.0, solver="moebius", **times)
+        ng.simulate(network, 10.0, integrator="moebius", **times)

@@ -173,7 +173,7 @@ def test_low_rates_are_found():
     np.testing.assert_allclose(x, [8.8417393e-4, 1.61805745, 5.07012396], rtol=1e-7)
     assert rest.stable.tolist() == [True, False, False]
     assert bool(rest.complete)
-    start = ng.initial_state(network, noise=0.0)
+    start = ng.initial_state(network, scatter=0.0)
     np.testing.assert_allclose(start[0], rest.states[0, 0], rtol=1e-12)
 
 

@@ -29,7 +29,7 @@ def equilibria():
     def branch(coupling):
         key = float(coupling)
         if key not in known:
-            known[key] = ng.continue_equilibria(node(key), I_EXT, (-5.0, 80.0))
+            known[key] = ng.continue_equilibria(node(key), {I_EXT: (-5.0, 80.0)})
         return known[key]
 
     return branch
@@ -44,7 +44,7 @@ def cycles(equilibria):
         key = float(coupling)
         if key not in known:
             hopf = equilibria(key).of_kind("hopf")[0]
-            known[key] = ng.continue_cycles(node(key), I_EXT, (-5.0, 20.0), start=hopf)
+            known[key] = ng.continue_cycles(node(key), {I_EXT: (-5.0, 20.0)}, start=hopf)
         return known[key]
 
     return branch
@@ -78,7 +78,7 @@ def test_periods_against_the_reference(coupling, reference, equilibria):
     hopf = equilibria(coupling).of_kind("hopf")[0]
     for parameter, period in reference["cycle_period"][str(coupling)]:
         bounds = (-5.0, float(parameter))
-        branch = ng.continue_cycles(node(coupling), I_EXT, bounds, start=hopf)
+        branch = ng.continue_cycles(node(coupling), {I_EXT: bounds}, start=hopf)
         assert branch.ends == ("start", "bound")
         assert branch.parameter[-1] == pytest.approx(parameter, rel=1e-12)
         assert branch.periods[-1] == pytest.approx(period, rel=1e-8)
@@ -124,7 +124,7 @@ def test_points_of_a_branch_are_orbits(cycles):
     for index in (folds[0] - 8, (folds[0] + folds[1]) // 2, (folds[2] + folds[3]) // 2):
         system = ng.Homogeneous(ng.NextGenEI(i_ext_e=branch.parameter[index]), jnp.asarray(15.0))
         guess = np.asarray(branch.states[index])
-        orbit = ng.find_orbit(system, guess=guess, period=float(branch.periods[index]), steps=256)
+        orbit = ng.find_orbit(system, start=guess, period=float(branch.periods[index]), steps=256)
         assert float(orbit.period) == pytest.approx(branch.periods[index], rel=1e-7)
         assert bool(orbit.stable) == bool(branch.stable[index])
         leading = branch.spectrum[index].real[np.abs(branch.spectrum[index]) > 1e-3].max()
@@ -136,7 +136,7 @@ def test_points_of_a_branch_are_orbits(cycles):
 def test_second_doubling(cycles):
     """On the doubled branch a multiplier is -1 at the next doubling, by shooting too."""
     first = cycles(12).of_kind("period_doubling")[0]
-    doubled = ng.continue_cycles(node(12), I_EXT, (-5.0, 20.0), start=first)
+    doubled = ng.continue_cycles(node(12), {I_EXT: (-5.0, 20.0)}, start=first)
     assert doubled.turns == 2
     assert doubled.periods[0] == pytest.approx(2 * first.period, rel=1e-3)
     assert doubled.ends == ("start", "period_doubling")
@@ -148,7 +148,7 @@ def test_second_doubling(cycles):
     point = nearest(second, 9.7757)
     assert point.parameter == pytest.approx(9.775745668, rel=1e-8)  # what this test found
     system = ng.Homogeneous(ng.NextGenEI(i_ext_e=point.parameter), jnp.asarray(12.0))
-    orbit = ng.find_orbit(system, guess=point.state, period=point.period, steps=256)
+    orbit = ng.find_orbit(system, start=point.state, period=point.period, steps=256)
     assert np.abs(np.asarray(orbit.multipliers) + 1).min() < 1e-5
 
 
@@ -188,7 +188,10 @@ def plane(equilibria):
     names, bounds = (I_EXT, "coupling"), ((-10.0, 25.0), (0.0, 130.0))
     branch = equilibria(30)
     starts = [branch.of_kind("hopf")[0], branch.of_kind("hopf")[1], branch.of_kind("fold")[0]]
-    return [ng.continue_bifurcation(node(30), names, bounds, start) for start in starts]
+    return [
+        ng.continue_bifurcation(node(30), dict(zip(names, bounds, strict=True)), start)
+        for start in starts
+    ]
 
 
 def test_codimension_two_against_the_reference(plane, reference):
@@ -220,7 +223,7 @@ def test_first_lyapunov_coefficient_by_hand(plane, equilibria):
 @pytest.mark.slow
 def test_cascade_and_curves_of_cycles(cycles):
     """Three doublings and more, whose distances fall as Feigenbaum's do; isolas in the plane."""
-    diagram = ng.bifurcation_diagram(node(12), I_EXT, (-5.0, 20.0), doublings=3)
+    diagram = ng.bifurcation_diagram(node(12), {I_EXT: (-5.0, 20.0)}, doublings=3)
     assert diagram.status == ng.Status.OK
     assert [b.turns for b in diagram.branches_of_kind("cycle")] == [1, 2, 4, 8]
     up = [
@@ -232,7 +235,9 @@ def test_cascade_and_curves_of_cycles(cycles):
     names, bounds = (I_EXT, "coupling"), ((-5.0, 20.0), (0.0, 130.0))
     for coupling, kind in ((12, "period_doubling"), (15, "cycle_fold")):
         points = cycles(coupling).of_kind(kind)
-        curve = ng.continue_bifurcation(node(coupling), names, bounds, points[0])
+        curve = ng.continue_bifurcation(
+            node(coupling), dict(zip(names, bounds, strict=True)), points[0]
+        )
         assert curve.ends[1] == "closed"
         # The same curve passes through the branch's other points of this kind.
         at = np.abs(curve.parameters[:, 1] - coupling)
@@ -249,12 +254,12 @@ def test_heterogeneous_network(small):
     """A network's equilibrium, followed: its Hopf point by `find_equilibria` too."""
     eta = -5 + 0.3 * np.sin(np.arange(12.0))
     network = ng.Network(ng.NextGenEI(i_ext_e=2.0, eta_e=eta), small, 9.0)
-    branch = ng.continue_equilibria(network, I_EXT, (2.0, 3.55))
+    branch = ng.continue_equilibria(network, {I_EXT: (2.0, 3.55)})
     assert branch.states.shape[1:] == (6, 12)
     hopf = branch.of_kind("hopf")[0]
     assert hopf.state.shape == (6, 12)
     there = ng.find_equilibria(
-        network.with_parameters(i_ext_e=hopf.parameter), starts=hopf.state[None]
+        network.with_parameters(i_ext_e=hopf.parameter), start=hopf.state[None]
     )
     assert abs(float(there.growth[0])) < 1e-9
     assert branch.to_xarray()["state"].dims == ("point", "variable", "region")
@@ -263,7 +268,7 @@ def test_heterogeneous_network(small):
 def test_jansen_rit():
     """The published diagram: Hopf points at p = 89.83 and 315.70, a fold at 113.58."""
     system = ng.Homogeneous(ng.JansenRit(p=0.0), jnp.asarray(0.0))
-    branch = ng.continue_equilibria(system, "p", (-50.0, 400.0))
+    branch = ng.continue_equilibria(system, {"p": (-50.0, 400.0)})
     hopf = sorted(point.parameter for point in branch.of_kind("hopf"))
     assert hopf[-2:] == pytest.approx([89.83, 315.70], abs=0.01)
     folds = [point.parameter for point in branch.of_kind("fold")]
@@ -274,14 +279,14 @@ def test_jansen_rit():
 def test_cycles_of_jansen_rit():
     """Alpha cycles between two Hopf points; the others end at a saddle-node on a circle."""
     system = ng.Homogeneous(ng.JansenRit(p=0.0), jnp.asarray(0.0))
-    branch = ng.continue_equilibria(system, "p", (-50.0, 400.0))
+    branch = ng.continue_equilibria(system, {"p": (-50.0, 400.0)})
     start = nearest(branch.of_kind("hopf"), 315.7)
-    cycles = ng.continue_cycles(system, "p", (-50.0, 400.0), start=start)
+    cycles = ng.continue_cycles(system, {"p": (-50.0, 400.0)}, start=start)
     assert nearest(cycles.special, 89.83).kind == "hopf"
     assert cycles.ends[1] == "hopf"
     start = nearest(branch.of_kind("hopf"), -12.15)
     spikes = ng.continue_cycles(
-        system, "p", (-50.0, 400.0), start=start, longest_period=1.0, max_points=4000
+        system, {"p": (-50.0, 400.0)}, start=start, longest_period=1.0, max_points=4000
     )
     assert spikes.ends[1] == "snic"
     assert spikes.special[-1].parameter == pytest.approx(113.58, abs=0.5)
@@ -319,5 +324,5 @@ def test_results_are_pytrees(equilibria):
     leaves = jax.tree.leaves(equilibria(9))
     assert any(np.shape(leaf) == equilibria(9).spectrum.shape for leaf in leaves)
     other = ng.Homogeneous(ng.NextGenEI(i_ext_e=-5.0, tau_si=6.0), jnp.asarray(9.0))
-    branch = ng.continue_equilibria(other, I_EXT, (-5.0, 80.0))
+    branch = ng.continue_equilibria(other, {I_EXT: (-5.0, 80.0)})
     assert branch.special[0].parameter != equilibria(9).special[0].parameter

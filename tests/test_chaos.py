@@ -62,7 +62,7 @@ def test_network_over_a_line(directed):
     currents = jnp.linspace(-1.0, 1.0, n)
     network = ng.Network(ng.NextGenEI(i_ext_i=currents), directed, 5.0)
     result = ng.lyapunov_map(
-        network, {"i_ext_e": [1.0, 2.0, 3.0]}, 10, duration=1000.0, transient=1000.0, block=2
+        network, {"i_ext_e": [1.0, 2.0, 3.0]}, 10, duration=1000.0, transient=1000.0, chunk=2
     )
     for k, value in enumerate((1.0, 2.0, 3.0)):
         here = network.with_parameters(i_ext_e=value)
@@ -79,7 +79,7 @@ def test_interval_is_chosen_and_changes_nothing():
     system, start = nextgen(10.0, 12.0), None
     spectra = []
     for interval in (None, 0.25, 10.0):
-        one = ng.lyapunov_spectrum(system, y0=start, interval=interval, **TIMES)
+        one = ng.lyapunov_spectrum(system, start=start, interval=interval, **TIMES)
         spectra.append(one)
     assert spectra[0].interval > 0.5
     assert spectra[1].interval == pytest.approx(0.25)
@@ -178,7 +178,7 @@ def test_maxima_are_those_of_the_orbit():
         system, {"coupling": [8.0]}, "s_e", transient=3000.0, duration=500.0, dt=0.0125
     )
     run = ng.simulate(
-        system, float(orbit.period), y0=orbit.states[0], save_every=0.001, rtol=1e-10, atol=1e-12
+        system, float(orbit.period), start=orbit.states[0], save_every=0.001, rtol=1e-10, atol=1e-12
     )
     top = float(run.s_e.max())
     seen = found.points[0][np.isfinite(found.points[0])]
@@ -221,14 +221,14 @@ def test_orbit_diagram_of_a_network(small):
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda s: ng.lyapunov_map(s, {}), "`axes` must name at least one"),
+        (lambda s: ng.lyapunov_map(s, {}), "`parameters` must name at least one"),
         (lambda s: ng.lyapunov_map(s, {"i_ext": [1.0]}), "did you mean"),
         (lambda s: ng.lyapunov_map(s, {"i_ext_e": [np.nan]}), "`i_ext_e` must be finite"),
         (lambda s: ng.lyapunov_map(s, {"i_ext_e": [1.0]}, 7), "`count` must be at most the 6"),
-        (lambda s: ng.lyapunov_map(s, {"i_ext_e": [1.0]}, block=0), "`block` must"),
+        (lambda s: ng.lyapunov_map(s, {"i_ext_e": [1.0]}, chunk=0), "`block` must"),
         (
             lambda s: ng.orbit_diagram(s, {"i_ext_e": [1.0], "coupling": [1.0]}),
-            "`axes` must name one parameter",
+            "`parameters` must name one parameter",
         ),
         (lambda s: ng.orbit_diagram(s, {"i_ext_e": [1.0]}, "v"), "`variable` must be one of"),
         (

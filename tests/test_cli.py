@@ -225,7 +225,7 @@ KINDS = {
     "coupling": {"number", "whole", "negative", "zero"},
     "power": {"number", "whole"},
     "seed": {"whole", "zero"},
-    "noise": {"number", "whole", "zero"},
+    "scatter": {"number", "whole", "zero"},
     "duration": {"number", "whole"},
     "dt": {"number", "whole"},
     "rtol": {"number", "whole"},
@@ -265,7 +265,7 @@ def test_malformed_settings_are_one_line(tmp_path):
         (["lyapunov", "--variable", "v"], "`variable` must be one of"),
         (["simulate", "--duration", "10", "--save-every", "3"], "eight samples"),
         (["simulate", "--model", "os:path", "--allow-code"], "class of neural masses"),
-        (["bifurcate", "--range", "i_ext=0:1"], "`bounds` must be one of"),
+        (["bifurcate", "--range", "i_ext=0:1"], "`parameters` must be one of"),
         (["dispersion", "--connectome", "x.csv", "--order", "source"], "`order` must be left out"),
     ],
 )
@@ -510,7 +510,7 @@ def test_sweep_and_show(small_file, small, tmp_path):
         ("[design]\nkind = 'cube'", "`design.kind` must be one of 'grid'"),
         ("[design]", "`design` must have a table `axes`"),
         ("[design.axes]\ni_ext_e = [0, 1]", r"`design.axes.i_ext_e` must be \[low, high, count\]"),
-        ("[design.axes]\ni_ext = [0, 1, 2]", "`design` must be one of .*did you mean"),
+        ("[design.axes]\ni_ext = [0, 1, 2]", "`parameters` must be one of .*did you mean"),
         ("[design]\nkind = 'sobol'\n[design.bounds]\ni_ext_e = [0, 1]", "have a `count`"),
         ("[design]\nfold = 3\n[design.axes]\ni_ext_e = [0, 1, 2]", "`design` must be one of"),
         ("[measure]\nkind = 'entropy'", "`kind` must be one of 'activity'"),
@@ -567,7 +567,7 @@ connectome = {connectome!r}
 coupling = 5.0
 [parameters]
 i_ext_e = 2.5
-[white_noise]
+[noise]
 input = 0.002
 [free]
 coupling = {{ interval = [0, 12] }}

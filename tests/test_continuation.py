@@ -71,7 +71,7 @@ def build(kind, *values):
 @pytest.fixture(scope="module")
 def stuart_landau():
     system = build(Planar, -1.0, -1.0)
-    rest = ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0])
+    rest = ng.continue_equilibria(system, {"mu": (-1.0, 1.0)}, start=[0.0, 0.0])
     return system, rest
 
 
@@ -92,7 +92,7 @@ def test_hopf_point(stuart_landau):
 
 def test_cycles_from_hopf(stuart_landau):
     system, rest = stuart_landau
-    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0])
+    cycles = ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=rest.special[0])
     mu = cycles.parameter
     assert cycles.ends == ("start", "bound")
     assert np.abs(cycles.high[:, 0] / np.sqrt(mu) - 1).max() < 1e-8
@@ -113,8 +113,8 @@ def test_cycles_end_at_a_hopf_point(stuart_landau):
     system, _ = stuart_landau
     system = eqx.tree_at(lambda s: s.mu, system, jnp.asarray(0.5))
     guess = np.array([np.sqrt(0.5), 0.0])
-    orbit = ng.find_orbit(system, guess=guess, period=2 * np.pi / 2.25, steps=64)
-    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=orbit)
+    orbit = ng.find_orbit(system, start=guess, period=2 * np.pi / 2.25, steps=64)
+    cycles = ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=orbit)
     assert sorted(cycles.ends) == ["bound", "hopf"]
     (hopf,) = cycles.special
     assert abs(hopf.parameter) < 1e-9
@@ -124,8 +124,8 @@ def test_cycles_end_at_a_hopf_point(stuart_landau):
 @pytest.fixture(scope="module")
 def generalised():
     system = build(Planar, -1.0, 1.0, -1.0, 0.0)
-    rest = ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0])
-    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0])
+    rest = ng.continue_equilibria(system, {"mu": (-1.0, 1.0)}, start=[0.0, 0.0])
+    cycles = ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=rest.special[0])
     return system, rest, cycles
 
 
@@ -146,11 +146,13 @@ def test_fold_of_cycles(generalised):
 def test_curve_of_folds_of_cycles_ends_at_a_generalised_hopf_point(generalised):
     system, rest, cycles = generalised
     names, bounds = ("mu", "beta"), ((-1.0, 1.0), (-1.0, 2.0))
-    folds = ng.continue_bifurcation(system, names, bounds, cycles.special[0])
+    folds = ng.continue_bifurcation(
+        system, dict(zip(names, bounds, strict=True)), cycles.special[0]
+    )
     assert set(folds.ends) == {"generalised_hopf", "bound"}
     mu, beta = folds.parameters.T
     assert np.abs(mu + beta**2 / 4).max() < 1e-8
-    hopfs = ng.continue_bifurcation(system, names, bounds, rest.special[0])
+    hopfs = ng.continue_bifurcation(system, dict(zip(names, bounds, strict=True)), rest.special[0])
     (point,) = hopfs.special
     assert point.kind == "generalised_hopf"
     assert np.abs(list(point.parameters.values())).max() < 1e-8
@@ -158,13 +160,13 @@ def test_curve_of_folds_of_cycles_ends_at_a_generalised_hopf_point(generalised):
 
 def test_folds_and_cusp():
     system = build(Cusp, -1.0, 1.0)
-    rest = ng.continue_equilibria(system, "h", (-1.0, 1.0), start=[-1.3])
+    rest = ng.continue_equilibria(system, {"h": (-1.0, 1.0)}, start=[-1.3])
     assert [p.kind for p in rest.special] == ["fold", "fold"]
     exact = 2 / (3 * np.sqrt(3))
     assert sorted(p.parameter for p in rest.special) == pytest.approx([-exact, exact], abs=1e-10)
     assert [int(u) for u in rest.unstable[[0, len(rest) // 2, -1]]] == [0, 1, 0]
     names, bounds = ("h", "k"), ((-1.0, 1.0), (-1.0, 1.5))
-    folds = ng.continue_bifurcation(system, names, bounds, rest.special[0])
+    folds = ng.continue_bifurcation(system, dict(zip(names, bounds, strict=True)), rest.special[0])
     h, k = folds.parameters.T
     assert np.abs(4 * k**3 - 27 * h**2).max() < 1e-8
     (cusp,) = folds.special
@@ -174,14 +176,14 @@ def test_folds_and_cusp():
 
 def test_pitchfork_is_a_branch_point_and_is_switched_at():
     system = build(Cusp, 0.0, -1.0)
-    rest = ng.continue_equilibria(system, "k", (-1.0, 1.0), start=[0.0])
+    rest = ng.continue_equilibria(system, {"k": (-1.0, 1.0)}, start=[0.0])
     (point,) = rest.special
     assert point.kind == "branch_point"
     assert abs(point.parameter) < 1e-8
-    other = ng.continue_equilibria(system, "k", (-1.0, 1.0), start=point)
+    other = ng.continue_equilibria(system, {"k": (-1.0, 1.0)}, start=point)
     assert np.abs(other.states[:, 0] ** 2 - other.parameter).max() < 1e-10
     assert {float(x) for x in other.states[[0, -1], 0].round(9)} == {-1.0, 1.0}
-    diagram = ng.bifurcation_diagram(ForkFinder(system), "k", (-1.0, 1.0))
+    diagram = ng.bifurcation_diagram(ForkFinder(system), {"k": (-1.0, 1.0)})
     assert len(diagram.branches) == 2
     assert diagram.status == ng.Status.OK
 
@@ -213,18 +215,18 @@ class ForkFinder(eqx.Module):
 def test_bogdanov_takens_and_homoclinic():
     """Hopf points (a = 0) and folds (a = b²/4) meet at (0, 0); cycles end at a saddle."""
     system = build(BogdanovTakens, -1.0, -0.5)
-    rest = ng.continue_equilibria(system, "a", (-1.0, 1.0), start=[-1.0, 0.0])
+    rest = ng.continue_equilibria(system, {"a": (-1.0, 1.0)}, start=[-1.0, 0.0])
     hopf, fold = rest.special
     assert (hopf.kind, fold.kind) == ("hopf", "fold")
     assert abs(hopf.parameter) < 1e-10
     assert fold.parameter == pytest.approx(1 / 16, abs=1e-10)
     names, bounds = ("a", "b"), ((-1.0, 1.0), (-1.0, 1.0))
     for start in (hopf, fold):
-        curve = ng.continue_bifurcation(system, names, bounds, start)
+        curve = ng.continue_bifurcation(system, dict(zip(names, bounds, strict=True)), start)
         (point,) = curve.special
         assert point.kind == "bogdanov_takens"
         assert np.abs(list(point.parameters.values())).max() < 1e-8
-    cycles = ng.continue_cycles(system, "a", (-1.0, 1.0), start=hopf, longest_period=100.0)
+    cycles = ng.continue_cycles(system, {"a": (-1.0, 1.0)}, start=hopf, longest_period=100.0)
     assert cycles.ends[1] == "homoclinic"
     assert cycles.special[-1].kind == "homoclinic"
     assert cycles.periods[-1] > 100
@@ -252,8 +254,8 @@ class Circle(eqx.Module):
 def test_snic_is_named():
     """The period is 2π / sqrt(a² - 1)."""
     system = build(Circle, 2.0)
-    orbit = ng.find_orbit(system, guess=np.array([1.0, 0.0]), transient=1.0, window=10.0, steps=64)
-    cycles = ng.continue_cycles(system, "a", (0.5, 3.0), start=orbit, longest_period=200.0)
+    orbit = ng.find_orbit(system, start=np.array([1.0, 0.0]), transient=1.0, window=10.0, steps=64)
+    cycles = ng.continue_cycles(system, {"a": (0.5, 3.0)}, start=orbit, longest_period=200.0)
     assert sorted(cycles.ends) == ["bound", "snic"]
     exact = 2 * np.pi / np.sqrt(cycles.parameter**2 - 1)
     good = cycles.periods < 100
@@ -263,8 +265,8 @@ def test_snic_is_named():
 def test_mesh_follows_the_solution():
     """Intervals gather where the solution is sharp; its error falls with the eighth power."""
     system = build(Planar, 0.5, -1.0)
-    rest = ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0])
-    cycles = ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0], intervals=16)
+    rest = ng.continue_equilibria(system, {"mu": (-1.0, 1.0)}, start=[0.0, 0.0])
+    cycles = ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=rest.special[0], intervals=16)
     profile = jax.tree.map(jnp.asarray, cycles.profiles[-1])
     mesh, roughness = adapted(profile, jnp.ones(2), 16)
     assert float(roughness) == pytest.approx(2 * np.pi, rel=0.1)  # (|x⁗'|)^(1/5) = 2π
@@ -274,9 +276,12 @@ def test_mesh_follows_the_solution():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"parameter": "nu"}, "`parameter` must be one of 'mu'"),
-        ({"bounds": (1.0, -1.0)}, "`bounds` must be the lowest and highest mu"),
-        ({"bounds": (0.0, float("nan"))}, "`bounds` must be finite"),
+        ({"parameters": {"nu": (0.0, 1.0)}}, "`parameters` must be one of 'mu'"),
+        ({"parameters": {"mu": (1.0, -1.0)}}, "`parameters` must hold the lowest and highest mu"),
+        ({"parameters": {"mu": (0.0, float("nan"))}}, "`parameters` must be finite"),
+        ({"parameters": {"mu": (0.0,)}}, "`parameters` must hold the bounds"),
+        ({"parameters": {}}, "`parameters` must name one parameter and its bounds"),
+        ({"parameters": "mu"}, "`parameters` must name one parameter and its bounds"),
         ({"start": [0.0]}, "`start` must have shape"),
         ({"longest": 0.0}, "`longest` must be positive"),
         ({"max_points": 0}, "`max_points` must be a positive integer"),
@@ -284,7 +289,7 @@ def test_mesh_follows_the_solution():
 )
 def test_bad_input(stuart_landau, change, message):
     system, _ = stuart_landau
-    given = {"parameter": "mu", "bounds": (-1.0, 1.0), "start": [0.0, 0.0]} | change
+    given = {"parameters": {"mu": (-1.0, 1.0)}, "start": [0.0, 0.0]} | change
     with pytest.raises(ValueError, match=message):
         ng.continue_equilibria(system, **given)
 
@@ -293,15 +298,15 @@ def test_bad_starts(stuart_landau, generalised):
     system, rest = stuart_landau
     fold = generalised[2].special[0]
     with pytest.raises(ValueError, match="`start` must be one of: Hopf, period doubling"):
-        ng.continue_cycles(system, "mu", (-1.0, 1.0), start=fold)
-    with pytest.raises(ValueError, match="`parameters` must be two names"):
-        ng.continue_bifurcation(system, ("mu",), ((-1.0, 1.0),), rest.special[0])
+        ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=fold)
+    with pytest.raises(ValueError, match="`parameters` must name two parameters and their bounds"):
+        ng.continue_bifurcation(system, {"mu": (-1.0, 1.0)}, rest.special[0])
     with pytest.raises(ValueError, match="`intervals` must be at least 8"):
-        ng.continue_cycles(system, "mu", (-1.0, 1.0), start=rest.special[0], intervals=4)
+        ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=rest.special[0], intervals=4)
     with pytest.raises(ng.SolverError, match="step limit"):
-        ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[0.0, 0.0], max_points=3)
+        ng.continue_equilibria(system, {"mu": (-1.0, 1.0)}, start=[0.0, 0.0], max_points=3)
     cut = ng.continue_equilibria(
-        system, "mu", (-1.0, 1.0), start=[0.0, 0.0], max_points=3, throw=False
+        system, {"mu": (-1.0, 1.0)}, start=[0.0, 0.0], max_points=3, throw=False
     )
     assert cut.status == ng.Status.MAX_STEPS
     assert "points" in cut.ends
@@ -311,43 +316,43 @@ def test_a_curve_begins_within_its_bounds(stuart_landau, generalised):
     """The system is at mu = -1, its Hopf point at 0: bounds without these are refused."""
     system, rest = stuart_landau
     hopf, above = rest.special[0], (0.5, 1.0)
-    with pytest.raises(ValueError, match="`bounds` must hold the mu at which the curve begins"):
-        ng.continue_equilibria(system, "mu", above, start=[0.0, 0.0])
-    with pytest.raises(ValueError, match="`bounds` must hold the mu"):
-        ng.continue_cycles(system, "mu", above, start=hopf)
+    with pytest.raises(ValueError, match="`parameters` must hold the mu at which the curve begins"):
+        ng.continue_equilibria(system, {"mu": above}, start=[0.0, 0.0])
+    with pytest.raises(ValueError, match="`parameters` must hold the mu"):
+        ng.continue_cycles(system, {"mu": above}, start=hopf)
     for names, bounds, name in (
         (("mu", "sigma"), (above, (0.0, 1.0)), "mu"),
         (("mu", "sigma"), ((-1.0, 1.0), (0.6, 1.0)), "sigma"),
     ):
-        with pytest.raises(ValueError, match=f"`bounds` must hold the {name}"):
-            ng.continue_bifurcation(system, names, bounds, hopf)
+        with pytest.raises(ValueError, match=f"`parameters` must hold the {name}"):
+            ng.continue_bifurcation(system, dict(zip(names, bounds, strict=True)), hopf)
     fold = generalised[2].special[0]
-    with pytest.raises(ValueError, match="`bounds` must hold the mu"):
-        ng.continue_bifurcation(generalised[0], ("mu", "sigma"), (above, (-1.0, 1.0)), fold)
+    with pytest.raises(ValueError, match="`parameters` must hold the mu"):
+        ng.continue_bifurcation(generalised[0], {"mu": above, "sigma": (-1.0, 1.0)}, fold)
     with pytest.raises(ValueError, match="`cuts` must be within the bounds of sigma"):
-        ng.two_parameter_diagram(system, ("mu", "sigma"), ((-1.0, 1.0), (0.0, 1.0)), [2.0])
+        ng.two_parameter_diagram(system, {"mu": (-1.0, 1.0), "sigma": (0.0, 1.0)}, [2.0])
 
 
 def test_a_curve_begins_where_it_is_said_to(stuart_landau, generalised):
     system, _rest = stuart_landau
     with pytest.raises(ValueError, match=r"`start` must be within 0.2 of an equilibrium"):
-        ng.continue_equilibria(system, "mu", (-1.0, 1.0), start=[3.0, -4.0])
+        ng.continue_equilibria(system, {"mu": (-1.0, 1.0)}, start=[3.0, -4.0])
     fold = generalised[2].special[0]
     with pytest.raises(ValueError, match="`start` must be of a branch over 'beta' alone"):
-        ng.continue_bifurcation(generalised[0], ("beta", "mu"), ((-1.0, 2.0), (-1.0, 1.0)), fold)
+        ng.continue_bifurcation(generalised[0], {"beta": (-1.0, 2.0), "mu": (-1.0, 1.0)}, fold)
     planar = build(Planar, 0.25, -1.0)
-    found = ng.find_orbit(planar, guess=jnp.array([0.5, 0.0]), period=2 * np.pi / 2.125)
+    found = ng.find_orbit(planar, start=jnp.array([0.5, 0.0]), period=2 * np.pi / 2.125)
     lost = dataclasses.replace(found, status=jnp.asarray(ng.Status.NOT_PERIODIC))
     with pytest.raises(ValueError, match="`start` must be an orbit that was found"):
-        ng.continue_cycles(system, "mu", (-1.0, 1.0), start=lost)
+        ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=lost)
 
 
 def test_cycles_next_to_a_bound(stuart_landau):
     """Those of mu > 0 begin at the Hopf point, however near the bound is; or there are none."""
     system, rest = stuart_landau
-    cycles = ng.continue_cycles(system, "mu", (-1.0, 1e-4), start=rest.special[0], intervals=64)
+    cycles = ng.continue_cycles(system, {"mu": (-1.0, 1e-4)}, start=rest.special[0], intervals=64)
     assert cycles.ends == ("start", "bound")
     assert (cycles.parameter > 0).all()
     assert (cycles.parameter <= 1e-4 * (1 + 1e-12)).all()
     with pytest.raises(ng.SolverError, match="leaves the bounds at once"):
-        ng.continue_cycles(system, "mu", (-1.0, 0.0), start=rest.special[0], intervals=64)
+        ng.continue_cycles(system, {"mu": (-1.0, 0.0)}, start=rest.special[0], intervals=64)

@@ -316,8 +316,8 @@ def test_driven(network):
     def known(*driven):
         return definition("work", ng.Driven(network, *driven))
 
-    assert differ(known({"y0": 0.1}), known({"y0": 0.2})) == ["white_noise"]
-    assert differ(known({"y0": 0.1}), known({"y1": 0.1})) == ["white_noise"]
+    assert differ(known({"y0": 0.1}), known({"y0": 0.2})) == ["noise"]
+    assert differ(known({"y0": 0.1}), known({"y1": 0.1})) == ["noise"]
     # Another object of the same operations is the same.
     same = [known({}, Custom(lambda t: jnp.sin(2 * t))) for _ in range(2)]
     assert differ(*same) == []
@@ -654,7 +654,7 @@ FITS = {
     "resample": (bowl(1.0), {"resample": True}, "resample"),
     "steps": (bowl(1.0), {"steps": 13}, "steps"),
     "patience": (bowl(1.0), {"patience": 5}, "patience"),
-    "starts": (bowl(1.0), {"starts": np.ones((1, 2))}, "starts"),
+    "starts": (bowl(1.0), {"n_starts": np.ones((1, 2))}, "starts"),
 }
 
 
@@ -706,7 +706,7 @@ def test_a_fit_is_traced_once(tmp_path):
 FILE = """
 connectome = "{connectome}"
 coupling = 5.0
-[white_noise]
+[noise]
 v_e = 0.1
 [free]
 coupling = {{ interval = [0, 10] }}

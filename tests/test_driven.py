@@ -43,10 +43,11 @@ def variance(noisy):
 
 
 @pytest.mark.parametrize(
-    "options", [{"dt": 0.05}, {"dt": 0.1, "solver": "moebius"}, {"dt": 0.05, "solver": "heun"}]
+    "options",
+    [{"dt": 0.05}, {"dt": 0.1, "integrator": "moebius"}, {"dt": 0.05, "integrator": "heun"}],
 )
 def test_noise_has_the_variance_of_the_linear_theory(noisy, variance, options):
-    run = ng.simulate(noisy, 20_000.0, noise=0.0, seed=3, progress=False, **options)
+    run = ng.simulate(noisy, 20_000.0, scatter=0.0, seed=3, progress=False, **options)
     found = np.asarray(run.states[500:]).var(axis=0)[:6]
     # 20 s hold some thousand independent samples, in 12 regions.
     np.testing.assert_allclose((found / variance).mean(axis=1), 1, atol=0.06, err_msg=str(options))
@@ -54,24 +55,24 @@ def test_noise_has_the_variance_of_the_linear_theory(noisy, variance, options):
 
 
 def test_noise_by_diffrax(noisy, variance):
-    run = ng.simulate(noisy, 800.0, noise=0.0, seed=5, variables=("v_e", "v_i"))
+    run = ng.simulate(noisy, 800.0, scatter=0.0, seed=5, variables=("v_e", "v_i"))
     found = np.asarray(run.states[100:]).var(axis=0)
     np.testing.assert_allclose((found / variance[[1, 4]]).mean(axis=1), 1, atol=0.25)
-    again = ng.simulate(noisy, 800.0, noise=0.0, seed=5, variables=("v_e", "v_i"))
+    again = ng.simulate(noisy, 800.0, scatter=0.0, seed=5, variables=("v_e", "v_i"))
     np.testing.assert_array_equal(again.states, run.states)
-    other = ng.simulate(noisy, 800.0, noise=0.0, seed=6, variables=("v_e", "v_i"))
+    other = ng.simulate(noisy, 800.0, scatter=0.0, seed=6, variables=("v_e", "v_i"))
     assert np.abs(other.states - run.states)[300:].max() > 0.01
 
 
 def test_seeds_reproduce_whatever_the_batch(noisy):
     """A run is the same alone, in any batch, in a sweep, and cut in two."""
-    options = {"dt": 0.1, "solver": "moebius"}
+    options = {"dt": 0.1, "integrator": "moebius"}
     alone = ng.simulate(noisy, 200.0, seed=7, **options)
     batch = ng.simulate_batch(
         noisy,
         {"i_ext_e": np.full(5, 3.0)},
         200.0,
-        seeds=[4, 5, 6, 7, 8],
+        seed=[4, 5, 6, 7, 8],
         variables=("v_e", "s_e"),
         **options,
     )
@@ -84,7 +85,7 @@ def test_seeds_reproduce_whatever_the_batch(noisy):
     assert np.abs(trace[1] - alone.v_e[1:])[50:].max() > 0.01
 
     first = ng.simulate(noisy, 100.0, seed=7, dt=0.05)
-    second = ng.simulate(noisy, 100.0, seed=7, dt=0.05, y0=first)
+    second = ng.simulate(noisy, 100.0, seed=7, dt=0.05, start=first)
     whole = ng.simulate(noisy, 200.0, seed=7, dt=0.05)
     np.testing.assert_array_equal(second.final_state, whole.final_state)
 
@@ -94,7 +95,7 @@ def test_strengths_can_be_varied(noisy):
     zero = np.zeros((3, 12))
     zero[1] = 0.003
     runs = ng.simulate_batch(
-        noisy, {"input_noise": zero, "v_i_noise": np.zeros(3)}, 300.0, dt=0.05, noise=0.0, seeds=2
+        noisy, {"input_noise": zero, "v_i_noise": np.zeros(3)}, 300.0, dt=0.05, scatter=0.0, seed=2
     )
     still = np.ptp(np.asarray(runs.v_e)[:, 100:], axis=1)
     assert still[[0, 2]].max() < 1e-9
@@ -116,15 +117,15 @@ def test_stimulus_in_adaptive_and_fixed_steps(network, stimulus):
     """Adaptive steps see every jump, however long they are; fixed ones are of order four."""
     system = ng.Driven(network, stimulus=stimulus)
     start = ng.initial_state(network)
-    exact = ng.simulate(system, 60.0, y0=start, rtol=1e-10, atol=1e-12)
+    exact = ng.simulate(system, 60.0, start=start, rtol=1e-10, atol=1e-12)
     assert np.ptp(np.asarray(exact.v_e), axis=0).max() > 0.1
     errors = []
     for dt in (0.1, 0.05):
-        run = ng.simulate(system, 60.0, y0=start, dt=dt)
+        run = ng.simulate(system, 60.0, start=start, dt=dt)
         errors.append(float(jnp.abs(run.v_e - exact.v_e).max()))
     assert errors[1] < 1e-7
     assert errors[1] < 0.15 * errors[0]
-    moebius = ng.simulate(system, 60.0, y0=start, dt=0.05, solver="moebius")
+    moebius = ng.simulate(system, 60.0, start=start, dt=0.05, integrator="moebius")
     assert float(jnp.abs(moebius.v_e - exact.v_e).max()) < 1e-6
 
 
@@ -182,7 +183,7 @@ def test_moments_over_steps(stimulus, value):
 def pair():
     """Two regions at rest."""
     network = ng.Network(ng.NextGenEI(), np.array([[0, 1.0], [1, 0]]), coupling=1.0)
-    return network, ng.initial_state(network, noise=0.0)
+    return network, ng.initial_state(network, scatter=0.0)
 
 
 def exact_v_e(system, start, times, edges=()):
@@ -212,7 +213,7 @@ def test_short_pulses_and_phases_in_fixed_steps(pair):
     exact = exact_v_e(pulse, start, times, (10.026, 10.075))
     assert np.ptp(exact) > 0.8
     for solver, bound in (("rk4", 5e-4), ("moebius", 5e-4)):
-        run = ng.simulate(pulse, 40.0, y0=start, dt=0.05, solver=solver, save_every=0.5)
+        run = ng.simulate(pulse, 40.0, start=start, dt=0.05, integrator=solver, save_every=0.5)
         assert np.abs(run.v_e - exact).max() < bound, solver
 
     sine = ng.Driven(network, stimulus=stimuli.Sine(10.0, 0.5))
@@ -220,7 +221,9 @@ def test_short_pulses_and_phases_in_fixed_steps(pair):
     for solver, least in (("rk4", 3.8), ("moebius", 3.8)):
         errors = [
             np.abs(
-                ng.simulate(sine, 40.0, y0=start, t0=0.25, dt=dt, solver=solver, save_every=0.5).v_e
+                ng.simulate(
+                    sine, 40.0, start=start, t0=0.25, dt=dt, integrator=solver, save_every=0.5
+                ).v_e
                 - exact
             ).max()
             for dt in (0.5, 0.25, 0.125)
@@ -228,8 +231,8 @@ def test_short_pulses_and_phases_in_fixed_steps(pair):
         assert errors[0] < 1e-3, solver
         assert np.log2(errors[0] / errors[2]) / 2 > least, solver
     # In two parts, off the grid: no phase is lost.
-    first = ng.simulate(sine, 20.0, y0=start, t0=0.25, dt=0.125, save_every=0.5)
-    second = ng.simulate(sine, 20.0, y0=first, dt=0.125, save_every=0.5)
+    first = ng.simulate(sine, 20.0, start=start, t0=0.25, dt=0.125, save_every=0.5)
+    second = ng.simulate(sine, 20.0, start=first, dt=0.125, save_every=0.5)
     assert np.abs(second.v_e - exact[40:]).max() < 1e-5
 
 
@@ -240,14 +243,14 @@ def test_short_pulses_in_other_steps(pair):
     network, start = pair
     bump = stimuli.Custom(lambda t: 5.0 * jnp.exp(-(((t - 200.03) / 0.1) ** 2)), resolution=0.3)
     system = ng.Driven(network, stimulus=bump)
-    fixed = ng.simulate(system, 250.0, y0=start, dt=0.05)
-    adaptive = ng.simulate(system, 250.0, y0=start)
+    fixed = ng.simulate(system, 250.0, start=start, dt=0.05)
+    adaptive = ng.simulate(system, 250.0, start=start)
     assert np.ptp(np.asarray(fixed.v_e)) > 0.5
     assert float(jnp.abs(adaptive.v_e - fixed.v_e).max()) < 2e-3
 
     pulse = ng.Driven(network, stimulus=stimuli.Pulse(10.001, 0.04, 25.0))
-    fixed = ng.simulate(pulse, 20.0, y0=start, dt=0.05)
-    heun = ng.simulate(pulse, 20.0, y0=start, dt=0.05, solver=dfx.Heun())
+    fixed = ng.simulate(pulse, 20.0, start=start, dt=0.05)
+    heun = ng.simulate(pulse, 20.0, start=start, dt=0.05, integrator=dfx.Heun())
     assert float(jnp.abs(heun.v_e - fixed.v_e).max()) < 2e-3
     assert int(heun.stats["num_steps"]) == 402
 
@@ -255,9 +258,9 @@ def test_short_pulses_in_other_steps(pair):
 def test_stimulus_in_a_batch_and_a_sweep(network):
     system = ng.Driven(network, stimulus=stimuli.Pulse(20.013, 0.031, np.linspace(0, 5.0, 12)))
     alone = ng.simulate(system, 60.0, dt=0.05, seed=1)
-    batch = ng.simulate_batch(system, {"coupling": [5.0, 5.0]}, 60.0, dt=0.05, seeds=1)
+    batch = ng.simulate_batch(system, {"coupling": [5.0, 5.0]}, 60.0, dt=0.05, seed=1)
     np.testing.assert_allclose(batch.v_e[0], alone.v_e, atol=1e-12)
-    activity = ng.Activity(60.0, 0.0, solver="rk4", dt=0.05, sample=1.0, keep=("maximum",))
+    activity = ng.Activity(60.0, 0.0, integrator="rk4", dt=0.05, sample=1.0, keep=("maximum",))
     found = ng.sweep(system, ng.Design.listed({"coupling": [5.0]}, seed=1), activity, checks=0)
     np.testing.assert_allclose(found.v_e_maximum[0], alone.v_e[1:].max(axis=0), atol=1e-12)
 
@@ -297,7 +300,7 @@ def test_homogeneous_systems_are_driven_too(network):
         (lambda n: ng.Driven(n, {"input": np.nan}), "finite"),
         (lambda n: ng.Driven(n, stimulus=np.sin), "Custom"),
         (lambda n: ng.Driven(n, stimulus=stimuli.Pulse(0, 1, np.ones(5))), "12 regions"),
-        (lambda n: ng.Driven("net"), "`network`"),
+        (lambda n: ng.Driven("net"), "`system`"),
         (lambda n: stimuli.Pulse(0.0, -1.0, 1.0), "width"),
         (lambda n: stimuli.Sampled([0.0, 0.0], [1.0, 1.0]), "rise"),
         (lambda n: stimuli.Sampled([0.0, 1.0], [1.0, 1.0, 2.0]), "2 times"),

@@ -245,7 +245,7 @@ def test_heterogeneous_network(small):
     assert float(jnp.abs(network.vector_field(rest.states[0])).max()) < 1e-13
     assert np.ptp(np.asarray(rest.states[0, 1])) > 0.1
     assert not bool(rest.complete)  # others, where regions differ, may exist
-    again = ng.find_equilibria(network, starts=rest.states * 1.01)
+    again = ng.find_equilibria(network, start=rest.states * 1.01)
     np.testing.assert_allclose(again.states, rest.states, atol=1e-12)
 
 
@@ -253,10 +253,10 @@ def test_what_is_refused(small):
     inner = homogeneous(ng.NextGenEI(), 5.0)
     with pytest.raises(ValueError, match="`max_count` must be a positive integer"):
         ng.find_equilibria(inner, max_count=0)
-    with pytest.raises(ValueError, match="`starts` must have shape"):
-        ng.find_equilibria(inner, starts=jnp.zeros((3, 5)))
-    with pytest.raises(ValueError, match="`starts` must be finite"):
-        ng.find_equilibria(inner, starts=jnp.full((1, 6), jnp.nan))
+    with pytest.raises(ValueError, match="`start` must have shape"):
+        ng.find_equilibria(inner, start=jnp.zeros((3, 5)))
+    with pytest.raises(ValueError, match="`start` must be finite"):
+        ng.find_equilibria(inner, start=jnp.full((1, 6), jnp.nan))
     with pytest.raises(ValueError, match="differ between regions"):
         ng.Network(ng.NextGenEI(i_ext_e=np.arange(12.0)), small, 1.0).homogeneous()
     with pytest.raises(ValueError, match="equal sums"):
@@ -365,7 +365,7 @@ def test_a_network_of_another_class_keeps_its_equations(small):
 
     pushed = Pushed(ng.NextGenEI(i_ext_e=2.0), small, 5.0)
     near = ng.find_equilibria(ng.Network(pushed.model, small, 5.0)).states
-    rest = ng.find_equilibria(pushed, starts=near)
+    rest = ng.find_equilibria(pushed, start=near)
     assert float(jnp.abs(pushed.vector_field(rest.states[0])).max()) < 1e-12
 
 

@@ -71,7 +71,7 @@ def test_what_cannot_be_shown_is_said(explorer, small):
     with pytest.raises(ValueError, match="did you mean 'j_ee'"):
         explorer.set(jee=1.0)
     network = ng.Network(ng.NextGenEI(), small)
-    with pytest.raises(ValueError, match="`ranges` must name two"):
+    with pytest.raises(ValueError, match="`parameters` must name two"):
         ng.explore(network, {"coupling": (0, 1)})
     with pytest.raises(ValueError, match="must have bounds"):
         ng.explore(network, {"coupling": (1, 0), "i_ext_e": (0, 1)})

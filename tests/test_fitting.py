@@ -249,7 +249,7 @@ def test_truncation(system):
 
     def slope(truncate):
         def loss(s, key):
-            v = fitting.simulated(s, key, 30.0, solver="rk4", dt=0.1, truncate=truncate)
+            v = fitting.simulated(s, key, 30.0, integrator="rk4", dt=0.1, truncate=truncate)
             return v[-1].mean()
 
         function = objective(loss, free)
@@ -294,7 +294,7 @@ UNKNOWNS = {"coupling": interval(0.0, 20.0), "i_ext_e": real()}
 
 @pytest.mark.parametrize("method", ["gradient", "cma"])
 def test_a_bowl(system, method):
-    result = ng.fit(system, UNKNOWNS, bowl, starts=3, steps=200, method=method, patience=60)
+    result = ng.fit(system, UNKNOWNS, bowl, n_starts=3, steps=200, method=method, patience=60)
     assert result.ok
     assert result.loss.max() < 1e-3
     assert float(result.system.coupling) == pytest.approx(4.0, abs=0.03)
@@ -334,7 +334,7 @@ def test_losses_that_are_not_finite(system):
 @pytest.mark.parametrize("method", ["gradient", "cma"])
 def test_resume_gives_the_same(system, method, tmp_path):
     """Interrupted anywhere, damaged, or run at once: the same to the bit."""
-    options = {"starts": 2, "steps": 30, "method": method, "save_every": 4, "seed": 3}
+    options = {"n_starts": 2, "steps": 30, "method": method, "save_every": 4, "seed": 3}
     whole = ng.fit(system, UNKNOWNS, bowl, **options)
     stop = []
     track = sys.modules["ngnmm_jax.fitting.fit"]._Track
@@ -376,7 +376,7 @@ def test_bad_input(system):
     for options, words in (
         ({"steps": 0}, "steps"),
         ({"method": "newton"}, "method"),
-        ({"starts": np.zeros((2, 5))}, "start, 2"),
+        ({"n_starts": np.zeros((2, 5))}, "start, 2"),
         ({"learning_rate": -1.0}, "learning_rate"),
         ({"optimiser": "adam"}, "optax"),
     ):
@@ -401,7 +401,7 @@ def test_recovery_with_errors_and_posterior(system, spectra):
 
     unknowns = {"i_ext_e": interval(0.0, 5.0), "input_noise": positive()}
     result = ng.fit(
-        system, unknowns, loss, starts=4, steps=60, polish=60, learning_rate=0.2, patience=100
+        system, unknowns, loss, n_starts=4, steps=60, polish=60, learning_rate=0.2, patience=100
     )
     assert result.loss.max() - result.loss.min() < 0.01
     known = fitting.identifiability(result, loss)

@@ -212,7 +212,7 @@ class Spiral(eqx.Module):
 def from_radius(mu, radius, centre, **options):
     system = Spiral(jnp.asarray(mu), jnp.asarray(centre))
     guess = np.array([centre + radius, centre])
-    return ng.find_orbit(system, guess=guess, throw=False, **options)
+    return ng.find_orbit(system, start=guess, throw=False, **options)
 
 
 @pytest.mark.parametrize("centre", [0.0, 1.0])
@@ -255,12 +255,12 @@ def test_an_unstable_orbit_is_none_that_a_run_settles_on():
     edge = np.sqrt((1 - np.sqrt(1 - 4e-4)) / 2)
     start = np.array([edge * (1 + 1e-9), 0.0])
     short = {"transient": 20.0, "window": 40.0}
-    orbit = ng.find_orbit(system, guess=start, throw=False, **short)
+    orbit = ng.find_orbit(system, start=start, throw=False, **short)
     assert orbit.status == ng.Status.NOT_PERIODIC
     assert not bool(orbit.stable)
-    settled = ng.find_orbit(system, guess=start * 1.01)
+    settled = ng.find_orbit(system, start=start * 1.01)
     assert float(settled.extrema.max()) > 0.9
-    asked = ng.find_orbit(system, guess=start, period=np.pi)
+    asked = ng.find_orbit(system, start=start, period=np.pi)
     assert asked.status == ng.Status.OK
     assert not bool(asked.stable)
     assert float(asked.extrema.max()) == pytest.approx(edge, rel=1e-8)

@@ -44,25 +44,25 @@ def start(regions=REGIONS):
 
 
 def rk4(dtype):
-    run = ng.simulate(network(), 20.0, y0=start(), dt=0.05, dtype=dtype, progress=False)
+    run = ng.simulate(network(), 20.0, start=start(), dt=0.05, dtype=dtype, progress=False)
     return {"v_e": run.v_e[::5], "final": run.final_state}
 
 
 def moebius(dtype):
-    options = {"solver": "moebius", "dtype": dtype, "progress": False}
-    run = ng.simulate(network(), 20.0, y0=start(), dt=0.1, **options)
+    options = {"integrator": "moebius", "dtype": dtype, "progress": False}
+    run = ng.simulate(network(), 20.0, start=start(), dt=0.1, **options)
     return {"v_e": run.v_e[::5], "final": run.final_state}
 
 
 def adaptive(dtype):
-    run = ng.simulate(network(), 20.0, y0=start(), dtype=dtype, save_every=5.0)
+    run = ng.simulate(network(), 20.0, start=start(), dtype=dtype, save_every=5.0)
     return {"v_e": run.v_e, "final": run.final_state}
 
 
 def noisy(dtype="float64"):
     """Of the noise, 32 bits draw other numbers."""
     system = ng.Driven(network(), {"input": 0.01})
-    run = ng.simulate(system, 10.0, y0=start(), dt=0.05, dtype=dtype, progress=False)
+    run = ng.simulate(system, 10.0, start=start(), dt=0.05, dtype=dtype, progress=False)
     return {"final": run.final_state}
 
 
@@ -71,7 +71,7 @@ def batch(dtype):
     found = {}
     for solver, dt in (("rk4", 0.05), ("moebius", 0.1)):
         run = ng.simulate_batch(
-            network(), values, 10.0, y0=start(), dt=dt, solver=solver, dtype=dtype
+            network(), values, 10.0, start=start(), dt=dt, integrator=solver, dtype=dtype
         )
         found[solver] = run.final_state[:, 1]
     return found
@@ -94,7 +94,7 @@ def activity(dtype):
 def spiking(dtype):
     node = network().homogeneous()
     run = ng.simulate_spiking(
-        node, 10.0, neurons=2000, y0=start(1)[:, 0], dtype=dtype, progress=False
+        node, 10.0, neurons=2000, start=start(1)[:, 0], dtype=dtype, progress=False
     )
     return {"v_e": run.activity.v_e, "rates": run.width_rates}
 
@@ -140,7 +140,7 @@ def dispersion_map():
 
 def lyapunov():
     options = {"duration": 50.0, "transient": 5.0, "dt": 0.05, "progress": False}
-    found = ng.lyapunov_spectrum(network(), 3, y0=start(), **options)
+    found = ng.lyapunov_spectrum(network(), 3, start=start(), **options)
     return {"exponents": found.exponents}
 
 
@@ -153,7 +153,7 @@ def lyapunov_map():
 
 def continuation():
     node = network(0.0, 15.0).homogeneous()
-    branch = ng.continue_equilibria(node, "i_ext_e", (-5.0, 20.0), progress=False)
+    branch = ng.continue_equilibria(node, {"i_ext_e": (-5.0, 20.0)}, progress=False)
     special = sorted(branch.special, key=lambda point: (point.kind, point.parameter))
     return {
         "folds": [p.parameter for p in special if p.kind == "fold"],
@@ -296,7 +296,7 @@ def test_runs_do_not_depend_on_the_width(device):
     design = ng.Design.listed({"i_ext_e": np.linspace(8.0, 13.0, 6)})
     measure = ng.Activity(32.0, 0.0, keep=("mean",))
     found = [
-        ng.sweep(network(), design, measure, checks=0, progress=False, width=width).v_e_mean.values
+        ng.sweep(network(), design, measure, checks=0, progress=False, chunk=width).v_e_mean.values
         for width in (4, 64)
     ]
     np.testing.assert_allclose(*found, rtol=1e-9)
@@ -320,9 +320,9 @@ def test_a_width_that_does_not_fit_is_halved(device):
     design = ng.Design.listed({"i_ext_e": np.linspace(8.0, 13.0, 3)})
     measure = ng.Activity(8.0, 0.0, keep=("mean",))
     with pytest.warns(UserWarning, match="do not fit into the memory"):
-        found = ng.sweep(wide(), design, measure, checks=0, progress=False, width=runs)
+        found = ng.sweep(wide(), design, measure, checks=0, progress=False, chunk=runs)
     assert (found.status == ng.Status.OK).all()
-    few = ng.sweep(wide(), design, measure, checks=0, progress=False, width=4)
+    few = ng.sweep(wide(), design, measure, checks=0, progress=False, chunk=4)
     np.testing.assert_allclose(found.v_e_mean.values, few.v_e_mean.values, rtol=1e-9)
 
 
@@ -330,7 +330,7 @@ def test_a_width_that_does_not_fit_is_halved(device):
 def test_a_batch_that_does_not_fit_says_so_and_leaves_the_device_usable(device):
     runs = too_many(device, 0.6)
     with pytest.raises(Exception, match=r"RESOURCE_EXHAUSTED|[Oo]ut of memory"):
-        ng.simulate_batch(wide(), duration=1.0, dt=0.1, seeds=np.arange(runs), y0=start(90))
+        ng.simulate_batch(wide(), duration=1.0, dt=0.1, seed=np.arange(runs), start=start(90))
     compare("rk4", rk4("float64"), BOTH[rk4][0])
 
 
@@ -340,7 +340,7 @@ def test_a_batch_that_does_not_fit_says_so_and_leaves_the_device_usable(device):
 )
 def test_a_batch_of_which_half_fits_is_run_in_halves(device):
     runs = too_many(device, 0.16)
-    run = ng.simulate_batch(wide(), duration=1.0, dt=0.1, seeds=np.arange(runs), y0=start(90))
+    run = ng.simulate_batch(wide(), duration=1.0, dt=0.1, seed=np.arange(runs), start=start(90))
     assert run.ok
 
 
@@ -349,7 +349,7 @@ def test_a_measure_that_does_not_fit_is_halved(device):
     """The rule itself, with a measure that has no room for more than two runs."""
     measure = Cramped()
     with pytest.warns(UserWarning, match="on with 2"):
-        found = ng.sweep(network(), {"i_ext_e": [1.0, 2.0, 3.0]}, measure, progress=False, width=4)
+        found = ng.sweep(network(), {"i_ext_e": [1.0, 2.0, 3.0]}, measure, progress=False, chunk=4)
     assert found.value.values.tolist() == [1.0, 2.0, 3.0]
 
 

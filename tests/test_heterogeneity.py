@@ -101,7 +101,7 @@ def test_driven_systems_keep_all_else(network):
     assert type(changed) is Marked
     assert {leaf.dtype for leaf in jax.tree.leaves(changed)} == {jnp.dtype("float32")}
     assert float(changed.v_e_noise) == 0.5
-    assert set(changed.white_noise) == {"v_e", "input"}
+    assert set(changed.noise) == {"v_e", "input"}
     for noise, words in ((1j, "number"), ("a", "number"), (True, "number"), (-1.0, "negative")):
         with pytest.raises(ValueError, match=words):
             ng.Driven(network, {"v_e": noise})
@@ -111,8 +111,8 @@ def test_driven_systems_keep_all_else(network):
 
 def test_continuations_ask_for_a_scalar(network):
     for name in ("i_ext_e", "coupling"):
-        with pytest.raises(ValueError, match="`parameter` must be one of"):
-            ng.continue_equilibria(network, name, (0.0, 9.0))
+        with pytest.raises(ValueError, match="`parameters` must be one of"):
+            ng.continue_equilibria(network, {name: (0.0, 9.0)})
 
 
 def test_values_of_designs_are_numbers_that_suit():

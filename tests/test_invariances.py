@@ -122,7 +122,7 @@ def at_rest(k):
     network = scaled(k, i_ext_e=3.0)
     found = ng.find_equilibria(network.homogeneous())
     modes = ng.dispersion(network, found.states[0])
-    first = np.asarray(ng.initial_state(network, noise=0.0))
+    first = np.asarray(ng.initial_state(network, scatter=0.0))
     scale = float(k) ** POWERS
     return [
         found.states / scale,
@@ -142,7 +142,7 @@ def on_an_orbit(k):
 def exponents(k):
     network = scaled(k, 8.0, i_ext_e=12.0)
     times = {"duration": 100.0 / k, "transient": 50.0 / k, "interval": 2.0 / k, "progress": False}
-    found = ng.lyapunov_spectrum(network.homogeneous(), y0=start(k)[:, 0], **times)
+    found = ng.lyapunov_spectrum(network.homogeneous(), start=start(k)[:, 0], **times)
     # Each of them turns into place in its own time, since angles between tangents are scaled.
     assert abs(found.exponents[0]) < 0.03 * k
     return [found.exponents.sum() / k, found.state / float(k) ** POWERS]
@@ -151,8 +151,8 @@ def exponents(k):
 def simulated(solver):
     def run(k):
         network = scaled(k, i_ext_e=13.0)
-        options = {} if solver == "adaptive" else {"dt": 0.05 / k, "solver": solver}
-        found = ng.simulate(network, 20.0 / k, y0=start(k), save_every=1.0 / k, **options)
+        options = {} if solver == "adaptive" else {"dt": 0.05 / k, "integrator": solver}
+        found = ng.simulate(network, 20.0 / k, start=start(k), save_every=1.0 / k, **options)
         return [found.ts * k, found.states / float(k) ** POWERS[:, None]]
 
     return run
@@ -166,7 +166,7 @@ def simulated_batch(k):
         runs,
         10.0 / k,
         dt=network.time_step,
-        y0=start(k),
+        start=start(k),
         save_every=1.0 / k,
         variables=NAMES,
     )
@@ -181,7 +181,7 @@ def response(k):
 
 def branch(k):
     system = scaled(k, i_ext_e=3.0).homogeneous()
-    found = ng.continue_equilibria(system, "i_ext_e", (3.0, 9.0), progress=False)
+    found = ng.continue_equilibria(system, {"i_ext_e": (3.0, 9.0)}, progress=False)
     return [np.array([p.parameter for p in found.special])]
 
 
@@ -192,7 +192,7 @@ def stability(k):
 
 def activity(k):
     measure = ng.Activity(
-        duration=40.0 / k, transient=10.0 / k, sample=1.0 / k, noise=0.0, keep=("mean", "maximum")
+        duration=40.0 / k, transient=10.0 / k, sample=1.0 / k, scatter=0.0, keep=("mean", "maximum")
     )
     found = ng.sweep(scaled(k, i_ext_e=13.0), {"v_e(0)": [-0.5, 0.5]}, measure, checks=0)
     return [found.v_e_mean, found.v_e_maximum]
@@ -287,12 +287,12 @@ def regional(order):
     state = start(1.0)[:, order]
     response = ng.linear_response(ng.Driven(network, {"input": 0.01}), np.array([5.0, 40.0]))
     runs = [
-        ng.simulate(network, 20.0, y0=state, dt=0.05, save_every=1.0, solver=solver).states
+        ng.simulate(network, 20.0, start=state, dt=0.05, save_every=1.0, integrator=solver).states
         for solver in ("rk4", "moebius")
     ]
     states = [
         ng.find_equilibria(network).states[0],
-        ng.initial_state(network, noise=0.0),
+        ng.initial_state(network, scatter=0.0),
         response.power,
         response.state,
     ]
@@ -320,11 +320,11 @@ def test_a_run_cut_in_three(solver, noise):
     It takes how fast inputs rise from the step before, which the first after a cut does not have.
     """
     system = ng.Driven(scaled(1.0, i_ext_e=13.0), noise)
-    options = {"dt": 0.05, "solver": solver, "seed": 4, "save_every": 1.0}
-    whole = ng.simulate(system, 12.0, y0=start(1.0), **options)
+    options = {"dt": 0.05, "integrator": solver, "seed": 4, "save_every": 1.0}
+    whole = ng.simulate(system, 12.0, start=start(1.0), **options)
     state, parts = start(1.0), []
     for k, duration in enumerate((3.0, 5.0, 4.0)):
-        part = ng.simulate(system, duration, y0=state, t0=float((0, 3, 8)[k]), **options)
+        part = ng.simulate(system, duration, start=state, t0=float((0, 3, 8)[k]), **options)
         state = part.states[-1]
         parts.append(part.states[int(k > 0) :])
     tolerance = 1e-5 if solver == "moebius" else 1e-11
@@ -341,9 +341,9 @@ def test_lyapunov_maps_in_blocks_and_on_devices(monkeypatch):
     axes = {"tau_se": [1.0, 0.15], "i_ext_e": [9.5, 10.0, 10.5]}
     times = {"duration": 100.0, "transient": 50.0, "progress": False}
     whole = ng.lyapunov_map(system, axes, **times).spectra
-    alone = ng.lyapunov_map(system, axes, block=1, **times).spectra
+    alone = ng.lyapunov_map(system, axes, chunk=1, **times).spectra
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
-    one = ng.lyapunov_map(system, axes, block=4, **times).spectra
+    one = ng.lyapunov_map(system, axes, chunk=4, **times).spectra
     other = ng.lyapunov_map(system, {**axes, "tau_se": [0.15, 1.0]}, **times).spectra
     for found in (alone, one, jax.tree.map(lambda leaf: leaf[::-1], other)):
         np.testing.assert_array_equal(found.state, whole.state)
@@ -379,7 +379,7 @@ def test_batches_in_tiles_of_any_size():
     runs = {"i_ext_e": np.linspace(9.0, 13.0, 5)}
     options = {"dt": 0.05, "save_every": 1.0, "variables": NAMES}
     whole, *cut = (
-        ng.simulate_batch(scaled(1.0), runs, 10.0, tile=tile, **options) for tile in (5, 1, 2)
+        ng.simulate_batch(scaled(1.0), runs, 10.0, chunk=tile, **options) for tile in (5, 1, 2)
     )
     for other in cut:
         np.testing.assert_allclose(other.states, whole.states, rtol=1e-11, atol=1e-13)

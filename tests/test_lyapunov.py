@@ -43,7 +43,7 @@ def test_linear_system():
     """The real parts of the eigenvalues, a complex pair among them, exactly."""
     matrix = jnp.array([[-0.1, 1.0, 0.3], [-1.0, -0.1, 0.0], [0.0, 0.0, -0.7]])
     system = Flow(lambda x, _: matrix @ x, (3,), 0.01)
-    result = ng.lyapunov_spectrum(system, y0=[1.0, 0.5, 0.2], duration=500.0, transient=200.0)
+    result = ng.lyapunov_spectrum(system, start=[1.0, 0.5, 0.2], duration=500.0, transient=200.0)
     np.testing.assert_allclose(result.exponents, [-0.1, -0.1, -0.7], atol=3e-3)
     assert float(result.exponents.sum()) == pytest.approx(-0.9, abs=1e-9)
     assert int(result.number_positive) == 0
@@ -53,7 +53,7 @@ def test_linear_system():
 def test_lorenz():
     """0.906, 0, -14.57: Sprott, Chaos and Time-Series Analysis (2003)."""
     system = Flow(lorenz, (3,), 0.005)
-    result = ng.lyapunov_spectrum(system, y0=[1.0, 1.0, 20.0], duration=2000.0, transient=50.0)
+    result = ng.lyapunov_spectrum(system, start=[1.0, 1.0, 20.0], duration=2000.0, transient=50.0)
     errors = np.asarray(result.errors)
     np.testing.assert_array_less(np.abs(result.exponents - np.array([0.906, 0, -14.572])), 0.02)
     assert errors[0] < 0.01
@@ -67,7 +67,7 @@ def test_lorenz():
 def test_roessler():
     """0.0714, 0, -5.394: Sprott (2003)."""
     system = Flow(roessler, (3,), 0.02)
-    result = ng.lyapunov_spectrum(system, y0=[1.0, 1.0, 0.0], duration=5000.0, transient=200.0)
+    result = ng.lyapunov_spectrum(system, start=[1.0, 1.0, 0.0], duration=5000.0, transient=200.0)
     np.testing.assert_allclose(result.exponents, [0.0714, 0, -5.394], atol=0.01)
 
 
@@ -92,7 +92,9 @@ def test_torus():
         return jnp.stack([dz[0].real, dz[0].imag, dz[1].real, dz[1].imag])
 
     system = Flow(field, (4,), 0.02)
-    result = ng.lyapunov_spectrum(system, y0=[0.5, 0.1, 0.3, 0.2], duration=2000.0, transient=500.0)
+    result = ng.lyapunov_spectrum(
+        system, start=[0.5, 0.1, 0.3, 0.2], duration=2000.0, transient=500.0
+    )
     np.testing.assert_allclose(result.exponents, [0, 0, -2, -2], atol=2e-3)
     assert int(result.number_positive) == 0
     assert float(result.kaplan_yorke) == pytest.approx(2, abs=1e-2)
@@ -114,7 +116,7 @@ def test_sum_is_the_divergence():
     system = nextgen(10.0, 12.0)
     start = ng.lyapunov_spectrum(system, 1, duration=20.0, transient=500.0).state
     options = {"duration": 1000.0, "transient": 1.0, "dt": 0.025}
-    result = ng.lyapunov_spectrum(system, y0=start, **options)
+    result = ng.lyapunov_spectrum(system, start=start, **options)
 
     def joint(pair):  # the state, and the integral of the divergence
         return system.vector_field(pair[0]), jnp.trace(jax.jacfwd(system.vector_field)(pair[0]))
@@ -155,7 +157,7 @@ def test_steps_that_are_too_long_are_told(values):
 def test_step_error_is_the_error():
     """x' = -x and -3x by RK4: the exponents' errors are z⁴/120 of each; Liouville's sum agrees."""
     system = Flow(lambda x, _: x * jnp.array([-1.0, -3.0]), (2,), 0.1)
-    found = ng.lyapunov_spectrum(system, y0=[1.0, 1.0], duration=200.0, transient=100.0)
+    found = ng.lyapunov_spectrum(system, start=[1.0, 1.0], duration=200.0, transient=100.0)
     off = np.abs(found.exponents - np.array([-1.0, -3.0]))
     np.testing.assert_allclose(found.step_errors[1], off[1], rtol=0.2)
     assert off[0] < found.step_errors[0] < found.step_errors[1]
@@ -165,7 +167,7 @@ def test_step_error_is_the_error():
 @pytest.mark.slow
 def test_orbit_and_equilibrium():
     orbit = ng.find_orbit(nextgen(12.0, 8.0), steps=256)
-    result = ng.lyapunov_spectrum(nextgen(12.0, 8.0), y0=orbit.states[0], duration=2000.0)
+    result = ng.lyapunov_spectrum(nextgen(12.0, 8.0), start=orbit.states[0], duration=2000.0)
     np.testing.assert_allclose(result.exponents, orbit.exponents, atol=2e-3)
     rest = ng.find_equilibria(nextgen(2.0, 5.0))
     result = ng.lyapunov_spectrum(nextgen(2.0, 5.0), 2, duration=2000.0)
@@ -177,7 +179,7 @@ def test_network(small):
     network = ng.Network(ng.NextGenEI(i_ext_e=2.0), small, 5.0)
     state = ng.find_equilibria(network.homogeneous()).states[0]
     state = jnp.broadcast_to(state[:, None], network.state_shape)
-    result = ng.lyapunov_spectrum(network, 6, y0=state, duration=3000.0)
+    result = ng.lyapunov_spectrum(network, 6, start=state, duration=3000.0)
     matrix = jax.jacfwd(lambda x: network.vector_field(x.reshape(6, 12)).ravel())(state.ravel())
     exact = np.sort(np.linalg.eigvals(matrix).real)[::-1][:6]
     np.testing.assert_allclose(result.exponents, exact, atol=2e-3)
@@ -202,13 +204,13 @@ def test_vmap_and_divergence():
     system = Flow(lambda x, a: a * x * x - x, (1,), 0.01)
     many = jax.vmap(lambda a: eqx.tree_at(lambda s: s.parameter, system, a))(jnp.array([0.1, 2.0]))
     result = jax.vmap(
-        lambda s: ng.lyapunov_spectrum(s, y0=jnp.array([1.0]), duration=20.0, throw=False)
+        lambda s: ng.lyapunov_spectrum(s, start=jnp.array([1.0]), duration=20.0, throw=False)
     )(many)
     assert result.status.tolist() == [ng.Status.OK, ng.Status.NOT_FINITE]
     assert float(result.exponents[0, 0]) == pytest.approx(-1, abs=1e-6)
     with pytest.raises(ng.SolverError, match="infinite or NaN"):
         ng.lyapunov_spectrum(
-            Flow(lambda x, _: x * x, (1,), 0.01), y0=[1.0], duration=20.0, transient=10.0
+            Flow(lambda x, _: x * x, (1,), 0.01), start=[1.0], duration=20.0, transient=10.0
         )
 
 
@@ -219,8 +221,8 @@ def test_vmap_and_divergence():
         ({"count": 0}, "`count` must"),
         ({"dt": -1.0}, "`dt` must"),
         ({"duration": 0.0}, "`duration` must"),
-        ({"y0": np.zeros(5)}, "`y0` must have shape"),
-        ({"y0": np.full(6, np.nan)}, "`y0` must be finite"),
+        ({"start": np.zeros(5)}, "`start` must have shape"),
+        ({"start": np.full(6, np.nan)}, "`start` must be finite"),
     ],
 )
 def test_what_is_refused(arguments, words):

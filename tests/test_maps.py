@@ -61,7 +61,7 @@ def test_there_are_as_many_places_as_equilibria(small, tmp_path, monkeypatch):
     network = ng.Network(ng.NextGenEI(**FIVE), small, 0.0)
     axes = {"i_ext_e": np.array([-9.0, 0.0]), "coupling": np.array([1.0, 18.2786])}
     result, again = (
-        ng.dispersion_map(network, axes, oscillations=False, store=tmp_path, lines=1)
+        ng.dispersion_map(network, axes, oscillations=False, store=tmp_path, chunk=1)
         for _ in range(2)
     )
     assert result.kind.shape == (2, 2, 5)
@@ -89,14 +89,14 @@ def test_there_are_as_many_places_as_equilibria(small, tmp_path, monkeypatch):
 def compare_with_single_orbits(network, result, tolerance):
     """Every orbit of a map against `find_orbit` and `dispersion`, refined to rounding."""
     points = list(zip(*np.nonzero(result.kind == ORBIT), strict=True))
-    names = list(result.axes)
+    names = list(result.parameters)
     for *index, k in points:
-        values = {n: result.axes[n][i] for n, i in zip(names, index, strict=True)}
+        values = {n: result.parameters[n][i] for n, i in zip(names, index, strict=True)}
         here = network.with_parameters(**values)
         at = (*index, k)
         orbit = ng.find_orbit(
             here.homogeneous(),
-            guess=result.states[at],
+            start=result.states[at],
             period=float(result.period[at]),
             steps=256,  # one compilation for all
         )
@@ -284,7 +284,7 @@ def same(one, two):
 
 
 def test_blocks_do_not_matter(network, whole):
-    same(whole, ng.dispersion_map(network, AXES, lines=1, progress=False))
+    same(whole, ng.dispersion_map(network, AXES, chunk=1, progress=False))
 
 
 def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
@@ -298,7 +298,7 @@ def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
         return block(self, *arguments)
 
     monkeypatch.setattr(maps._Atlas, "block", interrupted)
-    options = {"store": tmp_path / "store", "lines": 1}
+    options = {"store": tmp_path / "store", "chunk": 1}
     with pytest.raises(KeyboardInterrupt):
         ng.dispersion_map(network, AXES, **options)
     same(whole, ng.dispersion_map(network, AXES, **options))
@@ -308,7 +308,7 @@ def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
 
 
 def test_damaged_block_is_computed_again(network, whole, tmp_path):
-    options = {"store": tmp_path, "lines": 2}
+    options = {"store": tmp_path, "chunk": 2}
     ng.dispersion_map(network, AXES, **options)
     path = tmp_path / "block-00001.npz"
     data = bytearray(path.read_bytes())
@@ -337,7 +337,7 @@ def test_another_computation_is_refused(network, tmp_path):
 
 
 def test_full_disk_loses_nothing(network, tmp_path, monkeypatch):
-    options = {"store": tmp_path, "lines": 1, "oscillations": False}
+    options = {"store": tmp_path, "chunk": 1, "oscillations": False}
     fsync, calls = os.fsync, []
 
     def full(descriptor):
@@ -368,7 +368,7 @@ def test_nothing_anywhere(network, monkeypatch):
 
 
 def test_what_is_refused(network):
-    with pytest.raises(ValueError, match="`axes` must be one of"):
+    with pytest.raises(ValueError, match="`parameters` must be one of"):
         ng.dispersion_map(network, {"current": [0.0]})
     with pytest.raises(ValueError, match="at least one parameter"):
         ng.dispersion_map(network, {})
@@ -376,5 +376,5 @@ def test_what_is_refused(network):
         ng.dispersion_map(network, {"i_ext_e": [np.nan]})
     with pytest.raises(ValueError, match="`i_ext_e` must be a non-empty"):
         ng.dispersion_map(network, {"i_ext_e": [[1.0]]})
-    with pytest.raises(ValueError, match="`lines` must be"):
-        ng.dispersion_map(network, AXES, lines=0)
+    with pytest.raises(ValueError, match="`chunk` must be"):
+        ng.dispersion_map(network, AXES, chunk=0)

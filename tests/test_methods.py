@@ -20,12 +20,12 @@ def network(small):
 
 @pytest.fixture(scope="module")
 def start(network):
-    return ng.initial_state(network, noise=0.1, seed=4)
+    return ng.initial_state(network, scatter=0.1, seed=4)
 
 
 def run(network, start, dt, duration, method="moebius", **values):
     return ng.simulate_batch(
-        network, values, duration, dt=dt, y0=start, solver=method, save_every=duration
+        network, values, duration, dt=dt, start=start, integrator=method, save_every=duration
     ).final_state
 
 
@@ -120,14 +120,14 @@ def test_order(network, start):
 def test_homogeneous_and_single_runs(network, start):
     state = start[:, 0]
     inner = network.homogeneous()
-    adaptive = ng.simulate(inner, 30.0, y0=state, rtol=1e-10, atol=1e-12)
+    adaptive = ng.simulate(inner, 30.0, start=state, rtol=1e-10, atol=1e-12)
     errors = []
     for dt in (0.025, 0.0125):
-        fixed = ng.simulate(inner, 30.0, y0=state, dt=dt, solver="moebius")
+        fixed = ng.simulate(inner, 30.0, start=state, dt=dt, integrator="moebius")
         errors.append(np.abs(fixed.states - adaptive.states).max())
     assert errors[0] < 3e-4
     assert errors[1] < errors[0] / 10
-    single = ng.simulate(network, 30.0, y0=start, dt=0.05, solver="moebius")
+    single = ng.simulate(network, 30.0, start=start, dt=0.05, integrator="moebius")
     batch = run(network, start, 0.05, 30.0)[0]
     np.testing.assert_allclose(single.final_state, batch, atol=1e-12)
 
@@ -139,7 +139,7 @@ def test_parameters_of_regions_and_runs(network, start):
     batch = run(mixed, start, 0.05, 20.0, tau_se=taus, tau_i=[7.0, 8.0, 9.0])
     for k in range(3):
         here = mixed.with_parameters(tau_se=taus[k], tau_i=7.0 + k)
-        exact = ng.simulate(here, 20.0, y0=start, rtol=1e-10, atol=1e-12).final_state
+        exact = ng.simulate(here, 20.0, start=start, rtol=1e-10, atol=1e-12).final_state
         np.testing.assert_allclose(batch[k], exact, atol=5e-5)
 
 
@@ -150,12 +150,12 @@ def test_nothing_blows_up(network, dtype):
     y0 = np.abs(rng.normal(scale=3.0, size=(16, 6, 12)))
     y0[:, [1, 4]] *= np.sign(rng.normal(size=(16, 2, 12)))
     values = {"i_ext_e": np.linspace(0, 20, 16), "coupling": np.linspace(0, 20, 16)}
-    options = {"dt": 0.2, "y0": y0, "dtype": dtype, "variables": network.model.variables}
-    batch = ng.simulate_batch(network, values, 200.0, solver="moebius", **options)
+    options = {"dt": 0.2, "start": y0, "dtype": dtype, "variables": network.model.variables}
+    batch = ng.simulate_batch(network, values, 200.0, integrator="moebius", **options)
     assert batch.ok
     assert min(float(batch[name].min()) for name in ("r_e", "r_i")) > 0
     assert min(float(batch[name].min()) for name in ("s_e", "s_i")) >= 0
-    classical = ng.simulate_batch(network, values, 200.0, solver="rk4", **options)
+    classical = ng.simulate_batch(network, values, 200.0, integrator="rk4", **options)
     assert not classical.ok
 
 
@@ -165,7 +165,7 @@ def test_gradients(network, start):
 
     def energy(coupling):
         system = eqx.tree_at(lambda n: n.coupling, network.bare(), coupling)
-        run = ng.simulate(system, 10.0, y0=start, dt=0.1, solver="moebius")
+        run = ng.simulate(system, 10.0, start=start, dt=0.1, integrator="moebius")
         return (run.v_e**2).mean()
 
     at = jnp.asarray(8.0)
@@ -193,14 +193,14 @@ def test_a_constant_stimulus_is_a_current(network, start, method, model):
         stride=500,
         select=lambda memory: 0.0,
     )
-    exact = ng.simulate(moved, 10.0, y0=start, rtol=1e-11, atol=1e-12).final_state
+    exact = ng.simulate(moved, 10.0, start=start, rtol=1e-11, atol=1e-12).final_state
     # "moebius" learns of the stimulus through its own steps: order one in the first five of them.
     np.testing.assert_allclose(stepper.state(memory), exact, atol=1e-6)
 
 
 def test_models_without_a_flow_are_refused(small):
     network = ng.Network(ng.JansenRit(), small, 10.0)
-    with pytest.raises(ValueError, match=r"`solver` must be one of 'rk4'.* for JansenRit"):
-        ng.simulate(network, 0.1, dt=1e-3, solver="moebius")
-    with pytest.raises(ValueError, match=r"`solver` must be one of"):
-        ng.simulate_batch(network, {"p": [100.0]}, 0.1, dt=1e-3, solver="moebius")
+    with pytest.raises(ValueError, match=r"`integrator` must be one of 'rk4'.* for JansenRit"):
+        ng.simulate(network, 0.1, dt=1e-3, integrator="moebius")
+    with pytest.raises(ValueError, match=r"`integrator` must be one of"):
+        ng.simulate_batch(network, {"p": [100.0]}, 0.1, dt=1e-3, integrator="moebius")

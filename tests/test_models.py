@@ -261,7 +261,7 @@ def test_what_a_model_holds_beside_its_parameters(kind, words):
         ng.Network(kind(tau=2.0), np.ones((1, 1)))
     run = ng.simulate_batch(
         ng.Network(Gain(), np.ones((1, 1)), 1.0), {"tau": [8.0, 4.0]}, 1.0, dt=0.5,
-        y0=np.full((2, 1), 0.1),
+        start=np.full((2, 1), 0.1),
     )  # fmt: skip
     assert run.ok
 

@@ -115,7 +115,7 @@ def test_growth_in_a_simulation(small):
     fastest = int(curve.fastest)
     vector = small.eigenmodes().vectors[:, fastest]
     y0 = state[:, None] + 1e-7 * vector[None]
-    run = ng.simulate(network, 200.0, y0=y0, save_every=0.5, rtol=1e-11, atol=1e-14)
+    run = ng.simulate(network, 200.0, start=y0, save_every=0.5, rtol=1e-11, atol=1e-14)
     signal = np.asarray(run.v_e - state[1]) @ vector / (vector @ vector)
     late = slice(120, 401)
     # Two steps of a linear recurrence give the pair: s(t+2) = a s(t+1) + b s(t).
@@ -142,7 +142,7 @@ def test_a_defective_chain_of_pairs():
 def test_a_map_is_stable_only_where_its_status_is_ok():
     nothing = np.full((2, 1), np.nan)
     result = ng.DispersionMap(
-        axes={"coupling": np.array([1.0, 2.0])},
+        parameters={"coupling": np.array([1.0, 2.0])},
         lambdas=np.ones(1),
         kind=np.ones((2, 1), np.int8),
         states=np.zeros((2, 1, 6)),

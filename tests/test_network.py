@@ -163,7 +163,9 @@ def test_what_is_known_of_linear_coupling_only_is_refused_to_other_classes():
             made[kind].exact_flow(jnp.asarray(0.1))
     y0 = np.tile([[0.05], [-1.0], [0.05], [0.05], [-1.0], [0.05]], 2) * [1.0, 1.5]
     runs = [
-        ng.simulate_batch(made[Diffusive], None, 5.0, dt=0.025, y0=y0, solver=solver).final_state
+        ng.simulate_batch(
+            made[Diffusive], None, 5.0, dt=0.025, start=y0, integrator=solver
+        ).final_state
         for solver in ("moebius", "rk4")
     ]
     np.testing.assert_allclose(*runs, rtol=1e-6)

@@ -120,11 +120,11 @@ def test_whatever_the_sampling_interval_and_the_activity(dt, seconds):
     """Steps and oscillations of up to 100, sampled at 0.05 to 2 s: 1e-9 of the peak, or 1e-7."""
     t = dt * np.arange(round(seconds / dt))[:, None]
     z = np.concatenate([(t >= 2) * LEVELS, (1 - 0.5 * np.cos(0.5 * t)) * LEVELS], axis=1)
-    found = np.asarray(bold(z, dt, dt, y0=np.zeros((4, 10))))
+    found = np.asarray(bold(z, dt, dt, start=np.zeros((4, 10))))
     expected = held(z, dt, BalloonWindkessel())
     error = np.abs(found - expected).max(axis=0) / np.abs(expected).max(axis=0)
     assert (error < 2 * [1e-9, 1e-9, 1e-9, 1e-8, 1e-7]).all(), error
-    single = np.asarray(bold(z.astype(np.float32), np.float32(dt), dt, y0=np.zeros((4, 10))))
+    single = np.asarray(bold(z.astype(np.float32), np.float32(dt), dt, start=np.zeros((4, 10))))
     np.testing.assert_allclose(single, found, rtol=1e-5, atol=1e-9)
 
 
@@ -132,7 +132,7 @@ def test_fast_samples_within_a_step():
     """Noise and pulses that are faster than the steps: only mean and slope of a step matter."""
     rng = np.random.default_rng(0)
     z = np.stack([rng.normal(0.3, 0.3, 200), 0.5 * ((np.arange(200) % 75) < 33)], axis=1)
-    found = np.asarray(bold(z, 0.005, 0.2, y0=np.zeros((4, 2))))
+    found = np.asarray(bold(z, 0.005, 0.2, start=np.zeros((4, 2))))
     expected = held(z, 0.005, BalloonWindkessel(), 40)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
 
@@ -142,7 +142,7 @@ def test_the_constants_set_the_step_and_each_other():
     assert fast.time_step == pytest.approx(0.02 * 0.05 / 0.98)
     z = np.array([[0.0], [2.0], [0.5], [0.0]])
     expected = held(z, 0.72, fast)
-    found = bold(z, 0.72, 0.72, haemodynamics=fast, y0=np.zeros((4, 1)))
+    found = bold(z, 0.72, 0.72, haemodynamics=fast, start=np.zeros((4, 1)))
     np.testing.assert_allclose(found, expected, atol=1e-9 * np.abs(expected).max())
     model = BalloonWindkessel(e0=0.4)
     assert (float(model.k1), float(model.k3)) == pytest.approx((2.8, 0.6))
@@ -165,14 +165,14 @@ def test_rest_stays_and_small_activity_is_precise():
 def test_a_run_in_parts():
     rng = np.random.default_rng(1)
     z, rest = rng.uniform(0, 1, (49, 2)), np.zeros((4, 2))
-    whole = perfusion(z, 0.25, 1.0, y0=rest)
-    first = perfusion(z[:25], 0.25, 1.0, y0=rest)
+    whole = perfusion(z, 0.25, 1.0, start=rest)
+    first = perfusion(z[:25], 0.25, 1.0, start=rest)
     assert (whole.left_out, first.left_out, float(first.t1)) == (1, 1, 6.0)
-    second = perfusion(z[24:], 0.25, 1.0, y0=first)
+    second = perfusion(z[24:], 0.25, 1.0, start=first)
     np.testing.assert_allclose(np.concatenate([first.bold, second.bold]), whole.bold, rtol=1e-12)
     np.testing.assert_allclose(np.concatenate([first.ts, second.ts]), whole.ts)
     np.testing.assert_allclose(second.final_state, whole.final_state, rtol=1e-12)
-    np.testing.assert_array_equal(bold(z[24:], 0.25, 1.0, y0=first), second.bold)
+    np.testing.assert_array_equal(bold(z[24:], 0.25, 1.0, start=first), second.bold)
 
 
 def test_blood_that_stops_is_told():
@@ -196,9 +196,9 @@ def test_blood_that_stops_is_told():
 def test_steps_are_cut_where_they_are_too_long():
     """A rise by 1e4 in no time: NaN where nothing can be tried again, right where it can."""
     z, rest = 1e4 * (np.arange(6.0)[:, None] > 2), np.zeros((4, 1))
-    assert np.isnan(jax.jit(lambda z: bold(z, 0.02, 0.02, y0=rest))(z)[-1, 0])
+    assert np.isnan(jax.jit(lambda z: bold(z, 0.02, 0.02, start=rest))(z)[-1, 0])
     expected = held(z, 0.02, BalloonWindkessel(), smooth=True)
-    found = np.asarray(bold(z, 0.02, 0.02, y0=rest))
+    found = np.asarray(bold(z, 0.02, 0.02, start=rest))
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 
 
@@ -300,7 +300,7 @@ def test_sensors_and_averages():
     ("call", "words"),
     [
         (lambda: bold(np.ones(100), 0.01, 0.015), "multiple of the sampling interval"),
-        (lambda: bold(np.ones(100), 0.01, 0.1, y0=np.zeros(3)), "`y0` must have shape"),
+        (lambda: bold(np.ones(100), 0.01, 0.1, start=np.zeros(3)), "`start` must have shape"),
         (lambda: BalloonWindkessel(e0=1.0), "`e0` must be below 1"),
         (lambda: bold(np.ones(100), 0.01, 2.0), "last for 2 s"),
         (lambda: bold(np.full(100, np.nan), 0.01, 0.1), "finite"),

@@ -126,7 +126,7 @@ def test_unstable_orbit_from_a_guess(doubled):
     """The period-one orbit lives on beyond its doubling, with a multiplier below -1."""
     orbit = ng.find_orbit(nextgen(9.15, 12.0))
     for i_ext_e in (9.2, 9.25, 9.3):
-        guess = {"guess": orbit.states[0], "period": float(orbit.period)}
+        guess = {"start": orbit.states[0], "period": float(orbit.period)}
         orbit = ng.find_orbit(nextgen(i_ext_e, 12.0), **guess)
     assert float(orbit.period) == pytest.approx(float(doubled.period) / 2, rel=0.05)
     assert not bool(orbit.stable)
@@ -143,7 +143,7 @@ def test_period_doubling_is_bracketed():
         moduli = []
         for shift in (-1e-4, 1e-4):
             near = ng.find_orbit(
-                nextgen(i_ext_e + shift, 12.0), guess=orbit.states[0], period=float(orbit.period)
+                nextgen(i_ext_e + shift, 12.0), start=orbit.states[0], period=float(orbit.period)
             )
             negative = np.asarray(near.phases).real < 0
             moduli.append(float(np.asarray(near.log_multipliers)[negative].max()))
@@ -195,7 +195,7 @@ def test_equilibrium_and_no_return_are_said():
         ng.find_orbit(nextgen(2.0, 5.0))
     assert caught.value.status == ng.Status.NOT_PERIODIC
     assert ng.find_orbit(nextgen(10.0, 12.0), throw=False).status == ng.Status.NOT_PERIODIC  # chaos
-    far = ng.find_orbit(nextgen(13.0, 5.0), guess=jnp.full(6, 9.0), period=0.3, throw=False)
+    far = ng.find_orbit(nextgen(13.0, 5.0), start=jnp.full(6, 9.0), period=0.3, throw=False)
     assert far.status in (ng.Status.NOT_CONVERGED, ng.Status.NOT_PERIODIC)
 
 
@@ -224,10 +224,10 @@ def test_vmap_over_parameters():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"guess": np.zeros(5)}, "`guess` must have shape"),
-        ({"guess": np.full(6, np.nan)}, "`guess` must be finite"),
-        ({"period": 10.0}, "`guess` must be given with `period`"),
-        ({"guess": np.zeros(6), "period": -1.0}, "`period` must be positive"),
+        ({"start": np.zeros(5)}, "`start` must have shape"),
+        ({"start": np.full(6, np.nan)}, "`start` must be finite"),
+        ({"period": 10.0}, "`start` must be given with `period`"),
+        ({"start": np.zeros(6), "period": -1.0}, "`period` must be positive"),
         ({"transient": 0.0}, "`transient` must be positive"),
     ],
 )
@@ -359,7 +359,7 @@ def test_growth_in_a_simulation(small):
     vector = small.eigenmodes().vectors[:, fastest]
     y0 = orbit.states[0][:, None] + 1e-8 * vector[None]
     period, turns = float(orbit.period), 16
-    run = ng.simulate(network, turns * period, y0=y0, save_every=period, rtol=1e-11, atol=1e-14)
+    run = ng.simulate(network, turns * period, start=y0, save_every=period, rtol=1e-11, atol=1e-14)
     size = np.abs((np.asarray(run.states) - orbit.states[0][None, :, None]) @ vector).max(axis=1)
     slope = np.polyfit(np.arange(6, turns + 1), np.log(size[6:]), 1)[0] / period
     assert slope == pytest.approx(float(curve.growth[fastest]), abs=2e-3)

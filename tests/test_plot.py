@@ -259,7 +259,7 @@ def test_fits(small):
     def loss(s, key):
         return (s.coupling - 4.0) ** 2 + (s.model.i_ext_e**2).sum()
 
-    result = ng.fit(network, unknowns, loss, starts=3, steps=20)
+    result = ng.fit(network, unknowns, loss, n_starts=3, steps=20)
     ax = ng.plot.fit_history(result)
     assert ax.get_yscale() == "log"
     assert len(ax.lines) == 3

@@ -99,7 +99,7 @@ CALLS = {
     ),
     "initial states": (
         lambda n: ng.initial_state(n),
-        lambda n: ng.initial_state(n, seed=4, noise=0.02),
+        lambda n: ng.initial_state(n, seed=4, scatter=0.02),
     ),
 }
 
@@ -176,7 +176,7 @@ def test_known_values_inside_of_a_program(network):
         return {
             "rest": rest.states[0],
             "start": start,
-            "fixed": ng.simulate(network, 2.0, dt=0.05, y0=start, throw=False).states,
+            "fixed": ng.simulate(network, 2.0, dt=0.05, start=start, throw=False).states,
             "batch": batch(network, 2),
             "growth": ng.dispersion(network, rest.states[0], throw=False).growth,
         }
@@ -199,7 +199,7 @@ TRANSFORMED = {
         lambda x: (
             ng.find_orbit(
                 n.with_parameters(i_ext_e=x).homogeneous(),
-                guess=jnp.full(6, 0.1),
+                start=jnp.full(6, 0.1),
                 period=20.0,
                 steps=64,
                 throw=False,

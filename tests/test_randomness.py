@@ -53,7 +53,7 @@ def increments(states):
 
 
 def run(system, **options):
-    options = {"save_every": DT, "seed": 0, "y0": jnp.zeros((3, 3)), "dt": DT, **options}
+    options = {"save_every": DT, "seed": 0, "start": jnp.zeros((3, 3)), "dt": DT, **options}
     return ng.simulate(system, STEPS * DT, variables=("x", "y", "p"), **options)
 
 
@@ -64,7 +64,7 @@ def series(walk):
     for seed in (0, 1):
         batch = ng.simulate_batch(
             walk, {"rate": np.zeros(2)}, STEPS * DT, dt=DT, save_every=DT,
-            y0=np.zeros((3, 3)), seeds=seed, variables=("x", "y", "p"),
+            start=np.zeros((3, 3)), seed=seed, variables=("x", "y", "p"),
         )  # fmt: skip
         found |= {f"seed {seed}, run {k}": increments(batch.states[k]) for k in (0, 1)}
     first = run(walk)
@@ -97,7 +97,7 @@ def test_noise_is_white_and_everything_else_independent(series):
 def test_other_steps_have_other_noise(walk):
     """The second half in steps twice as long does not have numbers of the first half."""
     first = run(walk)
-    later = ng.simulate(walk, STEPS * DT, y0=first, dt=2 * DT, save_every=2 * DT, seed=0)
+    later = ng.simulate(walk, STEPS * DT, start=first, dt=2 * DT, save_every=2 * DT, seed=0)
     moved = np.diff(np.asarray(later.x), axis=0).T / np.sqrt(2 * DT) / 2
     half = np.diff(np.asarray(first.x), axis=0).T[:, STEPS // 2 :] / np.sqrt(DT) / 2
     np.testing.assert_allclose(moved.var(axis=1), 1, atol=0.2)
@@ -108,10 +108,10 @@ def test_a_run_in_three_is_the_run(walk):
     """To the bit, with and without `dt`, wherever it begins; saved as finely as one likes."""
     for t0, options in ((0.0, {"dt": DT}), (0.0, {}), (7.025, {"dt": DT})):
         options = {"seed": 4, "save_every": 2.5, **options}
-        whole = ng.simulate(walk, 30.0, t0=t0, y0=jnp.zeros((3, 3)), **options)
-        state = ng.simulate(walk, 10.0, t0=t0, y0=jnp.zeros((3, 3)), **options)
+        whole = ng.simulate(walk, 30.0, t0=t0, start=jnp.zeros((3, 3)), **options)
+        state = ng.simulate(walk, 10.0, t0=t0, start=jnp.zeros((3, 3)), **options)
         for duration in (2.5, 17.5):
-            state = ng.simulate(walk, duration, y0=state, **options)
+            state = ng.simulate(walk, duration, start=state, **options)
         np.testing.assert_array_equal(state.final_state, whole.final_state)
         assert state.t1 == pytest.approx(t0 + 30.0)
 
@@ -121,7 +121,7 @@ def test_noise_goes_on_by_default():
     network = ng.Network(ng.NextGenEI(), np.array([[0, 1.0], [1, 0]]), coupling=1.0)
     noisy = ng.Driven(network, {"v_e": 0.002})
     first = ng.simulate(noisy, 1000.0, seed=3)
-    second = ng.simulate(noisy, 1000.0, y0=first, seed=3)
+    second = ng.simulate(noisy, 1000.0, start=first, seed=3)
     whole = ng.simulate(noisy, 2000.0, seed=3)
     np.testing.assert_array_equal(second.final_state, whole.final_state)
     np.testing.assert_array_equal(second.v_e, whole.v_e[1000:])
@@ -131,8 +131,8 @@ def test_noise_goes_on_by_default():
     assert np.abs(found).max() < 0.15  # its memory is some 5 ms: 180 samples are independent
     # Times that no step divides: by diffrax, where each segment has noise of its own.
     odd = [0.137, 1.7128, 3.14159265]
-    one = ng.simulate(noisy, 3.2, y0=first.final_state, seed=3, save_at=odd)
-    other = ng.simulate(noisy, 3.2, y0=first, seed=3, save_at=np.array(odd) + 1000.0)
+    one = ng.simulate(noisy, 3.2, start=first.final_state, seed=3, save_at=odd)
+    other = ng.simulate(noisy, 3.2, start=first, seed=3, save_at=np.array(odd) + 1000.0)
     assert "num_accepted_steps" in one.stats
     assert float(jnp.abs(one.v_e - other.v_e)[1:].min()) > 1e-6
 
@@ -145,7 +145,7 @@ def test_the_start_is_not_the_noise():
     zero = jnp.zeros((3, count))
     numbers = []
     for seed in (0, 1):
-        step = ng.simulate(walk, DT, y0=zero, dt=DT, seed=seed).final_state[:2]
+        step = ng.simulate(walk, DT, start=zero, dt=DT, seed=seed).final_state[:2]
         start = jax.random.normal(stream(seed, Purpose.START), zero.shape)
         numbers += [step / np.sqrt(DT), start, jax.random.normal(jax.random.key(seed), (2, count))]
     every = np.concatenate([np.asarray(x) for x in numbers])
@@ -217,7 +217,7 @@ def test_what_cannot_be_negative(walk, below_zero):
         assert (p[1:] == 0).mean() == (told if below_zero == "clip" else 0)
     if below_zero == "reflect":
         batch = ng.simulate_batch(
-            system, {"rate": np.zeros(2)}, STEPS * DT, dt=DT, y0=np.ones((3, 3)), seeds=[0, 5]
+            system, {"rate": np.zeros(2)}, STEPS * DT, dt=DT, start=np.ones((3, 3)), seed=[0, 5]
         )
         assert batch.stats["below_zero"].shape == (2,)
         assert float(batch.stats["below_zero"][0]) == pytest.approx(told)
@@ -230,7 +230,7 @@ def test_rates_under_noise():
     network = ng.Network(ng.NextGenEI(), np.array([[0, 1.0], [1, 0]]), coupling=1.0)
     noisy = ng.Driven(network, {"r_e": 0.02})
     found, kept = (
-        ng.simulate(ng.Driven(network, noisy.white_noise, below_zero=kind), 200.0, seed=1)
+        ng.simulate(ng.Driven(network, noisy.noise, below_zero=kind), 200.0, seed=1)
         for kind in ("reflect", "keep")
     )
     told = float(found.stats["below_zero"])
@@ -238,7 +238,9 @@ def test_rates_under_noise():
     assert told > 0.01
     assert float((kept.r_e < 0).mean()) > 0.1
     design = ng.Design.listed({"coupling": [1.0]}, seed=1)
-    activity = ng.Activity(200.0, 0.0, solver="rk4", dt=0.05, keep=("minimum",), signals=("r_e",))
+    activity = ng.Activity(
+        200.0, 0.0, integrator="rk4", dt=0.05, keep=("minimum",), signals=("r_e",)
+    )
     swept = ng.sweep(noisy, design, activity, checks=0)
     assert float(swept.r_e_minimum.min()) >= 0
     assert float(swept.below_zero[0]) == pytest.approx(told)

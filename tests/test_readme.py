@@ -66,7 +66,7 @@ def test_own_model_goes_through_everything(reader, small):
     assert [bool(s) for s in rest.stable] == [True, False, True]
     assert ng.dispersion(network, rest.states[0]).growth.shape == (12,)
     assert ng.simulate(network, 50.0).v.shape == (51, 12)
-    branch = ng.continue_equilibria(network.homogeneous(), "eta", (-8.0, -2.0))
+    branch = ng.continue_equilibria(network.homogeneous(), {"eta": (-8.0, -2.0)})
     assert [p.kind for p in branch.special] == ["fold", "fold"]
     result = ng.dispersion_map(network, {"eta": [-6.0, -5.0], "coupling": [0.0, 2.0]})
     assert (result.status == ng.Status.OK).all()

@@ -76,7 +76,7 @@ def test_simulations_have_these_spectra(system, response):
         system,
         40_000.0,
         dt=0.05,
-        noise=0.0,
+        scatter=0.0,
         seed=2,
         save_every=0.5,
         variables="v_e",

@@ -50,13 +50,15 @@ def test_results(tmp_path, network):
     assert again.to_xarray().identical(run.to_xarray())
     for result in (ng.find_equilibria(node), ng.find_orbit(node)):
         same(through(tmp_path, result), result)
-    longer = ng.simulate(network, 20.0, dt=0.05, y0=again)  # a colleague goes on
-    np.testing.assert_array_equal(longer.states, ng.simulate(network, 20.0, dt=0.05, y0=run).states)
+    longer = ng.simulate(network, 20.0, dt=0.05, start=again)  # a colleague goes on
+    np.testing.assert_array_equal(
+        longer.states, ng.simulate(network, 20.0, dt=0.05, start=run).states
+    )
 
 
 def test_branches(tmp_path):
     node = ng.Network(ng.NextGenEI(), W, 12.0).homogeneous()
-    branch = ng.continue_equilibria(node, "i_ext_e", (0.0, 4.0))
+    branch = ng.continue_equilibria(node, {"i_ext_e": (0.0, 4.0)})
     again = through(tmp_path, branch)
     assert again.to_xarray().identical(branch.to_xarray())
 

@@ -41,7 +41,7 @@ def test_reference_trajectories(aal90, k, way):
     values = reference_values("homogeneous_and_network.json")["trajectories"][k]
     network = ng.Network(ng.NextGenEI(i_ext_e=values["i_ext_e"]), aal90, values["epsilon"])
     options = {"dt": 0.01} if way == "rk4" else {"rtol": 1e-11, "atol": 1e-12}
-    run = ng.simulate(network, 100.0, y0=published_start(), save_at=values["t"], **options)
+    run = ng.simulate(network, 100.0, start=published_start(), save_at=values["t"], **options)
     bound = 1e-6 if way == "rk4" else 1e-8
     np.testing.assert_allclose(run.v_e[:, :5], values["v_e_first5"], atol=bound)
     np.testing.assert_allclose(run.v_e.mean(axis=1), values["v_e_mean"], atol=bound)
@@ -57,7 +57,7 @@ def test_reference_trajectories(aal90, k, way):
 def test_against_scipy(directed, model, coupling, duration):
     network = ng.Network(model, directed, coupling)
     y0 = ng.initial_state(network, seed=3)
-    run = ng.simulate(network, duration, y0=y0, rtol=1e-11, atol=1e-12)
+    run = ng.simulate(network, duration, start=y0, rtol=1e-11, atol=1e-12)
     field = jax.jit(lambda y: network.vector_field(y.reshape(6, 9)).ravel())
     exact = solve_ivp(
         lambda t, y: np.asarray(field(y)),
@@ -101,13 +101,13 @@ def test_order_of_the_fixed_steps(name, order):
 
 def test_solvers_agree(network):
     y0 = ng.initial_state(network, seed=1)
-    options = {"y0": y0, "save_every": 10.0, "variables": "v_e"}
+    options = {"start": y0, "save_every": 10.0, "variables": "v_e"}
     runs = [
         ng.simulate(network, 50.0, rtol=1e-10, atol=1e-11, **options),
-        ng.simulate(network, 50.0, rtol=1e-10, atol=1e-11, solver=dfx.Tsit5(), **options),
+        ng.simulate(network, 50.0, rtol=1e-10, atol=1e-11, integrator=dfx.Tsit5(), **options),
         ng.simulate(network, 50.0, dt=0.005, **options),
-        ng.simulate(network, 50.0, dt=0.01, solver=dfx.Dopri8(), **options),
-        ng.simulate(network.homogeneous(), 50.0, rtol=1e-10, y0=y0[:, 0], save_every=10.0),
+        ng.simulate(network, 50.0, dt=0.01, integrator=dfx.Dopri8(), **options),
+        ng.simulate(network.homogeneous(), 50.0, rtol=1e-10, start=y0[:, 0], save_every=10.0),
     ]
     for run in runs[1:4]:
         np.testing.assert_allclose(run.v_e, runs[0].v_e, atol=2e-6)
@@ -116,8 +116,10 @@ def test_solvers_agree(network):
 
 def test_homogeneous_run_is_the_network_in_unison(network):
     start = ng.find_equilibria(network.homogeneous()).states[0] + 0.02
-    one = ng.simulate(network.homogeneous(), 30.0, y0=start, rtol=1e-10, atol=1e-12)
-    all_ = ng.simulate(network, 30.0, y0=jnp.tile(start[:, None], (1, 12)), rtol=1e-10, atol=1e-12)
+    one = ng.simulate(network.homogeneous(), 30.0, start=start, rtol=1e-10, atol=1e-12)
+    all_ = ng.simulate(
+        network, 30.0, start=jnp.tile(start[:, None], (1, 12)), rtol=1e-10, atol=1e-12
+    )
     np.testing.assert_allclose(all_.v_e, np.tile(one.v_e[:, None], (1, 12)), atol=1e-6)
 
 
@@ -149,16 +151,18 @@ def test_times_in_32_bits(network):
     """A tenth in 32 bits is a tenth: for every argument that is a time, and for saved times."""
     y0 = ng.initial_state(network)
     times = {"duration": 2.1, "t0": 0.3, "dt": 0.05, "save_every": 0.1}
-    plain = ng.simulate(network, y0=y0, **times)
+    plain = ng.simulate(network, start=y0, **times)
     for kind in (np.float32, jnp.float32):
         options = {name: kind(value) for name, value in times.items()}
-        run = ng.simulate(network, y0=y0, **options)
+        run = ng.simulate(network, start=y0, **options)
         np.testing.assert_array_equal(run.ts, plain.ts)
         np.testing.assert_array_equal(run.states, plain.states)
         assert float(run.t1) == 2.4
-    some = ng.simulate(network, 2.1, y0=y0, t0=0.3, dt=0.05, save_at=plain.ts.astype(jnp.float32))
+    some = ng.simulate(
+        network, 2.1, start=y0, t0=0.3, dt=0.05, save_at=plain.ts.astype(jnp.float32)
+    )
     np.testing.assert_allclose(some.ts, plain.ts, rtol=1e-15)
-    options = {"dt": np.float32(0.05), "save_every": np.float32(0.1), "y0": y0}
+    options = {"dt": np.float32(0.05), "save_every": np.float32(0.1), "start": y0}
     assert ng.simulate_batch(network, {}, np.float32(2.1), **options).states.shape[1] == 22
     times = {name: np.float32(times[name]) for name in ("duration", "dt")}
     activity = ng.Activity(
@@ -188,7 +192,7 @@ def test_every_method_says_that_it_diverged(network, monkeypatch):
     """In single runs, batches and sweeps; and where there was no equilibrium to start from."""
     wild = np.full((6, 12), 1e11)
     for solver in ("rk4", "euler", "moebius"):
-        options = {"dt": 0.5, "y0": wild, "solver": solver, "save_every": 2.0}
+        options = {"dt": 0.5, "start": wild, "integrator": solver, "save_every": 2.0}
         run = ng.simulate(network.with_parameters(j_ee=1e3), 2.0, throw=False, **options)
         batch = ng.simulate_batch(network, {"j_ee": [1e3]}, 2.0, **options)
         bad = not np.isfinite(np.asarray(run.final_state)).all()
@@ -206,9 +210,9 @@ def test_every_method_says_that_it_diverged(network, monkeypatch):
 def test_steps_after_the_last_save(network):
     """A duration that is no multiple of the sampling interval is still run to its end."""
     y0 = ng.initial_state(network)
-    run = ng.simulate(network, 1.05, dt=0.01, save_every=0.2, y0=y0)
+    run = ng.simulate(network, 1.05, dt=0.01, save_every=0.2, start=y0)
     assert run.ts.shape == (6,)
-    whole = ng.simulate(network, 1.05, dt=0.01, save_every=1.05, y0=y0)
+    whole = ng.simulate(network, 1.05, dt=0.01, save_every=1.05, start=y0)
     np.testing.assert_allclose(run.final_state, whole.final_state, atol=1e-13)
 
 
@@ -216,7 +220,7 @@ def test_steps_after_the_last_save(network):
 def test_going_on_from_the_end(network, options):
     whole = ng.simulate(network, 20.0, **options)
     first = ng.simulate(network, 10.0, **options)
-    second = ng.simulate(network, 10.0, y0=first, **options)
+    second = ng.simulate(network, 10.0, start=first, **options)
     np.testing.assert_allclose(second.ts, np.arange(10.0, 21.0))
     np.testing.assert_allclose(second.v_e, whole.v_e[10:], atol=1e-7)
 
@@ -238,13 +242,13 @@ def test_xarray(network):
 
 
 def test_initial_state(network, small):
-    state = ng.initial_state(network, noise=0.01, seed=4)
+    state = ng.initial_state(network, scatter=0.01, seed=4)
     assert state.shape == (6, 12)
-    np.testing.assert_array_equal(state, ng.initial_state(network, noise=0.01, seed=4))
-    assert not np.array_equal(state, ng.initial_state(network, noise=0.01, seed=5))
+    np.testing.assert_array_equal(state, ng.initial_state(network, scatter=0.01, seed=4))
+    assert not np.array_equal(state, ng.initial_state(network, scatter=0.01, seed=5))
     assert (state[jnp.array([0, 2, 3, 5])] >= 0).all()
     rest = ng.find_equilibria(network.homogeneous()).states[0]
-    quiet = ng.initial_state(network, noise=0.0)
+    quiet = ng.initial_state(network, scatter=0.0)
     np.testing.assert_allclose(quiet, np.tile(rest[:, None], (1, 12)), atol=1e-12)
     many = ng.initial_state(
         ng.Network(ng.NextGenEI(i_ext_e=13.0), ng.Connectome.synthetic(500).normalised(), 5.0)
@@ -263,12 +267,12 @@ def test_heterogeneous_parameters(small):
     i_ext_e, tau_e = np.linspace(2, 14, 12), np.linspace(6, 10, 12)
     y0 = ng.initial_state(ng.Network(ng.NextGenEI(), small, 0.0), seed=2)
     whole = ng.simulate(
-        ng.Network(ng.NextGenEI(i_ext_e=i_ext_e, tau_e=tau_e), small, 0.0), 20.0, y0=y0, dt=0.01
+        ng.Network(ng.NextGenEI(i_ext_e=i_ext_e, tau_e=tau_e), small, 0.0), 20.0, start=y0, dt=0.01
     )
     for k in (0, 7):
         model = ng.NextGenEI(i_ext_e=i_ext_e[k], tau_e=tau_e[k])
         alone = ng.Network(model, np.ones((1, 1)), 0.0).homogeneous()
-        run = ng.simulate(alone, 20.0, y0=y0[:, k], dt=0.01)
+        run = ng.simulate(alone, 20.0, start=y0[:, k], dt=0.01)
         np.testing.assert_allclose(whole.v_e[:, k], run.v_e, atol=1e-12)
 
 
@@ -277,8 +281,8 @@ def test_coupling_per_region(small):
     coupling[3] = 5.0
     network = ng.Network(ng.NextGenEI(i_ext_e=9.0), small, coupling)
     y0 = ng.initial_state(network, seed=1)
-    run = ng.simulate(network, 10.0, y0=y0, dt=0.01)
-    free = ng.simulate(network.with_parameters(coupling=0.0), 10.0, y0=y0, dt=0.01)
+    run = ng.simulate(network, 10.0, start=y0, dt=0.01)
+    free = ng.simulate(network.with_parameters(coupling=0.0), 10.0, start=y0, dt=0.01)
     same = np.isclose(run.v_e, free.v_e, atol=1e-12).all(axis=0)
     assert list(np.flatnonzero(~same)) == [3]
 
@@ -286,8 +290,8 @@ def test_coupling_per_region(small):
 @pytest.mark.parametrize("options", [{"dt": 0.01}, {"rtol": 1e-5, "atol": 1e-7}])
 def test_32_bits(network, options):
     y0 = ng.initial_state(network, seed=1)
-    single = ng.simulate(network, 20.0, y0=y0, dtype=jnp.float32, **options)
-    double = ng.simulate(network, 20.0, y0=y0, **options)
+    single = ng.simulate(network, 20.0, start=y0, dtype=jnp.float32, **options)
+    double = ng.simulate(network, 20.0, start=y0, **options)
     assert single.states.dtype == single.final_state.dtype == jnp.float32
     assert double.states.dtype == jnp.float64
     np.testing.assert_allclose(single.v_e, double.v_e, atol=5e-3)
@@ -301,7 +305,7 @@ def test_batch_is_its_single_runs(network):
     currents, couplings = np.linspace(5, 15, 7), np.linspace(0, 12, 7)
     parameters = {"i_ext_e": currents, "coupling": couplings}
     batches = [
-        ng.simulate_batch(network, parameters, 20.0, dt=0.01, seeds=range(3, 10), tile=tile)
+        ng.simulate_batch(network, parameters, 20.0, dt=0.01, seed=range(3, 10), chunk=tile)
         for tile in (None, 1, 2)
     ]
     assert batches[0].states.shape == (7, 21, 1, 12)
@@ -321,11 +325,11 @@ def test_batch_of_heterogeneous_runs(network):
     y0 = np.stack([ng.initial_state(network, seed=s) for s in range(3)])
     mixed = network.with_parameters(eta_i=rng.uniform(-6, -4, size=12))
     batch = ng.simulate_batch(
-        mixed, {"i_ext_e": currents, "tau_e": [7.0, 8.0, 9.0]}, 5.0, dt=0.01, y0=y0, tile=2
+        mixed, {"i_ext_e": currents, "tau_e": [7.0, 8.0, 9.0]}, 5.0, dt=0.01, start=y0, chunk=2
     )
     for k in range(3):
         here = mixed.with_parameters(i_ext_e=currents[k], tau_e=7.0 + k)
-        run = ng.simulate(here, 5.0, dt=0.01, y0=y0[k])
+        run = ng.simulate(here, 5.0, dt=0.01, start=y0[k])
         np.testing.assert_allclose(batch.v_e[k], run.v_e, atol=1e-12)
 
 
@@ -337,13 +341,13 @@ def test_same_shapes_compile_once(network, monkeypatch):
         return STEPS["rk4"](field, state, dt)
 
     monkeypatch.setitem(METHODS, "counted", runge_kutta(counted))
-    options = {"dt": 0.01, "solver": "counted"}
+    options = {"dt": 0.01, "integrator": "counted"}
     ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 2.0, **options)
     ng.simulate(network, 2.0, **options)
     count = len(traces)
     assert count > 0
     for low in (0.0, 3.0):
-        ng.simulate_batch(network, {"coupling": [low, low + 1]}, 2.0, seeds=[5, 9], **options)
+        ng.simulate_batch(network, {"coupling": [low, low + 1]}, 2.0, seed=[5, 9], **options)
         ng.simulate(network.with_parameters(i_ext_e=low, coupling=2.0), 2.0, seed=4, **options)
     assert len(traces) == count
 
@@ -352,7 +356,7 @@ def test_batch_with_seeds_that_are_traced(network):
     y0 = ng.initial_state(network)
 
     def runs(seeds):
-        return ng.simulate_batch(network, {}, 1.0, dt=0.05, y0=y0, seeds=seeds).states
+        return ng.simulate_batch(network, {}, 1.0, dt=0.05, start=y0, seed=seeds).states
 
     seeds = jnp.arange(3)
     np.testing.assert_allclose(jax.jit(runs)(seeds), runs(seeds), rtol=1e-12)
@@ -361,7 +365,7 @@ def test_batch_with_seeds_that_are_traced(network):
 def test_batch_records_divergence(network):
     wild = {"j_ee": [5.0, 5.0, 1e6], "j_ei": [13.0, 13.0, 0.0]}
     y0 = ng.initial_state(network)
-    batch = ng.simulate_batch(network, wild, 20.0, dt=0.05, y0=y0)
+    batch = ng.simulate_batch(network, wild, 20.0, dt=0.05, start=y0)
     assert list(np.asarray(batch.status)) == [ng.Status.OK, ng.Status.OK, ng.Status.NOT_FINITE]
     assert not batch.ok
 
@@ -369,7 +373,7 @@ def test_batch_records_divergence(network):
 def test_batch_in_32_bits(network):
     y0 = ng.initial_state(network)
     single, double = (
-        ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 5.0, dt=0.01, y0=y0, dtype=dtype)
+        ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 5.0, dt=0.01, start=y0, dtype=dtype)
         for dtype in (jnp.float32, jnp.float64)
     )
     assert single.states.dtype == jnp.float32
@@ -385,9 +389,9 @@ def test_batch_in_32_bits(network):
         ({"parameters": {"i_ext_e": [np.nan]}}, "`i_ext_e` must be finite"),
         ({"parameters": {"tau_e": [8.0, -8.0]}}, "`tau_e` must be positive"),
         ({"dt": 0.0}, "`dt` must be positive"),
-        ({"tile": 0}, "`tile` must be a positive integer"),
-        ({"y0": np.zeros((2, 6, 5))}, "`y0` must have shape"),
-        ({"solver": "rk5"}, "`solver` must be one of"),
+        ({"chunk": 0}, "`chunk` must be a positive integer"),
+        ({"start": np.zeros((2, 6, 5))}, "`start` must have shape"),
+        ({"integrator": "rk5"}, "`integrator` must be one of"),
     ],
 )
 def test_batch_refuses(network, arguments, words):
@@ -403,7 +407,7 @@ def differentiable(network, options):
     y0 = ng.initial_state(network, seed=1)
 
     def scalar(network):
-        run = ng.simulate(network, 8.0, y0=y0, save_every=2.0, throw=False, **options)
+        run = ng.simulate(network, 8.0, start=y0, save_every=2.0, throw=False, **options)
         return (run.v_e[1:] ** 2).mean() + run.r_i[-1].sum()
 
     return scalar
@@ -447,7 +451,7 @@ def test_forward_mode(network):
 
     def scalar(coupling, **options):
         here = ng.Network(network.model, network.weights, coupling)
-        return ng.simulate(here, 5.0, y0=y0, throw=False, **options).v_e[-1].sum()
+        return ng.simulate(here, 5.0, start=y0, throw=False, **options).v_e[-1].sum()
 
     forward = jax.jacfwd(lambda c: scalar(c, adjoint=dfx.ForwardMode(), rtol=1e-9))(5.0)
     reverse = jax.grad(lambda c: scalar(c, rtol=1e-9))(5.0)
@@ -461,7 +465,7 @@ def test_vmap(network):
 
     def last(coupling):
         here = ng.Network(network.model, network.weights, coupling)
-        return ng.simulate(here, 2.0, y0=y0, dt=0.01).final_state
+        return ng.simulate(here, 2.0, start=y0, dt=0.01).final_state
 
     couplings = jnp.array([1.0, 2.0])
     batch = jax.vmap(last)(couplings)
@@ -493,10 +497,10 @@ class Explosive(ng.AbstractNeuralMass):
 
 def test_blow_up_in_finite_time_is_said():
     network = ng.Network(Explosive(), np.ones((1, 1)), 0.0)
-    run = ng.simulate(network, 1.5, y0=np.zeros((1, 1)), rtol=1e-10, atol=1e-10)
+    run = ng.simulate(network, 1.5, start=np.zeros((1, 1)), rtol=1e-10, atol=1e-10)
     assert float(run.v[-1, 0]) == pytest.approx(np.tan(1.0), rel=1e-8)
     with pytest.raises(ng.SolverError, match="diverge") as caught:
-        ng.simulate(network, 2.0, y0=np.zeros((1, 1)))
+        ng.simulate(network, 2.0, start=np.zeros((1, 1)))
     assert caught.value.status in (ng.Status.STEP_TOO_SMALL, ng.Status.NOT_FINITE)
     with pytest.raises(ng.SolverError, match="no equilibrium was found"):
         ng.simulate(network, 1.0)
@@ -506,12 +510,12 @@ def test_divergence_is_said(network):
     wild = network.with_parameters(j_ee=1e6, j_ei=0.0)
     y0 = ng.initial_state(network)
     with pytest.raises(ng.SolverError) as caught:
-        ng.simulate(wild, 20.0, y0=y0, max_steps=2000)
+        ng.simulate(wild, 20.0, start=y0, max_steps=2000)
     assert caught.value.status != ng.Status.OK
     with pytest.raises(ng.SolverError, match="halve `dt`") as caught:
-        ng.simulate(wild, 20.0, y0=y0, dt=0.05)
+        ng.simulate(wild, 20.0, start=y0, dt=0.05)
     assert caught.value.status == ng.Status.NOT_FINITE
-    run = ng.simulate(wild, 20.0, y0=y0, dt=0.05, throw=False)
+    run = ng.simulate(wild, 20.0, start=y0, dt=0.05, throw=False)
     assert not run.ok
     assert run.status == ng.Status.NOT_FINITE
 
@@ -528,8 +532,8 @@ def test_step_limit_is_said(network):
     [
         ({"duration": 0.0}, "`duration` must be positive"),
         ({"duration": np.nan}, "`duration` must be finite"),
-        ({"y0": np.zeros((6, 5))}, "`y0` must have shape"),
-        ({"y0": np.full((6, 12), np.nan)}, "`y0` must be finite"),
+        ({"start": np.zeros((6, 5))}, "`start` must have shape"),
+        ({"start": np.full((6, 12), np.nan)}, "`start` must be finite"),
         ({"dt": -0.1}, "`dt` must be positive"),
         ({"dt": 0.3}, "`duration` must be a multiple of the fixed step"),
         ({"dt": 0.01, "save_every": 0.015}, "must be a multiple of the fixed step"),
@@ -539,11 +543,11 @@ def test_step_limit_is_said(network):
         ({"save_at": [1.0, 11.0]}, "`save_at` must lie within the run"),
         ({"variables": ("v_x",)}, "`variables` must be one of"),
         ({"variables": ()}, "at least one variable"),
-        ({"solver": "rk4"}, "diffrax solver for adaptive steps"),
-        ({"solver": "rk9", "dt": 0.01}, "`solver` must be one of"),
+        ({"integrator": "rk4"}, "diffrax solver for adaptive steps"),
+        ({"integrator": "rk9", "dt": 0.01}, "`integrator` must be one of"),
         ({"rtol": 0.0}, "`rtol` must be positive"),
         ({"max_steps": 0}, "`max_steps` must be a positive integer"),
-        ({"noise": -1.0}, "`noise` must be a finite number"),
+        ({"scatter": -1.0}, "`scatter` must be a finite number"),
         ({"dtype": jnp.int32}, "`dtype` must be float32 or float64"),
     ],
 )
@@ -565,7 +569,7 @@ def test_progress_bar(network, capfd):
 
 def test_a_start_is_real_numbers(network):
     for wrong in (np.zeros(network.state_shape, complex), np.full(network.state_shape, "1")):
-        with pytest.raises(ValueError, match="`y0` must be an array of numbers"):
-            ng.simulate(network, 1.0, dt=0.1, y0=wrong)
-    with pytest.raises(ValueError, match="`starts` must be an array of numbers"):
-        ng.find_equilibria(network.averaged(), starts=np.zeros((1, 6), complex))
+        with pytest.raises(ValueError, match="`start` must be an array of numbers"):
+            ng.simulate(network, 1.0, dt=0.1, start=wrong)
+    with pytest.raises(ValueError, match="`start` must be an array of numbers"):
+        ng.find_equilibria(network.averaged(), start=np.zeros((1, 6), complex))

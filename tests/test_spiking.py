@@ -67,7 +67,7 @@ def test_period_doubling_is_in_the_spikes():
     system = node(9.5, 12.0)
     orbit = ng.find_orbit(system)
     run = ng.simulate_spiking(
-        system, 500.0, neurons=4000, y0=orbit.states[0], save_every=0.25, progress=False
+        system, 500.0, neurons=4000, start=orbit.states[0], save_every=0.25, progress=False
     )
     # The attractor of the spikes drifts in phase, not in period.
     rate = np.asarray(run.activity.s_e)[400:]
@@ -84,8 +84,8 @@ def test_a_network_of_a_few_regions():
     model = ng.NextGenEI(i_ext_e=np.array([2.0, 6.0, 9.0]))
     network = ng.Network(model, ng.Connectome(weights).normalised(), 4.0)
     start = ng.initial_state(network)
-    run = ng.simulate_spiking(network, 50.0, neurons=2000, y0=start)
-    exact = ng.simulate(network, 50.0, y0=start, save_every=0.5)
+    run = ng.simulate_spiking(network, 50.0, neurons=2000, start=start)
+    exact = ng.simulate(network, 50.0, start=start, save_every=0.5)
     assert run.activity.v_e.shape == (101, 3)
     assert run.spikes.shape == (101, 2, 3, 100)
     gap = np.abs(np.asarray(run.activity.s_e) - np.asarray(exact.s_e)).mean(axis=0)
@@ -100,9 +100,9 @@ def test_batches_and_going_on():
     """A batch is its single runs; a run cut in two is the run; 32 bits are near."""
     options = {"neurons": 200, "dt": 0.1, "save_every": 1.0}
     batch = ng.simulate_spiking(
-        node(0.0), 20.0, parameters={"i_ext_e": [4.0, 9.0]}, seeds=[3, 5], **options
+        node(0.0), 20.0, parameters={"i_ext_e": [4.0, 9.0]}, seed=[3, 5], **options
     )
-    one = ng.simulate_spiking(node(9.0), 20.0, seeds=5, **options)
+    one = ng.simulate_spiking(node(9.0), 20.0, seed=5, **options)
     np.testing.assert_allclose(batch.activity.states[1], one.activity.states, atol=1e-9)
     np.testing.assert_array_equal(batch.spikes[1], one.spikes)
     assert batch.status.shape == (2,)
@@ -111,22 +111,22 @@ def test_batches_and_going_on():
     slow = ng.NextGenEI(i_ext_e=9.0, tau_e=12.0)
     slow = ng.Network(slow, np.ones((1, 1))).homogeneous()
     batch = ng.simulate_spiking(
-        node(9.0), 5.0, parameters={"tau_e": [8.0, 12.0]}, seeds=[5, 5], **options
+        node(9.0), 5.0, parameters={"tau_e": [8.0, 12.0]}, seed=[5, 5], **options
     )
-    one_slow = ng.simulate_spiking(slow, 5.0, seeds=5, **options)
+    one_slow = ng.simulate_spiking(slow, 5.0, seed=5, **options)
     np.testing.assert_allclose(batch.width_rates[1], one_slow.width_rates, atol=1e-9)
     last = batch.activity.final_state[1]
     np.testing.assert_allclose(last, one_slow.activity.final_state, atol=1e-9)
 
-    first = ng.simulate_spiking(node(9.0), 8.0, seeds=5, **options)
-    second = ng.simulate_spiking(node(9.0), 12.0, y0=first, **options)
+    first = ng.simulate_spiking(node(9.0), 8.0, seed=5, **options)
+    second = ng.simulate_spiking(node(9.0), 12.0, start=first, **options)
     np.testing.assert_allclose(second.activity.ts, np.arange(8.0, 21.0))
     np.testing.assert_allclose(second.activity.v_e[1:], one.activity.v_e[9:], atol=1e-9)
     np.testing.assert_array_equal(second.spikes[1:], one.spikes[9:])
 
     start = ng.initial_state(node(9.0))
     double, single = (
-        ng.simulate_spiking(node(9.0), 20.0, y0=start, dtype=dtype, **options)
+        ng.simulate_spiking(node(9.0), 20.0, start=start, dtype=dtype, **options)
         for dtype in ("float64", "float32")
     )
     assert single.activity.v_e.dtype == jnp.float32
@@ -134,11 +134,11 @@ def test_batches_and_going_on():
     assert ng.simulate_spiking(node(9.0), 30.0, progress=True, **options).ok  # in blocks
 
     # It ends when it was told, whatever was saved; the mean field can go on from there.
-    odd = ng.simulate_spiking(node(9.0), 8.3, seeds=5, **options)
+    odd = ng.simulate_spiking(node(9.0), 8.3, seed=5, **options)
     assert (float(odd.activity.t1), float(odd.activity.ts[-1])) == (8.3, 8.0)
-    later = ng.simulate_spiking(node(9.0), 0.7, y0=odd, **{**options, "save_every": 0.7})
+    later = ng.simulate_spiking(node(9.0), 0.7, start=odd, **{**options, "save_every": 0.7})
     np.testing.assert_allclose(later.activity.v_e[1], one.activity.v_e[9], atol=1e-9)
-    assert ng.simulate(node(9.0), 1.0, y0=odd.activity).ok
+    assert ng.simulate(node(9.0), 1.0, start=odd.activity).ok
 
 
 def test_what_diverged_or_had_no_start_is_said(monkeypatch):
@@ -147,14 +147,14 @@ def test_what_diverged_or_had_no_start_is_said(monkeypatch):
     options = {"neurons": 200, "dt": 0.1, "save_every": 1.0}
     states = np.stack([start, start * np.nan, start])
     monkeypatch.setattr("ngnmm_jax.simulation.spiking.initial_states", lambda *_: states)
-    run = ng.simulate_spiking(node(9.0), 5.0, seeds=[1, 2, 3], **options)
+    run = ng.simulate_spiking(node(9.0), 5.0, seed=[1, 2, 3], **options)
     codes = [ng.Status.OK, ng.Status.NONE_FOUND, ng.Status.OK]
     assert list(np.asarray(run.status)) == codes
     monkeypatch.setattr("ngnmm_jax.simulation.spiking.initial_states", lambda *_: states[1:2])
     with pytest.raises(ng.SolverError, match="no equilibrium was found"):
         ng.simulate_spiking(node(9.0), 5.0, **options)
     lost = eqx.tree_at(lambda r: r.memory.gates, run, run.memory.gates * np.nan)
-    later = ng.simulate_spiking(node(9.0), 5.0, y0=lost, seeds=[1, 2, 3], **options)
+    later = ng.simulate_spiking(node(9.0), 5.0, start=lost, seed=[1, 2, 3], **options)
     assert (np.asarray(later.status) == ng.Status.NOT_FINITE).all()
 
 
@@ -169,13 +169,13 @@ def test_bad_input():
         ng.simulate_spiking(node(1.0), 1.0, neurons=1_000_000, dt=0.1)
     with pytest.raises(ValueError, match="did you mean 'i_ext_e'"):
         ng.simulate_spiking(node(1.0), 1.0, parameters={"i_ext_ee": [1.0]})
-    with pytest.raises(ValueError, match="`y0` must be finite"):
-        ng.simulate_spiking(node(1.0), 1.0, y0=np.full(6, np.nan))
+    with pytest.raises(ValueError, match="`start` must be finite"):
+        ng.simulate_spiking(node(1.0), 1.0, start=np.full(6, np.nan))
     with pytest.raises(ValueError, match="`dt` must be positive"):
         ng.simulate_spiking(node(1.0), 1.0, dt=0.0)
     run = ng.simulate_spiking(node(1.0), 1.0, neurons=50)
-    with pytest.raises(ValueError, match="`y0` must have 1 runs of 60 neurons"):
-        ng.simulate_spiking(node(1.0), 1.0, neurons=60, y0=run)
-    batch = ng.simulate_spiking(node(1.0), 1.0, neurons=50, seeds=[1, 2])
+    with pytest.raises(ValueError, match="`start` must have 1 runs of 60 neurons"):
+        ng.simulate_spiking(node(1.0), 1.0, neurons=60, start=run)
+    batch = ng.simulate_spiking(node(1.0), 1.0, neurons=50, seed=[1, 2])
     with pytest.raises(ValueError, match="`run` must be a single run"):
         ng.plot.spikes(batch)

@@ -81,7 +81,7 @@ def tiny(store, value=1.5, total=40):
 
 def dispersion(store):
     axes = {"i_ext_e": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 6.0, 9.0, 12.5])}
-    found = ng.dispersion_map(network(), axes, oscillations=False, lines=1, store=store)
+    found = ng.dispersion_map(network(), axes, oscillations=False, chunk=1, store=store)
     return {name: getattr(found, name) for name in ("kind", "states", "growth_transverse")}
 
 
@@ -100,7 +100,7 @@ def bowl(s, key):
 def fit(method, steps=16, **options):
     def run(store):
         free = {"coupling": ng.fitting.interval(0.0, 20.0), "i_ext_e": ng.fitting.real()}
-        common = {"steps": steps, "starts": 2, "method": method, "save_every": 2, "seed": 3}
+        common = {"steps": steps, "n_starts": 2, "method": method, "save_every": 2, "seed": 3}
         found = ng.fit(network(3.0), free, bowl, store=store, throw=False, **common, **options)
         return {"x": found.x, "loss": found.loss, **found.history}
 

@@ -60,16 +60,16 @@ def test_random_and_sobol():
         design, same, other = (make(bounds, 64, seed=seed) for seed in (1, 1, 2))
         assert design.names == ("point",)
         for name, (low, high) in bounds.items():
-            value = design.values[name][1]
+            value = design.parameters[name][1]
             assert value.min() >= low
             assert value.max() <= high
-            np.testing.assert_array_equal(value, same.values[name][1])
-            assert (value != other.values[name][1]).any()
+            np.testing.assert_array_equal(value, same.parameters[name][1])
+            assert (value != other.parameters[name][1]).any()
     # Sobol: the same number of points in each cell of an 8 by 8 grid.
-    unit = np.stack([(design.values[k][1] - b[0]) / (b[1] - b[0]) for k, b in bounds.items()])
+    unit = np.stack([(design.parameters[k][1] - b[0]) / (b[1] - b[0]) for k, b in bounds.items()])
     counts = np.histogram2d(*unit, bins=8, range=[[0, 1], [0, 1]])[0]
     assert (counts == 1).all()
-    assert ng.Design.random(bounds, 5, regions=12).values["i_ext_e"][1].shape == (5, 12)
+    assert ng.Design.random(bounds, 5, regions=12).parameters["i_ext_e"][1].shape == (5, 12)
     assert ng.Design.sobol(bounds, 5).count == 5
 
 
@@ -95,10 +95,10 @@ def test_designs_refuse(make, words):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"i_ext": [1.0]}, "`design` must be one of .*did you mean"),
+        ({"i_ext": [1.0]}, "`parameters` must be one of .*did you mean"),
         ({"tau_e": [8.0, -1.0]}, "`tau_e` must be positive"),
         ({"i_ext_e": np.zeros((2, 5))}, "`i_ext_e` must have a value for each"),
-        ({"noise": [-1.0]}, "`noise` must not be negative"),
+        ({"scatter": [-1.0]}, "`scatter` must not be negative"),
     ],
 )
 def test_sweep_refuses_designs(network, values, words):
@@ -125,7 +125,7 @@ def test_streamed_summaries_are_those_of_the_traces(network, plane, activity, fo
     """Against NumPy, SciPy's Welch (through `signals`) and the whole traces of the same runs."""
     points, seeds = plane.at(np.arange(plane.count))
     batch = ng.simulate_batch(
-        network, points, 500.0, dt=0.1, solver="moebius", seeds=seeds, save_every=1.0
+        network, points, 500.0, dt=0.1, integrator="moebius", seed=seeds, save_every=1.0
     )
     traces = np.asarray(batch.v_e)[:, 101:].reshape(*plane.shape, 400, 12)
     assert found.v_e_trace.dims == ("i_ext_e", "coupling", "replicate", "time", "region")
@@ -223,8 +223,8 @@ def test_noise_has_the_variance_of_the_linear_theory(network, method):
     expected = solve_continuous_lyapunov(matrix, -np.outer(column, column) * sigma**2)
     design = ng.Design.listed({"input_noise": np.full(8, sigma)}, replicates=8)
     measure = ng.Activity(
-        duration=4000.0, transient=200.0, solver=method, dt=0.05, keep=("variance",),
-        signals=("v_e", "s_i"), noise=0.0,
+        duration=4000.0, transient=200.0, integrator=method, dt=0.05, keep=("variance",),
+        signals=("v_e", "s_i"), scatter=0.0,
     )  # fmt: skip
     found = ng.sweep(inner, design, measure, checks=0)
     # The same seeds give the same noise at every point; the eight replicates differ.
@@ -242,7 +242,7 @@ def test_noise_and_initial_values_per_region(network):
         "v_e(0)": rng.normal(size=(3, 12)),
         "s_i(0)": [0.1, 0.2, 0.3],
         "eta_e": -5 + rng.normal(size=(3, 12)),
-        "noise": [0.0, 0.01, 0.02],
+        "scatter": [0.0, 0.01, 0.02],
     }
     measure = ng.Activity(duration=5.0, transient=0.0, keep=("trace",), signals=("v_e", "s_i"),
                           sample=0.1)  # fmt: skip
@@ -250,9 +250,9 @@ def test_noise_and_initial_values_per_region(network):
     assert found["eta_e"].dims == ("point", "region")
     for k in range(3):
         here = network.with_parameters(eta_e=values["eta_e"][k])
-        y0 = np.array(ng.initial_state(here, noise=values["noise"][k]))
+        y0 = np.array(ng.initial_state(here, scatter=values["scatter"][k]))
         y0[1], y0[5] = values["v_e(0)"][k], values["s_i(0)"][k]
-        run = ng.simulate(here, 5.0, y0=y0, dt=0.1, solver="moebius", save_every=0.1)
+        run = ng.simulate(here, 5.0, start=y0, dt=0.1, integrator="moebius", save_every=0.1)
         np.testing.assert_allclose(found.v_e_trace[k], run.v_e[1:], atol=1e-10)
 
 
@@ -267,9 +267,9 @@ def test_noise_and_initial_values_per_region(network):
         ({"segment": 30.0}, "`duration` must be a whole number of half segments"),
         ({"sample": 0.25, "dt": 0.1}, "`sample` must be a whole number of steps"),
         ({"dt": 0.0}, "`dt` must be positive"),
-        ({"solver": "rk5"}, "`solver` must be one of"),
+        ({"integrator": "rk5"}, "`integrator` must be one of"),
         ({"bands": {"a": (5.0, 3.0)}}, "`bands` must rise"),
-        ({"noise": -1.0}, "`noise` must be"),
+        ({"scatter": -1.0}, "`scatter` must be"),
         ({"dtype": "float16"}, "`dtype` must be"),
     ],
 )
@@ -281,7 +281,7 @@ def test_activity_refuses(network, options, words):
 
 def test_failures_are_recorded(network):
     design = ng.Design.listed({"j_ee": [5.0, 1e6], "j_ei": [13.0, 0.0]})
-    measure = ng.Activity(duration=100.0, transient=0.0, solver="rk4", dt=0.1, keep=("mean",))
+    measure = ng.Activity(duration=100.0, transient=0.0, integrator="rk4", dt=0.1, keep=("mean",))
     found = ng.sweep(network, design, measure, checks=0)
     assert found.status.values[0] == ng.Status.OK
     assert found.status.values[1] in (ng.Status.NOT_FINITE, ng.Status.NONE_FOUND)
@@ -300,7 +300,7 @@ def test_blocks_widths_and_devices(network, plane, found, activity, monkeypatch)
         np.testing.assert_array_equal(blocks[name], found[name], err_msg=name)
         np.testing.assert_array_equal(alone[name], found[name], err_msg=name)
     monkeypatch.undo()
-    narrow = ng.sweep(network, plane, activity, checks=0, width=3)
+    narrow = ng.sweep(network, plane, activity, checks=0, chunk=3)
     np.testing.assert_allclose(narrow.v_e_mean, found.v_e_mean, atol=1e-7)
 
 
@@ -335,7 +335,7 @@ def test_one_compilation(network, monkeypatch):
     for low in (0.0, 5.0):
         design = ng.Design.grid({"coupling": low + np.arange(30.0)})
         found = ng.sweep(network.with_parameters(tau_e=8.0 + low), design, counted, block=7)
-        np.testing.assert_array_equal(found.value, 2 * design.values["coupling"][1])
+        np.testing.assert_array_equal(found.value, 2 * design.parameters["coupling"][1])
     # Each sweep asks once for the results' shapes; the computation is traced once for both.
     assert len(traced) == 3
 
@@ -349,7 +349,7 @@ def test_on_a_gpu(network, plane):
     with jax.default_device(jax.devices("cpu")[0]):
         points, seeds = plane.at(np.arange(plane.count))
         batch = ng.simulate_batch(
-            network, points, 200.0, dt=0.1, solver="moebius", seeds=seeds, save_every=1.0
+            network, points, 200.0, dt=0.1, integrator="moebius", seed=seeds, save_every=1.0
         )
     means = np.asarray(batch.v_e)[:, 1:].mean(axis=1).reshape(*plane.shape, 12)
     np.testing.assert_allclose(here.v_e_mean, means, rtol=1e-5)
@@ -444,8 +444,8 @@ def test_functions(network):
     assert found.trace.attrs["units"] == "1/ms"
     for where in np.ndindex(2, 3):
         here = network.with_parameters(
-            i_ext_e=design.values["i_ext_e"][1][where[0]],
-            coupling=design.values["coupling"][1][where[1]],
+            i_ext_e=design.parameters["i_ext_e"][1][where[0]],
+            coupling=design.parameters["coupling"][1][where[1]],
         )
         for name in ("trace", "growth"):
             np.testing.assert_allclose(found[name][where], growth_at_rest(here)[name], rtol=1e-9)
@@ -477,11 +477,11 @@ def test_not_finite_without_a_status(network):
     [
         ({"measure": lambda network: 3.0}, "`function` must return a dict"),
         ({"block": 0}, "`block` must be a positive integer"),
-        ({"width": 0}, "`width` must be a positive integer"),
+        ({"chunk": 0}, "`chunk` must be a positive integer"),
         ({"checks": -1}, "`checks` must be a positive integer"),
     ],
 )
 def test_sweep_refuses(network, options, words):
-    given = {"design": ng.Design.grid({"i_ext_e": [1.0]}), "measure": ng.Activity(), **options}
+    given = {"parameters": ng.Design.grid({"i_ext_e": [1.0]}), "measure": ng.Activity(), **options}
     with pytest.raises(ValueError, match=words):
         ng.sweep(network, **given)

@@ -69,15 +69,15 @@ class Half(ng.Network):
 
 def test_a_network_of_its_own_equations_starts_at_its_own_rest():
     own = Half(ng.NextGenEI(), W3, 15.0)
-    start = ng.initial_state(own, noise=0.0)
+    start = ng.initial_state(own, scatter=0.0)
     assert float(jnp.abs(own.vector_field(start)).max()) < 1e-12
     with pytest.raises(ValueError, match="a `drive` of its own"):
-        ng.simulate_batch(own, duration=5.0, dt=0.1, seeds=[0, 1])
+        ng.simulate_batch(own, duration=5.0, dt=0.1, seed=[0, 1])
 
 
 def test_multipliers_that_a_mesh_loses_are_not_given():
     node = network(i_ext_e=9.0, tau_se=0.02).homogeneous()
-    branch = ng.continue_cycles(node, "i_ext_e", (8.9, 9.1), intervals=40)
+    branch = ng.continue_cycles(node, {"i_ext_e": (8.9, 9.1)}, intervals=40)
     lost = branch.errors > 1e-6
     assert lost.any()
     assert np.isnan(branch.spectrum[lost].real.min(axis=1)).all()

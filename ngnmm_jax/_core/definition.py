@@ -63,7 +63,7 @@ def setting(computation: str) -> dict[str, Any]:
 def described(system: Any) -> dict[str, Any]:
     """A system's values by name, from any PyTree; nothing is traced.
 
-    Of a network: `model`, `parameters`, `coupling`, a digest of the `weights`, `white_noise`; other
+    Of a network: `model`, `parameters`, `coupling`, a digest of the `weights`, `noise`; other
     leaves by the names of the fields that hold them. Of any other PyTree: `values`.
     """
     found: dict[str, Any] = {}

@@ -1,6 +1,6 @@
 """Continuation of equilibria and cycles, and of their bifurcations in two parameters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -44,8 +44,7 @@ _INEXACT, _RESOLVED = 1e-6, -10.0
 
 def continue_equilibria(
     system: Any,
-    parameter: str,
-    bounds: Any,
+    parameters: Mapping[str, Any],
     *,
     start: Any = None,
     longest: float | int = _LONGEST,
@@ -63,8 +62,9 @@ def continue_equilibria(
 
     - `system`: `network.homogeneous()`, a network, or any module with `vector_field` and
       `state_shape` whose parameter is an attribute.
-    - `parameter`: its name ("coupling" too). `bounds`: its lowest and highest value, between
-      which the branch begins: at the system's own value, or that of `start`.
+    - `parameters`: one name ("coupling" too), with its lowest and highest value, between which
+      the branch begins, as in `{"i_ext_e": (0.0, 20.0)}`: at the system's own value, or that of
+      `start`.
     - `start` (*state): a state near an equilibrium at the system's own parameter value; by
       default the first that `find_equilibria` finds. Or a branch point of a branch over the same
       parameter, to follow the branch that crosses there.
@@ -76,11 +76,12 @@ def continue_equilibria(
     Source: Keller (1977); Kuznetsov, Elements of Applied Bifurcation Theory (2004), ch. 10.
     """
     _checks.require_x64("continue_equilibria")
-    limits = given.limits_of((parameter,), (bounds,), longest, max_points)
+    names, bounds = given.bounds_of(parameters, 1)
+    limits = given.limits_of(bounds, longest, max_points)
     if isinstance(start, SpecialPoint):
         given.of_kind(start, "branch_point")
-        given.over_the_same(start, parameter)
-    field = given.field_of(system, (parameter,), start, limits)
+        given.over_the_same(start, names[0])
+    field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
     p = field.parameters
     if isinstance(start, SpecialPoint):
@@ -102,8 +103,7 @@ def continue_equilibria(
 
 def continue_cycles(
     system: Any,
-    parameter: str,
-    bounds: Any,
+    parameters: Mapping[str, Any],
     *,
     start: SpecialPoint | Orbit | None = None,
     intervals: int = _INTERVALS,
@@ -122,7 +122,7 @@ def continue_cycles(
 
     **Arguments:**
 
-    - `system`, `parameter`, `bounds`, `longest`, `max_points`, `progress`, `throw`: as for
+    - `system`, `parameters`, `longest`, `max_points`, `progress`, `throw`: as for
       `continue_equilibria`.
     - `start`: a special point of kind "hopf" (small cycles by the normal form) or
       "period_doubling" (cycles of two turns; of a branch over the same parameter), or an `Orbit`
@@ -137,17 +137,18 @@ def continue_cycles(
     _checks.positive_integer("intervals", intervals)
     if intervals < 8:
         _checks.fail("intervals", "be at least 8", f"it is {intervals}")
-    limits = given.limits_of((parameter,), (bounds,), longest, max_points)
+    names, bounds = given.bounds_of(parameters, 1)
+    limits = given.limits_of(bounds, longest, max_points)
     if isinstance(start, SpecialPoint):
         given.of_kind(start, "hopf", "period_doubling")
     elif start is not None and int(start.status) != Status.OK:
         _checks.fail("start", "be an orbit that was found", Status(int(start.status)).explanation)
-    field = given.field_of(system, (parameter,), start, limits)
+    field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
     turns = 1
     if isinstance(start, SpecialPoint):
         if start.kind == "period_doubling":
-            given.over_the_same(start, parameter)
+            given.over_the_same(start, names[0])
             turns = 2 * start.turns
         period = start.period * turns / start.turns
         states = start.extent[None]
@@ -172,8 +173,7 @@ def continue_cycles(
 
 def continue_bifurcation(
     system: Any,
-    parameters: Sequence[str],
-    bounds: Any,
+    parameters: Mapping[str, Any],
     start: SpecialPoint,
     *,
     longest: float | int = _LONGEST,
@@ -193,21 +193,20 @@ def continue_bifurcation(
 
     **Arguments:**
 
-    - `parameters`: two names; `bounds`: lowest and highest value of each.
+    - `parameters`: two names, with the lowest and highest value of each.
     - `start`: a special point of a branch; of cycles, of one over the first of the parameters.
     - The rest: as for `continue_cycles`.
 
     Source: Kuznetsov, Elements of Applied Bifurcation Theory (2004), section 10.3.
     """
     _checks.require_x64("continue_bifurcation")
-    if len(parameters) != 2 or len(bounds) != 2 or parameters[0] == parameters[1]:
-        _checks.fail("parameters", "be two names, with bounds for each", f"they are {parameters}")
+    names, bounds = given.bounds_of(parameters, 2)
     given.of_kind(start, *_CURVES)
-    limits = given.limits_of(tuple(parameters), bounds, longest, max_points)
+    limits = given.limits_of(bounds, longest, max_points)
     kind = _CURVES[start.kind]
     if kind not in ("fold", "hopf"):
-        given.over_the_same(start, parameters[0])
-    field = given.field_of(system, tuple(parameters), start, limits)
+        given.over_the_same(start, names[0])
+    field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
     problem: Any
     if kind in ("fold", "hopf"):

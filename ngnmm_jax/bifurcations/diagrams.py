@@ -1,7 +1,7 @@
 """Diagrams: the branches that can be reached, over one parameter or two."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, with_leaves
 from ngnmm_jax._core.status import SolverError
+from ngnmm_jax.bifurcations import given
 from ngnmm_jax.bifurcations.branches import Branch, Diagram, SpecialPoint, same_point
 from ngnmm_jax.bifurcations.curves import (
     continue_bifurcation,
@@ -24,8 +25,7 @@ _PLACES = (1e-4, 0.5, 1 - 1e-4)
 
 def bifurcation_diagram(
     system: Any,
-    parameter: str,
-    bounds: Any,
+    parameters: Mapping[str, Any],
     *,
     doublings: int = 1,
     seen: Callable[[Branch], None] = lambda branch: None,
@@ -42,12 +42,13 @@ def bifurcation_diagram(
 
     **Arguments:**
 
-    - `system`, `parameter`, `bounds`: as for `continue_equilibria`.
+    - `system`, `parameters`: as for `continue_equilibria`.
     - `doublings`: how many times doubled cycles are followed.
     - `seen`: called with each branch once it is there.
     - `options`: of `continue_cycles` (`intervals`, `longest_period`); `longest`, `max_points` and
       `progress` serve equilibria too.
     """
+    (parameter,), (bounds,) = given.bounds_of(parameters, 1)
     collection = _Collection(seen)
     for branch in _equilibria(collection, system, parameter, bounds, options):
         for hopf in branch.of_kind("hopf"):
@@ -57,8 +58,7 @@ def bifurcation_diagram(
 
 def two_parameter_diagram(
     system: Any,
-    parameters: Sequence[str],
-    bounds: Any,
+    parameters: Mapping[str, Any],
     cuts: Sequence[float],
     *,
     cycles: bool = True,
@@ -75,15 +75,14 @@ def two_parameter_diagram(
 
     **Arguments:**
 
-    - `parameters`, `bounds`: two of each. `cuts`: values of the second parameter.
+    - `parameters`: two, with the bounds of each, as for `continue_bifurcation`.
+    - `cuts`: values of the second parameter.
     - `cycles`: whether cycles are followed at all.
     - `most`: special points of cycles that are continued, for each branch: near homoclinics to
       saddle-foci there are infinitely many.
     - `seen`, `options`: as for `bifurcation_diagram`.
     """
-    if len(parameters) != 2 or len(bounds) != 2:
-        _checks.fail("parameters", "be two names, with bounds for each", f"they are {parameters}")
-    first, second = parameters
+    (first, second), bounds = given.bounds_of(parameters, 2)
     curves = _Collection(seen)
     own = _without(options, "intervals")
     for cut in cuts:
@@ -110,7 +109,7 @@ def two_parameter_diagram(
                 curves.attempt(
                     f"{point!r} at {second} = {cut:g}",
                     functools.partial(
-                        continue_bifurcation, here, parameters, bounds, point, throw=False, **own
+                        continue_bifurcation, here, parameters, point, throw=False, **own
                     ),
                 )
     return curves.diagram()
@@ -170,8 +169,7 @@ def _equilibria(
                     functools.partial(
                         continue_equilibria,
                         here,
-                        parameter,
-                        bounds,
+                        {parameter: bounds},
                         start=start,
                         throw=False,
                         **own,
@@ -221,7 +219,7 @@ def _cycles(
         return
     branch = collection.attempt(
         repr(start),
-        lambda: continue_cycles(system, parameter, bounds, start=start, throw=False, **options),
+        lambda: continue_cycles(system, {parameter: bounds}, start=start, throw=False, **options),
     )
     if branch is None or doublings == 0:
         return

@@ -1,5 +1,6 @@
 """What continuation is given, checked: bounds, parameters, and where a curve begins."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -22,15 +23,27 @@ _SHORTEST = 1e-7
 _AWAY = 0.2
 
 
-def limits_of(names: tuple[str, ...], bounds: Any, longest: float | int, points: int) -> Limits:
-    """The bounds and steps of a curve."""
+def bounds_of(parameters: Any, number: int) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of so many parameters, and their bounds (name, end)."""
+    one = 'name one parameter and its bounds, as in {"coupling": (0, 10)}'
+    two = 'name two parameters and their bounds, as in {"i_ext_e": (0, 20), "coupling": (0, 10)}'
+    if not isinstance(parameters, Mapping) or len(parameters) != number:
+        _checks.fail("parameters", one if number == 1 else two, f"it is {parameters!r}")
+    pairs = {name: _checks.numbers("parameters", pair) for name, pair in parameters.items()}
+    for name, pair in pairs.items():
+        if pair.shape != (2,):
+            _checks.fail("parameters", f"hold the bounds (low, high) of {name}", f"it is {pair}")
+        _checks.finite("parameters", pair)
+        if not pair[0] < pair[1]:
+            _checks.fail("parameters", f"hold the lowest and highest {name}", f"they are {pair}")
+    return tuple(pairs), np.array([*pairs.values()], dtype=float)
+
+
+def limits_of(bounds: np.ndarray, longest: float | int, points: int) -> Limits:
+    """The bounds (parameter, end) and steps of a curve."""
     _checks.positive("longest", longest)
     _checks.positive_integer("max_points", points)
-    for name, pair in zip(names, bounds, strict=True):
-        _checks.finite("bounds", np.asarray(pair, dtype=float))
-        if len(pair) != 2 or not pair[0] < pair[1]:
-            _checks.fail("bounds", f"be the lowest and highest {name}", f"they are {pair!r}")
-    low, high = np.asarray(bounds, dtype=float).T
+    low, high = bounds.T
     return Limits(low, high, _SHORTEST, longest, points)
 
 
@@ -39,9 +52,9 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
     system = bare(system)
     known = list(_parameters(system))
     for name in names:
-        _checks.one_of("parameter", name, known)
+        _checks.one_of("parameters", name, known)
         if jnp.ndim(leaf(system, name)) or not hasattr(leaf(system, name), "dtype"):
-            _checks.fail("parameter", "be a scalar of the system", f"{name!r} is not")
+            _checks.fail("parameters", "be scalars of the system", f"{name!r} is not")
     if isinstance(start, SpecialPoint):
         for name in start.parameters:
             if name not in known:
@@ -53,9 +66,9 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
         slack = OUTSIDE * (high - low)
         if not low - slack <= value <= high + slack:
             _checks.fail(
-                "bounds",
+                "parameters",
                 f"hold the {name} at which the curve begins",
-                f"it is {value:g} there, and they are {low:g} and {high:g}",
+                f"it is {value:g} there, and the bounds are {low:g} and {high:g}",
             )
     return field
 

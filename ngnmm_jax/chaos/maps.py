@@ -51,7 +51,7 @@ _ON_GPU = 32
 class LyapunovMap(eqx.Module):
     """Lyapunov spectra over a grid of parameters.
 
-    - `axes`: the parameters' values, by name.
+    - `parameters`: their values, by name.
     - `spectra`: a `LyapunovSpectrum` with the grid's axes in front: `exponents`
       (*grid, exponent) with `errors`, `step_errors`, `number_positive`, `entropy_bound`,
       `kaplan_yorke`, `state` at the end of each trajectory, `status` (*grid): OK, NOT_FINITE where
@@ -60,14 +60,14 @@ class LyapunovMap(eqx.Module):
       from.
     """
 
-    axes: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray]
     spectra: LyapunovSpectrum
     time_unit: str = eqx.field(static=True)
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""
         xarray = _checks.require_module("xarray", "data")
-        names, rate = list(self.axes), {"units": f"1/{self.time_unit}"}
+        names, rate = list(self.parameters), {"units": f"1/{self.time_unit}"}
         spectra = self.spectra
         data: dict[str, Any] = {
             "exponents": ([*names, "exponent"], spectra.exponents, rate),
@@ -80,12 +80,12 @@ class LyapunovMap(eqx.Module):
             "interval": (names, spectra.interval, {"units": self.time_unit}),
             "status": (names, spectra.status),
         }
-        return xarray.Dataset(data, self.axes, {"title": "ngnmm_jax Lyapunov spectra"})
+        return xarray.Dataset(data, self.parameters, {"title": "ngnmm_jax Lyapunov spectra"})
 
 
 def lyapunov_map(
     system: Network | Homogeneous,
-    axes: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     count: int | None = None,
     *,
     duration: float | None = None,
@@ -94,7 +94,7 @@ def lyapunov_map(
     interval: float | None = None,
     seed: int = 0,
     store: str | Path | None = None,
-    block: int | None = None,
+    chunk: int | None = None,
     progress: bool | None = None,
 ) -> LyapunovMap:
     """Lyapunov spectra of a network, or of its homogeneous system, over a grid of parameters.
@@ -106,30 +106,29 @@ def lyapunov_map(
     **Arguments:**
 
     - `system`: a network, or `network.homogeneous()`; gives the parameters not varied.
-    - `axes`: values by name of the model's parameters or of "coupling", one axis each (for a
+    - `parameters`: values by name of the model's parameters or of "coupling", one axis each (for a
       homogeneous system, "coupling" includes the weights' row sum, 1 where normalised).
     - `count`: exponents; by default all.
     - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`; each point has the
       step of its own parameters, if none is given.
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
       processes that are given the same folder share them.
-    - `block`: points that are finished, and stored, together; by default as many as run at a
+    - `chunk`: points that are finished, and stored, together; by default as many as run at a
       time, 128 on each CPU device for a homogeneous system and a few for a network.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
     Raises `ValueError` for bad arguments, or where `store` holds something else.
     """
     _checks.require_x64("lyapunov_map")
-    values = parameter_axes(system, axes)
+    values = parameter_axes(system, parameters)
     core = system.bare()
     number = number_of_exponents(count, tuple(core.state_shape))
     points, shape = grid(values)
     pace = steps_at(core, points, math.prod(shape), dt)
-    devices, chunk = len(jax.local_devices()), lanes_per_device(core, number)
-    if block is None:
-        block = chunk * devices
-    _checks.positive_integer("block", block)
-    chunk = width_of(core, chunk, math.prod(shape), devices)
+    devices, lanes = len(jax.local_devices()), lanes_per_device(core, number)
+    block = lanes * devices if chunk is None else chunk
+    _checks.positive_integer("chunk", block)
+    width = width_of(core, lanes, math.prod(shape), devices)
 
     def work(which: np.ndarray, _: Callable[[str], Any]) -> dict[str, np.ndarray]:
         some = take(points, which)
@@ -137,7 +136,7 @@ def lyapunov_map(
         run = trajectories(number)
         here = Steps(*take(pace._asdict(), which).values())
         lanes = lanes_of(some, starts, here, duration, transient, interval)
-        fields = map_chunks(run, core, lanes, chunk=chunk, progress=False, lockstep=True)
+        fields = map_chunks(run, core, lanes, chunk=width, progress=False, lockstep=True)
         lost = ~np.isfinite(starts).reshape(which.size, -1).all(axis=1)
         fields["status"] = np.where(lost, Status.NONE_FOUND, fields["status"])
         return fields
@@ -150,7 +149,7 @@ def lyapunov_map(
         definition=lambda: definition(
             "Lyapunov spectra",
             core,
-            axes=ordered(values),
+            parameters=ordered(values),
             count=number,
             dt=np.unique(pace.dt).tolist(),
             times={"duration": duration, "transient": transient, "interval": interval},
@@ -236,7 +235,7 @@ def trajectories(count: int) -> Callable[[Any, Any], dict[str, jax.Array]]:
 class OrbitDiagram(eqx.Module):
     """Maxima of a variable, or its values on a section, against a parameter.
 
-    - `axis`: the parameter's name; `values` (value,): of the parameter.
+    - `parameters`: the one's name, and its values (value,).
     - `variable`: whose values; `section`: name and value of what defines the section, or None
       for maxima.
     - `points` (value, event): the variable at each event, in order; NaN after the last.
@@ -247,10 +246,9 @@ class OrbitDiagram(eqx.Module):
       equilibrium to start from.
     """
 
-    axis: str = eqx.field(static=True)
+    parameters: dict[str, Float[np.ndarray, "value"]]
     variable: str = eqx.field(static=True)
     section: tuple[str, float] | None = eqx.field(static=True)
-    values: Float[np.ndarray, "value"]
     points: Float[np.ndarray, "value event"]
     times: Float[np.ndarray, "value event"]
     number: Int[np.ndarray, "value"]
@@ -265,7 +263,7 @@ class OrbitDiagram(eqx.Module):
         their size.
         """
         _checks.positive("tolerance", tolerance)
-        result = np.ones(self.values.size, dtype=int)
+        result = np.ones(len(self.points), dtype=int)
         for k, row in enumerate(self.points):
             known = np.sort(row[np.isfinite(row)])
             if known.size:
@@ -275,20 +273,21 @@ class OrbitDiagram(eqx.Module):
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameter as coordinate."""
         xarray = _checks.require_module("xarray", "data")
+        (axis,) = self.parameters
         data: dict[str, Any] = {
-            self.variable: ([self.axis, "event"], self.points),
-            "times": ([self.axis, "event"], self.times, {"units": self.time_unit}),
-            "number": (self.axis, self.number),
-            "last": (self.axis, self.last),
-            "status": (self.axis, self.status),
+            self.variable: ([axis, "event"], self.points),
+            "times": ([axis, "event"], self.times, {"units": self.time_unit}),
+            "number": (axis, self.number),
+            "last": (axis, self.last),
+            "status": (axis, self.status),
         }
         title = {"title": "ngnmm_jax orbit diagram"}
-        return xarray.Dataset(data, {self.axis: self.values}, title)
+        return xarray.Dataset(data, self.parameters, title)
 
 
 def orbit_diagram(
     system: Network | Homogeneous,
-    axes: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     variable: str | None = None,
     *,
     section: tuple[str, float] | None = None,
@@ -308,7 +307,7 @@ def orbit_diagram(
     **Arguments:**
 
     - `system`: a network, or `network.homogeneous()`.
-    - `axes`: one parameter's name and values.
+    - `parameters`: one parameter's name and values.
     - `variable`: by default the one that the model shows.
     - `section`: (name, value): record `variable` where this one rises through a value,
       instead of at its own maxima.
@@ -322,9 +321,9 @@ def orbit_diagram(
     Source: for sections, Poincaré; for maxima, Lorenz, J. Atmos. Sci. 20, 130 (1963).
     """
     _checks.require_x64("orbit_diagram")
-    values = parameter_axes(system, axes)
+    values = parameter_axes(system, parameters)
     if len(values) != 1:
-        _checks.fail("axes", "name one parameter", f"it names {len(values)}")
+        _checks.fail("parameters", "name one parameter", f"it names {len(values)}")
     core = system.bare()
     model = core.model
     known = tuple(dict.fromkeys((*model.variables, model.shown)))
@@ -351,12 +350,10 @@ def orbit_diagram(
     )
     lost = ~np.isfinite(starts).reshape(len(starts), -1).all(axis=1)
     fields["status"] = np.where(lost, Status.NONE_FOUND, fields["status"])
-    ((axis, along),) = values.items()
     return OrbitDiagram(
-        axis=axis,
+        parameters={name: np.asarray(along) for name, along in values.items()},
         variable=variable,
         section=section,
-        values=along,
         **fields,
         time_unit=model.time_unit,
     )

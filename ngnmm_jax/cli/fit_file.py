@@ -166,7 +166,7 @@ class CheckTable(Checked):
 class FitSettings(NetworkSettings):
     """All of the file."""
 
-    white_noise: dict[str, NonNegative | list[NonNegative]] = Field(default_factory=dict)
+    noise: dict[str, NonNegative | list[NonNegative]] = Field(default_factory=dict)
     free: dict[str, Annotated[UnknownTable, AfterValidator(_one_kind)]] = Field(
         default_factory=dict
     )
@@ -193,7 +193,7 @@ class FitFile:
         """Read and check a file; relative paths are relative to where the command runs."""
         settings = FitSettings.of_file(path)
         network = settings.build()
-        system = Driven(network, settings.white_noise)
+        system = Driven(network, settings.noise)
         if not settings.free:
             _checks.fail("free", "name at least one parameter", "it is empty")
         unknowns = {name: table.made() for name, table in settings.free.items()}

@@ -212,7 +212,7 @@ _Axes = Annotated[
 _Duration = Annotated[Positive | None, Option("In the model's unit: ms (s for jansen-rit).")]
 _Transient = Annotated[NonNegative | None, Option("Left out before, in the model's unit.")]
 _Step = Annotated[Positive | None, Option("Fixed step. Default: the command says.")]
-_Noise = Annotated[NonNegative, Option("Standard deviation of the initial noise. Default: 0.01.")]
+_Scatter = Annotated[NonNegative, Option("Standard deviation of the initial noise. Default: 0.01.")]
 _SeedOption = Annotated[Seed, Option("Of all random numbers. Default: 0.")]
 
 
@@ -233,7 +233,7 @@ class SimulateSettings(NetworkSettings):
     rtol: Annotated[Positive, Option("Relative tolerance. Default: 1e-6.")] = 1e-6
     atol: Annotated[Positive, Option("Absolute tolerance. Default: 1e-8.")] = 1e-8
     seed: _SeedOption = 0
-    noise: _Noise = 0.01
+    scatter: _Scatter = 0.01
 
 
 class DispersionSettings(NetworkSettings):
@@ -286,7 +286,7 @@ class SpectrumSettings(NetworkSettings):
     transient: _Transient = None
     dt: _Step = None
     seed: _SeedOption = 0
-    noise: _Noise = 0.01
+    scatter: _Scatter = 0.01
 
 
 class BifurcateSettings(NetworkSettings):
@@ -343,4 +343,4 @@ COMMANDS: dict[str, type[NetworkSettings]] = {
 
 
 # What the files of commands with a schema elsewhere hold beside a network.
-_OTHERS = {"fit": ("white_noise", "free", "target", "loss", "run", "check")}
+_OTHERS = {"fit": ("noise", "free", "target", "loss", "run", "check")}

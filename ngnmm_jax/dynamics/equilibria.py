@@ -90,7 +90,7 @@ class Equilibria(eqx.Module):
 def find_equilibria(
     system: SearchableSystem,
     *,
-    starts: ArrayLike | None = None,
+    start: ArrayLike | None = None,
     max_count: int | None = None,
     throw: bool = True,
 ) -> Equilibria:
@@ -101,7 +101,7 @@ def find_equilibria(
     Of models that bound the slope of a scalar function whose roots they are, all are found, by
     branch and prune; `complete` says so. Else, and under JAX transformations, others may exist:
     the roots of a model's scalar function are bracketed on a grid of 256 points (folds between
-    points in three places); without one, and for `starts`, Powell's dogleg iteration runs from
+    points in three places); without one, and for `start`, Powell's dogleg iteration runs from
     many points. Either way Newton's iteration finishes, duplicates are dropped, and each of what
     is left is certified by the size of Newton's last correction.
 
@@ -111,7 +111,7 @@ def find_equilibria(
     **Arguments:**
 
     - `system`: `network.homogeneous()`, or a network.
-    - `starts` (start, *state): initial guesses to use in place of the model's own.
+    - `start` (start, *state): initial guesses to use in place of the model's own.
     - `max_count`: the largest number returned; more is an error (status TRUNCATED). By default
       as many as there are; under JAX transformations 8.
     - `throw`: raise `SolverError` where none is found, or more than `max_count`.
@@ -119,11 +119,11 @@ def find_equilibria(
     _checks.require_x64("find_equilibria")
     if max_count is not None:
         _checks.positive_integer("max_count", max_count)
-    if starts is not None:
-        starts = _checks.floats("starts", starts)
-        _checks.finite("starts", starts)
-        _checks.shape("starts", starts, (starts.shape[0], *system.state_shape), "(start, *state)")
-    result = _found(bare(system), starts, max_count)
+    if start is not None:
+        start = _checks.floats("start", start)
+        _checks.finite("start", start)
+        _checks.shape("start", start, (start.shape[0], *system.state_shape), "(start, *state)")
+    result = _found(bare(system), start, max_count)
     if throw:
         raise_unless_ok("find_equilibria", result.status, result)
     if not _checks.is_concrete(result):

@@ -141,7 +141,7 @@ def lyapunov_spectrum(
     transient: float | None = None,
     dt: float | None = None,
     interval: float | None = None,
-    y0: Any = None,
+    start: Any = None,
     seed: int = 0,
     progress: bool | None = None,
     throw: bool = True,
@@ -164,7 +164,7 @@ def lyapunov_spectrum(
     - `dt`: the step; by default the system's `time_step`.
     - `interval`: between orthonormalisations; by default as long as the tangents stay well
       conditioned, which the transient shows.
-    - `y0` (*state): by default near an equilibrium, with noise of `seed`.
+    - `start` (*state): by default near an equilibrium, with noise of `seed`.
     - `progress`: a progress bar; None shows one where it takes over two seconds (never under
       JAX's transformations).
     - `throw`: raise `SolverError` where the trajectory diverges, or `interval` or `dt` is too long.
@@ -179,20 +179,20 @@ def lyapunov_spectrum(
     step, stiffness = pace(system) if dt is None else (dt, 1.0)
     _checks.positive("dt", step)
     steps = plan(step, duration, transient, interval, stiffness)
-    if y0 is not None:
-        y0 = _checks.floats("y0", y0)
-        _checks.shape("y0", y0, shape, "of the system's state")
-        _checks.finite("y0", y0)
-    rest = rest_state(system) if y0 is None else y0
-    start, xi = _begin(rest, seed, count)
-    y0 = start if y0 is None else y0
+    if start is not None:
+        start = _checks.floats("start", start)
+        _checks.shape("start", start, shape, "of the system's state")
+        _checks.finite("start", start)
+    rest = rest_state(system) if start is None else start
+    near, xi = _begin(rest, seed, count)
+    x = near if start is None else start
     size = jnp.asarray(step, dtype=float)
 
     def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
         return _follow(system, x, xi, size, length, stride)
 
-    loop = _with_bar(progress) if _checks.on_host(system, y0, size) else _scan
-    result = exponents(advance, y0, xi, size, steps, runs=0, loop=loop)
+    loop = _with_bar(progress) if _checks.on_host(system, x, size) else _scan
+    result = exponents(advance, x, xi, size, steps, runs=0, loop=loop)
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
     return result

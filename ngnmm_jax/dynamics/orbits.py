@@ -114,7 +114,7 @@ class Orbit(eqx.Module):
 def find_orbit(
     system: OscillatingSystem,
     *,
-    guess: ArrayLike | None = None,
+    start: ArrayLike | None = None,
     period: float | None = None,
     transient: float | None = None,
     window: float | None = None,
@@ -127,7 +127,7 @@ def find_orbit(
     slowest point seen are looked for on a section through it. The first return that is as
     near as any gives the least period (two turns after a period doubling). Multiple shooting
     by Newton's iteration, with steps of order eight, refines it; an unstable orbit is reached
-    from a `guess` and its `period`.
+    from a `start` and its `period`.
 
     The orbit that is found must be one: Newton's last step is small against its extent, which is
     over 1e-6 of 1 + |x|; and the run must have reached it: it is stable, and near the run.
@@ -138,7 +138,7 @@ def find_orbit(
 
     - `system`: `network.homogeneous()`, or anything with `vector_field`, `state_shape` of one
       axis and `time_step`.
-    - `guess` (variable,): with `period`, a state near the orbit; alone, where the transient
+    - `start` (variable,): with `period`, a state near the orbit; alone, where the transient
       starts (by default near an equilibrium).
     - `transient`, `window`: how long, in the model's unit; by default 40,000 and 16,000 of the
       system's time steps, and where the window then holds fewer than eight turns, or the run has
@@ -151,21 +151,21 @@ def find_orbit(
     _checks.require_x64("find_orbit")
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
-    if guess is not None:
-        guess = _checks.floats("guess", guess)
-        _checks.shape("guess", guess, system.state_shape, "(variable,)")
-        _checks.finite("guess", guess)
+    if start is not None:
+        start = _checks.floats("start", start)
+        _checks.shape("start", start, system.state_shape, "(variable,)")
+        _checks.finite("start", start)
     for name, value in (("transient", transient), ("window", window)):
         if value is not None:
             _checks.positive(name, value)
     if period is not None:
         _checks.positive("period", period)
-        if guess is None:
-            _checks.fail("guess", "be given with `period`", "it is not")
-        result = _near_guess(system, guess, jnp.asarray(period, dtype=float), steps)
+        if start is None:
+            _checks.fail("start", "be given with `period`", "it is not")
+        result = _near_guess(system, start, jnp.asarray(period, dtype=float), steps)
     else:
-        start = _near_equilibrium(system) if guess is None else guess
-        result = _settled(system, start, transient, window, steps)
+        begin = _near_equilibrium(system) if start is None else start
+        result = _settled(system, begin, transient, window, steps)
     if not _checks.on_host(result):
         return result
     if throw:

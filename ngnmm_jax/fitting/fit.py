@@ -99,7 +99,7 @@ def fit(
     loss: Loss,
     *,
     steps: int = 300,
-    starts: int | Any = 1,
+    n_starts: int | Any = 1,
     method: str = "gradient",
     mode: str | None = None,
     learning_rate: Any = 0.05,
@@ -119,7 +119,7 @@ def fit(
     """Find the parameters at which a loss is smallest, from many starts in one compiled step.
 
         free = Free(network, {"coupling": interval(0, 30)})
-        result = fit(network, free, lambda network, key: …, starts=32)
+        result = fit(network, free, lambda network, key: …, n_starts=32)
 
     **Arguments:**
 
@@ -129,7 +129,7 @@ def fit(
       Priors are added to it. Where it is not finite, a start goes back half the way to its best.
     - `steps`: at most. A start whose loss has not fallen for `patience` of them rests; when all
       rest, the fit ends.
-    - `starts`: how many random ones, the first of which is the system as it is; or x themselves
+    - `n_starts`: how many random ones, the first of which is the system as it is; or x themselves
       (start, parameter). They run in one `vmap`.
     - `method`: "gradient" (optax), or "cma": no gradients, by CMA-ES (the package `cma`).
     - `mode`: "reverse" or "forward"; by default the cheaper one (`choose_mode`).
@@ -159,7 +159,7 @@ def fit(
         _checks.positive_integer(name, value)
     _checks.one_of("method", method, METHODS)
     told, key = key, stream(seed, Purpose.LOSS)
-    first = _starts(free, starts, stream(seed, Purpose.GUESSES))
+    first = _starts(free, n_starts, stream(seed, Purpose.GUESSES))
     function = objective(loss, free)
     if method == "cma":
         work: Any = Search(function, first, seed)
@@ -300,7 +300,7 @@ def _definition(
     found = {
         **setting("fit"),
         **described(free.system),
-        "free": ordered({name: (u.low, u.high) for name, u in free.unknowns.items()}),
+        "free": ordered({name: (u.low, u.high) for name, u in free.parameters.items()}),
         "free_names": list(free.names),
         "loss": program(function, first[0], seed, key=key, where=_KEY),
         "starts": digest(first),

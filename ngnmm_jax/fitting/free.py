@@ -128,31 +128,31 @@ class Free(eqx.Module):
     **Arguments:**
 
     - `system`: a network, a `Driven` one, or any PyTree when the unknowns have `where` or `apply`.
-    - `unknowns`: by name of a parameter (or "coupling", "input_noise", …); with `where` or `apply`
-      any name will do.
+    - `parameters`: by name (of the model's, or "coupling", "input_noise", …); with `where` or
+      `apply` any name will do.
 
     - `names` (parameter,): one for each entry of x, as in "i_ext_e[3]".
     - `size`: how many.
     """
 
     system: Any
-    unknowns: dict[str, Unknown]
+    parameters: dict[str, Unknown]
     shapes: dict[str, tuple[int, ...]] = eqx.field(static=True)
 
-    def __init__(self, system: Any, unknowns: Mapping[str, Any]) -> None:
-        if not unknowns:
-            _checks.fail("unknowns", "name at least one parameter", "it is empty")
+    def __init__(self, system: Any, parameters: Mapping[str, Any]) -> None:
+        if not parameters:
+            _checks.fail("parameters", "name at least one parameter", "it is empty")
         shapes: dict[str, tuple[int, ...]] = {}
-        for name, unknown in unknowns.items():
+        for name, unknown in parameters.items():
             if not isinstance(unknown, Unknown):
                 _checks.fail(
                     name, "be made by `real`, `positive` or `interval`", f"it is {unknown!r}"
                 )
             if unknown.where is None and unknown.apply is None:
-                _checks.one_of("unknowns", name, _known(system))
+                _checks.one_of("parameters", name, _known(system))
                 _suits(system, name, unknown)
-        _each_once(system, unknowns)
-        for name, unknown in unknowns.items():
+        _each_once(system, parameters)
+        for name, unknown in parameters.items():
             if unknown.per is None:
                 value = None if unknown.apply is not None else _value(system, name, unknown)
                 # One number for all regions, unless the leaf is picked as it is.
@@ -171,7 +171,7 @@ class Free(eqx.Module):
                         )
                     shapes[name] = (1 + unknown.per.shape[0],)
         self.system = system
-        self.unknowns = dict(unknowns)
+        self.parameters = dict(parameters)
         self.shapes = shapes
 
     @property
@@ -206,7 +206,7 @@ class Free(eqx.Module):
         """The parameters' values: (), (region,), or whatever shape their leaf has."""
         found = {}
         for name, part in self.split(x).items():
-            unknown = self.unknowns[name]
+            unknown = self.parameters[name]
             if unknown.per is not None and not isinstance(unknown.per, str):
                 part = part[0] + part[1:] @ unknown.per
             found[name] = unknown.inverse(part)
@@ -216,7 +216,7 @@ class Free(eqx.Module):
         """The system with the values that x stands for."""
         system, named = self.system, {}
         for name, value in self.values(x).items():
-            unknown = self.unknowns[name]
+            unknown = self.parameters[name]
             if unknown.apply is not None:
                 system = unknown.apply(system, value)
             elif unknown.where is not None:
@@ -235,7 +235,7 @@ class Free(eqx.Module):
 
     def _of(self, system: Any, *, check: bool) -> Float[Array, "parameter"]:
         parts = []
-        for name, unknown in self.unknowns.items():
+        for name, unknown in self.parameters.items():
             value = _value(system, name, unknown)
             if check:
                 _within(name, unknown, value)
@@ -257,7 +257,7 @@ class Free(eqx.Module):
     def penalty(self, x: ArrayLike) -> Float[Array, ""]:
         """Minus the logarithm of the priors' density, without its constant."""
         total, values, parts = jnp.zeros(()), self.values(x), self.split(x)
-        for name, unknown in self.unknowns.items():
+        for name, unknown in self.parameters.items():
             if unknown.prior is not None:
                 mean, sd = unknown.prior
                 total = total + 0.5 * (((values[name] - mean) / sd) ** 2).sum()
@@ -274,12 +274,14 @@ class Free(eqx.Module):
         """
         centre = self._of(self.system, check=False)
         keys = jax.random.split(key, 3)
-        shared = jax.random.uniform(keys[0], (count, len(self.unknowns)), minval=0.05, maxval=0.95)
-        normal = jax.random.normal(keys[1], (count, len(self.unknowns)))
+        shared = jax.random.uniform(
+            keys[0], (count, len(self.parameters)), minval=0.05, maxval=0.95
+        )
+        normal = jax.random.normal(keys[1], (count, len(self.parameters)))
         jitter = _JITTER * jax.random.normal(keys[2], (count, self.size))
         columns, start = [], 0
         for k, (name, shape) in enumerate(self.shapes.items()):
-            unknown, n = self.unknowns[name], math.prod(shape)
+            unknown, n = self.parameters[name], math.prod(shape)
             here = centre[start : start + n]
             if unknown.prior is not None:
                 mean, sd = unknown.prior
@@ -302,7 +304,7 @@ class Free(eqx.Module):
 def _known(system: Any) -> list[str]:
     if not hasattr(system, "model"):
         return []
-    noise = [f"{name}_noise" for name in getattr(system, "white_noise", {})]
+    noise = [f"{name}_noise" for name in getattr(system, "noise", {})]
     return [*(f.name for f in parameter_fields(type(system.model))), "coupling", *noise]
 
 
@@ -315,12 +317,12 @@ def _suits(system: Any, name: str, unknown: Unknown) -> None:
         _checks.fail(name, "be free above zero only (`positive`, `interval`)", but)
 
 
-def _each_once(system: Any, unknowns: Mapping[str, Unknown]) -> None:
+def _each_once(system: Any, parameters: Mapping[str, Unknown]) -> None:
     """Refuse two unknowns for one leaf: the last would win."""
     leaves, structure = jax.tree.flatten(system)
     marked = jax.tree.unflatten(structure, [_Place(k) for k in range(len(leaves))])
     seen: dict[int, str] = {}
-    for name, unknown in unknowns.items():
+    for name, unknown in parameters.items():
         if unknown.apply is not None:
             continue
         picked = leaf(marked, name) if unknown.where is None else unknown.where(marked)

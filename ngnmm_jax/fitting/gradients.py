@@ -60,7 +60,7 @@ def objective(loss: Loss, free: Free) -> Callable[[jax.Array, Any], tuple[jax.Ar
         for name, value in terms.items():
             if value.ndim:
                 _checks.fail("loss", "return numbers", f"{name!r} has shape {value.shape}")
-        if any(u.prior is not None or u.spread is not None for u in free.unknowns.values()):
+        if any(u.prior is not None or u.spread is not None for u in free.parameters.values()):
             terms["prior"] = free.penalty(x)
         return jnp.stack(list(terms.values())).sum(), terms
 

@@ -92,7 +92,7 @@ def _values(free: Free, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Each entry's value, and its derivative by x; NaN for those that are no values themselves."""
     parts, slopes = [], []
     for name, part in free.split(x).items():
-        unknown = free.unknowns[name]
+        unknown = free.parameters[name]
         flat = part.ravel()
         if unknown.per is not None and not isinstance(unknown.per, str):
             parts.append(jnp.full(flat.shape, jnp.nan))
@@ -180,7 +180,7 @@ def _log_slopes(free: Free, x: jax.Array) -> jax.Array:
     """Logarithm of the determinant of the transforms, of those that are bounded."""
     total = jnp.zeros(())
     for name, part in free.split(x).items():
-        unknown = free.unknowns[name]
+        unknown = free.parameters[name]
         if (unknown.per is None or isinstance(unknown.per, str)) and np.isfinite(unknown.low):
             slopes = jax.vmap(jax.grad(unknown.inverse))(part.ravel())
             total = total + jnp.log(slopes).sum()

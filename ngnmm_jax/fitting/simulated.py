@@ -29,10 +29,10 @@ def simulated(
     transient: Any = 0.0,
     dt: Any = None,
     sample: Any = None,
-    solver: str | None = None,
+    integrator: str | None = None,
     variables: Sequence[str] | None = None,
     truncate: Any = None,
-    noise: Any = 0.01,
+    scatter: Any = 0.01,
 ) -> Float[Array, "time variable *region"]:
     """Samples of a simulation, made to be differentiated: no checks of values, nothing raised.
 
@@ -61,14 +61,14 @@ def simulated(
             ("truncate", truncate),
         )
     )  # fmt: skip
-    if solver is None:
-        solver = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
+    if integrator is None:
+        integrator = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
     _checks.positive("duration", duration)
     every = 1e-3 / SECONDS[model.time_unit] if sample is None else sample
     _checks.positive("sample", every)
     step = dt
     if step is None:
-        longest = concrete_step(whole) * (2 if solver == "moebius" else 1)
+        longest = concrete_step(whole) * (2 if integrator == "moebius" else 1)
         step = step_between(every, (transient, duration), longest)
     _checks.positive("dt", step)
     stride = max(1, round(every / step))
@@ -81,11 +81,13 @@ def simulated(
     before = round(transient / (stride * step))
 
     start_key, noise_key = (split_off(key, p) for p in (Purpose.START, Purpose.NOISE))
-    sd = jnp.asarray(noise, whole.coupling.dtype)
+    sd = jnp.asarray(scatter, whole.coupling.dtype)
     network = undriven(system)
     inner = network.averaged() if isinstance(network, Network) else network
     state = scattered(network.state_shape, signs(model), _rest(inner), sd, start_key)
-    stepper = whole.stepper(fixed_method(model, solver), jnp.asarray(step, state.dtype), noise_key)
+    stepper = whole.stepper(
+        fixed_method(model, integrator), jnp.asarray(step, state.dtype), noise_key
+    )
 
     def kept(memory: Any) -> jax.Array:
         return select(model, names, stepper.state(memory))

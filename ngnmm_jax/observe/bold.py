@@ -49,7 +49,7 @@ def bold(
     repetition_time: Number,
     *,
     haemodynamics: BalloonWindkessel | None = None,
-    y0: Any = None,
+    start: Any = None,
 ) -> Float[Array, "volume *region"]:
     """BOLD of sampled activity, one value every repetition time; differentiable.
 
@@ -59,7 +59,7 @@ def bold(
     integrated; the two are equal to rounding.
     """
     found = perfusion(
-        activity, sampling_interval, repetition_time, haemodynamics=haemodynamics, y0=y0
+        activity, sampling_interval, repetition_time, haemodynamics=haemodynamics, start=start
     )
     return found.bold
 
@@ -70,7 +70,7 @@ def perfusion(
     repetition_time: Number,
     *,
     haemodynamics: BalloonWindkessel | None = None,
-    y0: Any = None,
+    start: Any = None,
     throw: bool = True,
 ) -> Perfusion:
     """BOLD of sampled activity, with the state of the blood at its end.
@@ -85,7 +85,7 @@ def perfusion(
     A run in two parts is the run in one, to rounding, if the first has whole volumes:
 
         first = perfusion(a[:n], dt, 2.0)
-        second = perfusion(a[n:], dt, 2.0, y0=first)
+        second = perfusion(a[n:], dt, 2.0, start=first)
 
     **Arguments:**
 
@@ -93,8 +93,8 @@ def perfusion(
     - `sampling_interval`, `repetition_time`: s; the latter a whole multiple of the former. What
       remains at the end is left out, see `left_out`.
     - `haemodynamics`: by default `BalloonWindkessel()`.
-    - `y0`: a previous `Perfusion`, or a state (4, *region). By default where the first repetition's
-      mean activity leads to in the long run, so that there is no transient to wait for.
+    - `start`: a previous `Perfusion`, or a state (4, *region). By default where the mean activity
+      of the first repetition leads to in the long run, so that there is no transient to wait for.
     - `throw`: raise `ValueError` where the blood stops to flow or cannot be followed; otherwise
       `status` tells.
 
@@ -115,18 +115,20 @@ def perfusion(
             "activity", f"last for {every:g} s at least", f"it has {array.shape[0]} samples"
         )
     t0: Any = 0.0
-    if isinstance(y0, Perfusion):
-        t0, y0 = y0.t1, y0.final_state
-    elif y0 is not None:
-        _checks.finite("y0", y0)
-    if y0 is not None:
-        _checks.shape("y0", y0, (4, *array.shape[1:]), "(4, *region)")
-    y0 = None if y0 is None else jnp.asarray(y0, array.dtype)
+    if isinstance(start, Perfusion):
+        t0, start = start.t1, start.final_state
+    elif start is not None:
+        _checks.finite("start", start)
+    if start is not None:
+        _checks.shape("start", start, (4, *array.shape[1:]), "(4, *region)")
+    start = None if start is None else jnp.asarray(start, array.dtype)
     used = array if count * samples == array.shape[0] else array[: count * samples]
     together, steps = steps_of(samples, dt, haemodynamics.time_step)
     for _ in range(_REFINED):
         layout = (samples // together, together, steps)
-        found, last, status = _volumes(haemodynamics, y0, used, layout, jnp.asarray(dt, used.dtype))
+        found, last, status = _volumes(
+            haemodynamics, start, used, layout, jnp.asarray(dt, used.dtype)
+        )
         if not _checks.on_host(last) or not _imprecise(last):
             break
         steps *= 4

@@ -25,13 +25,14 @@ LYAPUNOV_QUANTITIES = {
 def orbit_diagram(diagram: OrbitDiagram, *, ax: Axes | None = None) -> Axes:
     """Maxima (or the points on a section) against the parameter; states at rest in grey."""
     ax = make_axes(ax, (7.0, 3.6))
-    at = np.broadcast_to(diagram.values[:, None], diagram.points.shape)
+    ((name, values),) = diagram.parameters.items()
+    at = np.broadcast_to(values[:, None], diagram.points.shape)
     seen = np.isfinite(diagram.points)
     ax.plot(at[seen], diagram.points[seen], ",", color="0.1", rasterized=True)
     resting = (diagram.number == 0) & (diagram.status == Status.OK)
-    ax.plot(diagram.values[resting], diagram.last[resting], ".", ms=2, color="0.6")
-    ax.set_xlim(diagram.values.min(), diagram.values.max())
-    ax.set_xlabel(symbol(diagram.axis))
+    ax.plot(values[resting], diagram.last[resting], ".", ms=2, color="0.6")
+    ax.set_xlim(values.min(), values.max())
+    ax.set_xlabel(symbol(name))
     what = f"maxima of {symbol(diagram.variable)}"
     if diagram.section is not None:
         crossed, level = diagram.section
@@ -48,12 +49,12 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
     "kaplan_yorke" or "entropy_bound"; grey where it is not known.
     """
     _checks.one_of("quantity", quantity, LYAPUNOV_QUANTITIES)
-    if len(result.axes) == 1:
+    if len(result.parameters) == 1:
         return _along(result, make_axes(ax, (7.0, 3.6)))
-    if len(result.axes) != 2:
-        _checks.fail("result", "span one or two parameters", f"it spans {len(result.axes)}")
+    if len(result.parameters) != 2:
+        _checks.fail("result", "span one or two parameters", f"it spans {len(result.parameters)}")
     ax = make_axes(ax, (6.0, 4.2))
-    (name_x, x), (name_y, y) = result.axes.items()
+    (name_x, x), (name_y, y) = result.parameters.items()
     spectra = result.spectra
     bad = np.asarray(spectra.status) != Status.OK
     values = np.asarray(
@@ -80,7 +81,7 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
 
 
 def _along(result: LyapunovMap, ax: Axes) -> Axes:
-    ((name, x),) = result.axes.items()
+    ((name, x),) = result.parameters.items()
     ok = np.asarray(result.spectra.status) == Status.OK
     values = np.where(ok[:, None], result.spectra.exponents, np.nan)
     errors = np.asarray(result.spectra.errors)

@@ -84,10 +84,10 @@ def dispersion_map(
       and "frequency"; or the orbits' "period".
     """
     _checks.one_of("quantity", quantity, MAP_QUANTITIES)
-    if len(result.axes) != 2:
-        _checks.fail("result", "span two parameters", f"it spans {len(result.axes)}")
+    if len(result.parameters) != 2:
+        _checks.fail("result", "span two parameters", f"it spans {len(result.parameters)}")
     ax = make_axes(ax, (6.4, 4.2))
-    (name_x, x), (name_y, y) = result.axes.items()
+    (name_x, x), (name_y, y) = result.parameters.items()
     resting = (result.kind == EQUILIBRIUM) & result.stable
     moving = (result.kind == ORBIT) | (result.kind == APERIODIC)
     values = getattr(result, quantity).astype(float)
@@ -170,7 +170,7 @@ def map_details(result: DispersionMap, *, title: str = "") -> Figure:
 
 def _kinds(result: DispersionMap, ax: Axes) -> None:
     """Which attractors there are at each point."""
-    (name_x, x), (name_y, y) = result.axes.items()
+    (name_x, x), (name_y, y) = result.parameters.items()
     resting = ((result.kind == EQUILIBRIUM) & result.stable).sum(axis=-1)
     orbits = (result.kind == ORBIT).sum(axis=-1)
     wild = (result.kind == APERIODIC).any(axis=-1)
@@ -204,10 +204,10 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
 
     **Arguments:** `value`: of the second axis, at whose nearest line the map is cut.
     """
-    if len(result.axes) != 2:
-        _checks.fail("result", "span two parameters", f"it spans {len(result.axes)}")
+    if len(result.parameters) != 2:
+        _checks.fail("result", "span two parameters", f"it spans {len(result.parameters)}")
     ax = make_axes(ax)
-    (name_x, x), (name_y, y) = result.axes.items()
+    (name_x, x), (name_y, y) = result.parameters.items()
     line = int(np.abs(y - value).argmin())
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
     for kind, stable, colour, text in (

@@ -20,7 +20,7 @@ def _run(task: Task, point: tuple[float, float], seconds: float) -> ng.Simulatio
         task.network(*point),
         float(times[-1]),
         dt=_DT,
-        solver="moebius",
+        integrator="moebius",
         save_at=times,
         variables="v_e",
         progress=task.progress,
@@ -41,8 +41,8 @@ def activity(task: Task) -> list[Row]:
             None,
             end,
             dt=_DT,
-            solver="moebius",
-            seeds=np.arange(seeds),
+            integrator="moebius",
+            seed=np.arange(seeds),
             save_at=np.arange(1000.0, end + _EVERY / 2, _EVERY),
         )
         every = np.asarray(runs.v_e)

@@ -18,17 +18,17 @@ def errors(
     node: ng.Homogeneous, sizes: list[int], *, duration: float = 100.0, runs: int = 4
 ) -> dict[str, np.ndarray]:
     """Root mean squared differences from the mean field, by quantity (size,), over `runs` seeds."""
-    rest = np.asarray(ng.initial_state(node, noise=0.0))
+    rest = np.asarray(ng.initial_state(node, scatter=0.0))
     start = rest * np.where(np.arange(rest.size) == 0, 1.3, 1.0)  # away from rest
-    exact = ng.simulate(node, duration, y0=start, save_every=0.5, rtol=1e-10, atol=1e-12)
+    exact = ng.simulate(node, duration, start=start, save_every=0.5, rtol=1e-10, atol=1e-12)
     found: dict[str, list[float]] = {name: [] for name in _QUANTITIES}
     for neurons in sizes:
         run = ng.simulate_spiking(
             node,
             duration,
             neurons=neurons,
-            y0=np.broadcast_to(start, (runs, rest.size)),
-            seeds=np.arange(runs),
+            start=np.broadcast_to(start, (runs, rest.size)),
+            seed=np.arange(runs),
             progress=False,
         )
         here = {"r_e": run.width_rates[:, :, 0], "v_e": run.activity.v_e, "s_e": run.activity.s_e}
@@ -69,7 +69,7 @@ def spiking(task: Task) -> list[Row]:
     task.save(figure, "convergence")
 
     node = task.network(*_STATES["period doubled"]).homogeneous()
-    start = ng.initial_state(node, noise=0.02)
+    start = ng.initial_state(node, scatter=0.02)
     options: Any = {"y0": start, "save_every": 0.2}
     run = ng.simulate_spiking(node, 200.0, neurons=task.choose(2000, 10_000), **options)
     exact = ng.simulate(node, 200.0, **options)

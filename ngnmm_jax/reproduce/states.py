@@ -29,8 +29,7 @@ def diagrams(task: Task) -> list[Row]:
                 task.say(f"diagram at coupling {coupling:g}")
                 found[coupling] = ng.bifurcation_diagram(
                     task.network(coupling=coupling).homogeneous(),
-                    "i_ext_e",
-                    (0.0, 16.0),
+                    {"i_ext_e": (0.0, 16.0)},
                     doublings=1,
                     progress=task.progress,
                 )
@@ -102,8 +101,7 @@ def plane(task: Task) -> list[Row]:
     bounds = task.choose(((-5.0, 20.0), (0.0, 60.0)), ((-5.0, 20.0), (0.0, 130.0)))
     diagram = ng.two_parameter_diagram(
         task.network(coupling=9.0).homogeneous(),
-        ("i_ext_e", "coupling"),
-        bounds,
+        dict(zip(("i_ext_e", "coupling"), bounds, strict=True)),
         task.choose((26.0,), (12.0, 15.0, 22.0, 29.5, 100.0)),
         cycles=not task.quick,
         longest_period=100.0,

@@ -43,20 +43,20 @@ _STEP = 8
 
 
 def simulate_batch(
-    network: Network | Driven,
+    system: Network | Driven,
     parameters: Mapping[str, Any] | None = None,
     duration: Time = 1000.0,
     *,
     dt: Time,
-    y0: ArrayLike | None = None,
-    seeds: Any = 0,
-    noise: float = 0.01,
+    start: ArrayLike | None = None,
+    seed: Any = 0,
+    scatter: float = 0.01,
     save_every: Time | None = None,
     save_at: Any = None,
     variables: Any = None,
-    solver: str = "rk4",
+    integrator: str = "rk4",
     dtype: Any = None,
-    tile: int | None = None,
+    chunk: int | None = None,
 ) -> Simulation:
     """Many runs of a network that differ in parameters, initial states or seeds.
 
@@ -67,56 +67,56 @@ def simulate_batch(
 
     **Arguments:**
 
-    - `network`: what all runs share; it may be `Driven`.
+    - `system`: what all runs share; it may be `Driven`.
     - `parameters`: by name (of the model, "coupling", or a driven network's noise, as in
       "input_noise"), values (run,) or (run, region).
     - `duration`, `save_every`, `save_at`, `variables`, `dtype`: as in `simulate`;
       `variables` is only the model's shown quantity by default.
-    - `dt`: the fixed step; `solver`: "rk4", "heun", "euler", "dopri8" or "moebius".
-    - `y0` (run, variable, region) or (variable, region): initial states; by default each
+    - `dt`: the fixed step; `integrator`: "rk4", "heun", "euler", "dopri8" or "moebius".
+    - `start` (run, variable, region) or (variable, region): initial states; by default each
       run's own homogeneous equilibrium plus noise.
-    - `seeds`: of that noise, and of a driven network's: one for each run; or one integer, whose
+    - `seed`: of that noise, and of a driven network's: one for each run; or one integer, whose
       `run_seeds` they are: the first run has it itself. A run does not depend on the rest of the
       batch: it is that of `simulate(…, seed=…)` with the same parameters and step.
-    - `tile`: runs that a device advances together; by default 32 on a CPU, all on a GPU.
+    - `chunk`: runs that a device advances together; by default 32 on a CPU, all on a GPU.
 
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
     diverged, or had no equilibrium to start from. Nothing is raised for them.
     """
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
-    core = network.bare()
+    core = system.bare()
     if dtype is not None:
         core = cast(core, dtype)
     dtype = core.coupling.dtype
-    n = count_runs(core, varied, y0, seeds)
+    n = count_runs(core, varied, start, seed)
     duration, dt = _checks.time("duration", duration), _checks.time("dt", dt)
     save_every = None if save_every is None else _checks.time("save_every", save_every)
     _checks.positive("duration", duration)
     _checks.positive("dt", dt)
-    method = fixed_method(network.model, solver)
-    names = (network.model.shown,) if variables is None else variables
-    saving = plan_saving(network.model, duration, 0.0, save_every, save_at, names, dt)
-    known: Any = np if _checks.is_concrete(seeds) else jnp
-    numbers = run_seeds(seeds, n) if np.ndim(seeds) == 0 else known.asarray(seeds)
-    if y0 is None:
-        states = jnp.asarray(initial_states(network.bare(), varied, noise, numbers), dtype)
+    method = fixed_method(system.model, integrator)
+    names = (system.model.shown,) if variables is None else variables
+    saving = plan_saving(system.model, duration, 0.0, save_every, save_at, names, dt)
+    known: Any = np if _checks.is_concrete(seed) else jnp
+    numbers = run_seeds(seed, n) if np.ndim(seed) == 0 else known.asarray(seed)
+    if start is None:
+        states = jnp.asarray(initial_states(system.bare(), varied, scatter, numbers), dtype)
     else:
-        states = jnp.broadcast_to(jnp.asarray(y0, dtype), (n, *core.state_shape))
-        _checks.finite("y0", states)
+        states = jnp.broadcast_to(jnp.asarray(start, dtype), (n, *core.state_shape))
+        _checks.finite("start", states)
     varied = {name: value.astype(dtype) for name, value in varied.items()}
 
     devices = jax.local_devices()
-    if tile is not None:
-        _checks.positive_integer("tile", tile)
-    tile = _tile(n, devices, tile)
-    devices = devices[: math.ceil(n / tile)]
+    if chunk is not None:
+        _checks.positive_integer("chunk", chunk)
+    chunk = _tile(n, devices, chunk)
+    devices = devices[: math.ceil(n / chunk)]
     traced = not _checks.on_host(core, varied, states, numbers)
     pieces = blocks_of_saves(saving, traced, in_pieces=False)
     shared = (core, jnp.asarray(dt, dtype), saving.variables, method, tuple(devices))
     xp: Any = jnp if traced else np
     runs = jax.tree.map(xp.asarray, (varied, states, numbers))
     lasts, saves, counts = [], [], []
-    for index, kept in padded(n, tile * len(devices)):
+    for index, kept in padded(n, chunk * len(devices)):
         some = jax.tree.map(lambda value, index=index: value[index], runs)
         last, saved, below = _one_round(shared, some, pieces, xp)
         lasts.append(last[:kept])
@@ -133,7 +133,7 @@ def simulate_batch(
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     if counts:
         stats["below_zero"] = fraction_below(driven(core), xp.concatenate(counts), saving.n_steps)
-    return package(network.model, network, saving, last, saved, status, stats, duration)
+    return package(system.model, system, saving, last, saved, status, stats, duration)
 
 
 def _tile(n: int, devices: list[Any], most: int | None) -> int:
@@ -154,7 +154,7 @@ def count_runs(
     """The length of the axis `run`, on which everything that has one must agree."""
     counts: dict[str, int] = {}
     fields = {field.name: field for field in parameter_fields(type(core.model))}
-    noises = [f"{name}_noise" for name in driven(core).white_noise]
+    noises = [f"{name}_noise" for name in driven(core).noise]
     regions = core.state_shape[1:]
     for name, value in varied.items():
         _checks.one_of("parameters", name, (*fields, "coupling", *noises))

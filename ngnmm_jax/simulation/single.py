@@ -140,14 +140,14 @@ def simulate(
     system: Network | Homogeneous | Driven,
     duration: Time,
     *,
-    y0: ArrayLike | Simulation | None = None,
+    start: ArrayLike | Simulation | None = None,
     t0: Time | None = None,
     seed: int = 0,
-    noise: float = 0.01,
+    scatter: float = 0.01,
     save_every: Time | None = None,
     save_at: Sequence[float] | np.ndarray | jax.Array | None = None,
     variables: Sequence[str] | None = None,
-    solver: dfx.AbstractSolver | str | None = None,
+    integrator: dfx.AbstractSolver | str | None = None,
     dt: Time | None = None,
     rtol: float = 1e-6,
     atol: float = 1e-8,
@@ -174,15 +174,15 @@ def simulate(
 
     - `system`: a network, `network.homogeneous()`, or either of them `Driven`.
     - `duration`: how long.
-    - `y0` (variable, region): initial state; or a previous `Simulation`, to go on from its
-      end; by default `initial_state(system, seed=seed, noise=noise)`.
-    - `t0`: initial time; by default 0, or the end of the run given as `y0`.
+    - `start` (variable, region): initial state; or a previous `Simulation`, to go on from its
+      end; by default `initial_state(system, seed=seed, scatter=scatter)`.
+    - `t0`: initial time; by default 0, or the end of the run given as `start`.
     - `seed`: of the initial noise, and of a driven network's noise.
     - `save_every`: sampling interval, by default about 1 ms; or `save_at` (time,): the times
       themselves, rising, from `t0` on.
     - `variables`: names of what is saved, by default all variables of the model
       and the quantity that it shows.
-    - `solver`: a diffrax solver; or, with `dt`, "rk4" (the default), "heun", "euler", "dopri8",
+    - `integrator`: a diffrax solver; or, with `dt`, "rk4" (the default), "heun", "euler", "dopri8",
       or "moebius", for models with an exact local flow: of order four with one product of the
       weights a step, rates positive whatever the step (`NextGenEI`).
     - `dt`: fixed step; None for adaptive steps with tolerances `rtol` and `atol`.
@@ -197,9 +197,9 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
-    if isinstance(y0, Simulation):
-        t0 = y0.t1 if t0 is None else t0
-        y0 = y0.final_state
+    if isinstance(start, Simulation):
+        t0 = start.t1 if t0 is None else t0
+        start = start.final_state
     t0 = 0.0 if t0 is None else _checks.time("t0", t0)
     duration = _checks.time("duration", duration)
     dt = None if dt is None else _checks.time("dt", dt)
@@ -209,48 +209,50 @@ def simulate(
         core = cast(core, dtype)
     dtype = core.coupling.dtype
     _checks.positive("duration", duration)
-    if y0 is None:
-        y0 = initial_state(system, seed=seed, noise=noise)
-    y0 = _checks.floats("y0", y0, dtype)
-    _checks.shape("y0", y0, core.state_shape, "(variable, region)")
-    _checks.finite("y0", y0)
+    if start is None:
+        start = initial_state(system, seed=seed, scatter=scatter)
+    start = _checks.floats("start", start, dtype)
+    _checks.shape("start", start, core.state_shape, "(variable, region)")
+    _checks.finite("start", start)
     saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)
-    noisy = isinstance(core, Driven) and bool(core.white_noise)
+    noisy = isinstance(core, Driven) and bool(core.noise)
     key = noise_key(seed)
-    if noisy and dt is None and solver is None and adjoint is None:
+    if noisy and dt is None and integrator is None and adjoint is None:
         dt = common_step(np.array([*saving.ts, t0 + duration]) - t0, concrete_step(core))
         if dt is not None:
             saving = plan_saving(core.model, duration, t0, save_every, save_at, variables, dt)
 
-    if dt is not None and not isinstance(solver, dfx.AbstractSolver):
-        name = "rk4" if solver is None else solver
+    if dt is not None and not isinstance(integrator, dfx.AbstractSolver):
+        name = "rk4" if integrator is None else integrator
         method = fixed_method(core.model, name)
         begin = (key, (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt))))
-        last, saved, status, below = _run_fixed(core, y0, dt, saving, method, progress, begin)
+        last, saved, status, below = _run_fixed(core, start, dt, saving, method, progress, begin)
         stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
         if below is not None:
             stats["below_zero"] = fraction_below(driven(core), below.sum(), saving.n_steps)
     else:
-        if isinstance(solver, str):
-            _checks.fail("solver", "be a diffrax solver for adaptive steps", f"it is {solver!r}")
+        if isinstance(integrator, str):
+            _checks.fail(
+                "integrator", "be a diffrax solver for adaptive steps", f"it is {integrator!r}"
+            )
         _checks.positive("rtol", rtol)
         _checks.positive("atol", atol)
         _checks.positive_integer("max_steps", max_steps)
         if noisy and dt is None:
             dt = concrete_step(core)
-        if solver is None:
-            solver = dfx.Heun() if noisy else dfx.Dopri8()
+        if integrator is None:
+            integrator = dfx.Heun() if noisy else dfx.Dopri8()
         times = np.asarray(saving.ts, dtype)
         filled = np.append(times, np.repeat(times[-1], -len(times) % _FILL))
         last, saved, stats, status = _run_adaptive(
             core,
-            y0,
+            start,
             (jnp.asarray(t0, dtype), jnp.asarray(t0 + duration, dtype)),
             jnp.asarray(filled),
             None if dt is None else jnp.asarray(dt, dtype),
             (jnp.asarray(rtol, dtype), jnp.asarray(atol, dtype)),
             saving.variables,
-            solver,
+            integrator,
             max_steps if dt is None else math.ceil(duration / dt) + 2 + 2 * _jumps(core),
             dfx.RecursiveCheckpointAdjoint() if adjoint is None else adjoint,
             dfx.TqdmProgressMeter(refresh_steps=200) if progress else dfx.NoProgressMeter(),
@@ -463,12 +465,12 @@ def _noise_term(system: Driven, y0: jax.Array, span: Any, dt: Any, key: Any) -> 
     network, rows = system.network, system.model.variables
     like = jax.ShapeDtypeStruct(y0.shape[1:], y0.dtype)
     # Finer than the steps, which jumps of a stimulus may cut short.
-    path = dfx.VirtualBrownianTree(*span, dt / 8, {name: like for name in system.white_noise}, key)
+    path = dfx.VirtualBrownianTree(*span, dt / 8, {name: like for name in system.noise}, key)
 
     def diffusion(t: Any, y: jax.Array, args: Any) -> lx.AbstractLinearOperator:
         def along(increments: dict[str, jax.Array]) -> jax.Array:
             change = jnp.zeros_like(y)
-            for name, strength in system.white_noise.items():
+            for name, strength in system.noise.items():
                 some = strength * increments[name]
                 if name == INPUT:
                     zero = jnp.zeros_like(some)
@@ -478,7 +480,7 @@ def _noise_term(system: Driven, y0: jax.Array, span: Any, dt: Any, key: Any) -> 
                     change = change.at[rows.index(name)].add(some)
             return change
 
-        return lx.FunctionLinearOperator(along, {name: like for name in system.white_noise})
+        return lx.FunctionLinearOperator(along, {name: like for name in system.noise})
 
     return dfx.ControlTerm(diffusion, path)
 

@@ -136,9 +136,9 @@ def simulate_spiking(
     *,
     neurons: int = 1000,
     parameters: Mapping[str, Any] | None = None,
-    y0: Any = None,
-    seeds: Any = 0,
-    noise: float = 0.01,
+    start: Any = None,
+    seed: Any = 0,
+    scatter: float = 0.01,
     dt: Time | None = None,
     save_every: Time | None = None,
     recorded: int = 100,
@@ -160,10 +160,10 @@ def simulate_spiking(
     - `duration`, `dt`, `save_every`: in the model's unit; by default the longest step up to
       `time_step` that divides the others, saved about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
-    - `y0` (variable, region): rates, potentials and gates at which the neurons start, spread as
+    - `start` (variable, region): rates, potentials and gates at which the neurons start, spread as
       the mean field assumes; by default the homogeneous equilibrium plus noise, as in
       `simulate`; or a previous run, to go on from its end.
-    - `seeds`: of that noise and of the neurons' first potentials: one for each run, or one integer,
+    - `seed`: of that noise and of the neurons' first potentials: one for each run, or one integer,
       whose `run_seeds` they are.
     - `recorded`: how many neurons of each population have their spikes kept.
     - `progress`: a progress bar; None shows one for runs that take over two seconds.
@@ -186,11 +186,11 @@ def simulate_spiking(
     save_every = None if save_every is None else _checks.time("save_every", save_every)
     _checks.positive("duration", duration)
     recorded = min(recorded, neurons)
-    goes_on = isinstance(y0, SpikingSimulation)
+    goes_on = isinstance(start, SpikingSimulation)
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
-    runs = count_runs(core, varied, None if goes_on else y0, seeds)
+    runs = count_runs(core, varied, None if goes_on else start, seed)
     single = (
-        not varied and np.ndim(seeds) == 0 and (goes_on or np.ndim(y0) <= len(core.state_shape))
+        not varied and np.ndim(seed) == 0 and (goes_on or np.ndim(start) <= len(core.state_shape))
     )
     varied = {name: value.astype(core.coupling.dtype) for name, value in varied.items()}
     if dt is None:  # such that it divides what is given
@@ -204,13 +204,13 @@ def simulate_spiking(
         save_every = max(1, round(0.5e-3 / SECONDS[core.model.time_unit] / dt)) * dt
     saving = plan_saving(core.model, duration, 0.0, save_every, None, core.model.variables, dt)
     step = jnp.asarray(dt, core.coupling.dtype)
-    numbers = jnp.asarray(run_seeds(seeds, runs) if np.ndim(seeds) == 0 else seeds)
+    numbers = jnp.asarray(run_seeds(seed, runs) if np.ndim(seed) == 0 else seed)
     offsets = jnp.asarray(quantiles(neurons), core.coupling.dtype)
-    if isinstance(y0, SpikingSimulation):
-        memory = _going_on(y0, neurons, recorded, runs)
+    if isinstance(start, SpikingSimulation):
+        memory = _going_on(start, neurons, recorded, runs)
         _check_step(core, varied, memory.rate, memory.gates, dt, neurons)
     else:
-        states = _first_states(core, varied, y0, noise, numbers)
+        states = _first_states(core, varied, start, scatter, numbers)
         populations = core.model.populations()
         rate, gates = (_rows(core.model, populations, states, part) for part in ("rate", "gate"))
         _check_step(core, varied, rate, gates, dt, neurons)  # before anything large is compiled
@@ -231,7 +231,7 @@ def simulate_spiking(
                 )
             bar.update(kept * saving.stride if kept else int(steps[1]))
     end = _look(core, varied, memory)
-    result = _result(system, core, saving, memory, saved, end, dt, duration, y0, single)
+    result = _result(system, core, saving, memory, saved, end, dt, duration, start, single)
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)
     return result

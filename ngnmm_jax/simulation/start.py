@@ -29,7 +29,7 @@ _LANES, _LANES_ELSEWHERE = 8, 4096
 
 
 def initial_state(
-    system: Network | Homogeneous | Driven, *, noise: float = 0.01, seed: int = 0
+    system: Network | Homogeneous | Driven, *, scatter: float = 0.01, seed: int = 0
 ) -> Float[Array, "variable ..."]:
     """The homogeneous equilibrium plus Gaussian noise, as the paper's simulations start.
 
@@ -41,19 +41,19 @@ def initial_state(
 
     **Arguments:**
 
-    - `noise`: standard deviation, in the unit of each variable.
+    - `scatter`: standard deviation, in the unit of each variable.
     - `seed`: the same seed gives the same noise.
 
     Raises `SolverError` where no equilibrium is found.
     """
-    if _checks.is_concrete(noise) and (not math.isfinite(noise) or noise < 0):
-        _checks.fail("noise", "be a finite number that is not negative", f"it is {noise}")
+    if _checks.is_concrete(scatter) and (not math.isfinite(scatter) or scatter < 0):
+        _checks.fail("scatter", "be a finite number that is not negative", f"it is {scatter}")
     core = undriven(system)
-    if not _checks.on_host(core, noise, seed):
-        return _state_near_rest(bare(core), jnp.asarray(noise, core.coupling.dtype), seed)
+    if not _checks.on_host(core, scatter, seed):
+        return _state_near_rest(bare(core), jnp.asarray(scatter, core.coupling.dtype), seed)
     if isinstance(core, Network) and own_equations(core, Network) != OwnEquations():
-        return _state_of_own(core, noise, seed)
-    state = initial_states(core, {}, np.array([noise]), np.array([seed]))[0]
+        return _state_of_own(core, scatter, seed)
+    state = initial_states(core, {}, np.array([scatter]), np.array([seed]))[0]
     if not np.isfinite(state).all():
         raise SolverError("initial_state", Status.NONE_FOUND)
     return jnp.asarray(state)

@@ -109,7 +109,7 @@ class Dispersion(eqx.Module):
 
 
 def dispersion(
-    network: Network,
+    system: Network,
     state: ArrayLike | Orbit,
     *,
     lambdas: Any = None,
@@ -128,16 +128,16 @@ def dispersion(
 
     **Arguments:**
 
-    - `network`: with scalar parameters and rows that sum to the same.
+    - `system`: with scalar parameters and rows that sum to the same.
     - `state`: an equilibrium (variable,) or an orbit of `network.homogeneous()`.
     - `lambdas` (mode,): real or complex Λ; by default the eigenvalues of the weights.
     - `throw`: raise `SolverError` if the state is no equilibrium, or the orbit none.
     """
     _checks.require_x64("dispersion")
-    inner = network.homogeneous()
+    inner = system.homogeneous()
     uniform = None
     if lambdas is None:
-        lambdas, uniform = network.spectrum()
+        lambdas, uniform = system.spectrum()
     xp: Any = np if _checks.on_host(lambdas) else jnp
     lambdas = xp.atleast_1d(xp.asarray(lambdas))
     if not xp.issubdtype(lambdas.dtype, np.inexact):
@@ -147,14 +147,14 @@ def dispersion(
         _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
     _checks.finite("lambdas", lambdas)
     if isinstance(state, Orbit):
-        fields = _of_orbit(inner, network.coupling, state, lambdas)
+        fields = _of_orbit(inner, system.coupling, state, lambdas)
     else:
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
-        fields = _of_equilibrium(inner, network.coupling, state, lambdas)
+        fields = _of_equilibrium(inner, system.coupling, state, lambdas)
     values, state, error, status = map(jnp.asarray, fields)
-    result = Dispersion(lambdas, values, state, error, status, uniform, network.model.time_unit)
+    result = Dispersion(lambdas, values, state, error, status, uniform, system.model.time_unit)
     if throw:
         raise_unless_ok("dispersion", status, result)
     return result

@@ -52,13 +52,13 @@ _LINES = 64
 class DispersionMap(eqx.Module):
     """Transverse stability of the homogeneous states over a grid of parameters.
 
-    Arrays have the grid's axes, in the order of `axes`, and then `state`: as many places for
+    Arrays have the grid's axes, in the order of `parameters`, and then `state`: as many places for
     equilibria as the point with the most needs, but at least three (by rising first variable),
     and then, where oscillations were asked for, two for oscillating attractors (the one met when
     the first axis rises before that when it falls, where they differ). Places without a state
     hold NaN, or -1 for integers.
 
-    - `axes`: the parameters' values, by name; `lambdas` (mode,).
+    - `parameters`: their values, by name; `lambdas` (mode,).
     - `kind`: 0 nothing, 1 equilibrium, 2 periodic orbit, 3 aperiodic (chaotic, or a torus).
     - `states` (…, state, variable): the equilibrium, or a state on the orbit.
     - `period` of orbits, in the model's unit of time.
@@ -80,7 +80,7 @@ class DispersionMap(eqx.Module):
       or where oscillations were asked for and nothing that was found attracts.
     """
 
-    axes: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray]
     lambdas: np.ndarray
     kind: np.ndarray
     states: np.ndarray
@@ -108,7 +108,7 @@ class DispersionMap(eqx.Module):
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""
         xarray = _checks.require_module("xarray", "data")
-        dims = [*self.axes, "state"]
+        dims = [*self.parameters, "state"]
         rate = {"units": f"1/{self.time_unit}"}
         per_state: dict[str, dict[str, Any]] = {
             "kind": {"flag_values": list(range(len(KINDS))), "flag_meanings": " ".join(KINDS)},
@@ -124,22 +124,22 @@ class DispersionMap(eqx.Module):
             name: (dims, getattr(self, name), attrs) for name, attrs in per_state.items()
         }
         data["states"] = ([*dims, "variable"], self.states)
-        data["complete"] = (list(self.axes), self.complete)
-        data["status"] = (list(self.axes), self.status)
+        data["complete"] = (list(self.parameters), self.complete)
+        data["status"] = (list(self.parameters), self.status)
         data["lambdas_real"] = ("mode", self.lambdas.real)
         if np.iscomplexobj(self.lambdas):
             data["lambdas_imag"] = ("mode", self.lambdas.imag)
-        coords = {**self.axes, "variable": list(self.variables)}
+        coords = {**self.parameters, "variable": list(self.variables)}
         return xarray.Dataset(data, coords, {"title": "ngnmm_jax dispersion map"})
 
 
 def dispersion_map(
-    network: Network,
-    axes: Mapping[str, Any],
+    system: Network,
+    parameters: Mapping[str, Any],
     *,
     oscillations: bool = True,
     store: str | Path | None = None,
-    lines: int = _LINES,
+    chunk: int = _LINES,
     progress: bool | None = None,
 ) -> DispersionMap:
     """Transverse stability of the homogeneous states over a grid of parameters.
@@ -153,23 +153,23 @@ def dispersion_map(
 
     **Arguments:**
 
-    - `network`: gives the connectome and the parameters that are not varied.
-    - `axes`: values by name of the model's parameters or of "coupling", one axis each; for
+    - `system`: gives the connectome and the parameters that are not varied.
+    - `parameters`: values by name of the model's parameters or of "coupling", one axis each; for
       the paper's plane `{"i_ext_e": jnp.arange(321) / 20, "coupling": jnp.arange(601) / 20}`.
     - `oscillations`: look for oscillating states too.
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
       processes that are given the same folder share them.
-    - `lines`: lines along the first axis that are finished, and stored, together.
+    - `chunk`: lines along the first axis that are finished, and stored, together.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
     Raises `SolverError` where no point of the grid has a state, `ValueError` where `store`
     holds something else.
     """
     _checks.require_x64("dispersion_map")
-    values = parameter_axes(network, axes)
-    _checks.positive_integer("lines", lines)
-    family = Family.of(network)
-    spectrum, uniform = network.spectrum()
+    values = parameter_axes(system, parameters)
+    _checks.positive_integer("chunk", chunk)
+    family = Family.of(system)
+    spectrum, uniform = system.spectrum()
     lambdas = np.asarray(spectrum)
     # The first axis varies fastest within a block, which is a number of whole lines.
     (swept, along), *others = values.items()
@@ -190,17 +190,17 @@ def dispersion_map(
 
     fields = in_blocks(
         number,
-        lines,
+        chunk,
         block,
         store=store,
         definition=lambda: definition(
             "dispersion map",
-            network,
-            axes=ordered(values),
+            system,
+            parameters=ordered(values),
             modes=int(lambdas.size),
             oscillations=oscillations,
             places=rest.places,
-            lines=lines,
+            lines=chunk,
         ),
         progress=progress,
         what="map",
@@ -213,11 +213,11 @@ def dispersion_map(
         return np.moveaxis(value.reshape(*shape, along.size, *value.shape[1:]), len(shape), 0)
 
     return DispersionMap(
-        axes=values,
+        parameters=values,
         lambdas=lambdas,
         **{name: to_grid(value) for name, value in fields.items()},
-        variables=network.model.variables,
-        time_unit=network.model.time_unit,
+        variables=system.model.variables,
+        time_unit=system.model.time_unit,
     )
 
 

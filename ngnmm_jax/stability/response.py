@@ -90,7 +90,7 @@ def linear_response(
     if not isinstance(network, Network):
         _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
     only_plain(network, Network, "write its linearisation")
-    if not driven(system).white_noise:
+    if not driven(system).noise:
         _checks.fail("system", "have white noise", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable
     known = dict.fromkeys((*network.model.variables, network.model.shown))
@@ -217,7 +217,7 @@ def _seen(system: Driven, state: jax.Array, variable: str) -> jax.Array:
 def _noise(system: Driven, local: Local) -> Float[Array, "source variable region"]:
     """Where each kind of noise enters, times its strength."""
     rows = []
-    for name, strength in system.white_noise.items():
+    for name, strength in system.noise.items():
         if name == INPUT:
             rows.append(strength * local.push)
         else:

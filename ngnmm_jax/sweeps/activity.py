@@ -47,7 +47,7 @@ class Activity(AbstractMeasure):
 
     - `duration`: how long activity is measured, after `transient`.
     - `transient`: time left out before that.
-    - `solver`: "moebius" where the model has an exact flow, "rk4" otherwise; or any of
+    - `integrator`: "moebius" where the model has an exact flow, "rk4" otherwise; or any of
       `simulate`'s with a fixed step.
     - `dt`: the step; by default the longest up to the model's `time_step`, with "moebius" twice
       that, that divides the other times.
@@ -63,7 +63,7 @@ class Activity(AbstractMeasure):
     - `segment`: of Welch's windows (Hann, overlapping by half); by default half the duration or
       less, about 500 samples at most.
     - `bands`: of "band_power": name and (low, high) in Hz.
-    - `noise`: standard deviation of the initial noise.
+    - `scatter`: standard deviation of the initial noise.
     - `repetition_time`: between volumes of BOLD, which the duration must be a multiple of;
       `haemodynamics`: its `BalloonWindkessel`.
     - `dtype`: "float32" or "float64"; by default that of the network.
@@ -71,14 +71,13 @@ class Activity(AbstractMeasure):
     Beside what is kept comes "below_zero": the fraction of values of `nonnegative` variables, in
     all steps, that white noise took below zero (see `Driven`).
 
-    A design can also vary "noise", the strengths of white noise ("input_noise", "v_e_noise", …; see
-    `Driven`), and initial values as "v_e(0)" (the other
-    variables start as before).
+    A design can also vary "scatter", the strengths of white noise ("input_noise", "v_e_noise",
+    …; see `Driven`), and initial values as "v_e(0)" (the other variables start as before).
     """
 
     duration: Time = 2000.0
     transient: Time = 500.0
-    solver: str | None = None
+    integrator: str | None = None
     dt: Time | None = None
     sample: Time | None = None
     signals: Sequence[str] = ()
@@ -95,7 +94,7 @@ class Activity(AbstractMeasure):
     )
     segment: Time | None = None
     bands: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=lambda: BANDS)
-    noise: float = 0.01
+    scatter: float = 0.01
     repetition_time: Time | None = None
     haemodynamics: BalloonWindkessel | None = None
     dtype: str | None = None
@@ -109,7 +108,7 @@ class Activity(AbstractMeasure):
     def extras(self, system: System) -> tuple[str, ...]:
         names = system.model.variables
         noises = (f"{name}_noise" for name in (INPUT, *names))
-        return ("noise", *noises, *(f"{name}(0)" for name in names))
+        return ("scatter", *noises, *(f"{name}(0)" for name in names))
 
     def plan(self, system: System) -> tuple[Plan, float]:
         """Numbers of steps and samples, and the step; `ValueError` where they do not fit."""
@@ -143,9 +142,9 @@ class Activity(AbstractMeasure):
         for name in ("sample", "duration", "transient", "segment"):
             if getattr(self, name):
                 _checks.positive(name, getattr(self, name))
-        if not (math.isfinite(self.noise) and self.noise >= 0):
-            but = f"it is {self.noise}"
-            _checks.fail("noise", "be a finite number that is not negative", but)
+        if not (math.isfinite(self.scatter) and self.scatter >= 0):
+            but = f"it is {self.scatter}"
+            _checks.fail("scatter", "be a finite number that is not negative", but)
         if isinstance(self.keep, str) or not self.keep:
             _checks.fail("keep", "be a list of summaries", f"it is {self.keep!r}")
         for name in self.keep:
@@ -188,7 +187,7 @@ class Activity(AbstractMeasure):
 
     def _method(self, system: System) -> str:
         flow = system.model.exact_flow(jnp.asarray(1.0))
-        return self.solver or ("rk4" if flow is None else "moebius")
+        return self.integrator or ("rk4" if flow is None else "moebius")
 
     def over(self, system: System, design: Any) -> "Activity":
         """With a step that follows the fastest of the design's points."""
@@ -281,12 +280,12 @@ class Activity(AbstractMeasure):
         core, n = self._core(system), seeds.size
         width = self.width(system) if width is None else width
         given = dict(points)
-        noise = np.broadcast_to(given.pop("noise", np.array(self.noise)), (n,))
+        scatter = np.broadcast_to(given.pop("scatter", np.array(self.scatter)), (n,))
         initial = {name: given.pop(f"{name}(0)", None) for name in core.model.variables}
         plan, dt = self.plan(system)
         numbers = jnp.asarray(seeds)
         core_at_rest = undriven(system).bare()
-        starts = initial_states(core_at_rest, given, noise, seeds, in_blocks=True)
+        starts = initial_states(core_at_rest, given, scatter, seeds, in_blocks=True)
         for k, value in enumerate(initial.values()):
             if value is not None:
                 starts[:, k] = value.reshape(n, *[-1] * (starts.ndim - 2))
@@ -322,7 +321,7 @@ class Activity(AbstractMeasure):
             **dataclasses.asdict(plan),
             "dt": dt,
             "bands": ordered(self.bands),
-            "noise": self.noise,
+            "scatter": self.scatter,
             **(self._seen() if plan.needs("bold", "bold_fc") else {}),
             "dtype": str(self._core(system).coupling.dtype),
         }
@@ -344,8 +343,8 @@ def _with_noise(core: System, points: dict[str, Any]) -> Driven:
     """The system with room for the noise that a design varies."""
     system = driven(core)
     varied = [name.removesuffix("_noise") for name in points if name.endswith("_noise")]
-    noise = {**{name: jnp.zeros((), core.coupling.dtype) for name in varied}, **system.white_noise}
-    return Driven(system.network, noise, system.stimulus, system.below_zero)
+    noise = {**{name: jnp.zeros((), core.coupling.dtype) for name in varied}, **system.noise}
+    return Driven(system.system, noise, system.stimulus, system.below_zero)
 
 
 def _over_runs(leaf: jax.Array, dtype: Any) -> jax.Array:

@@ -27,11 +27,11 @@ class Design:
     """Values of named parameters over the points of a sweep.
 
     Made by `Design.grid`, `Design.listed`, `Design.random` or `Design.sobol`. A parameter is one of
-    the model's, "coupling", or what the measure adds to these (`Activity`: "noise",
+    the model's, "coupling", or what the measure adds to these (`Activity`: "scatter",
     "input_noise", and initial values such as "v_e(0)").
 
     - `dims`: sizes of the dimensions by name, in their order.
-    - `values`: for each parameter its dimension, and its values (value,) or (value, region).
+    - `parameters`: for each parameter its dimension, and its values (value,) or (value, region).
     - `replicates`: runs of each point, which differ by their seeds, the `run_seeds` of `seed` (the
       first is `seed` itself); the same at all points. Over one, they are the last dimension,
       "replicate".
@@ -39,7 +39,7 @@ class Design:
     """
 
     dims: dict[str, int]
-    values: dict[str, tuple[str, np.ndarray]]
+    parameters: dict[str, tuple[str, np.ndarray]]
     replicates: int = 1
     seed: int = 0
     note: str = ""
@@ -48,9 +48,9 @@ class Design:
         _checks.positive_integer("replicates", self.replicates)
         _check_seed(self.seed)
         object.__setattr__(self, "seed", int(self.seed))
-        if not self.values:
-            _checks.fail("values", "name at least one parameter", "it is empty")
-        for name, (dim, value) in self.values.items():
+        if not self.parameters:
+            _checks.fail("parameters", "name at least one parameter", "it is empty")
+        for name, (dim, value) in self.parameters.items():
             if value.ndim not in (1, 2) or not value.size:
                 _checks.fail(
                     name, "have values (value,) or (value, region)", f"its shape is {value.shape}"
@@ -64,28 +64,28 @@ class Design:
                 )
 
     @classmethod
-    def grid(cls, axes: Mapping[str, Any], *, replicates: int = 1, seed: int = 0) -> "Design":
+    def grid(cls, parameters: Mapping[str, Any], *, replicates: int = 1, seed: int = 0) -> "Design":
         """Every combination of the axes' values; each axis is a dimension of the result.
 
         Values (value,), or (value, region) for a parameter that differs between regions.
         """
-        values = {name: (name, _array(name, value)) for name, value in axes.items()}
+        values = {name: (name, _array(name, value)) for name, value in parameters.items()}
         dims = {name: len(value) if value.ndim else 0 for name, (_, value) in values.items()}
         return cls(dims, values, replicates, seed)
 
     @classmethod
     def listed(
-        cls, values: Mapping[str, Any], *, replicates: int = 1, seed: int = 0, note: str = ""
+        cls, parameters: Mapping[str, Any], *, replicates: int = 1, seed: int = 0, note: str = ""
     ) -> "Design":
         """The points of a list: for each parameter, values (point,) or (point, region)."""
-        arrays = {name: (POINT, _array(name, value)) for name, value in values.items()}
+        arrays = {name: (POINT, _array(name, value)) for name, value in parameters.items()}
         count = next((len(v) if v.ndim else 0 for _, v in arrays.values()), 0)
         return cls({POINT: count}, arrays, replicates, seed, note)
 
     @classmethod
     def random(
         cls,
-        bounds: Mapping[str, Any],
+        parameters: Mapping[str, Any],
         count: int,
         *,
         regions: int | None = None,
@@ -93,7 +93,7 @@ class Design:
         seed: int = 0,
     ) -> "Design":
         """Points drawn uniformly between bounds (low, high); `regions` draws for each of them."""
-        low, high = _bounds(bounds)
+        low, high = _bounds(parameters)
         _checks.positive_integer("count", count)
         _check_seed(seed)
         if regions is not None:
@@ -106,7 +106,7 @@ class Design:
 
     @classmethod
     def sobol(
-        cls, bounds: Mapping[str, Any], count: int, *, replicates: int = 1, seed: int = 0
+        cls, parameters: Mapping[str, Any], count: int, *, replicates: int = 1, seed: int = 0
     ) -> "Design":
         """The first `count` points of a scrambled Sobol sequence between bounds (low, high).
 
@@ -114,7 +114,7 @@ class Design:
         """
         from scipy.stats import qmc
 
-        low, high = _bounds(bounds)
+        low, high = _bounds(parameters)
         _checks.positive_integer("count", count)
         _check_seed(seed)
         sampler = qmc.Sobol(len(low), rng=np.random.default_rng(seed))
@@ -141,7 +141,7 @@ class Design:
     def at(self, index: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Values (run,) or (run, region) by name, and seeds (run,), of runs in C order."""
         where = dict(zip(self.names, np.unravel_index(index, self.shape), strict=True))
-        points = {name: value[where[dim]] for name, (dim, value) in self.values.items()}
+        points = {name: value[where[dim]] for name, (dim, value) in self.parameters.items()}
         seeds = run_seeds(self.seed, self.replicates)
         return points, seeds[where.get(REPLICATE, np.zeros_like(index))]
 
@@ -153,8 +153,8 @@ class Design:
         """Refuse parameters that a network does not have, and values that do not suit it."""
         fields = {field.name: field for field in parameter_fields(type(system.model))}
         regions = system.state_shape[1:]
-        for name, (_, value) in self.values.items():
-            _checks.one_of("design", name, (*fields, "coupling", *extras))
+        for name, (_, value) in self.parameters.items():
+            _checks.one_of("parameters", name, (*fields, "coupling", *extras))
             if name in fields and fields[name].metadata["positive"]:
                 _checks.positive(name, value)
             started = name.removesuffix("(0)")
@@ -171,7 +171,7 @@ class Design:
         """All that it is, for a store; the order of dimensions and parameters counts."""
         return {
             "dims": ordered(self.dims),
-            "values": ordered(self.values),
+            "parameters": ordered(self.parameters),
             "replicates": self.replicates,
             "seed": self.seed,
         }

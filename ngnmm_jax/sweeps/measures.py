@@ -119,7 +119,7 @@ class Function(AbstractMeasure):
         if not self.traced:
             return self
         own = dataclasses.replace(self)
-        shapes = {name: value.shape[1:] for name, (_, value) in design.values.items()}
+        shapes = {name: value.shape[1:] for name, (_, value) in design.parameters.items()}
         object.__setattr__(own, "_varied", shapes)
         return own
 

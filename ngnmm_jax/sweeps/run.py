@@ -113,13 +113,13 @@ def lanes_for(runs: int, most: int) -> int:
 
 
 def sweep(
-    network: Network | Homogeneous | Driven,
-    design: Design | Mapping[str, Any],
+    system: Network | Homogeneous | Driven,
+    parameters: Design | Mapping[str, Any],
     measure: AbstractMeasure | Callable[..., Any],
     *,
     store: str | Path | None = None,
     block: int | None = None,
-    width: int | None = None,
+    chunk: int | None = None,
     checks: int = _CHECKS,
     executor: Any = None,
     progress: bool | None = None,
@@ -134,9 +134,9 @@ def sweep(
 
     **Arguments:**
 
-    - `network`: what all points share; or `network.homogeneous()`, or either of them `Driven`.
-    - `design`: which parameters take which values: `Design.grid`, `.listed`, `.random`, `.sobol`;
-      a dict of axes is a grid.
+    - `system`: what all points share; or `network.homogeneous()`, or either of them `Driven`.
+    - `parameters`: which take which values: `Design.grid`, `.listed`, `.random`, `.sobol`; a dict
+      of values by name is a grid.
     - `measure`: `Activity`, `Stability`, `Exponents`, another `AbstractMeasure`, or a function of
       the network (`Function` says more of it).
     - `store`: a folder; it holds the dataset with units, seeds, versions and the whole definition
@@ -144,7 +144,7 @@ def sweep(
       that are given the same store share its blocks.
     - `block`: runs that are finished, kept and handed out together; by default those of the store,
       or 256, or what the devices take at a time.
-    - `width`: runs that a device computes at a time. Where they do not fit its memory, half.
+    - `chunk`: runs that a device computes at a time. Where they do not fit its memory, half.
     - `checks`: runs that are computed again with half the step, as an estimate of the error:
       `<name>_discrepancy` (check), `check_run` (their indices in C order). Only of measures that
       have a step; 0 for none.
@@ -161,14 +161,14 @@ def sweep(
     xarray = _checks.require_module("xarray", "data")
     refuse_forked(executor)
     watch_pool(executor)
-    if isinstance(design, Mapping):
-        design = Design.grid(design)
-    task, todo = _prepare(network, design, measure, store, block, width, checks)
+    if isinstance(parameters, Mapping):
+        parameters = Design.grid(parameters)
+    task, todo = _prepare(system, parameters, measure, store, block, chunk, checks)
     blocks, results = task.blocks, {}
     left = sum(blocks.runs(k)[0].size for k in todo if k < len(blocks))
     failed = 0
     with progress_bar(
-        design.count, "sweep", "run", progress, initial=design.count - left, unit_scale=True
+        parameters.count, "sweep", "run", progress, initial=parameters.count - left, unit_scale=True
     ) as bar:
         for number, fields, bad in _run(task, todo, executor):
             results[number] = fields
@@ -231,7 +231,7 @@ def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, 
     design, system = task.design, task.system
     meta = {field.name: field.metadata for field in parameter_fields(type(system.model))}
     found: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {}
-    for name, (dim, value) in design.values.items():
+    for name, (dim, value) in design.parameters.items():
         attrs = (
             {"units": meta[name]["unit"], "long_name": meta[name]["doc"]} if name in meta else {}
         )

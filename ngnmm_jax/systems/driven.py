@@ -34,8 +34,8 @@ class Driven(eqx.Module):
 
     **Arguments:**
 
-    - `network`: what is driven.
-    - `white_noise`: Gaussian white noise by name of the variable to whose equation it is added, or
+    - `system`: what is driven.
+    - `noise`: Gaussian white noise by name of the variable to whose equation it is added, or
       "input": to what a region receives, on both of its populations. Its strength is a scalar or
       (region,), in the variable's unit (a model's output's for "input") per square root of time:
       the variable's increment over a time t has the standard deviation strength * √t; that of a
@@ -47,51 +47,51 @@ class Driven(eqx.Module):
       results' `stats`, and in the summaries of a sweep.
     """
 
-    network: Network | Homogeneous
-    white_noise: dict[str, Float[Array, "..."]]
+    system: Network | Homogeneous
+    noise: dict[str, Float[Array, "..."]]
     stimulus: AbstractStimulus | None
     below_zero: str = eqx.field(static=True)
 
     def __init__(
         self,
-        network: Any,
-        white_noise: Mapping[str, Any] | None = None,
+        system: Any,
+        noise: Mapping[str, Any] | None = None,
         stimulus: Any = None,
         below_zero: str = "reflect",
     ) -> None:
         _checks.one_of("below_zero", below_zero, BELOW_ZERO)
-        if not isinstance(network, Network | Homogeneous):
-            _checks.fail("network", "be a network", f"it is a {type(network).__name__}")
+        if not isinstance(system, Network | Homogeneous):
+            _checks.fail("system", "be a network", f"it is a {type(system).__name__}")
         if stimulus is not None and not isinstance(stimulus, AbstractStimulus):
             kind = type(stimulus).__name__
             _checks.fail("stimulus", "be one of `stimuli`", f"it is a {kind}: use `Custom`")
-        regions = network.state_shape[1:]
-        given = {} if white_noise is None else white_noise
+        regions = system.state_shape[1:]
+        given = {} if noise is None else noise
         if not isinstance(given, Mapping):
-            _checks.fail("white_noise", "be strengths by name", f"it is a {type(given).__name__}")
-        noise = {name: as_parameter("white_noise", value) for name, value in given.items()}
+            _checks.fail("noise", "be strengths by name", f"it is a {type(given).__name__}")
+        noise = {name: as_parameter("noise", value) for name, value in given.items()}
         for name, value in noise.items():
-            _checks.one_of("white_noise", name, (INPUT, *network.model.variables))
-            _checks.finite("white_noise", value)
+            _checks.one_of("noise", name, (INPUT, *system.model.variables))
+            _checks.finite("noise", value)
             low = np.min(np.asarray(value)) if _checks.is_concrete(value) else 0.0
             if low < 0:
-                _checks.fail("white_noise", "not be negative", f"{name!r} is {low:g} somewhere")
+                _checks.fail("noise", "not be negative", f"{name!r} is {low:g} somewhere")
             if value.ndim:
-                _checks.shape("white_noise", value, regions, "(region,)")
+                _checks.shape("noise", value, regions, "(region,)")
         if stimulus is not None and stimulus.n_regions not in (None, *regions):
             _checks.fail(
                 "stimulus",
                 f"have values for {regions[0] if regions else 'no'} regions",
                 f"it has them for {stimulus.n_regions}",
             )
-        self.network = network
-        self.white_noise = dict(sorted(noise.items()))
+        self.system = system
+        self.noise = dict(sorted(noise.items()))
         self.stimulus = stimulus
         self.below_zero = below_zero
 
     def __getattr__(self, name: str) -> Any:
         """The strength of a noise, as `input_noise` or `v_e_noise`."""
-        noise = self.__dict__.get("white_noise", {})
+        noise = self.__dict__.get("noise", {})
         key = name.removesuffix("_noise")
         if not name.startswith("_") and name.endswith("_noise") and key in noise:
             return noise[key]
@@ -100,29 +100,29 @@ class Driven(eqx.Module):
     @property
     def model(self) -> AbstractNeuralMass:
         """The network's model."""
-        return self.network.model
+        return self.system.model
 
     @property
     def coupling(self) -> Any:
         """The network's coupling."""
-        return self.network.coupling
+        return self.system.coupling
 
     @property
     def weights(self) -> Any:
         """The network's weights."""
-        if isinstance(self.network, Homogeneous):
+        if isinstance(self.system, Homogeneous):
             raise AttributeError("A homogeneous system has no weights.")
-        return self.network.weights
+        return self.system.weights
 
     @property
     def connectome(self) -> Connectome | None:
         """The network's connectome."""
-        return getattr(self.network, "connectome", None)
+        return getattr(self.system, "connectome", None)
 
     @property
     def state_shape(self) -> tuple[int, ...]:
         """Shape of the state: (variable, region)."""
-        return self.network.state_shape
+        return self.system.state_shape
 
     @property
     def time_step(self) -> Any:
@@ -130,38 +130,38 @@ class Driven(eqx.Module):
 
         It follows the parameters, as the model's does.
         """
-        return self.network.time_step
+        return self.system.time_step
 
     def bare(self) -> "Driven":
         """The same without the connectome's names, so that compiled code is shared."""
-        return eqx.tree_at(lambda d: d.network, self, self.network.bare())
+        return eqx.tree_at(lambda d: d.system, self, self.system.bare())
 
     def with_parameters(self, **values: Any) -> "Driven":
         """A copy with other values of parameters, the coupling, or noise ("input_noise", …)."""
-        noise = dict(self.white_noise)
+        noise = dict(self.noise)
         for name in list(values):
             if name.endswith("_noise"):
                 noise[name.removesuffix("_noise")] = values.pop(name)
-        network = self.network
+        network = self.system
         if values:
             if isinstance(network, Homogeneous):
                 _checks.fail("parameters", "be noise of a homogeneous system", f"{list(values)}")
             network = network.with_parameters(**values)
         changed = Driven(network, noise, self.stimulus, self.below_zero)  # and so checked
         dtype = network.coupling.dtype
-        strengths = {name: value.astype(dtype) for name, value in changed.white_noise.items()}
-        return _with(self, network=network, white_noise=strengths)
+        strengths = {name: value.astype(dtype) for name, value in changed.noise.items()}
+        return _with(self, system=network, noise=strengths)
 
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
-        noise = {k: v[:, None] if v.ndim == 1 else v for k, v in self.white_noise.items()}
-        network = over_runs(self.network)
-        return eqx.tree_at(lambda d: (d.network, d.white_noise), self, (network, noise))
+        noise = {k: v[:, None] if v.ndim == 1 else v for k, v in self.noise.items()}
+        network = over_runs(self.system)
+        return eqx.tree_at(lambda d: (d.system, d.noise), self, (network, noise))
 
     @property
     def may_go_below_zero(self) -> tuple[int, ...]:
         """Rows of variables that cannot be negative, where noise could make them so."""
-        names = self.model.nonnegative if self.white_noise else ()
+        names = self.model.nonnegative if self.noise else ()
         return tuple(self.model.variables.index(name) for name in names)
 
     def stepper(self, method: Method, dt: Scalar, keys: Any, begin: Any = None) -> Stepper:
@@ -178,13 +178,13 @@ class Driven(eqx.Module):
         - `keys` () or (run,), for `Purpose.NOISE`; (run,) for states (variable, region, run).
         - `begin`: when it starts, and the number of its first step (`first_step`); by default zero.
         """
-        inner = method(self.network, dt)
+        inner = method(self.system, dt)
         batched = jnp.ndim(keys) == 1
         t0, first = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
         length = jnp.asarray(dt, t0.dtype)
         moments = None if self.stimulus is None else self.stimulus.over_steps()
         variables = self.model.variables
-        rows = {name: variables.index(name) for name in self.white_noise if name != INPUT}
+        rows = {name: variables.index(name) for name in self.noise if name != INPUT}
         index = np.arange(len(variables))
         bounded = np.isin(index, self.may_go_below_zero)
 
@@ -194,7 +194,7 @@ class Driven(eqx.Module):
 
         sources = {
             name: each(lambda key, name=name: noise_source(key, rows.get(name), dt))(keys)
-            for name in self.white_noise
+            for name in self.noise
         }
 
         def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
@@ -224,13 +224,13 @@ class Driven(eqx.Module):
             state = inner.state(at)
             mean, slope = stimulated(number, state)
             push, rise = _sum(stimulus, mean), _sum(rise, slope)
-            if INPUT in self.white_noise:
-                strength = self.white_noise[INPUT] / jnp.sqrt(dt)
+            if INPUT in self.noise:
+                strength = self.noise[INPUT] / jnp.sqrt(dt)
                 push = _sum(push, strength * drawn(INPUT, number, state))
             at = inner.advance(at, push, rise)
             # Set in place: where it is chosen by a mask, XLA on CPU draws it once for each use.
             for name, row in rows.items():
-                step = self.white_noise[name] * jnp.sqrt(dt) * drawn(name, number, state)
+                step = self.noise[name] * jnp.sqrt(dt) * drawn(name, number, state)
                 at = inner.kick(at, jnp.zeros_like(state).at[row].set(step))
             if bounded.any():
                 found = inner.state(at)
@@ -259,11 +259,11 @@ def _sum(a: Any, b: Any) -> Any:
     return b if a is None else a if b is None else a + b
 
 
-def _with(system: Driven, **fields: Any) -> Driven:
+def _with(whole: Driven, **fields: Any) -> Driven:
     """The same, of whatever class it is, with other values of some fields."""
-    same = object.__new__(type(system))
-    for field in dataclasses.fields(system):
-        value = fields.get(field.name, getattr(system, field.name))
+    same = object.__new__(type(whole))
+    for field in dataclasses.fields(whole):
+        value = fields.get(field.name, getattr(whole, field.name))
         object.__setattr__(same, field.name, value)
     return same
 
@@ -275,7 +275,7 @@ def driven(system: Network | Homogeneous | Driven) -> Driven:
 
 def undriven(system: Network | Homogeneous | Driven) -> Network | Homogeneous:
     """The network alone."""
-    return system.network if isinstance(system, Driven) else system
+    return system.system if isinstance(system, Driven) else system
 
 
 def noise_key(seed: Any) -> Any:

@@ -418,10 +418,10 @@ def parameter_axes(system: Network | Homogeneous, axes: Mapping[str, Any]) -> di
     """Values (value,) for each named parameter of a grid, checked."""
     fields = {field.name: field for field in parameter_fields(type(system.model))}
     if not axes:
-        _checks.fail("axes", "name at least one parameter", "it is empty")
+        _checks.fail("parameters", "name at least one parameter", "it is empty")
     values = {}
     for name, given in axes.items():
-        _checks.one_of("axes", name, (*fields, "coupling"))
+        _checks.one_of("parameters", name, (*fields, "coupling"))
         value = _checks.numbers(name, given, "be a sequence of numbers").astype(float)
         if value.ndim != 1 or not value.size:
             _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")

@@ -117,7 +117,7 @@ def fit_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="TOML file: network, [white_noise], [free], [target], [loss], [run], [check]."
+            help="TOML file: network, [noise], [free], [target], [loss], [run], [check]."
         ),
     ],
     out: Annotated[

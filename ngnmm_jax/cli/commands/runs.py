@@ -42,7 +42,7 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
         run = ng.simulate(
             network,
             length,
-            **settings.options("save_every", "dt", "rtol", "atol", "seed", "noise"),
+            **settings.options("save_every", "dt", "rtol", "atol", "seed", "scatter"),
             progress=progress(),
         )
         run.to_xarray().to_netcdf(place.part / "activity.nc", engine="h5netcdf")
@@ -81,7 +81,7 @@ def spectrum(
         rows = write_spectra(
             network,
             axes,
-            settings.options("duration", "transient", "dt", "seed", "noise"),
+            settings.options("duration", "transient", "dt", "seed", "scatter"),
             place.part,
             title_of(settings, without=axes),
             animate=animate,

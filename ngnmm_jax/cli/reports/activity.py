@@ -43,7 +43,7 @@ def write_spectra(
 
     Of a single point (no axes) also its activity, its rhythm with the coupling between
     frequencies, and an animation if `animate`. `options`: `duration`, `transient`, `dt`, `seed`
-    and `noise`, times in the model's unit or None for 20 s after 2 s.
+    and `scatter`, times in the model's unit or None for 20 s after 2 s.
     """
     values, _ = grid(axes) if axes else ({"coupling": network.coupling[None]}, (1,))
     count = next(iter(values.values())).shape[0]
@@ -64,8 +64,8 @@ def write_spectra(
         last * every,
         dt=dt,
         save_at=np.arange(first, last + 1) * every,
-        seeds=[options["seed"]] * count,
-        noise=options["noise"],
+        seed=[options["seed"]] * count,
+        scatter=options["scatter"],
     )
     if (np.asarray(batch.status) != Status.OK).all():
         raise SolverError("spectrum", Status.NOT_FINITE, batch)

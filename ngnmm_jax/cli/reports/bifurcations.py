@@ -50,9 +50,11 @@ def write_bifurcations(
     interrupted = False
     try:
         if len(bounds) == 1:
-            diagram = bifurcation_diagram(system, names[0], ranges[0], seen=writer, **options)
+            diagram = bifurcation_diagram(system, {names[0]: ranges[0]}, seen=writer, **options)
         else:
-            diagram = two_parameter_diagram(system, names, ranges, cuts, seen=writer, **options)
+            diagram = two_parameter_diagram(
+                system, dict(zip(names, ranges, strict=True)), cuts, seen=writer, **options
+            )
     except KeyboardInterrupt:
         if not writer.branches:
             raise

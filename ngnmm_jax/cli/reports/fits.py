@@ -23,7 +23,7 @@ def write_fit(task: FitFile, result: Fit, out: Path) -> list[dict[str, Any]]:
     values = result.values()
     with (out / "parameters.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        labels = result.system.network.labels
+        labels = result.system.system.labels
         writer.writerow(["parameter", "all", *labels])
         for name, value in values.items():
             regional = value.ndim > 0
