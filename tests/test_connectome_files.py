@@ -408,6 +408,9 @@ def test_lengths_go_with_the_weights(tmp_path):
     ng.Connectome(W, tract_lengths=asymmetric).save(tmp_path / "own.npz")
     found = ng.Connectome.load(tmp_path / "w.csv", lengths=tmp_path / "own.npz")
     np.testing.assert_array_equal(found.tract_lengths, asymmetric)
+    np.savez(tmp_path / "both.npz", weights=7 * W, fiber_length=asymmetric)  # whatever its name
+    found = ng.Connectome.load(tmp_path / "w.csv", lengths=tmp_path / "both.npz")
+    np.testing.assert_array_equal(found.tract_lengths, asymmetric)
 
 
 def test_names_that_are_given(tmp_path):

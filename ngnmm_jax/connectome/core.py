@@ -14,7 +14,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.files import write_npz
 from ngnmm_jax.connectome import fetch, files
 from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
-from ngnmm_jax.connectome.parts import Reading
+from ngnmm_jax.connectome.parts import Reading, default_labels
 from ngnmm_jax.connectome.synthetic import synthetic
 
 
@@ -89,7 +89,7 @@ class Connectome:
             self._set(field, array)
         if self.tract_lengths is not None:
             _nonnegative("tract_lengths", self.tract_lengths)
-        self._set("labels", tuple(map(str, labels)) or tuple(f"region {k}" for k in range(n)))
+        self._set("labels", tuple(map(str, labels)) or default_labels(n))
         self._set("groups", None if groups is None else tuple(map(str, groups)))
         for field in ("labels", "groups"):
             entries = getattr(self, field)

@@ -17,8 +17,10 @@ from ngnmm_jax.connectome.parts import (
     Reading,
     chosen,
     completed,
+    default_labels,
     lengths_too,
     names_of,
+    one_called,
     own_names,
 )
 from ngnmm_jax.connectome.text import decoded, read_text
@@ -152,11 +154,13 @@ def _lengths(
     both = reading.symmetric
     own = Reading(transpose=reading.transpose, symmetric=both, directed=not both)
     inside = _parts(path, own)
-    names = [key for key in inside.arrays if key.split("/")[-1] in ("tract_lengths", "lengths")]
-    if names:
-        own = dataclasses.replace(own, variable=names[0])
+    name = one_called("tract_lengths", inside.arrays, own, path.name)
+    if name is not None:
+        own = dataclasses.replace(own, variable=name)
     other = _made(path, own, inside)
     lengths, names = np.asarray(other["weights"]), other.get("labels", ())
+    if tuple(names) == default_labels(n):
+        names = ()
     parts.notes.append(f"tract lengths: {path.name}")
     if lengths.shape != (n, n):
         raise ValueError(f"{path.name} has lengths of {len(lengths)} regions, not of {n}")

@@ -56,11 +56,11 @@ class Reading:
     variable: str | None = None
     labels: str | Path | Sequence[str] | None = None
     lengths: str | Path | None = None
-    transpose: bool = False
-    one_based: bool | None = None
-    edges: bool | None = None
-    directed: bool = False
-    symmetric: bool = False
+    transpose: Any = False
+    one_based: Any = None
+    edges: Any = None
+    directed: Any = False
+    symmetric: Any = False
     separator: str | None = None
 
     def __post_init__(self) -> None:
@@ -73,6 +73,11 @@ class Reading:
                          "both are")  # fmt: skip
         if self.separator is not None and len(self.separator) != 1:
             _checks.fail("separator", "be one character", f"it is {self.separator!r}")
+
+
+def default_labels(n: int) -> tuple[str, ...]:
+    """What regions are called that have no names."""
+    return tuple(f"region {k}" for k in range(n))
 
 
 @dataclasses.dataclass
@@ -115,7 +120,7 @@ def chosen(parts: Parts, reading: Reading, where: str) -> dict[str, Any]:
     where there is one square matrix that is not known as something else.
     """
     arrays = parts.arrays
-    found = {key: name for key in _NAMES if (name := _one(arrays, key, reading, where))}
+    found = {key: name for key in _NAMES if (name := one_called(key, arrays, reading, where))}
     if reading.variable is not None:
         found["weights"] = _present(arrays, reading.variable, "variable", where)
     chosen_here = {"weights"} if reading.variable is not None else set()
@@ -140,7 +145,7 @@ def chosen(parts: Parts, reading: Reading, where: str) -> dict[str, Any]:
     return {key: arrays[name] for key, name in found.items()}
 
 
-def _one(arrays: dict[str, Any], key: str, reading: Reading, where: str) -> str | None:
+def one_called(key: str, arrays: dict[str, Any], reading: Reading, where: str) -> str | None:
     """The name under which a part stands; two that differ are refused."""
     option = {"weights": "variable", "labels": "labels", "tract_lengths": "lengths"}.get(key)
     if option is not None and getattr(reading, option) is not None:
