@@ -18,7 +18,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition, plain
 from ngnmm_jax._core.programs import identity, program
-from ngnmm_jax.chaos.maps import maps as chaos
+from ngnmm_jax.chaos import maps as chaos
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Unknown, interval
 from ngnmm_jax.reproduce.run import _definition as figures
@@ -524,7 +524,7 @@ def test_a_changed_class_is_compiled_again(monkeypatch):
             return helper(super().vector_field(state, drive))
 
     system = ng.Driven(ng.Network(Mine(), W2, 1.0), {}, Custom(lambda t: helper(t)))
-    slope = jax.jit(lambda system, x: system.network.vector_field(x))
+    slope = jax.jit(lambda system, x: system.system.vector_field(x))
     push = jax.jit(lambda system, t: system.stimulus(t))
     state = np.ones((6, 2))
     definition("work", system)
