@@ -33,15 +33,12 @@ _DECLARED = ("variables", "units", "time_unit", "shown", "shown_unit", "nonnegat
 def definition(computation: str, system: Any, **entries: Any) -> dict[str, Any]:
     """What decides the numbers of a computation with a system: a network, driven or homogeneous.
 
-    **Arguments:** `entries`: whatever else decides them, by name. Raises `ValueError` where the
-    system calls back into Python and has no `key`.
+    **Arguments:** `entries`: whatever else decides them, by names of their own. Raises `ValueError`
+    where the system calls back into Python and has no `key`.
     """
-    return {
-        **setting(computation),
-        **described(system),
-        **equations(system),
-        **{name: plain(value) for name, value in entries.items()},
-    }
+    found = {**setting(computation), **described(system), **equations(system)}
+    assert not found.keys() & entries.keys()  # one would hide the other
+    return {**found, **{name: plain(value) for name, value in entries.items()}}
 
 
 def setting(computation: str) -> dict[str, Any]:

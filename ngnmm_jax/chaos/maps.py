@@ -149,7 +149,7 @@ def lyapunov_map(
         definition=lambda: definition(
             "Lyapunov spectra",
             core,
-            parameters=ordered(values),
+            axes=ordered(values),
             count=number,
             dt=np.unique(pace.dt).tolist(),
             times={"duration": duration, "transient": transient, "interval": interval},

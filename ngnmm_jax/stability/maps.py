@@ -196,7 +196,7 @@ def dispersion_map(
         definition=lambda: definition(
             "dispersion map",
             system,
-            parameters=ordered(values),
+            axes=ordered(values),
             modes=int(lambdas.size),
             oscillations=oscillations,
             places=rest.places,
