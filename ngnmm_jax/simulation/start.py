@@ -19,7 +19,7 @@ from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.dynamics.equilibria import MOST, certify, near, rest_state
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.dynamics.own_equations import OwnEquations, only_plain, own_equations
+from ngnmm_jax.systems.own_equations import OwnEquations, only_plain, own_equations
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.driven import Driven, undriven
 from ngnmm_jax.systems.network import Homogeneous, Network

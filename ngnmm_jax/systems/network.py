@@ -23,7 +23,7 @@ from ngnmm_jax.dynamics.equilibria import (
     equilibrium_states,
     from_starts,
 )
-from ngnmm_jax.dynamics.own_equations import only_a_drive_of_its_own, only_plain
+from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain
 from ngnmm_jax.models.agreement import check_agreement
 from ngnmm_jax.models.base import (
     AbstractNeuralMass,
