@@ -1,0 +1,178 @@
+"""A network of neural masses."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import declared, without_names
+from ngnmm_jax._core.types import Field, Scalar
+from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.coupling.base import AbstractCoupling, spread
+from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
+from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.dense import DenseGraph
+from ngnmm_jax.models.base import AbstractNeuralMass, ExactFlow, as_parameter
+from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain
+
+
+class Network(AbstractCoupled):
+    """Regions of one model, coupled through a connectome.
+
+    Region j receives `c_j = coupling * Σ_k weights_jk output_k`; or what another coupling makes of
+    the outputs. What in a region that reaches, is its model's to say.
+    A PyTree whose leaves are the model's parameters, the weights and the coupling.
+
+    **Arguments:**
+
+    - `model`: a neural mass; its parameters are scalars or have one value per region.
+    - `connectome`: a `Connectome` (`.normalised()` to have rows that sum to one), or bare
+      weights (region, region), of which the same is asked: finite and not negative. (Unless
+      they are traced by JAX: then only their shape is checked.) Or any of `graphs`.
+    - `coupling`: the strength epsilon of linear coupling; a scalar or one value per region. Or any
+      of `coupling`, which has its graph: then there is no `connectome`.
+
+    - `interaction`: the coupling, by which regions act on each other.
+    """
+
+    model: AbstractNeuralMass
+    interaction: AbstractCoupling
+
+    def __init__(
+        self, model: AbstractNeuralMass, connectome: Any = None, coupling: Any = 0.0
+    ) -> None:
+        if not isinstance(coupling, AbstractCoupling):
+            graph = connectome if isinstance(connectome, AbstractGraph) else DenseGraph(connectome)
+            coupling = LinearCoupling(graph, as_parameter("coupling", coupling))
+        elif connectome is not None:
+            kind = type(coupling).__name__
+            _checks.fail("connectome", f"be left out: `{kind}` has its graph", "it is given")
+        self.model = model
+        self.interaction = coupling
+
+    def __check_init__(self) -> None:
+        check_coupled(self)
+        n = self.n_regions
+        if self.coupling.ndim:
+            _checks.shape("coupling", self.coupling, (n,), f"for {n} regions")
+        if self.model.n_regions not in (None, n):
+            _checks.fail(
+                "model",
+                f"have scalar parameters or one value for each of the {n} regions",
+                f"its parameters have {self.model.n_regions} values",
+            )
+        own = {f.name for f in dataclasses.fields(self)} - {"model", "interaction"}
+        for name in own & declared(self.model).keys():
+            kind = type(self).__name__
+            _checks.fail(f"{kind}.{name}", "have a name of its own", "a parameter is called so")
+
+    @property
+    def coupling(self) -> Any:  # of any type, so that `eqx.tree_at` finds the leaf by it
+        """The strength of the coupling; a scalar or one value per region."""
+        return self.interaction.strength
+
+    @property
+    def weights(self) -> Any:
+        """Who is connected to whom, (region, region), row by row what a region receives."""
+        return self.interaction.graph.matrix()
+
+    @property
+    def connectome(self) -> Connectome | None:
+        """What the graph was made of, where that is known."""
+        return self.interaction.graph.connectome
+
+    @property
+    def graph(self) -> AbstractGraph:
+        """The graph that a linear coupling amounts to; that of the coupling where it is none."""
+        linear = self.interaction.linear()
+        return self.interaction.graph if linear is None else linear
+
+    @property
+    def n_regions(self) -> int:
+        """Number of regions."""
+        return self.interaction.graph.n_regions
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The regions' names."""
+        return self.interaction.graph.labels
+
+    @property
+    def state_shape(self) -> tuple[int, int]:
+        """Shape of the state: (variable, region)."""
+        return len(self.model.variables), self.n_regions
+
+    def drive(self, output: Field) -> Field:
+        """The input that each region receives from all regions' outputs (region, …)."""
+        return self.interaction.inputs(output)
+
+    def exact_flow(self, dt: Scalar) -> ExactFlow:
+        """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
+        only_a_drive_of_its_own(self, Network)
+        return super().exact_flow(dt)
+
+    def bare(self) -> "Network":
+        """The same network without the connectome's names, so that compiled code is shared."""
+        return without_names(self)
+
+    def spectrum(self) -> tuple[Any, int | None]:
+        """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode.
+
+        Of a linear coupling of another kind, those of the graph that it amounts to.
+        The index is None where the rows do not sum to the same. Warns where eigenvalues are so
+        ill-conditioned that rounding moves them by over 1e-6 of the largest.
+        """
+        return self.graph.spectrum()
+
+    def homogeneous(self) -> Homogeneous:
+        """The dynamics of states in which all regions do the same.
+
+        Such states exist where the rows of the weights sum to the same and no parameter
+        differs between regions; `ValueError` says what stands against it.
+        """
+        only_plain(self, Network, "define `homogeneous` in it")
+        if self.model.n_regions is not None or self.coupling.ndim:
+            raise ValueError(
+                "A network with parameters that differ between regions has no homogeneous "
+                "states: use scalar parameters, or `find_equilibria(network)`."
+            )
+        sums = self.graph.row_sums(float)
+        if not self.graph.even():
+            low, high = float(sums.min()), float(sums.max())
+            raise ValueError(
+                f"The rows of the weights sum to between {low:.6g} and {high:.6g} (they differ "
+                f"by {high - low:.1g}); homogeneous states need equal sums. "
+                "Use `connectome.normalised()`."
+            )
+        return Homogeneous(self.model, self.coupling * sums.mean())
+
+    def averaged(self) -> Homogeneous:
+        """The homogeneous system of the region-averaged parameters and row sums."""
+        mean = jax.tree.map(lambda p: jnp.mean(p) if getattr(p, "ndim", 0) else p, self.model)
+        return Homogeneous(mean, jnp.mean(self.coupling * self.graph.row_sums()))
+
+    def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
+        """Equilibria near the homogeneous ones of the region-averaged parameters."""
+        return from_starts(self.vector_field, self.equilibrium_starts(max_count))
+
+    def equilibrium_starts(
+        self, max_count: int | None = None
+    ) -> Float[Array, "start variable region"]:
+        """The homogeneous equilibria of the region-averaged parameters."""
+        starts = equilibrium_states(self.averaged(), max_count)
+        return jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
+
+
+def over_runs(system: Any) -> Any:
+    """A system whose parameters, one value per region, broadcast over (region, run)."""
+    if not isinstance(system, Network):
+        return system
+    parts = jax.tree.map(spread, system.model), system.interaction.over_runs()
+    return eqx.tree_at(lambda s: (s.model, s.interaction), system, parts)
