@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax.graphs.base import AbstractGraph
 
@@ -26,6 +27,11 @@ class AbstractCoupling(eqx.Module):
     graph: eqx.AbstractVar[AbstractGraph]
     #: A scalar, or one value for each region that receives.
     strength: eqx.AbstractVar[Float[Array, "..."]]
+
+    def __check_init__(self) -> None:
+        if not eqx.is_inexact_array(self.strength):
+            must = "be an array of floats, as `models.parameter` makes it"
+            _checks.fail(f"{type(self).__name__}.strength", must, f"it is {self.strength!r}")
 
     @abc.abstractmethod
     def inputs(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:

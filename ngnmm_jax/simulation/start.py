@@ -96,7 +96,7 @@ def initial_states(
     seeds = np.asarray(seeds)
     n = seeds.shape[0]
     if isinstance(core, Network):
-        only_plain(core, Network, "give `y0`")
+        only_plain(core, Network, "give `start`")
     rest = search(_averaged(core, varied), n, in_blocks=in_blocks)
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)
