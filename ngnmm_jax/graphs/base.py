@@ -25,10 +25,13 @@ class AbstractGraph(eqx.Module):
     override what is known better. A PyTree: what `apply` needs are its leaves.
     """
 
-    #: The number of regions.
-    n_regions: eqx.AbstractVar[int]
     #: What it was made of, where that is known: names, and eigenmodes that are there already.
     connectome: ClassVar[Connectome | None] = None
+
+    @property
+    @abc.abstractmethod
+    def n_regions(self) -> int:
+        """The number of regions."""
 
     @abc.abstractmethod
     def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:

@@ -25,7 +25,7 @@ class DenseGraph(AbstractGraph):
     """
 
     weights: Float[Array, "region region"]
-    connectome: Connectome | None = eqx.field(static=True)
+    connectome: Connectome | None = eqx.field(static=True)  # type: ignore[misc]
 
     def __init__(self, connectome: Any) -> None:
         weights = connectome

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import checked_again, leaf, parameter_names, with_leaves
@@ -22,8 +22,6 @@ class AbstractCoupled(eqx.Module):
 
     #: The equations of a region.
     model: eqx.AbstractVar[AbstractNeuralMass]
-    #: The strength of what passes.
-    coupling: eqx.AbstractVar[Float[Array, "..."]]
 
     @property
     @abc.abstractmethod
@@ -84,7 +82,7 @@ class AbstractCoupled(eqx.Module):
         return (state[np.array(rows, dtype=int)] >= 0).all()
 
 
-def check_coupled(system: AbstractCoupled) -> None:
+def check_coupled(system: Any) -> None:
     """Refuse a system of no model, or of one that breaks its contract; strengths that are NaN."""
     if not isinstance(system.model, AbstractNeuralMass):
         _checks.fail("model", "be a neural mass", f"it is a {type(system.model).__name__}")
