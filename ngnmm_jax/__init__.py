@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ngnmm_jax._core.version import __version__
 
 if TYPE_CHECKING:
-    from ngnmm_jax import fitting, models, observe, plot, signals, sweeps
+    from ngnmm_jax import coupling, fitting, graphs, models, observe, plot, signals, sweeps
     from ngnmm_jax._core.cache import keep_compiled
     from ngnmm_jax._core.randomness import run_seeds
     from ngnmm_jax._core.status import SolverError, Status
@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
     from ngnmm_jax.systems import stimuli
     from ngnmm_jax.systems.driven import Driven
-    from ngnmm_jax.systems.network import Homogeneous, Network
+    from ngnmm_jax.systems.homogeneous import Homogeneous
+    from ngnmm_jax.systems.network import Network
 
 __all__ = [
     "AbstractNeuralMass",
@@ -90,6 +91,7 @@ __all__ = [
     "continue_bifurcation",
     "continue_cycles",
     "continue_equilibria",
+    "coupling",
     "dispersion",
     "dispersion_map",
     "explore",
@@ -97,6 +99,7 @@ __all__ = [
     "find_orbit",
     "fit",
     "fitting",
+    "graphs",
     "initial_state",
     "keep_compiled",
     "linear_response",
@@ -208,10 +211,8 @@ _HOMES = {
     ),
     "systems": ("stimuli",),
     "systems.driven": ("Driven",),
-    "systems.network": (
-        "Homogeneous",
-        "Network",
-    ),
+    "systems.homogeneous": ("Homogeneous",),
+    "systems.network": ("Network",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -20,7 +20,7 @@ from ngnmm_jax._core.certain_roots import (
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.models import parameter
-from ngnmm_jax.systems.network import Homogeneous
+from ngnmm_jax.systems.homogeneous import Homogeneous
 from tests.conftest import reference_values
 
 ONE = np.array([[1.0]])

@@ -11,7 +11,7 @@ import ngnmm_jax as ng
 from ngnmm_jax._core.scalar_roots import scalar_roots
 from ngnmm_jax.dynamics.equilibria import from_starts, newton
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.systems.network import Family
+from ngnmm_jax.systems.family import Family
 from tests.conftest import reference_values
 
 ONE = ng.Connectome([[1.0]])

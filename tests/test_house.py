@@ -19,6 +19,8 @@ ROOMS = [
     "integrators",
     "dynamics",
     "connectome",
+    "graphs",
+    "coupling",
     "signals",
     "systems",
     "simulation",

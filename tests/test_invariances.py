@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax._core.parameters import concrete_step
+from ngnmm_jax._core.parameters import concrete_step, declared
 from ngnmm_jax.models.base import parameter
 
 TIMES = ("tau_e", "tau_i", "tau_se", "tau_si")
@@ -17,7 +17,7 @@ def faster(model, k):
     return ng.NextGenEI(
         **{
             name: np.asarray(getattr(model, name)) / (k if name in TIMES else 1)
-            for name in ng.models.base.parameter_names(type(model))
+            for name in declared(model)
         }
     )
 

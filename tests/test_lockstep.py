@@ -15,7 +15,8 @@ from ngnmm_jax.dynamics.lockstep import (
     shoot,
 )
 from ngnmm_jax.stability.attractors import _cycles
-from ngnmm_jax.systems.network import Family, Homogeneous
+from ngnmm_jax.systems.family import Family
+from ngnmm_jax.systems.homogeneous import Homogeneous
 
 
 def steps(runs):

@@ -13,7 +13,7 @@ from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.stability import maps as maps
 from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.transverse import aperiodic_modes
-from ngnmm_jax.systems.network import Family
+from ngnmm_jax.systems.family import Family
 from tests.conftest import reference_values
 
 # ---------------------------------------------------------------------- equilibria

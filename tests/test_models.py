@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.parameters import declared as declared_in
 from ngnmm_jax.models import parameter
-from ngnmm_jax.models.base import parameter_fields
 
 RNG = np.random.default_rng(0)
 
@@ -71,7 +71,7 @@ def test_outputs():
 def test_every_parameter_matters_and_is_described(model):
     state, drive = jnp.linspace(0.1, 0.3, 6), jnp.array(0.3)
     base = model().vector_field(state, drive)
-    for field in parameter_fields(model):
+    for field in declared_in(model).values():
         assert field.metadata["unit"]
         assert field.metadata["doc"]
         changed = model(**{field.name: field.default * 1.1 + 0.1})

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.parameters import declared
 from ngnmm_jax.dynamics.equilibria import jacobian
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
-from ngnmm_jax.models.base import parameter_names
 from ngnmm_jax.stability.dispersion import linearise
 from tests.conftest import reference_values
 
@@ -173,7 +173,7 @@ def test_weights_in_32_bits():
     assert counts == [(0, 5, 1)] * 2
 
 
-PARAMETERS = (*parameter_names(ng.NextGenEI), "coupling")
+PARAMETERS = (*declared(ng.NextGenEI), "coupling")
 
 
 def test_gradient_of_dispersion(directed):

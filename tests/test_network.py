@@ -171,18 +171,6 @@ def test_what_is_known_of_linear_coupling_only_is_refused_to_other_classes():
     np.testing.assert_allclose(*runs, rtol=1e-6)
 
 
-class Weighted(ng.JansenRit):
-    """A parameter that is called as something of the network is."""
-
-    weights: jax.Array = ng.models.parameter(2.0, unit="1", doc="of nothing")
-
-
-def test_a_parameter_may_be_called_as_something_of_the_network():
-    network = ng.Network(Weighted(), np.ones((2, 2))).with_parameters(weights=3.0)
-    assert float(network.model.weights) == 3.0
-    np.testing.assert_array_equal(network.weights, np.ones((2, 2)))
-
-
 @pytest.mark.parametrize(
     ("weights", "words"),
     [

@@ -10,9 +10,9 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import declared
 from ngnmm_jax.integrators.loops import STEPS, repeated
 from ngnmm_jax.integrators.methods import METHODS, runge_kutta
-from ngnmm_jax.models.base import parameter_names
 from tests.conftest import reference_values
 
 
@@ -419,7 +419,7 @@ def test_gradient_of_simulate(network, options):
     scalar = differentiable(network, options)
     gradient = jax.grad(scalar)(network.bare())
     compiled = eqx.filter_jit(scalar)
-    for name in (*parameter_names(ng.NextGenEI), "coupling"):
+    for name in (*declared(ng.NextGenEI), "coupling"):
         owner = network if name == "coupling" else network.model
         value, h = float(getattr(owner, name)), 1e-4
         ends = [compiled(network.with_parameters(**{name: value + s * h}).bare()) for s in (1, -1)]

@@ -25,7 +25,14 @@ _HOOKS = frozenset(
     {"vector_field", "output", "observe", "exact_flow", "equilibrium_reduction", "search_box",
      "populations", "synaptic_currents"}
 )  # fmt: skip
-_COUPLED, _STIMULUS = frozenset({"vector_field", "drive"}), frozenset({"__call__", "jumps"})
+_SYSTEM, _STIMULUS = frozenset({"vector_field", "drive"}), frozenset({"__call__", "jumps"})
+_COUPLING, _GRAPH = frozenset({"inputs"}), frozenset({"apply"})
+# Where a network's parts stand among what decides its numbers.
+_WEIGHTS = ["weights"]
+_COUPLED = {
+    ("interaction", "strength"): ["coupling"],
+    ("interaction", "graph", "weights"): _WEIGHTS,
+}
 # What a model's class says.
 _DECLARED = ("variables", "units", "time_unit", "shown", "shown_unit", "nonnegative")
 
@@ -33,15 +40,12 @@ _DECLARED = ("variables", "units", "time_unit", "shown", "shown_unit", "nonnegat
 def definition(computation: str, system: Any, **entries: Any) -> dict[str, Any]:
     """What decides the numbers of a computation with a system: a network, driven or homogeneous.
 
-    **Arguments:** `entries`: whatever else decides them, by name. Raises `ValueError` where the
-    system calls back into Python and has no `key`.
+    **Arguments:** `entries`: whatever else decides them, by names of their own. Raises `ValueError`
+    where the system calls back into Python and has no `key`.
     """
-    return {
-        **setting(computation),
-        **described(system),
-        **equations(system),
-        **{name: plain(value) for name, value in entries.items()},
-    }
+    found = {**setting(computation), **described(system), **equations(system)}
+    assert not found.keys() & entries.keys()  # one would hide the other
+    return {**found, **{name: plain(value) for name, value in entries.items()}}
 
 
 def setting(computation: str) -> dict[str, Any]:
@@ -85,7 +89,8 @@ def described(system: Any) -> dict[str, Any]:
             names = ["values", ".".join(names)]
         elif names[0] == "model":
             names[0] = "parameters"
-        value = plain(leaf, most=0 if names == ["weights"] else _MANY)
+        names = _COUPLED.get(tuple(names), names)
+        value = plain(leaf, most=0 if names == _WEIGHTS else _MANY)
         if len(names) == 1:
             found[names[0]] = value
         else:
@@ -124,7 +129,9 @@ def equations(system: Any) -> dict[str, Any]:
         found["stimulus_function"] = [_stimulated(part) for part in stimuli]
         for part, text in zip(stimuli, found["stimulus_function"], strict=True):
             _forget(part, text)
-    parts = [(core, _COUPLED), (core.model, _HOOKS), *((s, _STIMULUS) for s in stimuli)]
+    parts = [(core, _SYSTEM), (core.model, _HOOKS), *((s, _STIMULUS) for s in stimuli)]
+    if hasattr(core, "interaction"):
+        parts += [(core.interaction, _COUPLING), (core.interaction.graph, _GRAPH)]
     written = [[type(part).__name__, body(type(part), traced=seen)] for part, seen in parts]
     if any(text for _, text in written):
         found["classes"] = written

@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import ParametrisedField, bare, leaf, with_leaves
+from ngnmm_jax._core.parameters import ParametrisedField, bare, scalar_names, with_leaves
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits
@@ -50,11 +49,9 @@ def limits_of(bounds: np.ndarray, longest: float | int, points: int) -> Limits:
 def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) -> ParametrisedField:
     """The vector field, at the start's parameter values where it is a special point."""
     system = bare(system)
-    known = list(_parameters(system))
+    known = scalar_names(system)
     for name in names:
         _checks.one_of("parameters", name, known)
-        if jnp.ndim(leaf(system, name)) or not hasattr(leaf(system, name), "dtype"):
-            _checks.fail("parameters", "be scalars of the system", f"{name!r} is not")
     if isinstance(start, SpecialPoint):
         for name in start.parameters:
             if name not in known:
@@ -71,18 +68,6 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
                 f"it is {value:g} there, and the bounds are {low:g} and {high:g}",
             )
     return field
-
-
-def _parameters(system: Any) -> list[str]:
-    """The names of what may be varied: float leaves of the system and of its model."""
-    every = [system, getattr(system, "model", None)]
-    return [
-        name
-        for part in every
-        if part is not None
-        for name, value in vars(part).items()
-        if eqx.is_inexact_array(value) and value.ndim == 0
-    ]
 
 
 def of_kind(start: SpecialPoint, *kinds: str) -> None:

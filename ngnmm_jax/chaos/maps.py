@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid, map_chunks, take
-from ngnmm_jax._core.parameters import at_points, with_leaves
+from ngnmm_jax._core.parameters import at_points, parameter_axes, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.store import in_blocks
@@ -30,12 +30,8 @@ from ngnmm_jax.dynamics.tangents import follow
 from ngnmm_jax.integrators.loops import rk4_step
 from ngnmm_jax.simulation.single import select
 from ngnmm_jax.simulation.start import initial_states
-from ngnmm_jax.systems.network import (
-    Homogeneous,
-    Network,
-    over_runs,
-    parameter_axes,
-)
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network, over_runs
 
 # Columns that a matrix product of a network's tangents wants on a CPU, and runs in lock-step of
 # one region, which is elementwise work.

@@ -139,19 +139,19 @@ class NetworkSettings(Checked):
 
     def build(self) -> Any:
         """The network, rows normalised; its parameters and those of all axes are checked."""
-        from ngnmm_jax.models.base import parameter_names
+        from ngnmm_jax._core.parameters import COUPLING, declared
         from ngnmm_jax.systems.network import Network
 
         kind = self.kind()
-        names = parameter_names(kind)
+        names = tuple(declared(kind))
         for name in self.parameters:
             if name not in names:
                 raise ValueError(unknown("parameters", name, names))
         for argument in ("axes", "bounds"):
             for name, (low, high, *_) in getattr(self, argument, {}).items():
-                if name not in (*names, "coupling"):
-                    raise ValueError(unknown(argument, name, (*names, "coupling")))
-                if name != "coupling":
+                if name not in (*names, COUPLING):
+                    raise ValueError(unknown(argument, name, (*names, COUPLING)))
+                if name != COUPLING:
                     for end in (low, high):
                         _made(kind, {name: end})
         model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.parameters.items()})

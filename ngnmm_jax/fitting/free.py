@@ -17,8 +17,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import leaf, one_for_all, with_leaves
-from ngnmm_jax.models.base import parameter_fields
+from ngnmm_jax._core.parameters import (
+    leaf,
+    never_negative,
+    one_for_all,
+    parameter_names,
+    with_leaves,
+)
 from ngnmm_jax.systems.driven import undriven
 
 # A start's regions differ from each other by this much, in unbounded space.
@@ -149,7 +154,7 @@ class Free(eqx.Module):
                     name, "be made by `real`, `positive` or `interval`", f"it is {unknown!r}"
                 )
             if unknown.where is None and unknown.apply is None:
-                _checks.one_of("parameters", name, _known(system))
+                _checks.one_of("parameters", name, parameter_names(system))
                 _suits(system, name, unknown)
         _each_once(system, parameters)
         for name, unknown in parameters.items():
@@ -301,18 +306,9 @@ class Free(eqx.Module):
         return jnp.concatenate(columns, axis=1)
 
 
-def _known(system: Any) -> list[str]:
-    if not hasattr(system, "model"):
-        return []
-    noise = [f"{name}_noise" for name in getattr(system, "noise", {})]
-    return [*(f.name for f in parameter_fields(type(system.model))), "coupling", *noise]
-
-
 def _suits(system: Any, name: str, unknown: Unknown) -> None:
     """Refuse a range that goes below zero where a parameter, or a noise, must not."""
-    fields = {field.name: field for field in parameter_fields(type(system.model))}
-    positive = fields[name].metadata["positive"] if name in fields else name.endswith("_noise")
-    if positive and unknown.low < 0:
+    if never_negative(system, name) and unknown.low < 0:
         but = f"its range goes down to {unknown.low:g}"
         _checks.fail(name, "be free above zero only (`positive`, `interval`)", but)
 

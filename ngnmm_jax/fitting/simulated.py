@@ -18,7 +18,8 @@ from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.simulation.single import fixed_method, select
 from ngnmm_jax.simulation.start import scattered, signs
 from ngnmm_jax.systems.driven import driven, undriven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 
 def simulated(

@@ -15,6 +15,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.certain_roots import CertainReduction
+from ngnmm_jax._core.parameters import declared
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.models.agreement import HOOKS, guarded
 from ngnmm_jax.models.declarations import check_declarations, definer
@@ -159,7 +160,7 @@ class AbstractNeuralMass(eqx.Module):
     def __check_init__(self) -> None:
         check_declarations(type(self), AbstractNeuralMass, SECONDS)
         regions: dict[str, int] = {}
-        for field in parameter_fields(type(self)):
+        for field in declared(self).values():
             value = getattr(self, field.name)
             if jnp.ndim(value) > 1:
                 _checks.fail(
@@ -282,7 +283,7 @@ class AbstractNeuralMass(eqx.Module):
     def _times(self) -> list[Any]:
         """Times that the parameters name, in `time_unit`, those of rates included."""
         found = []
-        for field in parameter_fields(type(self)):
+        for field in declared(self).values():
             unit, value = field.metadata["unit"], getattr(self, field.name)
             if unit in SECONDS or unit in _RATES:
                 size = abs(as_numbers(value)[0])
@@ -314,7 +315,7 @@ class AbstractNeuralMass(eqx.Module):
         """
         traced = [
             field
-            for field in parameter_fields(type(self))
+            for field in declared(self).values()
             if not _checks.is_concrete(getattr(self, field.name))
             and field.metadata["unit"] not in (*SECONDS, *_RATES)
         ]
@@ -349,7 +350,7 @@ class AbstractNeuralMass(eqx.Module):
     @property
     def n_regions(self) -> int | None:
         """The number of regions that per-region parameters imply; None if all are scalars."""
-        for field in parameter_fields(type(self)):
+        for field in declared(self).values():
             if jnp.ndim(getattr(self, field.name)) == 1:
                 return int(jnp.shape(getattr(self, field.name))[0])
         return None
@@ -399,13 +400,3 @@ def bounds_own_slope(model: type[AbstractNeuralMass]) -> bool:
         if not name.startswith("__")
         for value in [getattr(order[own], name, None)]
     )
-
-
-def parameter_fields(model: type[AbstractNeuralMass]) -> list[dataclasses.Field]:
-    """The fields of a model that `parameter` declared, in order."""
-    return [field for field in dataclasses.fields(model) if "unit" in field.metadata]
-
-
-def parameter_names(model: type[AbstractNeuralMass]) -> tuple[str, ...]:
-    """The names of a model's parameters, in order."""
-    return tuple(field.name for field in parameter_fields(model))

@@ -13,7 +13,8 @@ from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.signals._arrays import Number, as_signal
 from ngnmm_jax.simulation.single import Simulation
 from ngnmm_jax.systems.driven import Driven, undriven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 #: Proxies of the local field potential.
 PROXIES = ("absolute_sum", "weighted_sum")

@@ -13,13 +13,13 @@ from jax.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import padded
-from ngnmm_jax._core.parameters import one_for_all, with_leaves
+from ngnmm_jax._core.parameters import check_values, one_for_all, parameter_names, with_leaves
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.integrators.methods import Method, Stepper
-from ngnmm_jax.models.base import as_parameter, parameter_fields
+from ngnmm_jax.models.base import as_parameter
 from ngnmm_jax.simulation.single import (
     Simulation,
     blocks_of_saves,
@@ -33,7 +33,8 @@ from ngnmm_jax.simulation.single import (
 )
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.systems.driven import Driven, driven, noise_key
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 # Simulations that one CPU core advances together: a tile of the state and its intermediate
 # values stay in the core's cache, and the coupling is one matrix product.
@@ -153,13 +154,10 @@ def count_runs(
 ) -> int:
     """The length of the axis `run`, on which everything that has one must agree."""
     counts: dict[str, int] = {}
-    fields = {field.name: field for field in parameter_fields(type(core.model))}
-    noises = [f"{name}_noise" for name in driven(core).noise]
     regions = core.state_shape[1:]
     for name, value in varied.items():
-        _checks.one_of("parameters", name, (*fields, "coupling", *noises))
-        positive = name in fields and fields[name].metadata["positive"]
-        (_checks.positive if positive else _checks.finite)(name, value)
+        _checks.one_of("parameters", name, parameter_names(core))
+        check_values(core, name, value)
         if value.ndim not in (1, 2) or value.shape[1:] not in ((), regions):
             one_each = f" or (run, {regions[0]} regions)" if regions else ""
             _checks.fail(name, f"have shape (run,){one_each}", f"its shape is {value.shape}")

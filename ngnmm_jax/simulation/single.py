@@ -15,7 +15,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import concrete_step
+from ngnmm_jax._core.parameters import INPUT, concrete_step
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import first_step, noise_segment
 from ngnmm_jax._core.status import Status, raise_unless_ok
@@ -25,8 +25,9 @@ from ngnmm_jax.integrators.methods import METHODS, Method, Stepper
 from ngnmm_jax.integrators.steps import StepsToJumps, common_step
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.simulation.start import initial_state
-from ngnmm_jax.systems.driven import INPUT, Driven, driven, noise_key, undriven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 # A fixed-step run of at least this many steps is cut into this many blocks, between which
 # progress is shown and the run can be interrupted.

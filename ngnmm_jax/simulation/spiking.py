@@ -44,7 +44,8 @@ from ngnmm_jax.simulation.single import (
     save_steps,
 )
 from ngnmm_jax.simulation.start import initial_states
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 # tan x is taken as x (15 - x²) / (15 - 6 x²), whose pole is at 1.58; a step of half angle x
 # holds at most one spike while x < π / 2.

@@ -13,16 +13,17 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax._core.parameters import bare, with_leaves
+from ngnmm_jax._core.parameters import bare, noise_of, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.dynamics.equilibria import MOST, certify, near, rest_state
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.dynamics.own_equations import OwnEquations, only_plain, own_equations
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.driven import Driven, undriven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.own_equations import OwnEquations, only_plain, own_equations
 
 # Runs whose noise is drawn together, on a CPU and elsewhere.
 _LANES, _LANES_ELSEWHERE = 8, 4096
@@ -85,7 +86,7 @@ def initial_states(
     bit with `in_blocks`, as `search` has it).
     """
     core = undriven(system)
-    varied = {k: value for k, value in varied.items() if not k.endswith("_noise")}
+    varied = {k: value for k, value in varied.items() if noise_of(k) is None}
     if not _checks.on_host(core, varied, noise, seeds):
         noise = jnp.broadcast_to(jnp.asarray(noise, core.coupling.dtype), jnp.shape(seeds))
         core = bare(core)
@@ -95,7 +96,7 @@ def initial_states(
     seeds = np.asarray(seeds)
     n = seeds.shape[0]
     if isinstance(core, Network):
-        only_plain(core, Network, "give `y0`")
+        only_plain(core, Network, "give `start`")
     rest = search(_averaged(core, varied), n, in_blocks=in_blocks)
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)
@@ -125,7 +126,7 @@ def _averaged(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogen
     values = {k: np.asarray(v) for k, v in varied.items()}
     coupling = values.pop("coupling", None)
     if isinstance(core, Network):
-        sums = np.asarray(core.weights, float).sum(axis=1)
+        sums = np.asarray(core.graph.matrix(), float).sum(axis=1)
         strength = inner.coupling if coupling is None else coupling
         each = strength[..., None] if coupling is not None and coupling.ndim == 1 else strength
         coupling = (each * sums).mean(axis=-1)

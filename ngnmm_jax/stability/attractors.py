@@ -16,7 +16,7 @@ import numpy as np
 
 from ngnmm_jax._core.lanes import map_chunks, take
 from ngnmm_jax.dynamics.lockstep import Steps, least_return, settle, shoot
-from ngnmm_jax.systems.network import Family
+from ngnmm_jax.systems.family import Family
 
 #: What a state is.
 NOTHING, EQUILIBRIUM, ORBIT, APERIODIC = 0, 1, 2, 3

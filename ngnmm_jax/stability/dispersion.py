@@ -34,7 +34,8 @@ from ngnmm_jax.dynamics.orbits import Orbit, refine
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this
 # fraction of 1 + |x|.

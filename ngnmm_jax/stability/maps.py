@@ -11,6 +11,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid, map_chunks, take
+from ngnmm_jax._core.parameters import parameter_axes
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.dynamics.many_equilibria import search
@@ -33,7 +34,8 @@ from ngnmm_jax.stability.transverse import (
     monodromies,
     orbit_modes,
 )
-from ngnmm_jax.systems.network import Family, Network, parameter_axes
+from ngnmm_jax.systems.family import Family
+from ngnmm_jax.systems.network import Network
 
 #: Kinds of state by their number in a map.
 KINDS = ("nothing", "equilibrium", "orbit", "aperiodic")

@@ -21,14 +21,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import INPUT
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
-from ngnmm_jax.dynamics.own_equations import only_plain
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.systems.driven import INPUT, Driven, driven, undriven
+from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.own_equations import only_plain
 
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 60, 8
@@ -174,7 +175,9 @@ def _eigenvalues(matrix: jax.Array) -> jax.Array:
 
 def _scaled_weights(network: Network) -> Float[Array, "region region"]:
     """The weights times the coupling, which may differ between the regions that receive."""
-    return jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.weights
+    return (
+        jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None] * network.graph.matrix()
+    )
 
 
 class Local(NamedTuple):

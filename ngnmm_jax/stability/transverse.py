@@ -22,7 +22,7 @@ from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.integrators.loops import in_halves, rk4_step
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.stability.dispersion import linearise
-from ngnmm_jax.systems.network import Family
+from ngnmm_jax.systems.family import Family
 
 #: A family of homogeneous systems, the structural eigenvalues (mode,), the uniform one's index.
 Spectrum = tuple[Family, jax.Array, jax.Array]

@@ -12,7 +12,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import described, ordered
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax._core.parameters import at_points
+from ngnmm_jax._core.parameters import INPUT, SCATTER, at_points, noise_name, noise_of
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators.steps import common_step
@@ -23,8 +23,9 @@ from ngnmm_jax.simulation.single import cast, fixed_method
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.sweeps.streaming import SUMMARIES, Plan, streamed
-from ngnmm_jax.systems.driven import INPUT, Driven, driven, noise_key, undriven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 # Runs that a CPU core takes at a time: a tile of the state stays in its cache.
 _CPU_RUNS = 32
@@ -107,8 +108,8 @@ class Activity(AbstractMeasure):
 
     def extras(self, system: System) -> tuple[str, ...]:
         names = system.model.variables
-        noises = (f"{name}_noise" for name in (INPUT, *names))
-        return ("scatter", *noises, *(f"{name}(0)" for name in names))
+        noises = map(noise_name, (INPUT, *names))
+        return (SCATTER, *noises, *(f"{name}(0)" for name in names))
 
     def plan(self, system: System) -> tuple[Plan, float]:
         """Numbers of steps and samples, and the step; `ValueError` where they do not fit."""
@@ -280,7 +281,7 @@ class Activity(AbstractMeasure):
         core, n = self._core(system), seeds.size
         width = self.width(system) if width is None else width
         given = dict(points)
-        scatter = np.broadcast_to(given.pop("scatter", np.array(self.scatter)), (n,))
+        scatter = np.broadcast_to(given.pop(SCATTER, np.array(self.scatter)), (n,))
         initial = {name: given.pop(f"{name}(0)", None) for name in core.model.variables}
         plan, dt = self.plan(system)
         numbers = jnp.asarray(seeds)
@@ -342,7 +343,7 @@ class Activity(AbstractMeasure):
 def _with_noise(core: System, points: dict[str, Any]) -> Driven:
     """The system with room for the noise that a design varies."""
     system = driven(core)
-    varied = [name.removesuffix("_noise") for name in points if name.endswith("_noise")]
+    varied = [key for name in points if (key := noise_of(name))]
     noise = {**{name: jnp.zeros((), core.coupling.dtype) for name in varied}, **system.noise}
     return Driven(system.system, noise, system.stimulus, system.below_zero)
 

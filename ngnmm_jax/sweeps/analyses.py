@@ -17,7 +17,9 @@ from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.stability.transverse import modes_at_rest
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.network import Family, Homogeneous, Network
+from ngnmm_jax.systems.family import Family
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 
 @dataclasses.dataclass(frozen=True)

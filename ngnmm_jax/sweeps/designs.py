@@ -9,11 +9,11 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import ordered
-from ngnmm_jax._core.parameters import one_for_all
+from ngnmm_jax._core.parameters import SCATTER, check_values, one_for_all, parameter_names
 from ngnmm_jax._core.randomness import run_seeds
-from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 #: The dimension of the points of lists, random and Sobol designs, and that of replicates.
 POINT, REPLICATE = "point", "replicate"
@@ -151,15 +151,13 @@ class Design:
 
     def check(self, system: Network | Homogeneous | Driven, extras: tuple[str, ...]) -> None:
         """Refuse parameters that a network does not have, and values that do not suit it."""
-        fields = {field.name: field for field in parameter_fields(type(system.model))}
         regions = system.state_shape[1:]
         for name, (_, value) in self.parameters.items():
-            _checks.one_of("parameters", name, (*fields, "coupling", *extras))
-            if name in fields and fields[name].metadata["positive"]:
-                _checks.positive(name, value)
+            _checks.one_of("parameters", name, (*parameter_names(system), *extras))
+            check_values(system, name, value)
             started = name.removesuffix("(0)")
             below = name != started and started in system.model.nonnegative
-            if (below or name.endswith("noise")) and value.min() < 0:
+            if (below or name == SCATTER) and value.min() < 0:
                 _checks.fail(name, "not be negative", f"its smallest value is {value.min():g}")
             if value.ndim == 1:
                 one_for_all(system, name, _SCALED.format(name=name))

@@ -17,7 +17,8 @@ from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.programs import Operations, Traced, identity, traced
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 System = Network | Homogeneous | Driven
 Points = dict[str, np.ndarray]
@@ -303,6 +304,4 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def _with_values(system: System, values: dict[str, Any]) -> System:
-    if isinstance(system, Network | Driven):
-        return system.with_parameters(**values)
-    return with_leaves(system, {name: jnp.asarray(value) for name, value in values.items()})
+    return system.with_parameters(**values)

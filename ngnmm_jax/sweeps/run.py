@@ -19,6 +19,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
 from ngnmm_jax._core.files import Pulse
+from ngnmm_jax._core.parameters import declared
 from ngnmm_jax._core.programs import body, digest
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, generator, run_seeds
@@ -33,7 +34,8 @@ from ngnmm_jax.sweeps.designs import REPLICATE, Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
 from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Blocks, SweepStore
 from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 # Runs of a block, unless a device takes more of them at a time; runs whose error is estimated.
 _BLOCK, _CHECKS = 256, 16
@@ -226,10 +228,8 @@ def _prepare(
 
 def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]:
     """All coordinates: the design's values and seeds, the outputs' dimensions, the checked runs."""
-    from ngnmm_jax.models.base import parameter_fields
-
     design, system = task.design, task.system
-    meta = {field.name: field.metadata for field in parameter_fields(type(system.model))}
+    meta = {name: field.metadata for name, field in declared(system.model).items()}
     found: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {}
     for name, (dim, value) in design.parameters.items():
         attrs = (

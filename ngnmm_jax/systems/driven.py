@@ -1,6 +1,5 @@
 """A network together with what drives it from outside: white noise, and stimuli."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,16 +10,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import INPUT, noise_of, with_fields, without_names
 from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.integrators.methods import Method, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter
-from ngnmm_jax.systems.network import Homogeneous, Network, over_runs
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network, over_runs
 from ngnmm_jax.systems.stimuli import AbstractStimulus
 
-#: The name of noise in what a region receives, on both of its populations.
-INPUT = "input"
 #: What can become of rates and gates that noise takes below zero.
 BELOW_ZERO = ("reflect", "clip", "keep")
 
@@ -36,10 +35,10 @@ class Driven(eqx.Module):
 
     - `system`: what is driven.
     - `noise`: Gaussian white noise by name of the variable to whose equation it is added, or
-      "input": to what a region receives, on both of its populations. Its strength is a scalar or
-      (region,), in the variable's unit (a model's output's for "input") per square root of time:
-      the variable's increment over a time t has the standard deviation strength * √t; that of a
-      variable on which "input" acts is multiplied by the derivative of its equation.
+      "input": to what a region receives, which reaches what its model says. Its strength is a
+      scalar or (region,), in the variable's unit (a model's output's for "input") per square root
+      of time: the variable's increment over a time t has the standard deviation strength * √t;
+      that of a variable on which "input" acts is multiplied by the derivative of its equation.
     - `stimulus`: adds to what a region receives.
     - `below_zero`: what becomes of the model's `nonnegative` variables (rates, gates) where noise
       takes them below zero in fixed steps: "reflect" (the default, as initial states are), "clip"
@@ -92,9 +91,8 @@ class Driven(eqx.Module):
     def __getattr__(self, name: str) -> Any:
         """The strength of a noise, as `input_noise` or `v_e_noise`."""
         noise = self.__dict__.get("noise", {})
-        key = name.removesuffix("_noise")
-        if not name.startswith("_") and name.endswith("_noise") and key in noise:
-            return noise[key]
+        if noise_of(name) in noise:
+            return noise[noise_of(name)]
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
@@ -134,23 +132,16 @@ class Driven(eqx.Module):
 
     def bare(self) -> "Driven":
         """The same without the connectome's names, so that compiled code is shared."""
-        return eqx.tree_at(lambda d: d.system, self, self.system.bare())
+        return without_names(self)
 
     def with_parameters(self, **values: Any) -> "Driven":
         """A copy with other values of parameters, the coupling, or noise ("input_noise", …)."""
-        noise = dict(self.noise)
-        for name in list(values):
-            if name.endswith("_noise"):
-                noise[name.removesuffix("_noise")] = values.pop(name)
-        network = self.system
-        if values:
-            if isinstance(network, Homogeneous):
-                _checks.fail("parameters", "be noise of a homogeneous system", f"{list(values)}")
-            network = network.with_parameters(**values)
-        changed = Driven(network, noise, self.stimulus, self.below_zero)  # and so checked
-        dtype = network.coupling.dtype
-        strengths = {name: value.astype(dtype) for name, value in changed.noise.items()}
-        return _with(self, system=network, noise=strengths)
+        strengths = {key: values.pop(name) for name in list(values) if (key := noise_of(name))}
+        system = self.system.with_parameters(**values) if values else self.system
+        changed = Driven(system, self.noise | strengths, self.stimulus, self.below_zero)  # checked
+        dtype = system.coupling.dtype
+        noise = {name: value.astype(dtype) for name, value in changed.noise.items()}
+        return with_fields(self, system=system, noise=noise)
 
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
@@ -257,15 +248,6 @@ class Driven(eqx.Module):
 def _sum(a: Any, b: Any) -> Any:
     """The sum, where None is nothing."""
     return b if a is None else a if b is None else a + b
-
-
-def _with(whole: Driven, **fields: Any) -> Driven:
-    """The same, of whatever class it is, with other values of some fields."""
-    same = object.__new__(type(whole))
-    for field in dataclasses.fields(whole):
-        value = fields.get(field.name, getattr(whole, field.name))
-        object.__setattr__(same, field.name, value)
-    return same
 
 
 def driven(system: Network | Homogeneous | Driven) -> Driven:

@@ -14,7 +14,7 @@ from ngnmm_jax.bifurcations import (
     bifurcation_diagram,
     two_parameter_diagram,
 )
-from ngnmm_jax.systems.network import Homogeneous
+from ngnmm_jax.systems.homogeneous import Homogeneous
 
 
 class _Writer:

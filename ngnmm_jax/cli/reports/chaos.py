@@ -9,7 +9,8 @@ import numpy as np
 from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.maps import LyapunovMap, lyapunov_map, orbit_diagram
-from ngnmm_jax.systems.network import Homogeneous, Network
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
 
 
 def write_lyapunov(

@@ -8,43 +8,57 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax.coupling.linear import LinearCoupling
+
 
 class OwnEquations(NamedTuple):
     """What a class of networks does otherwise than the library's.
 
-    `field`: its vector field is not its model's under its drive; `drive`: that is not the product
-    of coupling, weights and outputs; `bends`: it is not linear in the outputs.
+    `field`: its vector field is not its model's under its drive; `drive`: that is not the strength
+    times what the graph of a linear coupling gives; `bends`: it is not linear in the outputs.
     """
 
     field: bool = False
     drive: bool = False
     bends: bool = False
 
-    @property
-    def name(self) -> str:
-        """Of the method that is not the library's, the drive's where the field is."""
-        return "vector_field" if self.field else "drive"
-
 
 def own_equations(network: Any, base: type) -> OwnEquations:
     """As random numbers in place of a network's tell it, once for each class and size."""
-    mro = type(network).__mro__
-    newer = mro[: mro.index(base)]
-    if not any(name in kind.__dict__ for kind in newer for name in ("vector_field", "drive")):
+    if type(network.interaction) is LinearCoupling and not _overridden(network, base):
         return OwnEquations()
     parts = network.model, network.coupling  # of any axes, elementwise: scalars will do
     scalars = jax.tree.map(lambda leaf: jnp.zeros((), jnp.result_type(leaf)), parts)
     simple = eqx.tree_at(lambda n: (n.model, n.coupling), network.bare(), scalars)
     leaves, structure = jax.tree.flatten(simple)
-    return _told(structure, tuple((jnp.shape(leaf), str(jnp.result_type(leaf))) for leaf in leaves))
+    return _told(structure, tuple(map(_like, leaves)))
+
+
+def _overridden(network: Any, base: type) -> list[str]:
+    """Methods that classes below `base` have of their own."""
+    mro = type(network).__mro__
+    newer = mro[: mro.index(base)]
+    return [n for n in ("vector_field", "drive") if any(n in kind.__dict__ for kind in newer)]
+
+
+def _like(leaf: Any) -> tuple[Any, ...]:
+    """Shape and type of a number; of anything else, as of indices, its values too."""
+    array = np.asarray(leaf) if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else None
+    values = None if array is None else array.tobytes()
+    return jnp.shape(leaf), str(jnp.result_type(leaf)), values
 
 
 @lru_cache(maxsize=128)
-def _told(structure: Any, shapes: Any) -> OwnEquations:
+def _told(structure: Any, likes: Any) -> OwnEquations:
     rng = np.random.default_rng(0)
-    leaves = [rng.uniform(0.5, 1.5, shape).astype(dtype) for shape, dtype in shapes]
+    leaves = [
+        rng.uniform(0.5, 1.5, shape).astype(dtype)
+        if values is None
+        else np.frombuffer(values, dtype).reshape(shape)
+        for shape, dtype, values in likes
+    ]
     network: Any = jax.tree.unflatten(structure, leaves)
-    states = rng.uniform(0.1, 0.9, (2, *network.state_shape)).astype(network.weights.dtype)
+    states = rng.uniform(0.1, 0.9, (2, *network.state_shape)).astype(network.coupling.dtype)
     with jax.ensure_compile_time_eval():
         results = map(np.asarray, _terms(network, states))
         field, plain, drive, linear, between, middle = results
@@ -61,18 +75,19 @@ def _terms(network: Any, states: jax.Array) -> Any:
     outputs = jax.vmap(model.output)(states)
     drives = jax.vmap(network.drive)(outputs)
     plain = model.vector_field(state, drives[0])
-    linear = network.coupling * (network.weights @ outputs[0])
+    graph = network.interaction.linear()
+    linear = jnp.inf if graph is None else network.coupling * graph.apply(outputs[0])
     between = network.drive(outputs.mean(axis=0))
     return network.vector_field(state), plain, drives[0], linear, between, drives.mean(axis=0)
 
 
 def only_plain(network: Any, base: type, way_out: str) -> None:
-    """Refuse a network with other equations than those of `base`."""
+    """Refuse a network with other equations than those of `base`, or no linear coupling."""
     own = own_equations(network, base)
     if own.field or own.drive:
         raise ValueError(
-            f"`{type(network).__name__}` has a `{own.name}` of its own; what was asked for is "
-            "known only of networks whose regions receive coupling times weights times outputs: "
+            f"{_whose(network, base, own)}; what was asked for is known only of networks whose "
+            "regions receive coupling times weights times outputs: "
             f"{way_out}, or use what takes any vector field (`simulate`, `find_equilibria`, "
             "`find_orbit`, `lyapunov_spectrum`, `continue_equilibria`)."
         )
@@ -83,6 +98,17 @@ def only_a_drive_of_its_own(network: Any, base: type) -> None:
     own = own_equations(network, base)
     if own.field or own.bends:
         raise ValueError(
-            f"`{type(network).__name__}` has a `{own.name}` of its own, for which the method "
+            f"{_whose(network, base, own)}, for which the method "
             '"moebius" is not known: use "rk4", or define `exact_flow` in it.'
         )
+
+
+def _whose(network: Any, base: type, own: OwnEquations) -> str:
+    """The method that is not the library's, and whose it is."""
+    if own.field or "drive" in _overridden(network, base):
+        name = "vector_field" if own.field else "drive"
+        return f"`{type(network).__name__}` has a `{name}` of its own"
+    kind = type(network.interaction).__name__
+    if network.interaction.linear() is None:
+        return f"`{kind}` has `inputs` that are not linear, as far as its `linear` says"
+    return f"`{kind}` has `inputs` of its own, which are not those of its `linear`"

@@ -1,0 +1,90 @@
+"""What networks and their homogeneous part share: a model, driven by what regions send."""
+
+import abc
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Bool
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import checked_again, leaf, parameter_names, with_leaves
+from ngnmm_jax._core.types import Field, Scalar, State
+from ngnmm_jax.models.base import AbstractNeuralMass, ExactFlow, as_parameter, smallest_step
+from ngnmm_jax.models.contract import check_contract
+
+Whole = TypeVar("Whole", bound="AbstractCoupled")
+
+
+class AbstractCoupled(eqx.Module):
+    """Regions of one model, each of which is driven by what `drive` makes of all outputs."""
+
+    #: The equations of a region.
+    model: eqx.AbstractVar[AbstractNeuralMass]
+
+    @property
+    @abc.abstractmethod
+    def state_shape(self) -> tuple[int, ...]:
+        """Shape of the state: (variable,), or (variable, region)."""
+
+    @abc.abstractmethod
+    def drive(self, output: Field) -> Field:
+        """The input that each region receives from all regions' outputs, both (*region, *run)."""
+
+    def vector_field(self, state: State, stimulus: Field | None = None) -> State:
+        """Time derivative of a state (variable, *region, *run).
+
+        A `stimulus` (*region, *run) adds to what each region receives.
+        """
+        drive = self.drive(self.model.output(state))
+        return self.model.vector_field(state, drive if stimulus is None else drive + stimulus)
+
+    def exact_flow(self, dt: Scalar) -> ExactFlow:
+        """Its model's flow over a step, with inputs (state, stimulus) from what regions send."""
+        flow = self.model.exact_flow(dt)
+        if flow is None:
+            name = type(self.model).__name__
+            _checks.fail("method", f"be a Runge-Kutta method for {name}", 'it is "moebius"')
+        local = flow.inputs
+
+        def inputs(state: State, stimulus: Field) -> jax.Array:
+            return local(state, self.drive(self.model.output(state)) + stimulus)
+
+        return ExactFlow(inputs, flow.advance)
+
+    @property
+    def time_step(self) -> Any:
+        """A step at which RK4 follows typical activity to about 1e-6, in the model's unit of time.
+
+        It follows the parameters, as the model's does.
+        """
+        return smallest_step(self.model)
+
+    def with_parameters(self: Whole, **values: Any) -> Whole:
+        """A copy with other values of the model's parameters, or of `coupling`.
+
+        Everything else stays: weights, precision, the system's class and what it adds.
+        """
+        names = parameter_names(self)
+        for name in values:
+            _checks.one_of("parameters", name, names)
+        given = {name: as_parameter(name, value) for name, value in values.items()}
+        given = {name: v.astype(leaf(self, name).dtype) for name, v in given.items()}
+        system = with_leaves(self, given)
+        checked_again(system.model)
+        checked_again(system)
+        return system
+
+    def admissible(self, state: jax.Array) -> Bool[Array, ""]:
+        """Whether rates and gates are not negative."""
+        rows = [self.model.variables.index(name) for name in self.model.nonnegative]
+        return (state[np.array(rows, dtype=int)] >= 0).all()
+
+
+def check_coupled(system: Any) -> None:
+    """Refuse a system of no model, or of one that breaks its contract; strengths that are NaN."""
+    if not isinstance(system.model, AbstractNeuralMass):
+        _checks.fail("model", "be a neural mass", f"it is a {type(system.model).__name__}")
+    check_contract(system.model)
+    _checks.finite("coupling", system.coupling)

@@ -1,0 +1,118 @@
+"""The homogeneous system that a network contains."""
+
+from functools import lru_cache, partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact
+
+from ngnmm_jax._core.certain_roots import CertainReduction
+from ngnmm_jax._core.scalar_roots import scalar_roots
+from ngnmm_jax._core.types import Field
+from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
+from ngnmm_jax.models.agreement import check_agreement
+from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter, bounds_own_slope
+from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
+
+
+class Homogeneous(AbstractCoupled):
+    """One region that drives itself: the network where all regions do the same.
+
+    State (variable,); the drive is `coupling * output`. Parameters and coupling are scalars;
+    or they have an axis of runs, for what works elementwise on states (variable, run).
+    """
+
+    model: AbstractNeuralMass
+    coupling: Float[Array, "*run"] = eqx.field(converter=partial(as_parameter, "coupling"))
+
+    def __check_init__(self) -> None:
+        check_coupled(self)
+        # Here the values in use are known; in the programs that search equilibria they are not.
+        check_agreement(self.model, "equilibrium_reduction", (self.coupling,))
+
+    @property
+    def state_shape(self) -> tuple[int]:
+        """Shape of the state: (variable,)."""
+        return (len(self.model.variables),)
+
+    def drive(self, output: Field) -> Field:
+        """What the region receives from its output."""
+        return self.coupling * output
+
+    def variational(
+        self,
+        pair: tuple[Float[Array, "variable *run"], Inexact[Array, "variable tangent *run"]],
+        strengths: Inexact[Array, "tangent *#run"],
+    ) -> tuple[jax.Array, jax.Array]:
+        """Time derivatives of a state and of its perturbations.
+
+        Perturbation k obeys the node's linearisation with coupling `strengths[k]`: that of
+        the transverse mode Λ is Λ epsilon. Elementwise over `*run`.
+        """
+        x, xi = pair
+        output, d_output = jax.linearize(self.model.output, x)
+        dx, push = jax.linearize(self.model.vector_field, x, self.coupling * output)
+
+        def one(v: jax.Array, strength: jax.Array) -> jax.Array:
+            if not jnp.iscomplexobj(v):
+                return push(v, strength * d_output(v))
+            drive = strength * (d_output(v.real) + 1j * d_output(v.imag))
+            return push(v.real, drive.real) + 1j * push(v.imag, drive.imag)
+
+        return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, strengths)
+
+    def bare(self) -> "Homogeneous":
+        """Itself: there are no names to leave out."""
+        return self
+
+    @property
+    def scalar_search(self) -> bool:
+        """Whether equilibria are the roots of a scalar function."""
+        leaves, structure = jax.tree.flatten(self)
+        like = tuple(jax.ShapeDtypeStruct((), jnp.result_type(leaf)) for leaf in leaves)
+        return _offers_reduction(structure, like)
+
+    @property
+    def certain_search(self) -> bool:
+        """Whether all equilibria are found for certain: by the model's `certain_reduction`."""
+        return type(self) is Homogeneous and bounds_own_slope(type(self.model))
+
+    def certain_reduction(self) -> CertainReduction:
+        """Equilibria as roots that are all found, on the host with leaves (system,)."""
+        reduction = self.model.certain_reduction(self.coupling)
+        assert reduction is not None  # that of its own class
+        return reduction
+
+    def many_starts(self) -> Float[Array, "candidate variable"]:
+        """Candidates for equilibria, from many starts in the model's search box."""
+        return from_starts(self.vector_field, box_starts(*self.model.search_box()))
+
+    def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
+        """From the model's scalar reduction on a grid, or from many starts in its search box.
+
+        As part of a program; not certified to be near all equilibria, as `certain_reduction` is.
+        """
+        reduction = self.model.equilibrium_reduction(self.coupling)
+        if reduction is None:
+            return self.many_starts()
+        roots = scalar_roots(
+            lambda u: jax.vmap(reduction.function)(u)[1],
+            reduction.low,
+            reduction.high,
+            max_count=max_count,
+        )
+        return jax.vmap(lambda u: reduction.function(u)[0])(roots)
+
+
+@lru_cache(maxsize=128)
+def _offers_reduction(structure: Any, leaves: Any) -> bool:
+    """Whether a homogeneous system's model has a scalar reduction at all."""
+    offered: list[Any] = []
+
+    def look(system: Homogeneous) -> None:
+        offered.append(system.model.equilibrium_reduction(system.coupling))
+
+    jax.eval_shape(look, jax.tree.unflatten(structure, leaves))
+    return offered[0] is not None

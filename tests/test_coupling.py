@@ -1,0 +1,218 @@
+"""Graphs and couplings of one's own, and what goes through them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+from ngnmm_jax._core.definition import definition
+from ngnmm_jax._core.parameters import leaf, parameter_names, scalar_names, with_leaves
+from ngnmm_jax.coupling import AbstractCoupling, LinearCoupling
+from ngnmm_jax.graphs import AbstractGraph, DenseGraph
+from ngnmm_jax.models import parameter
+from ngnmm_jax.stability.dispersion import linearise
+from ngnmm_jax.stability.response import _scaled_weights
+from ngnmm_jax.systems.network import over_runs
+
+WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [1.0, 0.5, 0]])
+NORMAL = WEIGHTS / WEIGHTS.sum(axis=1, keepdims=True)
+MODEL = ng.NextGenEI(i_ext_e=9.0)
+
+
+class Shared(AbstractGraph):
+    """Rows that sum to one, by `apply` alone."""
+
+    base: AbstractGraph
+
+    @property
+    def n_regions(self):
+        return self.base.n_regions
+
+    def apply(self, values):
+        return (self.base.apply(values).T / self.base.row_sums()).T
+
+
+class Differences(Shared):
+    """Minus the Laplacian."""
+
+    def apply(self, values):
+        return self.base.apply(values) - (self.base.row_sums() * values.T).T
+
+
+class Own(AbstractCoupling):
+    graph: AbstractGraph
+    strength: jax.Array = parameter(0.0, unit="1", doc="")
+
+
+class Diffusive(Own):
+    def linear(self):
+        return Differences(self.graph)
+
+    def inputs(self, outputs):
+        return self.strength * self.linear().apply(outputs)
+
+
+class Counted(Diffusive):
+    strength: int = 5
+
+
+class Mistaken(Diffusive):
+    def inputs(self, outputs):
+        return self.strength * self.graph.apply(outputs)
+
+
+class Saturating(Own):
+    ceiling: jax.Array = parameter(0.5, unit="1", doc="")
+
+    def inputs(self, outputs):
+        return self.ceiling * jnp.tanh(self.strength * self.graph.apply(outputs) / self.ceiling)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return ng.Network(MODEL, ng.Connectome(NORMAL), 5.0)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return ng.Network(MODEL, Shared(DenseGraph(ng.Connectome(WEIGHTS, labels="abc"))), 5.0)
+
+
+RANGE = {"coupling": np.array([4.0, 6.0])}
+START = np.tile([[0.05], [-1.0], [0.05], [0.05], [-1.0], [0.05]], 3) * [1.0, 1.5, 2.0]
+SHORT = {"count": 1, "duration": 2.0, "transient": 1.0, "start": START}
+ANALYSES = {
+    "batch": lambda n: ng.simulate_batch(n, RANGE, 5.0, dt=0.05).states,
+    "exponent": lambda n: ng.lyapunov_spectrum(n, **SHORT).exponents,
+    "modes": lambda n: ng.dispersion(n, ng.find_equilibria(n.homogeneous()).states[0]).growth,
+    "sweep": lambda n: ng.sweep(n, RANGE, ng.Stability(places=1)).growth_transverse.values,
+    "response": _scaled_weights,
+}
+
+
+@pytest.mark.parametrize("work", ANALYSES.values(), ids=ANALYSES)
+def test_a_graph_by_what_it_does(plain, shared, work):
+    np.testing.assert_allclose(work(shared), work(plain), rtol=1e-6, atol=1e-9)
+
+
+def test_what_a_network_says_of_its_coupling(plain, shared, tmp_path):
+    np.testing.assert_allclose(shared.weights, NORMAL, rtol=1e-15)
+    assert shared.labels == ("region 0", "region 1", "region 2")
+    assert shared.bare().interaction.graph.base.connectome is None
+    hash(jax.tree.structure(shared.bare()))
+    same = ng.Network(MODEL, coupling=LinearCoupling(plain.interaction.graph, 5))
+    assert jax.tree.structure(same) == jax.tree.structure(plain)
+    assert same.connectome is plain.connectome
+    with pytest.raises(ValueError, match="`connectome` must be left out"):
+        ng.Network(MODEL, NORMAL, LinearCoupling(DenseGraph(NORMAL), 1.0))
+    with pytest.raises(ValueError, match="`coupling` must have shape"):
+        ng.Network(MODEL, coupling=LinearCoupling(DenseGraph(NORMAL), np.ones(2)))
+    with pytest.raises(ValueError, match="strength` must be an array of floats"):
+        Counted(plain.graph, 5)
+    ng.save(tmp_path / "n.npz", shared)
+    back = ng.load(tmp_path / "n.npz", classes=[Shared])
+    np.testing.assert_array_equal(back.weights, shared.weights)
+    assert back.interaction.graph.base.connectome == shared.interaction.graph.base.connectome
+
+
+def test_diffusive_coupling_has_the_modes_of_the_laplacian(plain):
+    network = ng.Network(MODEL, coupling=Diffusive(plain.graph, 5.0))
+    values, uniform = network.spectrum()
+    np.testing.assert_allclose(values, plain.spectrum()[0] - 1, atol=1e-12)
+    assert uniform == 0
+    inner = network.homogeneous()
+    assert abs(float(inner.coupling)) < 1e-14
+    state = ng.find_equilibria(inner).states[0]
+    matrix, column, row = linearise(inner, state)
+    expected = [np.linalg.eigvals(matrix + 5.0 * v * np.outer(column, row)) for v in values]
+    found = ng.dispersion(network, state).growth
+    np.testing.assert_allclose(found, np.real(expected).max(axis=1), rtol=1e-9)
+
+
+def test_what_is_not_linear_is_refused_where_that_is_needed(plain):
+    bounded = ng.Network(MODEL, coupling=Saturating(plain.graph, 5.0, np.array([0.1, 0.2, 0.3])))
+    mistaken = ng.Network(MODEL, coupling=Mistaken(plain.graph, 5.0))
+    for network, words in (
+        (bounded, "`Saturating` has `inputs` that are not linear"),
+        (mistaken, r"`Mistaken` has `inputs` .* not those of its `linear`"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            network.homogeneous()
+        with pytest.raises(ValueError, match=words):
+            ng.linear_response(ng.Driven(network, {"v_e": 0.1}))
+    with pytest.raises(ValueError, match=r'`Saturating` has .*"moebius"'):
+        bounded.exact_flow(jnp.asarray(0.1))
+    # Its own values per region broadcast over runs, beside strengths of each run.
+    strengths, states = RANGE["coupling"], jnp.stack([START, 2 * START], axis=-1)
+    together = with_leaves(over_runs(bounded), {"coupling": strengths}).vector_field(states)
+    for k, strength in enumerate(strengths):
+        alone = bounded.with_parameters(coupling=strength).vector_field(states[..., k])
+        np.testing.assert_allclose(together[..., k], alone, rtol=1e-13)
+
+
+def test_another_coupling_is_another_definition(plain):
+    def known(coupling):
+        return definition("work", ng.Network(MODEL, coupling=coupling))
+
+    first = known(Saturating(plain.graph, 5.0, 0.5))
+    assert first == known(Saturating(DenseGraph(NORMAL), 5.0, 0.5))
+    assert {"coupling", "weights", "interaction"} <= first.keys()
+    for other in (Saturating(plain.graph, 5.0, 0.6), Diffusive(plain.graph, 5.0)):
+        assert known(other) != first
+    diffusive, mistaken = known(Diffusive(plain.graph, 5.0)), known(Mistaken(plain.graph, 5.0))
+    assert diffusive["equations"] != mistaken["equations"]
+
+
+# ---------------------------------------------------- names of parameters
+
+SHADOWED = ("weights", "labels", "system", "noise", "model", "interaction", "graph", "stimulus")
+SHADOWED += ("connectome", "state_shape", "averaged", "below_zero", "region", "seed")
+
+
+def called(*names):
+    """A model with parameters of these names."""
+    fields = {name: parameter(2.0, unit="1", doc="") for name in names}
+    body = {"__annotations__": dict.fromkeys(names, jax.Array), **fields}
+    return type("Called", (ng.JansenRit,), body)
+
+
+def test_parameters_may_be_called_as_something_of_the_system():
+    network = ng.Network(called(*SHADOWED)(), NORMAL, 1.0)
+    driven = ng.Driven(network, {"y0": 0.1})
+    for system in (network, network.homogeneous(), driven):
+        assert set(SHADOWED) < set(parameter_names(system))
+        for k, name in enumerate(SHADOWED):
+            assert float(leaf(system, name)) == 2.0
+            changed = with_leaves(system, {name: jnp.asarray(float(k))})
+            assert float(getattr(changed.model, name)) == k
+        changed = system.with_parameters(**dict.fromkeys(SHADOWED, 3.0))
+        assert {float(getattr(changed.model, name)) for name in SHADOWED} == {3.0}
+        free = ng.Free(system, dict.fromkeys(SHADOWED, ng.fitting.real()))
+        assert free.size == len(SHADOWED)
+        assert set(SHADOWED) < set(scalar_names(system))
+    ng.Design.grid({name: [1.0, 2.0] for name in SHADOWED}).check(driven, ())
+    assert parameter_names(driven)[-2:] == ("coupling", "y0_noise")
+
+
+@pytest.mark.parametrize(
+    "name", ["coupling", "input_noise", "scatter", "time_step", "n_regions", "output"]
+)
+def test_what_no_parameter_may_be_called(name):
+    with pytest.raises(ValueError, match=f"{name}` must have a name of its own"):
+        called(name)()
+
+
+def test_no_variable_is_called_as_the_input():
+    kind = type("Called", (ng.JansenRit,), {"variables": ("input", *ng.JansenRit.variables[1:])})
+    with pytest.raises(ValueError, match="variables` must be called otherwise"):
+        kind()
+
+
+def test_a_network_and_its_model_do_not_share_a_name():
+    class Gained(ng.Network):
+        gain: float = 1.0
+
+    ng.Network(called("gain")(), NORMAL)
+    with pytest.raises(ValueError, match="gain` must have a name of its own"):
+        Gained(called("gain")(), NORMAL)
