@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
     from ngnmm_jax.saved import load, save
     from ngnmm_jax.simulation.batch import simulate_batch
-    from ngnmm_jax.simulation.single import Simulation, simulate
+    from ngnmm_jax.simulation.result import Simulation
+    from ngnmm_jax.simulation.single import simulate
     from ngnmm_jax.simulation.spiking import SpikingSimulation, simulate_spiking
     from ngnmm_jax.simulation.start import initial_state
     from ngnmm_jax.stability.dispersion import Dispersion, dispersion
@@ -177,10 +178,8 @@ _HOMES = {
         "save",
     ),
     "simulation.batch": ("simulate_batch",),
-    "simulation.single": (
-        "Simulation",
-        "simulate",
-    ),
+    "simulation.result": ("Simulation",),
+    "simulation.single": ("simulate",),
     "simulation.spiking": (
         "SpikingSimulation",
         "simulate_spiking",

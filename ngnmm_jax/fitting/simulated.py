@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import concrete_step
 from ngnmm_jax._core.randomness import Purpose, split_off
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
+from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.simulation.single import fixed_method, select
+from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import scattered, signs
 from ngnmm_jax.systems.driven import driven, undriven
 from ngnmm_jax.systems.network import Homogeneous, Network
@@ -29,7 +29,7 @@ def simulated(
     transient: Any = 0.0,
     dt: Any = None,
     sample: Any = None,
-    integrator: str | None = None,
+    integrator: AbstractFixedStep | str | None = None,
     variables: Sequence[str] | None = None,
     truncate: Any = None,
     scatter: Any = 0.01,
@@ -46,8 +46,9 @@ def simulated(
     - `key`: of all noise; the same key gives the same noise, whatever the parameters.
     - `duration`, `transient`: what is sampled, and what comes before, through which gradients
       do not go (finite differences do).
-    - `dt`: by default the longest up to the model's `time_step` ("moebius": twice that) that
-      divides the other times; where JAX traces parameters, their defaults count in that step.
+    - `integrator`: one of fixed steps; by default "moebius" where the model has an exact flow.
+    - `dt`: by default the longest up to the integrator's `longest_step` that divides the other
+      times; where JAX traces parameters, their defaults count in that step.
       `sample`: between samples, by default 1 ms; `dt` has to divide it.
     - `truncate`: gradients go back through at most this long: the state is cut off at its
       multiples. What is left is the derivative of what the parameters do within that time.
@@ -61,15 +62,13 @@ def simulated(
             ("truncate", truncate),
         )
     )  # fmt: skip
-    if integrator is None:
-        integrator = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
+    method = fixed(model, integrator)
     _checks.positive("duration", duration)
     every = 1e-3 / SECONDS[model.time_unit] if sample is None else sample
     _checks.positive("sample", every)
     step = dt
     if step is None:
-        longest = concrete_step(whole) * (2 if integrator == "moebius" else 1)
-        step = step_between(every, (transient, duration), longest)
+        step = step_between(every, (transient, duration), method.longest_step(whole))
     _checks.positive("dt", step)
     stride = max(1, round(every / step))
     if abs(stride * step - every) > 1e-6 * every:
@@ -85,9 +84,7 @@ def simulated(
     network = undriven(system)
     inner = network.averaged() if isinstance(network, Network) else network
     state = scattered(network.state_shape, signs(model), _rest(inner), sd, start_key)
-    stepper = whole.stepper(
-        fixed_method(model, integrator), jnp.asarray(step, state.dtype), noise_key
-    )
+    stepper = whole.stepper(method, jnp.asarray(step, state.dtype), noise_key)
 
     def kept(memory: Any) -> jax.Array:
         return select(model, names, stepper.state(memory))

@@ -15,6 +15,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import bare, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.dynamics.equilibria import MOST, certify, near, rest_state
@@ -59,6 +60,29 @@ def initial_state(
     return jnp.asarray(state)
 
 
+def beginning(
+    system: Network | Homogeneous | Driven,
+    core: Network | Homogeneous | Driven,
+    start: Any,
+    t0: Any,
+    *,
+    seed: Any,
+    scatter: Any,
+) -> tuple[Float[Array, "variable ..."], float]:
+    """Where and when a run begins, in the precision of `core`, which is `system` otherwise.
+
+    `start` is as `simulate` has it; a previous run also says when, unless `t0` does.
+    """
+    first = initial_state(system, seed=seed, scatter=scatter) if start is None else start
+    state = first_state(first, core.state_shape, dtype=core.coupling.dtype)
+    return state, begins(start, t0)
+
+
+def begins(start: Any, t0: Any) -> float:
+    """The time at which a run begins: `t0`, or the end of the run that it goes on from, or 0."""
+    return _checks.time("t0", getattr(start, "t1", 0.0) if t0 is None else t0)
+
+
 def _state_of_own(core: Network, noise: float, seed: int) -> jax.Array:
     """Of a network with equations of its own: its equilibrium near the averaged one."""
     dtype = core.coupling.dtype
@@ -95,7 +119,7 @@ def initial_states(
     seeds = np.asarray(seeds)
     n = seeds.shape[0]
     if isinstance(core, Network):
-        only_plain(core, Network, "give `y0`")
+        only_plain(core, Network, "give `start`")
     rest = search(_averaged(core, varied), n, in_blocks=in_blocks)
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)

@@ -14,7 +14,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.integrators.methods import Method, Stepper
+from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter
 from ngnmm_jax.systems.network import Homogeneous, Network, over_runs
 from ngnmm_jax.systems.stimuli import AbstractStimulus
@@ -31,6 +31,14 @@ class Driven(eqx.Module):
     `simulate`, `simulate_batch`, `sweep`, `linear_response` and `fit` take it in place of a
     network. The strengths of its noise are parameters with names:
     `with_parameters(input_noise=0.1)`.
+
+    Noise is taken in fixed steps (weakly of order one in it): without a `dt`, of the longest step
+    up to the model's `time_step` of which all times are multiples. It is a function of the seed,
+    the step and the time: a run that goes on from another's end goes on with its noise, and with
+    the same `dt` both are the whole (to the bit; "moebius", which then starts without its past, to
+    its error). With a diffrax solver, or where times have no such step (then by Heun's method), it
+    is drawn by diffrax, anew for each run by the time at which it begins; rates are then not kept
+    from falling below zero.
 
     **Arguments:**
 
@@ -164,21 +172,23 @@ class Driven(eqx.Module):
         names = self.model.nonnegative if self.noise else ()
         return tuple(self.model.variables.index(name) for name in names)
 
-    def stepper(self, method: Method, dt: Scalar, keys: Any, begin: Any = None) -> Stepper:
-        """A fixed-step method at work on the network, driven.
+    def stepper(
+        self, integrator: AbstractFixedStep, dt: Scalar, keys: Any, begin: Any = None
+    ) -> Stepper:
+        """A fixed-step integrator at work on the network, driven.
 
         The stimulus is taken as the straight line that has its mean and its first moment over each
         step (order four in the step where it is smooth, with methods of that order); the input's
         noise is constant in a step; the other noise is added after it (order one, weakly). What is
         drawn depends on the run's key, on the step, and on the number of steps since time zero
-        alone, not on the batch or the method.
+        alone, not on the batch or the integrator.
 
         **Arguments:**
 
         - `keys` () or (run,), for `Purpose.NOISE`; (run,) for states (variable, region, run).
         - `begin`: when it starts, and the number of its first step (`first_step`); by default zero.
         """
-        inner = method(self.system, dt)
+        inner = integrator.stepper(self.system, dt)
         batched = jnp.ndim(keys) == 1
         t0, first = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
         length = jnp.asarray(dt, t0.dtype)
