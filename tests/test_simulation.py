@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.starting import state_of
 from ngnmm_jax.integrators import RK4, AbstractOneStep, Adaptive, named
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.models.base import parameter_names
@@ -134,7 +135,9 @@ def test_solvers_agree(network):
 
 
 def test_homogeneous_run_is_the_network_in_unison(network):
-    start = ng.find_equilibria(network.homogeneous()).states[0] + 0.02
+    rest = ng.find_equilibria(network.homogeneous())
+    np.testing.assert_array_equal(state_of(rest), rest.states[int(np.argmax(rest.stable))])
+    start = rest.states[0] + 0.02
     one = ng.simulate(
         network.homogeneous(),
         30.0,

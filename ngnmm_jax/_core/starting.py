@@ -36,7 +36,7 @@ def first_state(
     for what is no array of real numbers, and for values that are not finite.
     """
     state = _checks.floats("start", state_of(start), dtype)
-    if state.shape == shape[:1]:
+    if len(shape) > 1 and state.shape == shape[:1]:
         state = jnp.broadcast_to(state.reshape(-1, *(1,) * (len(shape) - 1)), shape)
     _checks.shape("start", state, shape, axes)
     _checks.finite("start", state)
