@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from ngnmm_jax._core.version import __version__
 
 if TYPE_CHECKING:
-    from ngnmm_jax import fitting, models, observe, plot, signals, sweeps
+    from ngnmm_jax import fitting, integrators, models, observe, plot, signals, sweeps
     from ngnmm_jax._core.cache import keep_compiled
     from ngnmm_jax._core.randomness import run_seeds
     from ngnmm_jax._core.status import SolverError, Status
@@ -99,6 +99,7 @@ __all__ = [
     "fit",
     "fitting",
     "initial_state",
+    "integrators",
     "keep_compiled",
     "linear_response",
     "load",

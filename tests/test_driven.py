@@ -78,7 +78,9 @@ def test_seeds_reproduce_whatever_the_batch(noisy):
     )
     np.testing.assert_allclose(batch.v_e[3], alone.v_e, atol=1e-11)
     assert np.abs(batch.v_e[2] - alone.v_e)[50:].max() > 0.01
-    activity = ng.Activity(duration=200.0, transient=0.0, keep=("trace",), dt=0.1, sample=1.0)
+    activity = ng.Activity(
+        duration=200.0, transient=0.0, keep=("trace",), dt=0.1, integrator="moebius", sample=1.0
+    )
     design = ng.Design.listed({"i_ext_e": [3.0]}, replicates=2, seed=7)
     trace = ng.sweep(noisy, design, activity, checks=0).v_e_trace.values[0]
     np.testing.assert_allclose(trace[0], alone.v_e[1:], atol=1e-11)

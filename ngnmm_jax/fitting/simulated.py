@@ -1,7 +1,7 @@
 """Simulations inside of a loss."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import scattered, signs
-from ngnmm_jax.systems.driven import driven, undriven
+from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.network import Homogeneous, Network
 
 
@@ -55,36 +55,18 @@ def simulated(
     """
     whole = driven(system)
     model = whole.model
-    duration, transient, dt, sample, truncate = (
-        None if value is None else _checks.time(name, value)
-        for name, value in (
-            ("duration", duration), ("transient", transient), ("dt", dt), ("sample", sample),
-            ("truncate", truncate),
-        )
-    )  # fmt: skip
     method = fixed(model, integrator)
-    _checks.positive("duration", duration)
-    every = 1e-3 / SECONDS[model.time_unit] if sample is None else sample
-    _checks.positive("sample", every)
-    step = dt
-    if step is None:
-        step = step_between(every, (transient, duration), method.longest_step(whole))
-    _checks.positive("dt", step)
-    stride = max(1, round(every / step))
-    if abs(stride * step - every) > 1e-6 * every:
-        _checks.fail("dt", f"divide the {every:g} between samples (`sample`)", f"it is {step:g}")
     names = (model.shown,) if variables is None else tuple(variables)
     for name in names:
         _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))
-    n = max(1, round(duration / (stride * step)))
-    before = round(transient / (stride * step))
+    grid = _grid(whole, method, duration, transient, dt, sample, truncate)
 
     start_key, noise_key = (split_off(key, p) for p in (Purpose.START, Purpose.NOISE))
     sd = jnp.asarray(scatter, whole.coupling.dtype)
     network = undriven(system)
     inner = network.averaged() if isinstance(network, Network) else network
     state = scattered(network.state_shape, signs(model), _rest(inner), sd, start_key)
-    stepper = whole.stepper(method, jnp.asarray(step, state.dtype), noise_key)
+    stepper = whole.stepper(method, jnp.asarray(grid.step, state.dtype), noise_key)
 
     def kept(memory: Any) -> jax.Array:
         return select(model, names, stepper.state(memory))
@@ -94,16 +76,15 @@ def simulated(
             lambda memory: stepper.advance(memory, None),
             memory,
             n_saves=count,
-            stride=stride,
+            stride=grid.stride,
             select=kept,
         )
 
     memory = stepper.start(state)
-    if before:
-        memory, _ = samples(memory, before)
+    if grid.before:
+        memory, _ = samples(memory, grid.before)
         memory = _cut(memory)
-    block = _block(n) if truncate is None else max(1, round(truncate / (stride * step)))
-    block = min(block, n)
+    n, block = grid.samples, grid.block
 
     @jax.checkpoint
     def stretch(memory: Any, _: None) -> tuple[Any, jax.Array]:
@@ -115,6 +96,47 @@ def simulated(
     if n % block:
         found = jnp.concatenate([found, samples(memory, n % block)[1]])
     return found
+
+
+class _Grid(NamedTuple):
+    """Steps and samples: `stride` steps between samples; samples before, in all, in a stretch."""
+
+    step: float
+    stride: int
+    before: int
+    samples: int
+    block: int
+
+
+def _grid(
+    system: Driven,
+    integrator: AbstractFixedStep,
+    duration: Any,
+    transient: Any,
+    dt: Any,
+    sample: Any,
+    truncate: Any,
+) -> _Grid:
+    """The times that a caller gives, checked, on the grid of steps."""
+    duration, transient = _checks.time("duration", duration), _checks.time("transient", transient)
+    _checks.positive("duration", duration)
+    every = 1e-3 / SECONDS[system.model.time_unit]
+    every = every if sample is None else _checks.time("sample", sample)
+    _checks.positive("sample", every)
+    if dt is None:
+        step = step_between(every, (transient, duration), integrator.longest_step(system))
+    else:
+        step = _checks.time("dt", dt)
+    _checks.positive("dt", step)
+    stride = max(1, round(every / step))
+    if abs(stride * step - every) > 1e-6 * every:
+        _checks.fail("dt", f"divide the {every:g} between samples (`sample`)", f"it is {step:g}")
+    length = stride * step
+    n = max(1, round(duration / length))
+    block = _block(n)
+    if truncate is not None:
+        block = max(1, round(_checks.time("truncate", truncate) / length))
+    return _Grid(step, stride, round(transient / length), n, min(block, n))
 
 
 def _rest(system: Homogeneous) -> jax.Array:

@@ -117,6 +117,9 @@ class _Timed(eqx.Module):
     def __add__(self, other: "_Timed") -> "_Timed":
         return jax.tree.map(jnp.add, self, other)
 
+    def __radd__(self, zero: Any) -> "_Timed":
+        return self  # of `sum`, which begins with 0
+
     def __sub__(self, other: "_Timed") -> "_Timed":
         return jax.tree.map(jnp.subtract, self, other)
 

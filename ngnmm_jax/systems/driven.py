@@ -189,45 +189,12 @@ class Driven(eqx.Module):
         - `begin`: when it starts, and the number of its first step (`first_step`); by default zero.
         """
         inner = integrator.stepper(self.system, dt)
-        batched = jnp.ndim(keys) == 1
-        t0, first = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
-        length = jnp.asarray(dt, t0.dtype)
-        moments = None if self.stimulus is None else self.stimulus.over_steps()
+        begin = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
         variables = self.model.variables
         rows = {name: variables.index(name) for name in self.noise if name != INPUT}
-        index = np.arange(len(variables))
-        bounded = np.isin(index, self.may_go_below_zero)
-
-        def each(function: Any) -> Any:
-            """A function of a key, of all runs' keys."""
-            return jax.vmap(function) if batched else function
-
-        sources = {
-            name: each(lambda key, name=name: noise_source(key, rows.get(name), dt))(keys)
-            for name in self.noise
-        }
-
-        def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
-            """Standard normal numbers (*region, *run) of a step."""
-            shape = state.shape[1:-1] if batched else state.shape[1:]
-
-            def one(key: Any) -> jax.Array:
-                return jax.random.normal(jax.random.fold_in(key, number), shape, state.dtype)
-
-            values = each(one)(sources[name])
-            return jnp.moveaxis(values, 0, -1) if batched else values
-
-        def stimulated(number: jax.Array, state: jax.Array) -> tuple[Any, Any]:
-            """Mean and rise of the stimulus in a step."""
-            if moments is None:
-                return None, None
-
-            def laid_out(value: jax.Array) -> jax.Array:
-                value = value[:, None] if batched and value.ndim else value
-                return jnp.broadcast_to(value, state.shape[1:]).astype(state.dtype)
-
-            mean, rise = moments(t0 + (number - first) * length, length)
-            return laid_out(mean), laid_out(rise)
+        bounded = np.isin(np.arange(len(variables)), self.may_go_below_zero)
+        drawn = _noise_of(self, rows, dt, keys)
+        stimulated = _stimulus_of(self, dt, begin, batched=jnp.ndim(keys) == 1)
 
         def advance(memory: Any, stimulus: Any, rise: Any = None) -> Any:
             at, number, below = memory
@@ -253,7 +220,7 @@ class Driven(eqx.Module):
 
         def start(state: jax.Array) -> Any:
             below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.any() else None
-            return inner.start(state), first, below
+            return inner.start(state), begin[1], below
 
         return Stepper(
             start,
@@ -262,6 +229,50 @@ class Driven(eqx.Module):
             lambda memory, change: (inner.kick(memory[0], change), *memory[1:]),
             lambda memory: memory[2],
         )
+
+
+def _noise_of(system: Driven, rows: Mapping[str, int], dt: Scalar, keys: Any) -> Any:
+    """Of a noise's name, a step's number and a state: standard normal numbers (*region, *run)."""
+    batched = jnp.ndim(keys) == 1
+
+    def each(function: Any) -> Any:
+        """A function of a key, of all runs' keys."""
+        return jax.vmap(function) if batched else function
+
+    sources = {
+        name: each(lambda key, name=name: noise_source(key, rows.get(name), dt))(keys)
+        for name in system.noise
+    }
+
+    def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
+        shape = state.shape[1:-1] if batched else state.shape[1:]
+
+        def one(key: Any) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, number), shape, state.dtype)
+
+        values = each(one)(sources[name])
+        return jnp.moveaxis(values, 0, -1) if batched else values
+
+    return drawn
+
+
+def _stimulus_of(system: Driven, dt: Scalar, begin: tuple[Any, Any], *, batched: bool) -> Any:
+    """Of a step's number and a state: the stimulus's mean in the step, and its rise."""
+    if system.stimulus is None:
+        return lambda number, state: (None, None)
+    t0, first = begin
+    length = jnp.asarray(dt, t0.dtype)
+    moments = system.stimulus.over_steps()
+
+    def stimulated(number: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def laid_out(value: jax.Array) -> jax.Array:
+            value = value[:, None] if batched and value.ndim else value
+            return jnp.broadcast_to(value, state.shape[1:]).astype(state.dtype)
+
+        mean, rise = moments(t0 + (number - first) * length, length)
+        return laid_out(mean), laid_out(rise)
+
+    return stimulated
 
 
 def _sum(a: Any, b: Any) -> Any:
