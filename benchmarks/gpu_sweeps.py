@@ -21,8 +21,8 @@ import numpy as np
 import ngnmm_jax as ng
 from benchmarks.gpu_record import Record, Size, Skip, finite_share
 from benchmarks.simulation import weights
-from ngnmm_jax.observe.bold import BalloonWindkessel
-from ngnmm_jax.simulation.single import cast
+from ngnmm_jax.observe.balloon import BalloonWindkessel
+from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.sweeps.streaming import streamed
 from ngnmm_jax.systems.driven import driven, noise_key
 

@@ -19,7 +19,17 @@ from typing import TYPE_CHECKING, Any
 from ngnmm_jax._core.version import __version__
 
 if TYPE_CHECKING:
-    from ngnmm_jax import coupling, fitting, graphs, models, observe, plot, signals, sweeps
+    from ngnmm_jax import (
+        coupling,
+        fitting,
+        graphs,
+        integrators,
+        models,
+        observe,
+        plot,
+        signals,
+        sweeps,
+    )
     from ngnmm_jax._core.cache import keep_compiled
     from ngnmm_jax._core.randomness import run_seeds
     from ngnmm_jax._core.status import SolverError, Status
@@ -44,7 +54,8 @@ if TYPE_CHECKING:
     from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
     from ngnmm_jax.saved import load, save
     from ngnmm_jax.simulation.batch import simulate_batch
-    from ngnmm_jax.simulation.single import Simulation, simulate
+    from ngnmm_jax.simulation.result import Simulation
+    from ngnmm_jax.simulation.single import simulate
     from ngnmm_jax.simulation.spiking import SpikingSimulation, simulate_spiking
     from ngnmm_jax.simulation.start import initial_state
     from ngnmm_jax.stability.dispersion import Dispersion, dispersion
@@ -101,6 +112,7 @@ __all__ = [
     "fitting",
     "graphs",
     "initial_state",
+    "integrators",
     "keep_compiled",
     "linear_response",
     "load",
@@ -180,10 +192,8 @@ _HOMES = {
         "save",
     ),
     "simulation.batch": ("simulate_batch",),
-    "simulation.single": (
-        "Simulation",
-        "simulate",
-    ),
+    "simulation.result": ("Simulation",),
+    "simulation.single": ("simulate",),
     "simulation.spiking": (
         "SpikingSimulation",
         "simulate_spiking",

@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,10 +17,12 @@ from ngnmm_jax._core.parameters import leaf, never_negative, parameter_names
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
+from ngnmm_jax.integrators import fixed
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, finish, symbol
 from ngnmm_jax.signals import power_spectrum
-from ngnmm_jax.simulation.single import Simulation, simulate
+from ngnmm_jax.simulation.result import Simulation
+from ngnmm_jax.simulation.single import simulate
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
 from ngnmm_jax.systems.network import Network
@@ -222,13 +223,13 @@ def _state_and_curve(network: Network) -> tuple[str, Dispersion]:
 
 def _activity(network: Network) -> Simulation:
     """A short run from near rest, with the exact local flow where the model has one."""
-    exact = network.model.exact_flow(jnp.asarray(network.time_step)) is not None
-    step = network.time_step * (2 if exact else 1)
+    integrator = fixed(network.model)
+    step = integrator.longest_step(network)
     run = simulate(
         network,
         _STEPS * step,
         dt=step,
-        integrator="moebius" if exact else "rk4",
+        integrator=integrator,
         save_every=_STEPS // _SAMPLES * step,
         variables=network.model.shown,
         progress=False,

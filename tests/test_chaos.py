@@ -178,7 +178,11 @@ def test_maxima_are_those_of_the_orbit():
         system, {"coupling": [8.0]}, "s_e", transient=3000.0, duration=500.0, dt=0.0125
     )
     run = ng.simulate(
-        system, float(orbit.period), start=orbit.states[0], save_every=0.001, rtol=1e-10, atol=1e-12
+        system,
+        float(orbit.period),
+        start=orbit.states[0],
+        save_every=0.001,
+        integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-12),
     )
     top = float(run.s_e.max())
     seen = found.points[0][np.isfinite(found.points[0])]

@@ -14,7 +14,7 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import ngnmm_jax as ng
-from ngnmm_jax.cli.entry import app
+from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.settings import DispersionSettings, SimulateSettings
 
 RUNNER = CliRunner()

@@ -23,8 +23,8 @@ def test_pages(tmp_path):
     assert done.returncode == 0, done.stderr
     pages = "".join(path.read_text() for path in (tmp_path / "api").glob("*.html"))
     ids = {name.rpartition(".")[2] for name in re.findall(r'id="(ngnmm_jax\.[\w.]+)"', pages)}
-    rooms = {"coupling", "fitting", "graphs", "models", "observe", "plot", "signals", "stimuli"}
-    rooms |= {"sweeps", "__version__"}
+    rooms = {"coupling", "fitting", "graphs", "integrators", "models", "observe", "plot"}
+    rooms |= {"signals", "stimuli", "sweeps", "__version__"}
     assert set(ng.__all__) - ids <= rooms  # whose own names have pages
     assert set(ng.plot.__all__) - ids == {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "SYMBOLS"}
     assert "Two commands" in (tmp_path / "index.html").read_text()

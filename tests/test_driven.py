@@ -78,7 +78,9 @@ def test_seeds_reproduce_whatever_the_batch(noisy):
     )
     np.testing.assert_allclose(batch.v_e[3], alone.v_e, atol=1e-11)
     assert np.abs(batch.v_e[2] - alone.v_e)[50:].max() > 0.01
-    activity = ng.Activity(duration=200.0, transient=0.0, keep=("trace",), dt=0.1, sample=1.0)
+    activity = ng.Activity(
+        duration=200.0, transient=0.0, keep=("trace",), dt=0.1, integrator="moebius", sample=1.0
+    )
     design = ng.Design.listed({"i_ext_e": [3.0]}, replicates=2, seed=7)
     trace = ng.sweep(noisy, design, activity, checks=0).v_e_trace.values[0]
     np.testing.assert_allclose(trace[0], alone.v_e[1:], atol=1e-11)
@@ -117,7 +119,9 @@ def test_stimulus_in_adaptive_and_fixed_steps(network, stimulus):
     """Adaptive steps see every jump, however long they are; fixed ones are of order four."""
     system = ng.Driven(network, stimulus=stimulus)
     start = ng.initial_state(network)
-    exact = ng.simulate(system, 60.0, start=start, rtol=1e-10, atol=1e-12)
+    exact = ng.simulate(
+        system, 60.0, start=start, integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-12)
+    )
     assert np.ptp(np.asarray(exact.v_e), axis=0).max() > 0.1
     errors = []
     for dt in (0.1, 0.05):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.integrators.loops import rk4_step
+from ngnmm_jax.integrators.runge_kutta import RK4
 from tests.conftest import reference_values
 
 ONE = ng.Connectome([[1.0]])
@@ -122,7 +122,7 @@ def test_sum_is_the_divergence():
         return system.vector_field(pair[0]), jnp.trace(jax.jacfwd(system.vector_field)(pair[0]))
 
     def step(_, pair):
-        return rk4_step(joint, pair, 0.025)
+        return RK4().step(joint, pair, 0.025)
 
     pair = jax.lax.fori_loop(0, 40, step, (start, jnp.zeros(())))
     end, total = jax.lax.fori_loop(0, 40_000, step, (pair[0], jnp.zeros(())))

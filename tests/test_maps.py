@@ -11,7 +11,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.stability import maps as maps
-from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.transverse import aperiodic_modes
 from ngnmm_jax.systems.family import Family
 from tests.conftest import reference_values

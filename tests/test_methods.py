@@ -8,8 +8,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
+from ngnmm_jax.integrators import named
 from ngnmm_jax.integrators.loops import repeated
-from ngnmm_jax.integrators.methods import METHODS
 from ngnmm_jax.models.qif_flow import GateFlow, _angle, population_flow
 
 
@@ -120,7 +120,9 @@ def test_order(network, start):
 def test_homogeneous_and_single_runs(network, start):
     state = start[:, 0]
     inner = network.homogeneous()
-    adaptive = ng.simulate(inner, 30.0, start=state, rtol=1e-10, atol=1e-12)
+    adaptive = ng.simulate(
+        inner, 30.0, start=state, integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-12)
+    )
     errors = []
     for dt in (0.025, 0.0125):
         fixed = ng.simulate(inner, 30.0, start=state, dt=dt, integrator="moebius")
@@ -139,7 +141,9 @@ def test_parameters_of_regions_and_runs(network, start):
     batch = run(mixed, start, 0.05, 20.0, tau_se=taus, tau_i=[7.0, 8.0, 9.0])
     for k in range(3):
         here = mixed.with_parameters(tau_se=taus[k], tau_i=7.0 + k)
-        exact = ng.simulate(here, 20.0, start=start, rtol=1e-10, atol=1e-12).final_state
+        exact = ng.simulate(
+            here, 20.0, start=start, integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-12)
+        ).final_state
         np.testing.assert_allclose(batch[k], exact, atol=5e-5)
 
 
@@ -185,7 +189,7 @@ def test_a_constant_stimulus_is_a_current(network, start, method, model):
     moved = network.with_parameters(i_ext_e=12.0 + 8.0 * 0.02, i_ext_i=8.0 * 0.02)
     moved = moved if model == "network" else moved.homogeneous()
     stimulus = jnp.full(start.shape[1:], 0.02)
-    stepper = METHODS[method](system, jnp.asarray(0.02))
+    stepper = named(method).stepper(system, jnp.asarray(0.02))
     memory, _ = repeated(
         lambda memory: stepper.advance(memory, stimulus),
         stepper.start(start),
@@ -193,7 +197,9 @@ def test_a_constant_stimulus_is_a_current(network, start, method, model):
         stride=500,
         select=lambda memory: 0.0,
     )
-    exact = ng.simulate(moved, 10.0, start=start, rtol=1e-11, atol=1e-12).final_state
+    exact = ng.simulate(
+        moved, 10.0, start=start, integrator=ng.integrators.Adaptive(rtol=1e-11, atol=1e-12)
+    ).final_state
     # "moebius" learns of the stimulus through its own steps: order one in the first five of them.
     np.testing.assert_allclose(stepper.state(memory), exact, atol=1e-6)
 

@@ -115,7 +115,13 @@ def test_growth_in_a_simulation(small):
     fastest = int(curve.fastest)
     vector = small.eigenmodes().vectors[:, fastest]
     y0 = state[:, None] + 1e-7 * vector[None]
-    run = ng.simulate(network, 200.0, start=y0, save_every=0.5, rtol=1e-11, atol=1e-14)
+    run = ng.simulate(
+        network,
+        200.0,
+        start=y0,
+        save_every=0.5,
+        integrator=ng.integrators.Adaptive(rtol=1e-11, atol=1e-14),
+    )
     signal = np.asarray(run.v_e - state[1]) @ vector / (vector @ vector)
     late = slice(120, 401)
     # Two steps of a linear recurrence give the pair: s(t+2) = a s(t+1) + b s(t).

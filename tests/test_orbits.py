@@ -359,7 +359,13 @@ def test_growth_in_a_simulation(small):
     vector = small.eigenmodes().vectors[:, fastest]
     y0 = orbit.states[0][:, None] + 1e-8 * vector[None]
     period, turns = float(orbit.period), 16
-    run = ng.simulate(network, turns * period, start=y0, save_every=period, rtol=1e-11, atol=1e-14)
+    run = ng.simulate(
+        network,
+        turns * period,
+        start=y0,
+        save_every=period,
+        integrator=ng.integrators.Adaptive(rtol=1e-11, atol=1e-14),
+    )
     size = np.abs((np.asarray(run.states) - orbit.states[0][None, :, None]) @ vector).max(axis=1)
     slope = np.polyfit(np.arange(6, turns + 1), np.log(size[6:]), 1)[0] / period
     assert slope == pytest.approx(float(curve.growth[fastest]), abs=2e-3)

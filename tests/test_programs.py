@@ -62,12 +62,28 @@ def again(weights):
     return ng.Network(ng.NextGenEI(i_ext_e=13.0), ng.Connectome(weights).normalised(), 5.0)
 
 
+START = np.full((6, 7), 0.1)
+
+
 def batch(network, runs):
     currents = {"i_ext_e": np.linspace(12, 13, runs)}
     return ng.simulate_batch(network, currents, 2.0, dt=0.05).states
 
 
+class Midpoint(ng.integrators.AbstractOneStep):
+    """The midpoint method, or another of its family."""
+
+    part: float = 0.5
+
+    def step(self, field, state, dt):
+        return state + dt * field(state + self.part * dt * field(state))
+
+
 CALLS = {
+    "an own integrator": (
+        lambda n: ng.simulate(n, 2.0, start=START, integrator=Midpoint(0.5), dt=0.1).states,
+        lambda n: ng.simulate(n, 3.0, start=START, integrator=Midpoint(0.5), dt=0.05).states,
+    ),
     "fixed steps": (
         lambda n: ng.simulate(n, 20.0, dt=0.05).states,
         lambda n: ng.simulate(n, 23.0, dt=0.025).states,

@@ -69,10 +69,12 @@ def series(walk):
         found |= {f"seed {seed}, run {k}": increments(batch.states[k]) for k in (0, 1)}
     first = run(walk)
     np.testing.assert_allclose(increments(first.states), found["seed 0, run 0"], atol=1e-9)
-    second = run(walk, y0=first, seed=0)
+    second = run(walk, start=first, seed=0)
     found["second half"] = increments(second.states)
-    found["by diffrax"] = increments(run(walk, solver=dfx.Heun()).states)
-    found["second half by diffrax"] = increments(run(walk, y0=first, solver=dfx.Heun()).states)
+    found["by diffrax"] = increments(run(walk, integrator=dfx.Heun()).states)
+    found["second half by diffrax"] = increments(
+        run(walk, start=first, integrator=dfx.Heun()).states
+    )
     return found
 
 

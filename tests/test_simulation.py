@@ -11,8 +11,9 @@ from scipy.integrate import solve_ivp
 import ngnmm_jax as ng
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import declared
-from ngnmm_jax.integrators.loops import STEPS, repeated
-from ngnmm_jax.integrators.methods import METHODS, runge_kutta
+from ngnmm_jax._core.starting import state_of
+from ngnmm_jax.integrators import RK4, AbstractOneStep, Adaptive, named
+from ngnmm_jax.integrators.loops import repeated
 from tests.conftest import reference_values
 
 
@@ -40,7 +41,11 @@ def test_reference_trajectories(aal90, k, way):
     """To t = 100 ms: adaptive at 1e-8 (asked 1e-6), RK4 at the paper's 0.01 ms at 1e-6."""
     values = reference_values("homogeneous_and_network.json")["trajectories"][k]
     network = ng.Network(ng.NextGenEI(i_ext_e=values["i_ext_e"]), aal90, values["epsilon"])
-    options = {"dt": 0.01} if way == "rk4" else {"rtol": 1e-11, "atol": 1e-12}
+    options = (
+        {"dt": 0.01}
+        if way == "rk4"
+        else {"integrator": ng.integrators.Adaptive(rtol=1e-11, atol=1e-12)}
+    )
     run = ng.simulate(network, 100.0, start=published_start(), save_at=values["t"], **options)
     bound = 1e-6 if way == "rk4" else 1e-8
     np.testing.assert_allclose(run.v_e[:, :5], values["v_e_first5"], atol=bound)
@@ -57,7 +62,9 @@ def test_reference_trajectories(aal90, k, way):
 def test_against_scipy(directed, model, coupling, duration):
     network = ng.Network(model, directed, coupling)
     y0 = ng.initial_state(network, seed=3)
-    run = ng.simulate(network, duration, start=y0, rtol=1e-11, atol=1e-12)
+    run = ng.simulate(
+        network, duration, start=y0, integrator=ng.integrators.Adaptive(rtol=1e-11, atol=1e-12)
+    )
     field = jax.jit(lambda y: network.vector_field(y.reshape(6, 9)).ravel())
     exact = solve_ivp(
         lambda t, y: np.asarray(field(y)),
@@ -86,7 +93,7 @@ def test_order_of_the_fixed_steps(name, order):
     errors = []
     for dt in steps:
         last, saved = repeated(
-            lambda z, dt=dt: STEPS[name](field, z, jnp.array(dt)),
+            lambda z, dt=dt: named(name).step(field, z, jnp.array(dt)),
             jnp.array([0.5, 0.0]),
             n_saves=round(1 / dt),
             stride=2,
@@ -103,11 +110,24 @@ def test_solvers_agree(network):
     y0 = ng.initial_state(network, seed=1)
     options = {"start": y0, "save_every": 10.0, "variables": "v_e"}
     runs = [
-        ng.simulate(network, 50.0, rtol=1e-10, atol=1e-11, **options),
-        ng.simulate(network, 50.0, rtol=1e-10, atol=1e-11, integrator=dfx.Tsit5(), **options),
+        ng.simulate(
+            network, 50.0, integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-11), **options
+        ),
+        ng.simulate(
+            network,
+            50.0,
+            integrator=ng.integrators.Adaptive(dfx.Tsit5(), rtol=1e-10, atol=1e-11),
+            **options,
+        ),
         ng.simulate(network, 50.0, dt=0.005, **options),
         ng.simulate(network, 50.0, dt=0.01, integrator=dfx.Dopri8(), **options),
-        ng.simulate(network.homogeneous(), 50.0, rtol=1e-10, start=y0[:, 0], save_every=10.0),
+        ng.simulate(
+            network.homogeneous(),
+            50.0,
+            integrator=Adaptive(rtol=1e-10),
+            start=y0[:, 0],
+            save_every=10.0,
+        ),
     ]
     for run in runs[1:4]:
         np.testing.assert_allclose(run.v_e, runs[0].v_e, atol=2e-6)
@@ -115,10 +135,20 @@ def test_solvers_agree(network):
 
 
 def test_homogeneous_run_is_the_network_in_unison(network):
-    start = ng.find_equilibria(network.homogeneous()).states[0] + 0.02
-    one = ng.simulate(network.homogeneous(), 30.0, start=start, rtol=1e-10, atol=1e-12)
+    rest = ng.find_equilibria(network.homogeneous())
+    np.testing.assert_array_equal(state_of(rest), rest.states[int(np.argmax(rest.stable))])
+    start = rest.states[0] + 0.02
+    one = ng.simulate(
+        network.homogeneous(),
+        30.0,
+        start=start,
+        integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-12),
+    )
     all_ = ng.simulate(
-        network, 30.0, start=jnp.tile(start[:, None], (1, 12)), rtol=1e-10, atol=1e-12
+        network,
+        30.0,
+        start=jnp.tile(start[:, None], (1, 12)),
+        integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-12),
     )
     np.testing.assert_allclose(all_.v_e, np.tile(one.v_e[:, None], (1, 12)), atol=1e-6)
 
@@ -216,7 +246,9 @@ def test_steps_after_the_last_save(network):
     np.testing.assert_allclose(run.final_state, whole.final_state, atol=1e-13)
 
 
-@pytest.mark.parametrize("options", [{"dt": 0.01}, {"rtol": 1e-10, "atol": 1e-12}])
+@pytest.mark.parametrize(
+    "options", [{"dt": 0.01}, {"integrator": ng.integrators.Adaptive(rtol=1e-10, atol=1e-12)}]
+)
 def test_going_on_from_the_end(network, options):
     whole = ng.simulate(network, 20.0, **options)
     first = ng.simulate(network, 10.0, **options)
@@ -287,7 +319,9 @@ def test_coupling_per_region(small):
     assert list(np.flatnonzero(~same)) == [3]
 
 
-@pytest.mark.parametrize("options", [{"dt": 0.01}, {"rtol": 1e-5, "atol": 1e-7}])
+@pytest.mark.parametrize(
+    "options", [{"dt": 0.01}, {"integrator": ng.integrators.Adaptive(rtol=1e-5, atol=1e-7)}]
+)
 def test_32_bits(network, options):
     y0 = ng.initial_state(network, seed=1)
     single = ng.simulate(network, 20.0, start=y0, dtype=jnp.float32, **options)
@@ -333,20 +367,20 @@ def test_batch_of_heterogeneous_runs(network):
         np.testing.assert_allclose(batch.v_e[k], run.v_e, atol=1e-12)
 
 
-def test_same_shapes_compile_once(network, monkeypatch):
+def test_same_shapes_compile_once(network):
     traces = []
 
-    def counted(field, state, dt):
-        traces.append(state.shape)
-        return STEPS["rk4"](field, state, dt)
+    class Counted(AbstractOneStep):
+        def step(self, field, state, dt):
+            traces.append(state.shape)
+            return RK4().step(field, state, dt)
 
-    monkeypatch.setitem(METHODS, "counted", runge_kutta(counted))
-    options = {"dt": 0.01, "integrator": "counted"}
-    ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 2.0, **options)
-    ng.simulate(network, 2.0, **options)
+    ng.simulate_batch(network, {"coupling": [1.0, 2.0]}, 2.0, dt=0.01, integrator=Counted())
+    ng.simulate(network, 2.0, dt=0.01, integrator=Counted())
     count = len(traces)
     assert count > 0
     for low in (0.0, 3.0):
+        options = {"dt": 0.01, "integrator": Counted()}
         ng.simulate_batch(network, {"coupling": [low, low + 1]}, 2.0, seed=[5, 9], **options)
         ng.simulate(network.with_parameters(i_ext_e=low, coupling=2.0), 2.0, seed=4, **options)
     assert len(traces) == count
@@ -392,6 +426,8 @@ def test_batch_in_32_bits(network):
         ({"chunk": 0}, "`chunk` must be a positive integer"),
         ({"start": np.zeros((2, 6, 5))}, "`start` must have shape"),
         ({"integrator": "rk5"}, "`integrator` must be one of"),
+        ({"integrator": "adaptive"}, "`integrator` must take fixed steps here"),
+        ({"start": np.zeros((6, 5))}, "`start` must have shape"),
     ],
 )
 def test_batch_refuses(network, arguments, words):
@@ -413,7 +449,9 @@ def differentiable(network, options):
     return scalar
 
 
-@pytest.mark.parametrize("options", [{"dt": 0.02}, {"rtol": 1e-10, "atol": 1e-12}])
+@pytest.mark.parametrize(
+    "options", [{"dt": 0.02}, {"integrator": ng.integrators.Adaptive(rtol=1e-10, atol=1e-12)}]
+)
 def test_gradient_of_simulate(network, options):
     """Reverse mode through either way of integrating, every parameter, finite differences."""
     scalar = differentiable(network, options)
@@ -453,8 +491,10 @@ def test_forward_mode(network):
         here = ng.Network(network.model, network.weights, coupling)
         return ng.simulate(here, 5.0, start=y0, throw=False, **options).v_e[-1].sum()
 
-    forward = jax.jacfwd(lambda c: scalar(c, adjoint=dfx.ForwardMode(), rtol=1e-9))(5.0)
-    reverse = jax.grad(lambda c: scalar(c, rtol=1e-9))(5.0)
+    forward = jax.jacfwd(
+        lambda c: scalar(c, adjoint=dfx.ForwardMode(), integrator=Adaptive(rtol=1e-9))
+    )(5.0)
+    reverse = jax.grad(lambda c: scalar(c, integrator=Adaptive(rtol=1e-9)))(5.0)
     fixed = jax.jacfwd(lambda c: scalar(c, dt=0.01))(5.0)
     assert float(forward) == pytest.approx(float(reverse), rel=1e-5)
     assert float(forward) == pytest.approx(float(fixed), rel=1e-5)
@@ -497,7 +537,12 @@ class Explosive(ng.AbstractNeuralMass):
 
 def test_blow_up_in_finite_time_is_said():
     network = ng.Network(Explosive(), np.ones((1, 1)), 0.0)
-    run = ng.simulate(network, 1.5, start=np.zeros((1, 1)), rtol=1e-10, atol=1e-10)
+    run = ng.simulate(
+        network,
+        1.5,
+        start=np.zeros((1, 1)),
+        integrator=ng.integrators.Adaptive(rtol=1e-10, atol=1e-10),
+    )
     assert float(run.v[-1, 0]) == pytest.approx(np.tan(1.0), rel=1e-8)
     with pytest.raises(ng.SolverError, match="diverge") as caught:
         ng.simulate(network, 2.0, start=np.zeros((1, 1)))
@@ -510,7 +555,7 @@ def test_divergence_is_said(network):
     wild = network.with_parameters(j_ee=1e6, j_ei=0.0)
     y0 = ng.initial_state(network)
     with pytest.raises(ng.SolverError) as caught:
-        ng.simulate(wild, 20.0, start=y0, max_steps=2000)
+        ng.simulate(wild, 20.0, start=y0, integrator=Adaptive(max_steps=2000))
     assert caught.value.status != ng.Status.OK
     with pytest.raises(ng.SolverError, match="halve `dt`") as caught:
         ng.simulate(wild, 20.0, start=y0, dt=0.05)
@@ -522,7 +567,7 @@ def test_divergence_is_said(network):
 
 def test_step_limit_is_said(network):
     with pytest.raises(ng.SolverError, match="raise `max_steps`") as caught:
-        ng.simulate(network, 100.0, max_steps=20)
+        ng.simulate(network, 100.0, integrator=Adaptive(max_steps=20))
     assert caught.value.status == ng.Status.MAX_STEPS
     assert caught.value.result.v_e.shape == (101, 12)
 
@@ -543,10 +588,8 @@ def test_step_limit_is_said(network):
         ({"save_at": [1.0, 11.0]}, "`save_at` must lie within the run"),
         ({"variables": ("v_x",)}, "`variables` must be one of"),
         ({"variables": ()}, "at least one variable"),
-        ({"integrator": "rk4"}, "diffrax solver for adaptive steps"),
+        ({"integrator": "rk4", "save_at": [np.pi]}, "`dt` must be given where"),
         ({"integrator": "rk9", "dt": 0.01}, "`integrator` must be one of"),
-        ({"rtol": 0.0}, "`rtol` must be positive"),
-        ({"max_steps": 0}, "`max_steps` must be a positive integer"),
         ({"scatter": -1.0}, "`scatter` must be a finite number"),
         ({"dtype": jnp.int32}, "`dtype` must be float32 or float64"),
     ],
@@ -554,6 +597,15 @@ def test_step_limit_is_said(network):
 def test_what_is_refused(network, arguments, words):
     with pytest.raises(ValueError, match=words):
         ng.simulate(network, **{"duration": 10.0, **arguments})
+
+
+def test_settings_of_adaptive_steps_are_checked():
+    for settings, words in (
+        ({"rtol": 0.0}, "`rtol` must be positive"),
+        ({"max_steps": 0}, "`max_steps` must be a positive integer"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Adaptive(**settings)
 
 
 def test_progress_bar(network, capfd):

@@ -25,7 +25,8 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax._core import files
-from ngnmm_jax._core.store import MARK, Damaged, Store, in_blocks, remove
+from ngnmm_jax._core.records import Damaged
+from ngnmm_jax._core.store import MARK, Store, in_blocks, remove
 from ngnmm_jax.sweeps import AbstractMeasure, Output
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -169,8 +169,9 @@ def test_error_is_estimated(network, plane, found):
         here = {name: value[[k]] for name, value in points.items()}
         listed = ng.Design.listed(here, seed=int(seeds[k]))
         fine = ng.Activity(
-            duration=400.0, transient=100.0, keep=("mean",), segment=100.0, dt=0.05, sample=1.0
-        )
+            duration=400.0, transient=100.0, keep=("mean",), segment=100.0, dt=0.05, sample=1.0,
+            integrator="moebius",
+        )  # fmt: skip
         halved = ng.sweep(network, listed, fine, checks=0)
         value = found.v_e_mean.values.reshape(-1, 12)[found.check_run[k]]
         np.testing.assert_allclose(

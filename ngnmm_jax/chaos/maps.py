@@ -19,7 +19,7 @@ from ngnmm_jax._core.parameters import at_points, parameter_axes, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.store import in_blocks
-from ngnmm_jax.dynamics.lockstep import Steps, repeat
+from ngnmm_jax.dynamics.lockstep import Steps
 from ngnmm_jax.dynamics.lyapunov import (
     LyapunovSpectrum,
     exponents,
@@ -27,8 +27,9 @@ from ngnmm_jax.dynamics.lyapunov import (
     plan,
 )
 from ngnmm_jax.dynamics.tangents import follow
-from ngnmm_jax.integrators.loops import rk4_step
-from ngnmm_jax.simulation.single import select
+from ngnmm_jax.integrators.loops import repeat
+from ngnmm_jax.integrators.runge_kutta import RK4
+from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network, over_runs
@@ -377,7 +378,7 @@ def _recorder(
             return jax.jvp(observed, (x,), (system.vector_field(x),))
 
         def forward(x: jax.Array, h: jax.Array) -> jax.Array:
-            return rk4_step(system.vector_field, x, h)
+            return RK4().step(system.vector_field, x, h)
 
         def body(i: jax.Array, carry: Any) -> Any:
             x, (value, slope), points, times, number = carry

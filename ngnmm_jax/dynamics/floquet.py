@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float, Inexact
 
-from ngnmm_jax.integrators.loops import dopri8_loop
+from ngnmm_jax.integrators.runge_kutta import dopri8_loop
 
 VectorField = Callable[[jax.Array], jax.Array]
 

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.integrators.loops import rk4_step, tsit5_step
+from ngnmm_jax.integrators.loops import recorded, repeat
+from ngnmm_jax.integrators.runge_kutta import RK4, tsit5_step
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -142,17 +143,6 @@ class Steps(NamedTuple):
         return jnp.minimum(_LONGEST * self.tempo, _DAMPED * self.dt)
 
 
-def repeat(
-    step: Callable[[Any, Float[Array, "run"]], Any], state: Any, dt: Any, number: Any
-) -> Any:
-    """`step(state, dt)`, each run `number` (run,) times: those that are done stand still."""
-
-    def one(k: jax.Array, state: Any) -> Any:
-        return step(state, jnp.where(k < number, dt, 0.0))
-
-    return jax.lax.fori_loop(0, number.max().astype(int), one, state)
-
-
 def settle(
     field: VectorField,
     start: Float[Array, "variable run"],
@@ -167,14 +157,19 @@ def settle(
     Samples are `stride` of the steps' tempo apart.
     """
 
-    def sample(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        x, path = carry
+    def sample(x: jax.Array) -> jax.Array:
         number = stride * steps.stiffness
-        x = repeat(lambda x, h: rk4_step(field, x, h), x, steps.dt, number)
-        return x, path.at[jnp.maximum(k - transient, 0)].set(x)
+        return repeat(lambda x, h: RK4().step(field, x, h), x, steps.dt, number)
 
-    nothing = jnp.zeros((samples, *start.shape), start.dtype)
-    return jax.lax.fori_loop(0, transient + samples, sample, (start, nothing))
+    return recorded(
+        sample,
+        start,
+        n_saves=transient + samples,
+        stride=1,
+        select=lambda x: x,
+        room=samples,
+        place=lambda k: jnp.maximum(k - transient, 0),
+    )
 
 
 def least_return(

@@ -15,6 +15,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, pace
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
@@ -180,9 +181,7 @@ def lyapunov_spectrum(
     _checks.positive("dt", step)
     steps = plan(step, duration, transient, interval, stiffness)
     if start is not None:
-        start = _checks.floats("start", start)
-        _checks.shape("start", start, shape, "of the system's state")
-        _checks.finite("start", start)
+        start = first_state(start, shape, "of the system's state")
     rest = rest_state(system) if start is None else start
     near, xi = _begin(rest, seed, count)
     x = near if start is None else start

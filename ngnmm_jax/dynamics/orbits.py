@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.equilibria import rest_state
@@ -152,9 +153,7 @@ def find_orbit(
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
     if start is not None:
-        start = _checks.floats("start", start)
-        _checks.shape("start", start, system.state_shape, "(variable,)")
-        _checks.finite("start", start)
+        start = first_state(start, system.state_shape, "(variable,)")
     for name, value in (("transient", transient), ("window", window)):
         if value is not None:
             _checks.positive(name, value)

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core.parameters import constant
-from ngnmm_jax.integrators.loops import rk4_step
+from ngnmm_jax.integrators.loops import recorded
+from ngnmm_jax.integrators.runge_kutta import RK4
 
 #: Samples of a window: what is compiled does not know how many count.
 WINDOW = 16_000
@@ -53,13 +54,15 @@ def run_up(
     system = constant(system)
     field, dt = system.vector_field, jnp.asarray(system.time_step)
 
-    def step(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        x, path = carry
-        x = jax.lax.fori_loop(0, stride, lambda _, x: rk4_step(field, x, dt), x)
-        return x, path.at[jnp.maximum(k - transient, 0)].set(x)
-
-    nothing = jnp.zeros((WINDOW, *start.shape))
-    end, path = jax.lax.fori_loop(0, transient + window, step, (start, nothing))
+    end, path = recorded(
+        lambda x: RK4().step(field, x, dt),
+        start,
+        n_saves=transient + window,
+        stride=stride,
+        select=lambda x: x,
+        room=WINDOW,
+        place=lambda k: jnp.maximum(k - transient, 0),
+    )
     dt = dt * stride
     sample = jnp.arange(WINDOW)
     path = jnp.where(sample[:, None] < window, path, path[0])

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ngnmm_jax.integrators.loops import in_halves, rk4_step
+from ngnmm_jax.integrators.loops import in_halves
+from ngnmm_jax.integrators.runge_kutta import RK4
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -92,7 +93,7 @@ def _stretched(
         h = jnp.where(goes, dt, 0.0)  # those that are done stand still; none ends in between
 
         def step(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            return pushed(lambda x: rk4_step(field, x, h), *pair, runs)
+            return pushed(lambda x: RK4().step(field, x, h), *pair, runs)
 
         x, xi = jax.lax.fori_loop(0, number, step, (x, xi))
         flat, logs = gram_schmidt(xi.reshape(-1, count, *shape))
@@ -140,7 +141,7 @@ def _in_halves(field: VectorField, start: Any, dt: jax.Array, runs: int) -> tupl
     """The difference, and what `in_halves` gives."""
 
     def step(pair: tuple[jax.Array, jax.Array], h: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return pushed(lambda x: rk4_step(field, x, h), *pair, runs)
+        return pushed(lambda x: RK4().step(field, x, h), *pair, runs)
 
     ends = in_halves(step, start, dt)
     xi = start[1]

@@ -1,23 +1,23 @@
 """Simulations inside of a loss."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import concrete_step
 from ngnmm_jax._core.randomness import Purpose, split_off
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
+from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.simulation.single import fixed_method, select
+from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import scattered, signs
-from ngnmm_jax.systems.driven import driven, undriven
+from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -30,7 +30,7 @@ def simulated(
     transient: Any = 0.0,
     dt: Any = None,
     sample: Any = None,
-    integrator: str | None = None,
+    integrator: AbstractFixedStep | str | None = None,
     variables: Sequence[str] | None = None,
     truncate: Any = None,
     scatter: Any = 0.01,
@@ -47,48 +47,27 @@ def simulated(
     - `key`: of all noise; the same key gives the same noise, whatever the parameters.
     - `duration`, `transient`: what is sampled, and what comes before, through which gradients
       do not go (finite differences do).
-    - `dt`: by default the longest up to the model's `time_step` ("moebius": twice that) that
-      divides the other times; where JAX traces parameters, their defaults count in that step.
+    - `integrator`: one of fixed steps; by default "moebius" where the model has an exact flow.
+    - `dt`: by default the longest up to the integrator's `longest_step` that divides the other
+      times; where JAX traces parameters, their defaults count in that step.
       `sample`: between samples, by default 1 ms; `dt` has to divide it.
     - `truncate`: gradients go back through at most this long: the state is cut off at its
       multiples. What is left is the derivative of what the parameters do within that time.
     """
     whole = driven(system)
     model = whole.model
-    duration, transient, dt, sample, truncate = (
-        None if value is None else _checks.time(name, value)
-        for name, value in (
-            ("duration", duration), ("transient", transient), ("dt", dt), ("sample", sample),
-            ("truncate", truncate),
-        )
-    )  # fmt: skip
-    if integrator is None:
-        integrator = "rk4" if model.exact_flow(jnp.asarray(1.0)) is None else "moebius"
-    _checks.positive("duration", duration)
-    every = 1e-3 / SECONDS[model.time_unit] if sample is None else sample
-    _checks.positive("sample", every)
-    step = dt
-    if step is None:
-        longest = concrete_step(whole) * (2 if integrator == "moebius" else 1)
-        step = step_between(every, (transient, duration), longest)
-    _checks.positive("dt", step)
-    stride = max(1, round(every / step))
-    if abs(stride * step - every) > 1e-6 * every:
-        _checks.fail("dt", f"divide the {every:g} between samples (`sample`)", f"it is {step:g}")
+    method = fixed(model, integrator)
     names = (model.shown,) if variables is None else tuple(variables)
     for name in names:
         _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))
-    n = max(1, round(duration / (stride * step)))
-    before = round(transient / (stride * step))
+    grid = _grid(whole, method, duration, transient, dt, sample, truncate)
 
     start_key, noise_key = (split_off(key, p) for p in (Purpose.START, Purpose.NOISE))
     sd = jnp.asarray(scatter, whole.coupling.dtype)
     network = undriven(system)
     inner = network.averaged() if isinstance(network, Network) else network
     state = scattered(network.state_shape, signs(model), _rest(inner), sd, start_key)
-    stepper = whole.stepper(
-        fixed_method(model, integrator), jnp.asarray(step, state.dtype), noise_key
-    )
+    stepper = whole.stepper(method, jnp.asarray(grid.step, state.dtype), noise_key)
 
     def kept(memory: Any) -> jax.Array:
         return select(model, names, stepper.state(memory))
@@ -98,16 +77,15 @@ def simulated(
             lambda memory: stepper.advance(memory, None),
             memory,
             n_saves=count,
-            stride=stride,
+            stride=grid.stride,
             select=kept,
         )
 
     memory = stepper.start(state)
-    if before:
-        memory, _ = samples(memory, before)
+    if grid.before:
+        memory, _ = samples(memory, grid.before)
         memory = _cut(memory)
-    block = _block(n) if truncate is None else max(1, round(truncate / (stride * step)))
-    block = min(block, n)
+    n, block = grid.samples, grid.block
 
     @jax.checkpoint
     def stretch(memory: Any, _: None) -> tuple[Any, jax.Array]:
@@ -119,6 +97,47 @@ def simulated(
     if n % block:
         found = jnp.concatenate([found, samples(memory, n % block)[1]])
     return found
+
+
+class _Grid(NamedTuple):
+    """Steps and samples: `stride` steps between samples; samples before, in all, in a stretch."""
+
+    step: float
+    stride: int
+    before: int
+    samples: int
+    block: int
+
+
+def _grid(
+    system: Driven,
+    integrator: AbstractFixedStep,
+    duration: Any,
+    transient: Any,
+    dt: Any,
+    sample: Any,
+    truncate: Any,
+) -> _Grid:
+    """The times that a caller gives, checked, on the grid of steps."""
+    duration, transient = _checks.time("duration", duration), _checks.time("transient", transient)
+    _checks.positive("duration", duration)
+    every = 1e-3 / SECONDS[system.model.time_unit]
+    every = every if sample is None else _checks.time("sample", sample)
+    _checks.positive("sample", every)
+    if dt is None:
+        step = step_between(every, (transient, duration), integrator.longest_step(system))
+    else:
+        step = _checks.time("dt", dt)
+    _checks.positive("dt", step)
+    stride = max(1, round(every / step))
+    if abs(stride * step - every) > 1e-6 * every:
+        _checks.fail("dt", f"divide the {every:g} between samples (`sample`)", f"it is {step:g}")
+    length = stride * step
+    n = max(1, round(duration / length))
+    block = _block(n)
+    if truncate is not None:
+        block = max(1, round(_checks.time("truncate", truncate) / length))
+    return _Grid(step, stride, round(transient / length), n, min(block, n))
 
 
 def _rest(system: Homogeneous) -> jax.Array:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.plot._style import DECAYING, GROWING, finish
-from ngnmm_jax.simulation.single import Simulation
+from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.spiking import SpikingSimulation
 
 _COLOURS = (GROWING, DECAYING, "#009e73", "#e69f00")

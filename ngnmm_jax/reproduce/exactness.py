@@ -7,6 +7,7 @@ import numpy as np
 
 import ngnmm_jax as ng
 from ngnmm_jax import plot
+from ngnmm_jax.integrators import Adaptive
 from ngnmm_jax.reproduce.task import Row, Task, agree
 
 #: (i_ext_e, coupling): what the homogeneous state is there.
@@ -20,7 +21,8 @@ def errors(
     """Root mean squared differences from the mean field, by quantity (size,), over `runs` seeds."""
     rest = np.asarray(ng.initial_state(node, scatter=0.0))
     start = rest * np.where(np.arange(rest.size) == 0, 1.3, 1.0)  # away from rest
-    exact = ng.simulate(node, duration, start=start, save_every=0.5, rtol=1e-10, atol=1e-12)
+    adaptive = Adaptive(rtol=1e-10, atol=1e-12)
+    exact = ng.simulate(node, duration, start=start, save_every=0.5, integrator=adaptive)
     found: dict[str, list[float]] = {name: [] for name in _QUANTITIES}
     for neurons in sizes:
         run = ng.simulate_spiking(

@@ -18,7 +18,8 @@ import ngnmm_jax as ng
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.files import write
-from ngnmm_jax._core.store import MARK, Damaged, Store, is_store, remove
+from ngnmm_jax._core.records import Damaged
+from ngnmm_jax._core.store import MARK, Store, is_store, remove
 from ngnmm_jax.reproduce import activity, exactness, reference, states, transverse
 from ngnmm_jax.reproduce.task import DIFFERS, Row, Task
 

@@ -22,9 +22,10 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import at_points, with_leaves
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, run_seeds, stream
+from ngnmm_jax._core.starting import first_states, state_of
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import Time
-from ngnmm_jax.integrators.loops import settled
+from ngnmm_jax.integrators.loops import save_steps, settled
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.base import (
     SECONDS,
@@ -33,17 +34,11 @@ from ngnmm_jax.models.base import (
     as_parameter,
     smallest_step,
 )
-from ngnmm_jax.simulation.batch import count_runs
-from ngnmm_jax.simulation.single import (
-    Saving,
-    Simulation,
-    blocks_of_saves,
-    cast,
-    package,
-    plan_saving,
-    save_steps,
-)
+from ngnmm_jax.simulation.precision import cast
+from ngnmm_jax.simulation.result import Simulation, package
+from ngnmm_jax.simulation.saving import Request, Saving, blocks_of_saves
 from ngnmm_jax.simulation.start import initial_states
+from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -176,7 +171,7 @@ def simulate_spiking(
         kind = type(system).__name__
         _checks.fail("system", "be a network or its homogeneous system", f"it is a {kind}")
     core = system.bare()
-    core = core if dtype is None else cast(core, dtype)
+    core = cast(core, dtype)
     if not core.model.populations() or core.model.exact_flow(jnp.asarray(1.0)) is None:
         name = type(core.model).__name__
         _checks.fail("system", "have populations of QIF neurons", f"{name} has none")
@@ -188,6 +183,7 @@ def simulate_spiking(
     _checks.positive("duration", duration)
     recorded = min(recorded, neurons)
     goes_on = isinstance(start, SpikingSimulation)
+    start = state_of(start)
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     runs = count_runs(core, varied, None if goes_on else start, seed)
     single = (
@@ -203,7 +199,8 @@ def simulate_spiking(
     _checks.positive("dt", dt)
     if save_every is None:
         save_every = max(1, round(0.5e-3 / SECONDS[core.model.time_unit] / dt)) * dt
-    saving = plan_saving(core.model, duration, 0.0, save_every, None, core.model.variables, dt)
+    request = Request(core.model, duration, every=save_every, variables=core.model.variables)
+    saving = request.plan(dt)
     step = jnp.asarray(dt, core.coupling.dtype)
     numbers = jnp.asarray(run_seeds(seed, runs) if np.ndim(seed) == 0 else seed)
     offsets = jnp.asarray(quantiles(neurons), core.coupling.dtype)
@@ -244,11 +241,7 @@ def _first_states(
     """Mean-field states (run, variable, *region) from which the neurons are drawn."""
     if y0 is None:
         return jnp.asarray(initial_states(core, varied, noise, seeds), core.coupling.dtype)
-    states = jnp.broadcast_to(
-        jnp.asarray(y0, core.coupling.dtype), (seeds.shape[0], *core.state_shape)
-    )
-    _checks.finite("y0", states)
-    return states
+    return first_states(y0, seeds.shape[0], core.state_shape, core.coupling.dtype)
 
 
 def _going_on(run: SpikingSimulation, neurons: int, recorded: int, runs: int) -> _Memory:
@@ -506,7 +499,7 @@ def _result(
         )
         memory = jax.tree.map(lambda leaf: leaf[0], memory)
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
-    activity = package(model, system, saving, last, states, status, stats, t0 + duration)
+    activity = package(model, system, saving, (last, states, status, stats), t0 + duration)
     offsets = jnp.asarray(quantiles(neurons)[_recorded(neurons, spikes.shape[-1])])
     populations = model.populations()
     names, variables = tuple(p.name for p in populations), tuple(p.rate for p in populations)

@@ -15,6 +15,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import bare, noise_of, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.dynamics.equilibria import MOST, certify, near, rest_state
@@ -58,6 +59,29 @@ def initial_state(
     if not np.isfinite(state).all():
         raise SolverError("initial_state", Status.NONE_FOUND)
     return jnp.asarray(state)
+
+
+def beginning(
+    system: Network | Homogeneous | Driven,
+    core: Network | Homogeneous | Driven,
+    start: Any,
+    t0: Any,
+    *,
+    seed: Any,
+    scatter: Any,
+) -> tuple[Float[Array, "variable ..."], float]:
+    """Where and when a run begins, in the precision of `core`, which is `system` otherwise.
+
+    `start` is as `simulate` has it; a previous run also says when, unless `t0` does.
+    """
+    first = initial_state(system, seed=seed, scatter=scatter) if start is None else start
+    state = first_state(first, core.state_shape, dtype=core.coupling.dtype)
+    return state, begins(start, t0)
+
+
+def begins(start: Any, t0: Any) -> float:
+    """The time at which a run begins: `t0`, or the end of the run that it goes on from, or 0."""
+    return _checks.time("t0", getattr(start, "t1", 0.0) if t0 is None else t0)
 
 
 def _state_of_own(core: Network, noise: float, seed: int) -> jax.Array:

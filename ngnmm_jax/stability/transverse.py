@@ -16,10 +16,11 @@ import numpy as np
 
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax.dynamics.lockstep import Steps, adaptive_mesh, mesh_step, repeat
+from ngnmm_jax.dynamics.lockstep import Steps, adaptive_mesh, mesh_step
 from ngnmm_jax.dynamics.lyapunov import ROUGH
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
-from ngnmm_jax.integrators.loops import in_halves, rk4_step
+from ngnmm_jax.integrators.loops import in_halves, repeat
+from ngnmm_jax.integrators.runge_kutta import RK4
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.systems.family import Family
@@ -260,7 +261,7 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
     Pair = tuple[jax.Array, jax.Array]
 
     def step(pair: Pair, h: jax.Array) -> Pair:
-        return rk4_step(lambda y: inner.variational(y, strengths), pair, h)
+        return RK4().step(lambda y: inner.variational(y, strengths), pair, h)
 
     def advance(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
         x, xi = repeat(step, pair, steps.dt, _NORMALISE * steps.stiffness)

@@ -12,14 +12,16 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import described, ordered
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax._core.parameters import INPUT, SCATTER, at_points, noise_name, noise_of
+from ngnmm_jax._core.parameters import INPUT, SCATTER, noise_name, noise_of
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax._core.types import Time
+from ngnmm_jax.integrators import AbstractFixedStep, fixed, identified
 from ngnmm_jax.integrators.steps import common_step
-from ngnmm_jax.models.base import SECONDS, smallest_step
-from ngnmm_jax.observe.bold import BalloonWindkessel, bold
+from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.observe.balloon import BalloonWindkessel
+from ngnmm_jax.observe.bold import bold
 from ngnmm_jax.signals.spectra import BANDS
-from ngnmm_jax.simulation.single import cast, fixed_method
+from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.sweeps.streaming import SUMMARIES, Plan, streamed
@@ -48,10 +50,10 @@ class Activity(AbstractMeasure):
 
     - `duration`: how long activity is measured, after `transient`.
     - `transient`: time left out before that.
-    - `integrator`: "moebius" where the model has an exact flow, "rk4" otherwise; or any of
-      `simulate`'s with a fixed step.
-    - `dt`: the step; by default the longest up to the model's `time_step`, with "moebius" twice
-      that, that divides the other times.
+    - `integrator`: any of `simulate`'s with a fixed step; by default "rk4" where `dt` is given,
+      else "moebius" where the model has an exact flow and "rk4" where it has none.
+    - `dt`: the step; by default the longest up to the integrator's `longest_step` (the model's
+      `time_step`, with "moebius" twice that) that divides the other times.
     - `sample`: time between samples, by default 1 ms; extrema are those of the samples.
     - `signals`: variables, or what the model shows; by default that.
     - `keep`: names of summaries: "mean", "variance", "minimum", "maximum", "spectrum" (Welch's
@@ -78,7 +80,7 @@ class Activity(AbstractMeasure):
 
     duration: Time = 2000.0
     transient: Time = 500.0
-    integrator: str | None = None
+    integrator: AbstractFixedStep | str | None = None
     dt: Time | None = None
     sample: Time | None = None
     signals: Sequence[str] = ()
@@ -138,7 +140,7 @@ class Activity(AbstractMeasure):
 
     def _check(self, system: System) -> None:
         model = system.model
-        fixed_method(model, self._method(system))
+        self._method(system)
         _checks.positive("dt", self._step(system))
         for name in ("sample", "duration", "transient", "segment"):
             if getattr(self, name):
@@ -186,23 +188,20 @@ class Activity(AbstractMeasure):
             )
         return window
 
-    def _method(self, system: System) -> str:
-        flow = system.model.exact_flow(jnp.asarray(1.0))
-        return self.integrator or ("rk4" if flow is None else "moebius")
+    def _method(self, system: System) -> AbstractFixedStep:
+        return fixed(system.model, self.integrator, self.dt)
 
     def over(self, system: System, design: Any) -> "Activity":
         """With a step that follows the fastest of the design's points."""
         if self.dt is not None:
             return self
-        step = smallest_step(at_points(system.model, design.points()))
-        return dataclasses.replace(self, dt=self._step(system, step))
+        step = self._step(system, design.points())
+        return dataclasses.replace(self, dt=step, integrator=self._method(system))
 
-    def _step(self, system: System, step: float | None = None) -> float:
+    def _step(self, system: System, points: Points | None = None) -> float:
         if self.dt is not None:
             return self.dt
-        longest = (system.time_step if step is None else step) * (
-            2 if self._method(system) == "moebius" else 1
-        )
+        longest = self._method(system).longest_step(system, points)
         sample = 1e-3 / SECONDS[system.model.time_unit] if self.sample is None else self.sample
         times = [t for t in (sample, self.transient, self.duration) if t > 0]
         return common_step(np.array(times), longest) or longest
@@ -313,13 +312,15 @@ class Activity(AbstractMeasure):
     def refined(self, system: System) -> "Activity":
         _, dt = self.plan(system)
         sample = self.plan(system)[0].stride * dt
-        return dataclasses.replace(self, dt=dt / 2, sample=sample)
+        method = self._method(system)
+        return dataclasses.replace(self, dt=dt / 2, sample=sample, integrator=method)
 
     def definition(self, system: System) -> dict[str, Any]:
         plan, dt = self.plan(system)
         return {
             "measure": "activity",
             **dataclasses.asdict(plan),
+            "method": identified(plan.method, undriven(system).bare()),
             "dt": dt,
             "bands": ordered(self.bands),
             "scatter": self.scatter,

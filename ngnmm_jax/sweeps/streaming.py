@@ -15,13 +15,13 @@ import numpy as np
 
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.integrators import AbstractFixedStep
 from ngnmm_jax.integrators.loops import settled
-from ngnmm_jax.integrators.methods import METHODS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.bold import places_of, steps_of, through
 from ngnmm_jax.signals.connectivity import correlation
 from ngnmm_jax.signals.spectra import inside_band
-from ngnmm_jax.simulation.single import select
+from ngnmm_jax.simulation.saving import select
 
 #: What can be kept of each signal, and its dimensions beside those of the sweep.
 SUMMARIES: dict[str, tuple[str, ...]] = {
@@ -52,7 +52,7 @@ _STILL = 4096
 class Plan:
     """A run's numbers of steps, of samples and of windows, and what is kept of it."""
 
-    method: str
+    method: AbstractFixedStep
     stride: int  # steps from one sample to the next
     window: int  # samples
     windows: int
@@ -108,7 +108,7 @@ def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
         system = with_leaves(core.over_runs(), points)
         start = jnp.moveaxis(lanes["start"], 0, -1)
-        stepper = system.stepper(METHODS[plan.method], dt, lanes["key"])
+        stepper = system.stepper(plan.method, dt, lanes["key"])
 
         def advance(memory: Any) -> Any:
             return stepper.advance(memory, None)

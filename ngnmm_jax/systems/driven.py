@@ -14,7 +14,7 @@ from ngnmm_jax._core.parameters import INPUT, noise_of, with_fields, without_nam
 from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.integrators.methods import Method, Stepper
+from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network, over_runs
@@ -30,6 +30,14 @@ class Driven(eqx.Module):
     `simulate`, `simulate_batch`, `sweep`, `linear_response` and `fit` take it in place of a
     network. The strengths of its noise are parameters with names:
     `with_parameters(input_noise=0.1)`.
+
+    Noise is taken in fixed steps (weakly of order one in it): without a `dt`, of the longest step
+    up to the model's `time_step` of which all times are multiples. It is a function of the seed,
+    the step and the time: a run that goes on from another's end goes on with its noise, and with
+    the same `dt` both are the whole (to the bit; "moebius", which then starts without its past, to
+    its error). With a diffrax solver, or where times have no such step (then by Heun's method), it
+    is drawn by diffrax, anew for each run by the time at which it begins; rates are then not kept
+    from falling below zero.
 
     **Arguments:**
 
@@ -155,60 +163,29 @@ class Driven(eqx.Module):
         names = self.model.nonnegative if self.noise else ()
         return tuple(self.model.variables.index(name) for name in names)
 
-    def stepper(self, method: Method, dt: Scalar, keys: Any, begin: Any = None) -> Stepper:
-        """A fixed-step method at work on the network, driven.
+    def stepper(
+        self, integrator: AbstractFixedStep, dt: Scalar, keys: Any, begin: Any = None
+    ) -> Stepper:
+        """A fixed-step integrator at work on the network, driven.
 
         The stimulus is taken as the straight line that has its mean and its first moment over each
         step (order four in the step where it is smooth, with methods of that order); the input's
         noise is constant in a step; the other noise is added after it (order one, weakly). What is
         drawn depends on the run's key, on the step, and on the number of steps since time zero
-        alone, not on the batch or the method.
+        alone, not on the batch or the integrator.
 
         **Arguments:**
 
         - `keys` () or (run,), for `Purpose.NOISE`; (run,) for states (variable, region, run).
         - `begin`: when it starts, and the number of its first step (`first_step`); by default zero.
         """
-        inner = method(self.system, dt)
-        batched = jnp.ndim(keys) == 1
-        t0, first = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
-        length = jnp.asarray(dt, t0.dtype)
-        moments = None if self.stimulus is None else self.stimulus.over_steps()
+        inner = integrator.stepper(self.system, dt)
+        begin = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
         variables = self.model.variables
         rows = {name: variables.index(name) for name in self.noise if name != INPUT}
-        index = np.arange(len(variables))
-        bounded = np.isin(index, self.may_go_below_zero)
-
-        def each(function: Any) -> Any:
-            """A function of a key, of all runs' keys."""
-            return jax.vmap(function) if batched else function
-
-        sources = {
-            name: each(lambda key, name=name: noise_source(key, rows.get(name), dt))(keys)
-            for name in self.noise
-        }
-
-        def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
-            """Standard normal numbers (*region, *run) of a step."""
-            shape = state.shape[1:-1] if batched else state.shape[1:]
-
-            def one(key: Any) -> jax.Array:
-                return jax.random.normal(jax.random.fold_in(key, number), shape, state.dtype)
-
-            values = each(one)(sources[name])
-            return jnp.moveaxis(values, 0, -1) if batched else values
-
-        def stimulated(number: jax.Array, state: jax.Array) -> tuple[Any, Any]:
-            """Mean and rise of the stimulus in a step."""
-            if moments is None:
-                return None, None
-
-            def laid_out(value: jax.Array) -> jax.Array:
-                value = value[:, None] if batched and value.ndim else value
-                return jnp.broadcast_to(value, state.shape[1:]).astype(state.dtype)
-
-            mean, rise = moments(t0 + (number - first) * length, length)
-            return laid_out(mean), laid_out(rise)
+        bounded = np.isin(np.arange(len(variables)), self.may_go_below_zero)
+        drawn = _noise_of(self, rows, dt, keys)
+        stimulated = _stimulus_of(self, dt, begin, batched=jnp.ndim(keys) == 1)
 
         def advance(memory: Any, stimulus: Any, rise: Any = None) -> Any:
             at, number, below = memory
@@ -234,7 +211,7 @@ class Driven(eqx.Module):
 
         def start(state: jax.Array) -> Any:
             below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.any() else None
-            return inner.start(state), first, below
+            return inner.start(state), begin[1], below
 
         return Stepper(
             start,
@@ -243,6 +220,50 @@ class Driven(eqx.Module):
             lambda memory, change: (inner.kick(memory[0], change), *memory[1:]),
             lambda memory: memory[2],
         )
+
+
+def _noise_of(system: Driven, rows: Mapping[str, int], dt: Scalar, keys: Any) -> Any:
+    """Of a noise's name, a step's number and a state: standard normal numbers (*region, *run)."""
+    batched = jnp.ndim(keys) == 1
+
+    def each(function: Any) -> Any:
+        """A function of a key, of all runs' keys."""
+        return jax.vmap(function) if batched else function
+
+    sources = {
+        name: each(lambda key, name=name: noise_source(key, rows.get(name), dt))(keys)
+        for name in system.noise
+    }
+
+    def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
+        shape = state.shape[1:-1] if batched else state.shape[1:]
+
+        def one(key: Any) -> jax.Array:
+            return jax.random.normal(jax.random.fold_in(key, number), shape, state.dtype)
+
+        values = each(one)(sources[name])
+        return jnp.moveaxis(values, 0, -1) if batched else values
+
+    return drawn
+
+
+def _stimulus_of(system: Driven, dt: Scalar, begin: tuple[Any, Any], *, batched: bool) -> Any:
+    """Of a step's number and a state: the stimulus's mean in the step, and its rise."""
+    if system.stimulus is None:
+        return lambda number, state: (None, None)
+    t0, first = begin
+    length = jnp.asarray(dt, t0.dtype)
+    moments = system.stimulus.over_steps()
+
+    def stimulated(number: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def laid_out(value: jax.Array) -> jax.Array:
+            value = value[:, None] if batched and value.ndim else value
+            return jnp.broadcast_to(value, state.shape[1:]).astype(state.dtype)
+
+        mean, rise = moments(t0 + (number - first) * length, length)
+        return laid_out(mean), laid_out(rise)
+
+    return stimulated
 
 
 def _sum(a: Any, b: Any) -> Any:

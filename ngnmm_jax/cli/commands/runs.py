@@ -23,6 +23,7 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     """
     import ngnmm_jax as ng
     from ngnmm_jax import plot
+    from ngnmm_jax.integrators import Adaptive
     from ngnmm_jax.models.base import SECONDS
 
     network = settings.build()
@@ -42,7 +43,8 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
         run = ng.simulate(
             network,
             length,
-            **settings.options("save_every", "dt", "rtol", "atol", "seed", "scatter"),
+            **settings.options("save_every", "dt", "seed", "scatter"),
+            integrator=None if settings.dt else Adaptive(rtol=settings.rtol, atol=settings.atol),
             progress=progress(),
         )
         run.to_xarray().to_netcdf(place.part / "activity.nc", engine="h5netcdf")

@@ -19,7 +19,7 @@ from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import finish
 from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation.batch import simulate_batch
-from ngnmm_jax.simulation.single import Simulation
+from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.systems.network import Network
 
 # More panels than this are no figure.

@@ -1,0 +1,96 @@
+"""Which integrator: by name, by object, and by default."""
+
+from typing import Any
+
+import diffrax as dfx
+import jax
+import jax.numpy as jnp
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.programs import body, program
+from ngnmm_jax.integrators.adaptive import Adaptive
+from ngnmm_jax.integrators.base import AbstractFixedStep, AbstractIntegrator
+from ngnmm_jax.integrators.moebius import Moebius
+from ngnmm_jax.integrators.runge_kutta import RK4, Dopri8Fixed, Euler, Heun
+from ngnmm_jax.models.base import AbstractNeuralMass
+
+#: Shorthands.
+NAMES: dict[str, type[AbstractFixedStep | Adaptive]] = {
+    "rk4": RK4,
+    "heun": Heun,
+    "euler": Euler,
+    "dopri8": Dopri8Fixed,
+    "moebius": Moebius,
+    "adaptive": Adaptive,
+}
+
+
+def named(integrator: Any) -> AbstractFixedStep | Adaptive:
+    """An integrator from its name, from a diffrax solver (adaptive), or itself."""
+    if isinstance(integrator, AbstractFixedStep | Adaptive):
+        return integrator
+    if isinstance(integrator, dfx.AbstractSolver):
+        return Adaptive(integrator)
+    if not isinstance(integrator, str):
+        kind = f"the class `{integrator.__name__}`" if isinstance(integrator, type) else None
+        but = f"it is {kind or repr(integrator)}"
+        _checks.fail("integrator", "be a name, an integrator or a diffrax solver", but)
+    _checks.one_of("integrator", integrator, NAMES)
+    return NAMES[integrator]()
+
+
+def chosen(
+    model: AbstractNeuralMass, integrator: Any = None, dt: Any = None, *, lockstep: bool
+) -> AbstractFixedStep | Adaptive:
+    """The integrator that is meant, which suits the model.
+
+    The one that is given; else RK4 where a step `dt` is given; else, of a single run, `Adaptive`,
+    and of runs in lock-step, which take fixed steps, `Moebius` where the model has an exact flow
+    and RK4 where it has none.
+    """
+    if integrator is None:
+        if dt is not None:
+            return RK4()
+        if not lockstep:
+            return Adaptive()
+        return Moebius() if _has_flow(model) else RK4()
+    found = named(integrator)
+    if lockstep and not isinstance(found, AbstractFixedStep):
+        _checks.fail("integrator", "take fixed steps here", f"it is {spelled(found)}")
+    if found.needs_flow and not _has_flow(model):
+        free = ", ".join(repr(name) for name, kind in NAMES.items() if not kind.needs_flow)
+        kind = type(model).__name__
+        _checks.fail("integrator", f"be one of {free} for {kind}", f"it is {spelled(found)}")
+    return found
+
+
+def fixed(model: AbstractNeuralMass, integrator: Any = None, dt: Any = None) -> AbstractFixedStep:
+    """`chosen` for runs in lock-step."""
+    found = chosen(model, integrator, dt, lockstep=True)
+    assert isinstance(found, AbstractFixedStep)
+    return found
+
+
+def spelled(integrator: AbstractIntegrator) -> str:
+    """The integrator's name as a caller writes it, or how it is made."""
+    kind = type(integrator)
+    return next((repr(name) for name, known in NAMES.items() if kind is known), repr(integrator))
+
+
+def identified(integrator: AbstractFixedStep, system: Any) -> Any:
+    """What decides an integrator's numbers on a system: a name, or for one's own its program."""
+    kind = type(integrator)
+    if kind in NAMES.values():
+        return spelled(integrator).strip("'")
+
+    def first_step(system: Any, state: jax.Array, dt: jax.Array) -> Any:
+        stepper = integrator.stepper(system, dt)
+        return stepper.advance(stepper.start(state), None)
+
+    like = jax.ShapeDtypeStruct(system.state_shape, jnp.result_type(float))
+    step = program(first_step, system, like, jax.ShapeDtypeStruct((), like.dtype))
+    return {"step": step, "class": body(kind), "settings": repr(integrator)}
+
+
+def _has_flow(model: AbstractNeuralMass) -> bool:
+    return model.exact_flow(jnp.asarray(1.0)) is not None

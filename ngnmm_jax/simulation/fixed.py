@@ -1,0 +1,117 @@
+"""One run in fixed steps, in blocks that any number of saves shares."""
+
+import math
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.progress import progress_bar
+from ngnmm_jax._core.randomness import first_step
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.integrators import AbstractFixedStep, Stepper
+from ngnmm_jax.integrators.loops import finite_status, save_steps, settled
+from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
+from ngnmm_jax.systems.driven import Driven, driven, noise_key
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+
+# A run of at least this many steps is cut into blocks, for its progress.
+_LONG_RUN = 20_000
+
+
+class _Work(NamedTuple):
+    """What decides a program of steps, but for the system.
+
+    - `begin`: the noise's key, and when the run begins (`Driven.stepper`).
+    """
+
+    dt: jax.Array
+    begin: tuple[Any, Any]
+    variables: tuple[str, ...]
+    integrator: AbstractFixedStep
+
+    def stepper(self, system: Network | Homogeneous | Driven) -> Stepper:
+        """The integrator at work."""
+        if isinstance(system, Driven):
+            return system.stepper(self.integrator, self.dt, *self.begin)
+        return self.integrator.stepper(system, self.dt)
+
+
+@eqx.filter_jit
+def _start(
+    system: Network | Homogeneous | Driven, state: jax.Array, work: _Work
+) -> tuple[Any, jax.Array]:
+    """The memory at the beginning, and what is saved there."""
+    return work.stepper(system).start(state), select(system.model, work.variables, state)
+
+
+@eqx.filter_jit
+def _block(
+    system: Network | Homogeneous | Driven,
+    memory: Any,
+    work: _Work,
+    steps: tuple[Any, Any],
+    room: int,
+) -> tuple[Any, jax.Array, tuple[jax.Array, Any]]:
+    """The memory at the end, what was saved; the last state, and what went below zero.
+
+    `steps`, `room`: as `save_steps` has them.
+    """
+    stepper = work.stepper(system)
+    memory, saved = save_steps(
+        lambda memory: stepper.advance(memory, None),
+        memory,
+        steps,
+        room,
+        lambda memory: select(system.model, work.variables, stepper.state(memory)),
+    )
+    return memory, saved, (stepper.state(memory), stepper.below(memory))
+
+
+def run_fixed(
+    system: Network | Homogeneous | Driven,
+    state: jax.Array,
+    saving: Saving,
+    integrator: AbstractFixedStep,
+    dt: float,
+    *,
+    t0: float,
+    seed: Any,
+    progress: bool | None,
+) -> tuple[jax.Array, jax.Array, jax.Array, dict[str, Any]]:
+    """The last state, the saved ones, the status, and `stats`."""
+    begin = (noise_key(seed), (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt))))
+    work = _Work(jnp.asarray(dt, state.dtype), begin, saving.variables, integrator)
+    traced = not _checks.on_host(system, state, begin)
+    long = progress is not False and saving.n_steps >= _LONG_RUN
+    pieces = blocks_of_saves(saving, traced, long)
+    memory, first = _start(system, state, work)
+    saved: list[Any] = [first[None]]
+    last, below = state, None
+    shown = progress if progress or (long and len(pieces) > 1) else False
+    with progress_bar(saving.n_steps, "simulate", "step", shown, unit_scale=True) as bar:
+        for kept, room, *steps in pieces:
+            memory, some, (last, below) = _block(system, memory, work, tuple(steps), room)
+            if kept:  # a copy, so that the rest of the room is given back
+                saved.append(some if traced else np.asarray(some)[:kept].copy())
+            bar.update(kept * saving.stride if kept else int(steps[1]))
+    stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
+    if below is not None:
+        stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
+    if traced:
+        stacked = jnp.concatenate(saved)[np.array(saving.picks)]
+        return last, stacked, finite_status(last, stacked), stats
+    every = np.concatenate(saved)[list(saving.picks)]
+    finite = settled(every).all() and settled(np.asarray(last)).all()
+    status = jnp.asarray(Status.OK if finite else Status.NOT_FINITE)
+    return last, jnp.asarray(every), status, stats
+
+
+def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:
+    """Of all values of variables that cannot be negative, those that noise took below zero."""
+    regions = math.prod(system.state_shape[1:])
+    return jnp.asarray(count / (n_steps * regions * len(system.may_go_below_zero)), float)

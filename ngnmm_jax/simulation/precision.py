@@ -1,0 +1,29 @@
+"""Systems in 32 or 64 bits."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.systems.driven import Driven
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+
+
+def cast(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
+    """The system with all its numbers in 32 or 64 bits; a stimulus keeps its own, for its times.
+
+    With `dtype` None, as it is.
+    """
+    if dtype is None:
+        return system
+    if jnp.dtype(dtype) not in (jnp.dtype("float32"), jnp.dtype("float64")):
+        _checks.fail("dtype", "be float32 or float64", f"it is {dtype}")
+    if jnp.dtype(dtype) == jnp.dtype("float64"):
+        _checks.require_x64("dtype=float64")
+    found = jax.tree.map(lambda leaf: leaf.astype(dtype), system)
+    if not isinstance(system, Driven):
+        return found
+    return eqx.tree_at(lambda d: d.stimulus, found, system.stimulus, is_leaf=lambda x: x is None)

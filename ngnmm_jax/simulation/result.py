@@ -1,0 +1,136 @@
+"""What a run leaves behind, or a batch of them."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.status import Status
+from ngnmm_jax._core.types import Scalar
+from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.simulation.saving import Saving
+from ngnmm_jax.systems.driven import Driven, undriven
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+
+
+class Simulation(AbstractResult):
+    """What a run left behind.
+
+    - `ts` (time,): when it was saved, in the model's unit of time.
+    - `states` (time, variable, region): the saved `variables` (no `region` axis for a
+      homogeneous system); `run.v_e` or `run["v_e"]` is one of them, (time, region).
+    - `final_state` (variable, region), at time `t1`: all variables; `simulate(…, start=run)`
+      goes on from there.
+    - `status`: how it ended (`Status`); `stats`: numbers of steps; and under noise `below_zero`,
+      the fraction of values of `nonnegative` variables (in all steps; by diffrax in what was saved)
+      that it took below zero (see `Driven`).
+    - `shown`: the saved variable that figures show unless told otherwise.
+
+    Runs of a batch have a leading axis `run` on `states`, `final_state` and `status`.
+    """
+
+    ts: Float[Array, "time"]
+    states: Float[Array, "..."]
+    final_state: Float[Array, "..."]
+    t1: Scalar
+    status: Int[Array, "*run"]
+    stats: dict[str, Any]
+    variables: tuple[str, ...] = eqx.field(static=True)
+    units: tuple[str, ...] = eqx.field(static=True)
+    shown: str = eqx.field(static=True)
+    time_unit: str = eqx.field(static=True)
+    labels: tuple[str, ...] | None = eqx.field(static=True)
+
+    @property
+    def sampling_interval(self) -> float:
+        """Time between saves, in seconds; `ValueError` if they are not evenly spaced."""
+        interval = _checks.even_interval(np.asarray(self.ts))
+        if interval is None:
+            raise ValueError("The run was not saved at even intervals: use `save_every`.")
+        return interval * SECONDS[self.time_unit]
+
+    def run(self, number: int) -> "Simulation":
+        """One run of a batch."""
+        if not np.ndim(self.status):
+            raise ValueError("This is a single run, not a batch.")
+        count = self.status.shape[0]
+        if not -count <= number < count:
+            _checks.fail("number", f"count one of {count} runs", f"it is {number}")
+        one = eqx.tree_at(
+            lambda s: (s.states, s.final_state, s.status),
+            self,
+            (self.states[number], self.final_state[number], self.status[number]),
+        )
+        stats = {k: v[number] if np.shape(v) == (count,) else v for k, v in self.stats.items()}
+        return dataclasses.replace(one, stats=stats)
+
+    def __getitem__(self, variable: str) -> Float[Array, "..."]:
+        _checks.one_of("variable", variable, self.variables)
+        axis = self.states.ndim - (2 if self.labels is not None else 1)
+        return jnp.take(self.states, self.variables.index(variable), axis=axis)
+
+    def __getattr__(self, name: str) -> Float[Array, "..."]:
+        if not name.startswith("_") and name in self.__dict__.get("variables", ()):
+            return self[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    def summary(self) -> dict[str, Any]:
+        """The saved variables and times, and the shown variable's values."""
+        runs = {"runs": len(self.status)} if np.ndim(self.status) else {}
+        times = {f"ts ({self.time_unit})": self.ts}
+        unit = dict(zip(self.variables, self.units, strict=True))[self.shown]
+        shown = {f"{self.shown} ({unit})": self[self.shown]}
+        return {**runs, "variables": ", ".join(self.variables), **times, **shown}
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset`: one variable for each saved one, (time, region), with units."""
+        xarray = _checks.require_module("xarray", "data")
+        batch = ["run"] if np.ndim(self.status) else []
+        regions = ["region"] if self.labels is not None else []
+        units = dict(zip(self.variables, self.units, strict=True))
+        data = {
+            name: ([*batch, "time", *regions], np.asarray(self[name]), {"units": units[name]})
+            for name in self.variables
+        }
+        codes = ", ".join(f"{status.value} {status.name}" for status in Status)
+        data["status"] = (batch, np.asarray(self.status), {"codes": codes})
+        coords: dict[str, Any] = {"time": ("time", np.asarray(self.ts), {"units": self.time_unit})}
+        if self.labels is not None:
+            coords["region"] = ("region", list(self.labels))
+        stats = {key: np.asarray(value).tolist() for key, value in self.stats.items()}
+        return xarray.Dataset(data, coords, {"title": "ngnmm_jax simulation", **stats})
+
+
+def package(
+    model: AbstractNeuralMass,
+    system: Network | Homogeneous | Driven,
+    saving: Saving,
+    outcome: tuple[Any, Any, Any, dict[str, Any]],
+    t1: Any,
+) -> Simulation:
+    """The result of a run or a batch, with names and units.
+
+    `outcome`: last states, saved ones, status, and `stats`.
+    """
+    last, saved, status, stats = outcome
+    units = {**dict(zip(model.variables, model.units, strict=True)), model.shown: model.shown_unit}
+    system = undriven(system)
+    return Simulation(
+        ts=jnp.asarray(saving.ts),
+        states=saved,
+        final_state=last,
+        t1=jnp.asarray(t1, dtype=float),
+        status=status,
+        stats=stats,
+        variables=saving.variables,
+        units=tuple(units[name] for name in saving.variables),
+        shown=model.shown if model.shown in saving.variables else saving.variables[0],
+        time_unit=model.time_unit,
+        labels=system.labels if isinstance(system, Network) else None,
+    )

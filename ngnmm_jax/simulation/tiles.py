@@ -1,0 +1,191 @@
+"""A batch's runs in tiles, which devices advance in lock-step: the runs along the last axis."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.parameters import with_leaves
+from ngnmm_jax._core.randomness import first_step
+from ngnmm_jax.integrators import AbstractFixedStep, Stepper
+from ngnmm_jax.integrators.loops import save_steps
+from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
+from ngnmm_jax.systems.driven import Driven, driven, noise_key
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+
+# Simulations that one CPU core advances together: a tile of the state and its intermediate
+# values stay in the core's cache, and the coupling is one matrix product.
+_CPU_TILE = 32
+# Tiles are multiples of this.
+_STEP = 8
+
+
+class _Work(NamedTuple):
+    """What decides a program of steps, but for the system and its runs.
+
+    - `times`: the step, and when the runs begin (`Driven.stepper`).
+    - `devices`: each has a tile.
+    """
+
+    times: tuple[jax.Array, tuple[jax.Array, jax.Array]]
+    variables: tuple[str, ...]
+    integrator: AbstractFixedStep
+    devices: tuple[Any, ...]
+
+
+def run_tiles(
+    core: Network | Homogeneous | Driven,
+    runs: tuple[dict[str, Any], Any, Any],
+    saving: Saving,
+    integrator: AbstractFixedStep,
+    dt: float,
+    *,
+    t0: float,
+    chunk: int | None,
+) -> tuple[Any, Any, Any]:
+    """Last states (run, variable, region), saved ones (run, time, …), and how often variables went
+    below zero, (run,), or None.
+
+    `runs` are parameters, states and seeds (run, …). NumPy's arrays but where JAX traces.
+    """
+    n, devices = runs[1].shape[0], jax.local_devices()
+    if chunk is not None:
+        _checks.positive_integer("chunk", chunk)
+    chunk = _tile(n, devices, chunk)
+    devices = devices[: math.ceil(n / chunk)]
+    traced = not _checks.on_host(core, runs)
+    xp: Any = jnp if traced else np
+    runs = jax.tree.map(xp.asarray, runs)
+    begin = (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt)))
+    times = (jnp.asarray(dt, core.coupling.dtype), begin)
+    work = _Work(times, saving.variables, integrator, tuple(devices))
+    pieces = blocks_of_saves(saving, traced, in_pieces=False)
+    lasts, saves, counts = [], [], []
+    for index, kept in padded(n, chunk * len(devices)):
+        some = jax.tree.map(lambda value, index=index: value[index], runs)
+        last, saved, below = _one_round(core, work, some, pieces, xp)
+        lasts.append(last[:kept])
+        saves.append(saved[:kept])
+        if below is not None:
+            counts.append(below[:kept].sum(axis=tuple(range(1, below.ndim))))
+    saved = xp.concatenate(saves)[:, list(saving.picks)]
+    return xp.concatenate(lasts), saved, xp.concatenate(counts) if counts else None
+
+
+def _tile(n: int, devices: list[Any], most: int | None) -> int:
+    """Runs that a device takes together: one of few numbers, so that programs are shared.
+
+    Rounds are evenly filled; `most` is what a caller asks for.
+    """
+    if most is None:
+        most = _CPU_TILE if devices[0].platform == "cpu" else n
+    rounds = math.ceil(n / (most * len(devices)))
+    each = math.ceil(n / (rounds * len(devices)))
+    return min(most, _STEP * math.ceil(each / _STEP)) if n > 1 else 1
+
+
+def _one_round(core: Any, work: _Work, runs: Any, pieces: Any, xp: Any) -> tuple[Any, Any, Any]:
+    """One tile on each device: last states (run, variable, region), saved ones (run, time, …),
+    and how often variables went below zero, (run, region), or None.
+
+    `runs` are parameters, states and seeds (run, …). In blocks of saves, which any number of them
+    shares.
+    """
+    devices = work.devices
+
+    def by_tile(values: Any) -> Any:
+        """(run, …) as (tile, …, run in the tile)."""
+        return xp.moveaxis(values.reshape(len(devices), -1, *values.shape[1:]), 1, -1)
+
+    def by_run(values: Any) -> Any:
+        """And back."""
+        return xp.moveaxis(values, -1, 1).reshape(-1, *values.shape[1:-1])
+
+    varied, states, seeds = jax.tree.map(by_tile, runs)
+    memory, first = _start(core, varied, states, seeds, work)
+    last, below, saved = states, None, [xp.asarray(first)]
+    for kept, room, *steps in pieces:
+        memory, some, (last, below) = _block(core, varied, memory, seeds, work, (*steps, room))
+        if kept:  # a copy, so that the rest of the room is given back
+            saved.append(xp.array(xp.asarray(some)[:, :kept]))
+    below = None if below is None else by_run(xp.asarray(below))
+    return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below
+
+
+def _over_tiles(function: Callable[..., Any], devices: tuple[Any, ...], whole: int) -> Any:
+    """`function` of one tile, over the leading axis of all arguments but the first `whole`."""
+
+    def on_device(*arguments: Any) -> Any:
+        lanes = jax.tree.map(lambda leaf: leaf[0], arguments[whole:])
+        return jax.tree.map(lambda leaf: leaf[None], function(*arguments[:whole], *lanes))
+
+    if len(devices) == 1:
+        return on_device
+    split, same = PartitionSpec("tile"), PartitionSpec()
+    return lambda *arguments: jax.shard_map(
+        on_device,
+        mesh=Mesh(np.array(devices), ("tile",)),
+        in_specs=(same,) * whole + (split,) * (len(arguments) - whole),
+        out_specs=split,
+        check_vma=False,
+    )(*arguments)
+
+
+def _at_work(
+    core: Network | Driven, varied: Any, seeds: Any, times: Any, integrator: AbstractFixedStep
+) -> tuple[Driven, Stepper]:
+    """A tile's systems, along their last axis, and the integrator at work on them."""
+    dt, begin = times
+    system = with_leaves(driven(core).over_runs(), varied)
+    return system, system.stepper(integrator, dt, jax.vmap(noise_key)(seeds), begin)
+
+
+@eqx.filter_jit
+def _start(
+    core: Network | Driven, varied: Any, states: Any, seeds: Any, work: _Work
+) -> tuple[Any, jax.Array]:
+    """The memory at the beginning (tile, …), and what is saved there (tile, time, …)."""
+
+    def one_tile(core: Any, times: Any, varied: Any, state: Any, seeds: Any) -> Any:
+        system, stepper = _at_work(core, varied, seeds, times, work.integrator)
+        return stepper.start(state), select(system.model, work.variables, state)[None]
+
+    return _over_tiles(one_tile, work.devices, 2)(core, work.times, varied, states, seeds)
+
+
+@eqx.filter_jit
+def _block(
+    core: Network | Driven,
+    varied: Any,
+    memory: Any,
+    seeds: Any,
+    work: _Work,
+    steps: tuple[Any, Any, int],
+) -> tuple[Any, jax.Array, tuple[jax.Array, Any]]:
+    """The memory at the end (tile, …), what was saved (tile, time, …), the last states, and how
+    often variables went below zero.
+    """
+    counts, room = steps[:2], steps[2]
+    known = isinstance(counts[0], int)
+
+    def one_tile(core: Any, times: Any, some: Any, varied: Any, memory: Any, seeds: Any) -> Any:
+        system, stepper = _at_work(core, varied, seeds, times, work.integrator)
+        memory, saved = save_steps(
+            lambda memory: stepper.advance(memory, None),
+            memory,
+            counts if known else some,
+            room,
+            lambda memory: select(system.model, work.variables, stepper.state(memory)),
+        )
+        return memory, saved, (stepper.state(memory), stepper.below(memory))
+
+    run = _over_tiles(one_tile, work.devices, 3)
+    return run(core, work.times, () if known else counts, varied, memory, seeds)

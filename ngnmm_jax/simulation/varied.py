@@ -1,0 +1,41 @@
+"""What varies from run to run of a batch."""
+
+from typing import Any
+
+import numpy as np
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import check_values, one_for_all, parameter_names
+from ngnmm_jax._core.starting import state_of
+from ngnmm_jax.systems.driven import Driven
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+
+
+def count_runs(
+    core: Network | Homogeneous | Driven, varied: dict[str, Any], start: Any, seed: Any
+) -> int:
+    """The length of the axis `run`, on which everything that has one must agree."""
+    counts: dict[str, int] = {}
+    regions = core.state_shape[1:]
+    for name, value in varied.items():
+        _checks.one_of("parameters", name, parameter_names(core))
+        check_values(core, name, value)
+        if value.ndim not in (1, 2) or value.shape[1:] not in ((), regions):
+            one_each = f" or (run, {regions[0]} regions)" if regions else ""
+            _checks.fail(name, f"have shape (run,){one_each}", f"its shape is {value.shape}")
+        if value.ndim == 1:
+            one_for_all(core, name, "give values (run, region)")
+        counts[name] = value.shape[0]
+    if np.ndim(seed) == 1:
+        counts["seed"] = len(seed)
+    if start is not None:
+        shape, own = np.shape(state_of(start)), core.state_shape
+        if shape not in (own, own[:1]) and shape[1:] != own:
+            _checks.fail("start", f"have shape (run, *{own})", f"its shape is {shape}")
+        if shape[1:] == own:
+            counts["start"] = shape[0]
+    if len(set(counts.values())) > 1:
+        listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        _checks.fail("parameters", "all have the same number of runs", listed)
+    return next(iter(counts.values()), 1)
