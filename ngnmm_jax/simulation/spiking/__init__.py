@@ -6,11 +6,8 @@ the quantiles of a Lorentzian. The mean field of such populations is exact as th
 neurons grows (Montbrió, Pazó and Roxin, Phys. Rev. X 5, 021028, 2015); here this can be seen.
 """
 
-from ngnmm_jax.simulation.spiking.simulate import (
-    SpikingSimulation,
-    lorentzian_of,
-    quantiles,
-    simulate_spiking,
-)
+from ngnmm_jax.simulation.spiking.lorentzian import lorentzian_of, quantiles
+from ngnmm_jax.simulation.spiking.result import SpikingSimulation
+from ngnmm_jax.simulation.spiking.simulate import simulate_spiking
 
 __all__ = ["SpikingSimulation", "lorentzian_of", "quantiles", "simulate_spiking"]
