@@ -66,9 +66,9 @@ def _followed(model: AbstractNeuralMass) -> str:
         states = jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, shape))
         output = model.output(states)
     if _checks.is_concrete(output):  # otherwise it depends on parameters: no variable
-        output = np.broadcast_to(np.asarray(output), shape[1:])
+        sent = np.broadcast_to(np.asarray(output), shape[1:])
         for name, row in zip(model.variables, np.asarray(states), strict=True):
-            if np.array_equal(output, row):
+            if np.array_equal(sent, row):
                 return name
     return model.shown
 
