@@ -60,12 +60,11 @@ class SpikingSimulation(AbstractResult):
         return self.activity.stats
 
     def summary(self) -> dict[str, Any]:
-        """How long and how many, and each population's rates."""
-        activity = self.activity
+        """How long, how many, and what they did."""
         return {
-            "ts": activity.ts,
+            "ts": self.activity.ts,
             "neurons": f"{self.neurons} in each of {', '.join(self.populations)}",
-            **{name: activity[name] for name in self.rates},
+            "width_rates": self.width_rates,
             "spikes": self.spikes,
         }
 
