@@ -13,10 +13,18 @@ import ngnmm_jax as ng
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.validation import sent
 from ngnmm_jax.observe import (
+    BOLD,
+    AbsoluteSum,
+    AbstractObservation,
+    Average,
     BalloonWindkessel,
+    LeadField,
+    Observed,
+    WeightedSum,
     average,
     bold,
     lfp,
+    observe,
     perfusion,
     synaptic_currents,
     through_lead_field,
@@ -296,9 +304,70 @@ def test_sensors_and_averages():
     np.testing.assert_allclose(mean[:, 1], sources[:, [1, 3]].mean(axis=1), rtol=1e-12)
 
 
+class Louder(AbstractObservation):
+    """A user's: another observation, times a factor."""
+
+    of: AbstractObservation
+    factor: float
+
+    def __call__(self, system, run):
+        seen = observe(system, run, self.of)
+        return dataclasses.replace(seen, values=self.factor * seen.values, name="louder")
+
+
+def test_instruments_see_what_the_functions_give(small):
+    """By name or as objects, of a run or of each other; with times, units and names."""
+    network = ng.Network(ng.NextGenEI(i_ext_e=12.0), small, 8.0)
+    run = ng.simulate(network, 60.0, dt=0.1, save_every=1.0, t0=5.0)
+    seen = observe(network, run, "s_e")
+    np.testing.assert_array_equal(seen.values, run.s_e)
+    assert (seen.unit, seen.axis, seen.labels) == ("1/ms", "region", small.labels)
+    for name, proxy in (("absolute_sum", AbsoluteSum()), ("weighted_sum", WeightedSum())):
+        expected = lfp(network, run, proxy=name)
+        np.testing.assert_array_equal(observe(network, run, name).values, expected)
+        np.testing.assert_array_equal(observe(network, run, proxy).values, expected)
+    at_once = observe(network, run, WeightedSum(0.0, 1.0)).values
+    excitatory, inhibitory = synaptic_currents(network, run)
+    np.testing.assert_array_equal(at_once, excitatory - inhibitory)
+
+    blood = BalloonWindkessel(gain=0.5)
+    for of, activity in ((None, run.s_e), (AbsoluteSum(), excitatory + inhibitory)):
+        found = observe(network, run, BOLD(0.02, of, blood))
+        expected = bold(activity, 1e-3, 0.02, haemodynamics=blood)
+        np.testing.assert_allclose(found.values, expected, rtol=1e-12)
+        np.testing.assert_allclose(found.ts, [25.0, 45.0, 65.0])
+    assert found.sampling_interval == pytest.approx(0.02)
+
+    groups = [name[0] for name in small.labels]
+    mean = observe(network, run, Average(groups, Louder(BOLD(0.02, haemodynamics=blood), 3.0)))
+    expected, names = average(3 * bold(run.s_e, 1e-3, 0.02, haemodynamics=blood), groups)
+    np.testing.assert_allclose(mean.values, expected, rtol=1e-12)
+    table = mean.to_xarray()
+    assert (table.dims, table.name, table.units) == (("time", "group"), "louder", "1")
+    assert tuple(table.group.values) == names
+    field = np.random.default_rng(0).normal(size=(2, len(groups)))
+    sensors = observe(network, run, LeadField(field, sensors=["Fz", "Cz"], unit="V"))
+    np.testing.assert_allclose(sensors.values, lfp(network, run) @ field.T, rtol=1e-12)
+    assert repr(sensors).splitlines()[0] == "Observed: all 2 OK"
+    assert (sensors.unit, sensors.labels) == ("V", ("Fz", "Cz"))
+    lost = dataclasses.replace(sensors, values=sensors.values.at[3, 1].set(np.nan))
+    assert not lost.ok
+    assert lost.status.tolist() == [Status.OK, Status.NOT_FINITE]
+
+    single = ng.simulate(network.homogeneous(), 20.0, dt=0.1, save_every=1.0)
+    alone = observe(network.homogeneous(), single, "weighted_sum")
+    assert isinstance(alone, Observed)
+    assert alone.to_xarray().dims == ("time",)
+    for wrong in ("bolt", 3.0):
+        with pytest.raises(ValueError, match="`observation` must be"):
+            observe(network, run, wrong)
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
+        (lambda: LeadField(np.ones(3)), "have axes"),
+        (lambda: LeadField(np.ones((2, 3)), sensors=["Fz"]), "name the 2 sensors"),
         (lambda: bold(np.ones(100), 0.01, 0.015), "multiple of the sampling interval"),
         (lambda: bold(np.ones(100), 0.01, 0.1, start=np.zeros(3)), "`start` must have shape"),
         (lambda: BalloonWindkessel(e0=1.0), "`e0` must be below 1"),

@@ -53,6 +53,8 @@ def test_channels_are_separate_and_transformations_pass():
     scaled = NOISE[:, :3] * [1.0, 2.0, 0.0]
     spectrum = sg.power_spectrum(scaled, DT, segment=0.25)
     assert (spectrum.decibels[:, 2] == -np.inf).all()
+    assert spectrum.status.shape == (3,)
+    assert repr(spectrum).startswith("PowerSpectrum: all 3 OK")
     one = jax.jit(lambda x: sg.power_spectrum(x, DT, segment=0.25).power)(scaled[:, 1])
     np.testing.assert_allclose(one, spectrum.power[:, 1], rtol=1e-12)
 
@@ -191,6 +193,8 @@ def test_comodulogram_is_tort_of_its_bands():
     assert float(found.index[0, 0]) == pytest.approx(tort(phases, amplitudes, 18), rel=1e-6)
     assert np.isnan(found.p).all()
     assert not found.significant
+    assert found.ok  # without surrogates there is an index, and no p
+    assert "6 and 60 Hz" in repr(found)
 
 
 SLOW_CENTRES, FAST_CENTRES = np.arange(3.0, 13.0, 2.0), np.arange(40.0, 130.0, 15.0)
@@ -308,6 +312,8 @@ def test_windows_in_which_a_region_is_still():
     with pytest.warns(UserWarning, match="1 of 10 windows have no pattern.*region 1 is still"):
         found = sg.functional_connectivity_dynamics(signal, DT, 0.2, step=0.2)
     assert np.argwhere(found.still).tolist() == [[4, 1]]
+    assert repr(found).startswith("ConnectivityDynamics: 9 OK, 1 NOT_FINITE of 10")
+    assert whole.ok
     others = np.arange(10) != 4
     matrix = np.asarray(found.matrix)
     assert np.isnan(matrix[4]).all()

@@ -106,6 +106,14 @@ def test_batches_and_going_on():
     np.testing.assert_allclose(batch.activity.states[1], one.activity.states, atol=1e-9)
     np.testing.assert_array_equal(batch.spikes[1], one.spikes)
     assert batch.status.shape == (2,)
+    assert repr(batch).startswith("SpikingSimulation: all 2 OK")
+    again = batch.run(1)
+    np.testing.assert_array_equal(again.spikes, one.spikes)
+    assert again.memory.gates.shape == one.memory.gates.shape
+    said = repr(one).splitlines()
+    assert said[0] == "SpikingSimulation: OK"
+    assert len(said) <= 8
+    assert any("200 in each of excitatory, inhibitory" in line for line in said)
 
     # A membrane time constant that varies between runs also sets the rate that a width means.
     slow = ng.NextGenEI(i_ext_e=9.0, tau_e=12.0)
@@ -146,11 +154,11 @@ def test_what_diverged_or_had_no_start_is_said(monkeypatch):
     start = np.asarray(ng.initial_state(node(9.0)))
     options = {"neurons": 200, "dt": 0.1, "save_every": 1.0}
     states = np.stack([start, start * np.nan, start])
-    monkeypatch.setattr("ngnmm_jax.simulation.spiking.initial_states", lambda *_: states)
+    monkeypatch.setattr("ngnmm_jax.simulation.spiking.start.initial_states", lambda *_: states)
     run = ng.simulate_spiking(node(9.0), 5.0, seed=[1, 2, 3], **options)
     codes = [ng.Status.OK, ng.Status.NONE_FOUND, ng.Status.OK]
     assert list(np.asarray(run.status)) == codes
-    monkeypatch.setattr("ngnmm_jax.simulation.spiking.initial_states", lambda *_: states[1:2])
+    monkeypatch.setattr("ngnmm_jax.simulation.spiking.start.initial_states", lambda *_: states[1:2])
     with pytest.raises(ng.SolverError, match="no equilibrium was found"):
         ng.simulate_spiking(node(9.0), 5.0, **options)
     lost = eqx.tree_at(lambda r: r.memory.gates, run, run.memory.gates * np.nan)

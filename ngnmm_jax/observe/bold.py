@@ -1,5 +1,6 @@
 """BOLD: what a scanner sees of neural activity, by the Balloon-Windkessel model."""
 
+import dataclasses
 import math
 from typing import Any, NoReturn
 
@@ -10,21 +11,75 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.observe.balloon import BalloonWindkessel
-from ngnmm_jax.signals._arrays import Number, as_number, as_signal
+from ngnmm_jax.observe.observation import (
+    NAMED,
+    AbstractObservation,
+    Observed,
+    System,
+    observe,
+)
+from ngnmm_jax.signals._arrays import Number, as_number, as_signal, finite_or_not
+from ngnmm_jax.simulation.result import Simulation
 
 # A step whose estimate of its error is too large is cut in four, so many times.
 _REFINED = 3
 
 
-class Perfusion(eqx.Module):
+class BOLD(AbstractObservation):
+    """What a scanner sees of a run: see `perfusion`, which says what is refused.
+
+    - `repetition_time` (s): between volumes, a multiple of the run's sampling interval.
+    - `of`: what the blood follows, as for `observe`; by default what the model sends to other
+      regions (of `NextGenEI` s_e), or what it shows where no variable is that (of `JansenRit`
+      y1 - y2).
+    - `haemodynamics`: by default `BalloonWindkessel()`.
+    """
+
+    repetition_time: float = eqx.field(default=2.0, static=True)
+    of: Any = None
+    haemodynamics: BalloonWindkessel | None = None
+
+    def __call__(self, system: System, run: Simulation) -> Observed:
+        of = _followed(system.model) if self.of is None else self.of
+        activity = observe(system, run, of)
+        found = perfusion(
+            activity.values,
+            activity.sampling_interval,
+            self.repetition_time,
+            haemodynamics=self.haemodynamics,
+        )
+        ts = activity.ts[0] + found.ts / SECONDS[run.time_unit]
+        return dataclasses.replace(activity, ts=ts, values=found.bold, name="BOLD", unit="1")
+
+
+NAMED["bold"] = BOLD()
+
+
+def _followed(model: AbstractNeuralMass) -> str:
+    """The variable that a model's output is, found by trying states; or what the model shows."""
+    shape = (len(model.variables), model.n_regions or 1)
+    with jax.ensure_compile_time_eval():
+        states = jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, shape))
+        output = model.output(states)
+    if _checks.is_concrete(output):  # otherwise it depends on parameters: no variable
+        sent = np.broadcast_to(np.asarray(output), shape[1:])
+        for name, row in zip(model.variables, np.asarray(states), strict=True):
+            if np.array_equal(sent, row):
+                return name
+    return model.shown
+
+
+class Perfusion(AbstractResult):
     """BOLD and the blood behind it.
 
     - `ts` (volume,): when each volume was taken, s.
     - `bold` (volume, *region): as a fraction of the signal at rest.
     - `final_state` (4, *region): s, f - 1, log v and log q at time `t1` (s), that of the last
-      volume; `perfusion(…, y0=this)` goes on from there.
+      volume; `perfusion(…, start=this)` goes on from there.
     - `left_out`: samples at the end that make no whole volume: hand them to the next part.
     - `status` (*region): `Status.OK`, or NOT_FINITE where the blood stopped to flow or could not
       be followed; there BOLD is NaN from that volume on.
@@ -38,9 +93,13 @@ class Perfusion(eqx.Module):
     left_out: int = eqx.field(static=True)
 
     @property
-    def ok(self) -> bool:
-        """Whether every region ended well."""
-        return bool((np.asarray(self.status) == Status.OK).all())
+    def stats(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        """When, what, and what is left for the next part."""
+        return {"ts": self.ts, "bold": self.bold, "left_out": f"{self.left_out} samples"}
 
 
 def bold(
@@ -150,7 +209,7 @@ def steps_of(samples: int, interval: float, time_step: float) -> tuple[int, int]
 @eqx.filter_jit
 def _volumes(
     haemodynamics: BalloonWindkessel,
-    y0: jax.Array | None,
+    start: jax.Array | None,
     samples: jax.Array,
     layout: tuple[int, int, int],
     dt: jax.Array,
@@ -159,17 +218,16 @@ def _volumes(
     lots, together, steps = layout
     sums = jnp.stack(gathered(samples.reshape(-1, together, *samples.shape[1:])))
     blocks = jnp.moveaxis(sums.reshape(2, -1, lots, *samples.shape[1:]), 1, 0)
-    if y0 is None:
-        y0 = haemodynamics.steady(blocks[0, 0].mean(axis=0) / together)
+    if start is None:
+        start = haemodynamics.steady(blocks[0, 0].mean(axis=0) / together)
 
     @jax.checkpoint
     def volume(state: jax.Array, block: jax.Array) -> tuple[jax.Array, jax.Array]:
         state = through(haemodynamics, state, block, together, steps, dt)
         return state, haemodynamics.signal(state)
 
-    last, found = jax.lax.scan(volume, y0, blocks)
-    lost = ~jnp.isfinite(found).all(axis=0)
-    return found, last, jnp.where(lost, Status.NOT_FINITE, Status.OK)
+    last, found = jax.lax.scan(volume, start, blocks)
+    return found, last, finite_or_not(found)
 
 
 def gathered(samples: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
 
 # What users give for a number, and for a band: its lowest and highest frequency in Hz.
 Number = float | int | np.floating | np.integer | np.ndarray | jax.Array
@@ -42,6 +43,11 @@ def as_signal(
         _checks.fail("signal", f"have axes {axes}", f"its shape is {array.shape}")
     _checks.finite("signal", array)
     return array
+
+
+def finite_or_not(values: Any) -> jax.Array:
+    """The status (*axes) of values (time, *axes): NOT_FINITE where some are not."""
+    return jnp.where(jnp.isfinite(values).all(axis=0), Status.OK, Status.NOT_FINITE)
 
 
 def rounding(signal: Any) -> float:

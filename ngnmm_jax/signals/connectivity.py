@@ -8,21 +8,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import (
     Number,
     as_number,
     as_signal,
+    finite_or_not,
     refuse_still,
     rounding,
     scaled,
 )
 
 
-class ConnectivityDynamics(eqx.Module):
+class ConnectivityDynamics(AbstractResult):
     """How alike the functional connectivity is at different times.
 
     - `times` (window,): the windows' centres, in s from the first sample.
@@ -31,6 +33,7 @@ class ConnectivityDynamics(eqx.Module):
       without a pattern.
     - `still` (window, region): where a region does not move, or by rounding only.
     - `apart`: windows that are at least so many places apart share no sample.
+    - `status` (window,): NOT_FINITE where it has no pattern.
     """
 
     times: Float[Array, "window"]
@@ -38,6 +41,21 @@ class ConnectivityDynamics(eqx.Module):
     matrix: Float[Array, "window window"]
     still: Bool[Array, "window region"]
     apart: int = eqx.field(static=True)
+
+    @property
+    def status(self) -> Int[Array, "window"]:
+        """Whether a window has a pattern (`Status`)."""
+        return finite_or_not(jnp.diagonal(self.matrix)[None])
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        """When, in how many regions, and how alike windows are that share nothing."""
+        regions = self.connectivity.shape[-1]
+        return {"times": self.times, "regions": regions, "values": self.values}
 
     @property
     def values(self) -> Float[Array, "pair"]:

@@ -1,6 +1,7 @@
 """Cross-frequency coupling: does the phase of a slow rhythm tell the amplitude of a fast one?"""
 
 import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,23 +9,23 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Inexact, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import (
     Band,
     Number,
     as_number,
     as_signal,
+    finite_or_not,
     refuse_still,
     rounding,
     scaled,
 )
 from ngnmm_jax.signals.phase import check_holds, envelope, one_sided, phase
-
-_MEASURES = ("modulation_index", "phase_locking")
 
 
 def modulation_index(
@@ -91,7 +92,7 @@ def envelope_locking(
     )
 
 
-class Comodulogram(eqx.Module):
+class Comodulogram(AbstractResult):
     """Coupling of the phase of slow bands with the amplitude of fast ones.
 
     - `phase_frequencies` (slow,), `amplitude_frequencies` (fast,): the bands' centres, Hz.
@@ -102,6 +103,7 @@ class Comodulogram(eqx.Module):
       comodulogram without coupling (from each one's largest z). NaN without surrogates; 0 and 1
       where all surrogates are alike to rounding.
     - `measure`, `surrogates`: as they were asked for.
+    - `status` (slow, fast): NOT_FINITE where there is no index.
     """
 
     phase_frequencies: Float[Array, "slow"]
@@ -111,6 +113,25 @@ class Comodulogram(eqx.Module):
     p: Float[Array, "slow fast"]
     measure: str = eqx.field(static=True)
     surrogates: int = eqx.field(static=True)
+
+    @property
+    def status(self) -> Int[Array, "slow fast"]:
+        """Whether there is an index (`Status`)."""
+        return finite_or_not(self.index[None])
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """How many surrogates."""
+        return {"surrogates": self.surrogates}
+
+    def summary(self) -> dict[str, Any]:
+        """The bands, the index and where it is largest, and the smallest p."""
+        slow, fast = self.phase_frequencies, self.amplitude_frequencies
+        found: dict[str, Any] = {"phase_frequencies": slow, "amplitude_frequencies": fast}
+        found[self.measure] = self.index
+        if _checks.is_concrete(self.index) and np.isfinite(np.asarray(self.index)).any():
+            found["peak"] = "{:g} and {:g} Hz".format(*self.peak)
+        return {**found, "p": self.p} if self.surrogates else found
 
     @property
     def peak(self) -> tuple[float, float]:
@@ -171,49 +192,73 @@ def comodulogram(
         _checks.positive_integer("surrogates", surrogates)
     dt, n = as_number(sampling_interval), array.shape[0]
     least = jnp.asarray(rounding(signal), array.dtype)
-    slow, fast = (
-        np.atleast_1d(np.asarray(f, dtype=float))
-        for f in (phase_frequencies, amplitude_frequencies)
-    )
-    for name, value in (("phase_frequencies", slow), ("amplitude_frequencies", fast)):
-        _checks.positive(name, value)
-        if value.ndim != 1 or (np.diff(value) <= 0).any():
-            _checks.fail(name, "rise", f"it is {value}")
+    slow = _rising("phase_frequencies", phase_frequencies)
+    fast = _rising("amplitude_frequencies", amplitude_frequencies)
     if phase_bandwidth is None:
         phase_bandwidth = max(0.5 * float(slow[0]), 4 / (n * dt))
     if amplitude_bandwidth is None:
         amplitude_bandwidth = 2 * float(slow[-1])
-    slow_bands = _bands("phase", slow, phase_bandwidth, dt)
-    fast_bands = _bands("amplitude", fast, amplitude_bandwidth, dt)
-    check_holds("phase_bandwidth", slow_bands, n, dt)
-    check_holds("amplitude_bandwidth", fast_bands, n, dt)
-    # The filters' ends are left out.
-    edge = int(np.ceil(1 / (phase_bandwidth * dt)))
+    gains = [
+        jnp.asarray(_filters(name, centres, width, n, dt), array.dtype)
+        for name, centres, width in (
+            ("phase", slow, phase_bandwidth),
+            ("amplitude", fast, amplitude_bandwidth),
+        )
+    ]
+    edge = _edge(phase_bandwidth, n, dt)
+    key = stream(seed, Purpose.SURROGATES)
+    every, still = _couplings(array, *gains, key, least, surrogates, edge, measure, bins)
+    refuse_still(still[None])
+    index = every[0]
+    _warn_of_nothing(index)
+    z, p = _compared(every) if surrogates else (jnp.full(index.shape, jnp.nan),) * 2
+    return Comodulogram(jnp.asarray(slow), jnp.asarray(fast), index, z, p, measure, surrogates)
+
+
+def _rising(name: str, frequencies: ArrayLike) -> np.ndarray:
+    """Centres of bands (band,), Hz."""
+    centres = np.atleast_1d(np.asarray(frequencies, dtype=float))
+    _checks.positive(name, centres)
+    if centres.ndim != 1 or (np.diff(centres) <= 0).any():
+        _checks.fail(name, "rise", f"it is {centres}")
+    return centres
+
+
+def _filters(name: str, centres: np.ndarray, width: Number, n: int, dt: float) -> np.ndarray:
+    """Gains (band, frequency) of bands of a full width, within what can be filtered."""
+    _checks.positive(f"{name}_bandwidth", width)
+    bands = centres[:, None] + np.array([-0.5, 0.5]) * width
+    nyquist = 0.5 / dt
+    if bands[0, 0] < 0 or bands[-1, 1] > nyquist:
+        _checks.fail(
+            f"{name}_frequencies",
+            f"leave bands of {width:g} Hz between 0 and {nyquist:g} Hz",
+            f"the bands go from {bands[0, 0]:g} to {bands[-1, 1]:g} Hz",
+        )
+    check_holds(f"{name}_bandwidth", bands, n, dt)
+    return one_sided(n, dt, bands)
+
+
+def _edge(width: Number, n: int, dt: float) -> int:
+    """Samples at each end, where the slow filters' ends see each other, that are left out."""
+    edge = int(np.ceil(1 / (width * dt)))
     if n < 4 * edge:
         _checks.fail(
             "signal",
-            f"last at least {4 * edge * dt:g} s for bands of {phase_bandwidth:g} Hz",
+            f"last at least {4 * edge * dt:g} s for bands of {width:g} Hz",
             f"it lasts {n * dt:g} s",
         )
-    gains = [
-        jnp.asarray(one_sided(n, dt, bands), array.dtype) for bands in (slow_bands, fast_bands)
-    ]
-    bins_or_none = bins if measure == "modulation_index" else None
-    key = stream(seed, Purpose.SURROGATES)
-    every, still = _couplings(array, *gains, key, least, surrogates, edge, bins_or_none)
-    refuse_still(still[None])
-    index = every[0]
+    return edge
+
+
+def _warn_of_nothing(index: jax.Array) -> None:
     if _checks.on_host(index) and np.isnan(np.asarray(index)).any():
         few = int(np.isnan(np.asarray(index)).sum())
         warnings.warn(
             f"The signal does not move by more than rounding in some bands: {few} of {index.size} "
             "couplings are NaN.",
-            stacklevel=2,
+            stacklevel=3,
         )
-    z = p = jnp.full(index.shape, jnp.nan)
-    if surrogates:
-        z, p = _compared(every)
-    return Comodulogram(jnp.asarray(slow), jnp.asarray(fast), index, z, p, measure, surrogates)
 
 
 @jax.jit
@@ -233,21 +278,7 @@ def _compared(every: Float[Array, "surrogate slow fast"]) -> tuple[jax.Array, ja
     return each[0], jnp.where(unknown, jnp.nan, jnp.where(alike, 1.0, p))
 
 
-def _bands(name: str, centres: np.ndarray, width: Number, dt: float) -> np.ndarray:
-    """Bands (band, end) of a full width, within what can be filtered."""
-    _checks.positive(f"{name}_bandwidth", width)
-    bands = centres[:, None] + np.array([-0.5, 0.5]) * width
-    nyquist = 0.5 / dt
-    if bands[0, 0] < 0 or bands[-1, 1] > nyquist:
-        _checks.fail(
-            f"{name}_frequencies",
-            f"leave bands of {width:g} Hz between 0 and {nyquist:g} Hz",
-            f"the bands go from {bands[0, 0]:g} to {bands[-1, 1]:g} Hz",
-        )
-    return bands
-
-
-@partial(jax.jit, static_argnums=(5, 6, 7))
+@partial(jax.jit, static_argnums=(5, 6, 7, 8))
 def _couplings(
     array: jax.Array,
     slow_gains: Float[Array, "slow frequency"],
@@ -256,7 +287,8 @@ def _couplings(
     least: jax.Array,
     surrogates: int,
     edge: int,
-    bins: int | None,
+    measure: str,
+    bins: int,
 ) -> tuple[Float[Array, "surrogate slow fast"], jax.Array]:
     """Coupling of the signal, and then of surrogates of its slow phases with its amplitudes.
 
@@ -267,25 +299,12 @@ def _couplings(
     array, top = scaled(array)
     spectrum = jnp.fft.fft(array - array.mean())
     amplitudes = jnp.abs(jnp.fft.ifft(spectrum * fast_gains, axis=-1))
-
-    def silent(some: jax.Array, top: jax.Array) -> jax.Array:
-        return jnp.abs(some).max(axis=-1) <= least * top
-
-    nothing = silent(jnp.fft.ifft(spectrum * slow_gains, axis=-1), top)[:, None]
-    nothing = nothing | silent(amplitudes, top)
-    if bins is None:  # the envelopes' own phases in each slow band
-        level = jnp.fft.fft(amplitudes - amplitudes.mean(axis=1, keepdims=True), axis=-1)
-        slow = jax.lax.map(lambda gain: jnp.fft.ifft(level * gain, axis=-1)[:, inside], slow_gains)
-        own = slow / jnp.abs(slow)
-        nothing = nothing | silent(slow, amplitudes.max(axis=-1))
-    amplitudes = amplitudes[:, inside]
+    nothing = _silent(jnp.fft.ifft(spectrum * slow_gains, axis=-1), least * top)[:, None]
+    nothing = nothing | _silent(amplitudes, least * top)
+    with_these = _MEASURES[measure](amplitudes, slow_gains, inside, least, bins)
 
     def coupling(turn: jax.Array) -> jax.Array:
-        slow = jnp.fft.ifft(spectrum * turn * slow_gains, axis=-1)[:, inside]
-        if bins is not None:
-            return _tort(jnp.angle(slow), amplitudes, bins)
-        against = jnp.conj(slow / jnp.abs(slow))
-        return jnp.abs((against[:, None] * own).mean(axis=-1))
+        return with_these(jnp.fft.ifft(spectrum * turn * slow_gains, axis=-1)[:, inside])
 
     def surrogate(key: Any) -> jax.Array:
         angles = jax.random.uniform(key, (n,), array.dtype, 0, 2 * jnp.pi)
@@ -296,6 +315,42 @@ def _couplings(
         others = jax.lax.map(surrogate, jax.random.split(key, surrogates))
         every = jnp.concatenate([every, others])
     return jnp.where(nothing, jnp.nan, every), array.std() <= least * top
+
+
+def _silent(some: Inexact[Array, "... time"], least: jax.Array) -> jax.Array:
+    """Which signals are nowhere more than `least`."""
+    return jnp.abs(some).max(axis=-1) <= least
+
+
+# Of slow analytic signals (slow, time), their coupling (slow, fast) with envelopes known before.
+_Coupling = Callable[[jax.Array], jax.Array]
+
+
+def _index_with(
+    amplitudes: Float[Array, "fast time"], slow_gains: Any, inside: slice, least: Any, bins: int
+) -> _Coupling:
+    """Tort's modulation index."""
+    amplitudes = amplitudes[:, inside]
+    return lambda slow: _tort(jnp.angle(slow), amplitudes, bins)
+
+
+def _locking_with(
+    amplitudes: Float[Array, "fast time"], slow_gains: Any, inside: slice, least: Any, bins: int
+) -> _Coupling:
+    """The locking to the envelopes' own phases in each slow band; NaN where they have none."""
+    level = jnp.fft.fft(amplitudes - amplitudes.mean(axis=1, keepdims=True), axis=-1)
+    own = jax.lax.map(lambda gain: jnp.fft.ifft(level * gain, axis=-1)[:, inside], slow_gains)
+    none = _silent(own, least * amplitudes.max(axis=-1))
+    own = jnp.where(none[..., None], jnp.nan, own / jnp.abs(own))
+
+    def coupling(slow: jax.Array) -> jax.Array:
+        against = jnp.conj(slow / jnp.abs(slow))
+        return jnp.abs((against[:, None] * own).mean(axis=-1))
+
+    return coupling
+
+
+_MEASURES = {"modulation_index": _index_with, "phase_locking": _locking_with}
 
 
 def _tort(

@@ -5,16 +5,24 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.signal import welch
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, rounding, scaled
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax.signals._arrays import (
+    Band,
+    Number,
+    as_number,
+    as_signal,
+    finite_or_not,
+    rounding,
+    scaled,
+)
 
 #: The bands of electrophysiology, in Hz.
 BANDS: Mapping[str, tuple[float, float]] = MappingProxyType(
@@ -31,15 +39,31 @@ BANDS: Mapping[str, tuple[float, float]] = MappingProxyType(
 _METHODS = ("welch", "multitaper")
 
 
-class PowerSpectrum(eqx.Module):
+class PowerSpectrum(AbstractResult):
     """Power spectral density of one or several signals.
 
     - `frequencies` (frequency,): Hz.
     - `power` (frequency, …): the signal's unit squared per Hz, one-sided.
+    - `status` (…): NOT_FINITE where a power is not.
     """
 
     frequencies: Float[Array, "frequency"]
     power: Float[Array, "frequency ..."]
+
+    @property
+    def status(self) -> Int[Array, "..."]:
+        """Whether all powers of a signal are finite (`Status`)."""
+        return finite_or_not(self.power)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        """Frequencies, powers and where they are largest."""
+        peak = self.peak_frequency
+        return {"frequencies": self.frequencies, "power": self.power, "peak_frequency": peak}
 
     @property
     def decibels(self) -> Float[Array, "frequency ..."]:

@@ -1,0 +1,142 @@
+"""What a run of spiking neurons leaves behind."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.integrators.loops import settled
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.simulation.result import Simulation, package
+from ngnmm_jax.simulation.saving import Saving
+from ngnmm_jax.simulation.spiking.lorentzian import quantiles
+from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, which_recorded
+from ngnmm_jax.simulation.spiking.populations import Runs, assembled
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+
+
+class SpikingSimulation(AbstractResult):
+    """What a run of spiking neurons left behind.
+
+    - `activity`: the populations' quantities, named as in the mean field, so that every figure
+      and analysis of a `Simulation` takes them. Rates are spikes per neuron over the interval
+      that ends at each saved time; potentials are the centres of the Lorentzians; gates are
+      the synapses' own. `activity.final_state` is the mean field's state at the end.
+    - `width_rates` (time, population, region): the rate at each saved time from the half width
+      of the potentials' Lorentzian, π tau r: a second estimate, without counting spikes.
+    - `spikes` (time, population, region, recorded): spikes of the recorded neurons in the
+      interval that ends at each saved time; they are ordered by their excitability.
+    - `offsets` (recorded,): excitabilities of these, relative to the centre, in half widths.
+    - `memory`: the neurons at the end; `simulate_spiking(…, start=run)` goes on from there.
+    - `neurons`: how many in each population; `populations`: their names; `rates`: the variables
+      of `activity` that hold their rates.
+    - `status`, `stats`: those of `activity`.
+
+    A batch has a leading axis `run` on all but `offsets`; there is no axis `region` for a
+    homogeneous system.
+    """
+
+    activity: Simulation
+    width_rates: Float[Array, "..."]
+    spikes: Int[Array, "..."]
+    offsets: Float[Array, "recorded"]
+    memory: Any
+    neurons: int = eqx.field(static=True)
+    populations: tuple[str, ...] = eqx.field(static=True)
+    rates: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def status(self) -> Int[Array, "*run"]:
+        """How it ended (`Status`)."""
+        return self.activity.status
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Numbers of steps."""
+        return self.activity.stats
+
+    def summary(self) -> dict[str, Any]:
+        """How long, how many, and what they did."""
+        return {
+            "ts": self.activity.ts,
+            "neurons": f"{self.neurons} in each of {', '.join(self.populations)}",
+            "width_rates": self.width_rates,
+            "spikes": self.spikes,
+        }
+
+    def run(self, number: int) -> "SpikingSimulation":
+        """One run of a batch."""
+        activity = self.activity.run(number)
+        several = self.width_rates, self.spikes, self.memory
+        widths, spikes, memory = jax.tree.map(lambda leaf: leaf[number], several)
+        return dataclasses.replace(
+            self, activity=activity, width_rates=widths, spikes=spikes, memory=memory
+        )
+
+
+def packaged(
+    system: Network | Homogeneous,
+    runs: Runs,
+    neurons: Neurons,
+    seen: tuple[Seen, Seen],
+    saving: Saving,
+    every: float,
+    duration: float,
+    before: SpikingSimulation | None,
+) -> SpikingSimulation:
+    """The result of a batch.
+
+    `seen`: at each saved time (run, time, …), and at the end, (run, 1, …); `every`: time between
+    saves; `before`: the run that this one goes on from.
+    """
+    t0 = 0.0 if before is None else float(before.activity.t1)
+    model, count = runs.system.model, neurons.potentials.shape[-1]
+    whole, end = seen
+    spikes, recorded = (jnp.diff(counts, axis=1) for counts in (whole.spikes, whole.recorded))
+    # Before the first interval nothing has been counted: there the rate is that of the width.
+    rates = jnp.concatenate([whole.width_rate[:, :1], spikes / (count * every)], axis=1)
+    states = _states(model, rates, whole)
+    saving = dataclasses.replace(saving, ts=tuple(t + t0 for t in saving.ts))
+    last = _states(model, end.width_rate, end)[:, 0]
+    status = _status(states, whole, neurons, before is None)
+    stats = {"num_steps": jnp.asarray(saving.n_steps)}
+    populations = model.populations()
+    return SpikingSimulation(
+        activity=package(model, system, saving, (last, states, status, stats), t0 + duration),
+        width_rates=whole.width_rate,
+        spikes=jnp.concatenate([jnp.zeros_like(recorded[:, :1]), recorded], axis=1),
+        offsets=jnp.asarray(quantiles(count)[which_recorded(count, recorded.shape[-1])]),
+        memory=neurons,
+        neurons=count,
+        populations=tuple(p.name for p in populations),
+        rates=tuple(p.rate for p in populations),
+    )
+
+
+def _states(
+    model: AbstractNeuralMass, rates: Float[Array, "run time ..."], seen: Seen
+) -> Float[Array, "run time ..."]:
+    """States of the mean field (run, time, variable, *region)."""
+
+    def one(rate: jax.Array, centre: jax.Array, gate: jax.Array) -> jax.Array:
+        return assembled(model, rate=rate, potential=centre, gate=gate)
+
+    return jax.vmap(jax.vmap(one))(rates, seen.centre, seen.gates)
+
+
+def _status(states: jax.Array, seen: Seen, neurons: Neurons, started: bool) -> Int[Array, "run"]:
+    """How each run ended; `started` from rest: NONE_FOUND where there was no equilibrium."""
+
+    def everywhere(well: jax.Array) -> jax.Array:
+        return well.all(axis=tuple(range(1, well.ndim)))
+
+    finite = everywhere(settled(states)) & everywhere(jnp.isfinite(neurons.potentials))
+    status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
+    begun = everywhere(~jnp.isnan(seen.gates[:, 0]))
+    return jnp.where(begun, status, Status.NONE_FOUND) if started else status
