@@ -8,7 +8,7 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax.models import parameter
-from ngnmm_jax.models.base import parameter_fields
+from ngnmm_jax.models.parameters import parameter_fields
 
 RNG = np.random.default_rng(0)
 

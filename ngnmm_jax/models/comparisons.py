@@ -15,6 +15,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.scalar_roots import POINTS, scalar_roots
+from ngnmm_jax.models.parameters import parameter_fields, parameter_names
 
 # Default parameters are moved by this fraction; those that are zero, to this value.
 _MOVED = 0.07
@@ -41,7 +42,7 @@ def trials(model: Any, coupling: Any = None) -> Iterator[tuple[Any, Callable[[],
     same = identity(model)
     if same is None:
         return
-    values = [getattr(model, name) for name in parameters(model)]
+    values = [getattr(model, name) for name in parameter_names(type(model))]
     yield same, lambda: _at(usual(model), _COUPLING, (2,))
     if not _checks.is_concrete(values, coupling):
         return
@@ -52,14 +53,21 @@ def trials(model: Any, coupling: Any = None) -> Iterator[tuple[Any, Callable[[],
     yield (*same, *map(digest, values), digest(here)), lambda: _at(model, here, axes)
 
 
-def parameters(model: Any) -> list[str]:
-    """Names of what was declared by `parameter`."""
-    return [field.name for field in dataclasses.fields(model) if "unit" in field.metadata]
+def sent(model: Any) -> str:
+    """The variable that a model's output is, found by trying states; or what the model shows."""
+    model = usual(model)
+    state = random_state(model, (1,))
+    with jax.ensure_compile_time_eval():
+        output = np.asarray(model.output(jnp.asarray(state)))
+    for name, row in zip(model.variables, state, strict=True):
+        if np.array_equal(output, row):
+            return str(name)
+    return str(model.shown)
 
 
 def identity(model: Any) -> Any:
     """What a model is apart from its parameters and its class; None where that is traced."""
-    rest, structure = jax.tree.flatten(replaced(model, dict.fromkeys(parameters(model))))
+    rest, structure = jax.tree.flatten(replaced(model, dict.fromkeys(parameter_names(type(model)))))
     if not _checks.is_concrete(rest):
         return None
     return (_hashable(structure), *map(digest, rest))
@@ -85,7 +93,7 @@ def replaced(model: Any, values: dict[str, Any]) -> Any:
 
 def usual(model: Any, moved: float = _MOVED) -> Any:
     """A model at its class's default parameters, moved a little: none is zero."""
-    fields: list[Any] = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
+    fields: list[Any] = parameter_fields(type(model))
     sizes = moved * _rng(0).uniform(0.5, 1.0, len(fields))
     values = {
         f.name: jnp.asarray(np.where(f.default, f.default * (1 + size), size), _dtype())

@@ -19,12 +19,12 @@ from ngnmm_jax.models.comparisons import (
     digest,
     identity,
     linearised,
-    parameters,
     random_state,
     replaced,
     usual,
 )
 from ngnmm_jax.models.declarations import definer
+from ngnmm_jax.models.parameters import parameter_names
 
 # Regions and runs of the state at which a model is tried.
 _AXES = (2, 3)
@@ -59,7 +59,7 @@ def _fields(model: Any) -> None:
     `with_parameters`, sweeps and fits put in values without making the model anew, and take axes
     of fields for regions or runs.
     """
-    names = parameters(model)
+    names = parameter_names(type(model))
     for field in dataclasses.fields(model):
         leaves = jax.tree.leaves(None if field.name in names else getattr(model, field.name))
         if any(eqx.is_array_like(leaf) and np.ndim(leaf) for leaf in leaves):
@@ -122,7 +122,7 @@ def _shapes(model: Any) -> None:
 
 def _elementwise(model: Any) -> None:
     """Two regions of different parameters in three runs each, at once and one after another."""
-    names, pair = parameters(model), (usual(model), usual(model, 0.2))
+    names, pair = parameter_names(type(model)), (usual(model), usual(model, 0.2))
     columns = {name: np.stack([getattr(m, name) for m in pair]) for name in names}
     state, drive = random_state(pair[0], _AXES), np.linspace(0.1, 0.9, 6).reshape(_AXES)
     drive = drive.astype(state.dtype)
