@@ -17,7 +17,8 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.models.base import SECONDS, parameter_fields
+from ngnmm_jax.models.parameters import parameter_fields
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, finish, symbol
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.single import Simulation, simulate
