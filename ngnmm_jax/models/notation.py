@@ -38,7 +38,7 @@ def notation_of(thing: Any) -> Notation:
     if isinstance(carried, Notation):
         return carried
     model = getattr(thing, "model", thing)
-    kind = model if isinstance(model, type) else type(model)
+    kind: Any = model if isinstance(model, type) else type(model)
     if not hasattr(kind, "symbols"):
         return Notation()
     symbols: dict[str, str] = {}
