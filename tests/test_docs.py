@@ -25,5 +25,5 @@ def test_pages(tmp_path):
     ids = {name.rpartition(".")[2] for name in re.findall(r'id="(ngnmm_jax\.[\w.]+)"', pages)}
     rooms = {"fitting", "models", "observe", "plot", "signals", "stimuli", "sweeps", "__version__"}
     assert set(ng.__all__) - ids <= rooms  # whose own names have pages
-    assert set(ng.plot.__all__) - ids == {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "SYMBOLS"}
+    assert set(ng.plot.__all__) - ids == {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES"}
     assert "Two commands" in (tmp_path / "index.html").read_text()

@@ -28,6 +28,7 @@ from ngnmm_jax.dynamics.lyapunov import (
 )
 from ngnmm_jax.dynamics.tangents import follow
 from ngnmm_jax.integrators.loops import rk4_step
+from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.single import select
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.systems.network import (
@@ -63,6 +64,7 @@ class LyapunovMap(eqx.Module):
     parameters: dict[str, np.ndarray]
     spectra: LyapunovSpectrum
     time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""
@@ -162,7 +164,8 @@ def lyapunov_map(
     on_grid: dict[str, Any] = {
         name: jnp.asarray(value.reshape(*shape, *value.shape[1:])) for name, value in fields.items()
     }
-    return LyapunovMap(values, LyapunovSpectrum(**on_grid), system.model.time_unit)
+    notation = notation_of(system)
+    return LyapunovMap(values, LyapunovSpectrum(**on_grid), system.model.time_unit, notation)
 
 
 def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
@@ -255,6 +258,7 @@ class OrbitDiagram(eqx.Module):
     last: Float[np.ndarray, "value"]
     status: Int[np.ndarray, "value"]
     time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     def distinct(self, tolerance: float = 1e-3) -> Int[np.ndarray, "value"]:
         """How many different points there are: 1 at rest, the number of loops on an orbit.
@@ -356,6 +360,7 @@ def orbit_diagram(
         section=section,
         **fields,
         time_unit=model.time_unit,
+        notation=notation_of(model),
     )
 
 

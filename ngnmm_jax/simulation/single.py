@@ -24,6 +24,7 @@ from ngnmm_jax.integrators.loops import finite_status, recorded, repeated, settl
 from ngnmm_jax.integrators.methods import METHODS, Method, Stepper
 from ngnmm_jax.integrators.steps import StepsToJumps, common_step
 from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.simulation.start import initial_state
 from ngnmm_jax.systems.driven import INPUT, Driven, driven, noise_key, undriven
@@ -65,6 +66,7 @@ class Simulation(eqx.Module):
     shown: str = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
     labels: tuple[str, ...] | None = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def ok(self) -> bool:
@@ -292,6 +294,7 @@ def package(
         shown=model.shown if model.shown in saving.variables else saving.variables[0],
         time_unit=model.time_unit,
         labels=system.labels if isinstance(system, Network) else None,
+        notation=notation_of(model),
     )
 
 

@@ -14,6 +14,7 @@ from ngnmm_jax._core.lanes import grid, map_chunks, take
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.stability.attractors import (
     APERIODIC,
     EQUILIBRIUM,
@@ -95,6 +96,7 @@ class DispersionMap(eqx.Module):
     status: np.ndarray
     variables: tuple[str, ...] = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def stable(self) -> np.ndarray:
@@ -218,6 +220,7 @@ def dispersion_map(
         **{name: to_grid(value) for name, value in fields.items()},
         variables=system.model.variables,
         time_unit=system.model.time_unit,
+        notation=notation_of(system),
     )
 
 

@@ -69,8 +69,9 @@ def write_spectra(
     )
     if (np.asarray(batch.status) != Status.OK).all():
         raise SolverError("spectrum", Status.NOT_FINITE, batch)
+    written = {name: plot.symbol(name, network) for name in values}
     names = [
-        ", ".join(f"{plot.symbol(name)} = {float(value[k]):g}" for name, value in values.items())
+        ", ".join(f"{written[name]} = {float(value[k]):g}" for name, value in values.items())
         for k in range(count if axes else 0)
     ] or [""]
     activities = [_Activity(batch.run(k)) for k in range(count)]

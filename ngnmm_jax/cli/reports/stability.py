@@ -100,7 +100,7 @@ def write_map(
     if curves:
         plot.dispersion_family(curves, name_x, ax=left)
     plot.map_cut(result, line, ax=right)
-    figure.suptitle(f"{title}, {plot.symbol(name_y)} = {line:g}")
+    figure.suptitle(f"{title}, {plot.symbol(name_y, network)} = {line:g}")
     figure.savefig(out / "cut.png", dpi=150)
     plt.close("all")
     return [{"": "points", **map_facts(result)}]
@@ -188,7 +188,7 @@ def write_comparison(
         curves = homogeneous_curves(fixed, name_x, values)
         if curves:
             plot.dispersion_family(curves, name_x, ax=top)
-        top.set_title(f"{model}, {plot.symbol(name_y)} = {cut:g}", fontsize="medium")
+        top.set_title(f"{model}, {plot.symbol(name_y, network)} = {cut:g}", fontsize="medium")
         plot.dispersion_map(result, ax=bottom)
         bottom.axhline(cut, color="0.2", lw=0.8, ls=":")
         rows.append({"model": model, **map_facts(result)})
