@@ -10,16 +10,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.models import times
 from ngnmm_jax.models.agreement import HOOKS, guarded
+from ngnmm_jax.models.cards import listed, values_of
 from ngnmm_jax.models.declarations import check_declarations, definer
 from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
 from ngnmm_jax.models.parameters import check_parameters, know_their_names, parameter_fields
 
 
-class AbstractNeuralMass(eqx.Module):
+class AbstractNeuralMass(Pictured):
     """One region's dynamics, elementwise over all axes of the state but the first.
 
     A model declares its `variables` with their `units`, the `time_unit`, the `shown`
@@ -197,6 +199,16 @@ class AbstractNeuralMass(eqx.Module):
             return np.asarray(1.0)
         ratio = self.typical_time() / self.fastest_time()
         return times.math_of(ratio).maximum(1.0, times.math_of(ratio).round(ratio))
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """What is shown of it: variables, and parameters with their values and units."""
+        units = zip(self.variables, self.units, strict=True)
+        state = {name: "" if unit == "1" else f"({unit})" for name, unit in units}
+        head = f"{type(self).__name__}: a neural mass, times in {self.time_unit}"
+        return head, {
+            "state": listed(state),
+            "parameters": listed(values_of(self)) or "none",
+        }
 
     @property
     def n_regions(self) -> int | None:
