@@ -49,9 +49,10 @@ class Pictured(eqx.Module):
     def _repr_html_(self) -> str:
         head, rows = self.card()
         left = "style='text-align:left'"
+        written = {html.escape(name): html.escape(shown(value)) for name, value in rows.items()}
         body = "".join(
-            f"<tr><th {left}>{html.escape(name)}</th><td {left}>{html.escape(shown(value))}</td></tr>"
-            for name, value in rows.items()
+            f"<tr><th {left}>{name}</th><td {left}>{value}</td></tr>"
+            for name, value in written.items()
         )
         return f"<table><caption>{html.escape(head)}</caption>{body}</table>"
 
@@ -64,6 +65,8 @@ def shown(value: Any) -> str:
         return f"traced {value.shape}"
     if is_array(value) or (isinstance(value, float | int) and not isinstance(value, bool)):
         return _numbers(value)
+    if hasattr(value, "shape") and hasattr(value, "dtype"):  # the description of an array
+        return f"{value.dtype} {value.shape}"
     if isinstance(value, dict):
         text = ", ".join(f"{name} {shown(entry)}" for name, entry in value.items())
     elif isinstance(value, eqx.Module) and not isinstance(value, Pictured):

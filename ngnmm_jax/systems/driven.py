@@ -17,6 +17,7 @@ from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.integrators.methods import Method, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.parameters import as_parameter
+from ngnmm_jax.systems.cards import PicturedSystem
 from ngnmm_jax.systems.network import Homogeneous, Network, over_runs
 from ngnmm_jax.systems.stimuli import AbstractStimulus
 
@@ -26,7 +27,7 @@ INPUT = "input"
 BELOW_ZERO = ("reflect", "clip", "keep")
 
 
-class Driven(eqx.Module):
+class Driven(PicturedSystem):
     """A network, or its homogeneous system, with noise and stimuli.
 
     `simulate`, `simulate_batch`, `sweep`, `linear_response` and `fit` take it in place of a

@@ -35,12 +35,13 @@ from ngnmm_jax.models.parameters import (
     parameter_names,
 )
 from ngnmm_jax.models.times import smallest_step
+from ngnmm_jax.systems.cards import PicturedSystem
 
 # Rows count as having the same sum when they agree to this fraction.
 _SAME_ROW_SUM = 1e-9
 
 
-class Network(eqx.Module):
+class Network(PicturedSystem):
     """Regions of one model, coupled through a connectome.
 
     Region j receives `c_j = coupling * Σ_k weights_jk output_k`, on both of its populations.
@@ -234,7 +235,7 @@ class Network(eqx.Module):
         return _nonnegative(self.model, state)
 
 
-class Homogeneous(eqx.Module):
+class Homogeneous(PicturedSystem):
     """One region that drives itself: the network where all regions do the same.
 
     State (variable,); the drive is `coupling * output`. Parameters and coupling are scalars;
