@@ -47,7 +47,7 @@ def ended(status: Any) -> str:
     """In words: the status, or how many there are of each."""
     if not _checks.is_concrete(status):
         return "traced"
-    if not is_array(status) and not isinstance(status, int):
+    if not is_array(status) and (isinstance(status, bool) or not isinstance(status, int)):
         return f"its status is a {type(status).__name__}"  # in a PyTree of something else
     codes = np.asarray(status)
     if codes.ndim == 0:
