@@ -1,7 +1,7 @@
 """What analyses return: one style of record, with a status, what it took, and a short picture."""
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -23,8 +23,17 @@ class AbstractResult(Pictured):
     - `ok`: whether all of it ended well.
     """
 
-    status: eqx.AbstractVar[Any]
-    stats: eqx.AbstractVar[dict[str, Any]]
+    if TYPE_CHECKING:  # what a field or a property may stand for
+
+        @property
+        def status(self) -> Any: ...
+
+        @property
+        def stats(self) -> dict[str, Any]: ...
+
+    else:
+        status: eqx.AbstractVar[Any]
+        stats: eqx.AbstractVar[dict[str, Any]]
 
     @property
     def ok(self) -> Any:
