@@ -12,7 +12,7 @@ import ngnmm_jax as ng
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.integrators.loops import STEPS, repeated
 from ngnmm_jax.integrators.methods import METHODS, runge_kutta
-from ngnmm_jax.models.parameters import parameter_names
+from ngnmm_jax.models.base import parameter_names
 from tests.conftest import reference_values
 
 

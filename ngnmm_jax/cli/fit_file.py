@@ -20,7 +20,7 @@ from ngnmm_jax.cli.checked import (
 from ngnmm_jax.cli.settings import NetworkSettings
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators.steps import step_between
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
 from ngnmm_jax.stability.response import linear_response
 from ngnmm_jax.systems.driven import Driven

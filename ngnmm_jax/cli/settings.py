@@ -139,7 +139,7 @@ class NetworkSettings(Checked):
 
     def build(self) -> Any:
         """The network, rows normalised; its parameters and those of all axes are checked."""
-        from ngnmm_jax.models.parameters import parameter_names
+        from ngnmm_jax.models.base import parameter_names
         from ngnmm_jax.systems.network import Network
 
         kind = self.kind()

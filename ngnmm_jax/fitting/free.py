@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import leaf, one_for_all, with_leaves
-from ngnmm_jax.models.parameters import parameter_fields
+from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.systems.driven import undriven
 
 # A start's regions differ from each other by this much, in unbounded space.

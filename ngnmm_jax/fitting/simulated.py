@@ -14,7 +14,7 @@ from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.simulation.single import fixed_method, select
 from ngnmm_jax.simulation.start import scattered, signs
 from ngnmm_jax.systems.driven import driven, undriven

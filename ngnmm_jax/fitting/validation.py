@@ -9,7 +9,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.losses import pearson, upper
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.sweeps import Activity, Design, sweep
 

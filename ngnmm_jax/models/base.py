@@ -18,7 +18,31 @@ from ngnmm_jax.models.agreement import HOOKS, guarded
 from ngnmm_jax.models.cards import listed, values_of
 from ngnmm_jax.models.declarations import check_declarations, definer
 from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
-from ngnmm_jax.models.parameters import check_parameters, know_their_names, parameter_fields
+from ngnmm_jax.models.parameters import (
+    as_float_array,
+    as_parameter,
+    check_parameters,
+    know_their_names,
+    parameter,
+    parameter_fields,
+    parameter_names,
+)
+from ngnmm_jax.models.times import SECONDS, smallest_step
+
+__all__ = [
+    "SECONDS",
+    "AbstractNeuralMass",
+    "EquilibriumReduction",
+    "ExactFlow",
+    "QIFPopulation",
+    "as_float_array",
+    "as_parameter",
+    "bounds_own_slope",
+    "parameter",
+    "parameter_fields",
+    "parameter_names",
+    "smallest_step",
+]
 
 
 class AbstractNeuralMass(Pictured):

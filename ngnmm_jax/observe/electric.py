@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.signals._arrays import Number, as_signal
 from ngnmm_jax.simulation.single import Simulation
 from ngnmm_jax.systems.driven import Driven, undriven

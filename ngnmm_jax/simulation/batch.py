@@ -19,7 +19,7 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.integrators.methods import Method, Stepper
-from ngnmm_jax.models.parameters import as_parameter, parameter_fields
+from ngnmm_jax.models.base import as_parameter, parameter_fields
 from ngnmm_jax.simulation.single import (
     Simulation,
     blocks_of_saves,

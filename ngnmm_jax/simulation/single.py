@@ -23,9 +23,8 @@ from ngnmm_jax._core.types import Scalar, Time
 from ngnmm_jax.integrators.loops import finite_status, recorded, repeated, settled, solve
 from ngnmm_jax.integrators.methods import METHODS, Method, Stepper
 from ngnmm_jax.integrators.steps import StepsToJumps, common_step
-from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
-from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.simulation.start import initial_state
 from ngnmm_jax.systems.driven import INPUT, Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.network import Homogeneous, Network

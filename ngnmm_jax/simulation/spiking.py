@@ -26,10 +26,13 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.integrators.steps import common_step
-from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.models.hooks import QIFPopulation
-from ngnmm_jax.models.parameters import as_parameter
-from ngnmm_jax.models.times import SECONDS, smallest_step
+from ngnmm_jax.models.base import (
+    SECONDS,
+    AbstractNeuralMass,
+    QIFPopulation,
+    as_parameter,
+    smallest_step,
+)
 from ngnmm_jax.simulation.batch import count_runs
 from ngnmm_jax.simulation.single import (
     Saving,

@@ -33,9 +33,8 @@ from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import Orbit, refine
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
-from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
-from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.network import Homogeneous, Network
 
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this

@@ -26,7 +26,7 @@ from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.dynamics.own_equations import only_plain
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.systems.driven import INPUT, Driven, driven, undriven
 from ngnmm_jax.systems.network import Network
 

@@ -20,7 +20,7 @@ from ngnmm_jax.dynamics.lockstep import Steps, adaptive_mesh, mesh_step, repeat
 from ngnmm_jax.dynamics.lyapunov import ROUGH
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.integrators.loops import in_halves, rk4_step
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.systems.network import Family
 

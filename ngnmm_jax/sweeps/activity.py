@@ -16,7 +16,7 @@ from ngnmm_jax._core.parameters import at_points
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators.steps import common_step
-from ngnmm_jax.models.times import SECONDS, smallest_step
+from ngnmm_jax.models.base import SECONDS, smallest_step
 from ngnmm_jax.observe.bold import BalloonWindkessel, bold
 from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation.single import cast, fixed_method

@@ -11,7 +11,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import ordered
 from ngnmm_jax._core.parameters import one_for_all
 from ngnmm_jax._core.randomness import run_seeds
-from ngnmm_jax.models.parameters import parameter_fields
+from ngnmm_jax.models.base import parameter_fields
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.network import Homogeneous, Network
 

@@ -227,7 +227,7 @@ def _prepare(
 
 def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]:
     """All coordinates: the design's values and seeds, the outputs' dimensions, the checked runs."""
-    from ngnmm_jax.models.parameters import parameter_fields
+    from ngnmm_jax.models.base import parameter_fields
 
     design, system = task.design, task.system
     meta = {field.name: field.metadata for field in parameter_fields(type(system.model))}

@@ -15,8 +15,7 @@ from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.integrators.methods import Method, Stepper
-from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.models.parameters import as_parameter
+from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter
 from ngnmm_jax.systems.cards import PicturedSystem
 from ngnmm_jax.systems.network import Homogeneous, Network, over_runs
 from ngnmm_jax.systems.stimuli import AbstractStimulus

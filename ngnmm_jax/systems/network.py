@@ -25,16 +25,17 @@ from ngnmm_jax.dynamics.equilibria import (
 )
 from ngnmm_jax.dynamics.own_equations import only_a_drive_of_its_own, only_plain
 from ngnmm_jax.models.agreement import check_agreement
-from ngnmm_jax.models.base import AbstractNeuralMass, bounds_own_slope
-from ngnmm_jax.models.contract import check_contract
-from ngnmm_jax.models.hooks import ExactFlow
-from ngnmm_jax.models.parameters import (
+from ngnmm_jax.models.base import (
+    AbstractNeuralMass,
+    ExactFlow,
     as_float_array,
     as_parameter,
+    bounds_own_slope,
     parameter_fields,
     parameter_names,
+    smallest_step,
 )
-from ngnmm_jax.models.times import smallest_step
+from ngnmm_jax.models.contract import check_contract
 from ngnmm_jax.systems.cards import PicturedSystem
 
 # Rows count as having the same sum when they agree to this fraction.

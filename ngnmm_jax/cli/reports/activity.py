@@ -15,7 +15,7 @@ from ngnmm_jax import plot, signals
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import grid
 from ngnmm_jax._core.status import SolverError, Status
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import finish
 from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation.batch import simulate_batch

@@ -11,7 +11,7 @@ from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
 from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap, dispersion_map
 from ngnmm_jax.systems.network import Network
