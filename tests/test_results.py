@@ -19,7 +19,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 
 #: What public functions return beside results.
-NO_RESULTS = {"Connectome", "Explorer", "Homogeneous", "Network", "Unknown"}
+NO_RESULTS = {"Unknown"}
 
 
 def public_modules():
@@ -31,31 +31,12 @@ def public_modules():
 
 
 def result_classes():
-    """The records of ours that public functions return, and those that such records hold."""
-    found = []
-    for module in public_modules():
-        for name in module.__all__:
-            thing = getattr(module, name)
-            given = thing.__annotations__.get("return") if inspect.isfunction(thing) else thing
-            found.append(given if inspect.isfunction(thing) else None)
-            if isinstance(thing, type) and hasattr(thing, "status"):
-                found.append(thing)
-    ours = {kind for kind in found if dataclasses.is_dataclass(kind) and isinstance(kind, type)}
-    for kind in list(ours):
-        ours |= {f.type for f in dataclasses.fields(kind) if dataclasses.is_dataclass(f.type)}
-    ours = {kind for kind in ours if kind.__module__.startswith("ngnmm_jax.")}
-    return sorted(
-        (k for k in ours if k.__name__ not in NO_RESULTS and not is_part(k)),
-        key=lambda kind: kind.__name__,
-    )
-
-
-def is_part(kind):
-    """Of settings and systems that results hold, or of how they are written."""
-    return not issubclass(kind, AbstractResult) and not {"status", "ok"} & set(dir(kind)) and (
-        kind.__module__.split(".")[1] in ("models", "systems", "connectome")
-        or kind.__name__ in ("Free", "Notation")
-    )  # fmt: skip
+    """The records of ours that public functions return."""
+    public = [getattr(module, name) for module in public_modules() for name in module.__all__]
+    given = {f.__annotations__.get("return") for f in public if inspect.isfunction(f)}
+    ours = [kind for kind in given if getattr(kind, "__module__", "").startswith("ngnmm_jax.")]
+    ours = [kind for kind in ours if dataclasses.is_dataclass(kind)]
+    return sorted((k for k in ours if k.__name__ not in NO_RESULTS), key=lambda k: k.__name__)
 
 
 RESULTS = result_classes()
@@ -90,6 +71,7 @@ MADE = {
 #: Values of fields that have to be of a kind.
 KNOWN: dict[str, Any] = {
     "ends": ("bound", "bound"),
+    "halves": np.zeros((2, 3, 3)),
     "kind": "equilibrium",
     "labels": None,
     "method": "gradient",
@@ -211,6 +193,7 @@ def test_the_record():
         "Found: OK", "  <b>size</b>  1", "  note         a < b & c", "  steps        12",
     ]  # fmt: skip
     assert one.ok
+    assert repr(jax.eval_shape(lambda: many)).startswith("Found: without values")
     assert not many.ok
     assert repr(many).startswith("Found: 1 OK, 2 NOT_FINITE, 1 status 99 of 4\n")
     assert "<b>" not in one._repr_html_()
@@ -218,7 +201,7 @@ def test_the_record():
     assert repr(Found(np.zeros((2, 0), int), {})).startswith("Found: empty")
     assert not jax.jit(lambda code: Found(code, {}).ok)(3)
     for other in (lambda leaf: True, lambda leaf: None):
-        assert repr(jax.tree.map(other, one)).startswith("Found: its status is a ")
+        assert repr(jax.tree.map(other, one)).startswith("Found: without values")
     long = Found(0, {f"entry {k}": "word " * 100 for k in range(30)})
     assert max(map(len, repr(long).split("\n"))) <= 100
     assert repr(long).endswith("  … and 22 more")

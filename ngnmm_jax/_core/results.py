@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -43,21 +44,25 @@ class AbstractResult(Pictured):
         return (jnp.asarray(self.status) == Status.OK).all()
 
     def summary(self) -> dict[str, Any]:
-        """What is shown of it, by name: numbers, texts, arrays (of which shape and range)."""
+        """What is shown of it, by name: numbers, texts, arrays (of which shape and range).
+
+        By default its fields. It is asked only where these hold values: not while JAX traces them.
+        """
         names = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in names if name not in _ASIDE}
 
     def card(self) -> tuple[str, dict[str, Any]]:
         """Its class and how it ended; its summary, then what it took."""
-        return f"{type(self).__name__}: {ended(self.status)}", {**self.summary(), **self.stats}
+        name, leaves = type(self).__name__, jax.tree.leaves(self)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return f"{name}: traced", AbstractResult.summary(self)
+        if not any(is_array(leaf) or type(leaf) in (int, float) for leaf in leaves):
+            return f"{name}: without values", AbstractResult.summary(self)
+        return f"{name}: {ended(self.status)}", {**self.summary(), **self.stats}
 
 
 def ended(status: Any) -> str:
     """In words: the status, or how many there are of each."""
-    if not _checks.is_concrete(status):
-        return "traced"
-    if not is_array(status) and (isinstance(status, bool) or not isinstance(status, int)):
-        return f"its status is a {type(status).__name__}"  # in a PyTree of something else
     codes = np.asarray(status)
     if codes.ndim == 0:
         return _name(codes[()])
