@@ -151,7 +151,11 @@ def test_results_pass_through_transformations(result):
         seen.append((repr(one), one._repr_html_()))
         return one
 
-    again = look(result)
+    again = jax.tree.map(
+        lambda new, old: np.asarray(new) if isinstance(old, np.ndarray) else new,
+        look(result),
+        result,
+    )
     assert seen
     assert repr(again) == repr(result)
     assert isinstance(again.ok, bool)
