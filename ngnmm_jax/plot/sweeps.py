@@ -60,9 +60,9 @@ def sweep(
     """
     _checks.one_of("quantity", quantity, sweep_quantities(dataset))
     values, along = _selected(dataset, quantity, dict(at or {}))
-    label = dataset[quantity].attrs.get("long_name", quantity)
-    unit = dataset[quantity].attrs.get("units", "1")
-    text = _with_unit(label, unit)
+    attrs = dataset[quantity].attrs
+    label = attrs.get("symbol") or attrs.get("long_name", quantity)
+    text = _with_unit(label, attrs.get("units", "1"))
     if along == [POINT]:
         return _scattered(dataset, values, text, ax)
     if len(along) == 1:
