@@ -86,7 +86,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _numbers(value: Any) -> str:
-    kind = getattr(value, "dtype", None)
+    kind: Any = getattr(value, "dtype", None)
     shape = " × ".join(map(str, np.shape(value)))
     if isinstance(value, jax.Array) and jnp.issubdtype(kind, jax.dtypes.extended):
         return f"{shape} {kind}".strip()  # random keys

@@ -143,8 +143,7 @@ class AbstractNeuralMass(Pictured):
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         """The model's own flow over a step `dt`, for the method "moebius"; None if it has none.
 
-        That of `NextGenEI` has, for constant inputs, errors below 1e-10 of the state while
-        (dt / tau)² times the currents is below 0.05; it is of order four where inputs change.
+        A model that has one says how exact it is.
         """
         return None
 
@@ -245,7 +244,7 @@ class AbstractNeuralMass(Pictured):
 
 # What equilibria do not depend on.
 _ASIDE = {"observe", "exact_flow", "populations", "synaptic_currents", "search_box"}
-_ASIDE |= {"time_step", "fastest_time"}
+_ASIDE |= {"time_step", "fastest_time", "synaptic", "card"}
 
 
 @lru_cache(maxsize=128)

@@ -128,6 +128,11 @@ class NextGenEI(AbstractNeuralMass):
         return self.tau_e * (self.j_ee * state[2] + drive), self.tau_e * self.j_ei * state[5]
 
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
+        """Both populations' Möbius maps, and their gates.
+
+        For constant inputs with errors below 1e-10 of the state while (dt / tau)² times the
+        currents is below 0.05; of order four where inputs change.
+        """
         gate_e, gate_i = GateFlow.of(self.tau_se, dt), GateFlow.of(self.tau_si, dt)
 
         def inputs(state: State, drive: Field) -> jax.Array:
