@@ -55,6 +55,11 @@ def of_spectrum(network):
     return ng.signals.power_spectrum(np.sin(np.arange(200.0)), 1e-3)
 
 
+def of_map(network):
+    plane = {"i_ext_e": [14.0, 15.0], "coupling": [9.0]}
+    return ng.dispersion_map(network, plane, oscillations=False)
+
+
 def of_fit(network):
     return ng.fit(network, {"coupling": ng.fitting.interval(0.0, 20.0)}, lambda s, key: s.coupling,
                   n_starts=2, steps=3)  # fmt: skip
@@ -64,6 +69,7 @@ def of_fit(network):
 MADE = {
     "Equilibria": lambda network: ng.find_equilibria(network.homogeneous()),
     "Dispersion": lambda n: ng.dispersion(n, ng.find_equilibria(n.homogeneous()).states[0]),
+    "DispersionMap": of_map,
     "Fit": of_fit,
     "PowerSpectrum": of_spectrum,
     "Simulation": lambda network: ng.simulate(network, 20.0, dt=0.05),
@@ -104,8 +110,9 @@ def value_of(field):
     if field.default is not dataclasses.MISSING:
         return field.default
     if hasattr(kind, "dim_str"):  # of jaxtyping
-        name = kind.dtypes[0] if isinstance(kind.dtypes, tuple | list) else "float64"
-        dtype = "bool" if "bool" in name else "int64" if "int" in name else "float64"
+        names = " ".join(kind.dtypes) if isinstance(kind.dtypes, tuple | list) else ""
+        types = {"float": "float64", "complex": "complex128", "bool": "bool", "int": "int64"}
+        dtype = next((types[part] for part in types if part in names), "float64")
         make = np.zeros if kind.array_type is np.ndarray else jnp.zeros
         return make(shape_of(kind), dtype)
     if dataclasses.is_dataclass(kind):
