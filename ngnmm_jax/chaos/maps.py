@@ -1,6 +1,7 @@
 """Chaos over parameters: Lyapunov spectra of a whole plane, and orbit diagrams."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -61,7 +62,7 @@ class LyapunovMap(eqx.Module):
       from.
     """
 
-    parameters: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray] = eqx.field(converter=OrderedDict)
     spectra: LyapunovSpectrum
     time_unit: str = eqx.field(static=True)
     notation: Notation = eqx.field(static=True, default=Notation())

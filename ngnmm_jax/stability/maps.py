@@ -1,5 +1,6 @@
 """Maps of transverse stability: the homogeneous states at every point of a parameter plane."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -81,7 +82,7 @@ class DispersionMap(eqx.Module):
       or where oscillations were asked for and nothing that was found attracts.
     """
 
-    parameters: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray] = eqx.field(converter=OrderedDict)
     lambdas: np.ndarray
     kind: np.ndarray
     states: np.ndarray
