@@ -18,8 +18,8 @@ from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.integrators import fixed
-from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, finish, symbol
+from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, bare, finish, symbol
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.single import simulate
@@ -49,7 +49,7 @@ def explore(
 
     - `system`: where it begins; it must have homogeneous states.
     - `parameters`: two (of the model, or "coupling") and their bounds, for two sliders and the
-      map; by default those of the library's models.
+      map; by default those of the model's `plane`.
     - `points`: of the map along each of them. It is that of equilibria, and is computed anew
       when a third parameter moves.
     - `background`: a map to show instead, as of `dispersion_map` with oscillations, over the same
@@ -301,12 +301,12 @@ class _Picture:
         ax = self.raster
         self._image = ax.imshow(np.zeros((2, 2)), aspect="auto", origin="lower", cmap="magma",
                                 interpolation="nearest")  # fmt: skip
-        self._shown = symbol(model.shown)
-        ax.set(xlabel=f"time ({model.time_unit})", ylabel="region", title=self._shown)
+        shown = symbol(model.shown, model)
+        ax.set(xlabel=f"time ({model.time_unit})", ylabel="region", title=shown)
         ax = finish(self.spectrum)
         (self._regions,) = ax.plot([], [], color=DECAYING, lw=1.2, label="regions, averaged")
         (self._mean,) = ax.plot([], [], color="0.1", lw=1.0, label="mean of regions")
-        ax.set(xlabel="frequency (Hz)", ylabel=f"power of {self._shown} (dB)")
+        ax.set(xlabel="frequency (Hz)", ylabel=f"power of {bare(model.shown, model)} (dB)")
         ax.legend(frameon=False, fontsize="small", loc="upper right")
 
     def show_map(self, result: DispersionMap) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import importlib
 import json
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,8 @@ def _packed(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
         for key in value:
             if not isinstance(key, str):
                 raise ValueError(f"`{where}` has a key {key!r}, which files cannot hold.")
-        return {"dict": {k: _packed(v, arrays, f"{where}.{k}") for k, v in value.items()}}
+        kind = "ordered" if isinstance(value, OrderedDict) else "dict"
+        return {kind: {k: _packed(v, arrays, f"{where}.{k}") for k, v in value.items()}}
     if isinstance(value, tuple | list):
         kind = "tuple" if isinstance(value, tuple) else "list"
         items = [_packed(item, arrays, f"{where}[{k}]") for k, item in enumerate(value)]
@@ -138,8 +140,9 @@ def _unpacked(value: Any, arrays: dict[str, np.ndarray], known: dict[str, type])
         if value.get("scalar"):
             return array[()]
         return jnp.asarray(array) if value["jax"] else array
-    if "dict" in value:
-        return {key: _unpacked(item, arrays, known) for key, item in value["dict"].items()}
+    for kind, made in (("dict", dict), ("ordered", OrderedDict)):
+        if kind in value:
+            return made((k, _unpacked(item, arrays, known)) for k, item in value[kind].items())
     if "class" in value:
         fields = {k: _unpacked(v, arrays, known) for k, v in value["fields"].items()}
         return _made(_class(value["class"], known), fields)

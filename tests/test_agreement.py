@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax.models import agreement, parameter
-from ngnmm_jax.models.base import QIFPopulation
+from ngnmm_jax.models.hooks import QIFPopulation
 
 PAIR = np.array([[0, 1.0], [1, 0]])
 ONE = jnp.ones(())

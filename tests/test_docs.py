@@ -26,5 +26,5 @@ def test_pages(tmp_path):
     rooms = {"coupling", "fitting", "graphs", "integrators", "models", "observe", "plot"}
     rooms |= {"signals", "stimuli", "sweeps", "__version__"}
     assert set(ng.__all__) - ids <= rooms  # whose own names have pages
-    assert set(ng.plot.__all__) - ids == {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "SYMBOLS"}
+    assert set(ng.plot.__all__) - ids == {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES"}
     assert "Two commands" in (tmp_path / "index.html").read_text()

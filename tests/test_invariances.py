@@ -6,7 +6,7 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.parameters import concrete_step, declared
-from ngnmm_jax.models.base import parameter
+from ngnmm_jax.models.parameters import parameter
 
 TIMES = ("tau_e", "tau_i", "tau_se", "tau_si")
 PAIR = np.array([[0, 1.0], [1, 0]])

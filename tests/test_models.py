@@ -8,7 +8,8 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.parameters import declared as declared_in
-from ngnmm_jax.models import parameter
+from ngnmm_jax.models import MODELS, parameter
+from ngnmm_jax.models.notation import notation_of
 
 RNG = np.random.default_rng(0)
 
@@ -67,7 +68,29 @@ def test_outputs():
     np.testing.assert_array_equal(ng.JansenRit().observe(state), difference)
 
 
-@pytest.mark.parametrize("model", [ng.NextGenEI, ng.JansenRit])
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_what_figures_and_maps_know_of_a_model(model):
+    """Everything has a symbol; what is declared by name is there, in the plane of the maps too."""
+    notation, names = notation_of(model), declared_in(model)
+    for name in (*model.variables, model.shown, *names):
+        assert notation.symbol(name).startswith("$"), name
+    assert [notation.unit(name) for name in model.variables] == list(model.units)
+    assert notation.shown == model.shown
+    assert set(model.plane) <= {*names, "coupling"}
+    low, high, _ = list(model.plane.values())[1]
+    assert low <= model.cut <= high
+    assert model().synaptic in (*model.variables, model.shown)
+
+
+def test_what_is_sent_is_what_bold_follows():
+    """Unless a class says so; it is found by trying states, whatever traces the parameters."""
+    assert Rate().synaptic == "x"
+    assert variant(synaptic="y")().synaptic == "y"
+    assert variant(output=lambda m, y: y[0] * y[1])().synaptic == Rate.shown
+    assert jax.jit(lambda tau: int(Rate(tau=tau).synaptic == "x"))(2.0) == 1
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_every_parameter_matters_and_is_described(model):
     state, drive = jnp.linspace(0.1, 0.3, 6), jnp.array(0.3)
     base = model().vector_field(state, drive)
@@ -175,6 +198,9 @@ def declared(name, default, **options):
         ({"variables": ("x", "y", "z"), "units": ("1",) * 3}, "search_box` must be defined for"),
         ({"shown": "v"}, "`Variant.shown` must be a variable"),
         ({"shown_unit": None}, "must be text"),
+        ({"symbols": {"z": "$z$"}}, "`Variant.symbols` must be one of 'x', 'y', 'tau'"),
+        ({"symbols": "$x$"}, "`Variant.symbols` must be texts by name"),
+        ({"synaptic": "z"}, "`Variant.synaptic` must be one of 'x', 'y'"),
         ({"nonnegative": ("z",)}, "`Variant.nonnegative` must be one of 'x', 'y'"),
         ({"tau": 3.0}, "only assigned: without effect"),
         (

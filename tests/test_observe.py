@@ -11,7 +11,6 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.fitting.validation import sent
 from ngnmm_jax.observe import (
     BOLD,
     AbsoluteSum,
@@ -425,4 +424,4 @@ class Chain(ng.AbstractNeuralMass):
 )
 def test_bold_follows_what_a_model_sends(model, signal):
     """By its output, not by the names of its variables."""
-    assert sent(model) == signal
+    assert model.synaptic == signal

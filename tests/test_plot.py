@@ -1,7 +1,9 @@
 """Figures hold the data they are given, with labels and units."""
 
 import dataclasses
+from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 from PIL import Image
 
 import ngnmm_jax as ng
+from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.simulation.spiking import SpikingSimulation
 
 
@@ -153,7 +156,8 @@ def test_lyapunov_and_cascade(network):
     dots, resting = top.lines
     assert dots.get_xdata().size == np.isfinite(diagram.points).sum()
     assert resting.get_xdata().tolist() == [2.0]
-    assert top.get_ylabel().startswith("maxima of")
+    assert top.get_ylabel() == "maxima of $s_e$ (1/ms)"
+    assert bottom.get_xlabel() == ng.plot.symbol("i_ext_e", network)
     assert bottom.get_ylabel() == "Lyapunov exponents (1/ms)"
     leading = next(line for line in bottom.lines if line.get_label() == "leading")
     np.testing.assert_allclose(leading.get_ydata(), spectra.spectra.exponents[:, 0])
@@ -216,7 +220,7 @@ def test_sweep_over_two_parameters(swept):
     (mesh,) = ax.collections
     expected = swept.v_e_mean.sel(tau_si=4.0).mean(["replicate", "region"]).values
     np.testing.assert_allclose(mesh.get_array().T, expected)
-    assert ax.get_xlabel() == ng.plot.symbol("i_ext_e")
+    assert ax.get_xlabel() == ng.plot.symbol("i_ext_e", ng.NextGenEI)
     assert "tau_si 4" in ax.get_title(loc="left")
     ax = ng.plot.sweep(swept, "v_e_band_power", at={"band": "gamma"})
     assert "band gamma" in ax.get_title(loc="left")
@@ -264,7 +268,9 @@ def test_fits(small):
     assert ax.get_yscale() == "log"
     assert len(ax.lines) == 3
     figure = ng.plot.fit_parameters(result)
-    assert [ax.get_title() for ax in figure.axes[:2]] == [ng.plot.symbol(n) for n in unknowns]
+    assert [ax.get_title() for ax in figure.axes[:2]] == [
+        ng.plot.symbol(name, network) for name in unknowns
+    ]
     rng = np.random.default_rng(0)
     a, b = (np.corrcoef(rng.normal(size=(12, 30))) for _ in range(2))
     rows = np.triu_indices(12, 1)
@@ -296,3 +302,43 @@ def test_spikes_under_the_rates_that_the_model_names(run):
         np.testing.assert_array_equal(drawn[k], states[:, column])
     assert bottom.get_ylabel() == "rate (Hz)"
     assert ng.plot.mean_field(activity, "out").get_ylabel() == "mean out (Hz)"
+
+
+# ------------------------------------------------------------------------ symbols
+
+
+class Written(ng.NextGenEI):
+    """Equations that are there already, written in another way."""
+
+    symbols: ClassVar[dict[str, str]] = {"i_ext_e": r"$\iota$", "s_e": r"$\varsigma$"}
+    shown, shown_unit = "s_e", "1/ms"
+
+
+def test_symbols_are_the_models():
+    """A class adds to what it inherits; what no model has is written as always, or as it is."""
+    assert ng.plot.symbol("s_e", Written()) == r"$\varsigma$ (1/ms)"
+    assert ng.plot.symbol("tau_e", Written) == r"$\tau_e$ (ms)"
+    assert ng.plot.symbol("p", ng.Homogeneous(ng.JansenRit(), 1.0)) == "$p$ (1/s)"
+    assert [ng.plot.symbol(name) for name in ("coupling", "x")] == [r"coupling $\varepsilon$", "x"]
+
+
+def test_figures_write_what_results_carry(network, run, plane, swept, tmp_path):
+    """Of any model: results carry its notation, into files and back, and figures read it there."""
+    node = network.homogeneous()
+    branch = ng.continue_equilibria(node, {"i_ext_e": (14.0, 15.0)})
+    results = [run, plane, branch]
+    assert {result.notation for result in results} == {notation_of(ng.NextGenEI)}
+    mine = [dataclasses.replace(result, notation=notation_of(Written)) for result in results]
+    mine[1] = jax.tree.map(lambda leaf: leaf, mine[1])  # JAX sorts dicts, but not a result's axes
+    for k, result in enumerate(mine):
+        ng.save(tmp_path / f"{k}.npz", result)
+    run, plane, branch = (ng.load(tmp_path / f"{k}.npz") for k in range(len(mine)))
+    x, y = r"$\iota$", r"$\varsigma$ (1/ms)"
+    ax = ng.plot.dispersion_map(plane)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (x, r"coupling $\varepsilon$")
+    ax = ng.plot.bifurcation_diagram([branch])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == (x, y)
+    assert ng.plot.mean_field(run, "s_e").get_ylabel() == f"mean {y}"
+    swept = swept.copy()
+    swept["i_ext_e"].attrs["symbol"] = x
+    assert ng.plot.sweep(swept, "v_e_mean").get_xlabel() == x

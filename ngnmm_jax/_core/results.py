@@ -1,7 +1,6 @@
 """What analyses return: one style of record, with a status, what it took, and a short picture."""
 
 import dataclasses
-import html
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -10,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Pictured, is_array
 from ngnmm_jax._core.status import Status
 
-# Longer texts are cut where a result is shown in a line.
-_WIDTH = 60
+# Fields that say nothing in a summary of all.
+_ASIDE = ("status", "stats", "notation")
 
 
-class AbstractResult(eqx.Module):
+class AbstractResult(Pictured):
     """A result: an Equinox module, so that it passes through `jit`, `vmap` and into files.
 
     - `status`: how it ended (`Status`), one number or one for each run or point.
@@ -44,65 +44,34 @@ class AbstractResult(eqx.Module):
         return (jnp.asarray(self.status) == Status.OK).all()
 
     def summary(self) -> dict[str, Any]:
-        """What is shown of it, by name: numbers, texts, arrays (of which shape and range)."""
+        """What is shown of it, by name: numbers, texts, arrays (of which shape and range).
+
+        By default its fields. It is asked only where these hold values: not while JAX traces them.
+        """
         names = (field.name for field in dataclasses.fields(self))
-        return {name: getattr(self, name) for name in names if name not in ("status", "stats")}
+        return {name: getattr(self, name) for name in names if name not in _ASIDE}
 
-    def __repr__(self) -> str:
-        lines = [f"{type(self).__name__}: {ended(self.status)}"]
-        rows = {**self.summary(), **self.stats}
-        wide = max(map(len, rows), default=0)
-        lines += [f"  {name:<{wide}}  {shown(value)}" for name, value in rows.items()]
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
-            f"<td style='text-align:left'>{html.escape(shown(value))}</td></tr>"
-            for name, value in {**self.summary(), **self.stats}.items()
-        )
-        head = f"{html.escape(type(self).__name__)}: {html.escape(ended(self.status))}"
-        return f"<table><caption>{head}</caption>{rows}</table>"
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """Its class and how it ended; its summary, then what it took."""
+        name, leaves = type(self).__name__, jax.tree.leaves(self)
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+            return f"{name}: traced", AbstractResult.summary(self)
+        if not any(is_array(leaf) or type(leaf) in (int, float) for leaf in leaves):
+            return f"{name}: without values", AbstractResult.summary(self)
+        return f"{name}: {ended(self.status)}", {**self.summary(), **self.stats}
 
 
 def ended(status: Any) -> str:
     """In words: the status, or how many there are of each."""
-    if not _checks.is_concrete(status):
-        return "traced"
     codes = np.asarray(status)
     if codes.ndim == 0:
-        return Status(int(codes)).name
+        return _name(codes[()])
     found, numbers = np.unique(codes, return_counts=True)
     if not found.size:
         return "empty"
-    counts = [f"{n} {Status(int(code)).name}" for code, n in zip(found, numbers, strict=True)]
+    counts = [f"{n} {_name(code)}" for code, n in zip(found, numbers, strict=True)]
     return f"{', '.join(counts)} of {codes.size}" if found.size > 1 else f"all {counts[0]}"
 
 
-def shown(value: Any) -> str:
-    """A value in one short line: of an array its shape and its range."""
-    if isinstance(value, jax.core.Tracer):
-        return f"traced {value.shape}"
-    if isinstance(value, np.ndarray | np.generic | jax.Array | float | int) and not isinstance(
-        value, bool
-    ):
-        return _numbers(np.asarray(value))
-    if isinstance(value, dict):
-        text = ", ".join(f"{name} {shown(entry)}" for name, entry in value.items())
-    elif isinstance(value, eqx.Module) and not isinstance(value, AbstractResult):
-        text = type(value).__name__
-    else:
-        text = repr(value).split("\n", 1)[0] if not isinstance(value, str) else value
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
-
-
-def _numbers(array: np.ndarray) -> str:
-    if array.ndim == 0:
-        return f"{array[()]:.6g}" if array.dtype.kind in "fc" else str(array[()])
-    shape = " × ".join(map(str, array.shape))
-    if not array.size or array.dtype.kind not in "iuf":
-        return f"{shape} {array.dtype}"
-    known = array[np.isfinite(array)]
-    lost = array.size - known.size
-    span = f"{known.min():.4g} … {known.max():.4g}" if known.size else "nothing finite"
-    return f"{shape}: {span}" + (f", {lost} not finite" if lost and known.size else "")
+def _name(code: Any) -> str:
+    return Status(int(code)).name if int(code) in list(Status) else f"status {code}"

@@ -10,6 +10,7 @@ from jaxtyping import Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.models.notation import Notation
 
 #: What a branch consists of.
 BRANCHES = {
@@ -123,6 +124,7 @@ class Branch(eqx.Module):
     time_unit: str = eqx.field(static=True)
     variables: tuple[str, ...] = eqx.field(static=True)
     profiles: Any
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def parameter(self) -> Float[np.ndarray, "point"]:

@@ -28,6 +28,7 @@ from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
     EquilibriumCurve,
 )
 from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
+from ngnmm_jax.models.notation import notation_of
 
 # Steps in units of arclength: the width of the parameter's bounds, and a variable's size.
 _LONGEST = 0.05
@@ -342,6 +343,7 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
         time_unit=getattr(model, "time_unit", "1"),
         variables=tuple(getattr(model, "variables", (f"x{k}" for k in range(count)))),
         profiles=profiles,
+        notation=notation_of(system),
     )
     if throw:
         raise_unless_ok("the continuation", int(curve.status), branch)

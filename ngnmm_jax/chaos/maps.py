@@ -1,6 +1,7 @@
 """Chaos over parameters: Lyapunov spectra of a whole plane, and orbit diagrams."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from ngnmm_jax.dynamics.lyapunov import (
 from ngnmm_jax.dynamics.tangents import follow
 from ngnmm_jax.integrators.loops import repeat
 from ngnmm_jax.integrators.runge_kutta import RK4
+from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -57,9 +59,10 @@ class LyapunovMap(eqx.Module):
       from.
     """
 
-    parameters: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray] = eqx.field(converter=OrderedDict)
     spectra: LyapunovSpectrum
     time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""
@@ -159,7 +162,8 @@ def lyapunov_map(
     on_grid: dict[str, Any] = {
         name: jnp.asarray(value.reshape(*shape, *value.shape[1:])) for name, value in fields.items()
     }
-    return LyapunovMap(values, LyapunovSpectrum(**on_grid), system.model.time_unit)
+    notation = notation_of(system)
+    return LyapunovMap(values, LyapunovSpectrum(**on_grid), system.model.time_unit, notation)
 
 
 def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
@@ -252,6 +256,7 @@ class OrbitDiagram(eqx.Module):
     last: Float[np.ndarray, "value"]
     status: Int[np.ndarray, "value"]
     time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     def distinct(self, tolerance: float = 1e-3) -> Int[np.ndarray, "value"]:
         """How many different points there are: 1 at rest, the number of loops on an orbit.
@@ -353,6 +358,7 @@ def orbit_diagram(
         section=section,
         **fields,
         time_unit=model.time_unit,
+        notation=notation_of(model),
     )
 
 

@@ -20,7 +20,7 @@ from ngnmm_jax.cli.checked import (
 from ngnmm_jax.cli.settings import NetworkSettings
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators.steps import step_between
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
 from ngnmm_jax.stability.response import linear_response
 from ngnmm_jax.systems.driven import Driven
@@ -222,7 +222,7 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
             must = "have rising frequencies and powers that are not negative"
             _checks.fail("spectrum", must, "it has not")
     model = network.model
-    variable = loss.variable or ("s_e" if "s_e" in model.variables else model.shown)
+    variable = loss.variable or model.synaptic
     _checks.one_of("loss.variable", variable, (*model.variables, model.shown))
     if loss.prediction == "linear":
         for name in ("duration", "transient", "dt", "truncate"):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.graphs.base import AbstractGraph
-from ngnmm_jax.models.base import as_parameter
+from ngnmm_jax.models.parameters import as_parameter
 
 
 class LinearCoupling(AbstractCoupling):

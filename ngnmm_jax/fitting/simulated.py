@@ -14,7 +14,7 @@ from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import scattered, signs
 from ngnmm_jax.systems.driven import Driven, driven, undriven

@@ -4,13 +4,12 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.losses import pearson, upper
-from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.sweeps import Activity, Design, sweep
 
@@ -69,8 +68,7 @@ def simulated_fc(
     - `duration`: of each run, in whole repetition times; `transient`: before it, by default a
       tenth.
     - `runs`: in all, at least two.
-    - `signal`: what BOLD follows; by default the variable that the model sends to other regions
-      (of `NextGenEI` s_e), or what it shows where it sends none of them (of `JansenRit` y1 - y2).
+    - `signal`: what BOLD follows; by default what the model says (`model.synaptic`).
     - `dt`, `dtype`: as in `Activity`.
 
     Raises `ValueError` where all runs of a half failed.
@@ -79,7 +77,7 @@ def simulated_fc(
     if runs < 2:
         _checks.fail("runs", "be at least two", f"it is {runs}")
     duration, repetition_time = float(duration), float(repetition_time)
-    signal = sent(system.model) if signal is None else signal
+    signal = system.model.synaptic if signal is None else signal
     before = repetition_time * max(1, round(0.1 * duration / repetition_time))
     activity = Activity(
         duration=duration,
@@ -110,15 +108,3 @@ def simulated_fc(
         halves.append(some.astype(float).mean(axis=0))
     unit = SECONDS[system.model.time_unit]
     return SimulatedFC(np.stack(halves), (int(good.sum()), runs), duration * unit, signal)
-
-
-def sent(model: AbstractNeuralMass) -> str:
-    """The variable that a model's output is, found by trying states; or what the model shows."""
-    shape = (len(model.variables), model.n_regions or 1)
-    states = np.random.default_rng(0).uniform(0.1, 0.9, shape)
-    output = np.broadcast_to(np.asarray(model.output(jnp.asarray(states))), shape[1:])
-    states = np.asarray(jnp.asarray(states))  # as precise as the output
-    for name, row in zip(model.variables, states, strict=True):
-        if np.array_equal(output, row):
-            return name
-    return model.shown

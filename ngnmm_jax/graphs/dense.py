@@ -11,7 +11,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.graphs.base import AbstractGraph
-from ngnmm_jax.models.base import as_float_array
+from ngnmm_jax.models.parameters import as_float_array
 
 
 class DenseGraph(AbstractGraph):

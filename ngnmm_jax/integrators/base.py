@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import at_points, concrete_step
-from ngnmm_jax.models.base import smallest_step
+from ngnmm_jax.models.times import smallest_step
 
 
 class Stepper(NamedTuple):

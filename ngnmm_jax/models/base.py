@@ -1,128 +1,40 @@
 """The abstract neural mass: a vector field and an output; the rest is derived by JAX."""
 
 import abc
-import dataclasses
-import functools
-from collections.abc import Callable, Mapping
-from functools import lru_cache, partial
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.parameters import declared
 from ngnmm_jax._core.types import Field, Scalar, State
+from ngnmm_jax.models import times
 from ngnmm_jax.models.agreement import HOOKS, guarded
+from ngnmm_jax.models.cards import listed, values_of
 from ngnmm_jax.models.declarations import check_declarations, definer
-
-#: Seconds in each of the time units that a model may use.
-SECONDS = {"ms": 1e-3, "s": 1.0}
-# Units of rates, each with that of its inverse.
-_RATES = {"1/ms": "ms", "kHz": "ms", "1/s": "s", "Hz": "s"}
-# Steps in a model's fastest time: RK4 then follows it to about 1e-6.
-_STEPS = 20
-# A mean field moves so many times faster than its time constants where it spikes.
-_FASTER = 8
+from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
+from ngnmm_jax.models.parameters import (
+    check_parameters,
+    know_their_names,
+)
 
 
-def as_float_array(value: Any) -> Any:
-    """`value` as a floating-point array of JAX's default precision; float arrays keep theirs."""
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
-        return value
-    if not _checks.is_concrete(value):
-        return jnp.asarray(value, dtype=jnp.result_type(float))
-    with jax.ensure_compile_time_eval():  # known, and so in `jax.jit` too
-        return jnp.asarray(value, dtype=jnp.result_type(float))
-
-
-def as_parameter(name: str, value: Any) -> Any:
-    """What is given for a parameter of that name as a floating-point array."""
-    if _checks.is_concrete(value):
-        checked = _checks.numbers(name, value, "be a number, or one for each region")
-        value = value if isinstance(value, jax.Array) else checked
-    return as_float_array(value)
-
-
-def parameter(default: float, *, unit: str, doc: str, positive: bool = False) -> Any:
-    """Declare a parameter of a model: a scalar, or one value per region.
-
-    **Arguments:**
-
-    - `default`: its value when none is given.
-    - `unit`: its unit, as text; "1" where it has none.
-    - `doc`: what it means, in a few words.
-    - `positive`: whether zero and negative values are refused at construction.
-    """
-    return eqx.field(
-        default=default,
-        converter=as_float_array,  # of a model's class: `as_parameter`, which knows its name
-        metadata={"unit": unit, "doc": doc, "positive": positive},
-    )
-
-
-class EquilibriumReduction(NamedTuple):
-    """All equilibria of a homogeneous mass, as the roots of one scalar function.
-
-    `function(u)` returns a state on which all equations but one hold, and what is left of
-    that one; its roots for `u` in [`low`, `high`] are the equilibria. They are looked for on a
-    grid: that these are all is not certified (`certain_reduction` does that).
-    """
-
-    low: Scalar
-    high: Scalar
-    function: Callable[[Scalar], tuple[jax.Array, Scalar]]
-
-
-class ExactFlow(NamedTuple):
-    """A model whose regions can be advanced over a step by a flow of their own.
-
-    Exact where the inputs are constant in the step, within the range that the model's `exact_flow`
-    says. That it is a flow of the model's own equations is checked before its first use (of
-    classes outside of this library).
-
-    - `inputs(state, drive)` (population, *axes): what drives each population, linear in the
-      state's output and gates and in the network's input `drive`.
-    - `advance(state, inputs, rise)`: the state after the step, from the inputs' means over it
-      and how much they rise in it; and the state's mean over the step, of those variables
-      that `inputs` and `output` look at. The model's `output` has to be linear in these.
-    """
-
-    inputs: Callable[[State, Field], jax.Array]
-    advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
-
-
-class QIFPopulation(NamedTuple):
-    """A population of quadratic integrate-and-fire neurons, of which a model has the mean field.
-
-    - `name`: as in figures.
-    - `rate`, `potential`, `gate`: the variables that hold its firing rate, the centre of its
-      neurons' potentials, and the synaptic gate that it drives.
-    - `tau`, `delta`, `tau_s`: membrane time constant, half width of the Lorentzian of
-      excitabilities, synaptic time constant.
-    """
-
-    name: str
-    rate: str
-    potential: str
-    gate: str
-    tau: jax.Array
-    delta: jax.Array
-    tau_s: jax.Array
-
-
-class AbstractNeuralMass(eqx.Module):
+class AbstractNeuralMass(Pictured):
     """One region's dynamics, elementwise over all axes of the state but the first.
 
     A model declares its `variables` with their `units`, the `time_unit`, the `shown`
     quantity that rasters and spectra use (a variable, or what `observe` returns) with its
     `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
-    It implements `vector_field`, `output` and `search_box`; `observe`, `equilibrium_reduction`,
-    `certain_reduction`, `exact_flow`, `populations` and `synaptic_currents` are optional.
+    It may say how these are written in figures (`symbols`), what BOLD follows (`synaptic`), and
+    over which `plane` maps go by default, with their `cut`. It implements `vector_field`, `output`
+    and `search_box`; `observe`, `equilibrium_reduction`, `certain_reduction`, `exact_flow`,
+    `populations` and `synaptic_currents` are optional.
 
     What a class declares is checked when its first instance is made; the shapes that it returns,
     and that it is elementwise, when a network is made of it; and the optional methods, own or
@@ -138,6 +50,9 @@ class AbstractNeuralMass(eqx.Module):
     shown: eqx.AbstractClassVar[str]
     shown_unit: eqx.AbstractClassVar[str]
     nonnegative: eqx.AbstractClassVar[tuple[str, ...]]
+    #: How variables, what is shown and parameters are written in figures, by name, without units:
+    #: TeX between dollars. A class adds to those that it inherits; others are written as they are.
+    symbols: ClassVar[Mapping[str, str]] = {}
     #: Two parameters with bounds and a number of points: over which maps go by default; and the
     #: value of the second at which they are cut.
     plane: ClassVar[Mapping[str, tuple[float, float, int]]] = {}
@@ -145,10 +60,7 @@ class AbstractNeuralMass(eqx.Module):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        for name, value in list(cls.__dict__.items()):
-            if isinstance(value, dataclasses.Field) and "unit" in value.metadata:
-                converter = {"converter": partial(as_parameter, name)}
-                value.metadata = MappingProxyType({**value.metadata, **converter})
+        know_their_names(cls)
         for name in HOOKS:
             owner = definer(cls, name)
             value = owner.__dict__[name]
@@ -158,29 +70,8 @@ class AbstractNeuralMass(eqx.Module):
                 setattr(cls, name, guarded(value))
 
     def __check_init__(self) -> None:
-        check_declarations(type(self), AbstractNeuralMass, SECONDS)
-        regions: dict[str, int] = {}
-        for field in declared(self).values():
-            value = getattr(self, field.name)
-            if jnp.ndim(value) > 1:
-                _checks.fail(
-                    field.name,
-                    "be a scalar or have one value per region",
-                    f"its shape is {jnp.shape(value)}",
-                )
-            if jnp.ndim(value) == 1:
-                regions[field.name] = jnp.shape(value)[0]
-            check = _checks.positive if field.metadata["positive"] else _checks.finite
-            check(field.name, value)
-        if len(set(regions.values())) > 1:
-            (first, n), (other, m) = next(
-                (a, b) for a in regions.items() for b in regions.items() if a[1] != b[1]
-            )
-            _checks.fail(
-                other,
-                "have as many regions as the other parameters",
-                f"it has {m} values and `{first}` has {n}",
-            )
+        check_declarations(type(self), AbstractNeuralMass, times.SECONDS)
+        check_parameters(self)
 
     @abc.abstractmethod
     def vector_field(self, state: State, drive: Field) -> State:
@@ -200,6 +91,17 @@ class AbstractNeuralMass(eqx.Module):
     def observe(self, state: State) -> Field:
         """The quantity named by `shown`, (*axes): by default the variable of that name."""
         return state[self.variables.index(self.shown)]
+
+    @property
+    def synaptic(self) -> str:
+        """What BOLD, and slow functional connectivity, follow: a variable, or what is shown.
+
+        A class may name it, as in `synaptic = "s_e"`; by default it is the variable that the model
+        sends to other regions, or what it shows where it sends none of them.
+        """
+        from ngnmm_jax.models import comparisons  # which is needed for no model of the library
+
+        return comparisons.sent(self)
 
     def equilibrium_reduction(self, coupling: Scalar) -> EquilibriumReduction | None:
         """The equilibria with drive `coupling * output` as roots of a scalar function.
@@ -221,8 +123,7 @@ class AbstractNeuralMass(eqx.Module):
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         """The model's own flow over a step `dt`, for the method "moebius"; None if it has none.
 
-        That of `NextGenEI` has, for constant inputs, errors below 1e-10 of the state while
-        (dt / tau)² times the currents is below 0.05; it is of order four where inputs change.
+        A model that has one says how exact it is.
         """
         return None
 
@@ -258,11 +159,7 @@ class AbstractNeuralMass(eqx.Module):
         none, or only rates of zero. Times of a vector field's own, which no parameter names, are
         not known to it.
         """
-        times, nothing = self._times(), np.asarray(1e-3 / SECONDS[self.time_unit])
-        if not times:
-            return nothing
-        xp, shortest_one = math_of(times), shortest(*times) / _FASTER
-        return xp.where(xp.isfinite(shortest_one), shortest_one, nothing)
+        return times.fastest_of(self)
 
     def typical_time(self) -> Any:
         """The time, of `fastest_time`'s shape, in which transients and windows are counted.
@@ -270,29 +167,7 @@ class AbstractNeuralMass(eqx.Module):
         At least the fastest. By default that of the geometric mean of all times, so that one
         very fast variable makes the steps short but not the runs.
         """
-        times = self._times()
-        if not times:
-            return self.fastest_time()
-        xp = math_of(times)
-        number = sum(xp.where(xp.isfinite(t), 1, 0) for t in times)
-        logs = sum(xp.where(xp.isfinite(t), xp.log(xp.where(xp.isfinite(t), t, 1.0)), 0.0)
-                   for t in times)  # fmt: skip
-        mean = xp.exp(logs / xp.maximum(number, 1)) / _FASTER
-        return xp.where(number > 0, mean, self.fastest_time())
-
-    def _times(self) -> list[Any]:
-        """Times that the parameters name, in `time_unit`, those of rates included."""
-        found = []
-        for field in declared(self).values():
-            unit, value = field.metadata["unit"], getattr(self, field.name)
-            if unit in SECONDS or unit in _RATES:
-                size = abs(as_numbers(value)[0])
-                xp = math_of(size)
-                known = xp.where(size > 0, size, 1.0)
-                time = known if unit in SECONDS else 1 / known
-                seconds = SECONDS[_RATES.get(unit, unit)]
-                found.append(xp.where(size > 0, time * (seconds / SECONDS[self.time_unit]), np.inf))
-        return found
+        return times.typical_of(self)
 
     @property
     def time_step(self) -> Any:
@@ -301,10 +176,7 @@ class AbstractNeuralMass(eqx.Module):
         A twentieth of `fastest_time`, the smallest over regions and runs: a `float`, or a scalar
         array where JAX traces the parameters.
         """
-        steps = self.step_sizes()
-        if _checks.is_concrete(steps):
-            return float(np.min(steps))
-        return jax.lax.stop_gradient(jnp.min(steps))
+        return times.smallest(self.step_sizes())
 
     @property
     def known_time_step(self) -> float:
@@ -313,29 +185,13 @@ class AbstractNeuralMass(eqx.Module):
         Traced parameters that are no times or rates count as their defaults then; traced times
         raise `ValueError`.
         """
-        traced = [
-            field
-            for field in declared(self).values()
-            if not _checks.is_concrete(getattr(self, field.name))
-            and field.metadata["unit"] not in (*SECONDS, *_RATES)
-        ]
-        model = self
-        if traced:
-            model = eqx.tree_at(
-                lambda m: [getattr(m, field.name) for field in traced],
-                self,
-                [np.asarray(field.default, float) for field in traced],
-            )
-        step = model.time_step
-        if not _checks.is_concrete(step):
-            _checks.fail("dt", "be given where time constants are traced by JAX", "it is None")
-        return float(step)
+        return times.known_step(self)
 
     def step_sizes(self) -> Any:
         """`time_step` of each region or run, of `fastest_time`'s shape."""
         if type(self).time_step is not AbstractNeuralMass.time_step:  # a model's own
-            return math_of(self.time_step).asarray(self.time_step)
-        return self.fastest_time() / _STEPS
+            return times.math_of(self.time_step).asarray(self.time_step)
+        return self.fastest_time() / times.STEPS
 
     def stiffness(self) -> Any:
         """How many steps, of `step_sizes`, make one that the typical time alone would ask for.
@@ -345,7 +201,17 @@ class AbstractNeuralMass(eqx.Module):
         if type(self).time_step is not AbstractNeuralMass.time_step:
             return np.asarray(1.0)
         ratio = self.typical_time() / self.fastest_time()
-        return math_of(ratio).maximum(1.0, math_of(ratio).round(ratio))
+        return times.math_of(ratio).maximum(1.0, times.math_of(ratio).round(ratio))
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """What is shown of it: variables, and parameters with their values and units."""
+        units = zip(self.variables, self.units, strict=True)
+        state = {name: "" if unit == "1" else f"({unit})" for name, unit in units}
+        head = f"{type(self).__name__}: a neural mass, times in {self.time_unit}"
+        return head, {
+            "state": listed(state),
+            "parameters": listed(values_of(self)) or "none",
+        }
 
     @property
     def n_regions(self) -> int | None:
@@ -356,34 +222,9 @@ class AbstractNeuralMass(eqx.Module):
         return None
 
 
-def smallest_step(model: AbstractNeuralMass) -> Any:
-    """A model's `time_step`, also where its own has one for each region or run."""
-    step = model.time_step
-    if _checks.is_concrete(step):
-        return float(np.min(step))
-    return jax.lax.stop_gradient(jnp.min(step))
-
-
-def math_of(values: Any) -> Any:
-    """NumPy where all values are known, `jax.numpy` where JAX traces some."""
-    return np if _checks.is_concrete(values) else jnp
-
-
-def shortest(*times: Any) -> Any:
-    """The smallest of some times, elementwise."""
-    return functools.reduce(math_of(times).minimum, times)
-
-
-def as_numbers(*values: Any) -> list[Any]:
-    """Known values as NumPy's 64-bit arrays, from which nothing is compiled; traced ones as is."""
-    if not _checks.is_concrete(values):
-        return [jnp.asarray(value) for value in values]
-    return [np.asarray(value, float) for value in values]
-
-
 # What equilibria do not depend on.
 _ASIDE = {"observe", "exact_flow", "populations", "synaptic_currents", "search_box"}
-_ASIDE |= {"time_step", "fastest_time"}
+_ASIDE |= {"time_step", "fastest_time", "synaptic", "card"}
 
 
 @lru_cache(maxsize=128)

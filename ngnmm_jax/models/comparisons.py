@@ -52,6 +52,18 @@ def trials(model: Any, coupling: Any = None) -> Iterator[tuple[Any, Callable[[],
     yield (*same, *map(digest, values), digest(here)), lambda: _at(model, here, axes)
 
 
+def sent(model: Any) -> str:
+    """The variable that a model's output is, found by trying states; or what the model shows."""
+    model = usual(model)
+    state = random_state(model, (1,))
+    with jax.ensure_compile_time_eval():
+        output = np.asarray(model.output(jnp.asarray(state)))
+    for name, row in zip(model.variables, state, strict=True):
+        if np.array_equal(output, row):
+            return str(name)
+    return str(model.shown)
+
+
 def identity(model: Any) -> Any:
     """What a model is apart from its parameters and its class; None where that is traced."""
     rest, structure = jax.tree.flatten(with_fields(model, **dict.fromkeys(declared(model))))

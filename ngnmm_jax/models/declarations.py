@@ -1,6 +1,6 @@
 """What a model's class declares, checked once for each class."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakSet
 
@@ -28,6 +28,7 @@ def check_declarations(model: type[Any], base: type[Any], times: Iterable[str]) 
     _names(model)
     _units(model, times)
     _shown(model, base)
+    _symbols(model)
     _order(model, base)
     _parameters(model, base)
     _checked.add(model)
@@ -78,6 +79,20 @@ def _shown(model: type[Any], base: type[Any]) -> None:
             "be a variable, or what an `observe` of the class returns",
             f"it is {model.shown!r} and there is no `observe`",
         )
+    if isinstance(model.synaptic, str):
+        known = dict.fromkeys((*model.variables, model.shown))
+        _checks.one_of(f"{model.__name__}.synaptic", model.synaptic, known)
+
+
+def _symbols(model: type[Any]) -> None:
+    """A class writes what it has, or inherits."""
+    own = model.__dict__.get("symbols", {})
+    if not isinstance(own, Mapping) or not all(isinstance(v, str) for v in own.values()):
+        _fail(model, "symbols", "be texts by name", f"it is {own!r}")
+    fields = declared(model)
+    for name in own:
+        known = dict.fromkeys((*model.variables, model.shown, *fields))
+        _checks.one_of(f"{model.__name__}.symbols", name, known)
 
 
 def _order(model: type[Any], base: type[Any]) -> None:

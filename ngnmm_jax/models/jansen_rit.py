@@ -9,14 +9,10 @@ from scipy.special import expit
 
 from ngnmm_jax._core.certain_roots import CertainReduction, over_interval
 from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.models.base import (
-    AbstractNeuralMass,
-    EquilibriumReduction,
-    as_numbers,
-    math_of,
-    parameter,
-    shortest,
-)
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.hooks import EquilibriumReduction
+from ngnmm_jax.models.parameters import parameter
+from ngnmm_jax.models.times import as_numbers, math_of, shortest
 
 # Of rounding errors, relative to the terms of a sum.
 _SLACK = 32 * float(np.finfo(float).eps)
@@ -45,6 +41,14 @@ class JansenRit(AbstractNeuralMass):
     shown: ClassVar[str] = "y1 - y2"
     shown_unit: ClassVar[str] = "mV"
     nonnegative: ClassVar[tuple[str, ...]] = ()
+    symbols: ClassVar[dict[str, str]] = {
+        "y0": "$y_0$", "y1": "$y_1$", "y2": "$y_2$", "y1 - y2": "$y_1 - y_2$",
+        "y0_dot": r"$\dot{y}_0$", "y1_dot": r"$\dot{y}_1$", "y2_dot": r"$\dot{y}_2$",
+        "p": "$p$", "A": "$A$", "B": "$B$", "a": "$a$", "b": "$b$",
+        "e0": "$e_0$", "v0": "$v_0$", "r": "$r$",
+        "C1": "$C_1$", "C2": "$C_2$", "C3": "$C_3$", "C4": "$C_4$",
+    }  # fmt: skip
+    synaptic = "y1 - y2"
     plane: ClassVar[dict[str, tuple[float, float, int]]] = {
         "p": (0, 400, 81),
         "coupling": (0, 100, 41),

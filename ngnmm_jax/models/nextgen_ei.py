@@ -9,17 +9,11 @@ import numpy as np
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.models import qif_rest
-from ngnmm_jax.models.base import (
-    AbstractNeuralMass,
-    EquilibriumReduction,
-    ExactFlow,
-    QIFPopulation,
-    as_numbers,
-    math_of,
-    parameter,
-    shortest,
-)
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
+from ngnmm_jax.models.parameters import parameter
 from ngnmm_jax.models.qif_flow import GateFlow, population_flow
+from ngnmm_jax.models.times import as_numbers, math_of, shortest
 
 _PI = 3.141592653589793
 # |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
@@ -54,6 +48,17 @@ class NextGenEI(AbstractNeuralMass):
     shown: ClassVar[str] = "v_e"
     shown_unit: ClassVar[str] = "1"
     nonnegative: ClassVar[tuple[str, ...]] = ("r_e", "s_e", "r_i", "s_i")
+    symbols: ClassVar[dict[str, str]] = {
+        "r_e": "$r_e$", "v_e": "$v_e$", "s_e": "$s_e$",
+        "r_i": "$r_i$", "v_i": "$v_i$", "s_i": "$s_i$",
+        "i_ext_e": r"$I_e^{\mathrm{ext}}$", "i_ext_i": r"$I_i^{\mathrm{ext}}$",
+        "tau_e": r"$\tau_e$", "tau_i": r"$\tau_i$",
+        "tau_se": r"$\tau_{se}$", "tau_si": r"$\tau_{si}$",
+        "eta_e": r"$\eta_e$", "eta_i": r"$\eta_i$",
+        "delta_e": r"$\Delta_e$", "delta_i": r"$\Delta_i$",
+        "j_ee": "$J_{ee}$", "j_ei": "$J_{ei}$", "j_ie": "$J_{ie}$", "j_ii": "$J_{ii}$",
+    }  # fmt: skip
+    synaptic = "s_e"
     plane: ClassVar[dict[str, tuple[float, float, int]]] = {
         "i_ext_e": (0, 16, 65),
         "coupling": (0, 30, 61),
@@ -124,6 +129,11 @@ class NextGenEI(AbstractNeuralMass):
         return self.tau_e * (self.j_ee * state[2] + drive), self.tau_e * self.j_ei * state[5]
 
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
+        """Both populations' Möbius maps, and their gates.
+
+        For constant inputs with errors below 1e-10 of the state while (dt / tau)² times the
+        currents is below 0.05; of order four where inputs change.
+        """
         gate_e, gate_i = GateFlow.of(self.tau_se, dt), GateFlow.of(self.tau_si, dt)
 
         def inputs(state: State, drive: Field) -> jax.Array:

@@ -33,7 +33,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.base import as_float_array
+from ngnmm_jax.models.parameters import as_float_array
 
 # Steps of so many seconds, with the default constants.
 _STEP = 0.02

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.observation import (
     NAMED,
@@ -33,9 +33,8 @@ class BOLD(AbstractObservation):
     """What a scanner sees of a run: see `perfusion`, which says what is refused.
 
     - `repetition_time` (s): between volumes, a multiple of the run's sampling interval.
-    - `of`: what the blood follows, as for `observe`; by default what the model sends to other
-      regions (of `NextGenEI` s_e), or what it shows where no variable is that (of `JansenRit`
-      y1 - y2).
+    - `of`: what the blood follows, as for `observe`; by default what the model says that BOLD
+      follows (`model.synaptic`: of `NextGenEI` s_e, of `JansenRit` y1 - y2).
     - `haemodynamics`: by default `BalloonWindkessel()`.
     """
 
@@ -44,7 +43,7 @@ class BOLD(AbstractObservation):
     haemodynamics: BalloonWindkessel | None = None
 
     def __call__(self, system: System, run: Simulation) -> Observed:
-        of = _followed(system.model) if self.of is None else self.of
+        of = system.model.synaptic if self.of is None else self.of
         activity = observe(system, run, of)
         found = perfusion(
             activity.values,
@@ -57,20 +56,6 @@ class BOLD(AbstractObservation):
 
 
 NAMED["bold"] = BOLD()
-
-
-def _followed(model: AbstractNeuralMass) -> str:
-    """The variable that a model's output is, found by trying states; or what the model shows."""
-    shape = (len(model.variables), model.n_regions or 1)
-    with jax.ensure_compile_time_eval():
-        states = jnp.asarray(np.random.default_rng(0).uniform(0.1, 0.9, shape))
-        output = model.output(states)
-    if _checks.is_concrete(output):  # otherwise it depends on parameters: no variable
-        sent = np.broadcast_to(np.asarray(output), shape[1:])
-        for name, row in zip(model.variables, np.asarray(states), strict=True):
-            if np.array_equal(sent, row):
-                return name
-    return model.shown
 
 
 class Perfusion(AbstractResult):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.observe.observation import (
     NAMED,
     AbstractObservation,

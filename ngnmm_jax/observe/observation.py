@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.signals._arrays import finite_or_not
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.systems.driven import Driven

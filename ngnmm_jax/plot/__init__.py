@@ -1,6 +1,6 @@
 """Figures: each function takes a result and axes, and returns the axes."""
 
-from ngnmm_jax.plot._style import SYMBOLS, symbol
+from ngnmm_jax.plot._style import symbol
 from ngnmm_jax.plot.bifurcations import (
     bifurcation_curves,
     bifurcation_diagram,
@@ -31,7 +31,6 @@ from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
 __all__ = [
     "LYAPUNOV_QUANTITIES",
     "MAP_QUANTITIES",
-    "SYMBOLS",
     "activity",
     "animate",
     "bifurcation_curves",

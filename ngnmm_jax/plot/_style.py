@@ -1,5 +1,6 @@
-"""What figures share: colours, names of quantities, axes."""
+"""What figures share: colours, how names are written, axes, colour bars, legends."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -7,41 +8,48 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.models.notation import notation_of
+
 #: Colours of growing, decaying and uniform modes (distinct for colour-blind readers too).
 GROWING, DECAYING, UNIFORM = "#c1272d", "#0072b2", "#111111"
 GREY = "0.82"
-
-#: How parameters and variables are written in figures.
-SYMBOLS = {
-    "i_ext_e": r"$I_e^{\mathrm{ext}}$",
-    "i_ext_i": r"$I_i^{\mathrm{ext}}$",
-    "coupling": r"coupling $\varepsilon$",
-    "input_noise": r"input noise $\sigma$",
-    "p": r"$p$ (1/s)",
-    "v_e": r"$v_e$",
-    "v_i": r"$v_i$",
-    "r_e": r"$r_e$ (1/ms)",
-    "r_i": r"$r_i$ (1/ms)",
-    "s_e": r"$s_e$ (1/ms)",
-    "s_i": r"$s_i$ (1/ms)",
-    "y1 - y2": r"$y_1 - y_2$ (mV)",
-}
+#: Of legends, everywhere.
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
+#: Of legends above their axes.
+ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
+# What systems have beside their models' parameters.
+_OF_SYSTEMS = {"coupling": r"coupling $\varepsilon$", "input_noise": r"input noise $\sigma$"}
 
 
-def symbol(name: str) -> str:
-    """How a parameter or a variable is written in figures."""
-    return SYMBOLS.get(name, name)
+def symbol(name: str, of: Any = None) -> str:
+    """How a parameter or a variable is written in figures, with its unit.
+
+    **Arguments:** `of`: the model whose it is, or its class, a system of that model, or a result
+    that came from one. Without it "coupling" and "input_noise" are known; other names are
+    written as they are.
+    """
+    return _with_unit(bare(name, of), notation_of(of).unit(name))
+
+
+def bare(name: str, of: Any = None) -> str:
+    """The symbol alone."""
+    return _OF_SYSTEMS.get(name) or notation_of(of).symbol(name)
+
+
+def picked(run: Any, variable: str | None) -> tuple[str, np.ndarray]:
+    """A variable of a run, by default the one that it shows, and its values."""
+    variable = run.shown if variable is None else variable
+    return variable, np.asarray(run[variable])
 
 
 def quantity(run: Any, variable: str) -> str:
-    """How a variable of a run is written, with the run's own unit: names are any model's."""
-    unit = run.units[run.variables.index(variable)]
-    return bare(variable) + ("" if unit in ("", "1") else f" ({unit})")
+    """How a variable of a run is written, with the unit in which the run holds it."""
+    return _with_unit(bare(variable, run), run.units[run.variables.index(variable)])
 
 
-def bare(name: str) -> str:
-    """The symbol alone."""
-    return symbol(name).split(" (")[0]
+def _with_unit(text: str, unit: str) -> str:
+    return text if unit in ("", "1") else f"{text} ({unit})"
 
 
 def around_zero(values: Any) -> TwoSlopeNorm:
@@ -60,3 +68,36 @@ def finish(ax: Axes) -> Axes:
     """Axes without a frame above and to the right."""
     ax.spines[["top", "right"]].set_visible(False)
     return ax
+
+
+def zero_line(ax: Axes) -> None:
+    """A thin line where growth changes to decay."""
+    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+
+
+def plane_of(result: Any, argument: str = "result") -> tuple[tuple[str, str], Any, Any]:
+    """Names and values of the two parameters that a result spans; `ValueError` if not two."""
+    parameters: Mapping[str, Any] = result.parameters
+    if len(parameters) != 2:
+        _checks.fail(argument, "span two parameters", f"it spans {len(parameters)}")
+    (name_x, x), (name_y, y) = parameters.items()
+    return (name_x, name_y), x, y
+
+
+def label_axes(ax: Axes, names: Iterable[str], of: Any) -> None:
+    """Names of two parameters or variables along the axes; `of` as for `symbol`."""
+    name_x, name_y = names
+    ax.set_xlabel(symbol(name_x, of))
+    ax.set_ylabel(symbol(name_y, of))
+
+
+def draw_map(ax: Axes, x: Any, y: Any, values: Any, *, label: str = "", **options: Any) -> Any:
+    """Values (x, y) as colours with a bar, what is masked in grey; returns the bar."""
+    ax.set_facecolor(GREY)
+    mesh = ax.pcolormesh(x, y, values.T, shading="nearest", rasterized=True, **options)
+    return colour_bar(ax, mesh, label)
+
+
+def colour_bar(ax: Axes, drawn: Any, label: str = "") -> Any:
+    """A slim bar to the right of the axes."""
+    return ax.figure.colorbar(drawn, ax=ax, label=label, pad=0.015, fraction=0.08, aspect=28)

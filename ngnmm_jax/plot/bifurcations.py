@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.bifurcations import BRANCHES, SPECIAL, Branch, Diagram
-from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.plot._style import finish, make_axes, symbol
+from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.plot._style import LEGEND, finish, label_axes, make_axes, symbol
 
 # Colours (distinct for colour-blind readers too) and markers.
 _EQUILIBRIA = "#111111"
@@ -47,22 +47,23 @@ def bifurcation_diagram(
     diagram: Diagram | Iterable[Branch],
     *,
     ax: Axes | None = None,
-    variable: str = "v_e",
+    variable: str | None = None,
     legend: bool = True,
 ) -> Axes:
     """A variable at equilibria, and its extrema along cycles, over one parameter.
 
     Solid where stable, dashed where not; each doubling of the period has its own colour.
+
+    **Arguments:** `variable`: by default the one that the model shows, or else its first.
     """
     ax = make_axes(ax, (7.0, 4.2))
     branches = _branches(diagram, "equilibrium", "cycle")
-    k = _variable(branches, variable)
+    variable, k = _variable(branches[0], variable)
     for branch in branches:
         for values in (branch.low, branch.high) if branch.kind == "cycle" else (branch.states,):
             _line(ax, branch, _flat(values)[:, k])
     _mark(ax, branches, lambda branch: (_flat(branch.low)[:, k], _flat(branch.high)[:, k]))
-    ax.set_xlabel(symbol(branches[0].names[0]))
-    ax.set_ylabel(symbol(variable))
+    label_axes(ax, (branches[0].names[0], variable), branches[0])
     if legend:
         _legend(ax)
     return finish(ax)
@@ -77,7 +78,7 @@ def frequencies(
     for branch in branches:
         _line(ax, branch, _hertz(branch))
     _mark(ax, branches, lambda branch: (_hertz(branch),))
-    ax.set_xlabel(symbol(branches[0].names[0]))
+    ax.set_xlabel(symbol(branches[0].names[0], branches[0]))
     ax.set_ylabel("frequency (Hz)")
     ax.set_ylim(bottom=0)
     if legend:
@@ -88,7 +89,7 @@ def frequencies(
 def bifurcations(
     diagram: Diagram | Iterable[Branch],
     *,
-    variable: str = "v_e",
+    variable: str | None = None,
     title: str = "",
     limits: tuple[float, float] | None = None,
 ) -> Figure:
@@ -128,8 +129,7 @@ def bifurcation_curves(
         labels.add(name)
         ax.plot(*branch.parameters.T, color=colour, ls=style, lw=1.3, label=label)
     _mark(ax, branches, lambda branch: (branch.parameters[:, 1],))
-    ax.set_xlabel(symbol(branches[0].names[0]))
-    ax.set_ylabel(symbol(branches[0].names[1]))
+    label_axes(ax, branches[0].names, branches[0])
     if legend:
         _legend(ax)
     return finish(ax)
@@ -144,9 +144,13 @@ def _branches(diagram: Diagram | Iterable[Branch], *kinds: str) -> list[Branch]:
     return chosen
 
 
-def _variable(branches: list[Branch], name: str) -> int:
-    _checks.one_of("variable", name, branches[0].variables)
-    return branches[0].variables.index(name)
+def _variable(branch: Branch, name: str | None) -> tuple[str, int]:
+    """A variable, or what is shown unless told otherwise, and its place in the state."""
+    if name is None:
+        shown = branch.notation.shown
+        name = shown if shown in branch.variables else branch.variables[0]
+    _checks.one_of("variable", name, branch.variables)
+    return name, branch.variables.index(name)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:
@@ -209,6 +213,6 @@ def _legend(ax: Axes, outside: bool = False) -> None:
         return
     if outside:
         figure: Any = ax.figure
-        figure.legend(handles, labels, frameon=False, fontsize="small", loc="outside right upper")
+        figure.legend(handles, labels, loc="outside right upper", **LEGEND)
     else:
-        ax.legend(handles, labels, frameon=False, fontsize="small")
+        ax.legend(handles, labels, **LEGEND)

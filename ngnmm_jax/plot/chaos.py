@@ -11,7 +11,20 @@ from matplotlib.figure import Figure
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.maps import LyapunovMap, OrbitDiagram
-from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, around_zero, finish, make_axes, symbol
+from ngnmm_jax.plot._style import (
+    DECAYING,
+    GROWING,
+    LEGEND,
+    around_zero,
+    bare,
+    draw_map,
+    finish,
+    label_axes,
+    make_axes,
+    plane_of,
+    symbol,
+    zero_line,
+)
 
 #: What `lyapunov` can show over a plane.
 LYAPUNOV_QUANTITIES = {
@@ -32,11 +45,12 @@ def orbit_diagram(diagram: OrbitDiagram, *, ax: Axes | None = None) -> Axes:
     resting = (diagram.number == 0) & (diagram.status == Status.OK)
     ax.plot(values[resting], diagram.last[resting], ".", ms=2, color="0.6")
     ax.set_xlim(values.min(), values.max())
-    ax.set_xlabel(symbol(name))
-    what = f"maxima of {symbol(diagram.variable)}"
+    ax.set_xlabel(symbol(name, diagram))
+    variable = symbol(diagram.variable, diagram)
+    what = f"maxima of {variable}"
     if diagram.section is not None:
         crossed, level = diagram.section
-        what = f"{symbol(diagram.variable)} where {symbol(crossed)} rises through {level:g}"
+        what = f"{variable} where {bare(crossed, diagram)} rises through {level:g}"
     ax.set_ylabel(what)
     return finish(ax)
 
@@ -51,10 +65,10 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
     _checks.one_of("quantity", quantity, LYAPUNOV_QUANTITIES)
     if len(result.parameters) == 1:
         return _along(result, make_axes(ax, (7.0, 3.6)))
-    if len(result.parameters) != 2:
+    if len(result.parameters) > 2:
         _checks.fail("result", "span one or two parameters", f"it spans {len(result.parameters)}")
     ax = make_axes(ax, (6.0, 4.2))
-    (name_x, x), (name_y, y) = result.parameters.items()
+    _, x, y = plane_of(result)
     spectra = result.spectra
     bad = np.asarray(spectra.status) != Status.OK
     values = np.asarray(
@@ -68,15 +82,12 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
         steps = np.arange(int(shown.max()) + 2) - 0.5
         colours = plt.get_cmap("viridis", len(steps) - 1)
         options = {"cmap": colours, "norm": BoundaryNorm(steps, colours.N)}
-    ax.set_facecolor(GREY)
-    mesh = ax.pcolormesh(x, y, shown.T, shading="nearest", rasterized=True, **options)
-    bar = ax.figure.colorbar(mesh, ax=ax, pad=0.015, fraction=0.08, aspect=28)
+    bar = draw_map(ax, x, y, shown, **options)
     if "norm" in options and quantity == "number_positive":
         bar.set_ticks(list(range(int(shown.max()) + 1)))
     title = LYAPUNOV_QUANTITIES[quantity].format(unit=result.time_unit)
     ax.set_title(title, fontsize="medium", loc="left")
-    ax.set_xlabel(symbol(name_x))
-    ax.set_ylabel(symbol(name_y))
+    label_axes(ax, result.parameters, result)
     return ax
 
 
@@ -85,7 +96,7 @@ def _along(result: LyapunovMap, ax: Axes) -> Axes:
     ok = np.asarray(result.spectra.status) == Status.OK
     values = np.where(ok[:, None], result.spectra.exponents, np.nan)
     errors = np.asarray(result.spectra.errors)
-    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    zero_line(ax)
     count = values.shape[1]
     colours = plt.get_cmap("Blues_r")(np.linspace(0.05, 0.65, max(count - 1, 1)))
     for k in reversed(range(count)):
@@ -96,8 +107,8 @@ def _along(result: LyapunovMap, ax: Axes) -> Axes:
     ax.fill_between(x, *band, color=GROWING, alpha=0.2, lw=0)
     ax.set_xlim(x.min(), x.max())
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], frameon=False, fontsize="small")
-    ax.set_xlabel(symbol(name))
+    ax.legend(handles[::-1], labels[::-1], **LEGEND)
+    ax.set_xlabel(symbol(name, result))
     ax.set_ylabel(f"Lyapunov exponents (1/{result.time_unit})")
     return finish(ax)
 

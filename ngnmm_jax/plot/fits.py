@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax.fitting import Fit, Identifiability
 from ngnmm_jax.fitting.losses import pearson, upper
-from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, finish, make_axes, symbol
+from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, LEGEND, finish, make_axes, symbol
 
 
 def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
@@ -39,7 +39,7 @@ def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("step" if result.method == "gradient" else "generation")
     ax.set_ylabel("loss above the lowest" if shifted else "lowest loss so far")
     if loss.shape[1] > 1:
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend(**LEGEND)
     return finish(ax)
 
 
@@ -64,7 +64,7 @@ def fit_parameters(result: Fit, *, axes: Any = None) -> Figure:
             low, high = np.percentile(curve, [5, 95], axis=1)
             ax.fill_between(np.arange(len(curve)), low, high, color=GREY, lw=0)
         ax.plot(np.median(curve, axis=1), color=DECAYING)
-        ax.set_title(symbol(name), fontsize="medium")
+        ax.set_title(symbol(name, result.system), fontsize="medium")
         finish(ax)
     for ax in grid.flat[len(names) :]:
         ax.set_visible(False)
@@ -112,7 +112,7 @@ def spectrum_fit(frequencies: Any, power: Any, target: Any, *, region: int | Non
     above.set_ylabel(
         "power density" + (", mean over regions" if region is None else f", region {region}")
     )
-    above.legend(frameon=False, fontsize="small")
+    above.legend(**LEGEND)
     rest = np.log(target / power)
     low, middle, high = np.percentile(rest, [5, 50, 95], axis=1)
     below.fill_between(frequencies, low, high, color=GREY, lw=0, label="5 to 95 % of regions")
@@ -120,7 +120,7 @@ def spectrum_fit(frequencies: Any, power: Any, target: Any, *, region: int | Non
     below.axhline(0, color="k", lw=0.7)
     below.set_xlabel("frequency (Hz)")
     below.set_ylabel("log(data / model)")
-    below.legend(frameon=False, fontsize="small")
+    below.legend(**LEGEND)
     for ax in (above, below):
         finish(ax)
     return figure

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.plot._style import DECAYING, finish, make_axes, quantity
+from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.plot._style import DECAYING, finish, make_axes, picked, quantity
 from ngnmm_jax.simulation.result import Simulation
 
 
@@ -91,8 +91,7 @@ def animate(
     `animate(run, connectome).save("activity.gif", writer="pillow")`; or "activity.mp4", where
     ffmpeg is installed.
     """
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
+    variable, values = picked(run, variable)
     if values.ndim != 2 or values.shape[1] != connectome.n_regions:
         _checks.fail(
             "run",

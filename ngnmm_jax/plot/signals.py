@@ -8,8 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.base import SECONDS
-from ngnmm_jax.plot._style import DECAYING, GROWING, bare, finish, make_axes, quantity
+from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.plot._style import (
+    ABOVE,
+    DECAYING,
+    GROWING,
+    LEGEND,
+    bare,
+    finish,
+    make_axes,
+    picked,
+    quantity,
+)
 from ngnmm_jax.signals import Comodulogram, envelope, power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 
@@ -18,8 +28,7 @@ def raster(
     run: Simulation, variable: str | None = None, *, ax: Axes | None = None, window: Any = None
 ) -> Axes:
     """One variable of all regions against time; `window` = (start, end) in the model's unit."""
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
+    variable, values = picked(run, variable)
     if values.ndim != 2:
         _checks.fail("run", "be one run of a network", f"`{variable}` has shape {values.shape}")
     ts = np.asarray(run.ts)
@@ -51,8 +60,7 @@ def raster(
 
 def mean_field(run: Simulation, variable: str | None = None, *, ax: Axes | None = None) -> Axes:
     """The average over regions of one variable against time."""
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
+    variable, values = picked(run, variable)
     if values.ndim not in (1, 2):
         _checks.fail("run", "be a single run", f"`{variable}` has shape {values.shape}")
     ax = make_axes(ax, (7.0, 2.2))
@@ -75,8 +83,7 @@ def spectrum(
 
     **Arguments:** `segment`: s, of Welch's windows; `highest`: Hz, end of the axis.
     """
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
+    variable, values = picked(run, variable)
     ax = make_axes(ax)
     ax.margins(x=0)
     top, bottom = -np.inf, np.inf
@@ -95,10 +102,10 @@ def spectrum(
     if np.isfinite(top):
         ax.set_ylim(max(bottom, top - 80) - 2, top + 4)
     ax.set_xlabel("frequency (Hz)")
-    ax.set_ylabel(f"power of {bare(variable)} (dB)")
+    ax.set_ylabel(f"power of {bare(variable, run)} (dB)")
     if len(ax.lines) > 1:
         ax.lines[0].set_label("regions")
-        for handle in ax.legend(frameon=False, fontsize="small").legend_handles:
+        for handle in ax.legend(**LEGEND).legend_handles:
             if handle is not None:
                 handle.set_alpha(1.0)
     return finish(ax)
@@ -113,8 +120,7 @@ def rhythm(
     window: float = 2.0,
 ) -> Axes:
     """The mean over regions of the last `window` seconds, with its envelope in a band (Hz)."""
-    variable = run.shown if variable is None else variable
-    values = np.asarray(run[variable])
+    variable, values = picked(run, variable)
     values = values if values.ndim == 1 else values.mean(axis=1)
     around = np.asarray(envelope(values, run.sampling_interval, band))
     seconds = np.asarray(run.ts) * SECONDS[run.time_unit]
@@ -131,8 +137,7 @@ def rhythm(
         ax.plot(seconds[last], centre + sign * around[last], color=GROWING, lw=1.2, label=label)
     ax.set_xlabel("time (s)")
     ax.set_ylabel(f"mean {quantity(run, variable)}")
-    ax.legend(frameon=False, fontsize="small", ncols=2, loc="lower left",
-              bbox_to_anchor=(0, 1.0), borderaxespad=0.1)  # fmt: skip
+    ax.legend(ncols=2, **LEGEND, **ABOVE)
     ax.margins(x=0)
     return finish(ax)
 

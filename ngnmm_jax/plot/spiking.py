@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.plot._style import DECAYING, GROWING, finish
+from ngnmm_jax.plot._style import ABOVE, DECAYING, GROWING, LEGEND, finish
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.spiking import SpikingSimulation
 
@@ -72,14 +72,7 @@ def spikes(
     bottom.set_ylabel(f"rate ({unit})")
     bottom.set_xlim(low, high)
     bottom.set_ylim(bottom=0)
-    bottom.legend(
-        frameon=False,
-        fontsize="small",
-        ncols=3,
-        loc="lower left",
-        bbox_to_anchor=(0, 1.0),
-        borderaxespad=0.1,
-    )
+    bottom.legend(ncols=3, **LEGEND, **ABOVE)
     finish(top)
     finish(bottom)
     return figure

@@ -11,13 +11,18 @@ from matplotlib.figure import Figure
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.plot._style import (
     DECAYING,
-    GREY,
     GROWING,
+    LEGEND,
     UNIFORM,
     around_zero,
+    bare,
+    draw_map,
     finish,
+    label_axes,
     make_axes,
+    plane_of,
     symbol,
+    zero_line,
 )
 from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.dispersion import Dispersion
@@ -33,14 +38,13 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
     ax = make_axes(ax)
-    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    zero_line(ax)
     unit = curves[0].time_unit
     for curve in curves:
         x = np.asarray(curve.lambdas).real
         growth = np.asarray(curve.growth)
         if curve.uniform is None:
-            order = np.argsort(x)
-            ax.plot(x[order], growth[order], color="0.35", lw=1.4, zorder=1, label=label)
+            _curve(ax, curve, color="0.35", lw=1.4, label=label)
             continue
         for mask, colour, text in (
             (growth > 0, GROWING, "growing"),
@@ -56,7 +60,7 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     ax.set_xlabel(r"Re $\Lambda$" if complex_modes else r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(f"growth rate (1/{unit})")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, fontsize="small")
+        ax.legend(**LEGEND)
     return finish(ax)
 
 
@@ -85,22 +89,15 @@ def dispersion_map(
       and "frequency"; or the orbits' "period".
     """
     _checks.one_of("quantity", quantity, MAP_QUANTITIES)
-    if len(result.parameters) != 2:
-        _checks.fail("result", "span two parameters", f"it spans {len(result.parameters)}")
+    _, x, y = plane_of(result)
     ax = make_axes(ax, (6.4, 4.2))
-    (name_x, x), (name_y, y) = result.parameters.items()
     resting = (result.kind == EQUILIBRIUM) & result.stable
     moving = (result.kind == ORBIT) | (result.kind == APERIODIC)
-    values = getattr(result, quantity).astype(float)
-    if quantity == "fastest":
-        values = np.where(result.fastest >= 0, result.lambdas.real[result.fastest], np.nan)
-    if quantity in ("fastest", "frequency"):
-        values = np.where(result.number_growing > 0, values, np.nan)
+    values = _values(result, quantity)
     layers = {
         "equilibria": _leading_state(result, resting & ~moving.any(axis=-1)[..., None]),
         "oscillations": _leading_state(result, moving),
     }
-    ax.set_facecolor(GREY)
     for (kind, place), colours in zip(layers.items(), _MAP_COLOURS, strict=True):
         shown = _at_place(values, place)
         if not shown.count():
@@ -112,32 +109,54 @@ def dispersion_map(
             options |= {"vmin": 0, "vmax": max(float(shown.max()), 1.0)}
         if quantity == "growth_transverse":
             options = {"cmap": colours["diverging"], "norm": around_zero(shown)}
-        mesh = ax.pcolormesh(x, y, shown.T, shading="nearest", rasterized=True, **options)
-        ax.figure.colorbar(mesh, ax=ax, label=kind, pad=0.015, fraction=0.08, aspect=28)
-        growth = np.abs(result.growth_transverse)
-        growth = _at_place(np.where(result.number_growing > 0, growth, -growth), place)
-        onset = growth.count() and growth.min() < 0 < growth.max() and min(growth.shape) > 1
-        if onset and quantity in ("growth_transverse", "number_growing"):
-            ax.contour(x, y, growth.T, levels=[0.0], colors="k", linewidths=0.8)
-    notes = []
-    if min(result.status.shape) > 1:
-        for mask, hatch, text in (
-            (resting.any(axis=-1) & moving.any(axis=-1), "////", "hatched: stable equilibrium too"),
-            ((result.kind == APERIODIC).any(axis=-1), "......", "dotted: aperiodic"),
-        ):
-            if mask.any():
-                with mpl.rc_context({"hatch.linewidth": 0.4, "hatch.color": "0.15"}):
-                    ax.contourf(x, y, mask.T.astype(float), [0.5, 1.5], colors="none",
-                                hatches=[hatch])  # fmt: skip
-                notes.append(text)
+        draw_map(ax, x, y, shown, label=kind, **options)
+        if quantity in ("growth_transverse", "number_growing"):
+            _onset(ax, result, place)
+    notes = _hatched(ax, result, resting.any(axis=-1) & moving.any(axis=-1))
     if not (resting | moving).any(axis=-1).all():
         notes.append("grey: no stable equilibrium")
     title = MAP_QUANTITIES[quantity].format(unit=result.time_unit)
     ax.set_title(title, fontsize="medium", loc="left", pad=16 if notes else 6)
     ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
-    ax.set_xlabel(symbol(name_x))
-    ax.set_ylabel(symbol(name_y))
+    label_axes(ax, result.parameters, result)
     return ax
+
+
+def _values(result: DispersionMap, quantity: str) -> np.ndarray:
+    """A quantity (*grid, place) of all states; of modes only where some grow."""
+    if quantity not in ("fastest", "frequency"):
+        return getattr(result, quantity).astype(float)
+    values = result.frequency
+    if quantity == "fastest":
+        values = np.where(result.fastest >= 0, result.lambdas.real[result.fastest], np.nan)
+    return np.where(result.number_growing > 0, values, np.nan)
+
+
+def _onset(ax: Axes, result: DispersionMap, place: np.ma.MaskedArray) -> None:
+    """A black line where the fastest mode's growth vanishes."""
+    _, x, y = plane_of(result)
+    growth = np.abs(result.growth_transverse)
+    growth = _at_place(np.where(result.number_growing > 0, growth, -growth), place)
+    if growth.count() and growth.min() < 0 < growth.max() and min(growth.shape) > 1:
+        ax.contour(x, y, growth.T, levels=[0.0], colors="k", linewidths=0.8)
+
+
+def _hatched(ax: Axes, result: DispersionMap, both: np.ndarray) -> list[str]:
+    """Hatch where there are `both` kinds of states, dot aperiodic ones; what that means."""
+    notes: list[str] = []
+    if min(result.status.shape) < 2:
+        return notes
+    _, x, y = plane_of(result)
+    for mask, hatch, text in (
+        (both, "////", "hatched: stable equilibrium too"),
+        ((result.kind == APERIODIC).any(axis=-1), "......", "dotted: aperiodic"),
+    ):
+        if mask.any():
+            shown = mask.T.astype(float)
+            with mpl.rc_context({"hatch.linewidth": 0.4, "hatch.color": "0.15"}):
+                ax.contourf(x, y, shown, [0.5, 1.5], colors="none", hatches=[hatch])
+            notes.append(text)
+    return notes
 
 
 # Colours of equilibria, then of oscillations.
@@ -171,7 +190,7 @@ def map_details(result: DispersionMap, *, title: str = "") -> Figure:
 
 def _kinds(result: DispersionMap, ax: Axes) -> None:
     """Which attractors there are at each point."""
-    (name_x, x), (name_y, y) = result.parameters.items()
+    _, x, y = plane_of(result)
     resting = ((result.kind == EQUILIBRIUM) & result.stable).sum(axis=-1)
     orbits = (result.kind == ORBIT).sum(axis=-1)
     wild = (result.kind == APERIODIC).any(axis=-1)
@@ -196,8 +215,7 @@ def _kinds(result: DispersionMap, ax: Axes) -> None:
     handles = [mpl.patches.Patch(color=colours[k], label=names[k]) for k in present]
     ax.legend(handles=handles, fontsize="x-small", loc="upper right", framealpha=0.85)
     ax.set_title("homogeneous attractors", fontsize="medium", loc="left")
-    ax.set_xlabel(symbol(name_x))
-    ax.set_ylabel(symbol(name_y))
+    label_axes(ax, result.parameters, result)
 
 
 def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> Axes:
@@ -205,12 +223,10 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
 
     **Arguments:** `value`: of the second axis, at whose nearest line the map is cut.
     """
-    if len(result.parameters) != 2:
-        _checks.fail("result", "span two parameters", f"it spans {len(result.parameters)}")
+    (name_x, name_y), x, y = plane_of(result)
     ax = make_axes(ax)
-    (name_x, x), (name_y, y) = result.parameters.items()
     line = int(np.abs(y - value).argmin())
-    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    zero_line(ax)
     for kind, stable, colour, text in (
         (EQUILIBRIUM, True, DECAYING, "equilibrium"),
         (EQUILIBRIUM, False, "0.75", "unstable equilibrium"),
@@ -227,8 +243,8 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
             )
     ax.plot([], [], "_", color="0.5", label="uniform mode")
     ax.legend(frameon=False, fontsize="x-small")
-    ax.set_title(f"{symbol(name_y)} = {y[line]:g}", fontsize="medium", loc="left")
-    ax.set_xlabel(symbol(name_x))
+    ax.set_title(f"{bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
+    ax.set_xlabel(symbol(name_x, result))
     ax.set_ylabel(f"largest growth rate (1/{result.time_unit})")
     return finish(ax)
 
@@ -246,16 +262,23 @@ def dispersion_family(
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
     ax = make_axes(ax, (5.6, 3.8))
-    ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+    zero_line(ax)
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(curves)))
     for (value, (curve, modes)), colour in zip(curves.items(), colours, strict=True):
-        x, growth = np.asarray(curve.lambdas).real, np.asarray(curve.growth)
-        order = np.argsort(x)
-        ax.plot(x[order], growth[order], color=colour, lw=1.3, label=f"{value:.3g}", zorder=1)
+        _curve(ax, curve, color=colour, lw=1.3, label=f"{value:.3g}")
         x, growth = np.asarray(modes.lambdas).real, np.asarray(modes.growth)
         ax.plot(x, growth, "o", ms=3, color=colour, mec="w", mew=0.3)
-    ax.legend(title=symbol(name), framealpha=0.8, edgecolor="none", fontsize="small", ncols=2)
+    ax.legend(
+        title=symbol(name, curve), framealpha=0.8, edgecolor="none", fontsize="small", ncols=2
+    )
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     ax.set_xlabel(r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(f"growth rate (1/{curve.time_unit})")
     return finish(ax)
+
+
+def _curve(ax: Axes, curve: Dispersion, **options: Any) -> None:
+    """Growth as a line over Λ."""
+    x = np.asarray(curve.lambdas).real
+    order = np.argsort(x)
+    ax.plot(x[order], np.asarray(curve.growth)[order], zorder=1, **options)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.plot._style import DECAYING, GREY, finish, make_axes, symbol
+from ngnmm_jax.plot._style import DECAYING, bare, colour_bar, draw_map, finish, make_axes
 from ngnmm_jax.sweeps.designs import POINT, REPLICATE
 from ngnmm_jax.sweeps.storage import CHECK, DIGESTS, DISCREPANCY
 
@@ -60,9 +60,9 @@ def sweep(
     """
     _checks.one_of("quantity", quantity, sweep_quantities(dataset))
     values, along = _selected(dataset, quantity, dict(at or {}))
-    label = dataset[quantity].attrs.get("long_name", quantity)
-    unit = dataset[quantity].attrs.get("units", "1")
-    text = label if unit == "1" else f"{label} ({_written(unit)})"
+    attrs = dataset[quantity].attrs
+    label = attrs.get("symbol") or attrs.get("long_name", quantity)
+    text = _with_unit(label, attrs.get("units", "1"))
     if along == [POINT]:
         return _scattered(dataset, values, text, ax)
     if len(along) == 1:
@@ -70,13 +70,11 @@ def sweep(
     ax = make_axes(ax, (5.4, 4.2))
     mean = values.mean([d for d in values.dims if d not in along], skipna=True)
     shown = np.ma.masked_invalid(mean.transpose(*along).values.astype(float))
-    ax.set_facecolor(GREY)
     x, y = (_ticks(dataset, d) for d in along)
-    mesh = ax.pcolormesh(x, y, shown.T, shading="nearest", cmap="viridis", rasterized=True)
-    ax.figure.colorbar(mesh, ax=ax, pad=0.015, fraction=0.08, aspect=28)
+    draw_map(ax, x, y, shown, cmap="viridis")
     ax.set_title(text + _where(values), fontsize="medium", loc="left")
-    ax.set_xlabel(symbol(along[0]))
-    ax.set_ylabel(symbol(along[1]))
+    ax.set_xlabel(_name(dataset, along[0]))
+    ax.set_ylabel(_name(dataset, along[1]))
     return ax
 
 
@@ -136,7 +134,7 @@ def _along(dataset: Any, values: Any, dim: str, text: str, ax: Axes | None) -> A
         legend = [f"line: mean; band: all {' and '.join(f'{d}s' for d in other)}"]
     cut = _where(values).removeprefix("; ")
     ax.set_title("\n".join([*([cut] if cut else []), *legend]), fontsize="small", loc="left")
-    ax.set_xlabel(symbol(dim))
+    ax.set_xlabel(_name(dataset, dim))
     ax.set_ylabel(text)
     return finish(ax)
 
@@ -147,7 +145,7 @@ def _scattered(dataset: Any, values: Any, text: str, ax: Axes | None) -> Axes:
     mean = values.mean([d for d in values.dims if d != POINT], skipna=True).values
     ax = make_axes(ax, (5.4, 4.2))
     x = dataset[names[0]].values
-    ax.set_xlabel(symbol(names[0]))
+    ax.set_xlabel(_name(dataset, names[0]))
     if len(names) == 1:
         ax.plot(x, mean, ".", color=DECAYING)
         ax.set_ylabel(text + _where(values))
@@ -155,9 +153,9 @@ def _scattered(dataset: Any, values: Any, text: str, ax: Axes | None) -> Axes:
     y, bad = dataset[names[1]].values, ~np.isfinite(mean)
     ax.plot(x[bad], y[bad], "x", color="0.7", ms=3)
     dots = ax.scatter(x[~bad], y[~bad], c=mean[~bad], s=12, cmap="viridis")
-    ax.figure.colorbar(dots, ax=ax, pad=0.015, fraction=0.08, aspect=28)
+    colour_bar(ax, dots)
     ax.set_title(text + _where(values), fontsize="medium", loc="left")
-    ax.set_ylabel(symbol(names[1]))
+    ax.set_ylabel(_name(dataset, names[1]))
     return finish(ax)
 
 
@@ -172,5 +170,11 @@ def _where(values: Any) -> str:
     return f"; {text}" if text else ""
 
 
-def _written(unit: str) -> str:
-    return unit.replace("^2", "²")
+def _name(dataset: Any, name: str) -> str:
+    """How one of the dataset's parameters or dimensions is written."""
+    attrs = dataset[name].attrs if name in dataset.coords else {}
+    return _with_unit(attrs.get("symbol", bare(name)), attrs.get("units", "1"))
+
+
+def _with_unit(text: str, unit: str) -> str:
+    return text if unit == "1" else f"{text} ({unit.replace('^2', '²')})"

@@ -65,7 +65,8 @@ def activity(task: Task) -> list[Row]:
         else:
             right.text(0.5, 0.5, "at rest", ha="center", va="center", color="0.4")
             right.set_axis_off()
-        name = rf"{plot.symbol('i_ext_e')} = {point[0]:g}, $\varepsilon$ = {point[1]:g}"
+        drive = plot.symbol("i_ext_e", ng.NextGenEI)
+        name = rf"{drive} = {point[0]:g}, $\varepsilon$ = {point[1]:g}"
         left.set_title(name, fontsize="medium", loc="left")
     task.save(figure, "activity")
     return [

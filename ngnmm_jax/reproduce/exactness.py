@@ -52,7 +52,7 @@ def spiking(task: Task) -> list[Row]:
         found = errors(node, sizes)
         slopes = {}
         for name, values in found.items():
-            ax.loglog(sizes, values, "o-", ms=4, label=plot.symbol(name))
+            ax.loglog(sizes, values, "o-", ms=4, label=plot.symbol(name, node))
             slopes[name] = float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
         middle = found["s_e"][0] * np.sqrt(sizes[0] / np.array(sizes, dtype=float))
         ax.loglog(sizes, middle, "k--", lw=0.8, label=r"$N^{-1/2}$")

@@ -37,7 +37,7 @@ def dispersion(task: Task) -> list[Row]:
             modes = ng.dispersion(network, state)
             plot.dispersion(ng.dispersion(network, state, lambdas=_LAMBDAS), modes, ax=ax)
             ax.set_title(
-                f"{kind}: {plot.symbol('i_ext_e')} = {i_ext_e:g}, "
+                f"{kind}: {plot.symbol('i_ext_e', network)} = {i_ext_e:g}, "
                 rf"$\varepsilon$ = {coupling:g}",
                 fontsize="medium",
             )

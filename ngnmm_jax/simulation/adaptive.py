@@ -14,7 +14,7 @@ from ngnmm_jax._core.parameters import INPUT
 from ngnmm_jax._core.randomness import noise_segment
 from ngnmm_jax.integrators.adaptive import Adaptive, solve
 from ngnmm_jax.integrators.steps import StepsToJumps
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.simulation.saving import Saving, select
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous

@@ -14,7 +14,7 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import settled
-from ngnmm_jax.models.base import as_parameter
+from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.simulation.fixed import fraction_below
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package

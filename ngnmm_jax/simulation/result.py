@@ -12,7 +12,9 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.types import Scalar
-from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.simulation.saving import Saving
 from ngnmm_jax.systems.driven import Driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -46,6 +48,7 @@ class Simulation(AbstractResult):
     shown: str = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
     labels: tuple[str, ...] | None = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def sampling_interval(self) -> float:
@@ -133,4 +136,5 @@ def package(
         shown=model.shown if model.shown in saving.variables else saving.variables[0],
         time_unit=model.time_unit,
         labels=system.labels if isinstance(system, Network) else None,
+        notation=notation_of(model),
     )

@@ -11,7 +11,8 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.integrators.steps import common_step
-from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.times import SECONDS
 
 # Blocks that a long run is cut into, between which progress is shown and it can be interrupted.
 _BLOCKS = 50

@@ -33,7 +33,9 @@ from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import Orbit, refine
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
-from ngnmm_jax.models.base import SECONDS, AbstractNeuralMass
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -75,6 +77,7 @@ class Dispersion(eqx.Module):
     status: Int[Array, ""]
     uniform: int | None = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def growth(self) -> Float[Array, "mode"]:
@@ -155,7 +158,8 @@ def dispersion(
         _checks.finite("state", state)
         fields = _of_equilibrium(inner, system.coupling, state, lambdas)
     values, state, error, status = map(jnp.asarray, fields)
-    result = Dispersion(lambdas, values, state, error, status, uniform, system.model.time_unit)
+    names = system.model.time_unit, notation_of(system)
+    result = Dispersion(lambdas, values, state, error, status, uniform, *names)
     if throw:
         raise_unless_ok("dispersion", status, result)
     return result

@@ -1,5 +1,6 @@
 """Maps of transverse stability: the homogeneous states at every point of a parameter plane."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,6 +16,7 @@ from ngnmm_jax._core.parameters import parameter_axes
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.stability.attractors import (
     APERIODIC,
     EQUILIBRIUM,
@@ -82,7 +84,7 @@ class DispersionMap(eqx.Module):
       or where oscillations were asked for and nothing that was found attracts.
     """
 
-    parameters: dict[str, np.ndarray]
+    parameters: dict[str, np.ndarray] = eqx.field(converter=OrderedDict)
     lambdas: np.ndarray
     kind: np.ndarray
     states: np.ndarray
@@ -97,6 +99,7 @@ class DispersionMap(eqx.Module):
     status: np.ndarray
     variables: tuple[str, ...] = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def stable(self) -> np.ndarray:
@@ -220,6 +223,7 @@ def dispersion_map(
         **{name: to_grid(value) for name, value in fields.items()},
         variables=system.model.variables,
         time_unit=system.model.time_unit,
+        notation=notation_of(system),
     )
 
 

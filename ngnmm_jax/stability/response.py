@@ -26,7 +26,7 @@ from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.own_equations import only_plain
@@ -79,7 +79,7 @@ def linear_response(
 
     - `system`: a `Driven` network with white noise; a stimulus is not looked at.
     - `frequencies` (frequency,): Hz, for the spectra; none are needed for the correlations.
-    - `variable`: what fluctuates; by default what the model shows. BOLD follows "s_e".
+    - `variable`: what fluctuates; by default what the model shows. BOLD follows `model.synaptic`.
     - `start` (variable, region): where Newton's iteration starts; by default the lowest
       equilibrium of the region-averaged parameters.
     - `stability`: whether all eigenvalues are computed, to make sure that the equilibrium is

@@ -21,7 +21,7 @@ from ngnmm_jax.dynamics.lyapunov import ROUGH
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.integrators.loops import in_halves, repeat
 from ngnmm_jax.integrators.runge_kutta import RK4
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.systems.family import Family
 

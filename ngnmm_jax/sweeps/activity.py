@@ -17,7 +17,7 @@ from ngnmm_jax._core.programs import body, program
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, fixed, identified
 from ngnmm_jax.integrators.steps import common_step
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.bold import bold
 from ngnmm_jax.signals.spectra import BANDS

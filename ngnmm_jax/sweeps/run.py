@@ -30,6 +30,7 @@ from ngnmm_jax._core.workers import (
     watch_parent,
     watch_pool,
 )
+from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.sweeps.designs import REPLICATE, Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
 from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Blocks, SweepStore
@@ -230,11 +231,14 @@ def _coordinates(task: Task) -> dict[str, tuple[tuple[str, ...], Any, dict[str, 
     """All coordinates: the design's values and seeds, the outputs' dimensions, the checked runs."""
     design, system = task.design, task.system
     meta = {name: field.metadata for name, field in declared(system.model).items()}
+    notation = notation_of(system)
     found: dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]] = {}
     for name, (dim, value) in design.parameters.items():
         attrs = (
             {"units": meta[name]["unit"], "long_name": meta[name]["doc"]} if name in meta else {}
         )
+        if notation.symbol(name) != name:
+            attrs["symbol"] = notation.symbol(name)
         if value.ndim == 2:
             label = f"{name}_values" if dim == name else name
             found[label] = ((dim, "region"), value, attrs)

@@ -11,13 +11,17 @@ from jaxtyping import Array, Bool
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import checked_again, leaf, parameter_names, with_leaves
 from ngnmm_jax._core.types import Field, Scalar, State
-from ngnmm_jax.models.base import AbstractNeuralMass, ExactFlow, as_parameter, smallest_step
+from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.contract import check_contract
+from ngnmm_jax.models.hooks import ExactFlow
+from ngnmm_jax.models.parameters import as_parameter
+from ngnmm_jax.models.times import smallest_step
+from ngnmm_jax.systems.cards import PicturedSystem
 
 Whole = TypeVar("Whole", bound="AbstractCoupled")
 
 
-class AbstractCoupled(eqx.Module):
+class AbstractCoupled(PicturedSystem):
     """Regions of one model, each of which is driven by what `drive` makes of all outputs."""
 
     #: The equations of a region.

@@ -15,7 +15,9 @@ from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
-from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.parameters import as_parameter
+from ngnmm_jax.systems.cards import PicturedSystem
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network, over_runs
 from ngnmm_jax.systems.stimuli import AbstractStimulus
@@ -24,7 +26,7 @@ from ngnmm_jax.systems.stimuli import AbstractStimulus
 BELOW_ZERO = ("reflect", "clip", "keep")
 
 
-class Driven(eqx.Module):
+class Driven(PicturedSystem):
     """A network, or its homogeneous system, with noise and stimuli.
 
     `simulate`, `simulate_batch`, `sweep`, `linear_response` and `fit` take it in place of a

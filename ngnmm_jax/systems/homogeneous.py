@@ -13,7 +13,8 @@ from ngnmm_jax._core.scalar_roots import scalar_roots
 from ngnmm_jax._core.types import Field
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
 from ngnmm_jax.models.agreement import check_agreement
-from ngnmm_jax.models.base import AbstractNeuralMass, as_parameter, bounds_own_slope
+from ngnmm_jax.models.base import AbstractNeuralMass, bounds_own_slope
+from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 
 

@@ -17,7 +17,9 @@ from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.dense import DenseGraph
-from ngnmm_jax.models.base import AbstractNeuralMass, ExactFlow, as_parameter
+from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.hooks import ExactFlow
+from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.types import Scalar
-from ngnmm_jax.models.base import as_float_array
+from ngnmm_jax.models.parameters import as_float_array
 
 #: Mean over a step, and rise in it, each (region,) or ().
 Moments = tuple[Float[Array, "*region"], Float[Array, "*region"]]

@@ -24,7 +24,7 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     import ngnmm_jax as ng
     from ngnmm_jax import plot
     from ngnmm_jax.integrators import Adaptive
-    from ngnmm_jax.models.base import SECONDS
+    from ngnmm_jax.models.times import SECONDS
 
     network = settings.build()
     model = network.model
@@ -71,7 +71,7 @@ def spectrum(
     Example: ngnmm spectrum --set i_ext_e=13 --coupling 5 --out gamma
     """
     from ngnmm_jax.cli.reports.activity import write_spectra
-    from ngnmm_jax.models.base import SECONDS
+    from ngnmm_jax.models.times import SECONDS
 
     network = settings.build()
     axes = settings.grid() if settings.axes else {}

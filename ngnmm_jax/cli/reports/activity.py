@@ -15,7 +15,7 @@ from ngnmm_jax import plot, signals
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import grid
 from ngnmm_jax._core.status import SolverError, Status
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.plot._style import finish
 from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation.batch import simulate_batch
@@ -69,8 +69,9 @@ def write_spectra(
     )
     if (np.asarray(batch.status) != Status.OK).all():
         raise SolverError("spectrum", Status.NOT_FINITE, batch)
+    written = {name: plot.symbol(name, network) for name in values}
     names = [
-        ", ".join(f"{plot.symbol(name)} = {float(value[k]):g}" for name, value in values.items())
+        ", ".join(f"{written[name]} = {float(value[k]):g}" for name, value in values.items())
         for k in range(count if axes else 0)
     ] or [""]
     activities = [_Activity(batch.run(k)) for k in range(count)]

@@ -42,7 +42,8 @@ def run_demo(
         modes = ng.dispersion(network, rest.states[0])
         curve = ng.dispersion(network, rest.states[0], lambdas=grid)
         plot.dispersion(curve, modes, ax=ax)
-        title = rf"{name}: {plot.symbol('i_ext_e')} = {i_ext_e:g}, $\varepsilon$ = {coupling:g}"
+        drive = plot.symbol("i_ext_e", network)
+        title = rf"{name}: {drive} = {i_ext_e:g}, $\varepsilon$ = {coupling:g}"
         ax.set_title(title, fontsize="medium")
 
         run = ng.simulate(network, 1500.0, variables=("v_e", "r_e"))

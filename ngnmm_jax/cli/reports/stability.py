@@ -11,7 +11,7 @@ from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.models.base import SECONDS
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
@@ -101,7 +101,7 @@ def write_map(
     if curves:
         plot.dispersion_family(curves, name_x, ax=left)
     plot.map_cut(result, line, ax=right)
-    figure.suptitle(f"{title}, {plot.symbol(name_y)} = {line:g}")
+    figure.suptitle(f"{title}, {plot.symbol(name_y, network)} = {line:g}")
     figure.savefig(out / "cut.png", dpi=150)
     plt.close("all")
     return [{"": "points", **map_facts(result)}]
@@ -189,7 +189,7 @@ def write_comparison(
         curves = homogeneous_curves(fixed, name_x, values)
         if curves:
             plot.dispersion_family(curves, name_x, ax=top)
-        top.set_title(f"{model}, {plot.symbol(name_y)} = {cut:g}", fontsize="medium")
+        top.set_title(f"{model}, {plot.symbol(name_y, network)} = {cut:g}", fontsize="medium")
         plot.dispersion_map(result, ax=bottom)
         bottom.axhline(cut, color="0.2", lw=0.8, ls=":")
         rows.append({"model": model, **map_facts(result)})

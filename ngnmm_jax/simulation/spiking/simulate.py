@@ -18,7 +18,8 @@ from ngnmm_jax._core.status import raise_unless_ok
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators.loops import save_steps
 from ngnmm_jax.integrators.steps import common_step
-from ngnmm_jax.models.base import SECONDS, as_parameter, smallest_step
+from ngnmm_jax.models.parameters import as_parameter
+from ngnmm_jax.models.times import SECONDS, smallest_step
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.saving import Request, Saving, blocks_of_saves
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles

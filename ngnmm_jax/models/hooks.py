@@ -1,0 +1,58 @@
+"""What a model's optional methods return."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+
+from ngnmm_jax._core.types import Field, Scalar, State
+
+
+class EquilibriumReduction(NamedTuple):
+    """All equilibria of a homogeneous mass, as the roots of one scalar function.
+
+    `function(u)` returns a state on which all equations but one hold, and what is left of
+    that one; its roots for `u` in [`low`, `high`] are the equilibria. They are looked for on a
+    grid: that these are all is not certified (`certain_reduction` does that).
+    """
+
+    low: Scalar
+    high: Scalar
+    function: Callable[[Scalar], tuple[jax.Array, Scalar]]
+
+
+class ExactFlow(NamedTuple):
+    """A model whose regions can be advanced over a step by a flow of their own.
+
+    Exact where the inputs are constant in the step, within the range that the model's `exact_flow`
+    says. That it is a flow of the model's own equations is checked before its first use (of
+    classes outside of this library).
+
+    - `inputs(state, drive)` (population, *axes): what drives each population, linear in the
+      state's output and gates and in the network's input `drive`.
+    - `advance(state, inputs, rise)`: the state after the step, from the inputs' means over it
+      and how much they rise in it; and the state's mean over the step, of those variables
+      that `inputs` and `output` look at. The model's `output` has to be linear in these.
+    """
+
+    inputs: Callable[[State, Field], jax.Array]
+    advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
+
+
+class QIFPopulation(NamedTuple):
+    """A population of quadratic integrate-and-fire neurons, of which a model has the mean field.
+
+    - `name`: as in figures.
+    - `rate`, `potential`, `gate`: the variables that hold its firing rate, the centre of its
+      neurons' potentials, and the synaptic gate that it drives.
+    - `tau`, `delta`, `tau_s`: membrane time constant, half width of the Lorentzian of
+      excitabilities, synaptic time constant.
+    """
+
+    name: str
+    rate: str
+    potential: str
+    gate: str
+    tau: jax.Array
+    delta: jax.Array
+    tau_s: jax.Array

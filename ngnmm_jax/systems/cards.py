@@ -1,0 +1,25 @@
+"""What is shown of systems: the model and what was set in it, the coupling, what drives it."""
+
+from typing import Any
+
+from ngnmm_jax._core.cards import Pictured, shown
+from ngnmm_jax.models.cards import set_in
+
+
+class PicturedSystem(Pictured):
+    """A network, a homogeneous system, or one that is driven, shown by what makes it."""
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """Its class, size and model; parameters that are not as by default; what acts on it."""
+        driven: Any = self
+        core = getattr(driven, "system", driven)
+        regions = getattr(core, "n_regions", None)
+        what = "one region of" if regions is None else f"{regions} regions of"
+        rows: dict[str, Any] = {"parameters": set_in(core.model), "coupling": core.coupling}
+        if regions is not None:
+            rows["connectome"] = getattr(core.connectome, "name", "") or core.weights
+        if core is not driven:
+            rows["noise"] = ", ".join(f"{k} {shown(v)}" for k, v in driven.noise.items()) or "none"
+            stimulus = driven.stimulus
+            rows["stimulus"] = "none" if stimulus is None else type(stimulus).__name__
+        return f"{type(self).__name__}: {what} {type(core.model).__name__}", rows

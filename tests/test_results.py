@@ -1,0 +1,283 @@
+"""Results are of one style; what is shown of them, of models and of systems is short."""
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import typing
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+from ngnmm_jax._core.cards import shown
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.status import Status
+
+#: What public functions return beside results.
+NO_RESULTS = {"Unknown"}
+
+
+def public_modules():
+    """The package, and its rooms that are a part of its front."""
+    yield ng
+    for room in pkgutil.iter_modules(ng.__path__, "ngnmm_jax."):
+        if room.name.rpartition(".")[2] in ng.__all__ and room.ispkg:
+            yield importlib.import_module(room.name)
+
+
+def result_classes():
+    """The records of ours that public functions return."""
+    public = [getattr(module, name) for module in public_modules() for name in module.__all__]
+    given = {f.__annotations__.get("return") for f in public if inspect.isfunction(f)}
+    ours = [kind for kind in given if getattr(kind, "__module__", "").startswith("ngnmm_jax.")]
+    ours = [kind for kind in ours if dataclasses.is_dataclass(kind)]
+    return sorted((k for k in ours if k.__name__ not in NO_RESULTS), key=lambda k: k.__name__)
+
+
+RESULTS = result_classes()
+ADOPTED = [kind for kind in RESULTS if issubclass(kind, AbstractResult)]
+
+
+# ------------------------------------------------------------------------ specimens
+
+
+@pytest.fixture(scope="module")
+def network():
+    return ng.Network(ng.NextGenEI(i_ext_e=15.0), ng.Connectome.synthetic(6).normalised(), 9.0)
+
+
+def of_spectrum(network):
+    return ng.signals.power_spectrum(np.sin(np.arange(200.0)), 1e-3)
+
+
+def of_map(network):
+    plane = {"i_ext_e": [14.0, 15.0], "coupling": [9.0]}
+    return ng.dispersion_map(network, plane, oscillations=False)
+
+
+def of_fit(network):
+    return ng.fit(network, {"coupling": ng.fitting.interval(0.0, 20.0)}, lambda s, key: s.coupling,
+                  n_starts=2, steps=3)  # fmt: skip
+
+
+#: Results that cost little; of the others specimens are made from their fields.
+MADE = {
+    "Equilibria": lambda network: ng.find_equilibria(network.homogeneous()),
+    "Dispersion": lambda n: ng.dispersion(n, ng.find_equilibria(n.homogeneous()).states[0]),
+    "DispersionMap": of_map,
+    "Fit": of_fit,
+    "PowerSpectrum": of_spectrum,
+    "Simulation": lambda network: ng.simulate(network, 20.0, dt=0.05),
+}
+#: Values of fields that have to be of a kind.
+KNOWN: dict[str, Any] = {
+    "ends": ("bound", "bound"),
+    "halves": np.zeros((2, 3, 3)),
+    "kind": "equilibrium",
+    "labels": None,
+    "method": "gradient",
+    "measure": "phase_locking",
+    "names": ("i_ext_e",),
+    "notation": None,
+    "parameters": {"i_ext_e": np.zeros(2)},
+    "rates": ("r_e",),
+    "time_unit": "ms",
+    "units": ("1",),
+    "variables": ("v_e",),
+}
+SIZES = {"parameter": 1, "variable": 6}
+
+
+def specimen(kind):
+    """A record of a class, whose fields have the types and shapes that they are annotated with."""
+    made = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        object.__setattr__(made, field.name, value_of(field))
+    return made
+
+
+def value_of(field):
+    kind, known = field.type, KNOWN.get(field.name)
+    if field.name == "status":
+        return Status.OK if kind is Status else jnp.zeros(shape_of(kind), int)
+    if known is not None and not hasattr(kind, "dim_str"):
+        return known
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if hasattr(kind, "dim_str"):  # of jaxtyping
+        names = " ".join(kind.dtypes) if isinstance(kind.dtypes, tuple | list) else ""
+        types = {"float": "float64", "complex": "complex128", "bool": "bool", "int": "int64"}
+        dtype = next((types[part] for part in types if part in names), "float64")
+        make = np.zeros if kind.array_type is np.ndarray else jnp.zeros
+        return make(shape_of(kind), dtype)
+    if dataclasses.is_dataclass(kind):
+        return specimen(kind)
+    origin = typing.get_origin(kind) or kind
+    for simple in (str, int, float, bool, tuple, list, dict):
+        if origin is simple:
+            return simple(1) if simple in (int, float) else simple()
+    return np.zeros(2) if origin is np.ndarray else None
+
+
+def shape_of(kind):
+    """The shape of a jaxtyping annotation: two along axes of any length, none of unknown ones."""
+    words = getattr(kind, "dim_str", "").split()
+    names = [word for word in words if word[0] not in "*." and word != "..."]
+    return tuple(int(n) if n.isdigit() else SIZES.get(n, 2) for n in names)
+
+
+@pytest.fixture(params=ADOPTED or [None], ids=lambda kind: getattr(kind, "__name__", "none"))
+def result(request, network):
+    kind = request.param
+    if kind is None:
+        pytest.skip("no result has the one style yet")
+    return MADE[kind.__name__](network) if kind.__name__ in MADE else specimen(kind)
+
+
+def test_results_are_short_and_say_how_they_ended(result):
+    lines = repr(result).split("\n")
+    assert lines[0].startswith(f"{type(result).__name__}: ")
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 100
+    assert isinstance(result.ok, bool)
+    assert isinstance(result.stats, dict)
+    assert result._repr_html_().startswith("<table>")
+
+
+def test_results_pass_through_transformations(result):
+    """What is traced can be shown, and comes out the same; of many, each says if it is well."""
+    seen = []
+
+    @eqx.filter_jit
+    def look(one):
+        seen.append((repr(one), one._repr_html_()))
+        return one
+
+    again = jax.tree.map(
+        lambda new, old: np.asarray(new) if isinstance(old, np.ndarray) else new,
+        look(result),
+        result,
+    )
+    assert seen
+    assert repr(again) == repr(result)
+    assert isinstance(again.ok, bool)
+    arrays, rest = eqx.partition(result, eqx.is_array)
+    if isinstance(getattr(arrays, "status", None), jax.Array):
+        pair = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), arrays)
+        both = jax.vmap(lambda some: eqx.combine(some, rest).ok)(pair)
+        assert both.shape == (2,)
+        assert both.all() == result.ok
+
+
+def test_results_go_into_files(result, tmp_path):
+    if type(result) is ng.Fit:
+        pytest.skip("a fit holds the function of its loss, or how unknowns are applied")
+    ng.save(tmp_path / "result.npz", result)
+    again = ng.load(tmp_path / "result.npz")
+    assert type(again) is type(result)
+    assert repr(again) == repr(result)
+    assert jax.tree.structure(again) == jax.tree.structure(result)
+
+
+# ------------------------------------------------------------------------ the record itself
+
+
+class Found(AbstractResult):
+    """A result with a name that HTML would read."""
+
+    status: Any
+    stats: dict[str, Any]
+    size: Any = 1.0
+
+    def summary(self):
+        return {"<b>size</b>": self.size, "note": "a < b & c"}
+
+
+def test_the_record():
+    one, many = Found(0, {"steps": 12}), Found(np.array([0, 3, 3, 99]), {})
+    assert repr(one).split("\n") == [
+        "Found: OK", "  <b>size</b>  1", "  note         a < b & c", "  steps        12",
+    ]  # fmt: skip
+    assert one.ok
+    assert repr(jax.eval_shape(lambda: many)).startswith("Found: without values")
+    assert not many.ok
+    assert repr(many).startswith("Found: 1 OK, 2 NOT_FINITE, 1 status 99 of 4\n")
+    assert "<b>" not in one._repr_html_()
+    assert "a &lt; b &amp; c" in one._repr_html_()
+    assert repr(Found(np.zeros((2, 0), int), {})).startswith("Found: empty")
+    assert not jax.jit(lambda code: Found(code, {}).ok)(3)
+    for other in (lambda leaf: True, lambda leaf: None):
+        assert repr(jax.tree.map(other, one)).startswith("Found: without values")
+    long = Found(0, {f"entry {k}": "word " * 100 for k in range(30)})
+    assert max(map(len, repr(long).split("\n"))) <= 100
+    assert repr(long).endswith("  … and 22 more")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (3, "3"),
+        (np.float64(1 / 3), "0.333333"),
+        (True, "True"),
+        (np.array([1.0, np.nan, 4.0]), "3: 1 … 4, 1 not finite"),
+        (np.array([np.nan]), "1: nothing finite"),
+        (np.zeros((2, 0)), "2 × 0 float64"),
+        (np.array([[True, False]]), "1 × 2: 1 of 2 true"),
+        (np.array(["a"]), "1 <U1"),
+        (jax.ShapeDtypeStruct((2,), "float32"), "float32 (2,)"),
+        ({"low": 1.0, "names": ("a",)}, "low 1, names ('a',)"),
+        (("x" * 100,), "('" + "x" * 57 + "…"),
+    ],
+)
+def test_values_in_short(value, text):
+    assert shown(value) == text
+
+
+def test_random_keys_are_shown():
+    assert shown(jax.random.key(0)) == "key<fry>"
+    assert shown(jax.random.split(jax.random.key(0))) == "2 key<fry>"
+
+
+# ------------------------------------------------------------------------ models, systems
+
+
+def test_models_and_systems_are_shown_with_what_was_set(network):
+    text = repr(ng.JansenRit(p=200.0))
+    assert text.startswith("JansenRit: a neural mass, times in s\n")
+    assert "y0_dot (mV/s)" in text
+    assert "p 200 1/s, A 3.25 mV" in text
+    other = network.with_parameters(eta_e=np.linspace(-5.0, -4.0, 6))
+    driven = ng.Driven(other, {"input": 0.1}, ng.stimuli.Pulse(1.0, 1.0, 2.0))
+    assert repr(driven).split("\n") == [
+        "Driven: 6 regions of NextGenEI",
+        "  parameters  i_ext_e 15, eta_e -5 … -4; the others as by default",
+        "  coupling    9",
+        "  connectome  synthetic-6",
+        "  noise       input 0.1",
+        "  stimulus    Pulse",
+    ]
+    node = repr(ng.Homogeneous(ng.NextGenEI(), [1.0, 2.0]))
+    assert node.startswith("Homogeneous: one region of NextGenEI\n  parameters  all as by default")
+    assert "<table>" in driven._repr_html_()
+
+
+@pytest.mark.parametrize("other", [lambda leaf: True, lambda leaf: None, jnp.shape])
+def test_systems_of_other_leaves_are_shown(network, other):
+    """As JAX and Equinox make them on the way, and error messages show them."""
+    for system in (network, network.homogeneous(), ng.Driven(network, {"input": 0.1})):
+        assert type(system).__name__ in repr(jax.tree.map(other, system))
+        jax.eval_shape(lambda traced: (repr(traced), traced)[1], system)
+        assert repr(jax.eval_shape(lambda same: same, system))
+
+
+# ------------------------------------------------------------------------ of one style
+
+
+def test_every_public_result_is_of_one_style():
+    others = [kind.__name__ for kind in RESULTS if not issubclass(kind, AbstractResult)]
+    assert not others, f"these are no `AbstractResult`: {', '.join(others)}"
