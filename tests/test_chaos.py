@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.chaos.maps import maps as chaos
+from ngnmm_jax.chaos import maps as chaos
 from tests.conftest import reference_values
 from tests.test_lyapunov import nextgen
 

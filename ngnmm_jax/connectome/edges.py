@@ -58,7 +58,7 @@ def _are_names(pairs: np.ndarray) -> bool:
     """Whether whole numbers have such gaps between them that they are names, as an atlas has."""
     if not np.isfinite(pairs).all() or (pairs != pairs.round()).any() or (pairs < 0).any():
         return False
-    return 2 * np.unique(pairs).size < pairs.max()
+    return bool(2 * np.unique(pairs).size < pairs.max())
 
 
 def _named(
