@@ -524,7 +524,7 @@ def test_a_changed_class_is_compiled_again(monkeypatch):
             return helper(super().vector_field(state, drive))
 
     system = ng.Driven(ng.Network(Mine(), W2, 1.0), {}, Custom(lambda t: helper(t)))
-    slope = jax.jit(lambda system, x: system.network.vector_field(x))
+    slope = jax.jit(lambda system, x: system.system.vector_field(x))
     push = jax.jit(lambda system, t: system.stimulus(t))
     state = np.ones((6, 2))
     definition("work", system)

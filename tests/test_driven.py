@@ -30,7 +30,7 @@ def noisy(network):
 @pytest.fixture(scope="module")
 def variance(noisy):
     """Stationary variance (variable, region) by Lyapunov's equation, in SciPy."""
-    network = noisy.network
+    network = noisy.system
     rest = ng.find_equilibria(network.homogeneous()).states[0]
     state = jnp.broadcast_to(rest[:, None], network.state_shape)
     matrix = np.asarray(jacobian(network.vector_field, state))
@@ -102,7 +102,7 @@ def test_strengths_can_be_varied(noisy):
     assert still[1].min() > 1e-3
     assert float(noisy.with_parameters(input_noise=0.5).input_noise) == 0.5
     with pytest.raises(ValueError, match="input_noise"):
-        ng.simulate_batch(noisy.network, {"input_noise": np.ones(2)}, 10.0, dt=0.1)
+        ng.simulate_batch(noisy.system, {"input_noise": np.ones(2)}, 10.0, dt=0.1)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def pair():
 
 def exact_v_e(system, start, times, edges=()):
     """By SciPy, piece by piece between the stimulus' jumps."""
-    field = jax.jit(lambda t, y: system.network.vector_field(y, system.stimulus(t) + jnp.zeros(2)))
+    field = jax.jit(lambda t, y: system.system.vector_field(y, system.stimulus(t) + jnp.zeros(2)))
     found, state, pieces = [start[1]], np.asarray(start), [times[0], *edges, times[-1]]
     for low, high in itertools.pairwise(pieces):
         inside = times[(times > low) & (times < high)]

@@ -71,7 +71,7 @@ def test_any_leaf_and_any_change(system):
     free = Free(
         system,
         {
-            "weights": positive(where=lambda s: s.network.weights),
+            "weights": positive(where=lambda s: s.system.weights),
             "scale": interval(
                 0.0, 2.0, default=1.0,
                 apply=lambda s, v: s.with_parameters(j_ee=v * s.model.j_ee),
@@ -80,7 +80,7 @@ def test_any_leaf_and_any_change(system):
     )  # fmt: skip
     assert free.size == 145
     back = free.put(free.of(system))
-    np.testing.assert_allclose(back.network.weights, system.network.weights, atol=1e-11)
+    np.testing.assert_allclose(back.system.weights, system.system.weights, atol=1e-11)
     assert float(back.model.j_ee) == pytest.approx(5.0)
 
 
@@ -106,8 +106,8 @@ def test_priors(system):
         ({"tau_e": real()}, "`tau_e` must be free above zero only"),
         ({"tau_e": interval(-1.0, 9.0)}, "`tau_e` must be free above zero only"),
         ({"input_noise": real()}, "`input_noise` must be free above zero only"),
-        ({"coupling": positive(), "c": real(where=lambda s: s.network.coupling)}, "another leaf"),
-        ({"c": real(where=lambda s: (s.network.coupling, s.network.weights))}, "pick one leaf"),
+        ({"coupling": positive(), "c": real(where=lambda s: s.system.coupling)}, "another leaf"),
+        ({"c": real(where=lambda s: (s.system.coupling, s.system.weights))}, "pick one leaf"),
     ],
 )
 def test_bad_unknowns(system, unknowns, words):
@@ -198,8 +198,8 @@ def walk(s, key):
 
 
 def modes(s, key):
-    rest = ng.find_equilibria(s.network.homogeneous(), throw=False).states[0]
-    found = ng.dispersion(s.network, rest, throw=False)
+    rest = ng.find_equilibria(s.system.homogeneous(), throw=False).states[0]
+    found = ng.dispersion(s.system, rest, throw=False)
     return losses.mode_target(found, 3, growth=-0.1, frequency=20.0)
 
 
@@ -223,7 +223,7 @@ def test_gradients_of_losses(system, loss, mode):
 
 @pytest.mark.slow
 def test_gradient_of_floquet_exponents(system):
-    gamma = ng.Network(ng.NextGenEI(i_ext_e=12.0), system.network.weights, 8.0)
+    gamma = ng.Network(ng.NextGenEI(i_ext_e=12.0), system.system.weights, 8.0)
     orbit = ng.find_orbit(gamma.homogeneous())
 
     def floquet(s, key):
@@ -394,7 +394,7 @@ def test_bad_input(system):
         with pytest.raises(ValueError, match=words):
             make()
     with pytest.raises(ValueError, match="return numbers"):
-        ng.fit(system, UNKNOWNS, lambda s, key: s.network.weights, steps=2)
+        ng.fit(system, UNKNOWNS, lambda s, key: s.system.weights, steps=2)
     with pytest.raises(ValueError, match="single parameter"):
         ng.fit(system, {"coupling": positive()}, lambda s, key: s.coupling, method="cma")
 

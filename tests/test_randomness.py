@@ -205,7 +205,7 @@ def test_seeds_of_runs():
 @pytest.mark.parametrize("below_zero", ["reflect", "clip", "keep"])
 def test_what_cannot_be_negative(walk, below_zero):
     """Reflected, set to zero or left; and counted, in single runs, batches and sweeps."""
-    system = ng.Driven(walk.network, {"p": 0.3}, below_zero=below_zero)
+    system = ng.Driven(walk.system, {"p": 0.3}, below_zero=below_zero)
     found = run(system, y0=jnp.ones((3, 3)))
     p, told = np.asarray(found.p), float(found.stats["below_zero"])
     if below_zero == "keep":
@@ -222,7 +222,7 @@ def test_what_cannot_be_negative(walk, below_zero):
         assert batch.stats["below_zero"].shape == (2,)
         assert float(batch.stats["below_zero"][0]) == pytest.approx(told)
         with pytest.raises(ValueError, match="`below_zero` must be one of 'reflect'"):
-            ng.Driven(walk.network, {"p": 0.3}, below_zero="reflected")
+            ng.Driven(walk.system, {"p": 0.3}, below_zero="reflected")
 
 
 def test_rates_under_noise():

@@ -74,13 +74,13 @@ def described(system: Any) -> dict[str, Any]:
         fields = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
         found["declared"] = {name: plain(getattr(model, name)) for name in _DECLARED}
         found["declared"]["parameters"] = {f.name: f.metadata["unit"] for f in fields}
-    for part in (system, getattr(system, "network", None)):
+    for part in (system, getattr(system, "system", None)):
         choices = _choices(part)
         if choices:
             found.setdefault("choices", {}).update(choices)
     for path, leaf in jax.tree_util.tree_flatten_with_path(system)[0]:
         names = [_name(part) for part in path]
-        names = names[1:] if names[:1] == ["network"] else names
+        names = names[1:] if names[:1] == ["system"] else names
         if model is None:
             names = ["values", ".".join(names)]
         elif names[0] == "model":
@@ -104,7 +104,7 @@ def _choices(part: Any) -> dict[str, Any]:
 
 def equations(system: Any) -> dict[str, Any]:
     """A system's equations, and its stimulus, as programs; what its classes say beside them."""
-    core = getattr(system, "network", system)
+    core = getattr(system, "system", system)
     core = core.bare() if hasattr(core, "bare") else core
     stimuli = _parts(getattr(system, "stimulus", None))
     shape = tuple(core.state_shape)

@@ -462,7 +462,7 @@ def _jumps(system: Network | Homogeneous | Driven) -> int:
 
 def _noise_term(system: Driven, y0: jax.Array, span: Any, dt: Any, key: Any) -> dfx.AbstractTerm:
     """Noise on the input and on variables, as a term for diffrax."""
-    network, rows = system.network, system.model.variables
+    network, rows = system.system, system.model.variables
     like = jax.ShapeDtypeStruct(y0.shape[1:], y0.dtype)
     # Finer than the steps, which jumps of a stimulus may cut short.
     path = dfx.VirtualBrownianTree(*span, dt / 8, {name: like for name in system.noise}, key)
