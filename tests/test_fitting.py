@@ -380,7 +380,6 @@ def test_bad_input(system):
         ({"steps": 0}, "steps"),
         ({"method": "newton"}, "method"),
         ({"n_starts": np.zeros((2, 5))}, "start, 2"),
-        ({"method": optax.adam(0.1)}, "AbstractMethod"),
     ):
         with pytest.raises(ValueError, match=words):
             ng.fit(system, UNKNOWNS, bowl, **{"steps": 2, **options})
@@ -390,6 +389,7 @@ def test_bad_input(system):
         (lambda: Gradient(mode="backward"), "mode"),
         (lambda: Gradient(monitor=0), "monitor"),
         (lambda: CMA(width=0.0), "width"),
+        (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(optax.adam(0.1)), "AbstractMethod"),
     ):
         with pytest.raises(ValueError, match=words):
             make()
@@ -397,6 +397,35 @@ def test_bad_input(system):
         ng.fit(system, UNKNOWNS, lambda s, key: s.system.weights, steps=2)
     with pytest.raises(ValueError, match="single parameter"):
         ng.fit(system, {"coupling": positive()}, lambda s, key: s.coupling, method="cma")
+
+
+class Halving(fitting.AbstractMethod):
+    """An own method: each start goes by a factor towards where the loss of a bowl is zero."""
+
+    factor: float = 0.5
+
+    def begin(self, problem):
+        return jnp.asarray(problem.starts)
+
+    def advance(self, problem, state, key):
+        return state * self.factor, {**problem.evaluate(state, key), "x": state}
+
+
+def test_an_own_method(system, tmp_path):
+    """Two functions are a method: kept, resumed, and known to the store by its program."""
+    options = {"n_starts": 2, "steps": 8, "save_every": 3, "store": tmp_path / "kept"}
+
+    def valley(s, key):
+        return jnp.log(s.coupling) ** 2
+
+    unknowns = {"coupling": positive()}
+    found = ng.fit(system, unknowns, valley, method=Halving(), **options)
+    np.testing.assert_allclose(found.loss, found.history["loss"][0] / 4.0**7, rtol=1e-12)
+    assert "Halving" in repr(found)
+    again = ng.fit(system, unknowns, valley, method=Halving(), **options)
+    np.testing.assert_array_equal(again.x, found.x)
+    with pytest.raises(ValueError, match=r"method_factor \("):
+        ng.fit(system, unknowns, valley, method=Halving(0.25), **options)
 
 
 # -------------------------------------------------- recovery and what is known

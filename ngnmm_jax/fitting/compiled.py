@@ -35,6 +35,8 @@ class Compiled:
         return self._trace(_form(arguments), arguments)[1]
 
     def __call__(self, *arguments: Any) -> Any:
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments)):
+            return self._function(*arguments)  # part of another program
         form = _form(arguments)
         if form not in self._programs:
             self._programs[form] = _compiled(form, *self._trace(form, arguments))
