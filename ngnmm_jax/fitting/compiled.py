@@ -59,8 +59,8 @@ def _form(arguments: Any) -> Any:
 def _compiled(form: Any, traced: Any, known: Operations) -> Any:
     if known.unknown or traced.jaxpr.effects:
         return traced.lower().compile()
-    device = str(jax.config.jax_default_device)
-    key = (form, known.text, device, tuple(setting("fit").items()))
+    config: Any = jax.config
+    key = (form, known.text, str(config.jax_default_device), tuple(setting("fit").items()))
     if key not in _HELD:
         _HELD[key] = traced.lower().compile()
     _HELD.move_to_end(key)

@@ -81,7 +81,8 @@ class Gradient(AbstractMethod):
             row = {**terms, "loss": jnp.where(fine, value, jnp.nan), "x": x}
             return (moved, inner, jnp.where(fine, x, good)), row
 
-        return jax.vmap(one, in_axes=(0, 0, 0, None))(*state, key)
+        x, inner, good = state
+        return jax.vmap(one, in_axes=(0, 0, 0, None))(x, inner, good, key)
 
     def notice(self, problem: Problem, number: int, x: np.ndarray) -> str | None:
         if self.through is None or number % self.monitor:
