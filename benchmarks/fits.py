@@ -57,9 +57,8 @@ def six(starts: int) -> dict[str, Any]:
     free = ng.Free(truth, unknowns)
     # Random starts only: the first of `starts` would be the truth.
     first = free.draw(jax.random.key(1), starts)
-    result = ng.fit(
-        truth, free, loss, n_starts=first, steps=150, learning_rate=0.15, polish=150, patience=150
-    )
+    method = fitting.Gradient(learning_rate=0.15, polish=150)
+    result = ng.fit(truth, free, loss, method=method, n_starts=first, steps=150, patience=150)
     known = fitting.identifiability(result, loss)
     exact = np.array([3.5, 7.0, 5.0, 13.0, 5.0, 0.001])
     sd = np.asarray(known.value_sd)
@@ -83,7 +82,7 @@ def regional(starts: int) -> dict[str, Any]:
     import jax.numpy as jnp
 
     import ngnmm_jax as ng
-    from ngnmm_jax.fitting import interval, losses
+    from ngnmm_jax.fitting import Gradient, interval, losses
     from ngnmm_jax.stability.response import eigenvalue_near, equilibrium
 
     frequencies = np.arange(6.0, 130.0, 12.0)
@@ -111,7 +110,8 @@ def regional(starts: int) -> dict[str, Any]:
     begun = time.perf_counter()
     free = ng.Free(truth, unknowns)
     first = free.draw(jax.random.key(1), starts)
-    result = ng.fit(truth, free, loss, n_starts=first, steps=120, learning_rate=0.2, patience=120)
+    method = Gradient(learning_rate=0.2)
+    result = ng.fit(truth, free, loss, method=method, n_starts=first, steps=120, patience=120)
     # Fisher's information of the spectra, by forward differentiation.
     log_power = jax.jacfwd(
         lambda d: jnp.log(

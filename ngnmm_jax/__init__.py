@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
     from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
     from ngnmm_jax.explorer import explore
-    from ngnmm_jax.fitting.fit import Fit, fit
+    from ngnmm_jax.fitting.fit import fit
     from ngnmm_jax.fitting.free import Free
+    from ngnmm_jax.fitting.result import Fit
     from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
     from ngnmm_jax.saved import load, save
     from ngnmm_jax.simulation.batch import simulate_batch
@@ -177,11 +178,9 @@ _HOMES = {
         "find_orbit",
     ),
     "explorer": ("explore",),
-    "fitting.fit": (
-        "Fit",
-        "fit",
-    ),
+    "fitting.fit": ("fit",),
     "fitting.free": ("Free",),
+    "fitting.result": ("Fit",),
     "models": (
         "AbstractNeuralMass",
         "JansenRit",

@@ -20,7 +20,7 @@ from ngnmm_jax._core.definition import definition, plain
 from ngnmm_jax._core.programs import identity, program
 from ngnmm_jax.chaos import maps as chaos
 from ngnmm_jax.cli.fit_file import FitFile
-from ngnmm_jax.fitting import Unknown, interval
+from ngnmm_jax.fitting import Gradient, Unknown, interval
 from ngnmm_jax.reproduce.run import _definition as figures
 from ngnmm_jax.stability import maps as maps
 from ngnmm_jax.sweeps import Function
@@ -646,10 +646,10 @@ FITS = {
     "a closure": (bowl(2.0), {}, "loss"),
     "a constant": (bowl(1.0, 2.0), {}, "loss"),
     "a name": (lambda system, key: {"near": ((system.x - 1.0) ** 2).sum()}, {}, "loss"),
-    "mode": (bowl(1.0), {"mode": "reverse"}, "mode"),
-    "optimiser": (bowl(1.0), {"optimiser": optax.sgd(0.1)}, "optimiser"),
-    "rate": (bowl(1.0), {"learning_rate": 0.1}, "optimiser"),
-    "schedule": (bowl(1.0), {"learning_rate": optax.linear_schedule(0.1, 0.0, 12)}, "optimiser"),
+    "mode": (bowl(1.0), {"method": Gradient(mode="reverse")}, "mode"),
+    "optimiser": (bowl(1.0), {"method": Gradient(optimiser=optax.sgd(0.1))}, "optimiser"),
+    "rate": (bowl(1.0), {"method": Gradient(learning_rate=0.1)}, "optimiser"),
+    "schedule": (bowl(1.0), {"method": Gradient(optax.linear_schedule(0.1, 0.0, 12))}, "optimiser"),
     "method": (bowl(1.0), {"method": "cma"}, "method"),
     "resample": (bowl(1.0), {"resample": True}, "resample"),
     "steps": (bowl(1.0), {"steps": 13}, "steps"),

@@ -12,7 +12,7 @@ from scipy import stats
 
 import ngnmm_jax as ng
 from ngnmm_jax import fitting
-from ngnmm_jax.fitting import Free, interval, losses, positive, real
+from ngnmm_jax.fitting import CMA, Free, Gradient, interval, losses, positive, real
 from ngnmm_jax.fitting.gradients import choose_mode, objective, value_and_gradient
 
 FREQUENCIES = np.arange(4.0, 160.0, 6.0)
@@ -275,11 +275,13 @@ def test_horizon_and_its_warning(small):
         return s.coupling**2
 
     with pytest.warns(fitting.GradientWarning, match=f"{float(found.exponent):.4g}"):
-        result = ng.fit(chaotic, {"coupling": positive()}, loss, steps=1, through=500.0)
+        result = ng.fit(
+            chaotic, {"coupling": positive()}, loss, method=Gradient(through=500.0), steps=1
+        )
     assert any("chaotic" in text for text in result.explanation)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        ng.fit(chaotic, {"coupling": positive()}, loss, steps=1, through=5.0)
+        ng.fit(chaotic, {"coupling": positive()}, loss, method=Gradient(through=5.0), steps=1)
 
 
 # ------------------------------------------------------------------- the loop
@@ -306,13 +308,13 @@ def test_a_bowl(system, method):
 
 
 def test_polish_schedules_and_stopping(system):
-    result = ng.fit(system, UNKNOWNS, bowl, steps=3, polish=60)
+    result = ng.fit(system, UNKNOWNS, bowl, method=Gradient(polish=60), steps=3)
     assert result.ok
     assert result.loss[0] < 1e-10
     schedule = optax.warmup_cosine_decay_schedule(0.0, 0.2, 10, 150)
-    result = ng.fit(system, UNKNOWNS, bowl, steps=150, learning_rate=schedule)
+    result = ng.fit(system, UNKNOWNS, bowl, method=Gradient(learning_rate=schedule), steps=150)
     assert result.loss[0] < 1e-3
-    result = ng.fit(system, UNKNOWNS, bowl, steps=20, optimiser=optax.sgd(0.1))
+    result = ng.fit(system, UNKNOWNS, bowl, method=Gradient(optimiser=optax.sgd(0.1)), steps=20)
     assert result.history["loss"][-1, 0] < 0.5 * result.history["loss"][0, 0]
     still = ng.fit(system, UNKNOWNS, lambda s, key: 0.0 * s.coupling, steps=100, patience=5)
     assert still.ok
@@ -325,7 +327,8 @@ def test_losses_that_are_not_finite(system):
     def cliff(s, key):
         return jnp.where(s.coupling < 5.0, jnp.nan, (s.coupling - 5.5) ** 2)
 
-    result = ng.fit(system, {"coupling": interval(0.0, 20.0)}, cliff, steps=150, learning_rate=0.3)
+    fast = Gradient(learning_rate=0.3)
+    result = ng.fit(system, {"coupling": interval(0.0, 20.0)}, cliff, method=fast, steps=150)
     assert result.loss[0] < 0.01
     with pytest.raises(ng.SolverError, match="infinite or NaN"):
         ng.fit(system, UNKNOWNS, lambda s, key: s.coupling * jnp.nan, steps=3)
@@ -337,7 +340,7 @@ def test_resume_gives_the_same(system, method, tmp_path):
     options = {"n_starts": 2, "steps": 30, "method": method, "save_every": 4, "seed": 3}
     whole = ng.fit(system, UNKNOWNS, bowl, **options)
     stop = []
-    track = sys.modules["ngnmm_jax.fitting.fit"]._Track
+    track = sys.modules["ngnmm_jax.fitting.loop"].Track
 
     def interrupted(s, key):
         return bowl(s, key)
@@ -377,15 +380,52 @@ def test_bad_input(system):
         ({"steps": 0}, "steps"),
         ({"method": "newton"}, "method"),
         ({"n_starts": np.zeros((2, 5))}, "start, 2"),
-        ({"learning_rate": -1.0}, "learning_rate"),
-        ({"optimiser": "adam"}, "optax"),
     ):
         with pytest.raises(ValueError, match=words):
             ng.fit(system, UNKNOWNS, bowl, **{"steps": 2, **options})
+    for make, words in (
+        (lambda: Gradient(learning_rate=-1.0), "learning_rate"),
+        (lambda: Gradient(optimiser="adam"), "optax"),
+        (lambda: Gradient(mode="backward"), "mode"),
+        (lambda: Gradient(monitor=0), "monitor"),
+        (lambda: CMA(width=0.0), "width"),
+        (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(optax.adam(0.1)), "AbstractMethod"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            make()
     with pytest.raises(ValueError, match="return numbers"):
         ng.fit(system, UNKNOWNS, lambda s, key: s.system.weights, steps=2)
     with pytest.raises(ValueError, match="single parameter"):
         ng.fit(system, {"coupling": positive()}, lambda s, key: s.coupling, method="cma")
+
+
+class Halving(fitting.AbstractMethod):
+    """An own method: each start goes by a factor towards where the loss of a bowl is zero."""
+
+    factor: float = 0.5
+
+    def begin(self, problem):
+        return jnp.asarray(problem.starts)
+
+    def advance(self, problem, state, key):
+        return state * self.factor, {**problem.evaluate(state, key), "x": state}
+
+
+def test_an_own_method(system, tmp_path):
+    """Two functions are a method: kept, resumed, and known to the store by its program."""
+    options = {"n_starts": 2, "steps": 8, "save_every": 3, "store": tmp_path / "kept"}
+
+    def valley(s, key):
+        return jnp.log(s.coupling) ** 2
+
+    unknowns = {"coupling": positive()}
+    found = ng.fit(system, unknowns, valley, method=Halving(), **options)
+    np.testing.assert_allclose(found.loss, found.history["loss"][0] / 4.0**7, rtol=1e-12)
+    assert "Halving" in repr(found)
+    again = ng.fit(system, unknowns, valley, method=Halving(), **options)
+    np.testing.assert_array_equal(again.x, found.x)
+    with pytest.raises(ValueError, match=r"method_factor \("):
+        ng.fit(system, unknowns, valley, method=Halving(0.25), **options)
 
 
 # -------------------------------------------------- recovery and what is known
@@ -400,9 +440,8 @@ def test_recovery_with_errors_and_posterior(system, spectra):
         return losses.whittle(power, spectra, 500.0)
 
     unknowns = {"i_ext_e": interval(0.0, 5.0), "input_noise": positive()}
-    result = ng.fit(
-        system, unknowns, loss, n_starts=4, steps=60, polish=60, learning_rate=0.2, patience=100
-    )
+    method = Gradient(learning_rate=0.2, polish=60)
+    result = ng.fit(system, unknowns, loss, method=method, n_starts=4, steps=60, patience=100)
     assert result.loss.max() - result.loss.min() < 0.01
     known = fitting.identifiability(result, loss)
     assert known.flat == 0
@@ -411,7 +450,7 @@ def test_recovery_with_errors_and_posterior(system, spectra):
     assert (sd / value < 0.02).all()
     # With 150 samples the larger r_hat is 1.05 give or take; with 600 it is 1.01.
     posterior = fitting.sample_posterior(result, loss, warmup=400, samples=400)
-    assert posterior.converged
+    assert posterior.ok
     spread = np.asarray(posterior.values["i_ext_e"]).std()
     assert spread == pytest.approx(sd[0], rel=0.3)
 
@@ -424,13 +463,14 @@ def test_posterior_of_a_gaussian(system):
         a, b = s.coupling - 4.0, s.model.i_ext_e - 1.0
         return 0.5 * ((a / 0.5) ** 2 + (b / 0.2) ** 2)
 
-    result = ng.fit(system, {"coupling": real(), "i_ext_e": real()}, gaussian, steps=1, polish=50)
+    unknowns = {"coupling": real(), "i_ext_e": real()}
+    result = ng.fit(system, unknowns, gaussian, method=Gradient(polish=50), steps=1)
     known = fitting.identifiability(result, gaussian)
     np.testing.assert_allclose(known.value_sd, [0.5, 0.2], rtol=1e-6)
     np.testing.assert_allclose(known.value, [4.0, 1.0], atol=1e-5)
     assert "coupling" in str(known)
     posterior = fitting.sample_posterior(result, gaussian, warmup=200, samples=600)
-    assert posterior.converged
+    assert posterior.ok
     np.testing.assert_allclose(posterior.x.std(axis=(0, 1)), [0.5, 0.2], rtol=0.12)
     np.testing.assert_allclose(posterior.x.mean(axis=(0, 1)), [4.0, 1.0], atol=0.12)
 
@@ -460,7 +500,8 @@ def test_simulated_connectivity_in_halves(system):
     fc = ng.linear_response(system, variable="s_e").fc
     found = fitting.simulated_fc(system, 12_000.0, repetition_time=500.0, runs=8, progress=False)
     assert found.halves.shape == (2, 12, 12)
-    assert found.runs == (8, 8)
+    assert found.ok
+    assert found.status.shape == (8,)
     # 100 s hold some tens of independent volumes: correlations of pairs scatter by 0.1.
     assert found.reliability > 0.25
     assert min(found.correlation(fc)) > 0.5

@@ -233,3 +233,25 @@ def test_a_second_derivative_compiles_nothing(network, what, programs):
     function = TRANSFORMED[what](network)
     jax.block_until_ready(jax.jvp(function, (13.0,), (1.0,)))
     assert programs(lambda: jax.jvp(function, (13.1,), (1.0,))) == []
+
+
+def test_an_equal_fit_compiles_nothing(network, programs):
+    """A loss is what it is traced to: closures of equal values share, another value is another."""
+    near = [4.0]
+
+    def fitted(loss, polish=0, seed=0):
+        unknowns = {"coupling": ng.fitting.interval(0.0, 20.0)}
+        method = ng.fitting.Gradient(polish=polish)
+        return ng.fit(network, unknowns, loss, method=method, steps=3, seed=seed).loss
+
+    def closure(depth):
+        return lambda system, key: (system.coupling - depth[0]) ** 2
+
+    first = closure(near)
+    fitted(first, polish=2)
+    assert programs(lambda: fitted(first, polish=2, seed=1)) == []
+    before = fitted(first)
+    assert programs(lambda: fitted(closure([4.0]))) == []
+    near[0] = 5.0  # the same function, of other data
+    assert fitted(first) != before
+    assert programs(lambda: fitted(closure([6.0]))) != []

@@ -369,7 +369,7 @@ def test_a_checkpoint_that_lacks_something_is_said(user, copied):
     if user == "optax":
         block = Store.open(folder)[0].load(1)
         with mock.patch("ngnmm_jax._core.records.differences", return_value=""):
-            other = fit("gradient", optimiser=optax.sgd(0.1))
+            other = fit(ng.fitting.Gradient(optimiser=optax.sgd(0.1)))
             definition = folder / MARK / "definition.json"
             kept, _ = Store.open(folder)
             kept.save(1, {n: v for n, v in block.items() if n != "state_1"})

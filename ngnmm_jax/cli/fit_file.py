@@ -18,7 +18,16 @@ from ngnmm_jax.cli.checked import (
     Seed,
 )
 from ngnmm_jax.cli.settings import NetworkSettings
-from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
+from ngnmm_jax.fitting import (
+    Free,
+    Gradient,
+    Unknown,
+    interval,
+    losses,
+    positive,
+    real,
+    simulated,
+)
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
@@ -30,6 +39,8 @@ from ngnmm_jax.systems.network import Network
 _SAMPLE = 1e-3
 # Frequencies (Hz) at which an oscillation would show, where the data have none.
 _WATCHED = np.arange(10.0, 200.0, 10.0)
+# Entries of `[run]` that are options of `Gradient`.
+_OF_GRADIENTS = ("mode", "learning_rate", "polish", "monitor")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,6 +160,19 @@ class FitRunTable(Checked):
     save_every: Count | None = None
     monitor: Count | None = None
 
+    def options(self, through: float | None) -> dict[str, Any]:
+        """As `fit` takes them: those of gradients in one object."""
+        given = self.model_dump(exclude_none=True)
+        of_gradients = {name: given.pop(name) for name in _OF_GRADIENTS if name in given}
+        if self.method != "cma":
+            given["method"] = Gradient(**of_gradients, through=through)
+        elif of_gradients:
+            name = next(iter(of_gradients))
+            _checks.fail(f"run.{name}", 'go with method = "gradient"', 'it is "cma"')
+        if self.starts is not None:
+            given["n_starts"] = given.pop("starts")
+        return given
+
 
 class CheckTable(Checked):
     """`[check]`: arguments of `fitting.simulated_fc`."""
@@ -198,9 +222,10 @@ class FitFile:
             _checks.fail("free", "name at least one parameter", "it is empty")
         unknowns = {name: table.made() for name, table in settings.free.items()}
         objective = _objective(settings.target, settings.loss, network)
-        options = settings.run.model_dump(exclude_none=True)
+        through = None
         if objective.prediction == "simulated":
-            options["through"] = objective.options.get("truncate") or objective.options["duration"]
+            through = objective.options.get("truncate") or objective.options["duration"]
+        options = settings.run.options(through)
         check = settings.check.model_dump(exclude_none=True)
         if check.get("signal") is not None:
             names = (*network.model.variables, network.model.shown)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,15 @@ import numpy as np
 from ngnmm_jax._core.store import Store
 
 Arrays = dict[str, np.ndarray]
+
+
+class Stand(NamedTuple):
+    """Where a fit stands: its state, the rows of its history, steps done, seconds spent."""
+
+    state: Any
+    history: list[Arrays]
+    done: int
+    seconds: float
 
 
 class Checkpoint:
@@ -29,10 +38,8 @@ class Checkpoint:
         """
         return self._store.alone("fit")
 
-    def read(
-        self, restored: Callable[[Arrays, int], Any]
-    ) -> tuple[Any, list[Arrays], int, float] | None:
-        """The newest that is whole: state, history, steps done, seconds spent.
+    def read(self, restored: Callable[[Arrays, int], Any]) -> Stand | None:
+        """The newest that is whole.
 
         One from which `restored` cannot make a state (`ValueError`) is said, and not taken.
         """
@@ -66,9 +73,7 @@ def _age(block: Arrays | None) -> int:
     return -1 if block is None or "done" not in block else int(block["done"])
 
 
-def _opened(
-    block: Arrays, restored: Callable[[Arrays, int], Any]
-) -> tuple[Any, list[Arrays], int, float]:
+def _opened(block: Arrays, restored: Callable[[Arrays, int], Any]) -> Stand:
     missing = {"done", "seconds", "history_loss", "history_x"} - set(block)
     if missing:
         raise ValueError(f"it lacks {', '.join(sorted(missing))}")
@@ -79,7 +84,7 @@ def _opened(
         raise ValueError(f"its history is not of {done} steps")
     history = [{name: value[k] for name, value in columns.items()} for k in range(done)]
     state = {n.removeprefix("state_"): v for n, v in block.items() if n.startswith("state_")}
-    return restored(state, done), history, done, float(block["seconds"])
+    return Stand(restored(state, done), history, done, float(block["seconds"]))
 
 
 def leaves(state: Any) -> Arrays:

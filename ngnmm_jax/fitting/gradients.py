@@ -10,9 +10,8 @@ beyond a horizon of 1/λ the gradient is dominated by that growth. `horizon` say
 losses made of equilibria, of their eigenvalues or of `linear_response` have no horizon.
 """
 
-import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,8 +21,10 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.lyapunov import lyapunov_spectrum
+from ngnmm_jax.fitting.compiled import Compiled
 from ngnmm_jax.fitting.free import Free
 from ngnmm_jax.systems.driven import undriven
 
@@ -40,14 +41,23 @@ class GradientWarning(UserWarning):
     """A gradient that goes through a longer time than the dynamics allow."""
 
 
-def choose_mode(size: int, mode: str | None = None) -> tuple[str, str]:
+class Mode(NamedTuple):
+    """How gradients are taken, and why so."""
+
+    name: str
+    why: str
+
+
+def choose_mode(size: int, mode: str | None = None) -> Mode:
     """The mode, and why: forward for few parameters, unless one is asked for."""
     if mode is not None:
         _checks.one_of("mode", mode, MODES)
-        return mode, f"{mode} mode, as asked for"
+        return Mode(mode, f"{mode} mode, as asked for")
     if size <= _FEW:
-        return "forward", f"forward mode: {size} parameters, at most {_FEW}; no memory is needed"
-    return "reverse", f"reverse mode: {size} parameters, more than {_FEW}; with checkpoints"
+        why = f"forward mode: {size} parameters, at most {_FEW}; no memory is needed"
+        return Mode("forward", why)
+    why = f"reverse mode: {size} parameters, more than {_FEW}; with checkpoints"
+    return Mode("reverse", why)
 
 
 def objective(loss: Loss, free: Free) -> Callable[[jax.Array, Any], tuple[jax.Array, Any]]:
@@ -67,37 +77,51 @@ def objective(loss: Loss, free: Free) -> Callable[[jax.Array, Any], tuple[jax.Ar
     return function
 
 
+class Differentiated(NamedTuple):
+    """A loss at a point: its value, its terms by name, and its gradient (parameter,)."""
+
+    value: jax.Array
+    terms: dict[str, jax.Array]
+    gradient: jax.Array
+
+
 def value_and_gradient(
     function: Callable[[jax.Array, Any], tuple[jax.Array, Any]], mode: str
-) -> Callable[[jax.Array, Any], tuple[jax.Array, Any, jax.Array]]:
-    """Value, terms and gradient of an `objective`, in a mode."""
+) -> Callable[[jax.Array, Any], Differentiated]:
+    """An `objective` with its gradient, in a mode."""
     if mode == "reverse":
         differentiated = jax.value_and_grad(function, has_aux=True)
 
-        def reverse(x: jax.Array, key: Any) -> tuple[jax.Array, Any, jax.Array]:
+        def reverse(x: jax.Array, key: Any) -> Differentiated:
             (value, terms), gradient = differentiated(x, key)
-            return value, terms, gradient
+            return Differentiated(value, terms, gradient)
 
         return reverse
 
-    def forward(x: jax.Array, key: Any) -> tuple[jax.Array, Any, jax.Array]:
+    def forward(x: jax.Array, key: Any) -> Differentiated:
         def along(tangent: jax.Array) -> Any:
             return jax.jvp(lambda x: function(x, key), (x,), (tangent,))
 
         values, tangents = jax.vmap(along, out_axes=((None, None), 0))(
             jnp.eye(x.size, dtype=x.dtype)
         )
-        return values[0], values[1], tangents[0]
+        return Differentiated(values[0], values[1], tangents[0])
 
     return forward
 
 
-class GradientCheck(eqx.Module):
+def finite_status(value: Any) -> Any:
+    """OK, or NOT_FINITE where a number of an array is not."""
+    return jnp.where(jnp.isfinite(jnp.asarray(value)).all(), Status.OK, Status.NOT_FINITE)
+
+
+class GradientCheck(AbstractResult):
     """A gradient beside finite differences.
 
     - `gradient`, `differences` (parameter,): by x, in unbounded space.
     - `error` (parameter,): their difference over the largest component.
     - `names` (parameter,).
+    - `status`: NOT_FINITE where one of them is not.
     """
 
     gradient: Float[Array, "parameter"]
@@ -109,6 +133,17 @@ class GradientCheck(eqx.Module):
     def worst(self) -> float:
         """The largest error."""
         return float(self.error.max())
+
+    @property
+    def status(self) -> Any:
+        """OK, or NOT_FINITE: the error is not finite where a gradient or a difference is not."""
+        return finite_status(self.error)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The largest error, and whose it is."""
+        worst = int(np.asarray(self.error).argmax())
+        return {"worst": f"{self.worst:.2g} ({self.names[worst]})"}
 
 
 def check_gradient(
@@ -129,12 +164,12 @@ def check_gradient(
     x = free.of(free.system) if x is None else jnp.asarray(x, float)
     key = stream(seed, Purpose.LOSS)
     function = objective(loss, free)
-    chosen, _ = choose_mode(free.size, mode)
-    _, _, gradient = jax.jit(value_and_gradient(function, chosen))(x, key)
-    value = jax.jit(lambda x: function(x, key)[0])
+    mode = choose_mode(free.size, mode).name
+    gradient = Compiled(value_and_gradient(function, mode))(x, key).gradient
+    value = Compiled(lambda x, key: function(x, key)[0])
     rows = []
     for k in range(free.size):
-        at = [float(value(x.at[k].add(m * step))) for m in (-2, -1, 1, 2)]
+        at = [float(value(x.at[k].add(m * step), key)) for m in (-2, -1, 1, 2)]
         rows.append((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step))
     differences = jnp.asarray(rows)
     scale = jnp.maximum(jnp.abs(differences).max(), jnp.finfo(x.dtype).tiny)
@@ -142,7 +177,7 @@ def check_gradient(
     return GradientCheck(gradient, differences, error, free.names)
 
 
-class Horizon(eqx.Module):
+class Horizon(AbstractResult):
     """How long a gradient through a simulation can be trusted.
 
     - `exponent`, `error`: the leading Lyapunov exponent without noise, and its standard error, per
@@ -154,6 +189,14 @@ class Horizon(eqx.Module):
     error: Float[Array, ""]
     time: Float[Array, ""]
     status: Any
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The exponent's standard error."""
+        return {"error": self.error}
+
+    def summary(self) -> dict[str, Any]:
+        return {"exponent": self.exponent, "time": self.time}
 
 
 def horizon(system: Any, *, duration: float | None = None, seed: int = 0) -> Horizon:
@@ -172,16 +215,14 @@ def horizon(system: Any, *, duration: float | None = None, seed: int = 0) -> Hor
     return Horizon(exponent, error, jnp.where(sure, 1 / exponent, jnp.inf), found.status)
 
 
-def warn_beyond(found: Horizon, through: float, time_unit: str) -> str | None:
-    """Warn, and say so, where a gradient goes through a longer time than the horizon."""
-    if int(np.asarray(found.status)) != Status.OK or not through > float(found.time):
+def beyond_horizon(found: Horizon, through: float, time_unit: str) -> str | None:
+    """What to say where a gradient goes through a longer time than the horizon."""
+    if not found.ok or not through > float(found.time):
         return None
-    text = (
+    return (
         f"The gradient goes through {through:g} {time_unit}, but the activity is chaotic: its "
         f"leading Lyapunov exponent is {float(found.exponent):.4g} ± {float(found.error):.2g} per "
         f"{time_unit}, so beyond {float(found.time):.3g} {time_unit} the gradient grows without "
         "meaning. Truncate it (`truncate=`), use a loss without a horizon (`linear_response`, "
         'eigenvalues), or no gradient (`method="cma"`).'
     )
-    warnings.warn(text, GradientWarning, stacklevel=3)
-    return text

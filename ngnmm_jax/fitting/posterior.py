@@ -1,5 +1,7 @@
 """How well a fit's parameters are known: curvature at the minimum, and samples of the posterior."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,15 +10,22 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
-from ngnmm_jax.fitting.fit import Fit
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.fitting.compiled import Compiled
 from ngnmm_jax.fitting.free import Free
-from ngnmm_jax.fitting.gradients import Loss, objective
+from ngnmm_jax.fitting.gradients import Loss, finite_status, objective
+from ngnmm_jax.fitting.result import Fit
 
 # Curvatures below this fraction of the largest are none.
 _FLAT = 1e-8
+# So many parameters are shown in short.
+_SHOWN = 5
+# Chains agree where Gelman and Rubin's statistic is below this.
+_AGREED = 1.05
 
 
-class Identifiability(eqx.Module):
+class Identifiability(AbstractResult):
     """What the curvature of a loss at its minimum says of each parameter.
 
     Errors are those of a loss that is minus a log-likelihood (`losses.whittle`), priors included.
@@ -30,6 +39,7 @@ class Identifiability(eqx.Module):
     - `value`, `value_sd` (parameter,): of the parameters themselves, to first order; NaN for
       those by maps.
     - `names` (parameter,).
+    - `status`: NOT_FINITE where the curvature is not.
     """
 
     hessian: Float[Array, "parameter parameter"]
@@ -46,6 +56,24 @@ class Identifiability(eqx.Module):
     def flat(self) -> int:
         """How many directions are not told by the data."""
         return int((self.curvatures < _FLAT * self.curvatures[0]).sum())
+
+    @property
+    def status(self) -> Any:
+        """OK, or NOT_FINITE."""
+        return finite_status(self.hessian)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """How many directions the data do not tell, and the span of curvatures."""
+        return {"flat directions": self.flat, "curvatures": self.curvatures}
+
+    def summary(self) -> dict[str, Any]:
+        """Of up to five parameters the value and its error."""
+        pairs = zip(self.names, self.value, self.value_sd, strict=True)
+        rows = {name: f"{float(value):.5g} ± {float(sd):.2g}" for name, value, sd in pairs}
+        more = len(rows) - _SHOWN
+        shown = dict(list(rows.items())[:_SHOWN])
+        return {**shown, "…": f"{more} more: `print` shows all"} if more > 0 else shown
 
     def __str__(self) -> str:
         rows = [f"{'parameter':<20}{'value':>12}{'± sd':>12}{'if others were known':>22}"]
@@ -67,11 +95,13 @@ def identifiability(result: Fit, loss: Loss, *, seed: int = 0) -> Identifiabilit
     function = objective(loss, free)
     x = jnp.asarray(result.x[result.best])
     key = stream(seed, Purpose.LOSS)
-    gradient = jax.grad(lambda x: function(x, key)[0])
+
     # Forward over reverse, a direction at a time: memory of one gradient.
-    hessian = jax.jit(
-        lambda x: jax.lax.map(lambda v: jax.jvp(gradient, (x,), (v,))[1], jnp.eye(x.size))
-    )(x)
+    def curvature(x: jax.Array, key: Any) -> jax.Array:
+        gradient = jax.grad(lambda x: function(x, key)[0])
+        return jax.lax.map(lambda v: jax.jvp(gradient, (x,), (v,))[1], jnp.eye(x.size))
+
+    hessian = Compiled(curvature)(x, key)
     hessian = (hessian + hessian.T) / 2
     curvatures, vectors = jnp.linalg.eigh(hessian)
     curvatures, vectors = curvatures[::-1], vectors[:, ::-1]
@@ -103,7 +133,7 @@ def _values(free: Free, x: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.concatenate(parts), jnp.concatenate(slopes)
 
 
-class Posterior(eqx.Module):
+class Posterior(AbstractResult):
     """Samples of the posterior.
 
     - `x` (chain, sample, parameter): in unbounded space; `values`: of the parameters by name,
@@ -112,6 +142,8 @@ class Posterior(eqx.Module):
       the effective number of samples: converged where the former is below 1.01 or so.
     - `divergences`: steps of the sampler that failed.
     - `names` (parameter,).
+    - `status`: OK where the chains agree (all r_hat below 1.05) and no step failed, else
+      NOT_CONVERGED.
     """
 
     x: Float[Array, "chain sample parameter"]
@@ -122,9 +154,23 @@ class Posterior(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
 
     @property
-    def converged(self) -> bool:
-        """Whether the chains agree (all r_hat below 1.05) and no step failed."""
-        return bool((self.r_hat < 1.05).all()) and self.divergences == 0
+    def status(self) -> Any:
+        """Whether the chains agree and no step failed."""
+        agreed = (self.r_hat < _AGREED).all() & (self.divergences == 0)
+        return jnp.where(agreed, Status.OK, Status.NOT_CONVERGED)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """How well the chains agree, by parameter, and how many steps failed."""
+        return {
+            "r_hat": self.r_hat, "effective": self.effective, "divergences": self.divergences
+        }  # fmt: skip
+
+    def summary(self) -> dict[str, Any]:
+        """How many samples; the ranges of up to five parameters."""
+        chains, samples, _ = self.x.shape
+        values = dict(list(self.values.items())[:_SHOWN])
+        return {"samples": f"{chains} chains of {samples}", **values}
 
 
 def sample_posterior(

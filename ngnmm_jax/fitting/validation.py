@@ -1,12 +1,13 @@
 """Does a fit hold in simulations? Functional connectivity of BOLD, in two halves of the runs."""
 
-import dataclasses
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.losses import pearson, upper
 from ngnmm_jax.models.times import SECONDS
@@ -14,19 +15,33 @@ from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.sweeps import Activity, Design, sweep
 
 
-@dataclasses.dataclass(frozen=True)
-class SimulatedFC:
+class SimulatedFC(AbstractResult):
     """Functional connectivity of simulated BOLD.
 
     - `halves` (2, region, region): means over the runs of each half (other seeds, nothing shared).
-    - `runs`: how many ended well, of how many; `seconds`: simulated in each.
-    - `signal`: what BOLD followed.
+    - `status` (run,): NOT_FINITE also where BOLD was constant to rounding. Runs that did not end
+      well are left out of the means.
+    - `seconds`: simulated in each; `signal`: what BOLD followed.
     """
 
     halves: np.ndarray
-    runs: tuple[int, int]
+    status: np.ndarray
     seconds: float
-    signal: str
+    signal: str = eqx.field(static=True)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Correlation between the halves; runs that ended well, and seconds of each."""
+        runs = f"{self.ended_well} of {self.status.size}"
+        return {"reliability": self.reliability, "runs": runs, "seconds": self.seconds}
+
+    def summary(self) -> dict[str, Any]:
+        return {"signal": self.signal, "fc": self.fc}
+
+    @property
+    def ended_well(self) -> int:
+        """How many runs did."""
+        return int((self.status == Status.OK).sum())
 
     @property
     def fc(self) -> np.ndarray:
@@ -95,7 +110,10 @@ def simulated_fc(
     width = min(activity.width(system), -(-runs // len(jax.local_devices())))
     found = sweep(system, design, activity, checks=0, chunk=width, progress=progress)
     every = found[f"{signal}_bold_fc"].values[0]
-    good = (found["status"].values[0] == Status.OK) & np.isfinite(every).all(axis=(1, 2))
+    status = found["status"].values[0]
+    finite = np.isfinite(every).all(axis=(1, 2))
+    status = np.where((status == Status.OK) & ~finite, Status.NOT_FINITE, status).astype(np.int8)
+    good = status == Status.OK
     halves = []
     for first in (0, 1):
         some = every[first::2][good[first::2]]
@@ -106,5 +124,5 @@ def simulated_fc(
             )  # fmt: skip
             _checks.fail("system", "have runs that end well", why)
         halves.append(some.astype(float).mean(axis=0))
-    unit = SECONDS[system.model.time_unit]
-    return SimulatedFC(np.stack(halves), (int(good.sum()), runs), duration * unit, signal)
+    seconds = duration * SECONDS[system.model.time_unit]
+    return SimulatedFC(np.stack(halves), status, seconds, signal)

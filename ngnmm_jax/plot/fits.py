@@ -36,7 +36,7 @@ def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
     ax.plot(running[:, best], color=GROWING, lw=1.6, label="best start")
     if np.nanmax(running) > 3 * np.nanmin(running):
         ax.set_yscale("log")
-    ax.set_xlabel("step" if result.method == "gradient" else "generation")
+    ax.set_xlabel(result.method.step_name)
     ax.set_ylabel("loss above the lowest" if shifted else "lowest loss so far")
     if loss.shape[1] > 1:
         ax.legend(**LEGEND)

@@ -78,7 +78,7 @@ def check_fit(
     column: dict[str, Any] = {
         "": "correlation",
         "halves with each other": f"{found.reliability:.4f}",
-        "runs that ended well": f"{found.runs[0]} of {found.runs[1]}",
+        "runs that ended well": f"{found.ended_well} of {found.status.size}",
     }
     for name, target in against.items():
         first, second = found.correlation(target)

@@ -7,53 +7,58 @@ Source: Hansen and Ostermeier, Evol. Comput. 9, 159 (2001).
 """
 
 import contextlib
+import importlib.metadata
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.definition import plain
 from ngnmm_jax._core.randomness import Purpose, run_seeds
+from ngnmm_jax.fitting.checkpoints import Arrays
+from ngnmm_jax.fitting.method import AbstractMethod, Problem
 
-# First standard deviation of the search, in unbounded space.
-_WIDTH = 0.5
 
+class CMA(AbstractMethod):
+    """One strategy for each start; a step is a generation of all.
 
-class Search:
-    """One strategy for each start; `advance` is a generation of all."""
+    - `width`: first standard deviation of the search, in unbounded space.
+    """
 
-    def __init__(
-        self, function: Callable[..., tuple[jax.Array, Any]], first: np.ndarray, seed: int
-    ) -> None:
-        self._cma = _checks.require_module("cma", "fit")
-        if first.shape[1] < 2:
-            _checks.fail("method", "be 'gradient' for a single parameter", "it is 'cma'")
-        self.first, self.seed = first, seed
+    step_name: ClassVar[str] = "generation"
+    traced: ClassVar[bool] = False
 
-        def one(x: jax.Array, key: Any) -> Any:
-            value, terms = function(x, key)
-            return {**terms, "loss": value}
+    width: float = eqx.field(static=True, default=0.5)
 
-        self._evaluate = jax.jit(jax.vmap(one, in_axes=(0, None)))
+    def __check_init__(self) -> None:
+        _checks.positive("width", self.width)
 
-    def begin(self) -> "_State":
+    def explained(self, problem: Problem) -> str:
+        return "CMA-ES, without gradients"
+
+    def begin(self, problem: Problem) -> "_State":
+        cma = _package(problem)
         options = {"verbose": -9, "tolfun": 0, "tolx": 0, "tolstagnation": np.inf,
                    "tolflatfitness": np.inf, "maxiter": np.inf}  # fmt: skip
-        seeds = run_seeds(self.seed, len(self.first), Purpose.SEARCH) & 0xFFFFFFFF  # NumPy's range
+        first = problem.starts
+        seeds = run_seeds(problem.seed, len(first), Purpose.SEARCH) & 0xFFFFFFFF  # NumPy's range
         with _generator() as generator:
             strategies = [
-                self._cma.CMAEvolutionStrategy(x, _WIDTH, {**options, "seed": int(seed) or 1})
-                for x, seed in zip(self.first, seeds, strict=True)
+                cma.CMAEvolutionStrategy(x, self.width, {**options, "seed": int(seed) or 1})
+                for x, seed in zip(first, seeds, strict=True)
             ]
             return _State(strategies, generator())
 
-    def advance(self, state: "_State", key: Any) -> tuple["_State", dict[str, np.ndarray]]:
+    def advance(
+        self, problem: Problem, state: "_State", key: Any
+    ) -> tuple["_State", dict[str, np.ndarray]]:
         """A generation: each start's best of it is the row."""
         with _generator(state.random) as generator:
             some = state.ask()
-            found = self._evaluate(jnp.asarray(np.concatenate(list(some))), key)
+            found = problem.evaluate(jnp.asarray(np.concatenate(list(some))), key)
             by_start = {
                 name: np.array(value).reshape(*some.shape[:2], *value.shape[1:])
                 for name, value in found.items()
@@ -65,21 +70,25 @@ class Search:
         pick = (np.arange(best.size), best)
         return state, {"x": some[pick], **{name: value[pick] for name, value in by_start.items()}}
 
-    def kept(self, state: "_State", done: int) -> dict[str, np.ndarray]:
-        """What a checkpoint holds: all that was asked and told, which can be replayed."""
+    def definition(self, problem: Problem, key: Any) -> dict[str, Any]:
+        _package(problem)
+        return {"width": plain(self.width), "cma": importlib.metadata.version("cma")}
+
+    def kept(self, state: "_State", done: int) -> Arrays:
+        """All that was asked and told, which can be replayed."""
         return {"asked": np.stack(state.asked[:done]), "told": np.stack(state.told[:done])}
 
-    def restored(self, arrays: dict[str, np.ndarray], done: int) -> "_State":
+    def restored(self, problem: Problem, arrays: Arrays, done: int) -> "_State":
         """The state after what was asked was told again; `ValueError` where that is not to be."""
         if set(arrays) != {"asked", "told"}:
             raise ValueError(f"it holds {sorted(arrays)} of a search")
         asked, told = arrays["asked"], arrays["told"]
-        starts, free = self.first.shape
+        starts, free = problem.starts.shape
         form = (done, starts, *told.shape[2:], free)
         kinds = {asked.dtype, told.dtype}
-        if told.shape[:2] != form[:2] or asked.shape != form or kinds != {self.first.dtype}:
+        if told.shape[:2] != form[:2] or asked.shape != form or kinds != {problem.starts.dtype}:
             raise ValueError(f"its populations have the shapes {asked.shape} and {told.shape}")
-        state = self.begin()
+        state = self.begin(problem)
         with _generator(state.random) as generator:
             for there, loss in zip(asked, told, strict=True):
                 some = state.ask()
@@ -88,6 +97,13 @@ class Search:
                 state.tell(some, loss)
             state.random = generator()
         return state
+
+
+def _package(problem: Problem) -> Any:
+    """The package, which takes two parameters at least."""
+    if problem.free.size < 2:
+        _checks.fail("method", "be 'gradient' for a single parameter", "it is 'cma'")
+    return _checks.require_module("cma", "fit")
 
 
 class _State:
