@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import ngnmm_jax as ng
 from ngnmm_jax.cli.entry import app
-from ngnmm_jax.cli.settings import DispersionSettings, SimulateSettings
+from ngnmm_jax.cli.settings.network import DispersionSettings, SimulateSettings
 
 RUNNER = CliRunner()
 

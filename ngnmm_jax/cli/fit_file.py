@@ -17,7 +17,7 @@ from ngnmm_jax.cli.checked import (
     Positive,
     Seed,
 )
-from ngnmm_jax.cli.settings import NetworkSettings
+from ngnmm_jax.cli.settings.network import NetworkSettings
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.base import SECONDS

@@ -12,7 +12,7 @@ import typer
 from ngnmm_jax._core import progress as _progress
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.output import kept_in, say
-from ngnmm_jax.cli.settings import NetworkSettings, Option
+from ngnmm_jax.cli.settings.network import NetworkSettings, Option
 
 Config = Annotated[
     Path | None,

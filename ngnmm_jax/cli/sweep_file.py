@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Bounds, Checked, Count, Seed, unknown
 from ngnmm_jax.cli.estimates import memory
-from ngnmm_jax.cli.settings import NetworkSettings
+from ngnmm_jax.cli.settings.network import NetworkSettings
 from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
 
 _MEASURES: dict[str, Any] = {"activity": Activity, "stability": Stability, "exponents": Exponents}

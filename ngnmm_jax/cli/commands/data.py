@@ -8,7 +8,7 @@ import typer
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import folder, say, table
-from ngnmm_jax.cli.settings import ConnectomeSettings, DemoSettings
+from ngnmm_jax.cli.settings.network import ConnectomeSettings, DemoSettings
 
 _OF_A_MODEL = ("power", "model", "coupling", "parameters")
 

@@ -9,7 +9,7 @@ from ngnmm_jax.cli.checked import unknown
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import folder, progress, table, title_of
-from ngnmm_jax.cli.settings import BifurcateSettings, LyapunovSettings
+from ngnmm_jax.cli.settings.network import BifurcateSettings, LyapunovSettings
 
 # Exponents of a network that are computed unless somebody asks for more.
 _OF_A_NETWORK = 20

@@ -9,7 +9,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.options import AllowCode, Out, prepare
 from ngnmm_jax.cli.output import console, folder, kept_in, progress, say, table
-from ngnmm_jax.cli.settings import NetworkSettings
+from ngnmm_jax.cli.settings.network import NetworkSettings
 
 Resume = Annotated[
     bool, typer.Option("--resume/--restart", help="Go on where it stopped, or remove it first.")

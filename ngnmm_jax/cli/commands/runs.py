@@ -9,7 +9,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import folder, progress, say, table, title_of
-from ngnmm_jax.cli.settings import SimulateSettings, SpectrumSettings
+from ngnmm_jax.cli.settings.network import SimulateSettings, SpectrumSettings
 
 
 @command(app, SimulateSettings)

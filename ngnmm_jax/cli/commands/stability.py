@@ -7,7 +7,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import folder, progress, table, title_of
-from ngnmm_jax.cli.settings import CompareSettings, DispersionSettings, MapSettings
+from ngnmm_jax.cli.settings.network import CompareSettings, DispersionSettings, MapSettings
 
 # Bytes of a map's results at each point: five states of six variables and their growth.
 _BYTES_A_POINT = 5 * (6 + 8) * 8
