@@ -2,8 +2,9 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, NoReturn, Self
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 #: What a number may be.
@@ -24,7 +25,7 @@ class Checked(BaseModel):
     def of(cls, values: Any, where: str) -> Self:
         """The settings of a table, or an error that names what is wrong with it."""
         if not isinstance(values, dict):
-            raise ValueError(f"Argument `{where}` must be a table, but it is {values!r}.")
+            refuse(where, "be a table", f"it is {values!r}")
         try:
             return cls(**values)
         except ValidationError as error:
@@ -51,6 +52,13 @@ def _bounds(value: list[float]) -> list[float]:
 #: Low, high, count; low, high.
 Axis = Annotated[list[float], AfterValidator(_axis)]
 Bounds = Annotated[list[float], AfterValidator(_bounds)]
+
+
+def points(axis: list[float]) -> np.ndarray:
+    """The values (value,) of an axis."""
+    low, high, count = axis
+    return np.linspace(low, high, int(count))
+
 
 _MUST = {
     "float_type": "be a number",
@@ -114,6 +122,11 @@ def _fields(model: Any, place: Iterable[str]) -> list[str]:
 
 def _is_table(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def refuse(argument: str, must: str, but: str) -> NoReturn:
+    """Raise what all checks of this library raise, without JAX, which takes long to import."""
+    raise ValueError(f"Argument `{argument}` must {must}, but {but}.")
 
 
 def unknown(argument: str, given: Any, names: Iterable[str]) -> str:

@@ -6,19 +6,14 @@ from typing import Annotated
 import typer
 
 from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import folder, say, table
-from ngnmm_jax.cli.settings.network import ConnectomeSettings, DemoSettings
-
-_OF_A_MODEL = ("power", "model", "coupling", "parameters")
+from ngnmm_jax.cli.output import say, table
+from ngnmm_jax.cli.settings.commands import ConnectomeSettings, DemoSettings
 
 
-@command(app, DemoSettings, without=(*_OF_A_MODEL, "order", "config"))
-def demo(
-    settings: DemoSettings,
-    out: Out = Path("ngnmm_demo"),
-    quick: Annotated[bool, typer.Option(help="A coarse map, for a first look.")] = False,
-) -> None:
+@command(app, DemoSettings)
+def demo(settings: DemoSettings, out: Out = Path("ngnmm_demo")) -> None:
     """Show what the library does: about a minute, no network needed.
 
     At three points of the paper's parameter plane, on the embedded connectome: the
@@ -29,12 +24,12 @@ def demo(
 
     source = settings.loaded_connectome
     say(f"{source.name}: {source.n_regions} regions. {source.source}")
-    with folder(out, "demo", settings) as place:
-        rows = run_demo(place.part, source, lambda line: say(f"  {line}"), quick)
+    with folder(out, settings) as place:
+        rows = run_demo(place.part, source, lambda line: say(f"  {line}"), settings.quick)
         table("The paper's model on this connectome", rows)
 
 
-@command(app, ConnectomeSettings, without=("connectome", *_OF_A_MODEL[1:], "config"))
+@command(app, ConnectomeSettings, without=("connectome", "config"))
 def connectome(
     settings: ConnectomeSettings,
     source: Annotated[
@@ -55,5 +50,5 @@ def connectome(
     for name, value in connectome_facts(loaded):
         say(f"{name:>24}  {value}")
     if out is not None:
-        with folder(out, "connectome", settings) as place:
+        with folder(out, settings) as place:
             write_connectome(loaded, place.part)

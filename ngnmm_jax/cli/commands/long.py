@@ -7,9 +7,10 @@ import typer
 
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce
-from ngnmm_jax.cli.options import AllowCode, Out, prepare
-from ngnmm_jax.cli.output import console, folder, kept_in, progress, say, table
-from ngnmm_jax.cli.settings.network import NetworkSettings
+from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.options import AllowCode, Out, command, prepare
+from ngnmm_jax.cli.output import console, kept_in, progress, say, table
+from ngnmm_jax.cli.settings.commands import ReproduceSettings
 
 Resume = Annotated[
     bool, typer.Option("--resume/--restart", help="Go on where it stopped, or remove it first.")
@@ -18,7 +19,9 @@ Resume = Annotated[
 
 @app.command("sweep")
 def sweep_(
-    file: Annotated[Path, typer.Argument(help="TOML file: network, [design], [measure], [run].")],
+    file: Annotated[
+        Path, typer.Argument(help="TOML file: network, [vary], [design], [measure], [run].")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Zarr store. Default: the file's name with .zarr.")
     ] = None,
@@ -43,7 +46,7 @@ def sweep_(
 
     import ngnmm_jax as ng
     from ngnmm_jax._core.store import remove
-    from ngnmm_jax.cli.reports.sweeps import executor_of, sweep_facts
+    from ngnmm_jax.cli.reports.sweeps import against_half_the_step, executor_of, sweep_facts
     from ngnmm_jax.cli.sweep_file import SweepFile, bytes_of
 
     begun = time.perf_counter()
@@ -65,8 +68,8 @@ def sweep_(
             progress=progress(),
             **task.options,
         )
-    facts, exactness = sweep_facts(data)
-    table("The sweep", [{"": "runs", **facts}])
+    table("The sweep", [{"": "runs", **sweep_facts(data)}])
+    exactness = against_half_the_step(data)
     if exactness:
         table("Against half the step", exactness)
     say(f"{time.perf_counter() - begun:.1f} s. In {store}; draw it: ngnmm show {store}")
@@ -103,8 +106,7 @@ def show(
             say(f"{name:>32}  {data[name].attrs.get('long_name', '')}")
         return
     where = places(at or [])
-    facts, _ = sweep_facts(data)
-    table("The sweep", [{"": "runs", **facts}])
+    table("The sweep", [{"": "runs", **sweep_facts(data)}])
     figure = plot.sweep_overview(data, quantity or None, at=where, title=store.stem)
     path = store.with_suffix(".png") if out is None else out
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +119,7 @@ def fit_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="TOML file: network, [noise], [free], [target], [loss], [run], [check]."
+            help="TOML file: network, [noise], [vary], [target], [loss], [run], [check]."
         ),
     ],
     out: Annotated[
@@ -153,7 +155,7 @@ def fit_(
     out = Path(file.stem) if out is None else out
     if not resume:
         remove(out / STORE)
-    with folder(out, "fit", task.settings) as place:
+    with folder(out, task.settings) as place:
         place.kept = out / STORE
         say(f"{task.free.size} free numbers into {out}")
         result = ng.fit(
@@ -169,35 +171,22 @@ def fit_(
         fc = task.objective.target.get("fc")
         if check and (fc is not None or others):
             targets = {**({} if fc is None else {"the data": fc}), **others}
-            _, columns = check_fit(task, result, place.part, targets, progress())
+            columns = check_fit(task, result, place.part, targets, progress())
             table("Simulated BOLD connectivity", columns)
 
 
-@app.command()
+@command(app, ReproduceSettings, without=("power",))
 def reproduce(
+    settings: ReproduceSettings,
     figures: Annotated[
         list[str] | None,
         typer.Argument(metavar="[FIGURE]...", help="Which ones; none lists them all."),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All figures.")] = False,
     out: Out = Path("ngnmm_paper"),
-    quick: Annotated[
-        bool, typer.Option("--quick/--full", help="Small settings; default: the paper's.")
-    ] = False,
     restart: Annotated[
         bool, typer.Option("--restart", help="Make figures again that are there already.")
     ] = False,
-    connectome: Annotated[
-        str | None,
-        typer.Option(
-            help="Default: 'aal90', the paper's, where it is on this machine; else "
-            "'hcp-schaefer100'."
-        ),
-    ] = None,
-    order: Annotated[str, typer.Option(help="Of aal90: 'atlas' or 'source'.")] = "atlas",
-    cache_dir: Annotated[
-        str | None, typer.Option(help="Folder that keeps downloaded connectomes.")
-    ] = None,
 ) -> None:
     """Make the paper's figures, and a table of what it found and what is found here.
 
@@ -206,7 +195,6 @@ def reproduce(
 
     Example: ngnmm reproduce dispersion spiking --quick
     """
-    prepare()
     from ngnmm_jax.connectome.fetch import aal90_is_here
     from ngnmm_jax.reproduce import FIGURES
     from ngnmm_jax.reproduce import reproduce as make
@@ -216,21 +204,19 @@ def reproduce(
         for name in FIGURES:
             say(f"{name:>14}  {summary(name)}")
         return
-    if connectome is None:
-        connectome = "aal90" if aal90_is_here(cache_dir) else "hcp-schaefer100"
-    settings = NetworkSettings.of(
-        {"connectome": connectome, "order": order, "cache_dir": cache_dir}, "settings"
-    )
+    if not settings.connectome:
+        known = "aal90" if aal90_is_here(settings.cache_dir) else "hcp-schaefer100"
+        settings = settings.model_copy(update={"connectome": known})
     source = settings.loaded_connectome
     note = "" if source.name == "aal90" else " (the paper's, aal90, is not on this machine)"
     say(f"connectome: {source.name}{note}")
-    with folder(out, "reproduce", settings) as place:
+    with folder(out, settings) as place:
         place.kept = out
         lines = make(
             FIGURES if every else figures or (),
             out,
             connectome=source,
-            quick=quick,
+            quick=settings.quick,
             restart=restart,
             progress=progress(),
             say=say,
