@@ -315,6 +315,15 @@ def test_files_of_ones_own_stay(small_file, tmp_path):
     assert "# mine" in (out / "settings.toml").read_text()
 
 
+def test_the_planes_that_help_names():
+    """They are the models'."""
+    text = {name: " ".join(invoke(name, "--help").split()) for name in ("map", "lyapunov")}
+    for model, commands in ((ng.NextGenEI, ("map", "lyapunov")), (ng.JansenRit, ("lyapunov",))):
+        for command in commands:
+            named = [f"{name}={low}:{high}:{n}" for name, (low, high, n) in model.plane.items()]
+            assert all(axis in text[command] for axis in named[: 1 + (command == "map")])
+
+
 def test_a_folder_of_a_killed_command(tmp_path):
     """What it left half written goes; what a living one writes stays, and files of one's own."""
     for name in (".1-aa.ngnmm_part", "mine.part"):

@@ -22,6 +22,9 @@ Out = Annotated[Path, typer.Option(help="Folder for the output, made if needed."
 AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Import the files of models that settings name.")
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume/--restart", help="Go on where it stopped, or remove it first.")
+]
 
 
 def command(
