@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.cli.settings.fit import FitSettings, LossTable, TargetTable, VaryTable
+from ngnmm_jax.cli.settings.fit import FitRunTable, FitSettings, LossTable, TargetTable, VaryTable
 from ngnmm_jax.fitting import Free, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.base import SECONDS
@@ -99,14 +99,20 @@ class FitFile:
             _checks.fail("vary", "name at least one parameter", "it is empty")
         parameters = {name: _unknown(table) for name, table in settings.vary.items()}
         objective = _objective(settings.target, settings.loss, network)
-        options = settings.run.model_dump(exclude_none=True)
-        if objective.prediction == "simulated":
-            options["through"] = objective.options.get("truncate") or objective.options["duration"]
+        options = _run_options(settings.run, objective)
         check = settings.check.model_dump(exclude_none=True)
         if check.get("signal") is not None:
             names = (*network.model.variables, network.model.shown)
             _checks.one_of("signal", check["signal"], names)
         return cls(network, system, Free(system, parameters), objective, options, check, settings)
+
+
+def _run_options(table: FitRunTable, objective: Objective) -> dict[str, Any]:
+    """`[run]` as `fit` takes it, and through how much time gradients go."""
+    options = table.model_dump(exclude_none=True)
+    if objective.prediction == "simulated":
+        options["through"] = objective.options.get("truncate") or objective.options["duration"]
+    return options
 
 
 def _objective(target: TargetTable, loss: LossTable, network: Network) -> Objective:
