@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ngnmm_jax.cli.checked import refuse
+from ngnmm_jax._core.messages import fail
 
 
 def _pairs(option: str, form: str, given: Iterable[str]) -> Iterator[tuple[str, str, str]]:
@@ -15,9 +15,9 @@ def _pairs(option: str, form: str, given: Iterable[str]) -> Iterator[tuple[str, 
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            refuse(option, f"be {form}", f"it is {text!r}")
+            fail(option, f"be {form}", f"it is {text!r}")
         if name in seen:
-            refuse(option, f"name {name!r} once", "it does so twice")
+            fail(option, f"name {name!r} once", "it does so twice")
         seen.add(name)
         yield name, value, text
 
@@ -31,7 +31,7 @@ def _numbers(option: str, form: str, given: Iterable[str]) -> dict[str, list[flo
         except ValueError:
             parts = []
         if len(parts) != len(form.split(":")):
-            refuse(option, f"be {form}", f"it is {text!r}")
+            fail(option, f"be {form}", f"it is {text!r}")
     return found
 
 
@@ -63,7 +63,7 @@ def assignments(given: list[str]) -> dict[str, float | list[float]]:
         except ValueError:
             numbers = []
         if not numbers:
-            refuse("--set", f"be {form}", f"it is {text!r}")
+            fail("--set", f"be {form}", f"it is {text!r}")
         values[name] = numbers if len(numbers) > 1 else numbers[0]
     return values
 
@@ -91,7 +91,7 @@ def allow_code(allowed: bool) -> None:
 def imported(place: str, argument: str) -> Any:
     """What `module:name` names: of a module that Python finds, or beside the command."""
     if not _ALLOWED[0]:
-        refuse(argument, "be allowed to run code",
+        fail(argument, "be allowed to run code",
                f"{place!r} is not: give --allow-code if you trust that file")  # fmt: skip
     module, _, name = place.partition(":")
     if "" not in sys.path:

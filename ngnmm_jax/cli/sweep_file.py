@@ -5,15 +5,16 @@ import inspect
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
-from ngnmm_jax.cli.checked import Axis, Bounds, Checked, points, refuse, unknown
+from ngnmm_jax.cli.checked import Axis, Bounds, Checked, points
 from ngnmm_jax.cli.estimates import memory
-from ngnmm_jax.cli.settings.sweep import DesignTable, SweepSettings
+from ngnmm_jax.cli.settings.sweep import DesignTable, FunctionTable, SweepSettings
 from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
 
 _MEASURES: dict[str, Any] = {"activity": Activity, "stability": Stability, "exponents": Exponents}
@@ -63,7 +64,7 @@ class _Kind:
             must = f"be {self.form}"
         except ValueError as error:
             must = str(error).removeprefix("must ")
-        return refuse(f"vary.{name}", must, f"it is {entry!r}")
+        return fail(f"vary.{name}", must, f"it is {entry!r}")
 
 
 _KINDS = {
@@ -81,14 +82,13 @@ def _design(vary: dict[str, Any], table: DesignTable) -> Design:
     allowed = ["kind", *(name for name in DesignTable.model_fields if name in takes)]
     given = {name: getattr(table, name) for name in table.model_fields_set - {"kind"}}
     for name in given:
-        if name not in allowed:
-            raise ValueError(unknown("design", name, allowed))
+        one_of("design", name, allowed)
     if not vary:
-        refuse("vary", "name at least one parameter", "it is empty")
+        fail("vary", "name at least one parameter", "it is empty")
     if "count" in allowed and table.count is None:
-        refuse("design", "have a `count` of points", "it has none")
+        fail("design", "have a `count` of points", "it has none")
     if 16.0 * (table.count or 1) * len(vary) > memory():
-        refuse("design.count", "fit into memory", f"it is {table.count}")
+        fail("design.count", "fit into memory", f"it is {table.count}")
     return kind.make({name: kind.values(name, entry) for name, entry in vary.items()}, **given)
 
 
@@ -121,9 +121,7 @@ def bytes_of(task: SweepFile) -> float:
     try:
         outputs = task.measure.outputs(task.network).values()
     except (TypeError, AttributeError) as error:
-        raise ValueError(
-            f"Argument `measure` must have arguments of the types it takes, but: {error}."
-        ) from None
+        _not_taken(error)
     return float(task.design.count) * sum(
         math.prod(out.shape) * np.dtype(out.dtype).itemsize for out in outputs
     )
@@ -134,46 +132,27 @@ def _measure(table: dict[str, Any]) -> AbstractMeasure:
     kind = table.pop("kind", "activity")
     if isinstance(kind, str) and ":" in kind:
         return _function(kind, table)
-    if not isinstance(kind, str) or kind not in _MEASURES:
-        raise ValueError(unknown("kind", kind, (*_MEASURES, "module:function")))
+    one_of("measure.kind", kind, (*_MEASURES, "module:function"))
     made = _MEASURES[kind]
     names = [field.name for field in dataclasses.fields(made)]
     for name in table:
-        if name not in names:
-            raise ValueError(unknown("measure", name, names))
+        one_of("measure", name, names)
     try:
         measure: AbstractMeasure = made(**table)
     except TypeError as error:
-        raise ValueError(
-            f"Argument `measure` must be as {made.__name__} takes it, but {error}."
-        ) from None
+        _not_taken(error)
     return measure
 
 
-def _check_options(table: dict[str, Any]) -> None:
-    """Refuse options of a function that are of another type."""
-    kinds = {"traced": bool, "dims": dict, "units": dict, "key": str}
-    for option, value in table.items():
-        if not isinstance(value, kinds[option]):
-            kind = kinds[option].__name__
-            raise ValueError(f"Argument `measure.{option}` must be a {kind}, but it is {value!r}.")
-    for option, inner in (("dims", list), ("units", str)):
-        for name, value in table.get(option, {}).items():
-            if not isinstance(value, inner):
-                raise ValueError(
-                    f"Argument `measure.{option}.{name}` must be a {inner.__name__}, but it is "
-                    f"{value!r}."
-                )
+def _not_taken(error: Exception) -> NoReturn:
+    fail("measure", "have arguments of the types it takes", str(error))
 
 
 def _function(kind: str, table: dict[str, Any]) -> Function:
     """A function of a module that Python finds, or that lies where the command runs."""
-    for option in table:
-        if option not in ("traced", "dims", "units", "key"):
-            raise ValueError(unknown("measure", option, ("traced", "dims", "units", "key")))
-    _check_options(table)
-    function = parsing.imported(kind, "kind")
+    options = FunctionTable.of(table, "measure").model_dump(exclude_unset=True)
+    function = parsing.imported(kind, "measure.kind")
     if not callable(function):
-        raise ValueError(f"Argument `kind` must name a function, but {kind!r} is {function!r}.")
-    dims = {key: tuple(value) for key, value in table.pop("dims", {}).items()}
-    return Function(function, dims=dims, **table)
+        fail("measure.kind", "name a function", f"{kind!r} is {function!r}")
+    dims = {name: tuple(value) for name, value in options.pop("dims", {}).items()}
+    return Function(function, dims=dims, **options)

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.checked import refuse, unknown
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, table, title_of
@@ -26,7 +26,7 @@ def bifurcate(settings: BifurcateSettings, out: Out = Path("ngnmm_bifurcations")
 
     varied = settings.varied()
     if len(varied) > 2:
-        refuse("--vary", "be given once or twice", f"it is {len(varied)} times")
+        fail("--vary", "be given once or twice", f"it is {len(varied)} times")
     network = settings.build()
     model = network.model
     options: dict[str, Any] = settings.options("longest_period") | {"progress": progress()}
@@ -34,8 +34,7 @@ def bifurcate(settings: BifurcateSettings, out: Out = Path("ngnmm_bifurcations")
         options |= settings.options("doublings")
     potential = model.shown if model.shown in model.variables else model.variables[0]
     shown = settings.variable or potential
-    if shown not in model.variables:
-        raise ValueError(unknown("variable", shown, model.variables))
+    one_of("variable", shown, model.variables)
     cuts = settings.cuts or [sum(list(varied.values())[-1]) / 2]
     title = title_of(settings, without=varied, connectome=False)
     with folder(out, settings) as place:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.checked import refuse
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import table, title_of
@@ -25,7 +25,7 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
 
     if settings.lambda_low >= settings.lambda_high:
         must = f"be below `lambda_high`, {settings.lambda_high:g}"
-        refuse("lambda_low", must, f"it is {settings.lambda_low:g}")
+        fail("lambda_low", must, f"it is {settings.lambda_low:g}")
     network = settings.build()
     rest = ng.find_equilibria(network.homogeneous())
     with folder(out, settings) as place:

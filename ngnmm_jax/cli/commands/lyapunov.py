@@ -3,8 +3,9 @@
 import math
 from pathlib import Path
 
+from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.checked import points, refuse, unknown
+from ngnmm_jax.cli.checked import points
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
@@ -32,15 +33,15 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     if not settings.vary:
         varied = dict([next(iter(varied.items()))])
     if len(varied) > 2:
-        refuse("--vary", "be given once or twice", f"it is {len(varied)} times")
+        fail("--vary", "be given once or twice", f"it is {len(varied)} times")
     network = settings.build()
-    if settings.variable is not None and settings.variable not in network.model.variables:
-        raise ValueError(unknown("variable", settings.variable, network.model.variables))
+    if settings.variable is not None:
+        one_of("variable", settings.variable, network.model.variables)
     many = math.prod(int(count) for _, _, count in varied.values())
     size = len(network.model.variables) * (network.n_regions if settings.whole_network else 1)
     count = settings.exponents or (_OF_A_NETWORK if settings.whole_network else size)
     if count > size:
-        refuse("exponents", f"be at most {size}", f"it is {count}")
+        fail("exponents", f"be at most {size}", f"it is {count}")
     announce(f"spectra at {many:,} points", 8.0 * many * (4 * count + 2 * size))
     system = network if settings.whole_network else network.homogeneous()
     parameters = {name: points(axis) for name, axis in varied.items()}

@@ -3,8 +3,8 @@
 import math
 from pathlib import Path
 
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.checked import refuse
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
@@ -31,7 +31,7 @@ def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
 
     plane = settings.plane()
     if len(plane) != 2:
-        refuse("--vary", "be given twice", f"it is {len(plane)} times")
+        fail("--vary", "be given twice", f"it is {len(plane)} times")
     points = math.prod(int(count) for _, _, count in plane.values())
     announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT)
     network = settings.build()

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.checked import refuse
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
@@ -31,7 +31,7 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     every = settings.save_every or 1e-3 / SECONDS[model.time_unit]
     if every > length / 8:
         must = f"leave eight samples of {length:g} {model.time_unit}"
-        refuse("save_every", must, f"it is {every:g}")
+        fail("save_every", must, f"it is {every:g}")
     announce(
         f"{length:g} {model.time_unit} of {network.n_regions} regions",
         8.0 * (length / every + 1) * len(model.variables) * network.n_regions,

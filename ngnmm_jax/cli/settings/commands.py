@@ -5,8 +5,9 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli import parsing
-from ngnmm_jax.cli.checked import Axis, Bounds, Count, NonNegative, Positive, Seed, points, refuse
+from ngnmm_jax.cli.checked import Axis, Bounds, Count, NonNegative, Positive, Seed, points
 from ngnmm_jax.cli.settings.network import NetworkSettings, Option, SourceSettings
 
 _Duration = Annotated[Positive | None, Option("In the model's unit: ms (s for jansen-rit).")]
@@ -43,7 +44,7 @@ class GridSettings(NetworkSettings):
 def _plane_of(kind: Any) -> dict[str, tuple[float, float, int]]:
     """The plane of a model's maps, which it may not have."""
     if not kind.plane:
-        refuse("--vary", f"be given for {kind.__name__}",
+        fail("--vary", f"be given for {kind.__name__}",
                "it is not: the model names no `plane`")  # fmt: skip
     return dict(kind.plane)
 

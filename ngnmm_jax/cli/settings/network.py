@@ -9,8 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import AfterValidator, Field
 
+from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
-from ngnmm_jax.cli.checked import Checked, Positive, refuse, unknown
+from ngnmm_jax.cli.checked import Checked, Positive
 from ngnmm_jax.cli.toml import read_toml
 
 
@@ -36,8 +37,7 @@ def _reading(value: dict[str, Any]) -> dict[str, Any]:
 
     kinds = {field.name: str(field.type) for field in dataclasses.fields(Reading)}
     for name, entry in value.items():
-        if name not in kinds:
-            raise ValueError(unknown("reading", name, kinds))
+        one_of("reading", name, kinds)
         kind = bool if "bool" in kinds[name] else str
         if not isinstance(entry, kind) and not (name == "labels" and isinstance(entry, list)):
             must = "be true or false" if kind is bool else "be text"
@@ -144,10 +144,9 @@ class NetworkSettings(SourceSettings):
         if ":" in self.model:
             found = parsing.imported(self.model, "model")
             if not (isinstance(found, type) and issubclass(found, AbstractNeuralMass)):
-                refuse("model", "name a class of neural masses", f"{self.model!r} is {found!r}")
+                fail("model", "name a class of neural masses", f"{self.model!r} is {found!r}")
             return found
-        if self.model not in MODELS:
-            raise ValueError(unknown("model", self.model, (*MODELS, "module:Class")))
+        one_of("model", self.model, (*MODELS, "module:Class"))
         return MODELS[self.model]
 
     def varied(self) -> dict[str, tuple[float, float]]:
@@ -162,11 +161,9 @@ class NetworkSettings(SourceSettings):
         kind = self.kind()
         names = parameter_names(kind)
         for name in self.set:
-            if name not in names:
-                raise ValueError(unknown("set", name, names))
+            one_of("set", name, names)
         for name, ends in self.varied().items():
-            if name not in (*names, "coupling"):
-                raise ValueError(unknown("vary", name, (*names, "coupling")))
+            one_of("vary", name, (*names, "coupling"))
             for end in ends if name != "coupling" else ():
                 _made(kind, {name: end})
         model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.set.items()})
@@ -179,12 +176,12 @@ def _made(kind: Any, values: Mapping[str, Any]) -> Any:
         return kind(**values)
     except TypeError as error:
         but = f"{kind.__name__}: {error}"
-    return refuse("model", "make a model", but)
+    return fail("model", "make a model", but)
 
 
 def provenance_of(values: dict[str, Any]) -> dict[str, Any]:
     """Take out of a file's settings what a command said of itself there."""
     provenance = values.pop("provenance", {})
     if not isinstance(provenance, dict):
-        refuse("provenance", "be a table", f"it is {provenance!r}")
+        fail("provenance", "be a table", f"it is {provenance!r}")
     return provenance

@@ -18,6 +18,15 @@ class DesignTable(Checked):
     regions: Count | None = None
 
 
+class FunctionTable(Checked):
+    """`[measure]` of a function: arguments of `Function`."""
+
+    traced: bool = True
+    dims: dict[str, list[str]] = Field(default_factory=dict)
+    units: dict[str, str] = Field(default_factory=dict)
+    key: str = ""
+
+
 class SweepRunTable(Checked):
     """`[run]`: arguments of `sweep`."""
 
