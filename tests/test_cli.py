@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,12 +17,15 @@ from typer.testing import CliRunner
 
 import ngnmm_jax as ng
 from ngnmm_jax.cli.entry import app
+from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.settings.commands import DispersionSettings, MapSettings, SimulateSettings
 from ngnmm_jax.cli.settings.fit import CheckTable, FitRunTable
-from ngnmm_jax.cli.settings.sweep import SweepRunTable
+from ngnmm_jax.cli.settings.sweep import SweepRunTable, SweepSettings
+from ngnmm_jax.cli.sweep_file import SweepFile
 
 RUNNER = CliRunner()
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def invoke(*arguments):
@@ -606,6 +610,16 @@ def test_bad_sweep_files(tmp_path, text, words):
     with pytest.raises(ValueError, match=words):
         invoke("sweep", file, "--out", tmp_path / "bad.zarr")
     assert not (tmp_path / "bad.zarr").exists()
+
+
+def test_examples():
+    """They are read, and are what their first lines say."""
+    plane = SweepFile.read(EXAMPLES / "plane.toml")
+    assert plane.design.dims == {"i_ext_e": 32, "coupling": 31}
+    assert plane.measure.duration == 1000.0
+    assert SweepSettings.of_file(EXAMPLES / "paper.toml").vary["i_ext_e"] == [0, 15.75, 64]
+    sizes = {path.stem: FitFile.read(path).free.size for path in EXAMPLES.glob("fit_*.toml")}
+    assert sizes == {"fit_global": 4, "fit_regional": 203}
 
 
 def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monkeypatch):
