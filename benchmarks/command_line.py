@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.common import ROOT, machine, table
 
-MAP = ("map", "--axis", "i_ext_e=9:13:5", "--axis", "coupling=8:12:5")
+MAP = ("map", "--vary", "i_ext_e=9:13:5", "--vary", "coupling=8:12:5")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "--help": ("--help",),
     "dispersion": ("dispersion", "--set", "i_ext_e=15", "--coupling", "9"),

@@ -1,11 +1,13 @@
 """The command line: what it prints and writes, and how it repeats a run."""
 
 import csv
+import inspect
 import os
 import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +16,16 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import ngnmm_jax as ng
-from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.settings import DispersionSettings, SimulateSettings
+from ngnmm_jax.cli.entry import app
+from ngnmm_jax.cli.fit_file import FitFile
+from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.settings.commands import DispersionSettings, MapSettings, SimulateSettings
+from ngnmm_jax.cli.settings.fit import CheckTable, FitRunTable
+from ngnmm_jax.cli.settings.sweep import SweepRunTable, SweepSettings
+from ngnmm_jax.cli.sweep_file import SweepFile
 
 RUNNER = CliRunner()
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 def invoke(*arguments):
@@ -60,7 +68,7 @@ def test_simulate_and_repeat(small_file, tmp_path):
     assert "settings.toml" in output
     assert (one / "activity.png").stat().st_size > 10_000
     settings = tomllib.loads((one / "settings.toml").read_text())
-    assert settings["parameters"] == {"i_ext_e": 13.0}
+    assert settings["set"] == {"i_ext_e": 13.0}
     assert settings["provenance"] == {
         "command": "simulate",
         "ngnmm_jax": ng.__version__,
@@ -76,7 +84,7 @@ def test_simulate_and_repeat(small_file, tmp_path):
     # Options win over the file.
     invoke("simulate", "--config", one / "settings.toml", "--out", two, "--set", "i_ext_e=2")
     settings = tomllib.loads((two / "settings.toml").read_text())
-    assert (settings["parameters"], settings["seed"]) == ({"i_ext_e": 2.0}, 7)
+    assert (settings["set"], settings["seed"]) == ({"i_ext_e": 2.0}, 7)
 
 
 def test_simulate_jansen_rit_with_values_per_region(small_file, tmp_path):
@@ -91,7 +99,7 @@ def test_simulate_jansen_rit_with_values_per_region(small_file, tmp_path):
 def test_lyapunov(small_file, tmp_path):
     """A line of the homogeneous system with its cascade; resumed."""
     options = ["--connectome", small_file, "--coupling", "12", "--duration", "500"]
-    options += ["--transient", "500", "--axis", "i_ext_e=9:12:4", "--out", tmp_path / "line"]
+    options += ["--transient", "500", "--vary", "i_ext_e=9:12:4", "--out", tmp_path / "line"]
     output = invoke("lyapunov", *options)
     assert "largest Kaplan-Yorke dimension" in output
     found = xr.load_dataset(tmp_path / "line" / "lyapunov.nc", engine="h5netcdf")
@@ -111,7 +119,7 @@ def test_lyapunov(small_file, tmp_path):
 
 @pytest.mark.slow
 def test_lyapunov_of_a_network(small_file, tmp_path):
-    axes = ["--axis", "i_ext_e=9:12:2", "--axis", "coupling=5:9:2", "--exponents", "3"]
+    axes = ["--vary", "i_ext_e=9:12:2", "--vary", "coupling=5:9:2", "--exponents", "3"]
     times = ["--duration", "100", "--transient", "100", "--out", tmp_path / "plane"]
     invoke("lyapunov", "--network", "--connectome", small_file, *axes, *times)
     found = xr.load_dataset(tmp_path / "plane" / "lyapunov.nc", engine="h5netcdf")
@@ -135,18 +143,18 @@ def test_spectrum(hcp, small_file, tmp_path):
     np.testing.assert_allclose(power, each.power.mean(axis=1), rtol=1e-10)
     peak = float(rows[int(np.argmax(power[1:])) + 1]["frequency_hz"])
     assert peak == pytest.approx(118.65, rel=0.05)  # the fastest mode's
-    grid = ["--axis", "i_ext_e=0:13:2", "--axis", "coupling=5:9:2", "--duration", "500"]
+    grid = ["--vary", "i_ext_e=0:13:2", "--vary", "coupling=5:9:2", "--duration", "500"]
     out = ["--transient", "200", "--out", tmp_path / "grid"]
     output = invoke("spectrum", "--connectome", small_file, *grid, *out)
     assert "at rest" in output
     assert not (tmp_path / "grid" / "rhythm.png").exists()
-    with pytest.raises(ValueError, match="`axis` must give at most 25 points"):
-        invoke("spectrum", "--connectome", small_file, "--axis", "i_ext_e=0:13:26", *out)
+    with pytest.raises(ValueError, match="`--vary` must give at most 25 points"):
+        invoke("spectrum", "--connectome", small_file, "--vary", "i_ext_e=0:13:26", *out)
 
 
 def test_bifurcate(tmp_path):
     one = tmp_path / "one"
-    output = invoke("bifurcate", "--range", "i_ext_e=3:5", "--coupling", "9", "--out", one)
+    output = invoke("bifurcate", "--vary", "i_ext_e=3:5", "--coupling", "9", "--out", one)
     assert "Hopf" in output
     with (one / "special.csv").open() as file:
         (row,) = csv.DictReader(file)
@@ -159,10 +167,10 @@ def test_bifurcate(tmp_path):
 
 @pytest.mark.slow
 def test_bifurcate_in_the_plane(tmp_path):
-    plane = ("--range", "i_ext_e=3:5", "--range", "coupling=0:30", "--cut", "26")
+    plane = ("--vary", "i_ext_e=3:5", "--vary", "coupling=0:30", "--cut", "26")
     invoke("bifurcate", *plane, "--longest-period", "1", "--out", tmp_path)
     settings = tomllib.loads((tmp_path / "settings.toml").read_text())
-    assert settings["bounds"] == {"i_ext_e": [3.0, 5.0], "coupling": [0.0, 30.0]}
+    assert settings["vary"] == {"i_ext_e": [3.0, 5.0], "coupling": [0.0, 30.0]}
     with (tmp_path / "special.csv").open() as file:
         kinds = [row["kind"] for row in csv.DictReader(file)]
     assert kinds == ["cusp"]
@@ -232,7 +240,7 @@ KINDS = {
     "model": set(),
     "order": set(),
     "cache_dir": {"text"},
-    "parameters": set(),
+    "set": set(),
     "reading": set(),
 }
 
@@ -255,9 +263,9 @@ def test_malformed_settings_are_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["simulate", "--set", "i_ext_e=1", "--set", "i_ext_e=2"], "once, but does so twice"),
-        (["map", "--axis", "tau_e=-1:1:2", "--axis", "coupling=0:1:2"], "`tau_e` must be positive"),
-        (["map", "--axis", "i_ext_e=0:1:1000000000", "--axis", "coupling=0:1:9"], "fewer points"),
+        (["simulate", "--set", "i_ext_e=1", "--set", "i_ext_e=2"], "once, but it does so twice"),
+        (["map", "--vary", "tau_e=-1:1:2", "--vary", "coupling=0:1:2"], "`tau_e` must be positive"),
+        (["map", "--vary", "i_ext_e=0:1:1000000000", "--vary", "coupling=0:1:9"], "fewer points"),
         (["simulate", "--duration", "1e18"], "shorter duration"),
         (["lyapunov", "--exponents", "0"], "`exponents` must be at least 1"),
         (["simulate", "--seed", "-1"], "`seed` must be at least 0"),
@@ -265,7 +273,7 @@ def test_malformed_settings_are_one_line(tmp_path):
         (["lyapunov", "--variable", "v"], "`variable` must be one of"),
         (["simulate", "--duration", "10", "--save-every", "3"], "eight samples"),
         (["simulate", "--model", "os:path", "--allow-code"], "class of neural masses"),
-        (["bifurcate", "--range", "i_ext=0:1"], "`parameters` must be one of"),
+        (["bifurcate", "--vary", "i_ext=0:1"], "`vary` must be one of"),
         (["dispersion", "--connectome", "x.csv", "--order", "source"], "`order` must be left out"),
     ],
 )
@@ -311,6 +319,64 @@ def test_files_of_ones_own_stay(small_file, tmp_path):
     assert "# mine" in (out / "settings.toml").read_text()
 
 
+def test_the_planes_that_help_names():
+    """They are the models'."""
+    text = {name: " ".join(invoke(name, "--help").split()) for name in ("map", "lyapunov")}
+    for model, commands in ((ng.NextGenEI, ("map", "lyapunov")), (ng.JansenRit, ("lyapunov",))):
+        for command in commands:
+            named = [f"{name}={low}:{high}:{n}" for name, (low, high, n) in model.plane.items()]
+            assert all(axis in text[command] for axis in named[: 1 + (command == "map")])
+
+
+def test_a_folder_of_a_killed_command(tmp_path):
+    """What it left half written goes; what a living one writes stays, and files of one's own."""
+    for name in (".1-aa.ngnmm_part", "mine.part"):
+        (tmp_path / name).mkdir()
+    with folder(tmp_path, DispersionSettings()) as living:
+        (living.part / "one.csv").write_text("1")
+        with folder(tmp_path, DispersionSettings()) as other:
+            (other.part / "two.csv").write_text("2")
+        assert living.part.is_dir()
+        assert {path.name for path in tmp_path.iterdir()} == {
+            living.part.name, "mine.part", "two.csv", "settings.toml"
+        }  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "mine.part", "one.csv", "two.csv", "settings.toml"
+    }  # fmt: skip
+
+
+def test_settings_of_another_command(tmp_path):
+    """They serve where they mean the same; what one's own has not is still refused."""
+    path = tmp_path / "s.toml"
+    text = "coupling = 7.0\n[vary]\ni_ext_e = {}\n[provenance]\ncommand = {!r}\n"
+    for command, vary in (
+        ("bifurcate", "[0, 16]"),
+        ("fit", "{ positive = true }"),
+        ("map", "[0, 16, 3]"),
+    ):
+        path.write_text(text.format(vary, command))
+        assert SimulateSettings.merge(path).coupling == 7.0
+        varies = MapSettings.merge(path).vary
+        assert varies == ({"i_ext_e": [0, 16, 3]} if command == "map" else {})
+    path.write_text("couplin = 3.0\n[provenance]\ncommand = 'map'\n")
+    with pytest.raises(ValueError, match="did you mean 'coupling'"):
+        SimulateSettings.merge(path)
+
+
+@pytest.mark.parametrize(
+    ("table", "functions"),
+    [
+        (FitRunTable, (ng.fit,)),
+        (CheckTable, (ng.fitting.simulated_fc,)),
+        (SweepRunTable, (ng.sweep,)),
+    ],
+)
+def test_tables_of_arguments(table, functions):
+    """A file says what Python says, in the same words."""
+    known = {name for function in functions for name in inspect.signature(function).parameters}
+    assert set(table.model_fields) <= known
+
+
 def test_how_a_connectome_is_read(tmp_path):
     path, config = tmp_path / "half.txt", tmp_path / "s.toml"
     path.write_text("0 1 2\n0 0 1.5\n0 0 0\n")
@@ -350,8 +416,8 @@ def ngnmm(*arguments, **environment):
         (["simulate", "--model", "nextgn"], "did you mean 'nextgen'"),
         (["dispersion", "--connectome", "nowhere.csv"], "no connectome file 'nowhere.csv'"),
         (["dispersion", "--config", "nowhere.toml"], "no settings file"),
-        (["bifurcate", "--range", "i_ext_e=5"], "must be NAME=LOW:HIGH"),
-        (["bifurcate", "--range", "i_ext_e=5:3"], "`bounds.i_ext_e` must have bounds"),
+        (["bifurcate", "--vary", "i_ext_e=5"], "must be NAME=LOW:HIGH"),
+        (["bifurcate", "--vary", "i_ext_e=5:3"], "`vary.i_ext_e` must have bounds"),
     ],
 )
 def test_errors_are_one_line(arguments, words, tmp_path):
@@ -368,7 +434,7 @@ def test_errors_are_one_line(arguments, words, tmp_path):
         ("coupling = ", "not valid TOML"),
         ("couplin = 3.0", "did you mean 'coupling'"),
         ("coupling = 'strong'", "`coupling` must be a number"),
-        ("[parameters]\ni_ext = 3.0", "`parameters` must be one of"),
+        ("[set]\ni_ext = 3.0", "`set` must be one of"),
     ],
 )
 def test_bad_settings(text, words, tmp_path):
@@ -411,7 +477,7 @@ def test_demo(tmp_path, options, points):
 def test_map(tmp_path):
     """Twice: the second time from its own settings and the blocks that it kept."""
     out = tmp_path / "plane"
-    axes = ("--axis", "i_ext_e=2:12:6", "--axis", "coupling=2:9:2")
+    axes = ("--vary", "i_ext_e=2:12:6", "--vary", "coupling=2:9:2")
     assert "a periodic orbit" in invoke("map", "--out", out, *axes, "--cut", "9")
     names = {path.name for path in out.iterdir()}
     assert names == {"blocks", "cut.png", "details.png", "map.nc", "map.png", "settings.toml"}
@@ -424,16 +490,16 @@ def test_map(tmp_path):
     assert (out / "blocks" / "block-00000.npz").stat().st_mtime_ns == kept
     other = ngnmm("map", "--out", out, *axes[:3], "coupling=2:9:3")
     assert other.returncode == 1
-    assert "differs in axes" in other.stderr + other.stdout
+    assert "differs in parameters" in other.stderr + other.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--axis", "i_ext_e=0:16"], "NAME=LOW:HIGH:COUNT"),
-        (["--axis", "i_ext_e=0:16:5"], "must be given twice"),
-        (["--axis", "i_ext=0:16:5", "--axis", "coupling=0:1:2"], "did you mean 'i_ext_"),
-        (["--axis", "i_ext_e=0:16:0", "--axis", "coupling=0:1:2"], "low, high, count"),
+        (["--vary", "i_ext_e=0:16"], "NAME=LOW:HIGH:COUNT"),
+        (["--vary", "i_ext_e=0:16:5"], "must be given twice"),
+        (["--vary", "i_ext=0:16:5", "--vary", "coupling=0:1:2"], "did you mean 'i_ext_"),
+        (["--vary", "i_ext_e=0:16:0", "--vary", "coupling=0:1:2"], "low, high, count"),
     ],
 )
 def test_map_refuses(tmp_path, arguments, words):
@@ -454,11 +520,11 @@ def test_compare(tmp_path):
 
 PLANE = """
 connectome = {connectome!r}
-[parameters]
+[set]
 tau_si = 5.5
 [design]
 replicates = 2
-[design.axes]
+[vary]
 i_ext_e = [4, 12, 3]
 coupling = {{ values = [2.0, 8.0] }}
 [measure]
@@ -508,21 +574,26 @@ def test_sweep_and_show(small_file, small, tmp_path):
     ("text", "words"),
     [
         ("[design]\nkind = 'cube'", "`design.kind` must be one of 'grid'"),
-        ("[design]", "`design` must have a table `axes`"),
-        ("[design.axes]\ni_ext_e = [0, 1]", r"`design.axes.i_ext_e` must be \[low, high, count\]"),
-        ("[design.axes]\ni_ext = [0, 1, 2]", "`parameters` must be one of .*did you mean"),
-        ("[design]\nkind = 'sobol'\n[design.bounds]\ni_ext_e = [0, 1]", "have a `count`"),
-        ("[design]\nfold = 3\n[design.axes]\ni_ext_e = [0, 1, 2]", "`design` must be one of"),
-        ("[measure]\nkind = 'entropy'", "`kind` must be one of 'activity'"),
+        ("[vary]", "`vary` must name at least one parameter"),
+        ("[vary]\ni_ext_e = [0, 1]", r"`vary.i_ext_e` must be \[low, high, count\]"),
+        ("[vary]\ni_ext = [0, 1, 2]", "`parameters` must be one of .*did you mean"),
+        ("[design]\nkind = 'list'\n[vary]\ni_ext_e = [0, 1, 2]", r"must be \{ values = "),
+        ("[design]\nkind = 'sobol'\n[vary]\ni_ext_e = [0, 1]", "have a `count`"),
+        ("[design]\nkind = 'sobol'\ncount = 4\n[vary]\ni_ext_e = [1, 0]", r"\[low, high\]"),
+        ("[design]\ncount = 4", "`design` must be one of 'kind', 'replicates', 'seed'"),
+        ("[design]\nfold = 3", "`design` must be one of"),
+        ("[measure]\nkind = 'entropy'", "`measure.kind` must be one of 'activity'"),
         ("[measure]\nkind = 'no_module:no'", "give --allow-code"),
         ("[measure]\nlength = 3", "`measure` must be one of"),
         ("[run]\nblocks = 3", "`run` must be one of"),
         ("provenance = 3", "`provenance` must be a table"),
         ("[measure]\nkeep = 3", "`measure` must"),
-        ("[measure]\nkind = ['a']", "`kind` must be one of"),
-        ("[design.axes]\ni_ext_e = [false, true, 2]", "of numbers"),
+        ("[measure]\nkind = ['a']", "`measure.kind` must be one of"),
+        ("[measure]\nkind = 'a:b'\ntraced = 3", "`traced` must be true or false"),
+        ("[vary]\ni_ext_e = [false, true, 2]", r"must be \[low, high, count\]"),
+        ("[vary]\ni_ext_e = [0, 1, 1000000000000]", "a count that fits into memory"),
         (
-            "[design]\nkind = 'sobol'\ncount = 1000000000000\n[design.bounds]\ni_ext_e = [0, 1]",
+            "[design]\nkind = 'sobol'\ncount = 1000000000000\n[vary]\ni_ext_e = [0, 1]",
             "must fit into memory",
         ),
         ("[run]\nblock = 0", "`run.block` must be at least 1"),
@@ -533,12 +604,22 @@ def test_sweep_and_show(small_file, small, tmp_path):
 )
 def test_bad_sweep_files(tmp_path, text, words):
     file = tmp_path / "bad.toml"
-    if "[design" not in text and "design =" not in text:
-        text += "\n[design.axes]\ni_ext_e = [0, 1, 2]"
+    if "[vary]" not in text:
+        text += "\n[vary]\ni_ext_e = [0, 1, 2]"
     file.write_text(text)
     with pytest.raises(ValueError, match=words):
         invoke("sweep", file, "--out", tmp_path / "bad.zarr")
     assert not (tmp_path / "bad.zarr").exists()
+
+
+def test_examples():
+    """They are read, and are what their first lines say."""
+    plane = SweepFile.read(EXAMPLES / "plane.toml")
+    assert plane.design.dims == {"i_ext_e": 32, "coupling": 31}
+    assert plane.measure.duration == 1000.0
+    assert SweepSettings.of_file(EXAMPLES / "paper.toml").vary["i_ext_e"] == [0, 15.75, 64]
+    sizes = {path.stem: FitFile.read(path).free.size for path in EXAMPLES.glob("fit_*.toml")}
+    assert sizes == {"fit_global": 4, "fit_regional": 203}
 
 
 def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monkeypatch):
@@ -549,7 +630,7 @@ def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monke
     )
     (tmp_path / "line.toml").write_text(
         f"connectome = {str(small_file)!r}\n[design]\nkind = 'random'\ncount = 9\n"
-        "[design.bounds]\ni_ext_e = [0, 4]\n"
+        "[vary]\ni_ext_e = [0, 4]\n"
         "[measure]\nkind = 'my_measures:rest'\nunits = { level = '1/ms' }\n"
     )
     invoke("sweep", "line.toml", "--allow-code")
@@ -565,18 +646,18 @@ def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monke
 FIT = """
 connectome = {connectome!r}
 coupling = 5.0
-[parameters]
+[set]
 i_ext_e = 2.5
 [noise]
 input = 0.002
-[free]
+[vary]
 coupling = {{ interval = [0, 12] }}
 input_noise = {{ positive = true, per = "region" }}
 [target]
 fc = {fc!r}
 [run]
 steps = 8
-starts = 2
+n_starts = 2
 save_every = 3
 [check]
 duration = 2000
@@ -616,7 +697,7 @@ def test_fit(small_file, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (("[free]", "[fre]"), "fre"),
+        (("[vary]", "[very]"), "did you mean 'vary'"),
         (("coupling = {{ interval", "couplin = {{ interval"), "did you mean 'coupling'"),
         (("interval = [0, 12]", "interval = [12]"), "bounds [low, high]"),
         (("positive = true, ", ""), "one of `interval`"),

@@ -708,7 +708,7 @@ connectome = "{connectome}"
 coupling = 5.0
 [noise]
 v_e = 0.1
-[free]
+[vary]
 coupling = {{ interval = [0, 10] }}
 [target]
 fc = "{fc}"

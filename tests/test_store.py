@@ -405,7 +405,7 @@ def test_unfinished_has_a_status(copied, tmp_path, capsys):
     from ngnmm_jax import plot
     from ngnmm_jax.cli.reports.sweeps import sweep_facts
 
-    facts, _ = sweep_facts(opened)
+    facts = sweep_facts(opened)
     assert facts["finished blocks"] == "6 of 8"
     (name,) = (name for name in facts if name.startswith("not_computed"))
     assert facts[name] == 10

@@ -4,25 +4,21 @@ Every check looks at concrete values only: under `jax.jit`, `jax.vmap` or `jax.g
 values are not known and the checks of values pass, while shapes are still checked.
 """
 
-import difflib
 import importlib
-from collections.abc import Iterable
 from numbers import Real
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.messages import fail
+from ngnmm_jax._core.messages import one_of as one_of
+
 
 class Disagreement(ValueError):
     """A model's optional method does not follow from its equations."""
-
-
-def fail(argument: str, must: str, but: str) -> NoReturn:
-    """Raise the `ValueError` that all checks raise."""
-    raise ValueError(f"Argument `{argument}` must {must}, but {but}.")
 
 
 def is_concrete(*values: Any) -> bool:
@@ -140,15 +136,6 @@ def shape(argument: str, value: Any, expected: tuple[int, ...], axes: str) -> No
     """Refuse an array of another shape than `expected`, whose axes are named `axes`."""
     if tuple(jnp.shape(value)) != expected:
         fail(argument, f"have shape {expected} {axes}", f"its shape is {tuple(jnp.shape(value))}")
-
-
-def one_of(argument: str, value: str, allowed: Iterable[str]) -> None:
-    """Refuse a name that is not in `allowed`, suggesting the nearest one."""
-    names = list(allowed)
-    if value not in names:
-        near = difflib.get_close_matches(value, names, n=1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        fail(argument, f"be one of {', '.join(map(repr, names))}", f"it is {value!r}{hint}")
 
 
 def require_x64(what: str) -> None:

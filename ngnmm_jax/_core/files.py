@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +20,8 @@ try:
 except ImportError:  # pragma: no cover
     fcntl = None  # type: ignore[assignment]
 
-#: How the names of files end that are being written.
-PART = ".part"
+#: How the names of files end that are being written; and of folders, among a user's own.
+PART, SCRATCH = ".part", ".ngnmm_part"
 # Seconds between signs of life of a claim's holder; after how long without one others go on.
 _BEAT, _PATIENCE = 5.0, 60.0
 # Seconds after which a file under way is left over where files cannot be locked.
@@ -106,18 +107,37 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def scratch(parent: Path) -> Iterator[Path]:
+    """A folder in another, locked and removed at the end; `clear` removes those of killed ones."""
+    folder = parent / f".{os.getpid()}-{secrets.token_hex(4)}{SCRATCH}"
+    folder.mkdir()
+    descriptor = None
+    with contextlib.suppress(OSError):  # where folders cannot be opened
+        descriptor = os.open(folder, os.O_RDONLY)
+        _lock(descriptor)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
 def clear(folder: Path, endings: tuple[str, ...] = (PART,)) -> None:
     """Remove what killed processes left half written or claimed, not what living ones hold."""
     for path in folder.iterdir():
         if not path.name.endswith(endings):
             continue
         with contextlib.suppress(OSError):
-            descriptor = os.open(path, os.O_RDWR)
+            descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
             try:
                 free = _lock(descriptor)
                 if free is None:
                     free = time.time() - os.fstat(descriptor).st_mtime > _OLD
-                if free:
+                if free and path.is_dir():
+                    shutil.rmtree(path, ignore_errors=True)
+                elif free:
                     path.unlink()
             finally:
                 os.close(descriptor)

@@ -1,10 +1,12 @@
 """Settings with types and ranges: what is wrong is said in one line that names it."""
 
-import difflib
 from collections.abc import Iterable
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, NoReturn, Self
 
+import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from ngnmm_jax._core.messages import fail, one_of
 
 #: What a number may be.
 Positive = Annotated[float, Field(gt=0)]
@@ -24,11 +26,12 @@ class Checked(BaseModel):
     def of(cls, values: Any, where: str) -> Self:
         """The settings of a table, or an error that names what is wrong with it."""
         if not isinstance(values, dict):
-            raise ValueError(f"Argument `{where}` must be a table, but it is {values!r}.")
+            fail(where, "be a table", f"it is {values!r}")
         try:
             return cls(**values)
         except ValidationError as error:
-            raise ValueError(_said(error, cls, where)) from None
+            first = error.errors()[0]
+        _say(first, cls, where)
 
 
 def _axis(value: list[float]) -> list[float]:
@@ -51,6 +54,13 @@ def _bounds(value: list[float]) -> list[float]:
 #: Low, high, count; low, high.
 Axis = Annotated[list[float], AfterValidator(_axis)]
 Bounds = Annotated[list[float], AfterValidator(_bounds)]
+
+
+def points(axis: list[float]) -> np.ndarray:
+    """The values (value,) of an axis."""
+    low, high, count = axis
+    return np.linspace(low, high, int(count))
+
 
 _MUST = {
     "float_type": "be a number",
@@ -75,27 +85,27 @@ _RANGES = {
 }
 
 
-def _said(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    """The first of the errors, as all checks of this library say it."""
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if not isinstance(part, int)]
+def _say(error: Any, model: type[BaseModel], where: str) -> NoReturn:
+    """An error of pydantic's, as all checks of this library say it."""
+    place = [str(part) for part in error["loc"] if not isinstance(part, int)]
     place = [part for part in place if part in model.model_fields or not _inner(part)]
     name = ".".join(place) or where
-    kind, context, given = first["type"], first.get("ctx", {}), first.get("input")
+    kind, context, given = error["type"], error.get("ctx", {}), error.get("input")
     if kind == "extra_forbidden":
-        return unknown(".".join(place[:-1]) or where, place[-1], _fields(model, place[:-1]))
+        one_of(".".join(place[:-1]) or where, place[-1], _fields(model, place[:-1]))
     if kind == "literal_error":
-        allowed = [part.strip(" '") for part in context["expected"].replace(" or ", ",").split(",")]
-        return unknown(name, given, allowed)
+        allowed = context["expected"].replace(" or ", ",").split(",")
+        one_of(name, given, [part.strip(" '") for part in allowed])
     if kind == "value_error":
         must = str(context["error"]).removeprefix("must ")
+        if must.startswith("Argument"):  # says all already
+            raise context["error"]
     elif kind in _RANGES:
         key, form = _RANGES[kind]
         must = form.format(context[key])
     else:
-        must = _MUST.get(kind, first["msg"].lower())
-    but = "it is not" if kind == "missing" else f"it is {given!r}"
-    return f"Argument `{name}` must {must}, but {but}."
+        must = _MUST.get(kind, error["msg"].lower())
+    fail(name, must, "it is not" if kind == "missing" else f"it is {given!r}")
 
 
 def _inner(part: str) -> bool:
@@ -114,14 +124,3 @@ def _fields(model: Any, place: Iterable[str]) -> list[str]:
 
 def _is_table(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def unknown(argument: str, given: Any, names: Iterable[str]) -> str:
-    """That something is none of some names, and which one may be meant."""
-    names = list(names)
-    near = difflib.get_close_matches(str(given), names, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return (
-        f"Argument `{argument}` must be one of {', '.join(map(repr, names))}, "
-        f"but it is {given!r}{hint}."
-    )

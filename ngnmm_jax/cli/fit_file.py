@@ -1,33 +1,15 @@
-"""The TOML file of `ngnmm fit`: a network, what is free, the data, the loss."""
+"""The TOML file of `ngnmm fit`, as `fit` takes it: a network, what is free, the data, the loss."""
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import jax
 import numpy as np
-from pydantic import AfterValidator, Field
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.cli.checked import (
-    Bounds,
-    Checked,
-    Count,
-    NonNegative,
-    Positive,
-    Seed,
-)
-from ngnmm_jax.cli.settings import NetworkSettings
-from ngnmm_jax.fitting import (
-    Free,
-    Gradient,
-    Unknown,
-    interval,
-    losses,
-    positive,
-    real,
-    simulated,
-)
+from ngnmm_jax.cli.settings.fit import FitRunTable, FitSettings, LossTable, TargetTable, VaryTable
+from ngnmm_jax.fitting import Free, Gradient, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
@@ -83,121 +65,18 @@ class Objective:
         return terms
 
 
-def _one_kind(value: "UnknownTable") -> "UnknownTable":
-    kinds = [kind for kind in ("interval", "positive", "real") if getattr(value, kind)]
-    if len(kinds) != 1:
-        raise ValueError("must have one of `interval`, `positive`, `real`")
-    return value
-
-
-class UnknownTable(Checked):
-    """A free parameter: `{ interval = [0, 10] }`, `{ positive = true }` or `{ real = true }`."""
-
-    interval: Bounds | None = None
-    positive: bool = False
-    real: bool = False
-    per: str | None = None
-    prior: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
-    spread: Positive | None = None
-
-    def made(self) -> Unknown:
-        """As `Free` takes it."""
-        options: dict[str, Any] = {}
-        if self.per is not None:
-            options["per"] = self.per if self.per == "region" else _array(self.per)
-        if self.prior is not None:
-            options["prior"] = tuple(self.prior)
-        if self.spread is not None:
-            options["spread"] = self.spread
-        if self.interval is not None:
-            return interval(*self.interval, **options)
-        return (positive if self.positive else real)(**options)
-
-
-class TargetTable(Checked):
-    """`[target]`: the data, "embedded" or files."""
-
-    fc: str | None = None
-    spectrum: str | None = None
-
-
-class LossTable(Checked):
-    """`[loss]`: how the data are predicted, and what each term weighs."""
-
-    prediction: Literal["linear", "simulated"] = "linear"
-    variable: str | None = None
-    duration: Positive | None = None
-    transient: NonNegative | None = None
-    dt: Positive | None = None
-    truncate: Positive | None = None
-    limit: Positive = 30.0
-    fc_correlation: NonNegative | None = None
-    fc_distance: NonNegative | None = None
-    spectral_distance: NonNegative | None = None
-    whittle: NonNegative | None = None
-    margin: NonNegative | None = None
-
-    @property
-    def weights(self) -> dict[str, float]:
-        """Of the terms that are named."""
-        terms = ("fc_correlation", "fc_distance", "spectral_distance", "whittle", "margin")
-        values = {name: getattr(self, name) for name in terms}
-        return {name: float(value) for name, value in values.items() if value is not None}
-
-
-class FitRunTable(Checked):
-    """`[run]`: arguments of `fit`."""
-
-    steps: Count | None = None
-    starts: Count | None = None
-    method: Literal["gradient", "cma"] | None = None
-    mode: Literal["forward", "reverse"] | None = None
-    learning_rate: Positive | None = None
-    patience: Count | None = None
-    polish: bool | Annotated[int, Field(ge=0)] | None = None
-    resample: bool | None = None
-    seed: Seed | None = None
-    save_every: Count | None = None
-    monitor: Count | None = None
-
-    def options(self, through: float | None) -> dict[str, Any]:
-        """As `fit` takes them: those of gradients in one object."""
-        given = self.model_dump(exclude_none=True)
-        of_gradients = {name: given.pop(name) for name in _OF_GRADIENTS if name in given}
-        if self.method != "cma":
-            given["method"] = Gradient(**of_gradients, through=through)
-        elif of_gradients:
-            name = next(iter(of_gradients))
-            _checks.fail(f"run.{name}", 'go with method = "gradient"', 'it is "cma"')
-        if self.starts is not None:
-            given["n_starts"] = given.pop("starts")
-        return given
-
-
-class CheckTable(Checked):
-    """`[check]`: arguments of `fitting.simulated_fc`."""
-
-    duration: Positive | None = None
-    repetition_time: Positive | None = None
-    runs: Count | None = None
-    transient: NonNegative | None = None
-    dt: Positive | None = None
-    dtype: Literal["float32", "float64"] | None = None
-    seed: Seed | None = None
-    signal: str | None = None
-
-
-class FitSettings(NetworkSettings):
-    """All of the file."""
-
-    noise: dict[str, NonNegative | list[NonNegative]] = Field(default_factory=dict)
-    free: dict[str, Annotated[UnknownTable, AfterValidator(_one_kind)]] = Field(
-        default_factory=dict
-    )
-    target: TargetTable = Field(default_factory=TargetTable)
-    loss: LossTable = Field(default_factory=LossTable)
-    run: FitRunTable = Field(default_factory=FitRunTable)
-    check: CheckTable = Field(default_factory=CheckTable)
+def _unknown(table: VaryTable) -> Unknown:
+    """A free parameter, as `Free` takes it."""
+    options: dict[str, Any] = {}
+    if table.per is not None:
+        options["per"] = table.per if table.per == "region" else _array(table.per)
+    if table.prior is not None:
+        options["prior"] = tuple(table.prior)
+    if table.spread is not None:
+        options["spread"] = table.spread
+    if table.interval is not None:
+        return interval(*table.interval, **options)
+    return (positive if table.positive else real)(**options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,19 +97,31 @@ class FitFile:
         settings = FitSettings.of_file(path)
         network = settings.build()
         system = Driven(network, settings.noise)
-        if not settings.free:
-            _checks.fail("free", "name at least one parameter", "it is empty")
-        unknowns = {name: table.made() for name, table in settings.free.items()}
+        if not settings.vary:
+            _checks.fail("vary", "name at least one parameter", "it is empty")
+        parameters = {name: _unknown(table) for name, table in settings.vary.items()}
         objective = _objective(settings.target, settings.loss, network)
-        through = None
-        if objective.prediction == "simulated":
-            through = objective.options.get("truncate") or objective.options["duration"]
-        options = settings.run.options(through)
+        options = _run_options(settings.run, objective)
         check = settings.check.model_dump(exclude_none=True)
         if check.get("signal") is not None:
             names = (*network.model.variables, network.model.shown)
             _checks.one_of("signal", check["signal"], names)
-        return cls(network, system, Free(system, unknowns), objective, options, check, settings)
+        return cls(network, system, Free(system, parameters), objective, options, check, settings)
+
+
+def _run_options(table: FitRunTable, objective: Objective) -> dict[str, Any]:
+    """`[run]` as `fit` takes it: what is of gradients in one object, also how far they go."""
+    given = table.model_dump(exclude_none=True)
+    of_gradients = {name: given.pop(name) for name in _OF_GRADIENTS if name in given}
+    if table.method == "cma":
+        if of_gradients:
+            name = next(iter(of_gradients))
+            _checks.fail(f"run.{name}", 'go with method = "gradient"', 'it is "cma"')
+        return given
+    if objective.prediction == "simulated":
+        through = objective.options.get("truncate") or objective.options["duration"]
+        of_gradients["through"] = through
+    return {**given, "method": Gradient(**of_gradients)}
 
 
 def _objective(target: TargetTable, loss: LossTable, network: Network) -> Objective:

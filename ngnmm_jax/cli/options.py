@@ -12,7 +12,7 @@ import typer
 from ngnmm_jax._core import progress as _progress
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.output import kept_in, say
-from ngnmm_jax.cli.settings import NetworkSettings, Option
+from ngnmm_jax.cli.settings.network import NetworkSettings, Option, SourceSettings
 
 Config = Annotated[
     Path | None,
@@ -22,23 +22,28 @@ Out = Annotated[Path, typer.Option(help="Folder for the output, made if needed."
 AllowCode = Annotated[
     bool, typer.Option("--allow-code", help="Import the files of models that settings name.")
 ]
+Resume = Annotated[
+    bool, typer.Option("--resume/--restart", help="Go on where it stopped, or remove it first.")
+]
 
 
 def command(
     app: typer.Typer,
-    schema: type[NetworkSettings],
+    schema: type[SourceSettings],
     *,
-    name: str | None = None,
     without: tuple[str, ...] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function of `settings` (and of options of its own) a command of the app."""
+    """Make a function of `settings` (and of options of its own) a command of the app.
+
+    `without`: settings that are no options of it; "config": it takes no file of them.
+    """
     options = {k: _parameter(k, schema) for k in schema.model_fields if k not in without}
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         own = [p for p in inspect.signature(function).parameters.values() if p.name != "settings"]
-        extra = {"config": Config, "allow_code": AllowCode}
-        if "config" in without:
-            extra.pop("config")
+        extra: dict[str, Any] = {} if "config" in without else {"config": Config}
+        if issubclass(schema, NetworkSettings):
+            extra["allow_code"] = AllowCode
         common = [
             inspect.Parameter(key, own[0].kind, default=False if key == "allow_code" else None,
                               annotation=kind)
@@ -48,7 +53,7 @@ def command(
         @functools.wraps(function)
         def run(**given: Any) -> None:
             with kept_in():
-                prepare(given["allow_code"])
+                prepare(given.get("allow_code", False))
                 values = {key: _given(key, schema, given[key]) for key in options}
                 settings = schema.merge(given.get("config"), values)
                 function(settings=settings, **{p.name: given[p.name] for p in own})
@@ -56,7 +61,7 @@ def command(
         every = [own[0], *common, *options.values(), *own[1:]]
         run.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
         run.__annotations__ = {p.name: p.annotation for p in every}
-        app.command(name)(run)
+        app.command(schema.command)(run)
         return function
 
     return decorate
@@ -94,12 +99,12 @@ def prepare(code: bool = False) -> None:
         say(f"Compiled programs are not kept: {error}.")
 
 
-def _how(name: str, schema: type[NetworkSettings]) -> Option:
+def _how(name: str, schema: type[SourceSettings]) -> Option:
     metadata = schema.model_fields[name].metadata
     return next(item for item in metadata if isinstance(item, Option))
 
 
-def _given(name: str, schema: type[NetworkSettings], value: Any) -> Any:
+def _given(name: str, schema: type[SourceSettings], value: Any) -> Any:
     """A setting out of what the command line gave; None where it gave nothing."""
     parse = _how(name, schema).parse
     if value is None or value == []:
@@ -107,15 +112,24 @@ def _given(name: str, schema: type[NetworkSettings], value: Any) -> Any:
     return value if parse is None else parse(value)
 
 
-def _parameter(name: str, schema: type[NetworkSettings]) -> inspect.Parameter:
+def _parameter(name: str, schema: type[SourceSettings]) -> inspect.Parameter:
     how = _how(name, schema)
     flags = () if how.flag is None else (how.flag,)
-    option = typer.Option(*flags, help=how.help, metavar=how.metavar)
+    text = how.help + _default(schema.model_fields[name].default)
+    option = typer.Option(*flags, help=text, metavar=how.metavar)
     kind = list[str] if how.parse else _plain(schema.model_fields[name].annotation)
     annotation = Annotated[kind | None, option]  # type: ignore[valid-type]
     return inspect.Parameter(
         name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=None, annotation=annotation
     )
+
+
+def _default(value: Any) -> str:
+    """What an option's help says of its default: that of the schema, if it is one to be said."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
+        return ""
+    text = value if isinstance(value, str) else f"{value:g}".replace("e-0", "e-")
+    return f" Default: {text}."
 
 
 def _plain(kind: Any) -> Any:

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ngnmm_jax._core.messages import fail
+
 
 def _pairs(option: str, form: str, given: Iterable[str]) -> Iterator[tuple[str, str, str]]:
     """Name, value and the whole text of each; a name that stands twice is refused."""
@@ -13,9 +15,9 @@ def _pairs(option: str, form: str, given: Iterable[str]) -> Iterator[tuple[str, 
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise ValueError(f"Argument `{option}` must be {form}, but is {text!r}.")
+            fail(option, f"be {form}", f"it is {text!r}")
         if name in seen:
-            raise ValueError(f"Argument `{option}` must name {name!r} once, but does so twice.")
+            fail(option, f"name {name!r} once", "it does so twice")
         seen.add(name)
         yield name, value, text
 
@@ -29,18 +31,18 @@ def _numbers(option: str, form: str, given: Iterable[str]) -> dict[str, list[flo
         except ValueError:
             parts = []
         if len(parts) != len(form.split(":")):
-            raise ValueError(f"Argument `{option}` must be {form}, but is {text!r}.")
+            fail(option, f"be {form}", f"it is {text!r}")
     return found
 
 
 def axes(given: list[str]) -> dict[str, list[float]]:
-    """`NAME=LOW:HIGH:COUNT`, as given to --axis."""
-    return _numbers("--axis", "NAME=LOW:HIGH:COUNT", given)
+    """`NAME=LOW:HIGH:COUNT`, as given to --vary for a grid."""
+    return _numbers("--vary", "NAME=LOW:HIGH:COUNT", given)
 
 
 def bounds(given: list[str]) -> dict[str, list[float]]:
-    """`NAME=LOW:HIGH`, as given to --range."""
-    return _numbers("--range", "NAME=LOW:HIGH", given)
+    """`NAME=LOW:HIGH`, as given to --vary where ends are enough."""
+    return _numbers("--vary", "NAME=LOW:HIGH", given)
 
 
 def words(given: list[str]) -> dict[str, Any]:
@@ -53,14 +55,15 @@ def words(given: list[str]) -> dict[str, Any]:
 
 def assignments(given: list[str]) -> dict[str, float | list[float]]:
     """`NAME=VALUE` as given to --set; a comma-separated value is one number per region."""
+    form = "NAME=VALUE with a number"
     values: dict[str, float | list[float]] = {}
-    for name, value, text in _pairs("--set", "NAME=VALUE with a number", given):
+    for name, value, text in _pairs("--set", form, given):
         try:
             numbers = [float(part) for part in value.split(",")]
         except ValueError:
-            raise ValueError(
-                f"Argument `--set` must be NAME=VALUE with a number, but is {text!r}."
-            ) from None
+            numbers = []
+        if not numbers:
+            fail("--set", f"be {form}", f"it is {text!r}")
         values[name] = numbers if len(numbers) > 1 else numbers[0]
     return values
 
@@ -88,10 +91,8 @@ def allow_code(allowed: bool) -> None:
 def imported(place: str, argument: str) -> Any:
     """What `module:name` names: of a module that Python finds, or beside the command."""
     if not _ALLOWED[0]:
-        raise ValueError(
-            f"Argument `{argument}` must be allowed to run code, but {place!r} is not: "
-            "give --allow-code if you trust that file."
-        )
+        fail(argument, "be allowed to run code",
+               f"{place!r} is not: give --allow-code if you trust that file")  # fmt: skip
     module, _, name = place.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")

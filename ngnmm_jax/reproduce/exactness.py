@@ -72,7 +72,7 @@ def spiking(task: Task) -> list[Row]:
 
     node = task.network(*_STATES["period doubled"]).homogeneous()
     start = ng.initial_state(node, scatter=0.02)
-    options: Any = {"y0": start, "save_every": 0.2}
+    options: Any = {"start": start, "save_every": 0.2}
     run = ng.simulate_spiking(node, 200.0, neurons=task.choose(2000, 10_000), **options)
     exact = ng.simulate(node, 200.0, **options)
     task.save(plot.spikes(run, exact), "raster")

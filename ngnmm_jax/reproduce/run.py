@@ -20,7 +20,7 @@ from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.files import write
 from ngnmm_jax._core.records import Damaged
 from ngnmm_jax._core.store import MARK, Store, is_store, remove
-from ngnmm_jax.reproduce import activity, exactness, reference, states, transverse
+from ngnmm_jax.reproduce import activity, comparison, exactness, reference, states, transverse
 from ngnmm_jax.reproduce.task import DIFFERS, Row, Task
 
 #: All figures, in the order in which they are made, and what makes them.
@@ -35,7 +35,7 @@ FIGURES: dict[str, Callable[[Task], list[Row]]] = {
     "spiking": exactness.spiking,
     "diagrams": states.diagrams,
     "map": transverse.transverse_map,
-    "comparison": transverse.comparison,
+    "comparison": comparison.comparison,
     "network-chaos": activity.network_chaos,
     "plane": states.plane,
 }

@@ -1,4 +1,4 @@
-"""Transverse stability: dispersion relations, the map over the plane, the classical mass."""
+"""Transverse stability: dispersion relations, and the map over the plane."""
 
 from typing import Any
 
@@ -91,71 +91,5 @@ def transverse_map(task: Task) -> list[Row]:
             f"the homogeneous state at {wild:.1%}",
             agree(min(*shares.values(), calm) > 0, min(shares.values()) > 0),
             f"{bad} points did not converge to the tolerance of maps" if bad else "",
-        )
-    ]
-
-
-def comparison(task: Task) -> list[Row]:
-    """The same analysis of Jansen and Rit's mass: a poorer repertoire."""
-    found = {}
-    figure = plt.figure(figsize=(12.4, 8.0), layout="constrained")
-    planes = {
-        "next-generation": (
-            task.network(),
-            {"i_ext_e": (0.0, 16.0), "coupling": (0.0, 30.0)},
-            9.0,
-        ),
-        "Jansen and Rit": (
-            ng.Network(ng.JansenRit(), task.connectome, 50.0),
-            {"p": (0.0, 400.0), "coupling": (0.0, 100.0)},
-            50.0,
-        ),
-    }
-    n = task.choose(17, 65)
-    for (top, bottom), (name, (network, bounds, cut)) in zip(
-        figure.subplots(2, 2).T, planes.items(), strict=True
-    ):
-        task.say(f"the map of {name}")
-        axes = {key: np.linspace(*pair, n) for key, pair in bounds.items()}
-        result = ng.dispersion_map(network, axes, progress=task.progress)
-        plot.dispersion_map(result, ax=bottom)
-        bottom.axhline(cut, color="0.2", lw=0.8, ls=":")
-        first = next(iter(bounds))
-        curves = {}
-        for value in np.linspace(*bounds[first], 7)[1:-1]:
-            here = network.with_parameters(**{first: value, "coupling": cut})
-            state: Any = ng.find_orbit(here.homogeneous(), steps=256, throw=False)
-            if state.status != ng.Status.OK:
-                state = ng.find_equilibria(here.homogeneous()).states[0]
-            curves[float(value)] = (
-                ng.dispersion(here, state, lambdas=_LAMBDAS),
-                ng.dispersion(here, state),
-            )
-        plot.dispersion_family(curves, first, ax=top)
-        top.set_title(f"{name}, {plot.symbol('coupling')} = {cut:g}", fontsize="medium")
-        growing = result.stable & (result.number_growing > 0)
-        found[name] = {
-            name: float(mask.any(axis=-1).mean())
-            for name, mask in (
-                ("modes grow on equilibria", growing & (result.kind == EQUILIBRIUM)),
-                ("on orbits", growing & (result.kind == ORBIT)),
-                ("alone it is aperiodic", result.kind == APERIODIC),
-            )
-        }
-    task.save(figure, "comparison")
-    new, old = found.values()
-    richer = sum(new[k] > old[k] for k in new)
-    text = "; ".join(
-        f"{name}: " + ", ".join(f"{k} at {v:.1%} of the points" for k, v in facts.items())
-        for name, facts in found.items()
-    )
-    return [
-        Row(
-            "a classical mass in the same network has a poorer repertoire, both of homogeneous "
-            "states and of instabilities",
-            text,
-            agree(richer == len(new), richer >= 2),
-            "each in its own plane; larger for the classical mass: "
-            + (", ".join(k for k in new if new[k] <= old[k]) or "nothing"),
         )
     ]

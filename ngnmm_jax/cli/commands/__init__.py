@@ -1,5 +1,33 @@
-"""The commands, each of which enters itself into the app when this is imported."""
+"""The commands, a file each, which enter themselves into the app when this is imported."""
 
-from ngnmm_jax.cli.commands import data, dynamics, long, runs, stability
+from ngnmm_jax.cli.commands import (
+    bifurcate,
+    compare,
+    connectome,
+    demo,
+    dispersion,
+    fit,
+    lyapunov,
+    map,
+    reproduce,
+    show,
+    simulate,
+    spectrum,
+    sweep,
+)
 
-__all__ = ["data", "dynamics", "long", "runs", "stability"]
+__all__ = [
+    "bifurcate",
+    "compare",
+    "connectome",
+    "demo",
+    "dispersion",
+    "fit",
+    "lyapunov",
+    "map",
+    "reproduce",
+    "show",
+    "simulate",
+    "spectrum",
+    "sweep",
+]

@@ -31,7 +31,7 @@ _PHASES = np.arange(2.0, 21.0)
 
 def write_spectra(
     network: Network,
-    axes: dict[str, np.ndarray],
+    parameters: dict[str, np.ndarray],
     options: dict[str, Any],
     out: Path,
     title: str,
@@ -41,14 +41,14 @@ def write_spectra(
 ) -> list[dict[str, Any]]:
     """Rasters and power spectra at the points of a grid; the rows of a table.
 
-    Of a single point (no axes) also its activity, its rhythm with the coupling between
+    Of a single point (nothing varies) also its activity, its rhythm with the coupling between
     frequencies, and an animation if `animate`. `options`: `duration`, `transient`, `dt`, `seed`
     and `scatter`, times in the model's unit or None for 20 s after 2 s.
     """
-    values, _ = grid(axes) if axes else ({"coupling": network.coupling[None]}, (1,))
+    values, _ = grid(parameters) if parameters else ({"coupling": network.coupling[None]}, (1,))
     count = next(iter(values.values())).shape[0]
     if count > _MOST_POINTS:
-        _checks.fail("axis", f"give at most {_MOST_POINTS} points in all", f"they are {count}")
+        _checks.fail("--vary", f"give at most {_MOST_POINTS} points in all", f"they are {count}")
     if animate and (network.connectome is None or network.connectome.centroids is None):
         _checks.fail("connectome", "have centroids for an animation", "it has none")
     second = 1 / SECONDS[network.model.time_unit]
@@ -72,7 +72,7 @@ def write_spectra(
     written = {name: plot.symbol(name, network) for name in values}
     names = [
         ", ".join(f"{written[name]} = {float(value[k]):g}" for name, value in values.items())
-        for k in range(count if axes else 0)
+        for k in range(count if parameters else 0)
     ] or [""]
     activities = [_Activity(batch.run(k)) for k in range(count)]
     _panels(activities, names, out, title)

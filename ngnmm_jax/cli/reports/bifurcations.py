@@ -33,7 +33,7 @@ class _Writer:
 
 def write_bifurcations(
     system: Homogeneous,
-    bounds: dict[str, tuple[float, float]],
+    parameters: dict[str, tuple[float, float]],
     cuts: list[float],
     variable: str,
     options: dict[str, Any],
@@ -46,25 +46,23 @@ def write_bifurcations(
     interruption draws and keeps what there is.
     """
     writer = _Writer(out)
-    names, ranges = tuple(bounds), tuple(bounds.values())
+    limits = tuple(parameters.values())
     interrupted = False
     try:
-        if len(bounds) == 1:
-            diagram = bifurcation_diagram(system, {names[0]: ranges[0]}, seen=writer, **options)
+        if len(parameters) == 1:
+            diagram = bifurcation_diagram(system, parameters, seen=writer, **options)
         else:
-            diagram = two_parameter_diagram(
-                system, dict(zip(names, ranges, strict=True)), cuts, seen=writer, **options
-            )
+            diagram = two_parameter_diagram(system, parameters, cuts, seen=writer, **options)
     except KeyboardInterrupt:
         if not writer.branches:
             raise
         interrupted = True
         diagram = Diagram(tuple(writer.branches), ("interrupted",))
-    if len(bounds) == 1:
-        figure = plot.bifurcations(diagram, variable=variable, title=title, limits=ranges[0])
+    if len(parameters) == 1:
+        figure = plot.bifurcations(diagram, variable=variable, title=title, limits=limits[0])
     else:
         figure, ax = plt.subplots(figsize=(8.0, 5.6), layout="constrained")
-        plot.bifurcation_curves(diagram, ax=ax).set(xlim=ranges[0], ylim=ranges[1], title=title)
+        plot.bifurcation_curves(diagram, ax=ax).set(xlim=limits[0], ylim=limits[1], title=title)
     figure.savefig(out / "bifurcations.png", dpi=150)
     plt.close(figure)
     _write_points(diagram, out / "special.csv")

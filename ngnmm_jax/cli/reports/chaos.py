@@ -15,7 +15,7 @@ from ngnmm_jax.systems.network import Network
 
 def write_lyapunov(
     system: Network | Homogeneous,
-    axes: dict[str, np.ndarray],
+    parameters: dict[str, np.ndarray],
     count: int | None,
     variable: str | None,
     options: dict[str, Any],
@@ -29,10 +29,11 @@ def write_lyapunov(
     The spectra are kept in `store`. `variable`: whose maxima the cascade shows; `options`:
     `duration`, `transient`, `dt` and `seed`, as `lyapunov_map` and `orbit_diagram` take them.
     """
-    result = lyapunov_map(system, axes, count, store=store, progress=progress, **options)
+    result = lyapunov_map(system, parameters, count, store=store, progress=progress, **options)
     result.to_xarray().to_netcdf(out / "lyapunov.nc", engine="h5netcdf")
-    if len(axes) == 1:
-        diagram = orbit_diagram(system, axes, variable, events=200, progress=progress, **options)
+    if len(parameters) == 1:
+        options = {**options, "progress": progress}
+        diagram = orbit_diagram(system, parameters, variable, events=200, **options)
         diagram.to_xarray().to_netcdf(out / "orbit_diagram.nc", engine="h5netcdf")
         figure = plot.cascade(diagram, result, title=title)
     else:

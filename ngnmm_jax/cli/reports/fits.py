@@ -11,7 +11,7 @@ from ngnmm_jax import fitting, plot
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.cli.fit_file import FitFile
-from ngnmm_jax.fitting import Fit, SimulatedFC, losses
+from ngnmm_jax.fitting import Fit, losses
 
 #: The folder in which a fit is kept while it runs.
 STORE = "fit"
@@ -70,8 +70,8 @@ def fit_facts(task: FitFile, result: Fit) -> dict[str, Any]:
 
 def check_fit(
     task: FitFile, result: Fit, out: Path, against: dict[str, np.ndarray], progress: Any
-) -> tuple[SimulatedFC, list[dict[str, Any]]]:
-    """Simulated connectivity of the best start in two halves, against each target; a table."""
+) -> list[dict[str, Any]]:
+    """Simulated connectivity of the best start in two halves, against each target: a table."""
     options = {**_defaults(task), **task.check}
     found = fitting.simulated_fc(result.system, progress=progress, **options)
     np.save(out / "fc_simulated.npy", found.fc)
@@ -87,7 +87,7 @@ def check_fit(
     if "fc" in task.objective.target:
         figure = plot.fc_comparison(found.fc, task.objective.target["fc"], title="simulated BOLD")
         _save(figure, out / "fc_simulated.png")
-    return found, [column]
+    return [column]
 
 
 def _defaults(task: FitFile) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Dispersion relations, maps and comparisons, into a folder."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 
 from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
-from ngnmm_jax.dynamics.orbits import find_orbit
+from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.reproduce.comparison import Plane, compare, family
 from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
-from ngnmm_jax.stability.dispersion import Dispersion, dispersion
+from ngnmm_jax.stability.dispersion import dispersion
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
 from ngnmm_jax.systems.network import Network
 
@@ -72,7 +73,7 @@ def write_dispersion(
 
 def write_map(
     network: Network,
-    axes: dict[str, np.ndarray],
+    parameters: dict[str, np.ndarray],
     cut: float,
     out: Path,
     store: Path,
@@ -80,7 +81,7 @@ def write_map(
     progress: bool | None,
 ) -> list[dict[str, Any]]:
     """A map over two parameters, kept in `store`, its figures into `out`; the rows of a table."""
-    result = dispersion_map(network, axes, store=store, progress=progress)
+    result = dispersion_map(network, parameters, store=store, progress=progress)
     data = result.to_xarray()
     packing = {name: {"zlib": True, "complevel": 4} for name in data.data_vars}
     data.to_netcdf(out / "map.nc", engine="h5netcdf", encoding=packing)
@@ -91,11 +92,9 @@ def write_map(
     figure = plot.map_details(result, title=title)
     figure.savefig(out / "details.png", dpi=130)
 
-    (name_x, x), (name_y, y) = axes.items()
+    (name_x, x), (name_y, y) = parameters.items()
     line = float(y[np.abs(y - cut).argmin()])
-    values = np.linspace(x[0], x[-1], 8)[1:-1]
-    fixed = network.with_parameters(**{name_y: line})
-    curves = homogeneous_curves(fixed, name_x, values)
+    curves = family(network.with_parameters(**{name_y: line}), name_x, x)
     figure = plt.figure(figsize=(10.5, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     if curves:
@@ -105,29 +104,6 @@ def write_map(
     figure.savefig(out / "cut.png", dpi=150)
     plt.close("all")
     return [{"": "points", **map_facts(result)}]
-
-
-def homogeneous_curves(
-    network: Network, name: str, values: np.ndarray
-) -> dict[float, tuple[Dispersion, Dispersion]]:
-    """For values of a parameter, the dispersion curve and modes of the homogeneous attractor.
-
-    Of the orbit where there is one, else of the stable equilibrium; left out where it is
-    neither.
-    """
-    curves: dict[float, tuple[Dispersion, Dispersion]] = {}
-    grid = np.linspace(-1.0, 1.0, 401)
-    for value in values:
-        here = network.with_parameters(**{name: value})
-        orbit = find_orbit(here.homogeneous(), steps=256, throw=False)
-        state: Any = orbit
-        if orbit.status != Status.OK:
-            rest = find_equilibria(here.homogeneous())
-            if not bool(rest.stable.any()):
-                continue
-            state = rest.states[int(np.argmax(rest.stable))]
-        curves[float(value)] = dispersion(here, state, lambdas=grid), dispersion(here, state)
-    return curves
 
 
 def map_facts(result: DispersionMap) -> dict[str, str]:
@@ -171,28 +147,10 @@ def map_facts(result: DispersionMap) -> dict[str, str]:
 
 
 def write_comparison(
-    every: dict[str, tuple[Network, dict[str, np.ndarray]]], out: Path, progress: bool | None
+    planes: dict[str, Plane], out: Path, progress: bool | None, say: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Dispersion relations (above) and maps (below) of several models; the rows of a table.
-
-    `every`: for each model's name a network of it, and the plane of its map.
-    """
-    figure = plt.figure(figsize=(6.2 * len(every), 8.0), layout="constrained")
-    axes = figure.subplots(2, len(every), squeeze=False)
-    rows = []
-    for (top, bottom), (model, (network, plane)) in zip(axes.T, every.items(), strict=True):
-        cut = network.model.cut
-        result = dispersion_map(network, plane, progress=progress)
-        (name_x, x), (name_y, _) = plane.items()
-        fixed = network.with_parameters(**{name_y: cut})
-        values = np.linspace(x[0], x[-1], 8)[1:-1]
-        curves = homogeneous_curves(fixed, name_x, values)
-        if curves:
-            plot.dispersion_family(curves, name_x, ax=top)
-        top.set_title(f"{model}, {plot.symbol(name_y, network)} = {cut:g}", fontsize="medium")
-        plot.dispersion_map(result, ax=bottom)
-        bottom.axhline(cut, color="0.2", lw=0.8, ls=":")
-        rows.append({"model": model, **map_facts(result)})
-    figure.savefig(out / "comparison.png", dpi=150)
-    plt.close(figure)
-    return rows
+    """The comparison of several models, by their names; the rows of a table."""
+    found = compare(planes, say=say, progress=progress)
+    found.figure.savefig(out / "comparison.png", dpi=150)
+    plt.close(found.figure)
+    return [{"model": name, **map_facts(result)} for name, result in found.maps.items()]

@@ -11,8 +11,8 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax.sweeps import discrepancies
 
 
-def sweep_facts(dataset: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """How the runs ended; and a table's columns: their summaries' differences to half the step."""
+def sweep_facts(dataset: Any) -> dict[str, Any]:
+    """How the runs ended."""
     status = dataset["status"].values.ravel()
     facts: dict[str, Any] = {"in all": int(status.size)}
     if "block_digest" in dataset:
@@ -23,14 +23,18 @@ def sweep_facts(dataset: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         count = int((status == code).sum())
         if count and code != Status.OK:
             facts[f"{code.name.lower()} ({code.explanation.split(':')[0]})"] = count
+    return facts
+
+
+def against_half_the_step(dataset: Any) -> list[dict[str, Any]]:
+    """A table's columns: the differences of summaries to half the step; none where unknown."""
     found = [
         row
         for row in (discrepancies(dataset) if _checked(dataset) else [])
         if dataset[row["summary"]].ndim <= dataset["status"].ndim + 1
     ]
-    columns = ("median", "largest", "spread")
-    rows = [{"": column, **{_named(row): row[column] for row in found}} for column in columns]
-    return facts, rows if found else []
+    columns = ("median", "largest", "spread") if found else ()
+    return [{"": column, **{_named(row): row[column] for row in found}} for column in columns]
 
 
 def _named(row: dict[str, Any]) -> str:

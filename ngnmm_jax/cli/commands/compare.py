@@ -1,0 +1,28 @@
+"""`ngnmm compare`: two models in one connectome."""
+
+from pathlib import Path
+
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.options import Out, command
+from ngnmm_jax.cli.output import progress, say, table
+from ngnmm_jax.cli.settings.commands import CompareSettings, MapSettings
+
+
+@command(app, CompareSettings)
+def compare(settings: CompareSettings, out: Out = Path("ngnmm_comparison")) -> None:
+    """Compare the next-generation mass with Jansen and Rit's on one connectome.
+
+    Dispersion relations and maps of transverse instabilities of both, in comparison.png, and
+    a table of what each can do.
+    """
+    from ngnmm_jax.cli.reports.stability import write_comparison
+    from ngnmm_jax.reproduce.comparison import Plane
+
+    every = {}
+    for name in ("nextgen", "jansen-rit"):
+        one = MapSettings.of({**settings.model_dump(), "model": name}, "settings")
+        every[name] = Plane(one.build(), one.grid())
+    with folder(out, settings) as place:
+        rows = write_comparison(every, place.part, progress(), lambda line: say(f"  {line}"))
+        table("Over each model's plane", rows)

@@ -1,0 +1,26 @@
+"""`ngnmm demo`: a first look."""
+
+from pathlib import Path
+
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.options import Out, command
+from ngnmm_jax.cli.output import say, table
+from ngnmm_jax.cli.settings.commands import DemoSettings
+
+
+@command(app, DemoSettings)
+def demo(settings: DemoSettings, out: Out = Path("ngnmm_demo")) -> None:
+    """Show what the library does: about a minute, no network needed.
+
+    At three points of the paper's parameter plane, on the embedded connectome: the
+    homogeneous resting state, its dispersion relation, 1.5 s of the network's activity; and
+    a map of transverse instabilities. Writes figures, NetCDF files and settings.toml.
+    """
+    from ngnmm_jax.cli.reports.demo import run_demo
+
+    source = settings.loaded_connectome
+    say(f"{source.name}: {source.n_regions} regions. {source.source}")
+    with folder(out, settings) as place:
+        rows = run_demo(place.part, source, lambda line: say(f"  {line}"), settings.quick)
+        table("The paper's model on this connectome", rows)

@@ -1,0 +1,34 @@
+"""`ngnmm dispersion`: equilibria and the modes that grow on them."""
+
+from pathlib import Path
+
+from ngnmm_jax._core.messages import fail
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.options import Out, command
+from ngnmm_jax.cli.output import table, title_of
+from ngnmm_jax.cli.settings.commands import DispersionSettings
+
+
+@command(app, DispersionSettings)
+def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")) -> None:
+    """Find homogeneous equilibria (all, of the library's models) and their dispersion relations.
+
+    For each equilibrium: its stability, the connectome modes that grow on it and their
+    frequency. Writes dispersion.csv (one line a mode), dispersion.png, the fastest mode on the
+    brain (where the connectome has coordinates) and settings.toml.
+
+    Example: ngnmm dispersion --set i_ext_e=15 --coupling 9 --out patterned
+    """
+    import ngnmm_jax as ng
+    from ngnmm_jax.cli.reports.stability import write_dispersion
+
+    if settings.lambda_low >= settings.lambda_high:
+        must = f"be below `lambda_high`, {settings.lambda_high:g}"
+        fail("lambda_low", must, f"it is {settings.lambda_low:g}")
+    network = settings.build()
+    rest = ng.find_equilibria(network.homogeneous())
+    with folder(out, settings) as place:
+        limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
+        rows = write_dispersion(network, rest, limits, place.part, title_of(settings))
+        table("Homogeneous equilibria", rows)

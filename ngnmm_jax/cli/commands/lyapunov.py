@@ -1,0 +1,61 @@
+"""`ngnmm lyapunov`: chaos."""
+
+import math
+from pathlib import Path
+
+from ngnmm_jax._core.messages import fail, one_of
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.checked import points
+from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.options import Out, command
+from ngnmm_jax.cli.output import progress, table, title_of
+from ngnmm_jax.cli.settings.commands import LyapunovSettings
+
+# Exponents of a network that are computed unless somebody asks for more.
+_OF_A_NETWORK = 20
+
+
+@command(app, LyapunovSettings)
+def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> None:
+    """Lyapunov spectra along one parameter, with the cascade, or over two.
+
+    --vary once or twice; default: i_ext_e=0:16:65 (p=0:400:81). RK4 with the model's step, over
+    100,000 of them after 20,000 that are left out. Writes lyapunov.png, lyapunov.nc, along one
+    parameter orbit_diagram.nc, and settings.toml. Finished parts are kept in the folder blocks:
+    the same command goes on where it stopped.
+
+    Example: ngnmm lyapunov --vary i_ext_e=8.5:12:351 --coupling 12 --variable s_e --out cascade
+    """
+    from ngnmm_jax.cli.reports.chaos import write_lyapunov
+
+    varied = settings.plane()
+    if not settings.vary:
+        varied = dict([next(iter(varied.items()))])
+    if len(varied) > 2:
+        fail("--vary", "be given once or twice", f"it is {len(varied)} times")
+    network = settings.build()
+    if settings.variable is not None:
+        one_of("variable", settings.variable, network.model.variables)
+    many = math.prod(int(count) for _, _, count in varied.values())
+    size = len(network.model.variables) * (network.n_regions if settings.whole_network else 1)
+    count = settings.exponents or (_OF_A_NETWORK if settings.whole_network else size)
+    if count > size:
+        fail("exponents", f"be at most {size}", f"it is {count}")
+    announce(f"spectra at {many:,} points", 8.0 * many * (4 * count + 2 * size))
+    system = network if settings.whole_network else network.homogeneous()
+    parameters = {name: points(axis) for name, axis in varied.items()}
+    with folder(out, settings) as place:
+        place.kept = out / "blocks"
+        rows = write_lyapunov(
+            system,
+            parameters,
+            settings.exponents or (_OF_A_NETWORK if settings.whole_network else None),
+            settings.variable,
+            settings.options("duration", "transient", "dt", "seed"),
+            place.part,
+            place.kept,
+            title_of(settings, without=varied),
+            progress(),
+        )
+        table("The spectra", rows)

@@ -1,0 +1,49 @@
+"""`ngnmm show`: figures of a sweep."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.options import prepare
+from ngnmm_jax.cli.output import say, table
+
+
+@app.command()
+def show(
+    store: Annotated[Path, typer.Argument(help="A sweep's Zarr store, finished or not.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The figure. Default: the store's name with .png.")
+    ] = None,
+    quantity: Annotated[
+        list[str] | None,
+        typer.Option(help="What to draw, repeatable; default: the first six. 'list' lists all."),
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Where to cut another dimension, as band=gamma."),
+    ] = None,
+) -> None:
+    """Draw summaries of a sweep, along one parameter or over two.
+
+    Example: ngnmm show plane.zarr --quantity v_e_band_power --at band=gamma
+    """
+    prepare()
+    import ngnmm_jax as ng
+    from ngnmm_jax import plot
+    from ngnmm_jax.cli.parsing import places
+    from ngnmm_jax.cli.reports.sweeps import sweep_facts
+
+    data = ng.open_sweep(store)
+    if quantity and "list" in quantity:
+        for name in plot.sweep_quantities(data):
+            say(f"{name:>32}  {data[name].attrs.get('long_name', '')}")
+        return
+    where = places(at or [])
+    table("The sweep", [{"": "runs", **sweep_facts(data)}])
+    figure = plot.sweep_overview(data, quantity or None, at=where, title=store.stem)
+    path = store.with_suffix(".png") if out is None else out
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    say(f"In {path}")

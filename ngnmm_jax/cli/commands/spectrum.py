@@ -1,0 +1,42 @@
+"""`ngnmm spectrum`: its rhythms."""
+
+from pathlib import Path
+
+from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.options import Out, command
+from ngnmm_jax.cli.output import say, table, title_of
+from ngnmm_jax.cli.settings.commands import SpectrumSettings
+
+
+@command(app, SpectrumSettings)
+def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> None:
+    """Rhythms of the network: rasters, power spectra, coupling between frequencies.
+
+    Of one point, or of several where one parameter varies, or two; 20 s unless --duration says,
+    after 2 s (--transient). Writes rasters.png, spectra.png and spectra.csv; of one point also
+    activity.nc and rhythm.png (mean field, envelope, comodulograms); and settings.toml.
+
+    Example: ngnmm spectrum --set i_ext_e=13 --coupling 5 --out gamma
+    """
+    from ngnmm_jax.cli.reports.activity import write_spectra
+    from ngnmm_jax.models.times import SECONDS
+
+    network = settings.build()
+    parameters = settings.grid() if settings.vary else {}
+    unit = network.model.time_unit
+    length = settings.duration or 20.0 / SECONDS[unit]
+    samples = length * SECONDS[unit] * 1000
+    announce(f"{length:g} {unit} of {network.n_regions} regions", 8.0 * samples * network.n_regions)
+    with folder(out, settings) as place:
+        rows = write_spectra(
+            network,
+            parameters,
+            settings.options("duration", "transient", "dt", "seed", "scatter"),
+            place.part,
+            title_of(settings, without=parameters),
+            animate=settings.animate,
+            say=lambda line: say(f"  {line}"),
+        )
+        table("Rhythms", rows)

@@ -1,0 +1,187 @@
+"""The settings of a connectome and of a network on it, which all commands share."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import AfterValidator, Field
+
+from ngnmm_jax._core.messages import fail, one_of
+from ngnmm_jax.cli import parsing
+from ngnmm_jax.cli.checked import Checked, Positive
+from ngnmm_jax.cli.toml import read_toml
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """How a setting is given on the command line; `parse` where it is NAME=VALUE, repeatable.
+
+    `help` goes without the default, which is the schema's, where that says it.
+    """
+
+    help: str
+    flag: str | None = None
+    metavar: str | None = None
+    parse: Callable[[list[str]], Any] | None = None
+
+
+#: The settings of each command, by the command's name: they enter themselves.
+COMMANDS: dict[str, "type[SourceSettings]"] = {}
+
+
+def _reading(value: dict[str, Any]) -> dict[str, Any]:
+    from ngnmm_jax.connectome.parts import Reading
+
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(Reading)}
+    for name, entry in value.items():
+        one_of("reading", name, kinds)
+        kind = bool if "bool" in kinds[name] else str
+        if not isinstance(entry, kind) and not (name == "labels" and isinstance(entry, list)):
+            must = "be true or false" if kind is bool else "be text"
+            raise ValueError(f"must {must} at `{name}`")
+    return value
+
+
+class SourceSettings(Checked):
+    """Where a connectome comes from, and how it is read."""
+
+    command: ClassVar[str]
+
+    connectome: Annotated[
+        str,
+        Option(
+            "'hcp-schaefer100' (embedded), 'aal90' (downloaded once), or a file: .npz, .npy, "
+            ".csv, .txt, .mat, .h5, .mtx, .graphml, or a TVB .zip."
+        ),
+    ] = "hcp-schaefer100"
+    reading: Annotated[
+        dict[str, Any],
+        AfterValidator(_reading),
+        Option(
+            "How the file is read, where it leaves that open, as variable=SC, symmetric=true, "
+            "transpose=true; repeatable. An unknown name lists all.",
+            metavar="NAME=VALUE",
+            parse=parsing.words,
+        ),
+    ] = Field(default_factory=dict)
+    order: Annotated[Literal["atlas", "source"], Option("Of aal90: 'atlas' or 'source'.")] = "atlas"
+    cache_dir: Annotated[str | None, Option("Folder that keeps downloaded connectomes.")] = None
+    power: Annotated[Positive, Option("Raise all weights to this power first.")] = 1.0
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if "command" in vars(cls):
+            COMMANDS[cls.command] = cls
+
+    @classmethod
+    def merge(cls, config: Path | None, options: Mapping[str, Any] | None = None) -> Self:
+        """Options that were given, over those of a TOML file, over the defaults.
+
+        A file that another command wrote serves too: what these settings have not, or have as
+        something else, is left out.
+        """
+        values = {} if config is None else read_toml(config)
+        origin = COMMANDS.get(str(provenance_of(values).get("command")), cls)
+        values = {name: value for name, value in values.items() if not cls._lacks(name, origin)}
+        given = {name: value for name, value in (options or {}).items() if value not in (None, {})}
+        for name in ("set", "reading"):
+            if name in given and isinstance(values.get(name), dict):
+                given[name] = {**values[name], **given[name]}
+        return cls.of({**values, **given}, "config" if config else "settings")
+
+    @classmethod
+    def _lacks(cls, name: str, other: "type[SourceSettings]") -> bool:
+        """Whether another command has a setting that this one has not, or not as the same."""
+        theirs, mine = other.model_fields.get(name), cls.model_fields.get(name)
+        return theirs is not None and (mine is None or mine.annotation != theirs.annotation)
+
+    @classmethod
+    def of_file(cls, path: Path) -> Self:
+        """The settings of a TOML file that is a command's only source of them."""
+        values = read_toml(path)
+        provenance_of(values)
+        return cls.of(values, "file")
+
+    @functools.cached_property
+    def loaded_connectome(self) -> Any:
+        """The connectome as it is in its source, its weights raised to the power; read once."""
+        from ngnmm_jax.connectome import Connectome
+
+        loaded = Connectome.load(
+            self.connectome, order=self.order, cache_dir=self.cache_dir, **self.reading
+        )
+        return loaded if self.power == 1.0 else loaded.power(self.power)
+
+    def options(self, *names: str) -> dict[str, Any]:
+        """Some of the settings, as keyword arguments."""
+        return {name: getattr(self, name) for name in names}
+
+
+class NetworkSettings(SourceSettings):
+    """What describes a network."""
+
+    model: Annotated[
+        str, Option("'nextgen', 'jansen-rit', or your own as module:Class (with --allow-code).")
+    ] = "nextgen"
+    coupling: Annotated[float, Option("Coupling epsilon.")] = 5.0
+    set: Annotated[
+        dict[str, float | list[float]],
+        Option(
+            "A parameter of the model, as i_ext_e=13; repeatable; commas for one value per "
+            "region. An unknown name lists all.",
+            metavar="NAME=VALUE",
+            parse=parsing.assignments,
+        ),
+    ] = Field(default_factory=dict)
+
+    def kind(self) -> Any:
+        """The model's class."""
+        from ngnmm_jax.models import MODELS, AbstractNeuralMass
+
+        if ":" in self.model:
+            found = parsing.imported(self.model, "model")
+            if not (isinstance(found, type) and issubclass(found, AbstractNeuralMass)):
+                fail("model", "name a class of neural masses", f"{self.model!r} is {found!r}")
+            return found
+        one_of("model", self.model, (*MODELS, "module:Class"))
+        return MODELS[self.model]
+
+    def varied(self) -> dict[str, tuple[float, float]]:
+        """The lowest and the highest value of what varies."""
+        return {}
+
+    def build(self) -> Any:
+        """The network, rows normalised; its parameters and the ends of what varies are checked."""
+        from ngnmm_jax._core.parameters import COUPLING, declared
+        from ngnmm_jax.systems.network import Network
+
+        kind = self.kind()
+        names = tuple(declared(kind))
+        for name in self.set:
+            one_of("set", name, names)
+        for name, ends in self.varied().items():
+            one_of("vary", name, (*names, COUPLING))
+            for end in ends if name != COUPLING else ():
+                _made(kind, {name: end})
+        model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.set.items()})
+        return Network(model, self.loaded_connectome.normalised(), self.coupling)
+
+
+def _made(kind: Any, values: Mapping[str, Any]) -> Any:
+    """A model, or an error that says why this class makes none."""
+    try:
+        return kind(**values)
+    except TypeError as error:
+        but = f"{kind.__name__}: {error}"
+    return fail("model", "make a model", but)
+
+
+def provenance_of(values: dict[str, Any]) -> dict[str, Any]:
+    """Take out of a file's settings what a command said of itself there."""
+    provenance = values.pop("provenance", {})
+    if not isinstance(provenance, dict):
+        fail("provenance", "be a table", f"it is {provenance!r}")
+    return provenance
