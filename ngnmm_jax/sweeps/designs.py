@@ -159,7 +159,7 @@ class Design:
                 _checks.positive(name, value)
             started = name.removesuffix("(0)")
             below = name != started and started in system.model.nonnegative
-            if (below or name.endswith("noise")) and value.min() < 0:
+            if (below or name == "scatter" or name.endswith("_noise")) and value.min() < 0:
                 _checks.fail(name, "not be negative", f"its smallest value is {value.min():g}")
             if value.ndim == 1:
                 one_for_all(system, name, _SCALED.format(name=name))
