@@ -18,7 +18,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import concrete_step
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import first_step, noise_segment
-from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax._core.status import STATUS_FLAGS, Status, raise_unless_ok
 from ngnmm_jax._core.types import Scalar, Time
 from ngnmm_jax.integrators.loops import finite_status, recorded, repeated, settled, solve
 from ngnmm_jax.integrators.methods import METHODS, Method, Stepper
@@ -113,16 +113,12 @@ class Simulation(eqx.Module):
             name: ([*batch, "time", *regions], np.asarray(self[name]), {"units": units[name]})
             for name in self.variables
         }
-        data["status"] = (batch, np.asarray(self.status), {"codes": _status_codes()})
+        data["status"] = (batch, np.asarray(self.status), STATUS_FLAGS)
         coords: dict[str, Any] = {"time": ("time", np.asarray(self.ts), {"units": self.time_unit})}
         if self.labels is not None:
             coords["region"] = ("region", list(self.labels))
         stats = {key: np.asarray(value).tolist() for key, value in self.stats.items()}
         return xarray.Dataset(data, coords, {"title": "ngnmm_jax simulation", **stats})
-
-
-def _status_codes() -> str:
-    return ", ".join(f"{status.value} {status.name}" for status in Status)
 
 
 @dataclasses.dataclass(frozen=True)
