@@ -96,7 +96,7 @@ class Activity(AbstractMeasure):
         "field_peak_frequency",
     )
     segment: Time | None = None
-    bands: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=lambda: BANDS)
+    bands: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=lambda: dict(BANDS))
     scatter: float = 0.01
     repetition_time: Time | None = None
     haemodynamics: BalloonWindkessel | None = None

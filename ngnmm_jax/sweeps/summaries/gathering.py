@@ -154,13 +154,12 @@ def _is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray)
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: AbstractStatistic, other: AbstractStatistic) -> bool:
     """Whether two statistics are of one class and have the same options."""
-    leaves, structure = jax.tree.flatten(one)
-    others, other_structure = jax.tree.flatten(other)
-    return structure == other_structure and all(
+    structure: Any = jax.tree.structure(one)
+    return bool(structure == jax.tree.structure(other)) and all(
         a is b or (type(a) is type(b) and np.array_equal(a, b))
-        for a, b in zip(leaves, others, strict=True)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     )
 
 
