@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import equinox as eqx
@@ -103,14 +104,14 @@ class Gathering:
         for part, total, places in zip(self.parts, totals, self.needed, strict=True):
             yield part, total, {self.parts[k].kind: totals[k] for k in places}
 
-    def shapes(
-        self, like: jax.ShapeDtypeStruct, layout: Layout
-    ) -> tuple[Any, tuple[Any, ...], list[Any]]:
+    def shapes(self, like: jax.ShapeDtypeStruct, layout: Layout) -> tuple[Any, Any, list[Any]]:
         """Shapes of the totals, of what a window emits, and of the summaries' values.
 
         `like`: a sample (signal, region, run).
         """
-        return jax.eval_shape(self._whole(layout), *self._arguments(like, layout))
+        static, arrays = self.split(like.dtype)
+        leaves, structure = jax.tree.flatten(jax.eval_shape(lambda: arrays))
+        return _shapes(static, static.written, structure, tuple(leaves), like, layout)
 
     def definition(self, like: jax.ShapeDtypeStruct, layout: Layout) -> dict[str, Any]:
         """What decides the summaries' numbers: their options, and what they do, as a program."""
@@ -119,8 +120,8 @@ class Gathering:
         ]
         keys = tuple(getattr(s, "key", None) for s in self.summaries)
         text = program(
-            self._whole(layout),
-            *self._arguments(like, layout),
+            partial(self._first_window, layout=layout),
+            *(self.split(like.dtype)[1], like, _window_like(like, layout)),
             key=None if not any(keys) else keys,
             where="as the summary's field `key`",
         )
@@ -131,23 +132,32 @@ class Gathering:
         """The code of classes that are none of the library's, "" for its own."""
         return tuple(body(part) for part in _classes(self.parts))
 
-    def _arguments(self, like: jax.ShapeDtypeStruct, layout: Layout) -> tuple[Any, ...]:
-        _, arrays = self.split(like.dtype)
-        window = jax.ShapeDtypeStruct((layout.window, *like.shape), like.dtype)
-        return arrays, like, window, jax.ShapeDtypeStruct((), int)
+    def _first_window(self, arrays: Any, zero: Any, values: Any, *, layout: Layout) -> Any:
+        """All that happens to a run that is as if each window were the first."""
+        gathering = self.joined(arrays)
+        before = gathering.start(zero, layout)
+        totals, emitted = gathering.add(before, values, jnp.zeros((), int), layout)
+        every = jax.tree.map(lambda x: jnp.broadcast_to(x, (layout.windows, *x.shape)), emitted)
+        return totals, emitted, *gathering.values(totals, every, layout)
 
-    def _whole(self, layout: Layout) -> Any:
-        """All that happens to one window, as a function of arrays."""
 
-        def function(arrays: Any, zero: Any, values: Any, number: Any) -> Any:
-            gathering = self.joined(arrays)
-            before = gathering.start(zero, layout)
-            totals, emitted = gathering.add(before, values, number, layout)
-            every = jax.tree.map(lambda x: jnp.broadcast_to(x, (layout.windows, *x.shape)), emitted)
-            found, _ = gathering.values(totals, every, layout)
-            return totals, emitted, found
+def _window_like(like: jax.ShapeDtypeStruct, layout: Layout) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((layout.window, *like.shape), like.dtype)
 
-        return function
+
+@lru_cache(maxsize=32)
+def _shapes(
+    gathering: Gathering,
+    written: tuple[str, ...],  # as it is now: a class may be changed
+    structure: Any,
+    leaves: tuple[jax.ShapeDtypeStruct, ...],
+    like: jax.ShapeDtypeStruct,
+    layout: Layout,
+) -> tuple[Any, Any, list[Any]]:
+    arrays = jax.tree.unflatten(structure, leaves)
+    function = partial(gathering._first_window, layout=layout)
+    totals, emitted, values, _ = jax.eval_shape(function, arrays, like, _window_like(like, layout))
+    return totals, emitted, values
 
 
 def _is_array(leaf: Any) -> bool:
@@ -156,6 +166,8 @@ def _is_array(leaf: Any) -> bool:
 
 def _same(one: AbstractStatistic, other: AbstractStatistic) -> bool:
     """Whether two statistics are of one class and have the same options."""
+    if type(one) is not type(other):
+        return False
     structure: Any = jax.tree.structure(one)
     return bool(structure == jax.tree.structure(other)) and all(
         a is b or (type(a) is type(b) and np.array_equal(a, b))
