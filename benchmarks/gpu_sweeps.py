@@ -21,7 +21,6 @@ import numpy as np
 import ngnmm_jax as ng
 from benchmarks.gpu_record import Record, Size, Skip, finite_share
 from benchmarks.simulation import weights
-from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.sweeps.streaming import streamed
 from ngnmm_jax.systems.driven import driven, noise_key
@@ -55,12 +54,12 @@ class Loop:
         dtype = jnp.dtype(f"float{bits}")
         activity = ng.Activity(size.duration, 0.0, integrator=method, dt=dt, dtype=str(dtype))
         plan, _ = activity.plan(network)
-        self.steps = plan.stride * plan.window * plan.windows
+        self.steps = plan.stride * plan.layout.samples
         self.lanes = partial(_lanes, runs, size.regions, dtype)
-        haemodynamics = jax.tree.map(lambda leaf: leaf.astype(dtype), BalloonWindkessel())
+        function, arrays = streamed(plan, dtype)
         core = driven(cast(network.bare(), dtype))
-        self.shared = (core, jnp.asarray(dt, dtype), plan.steps, haemodynamics)
-        self._lowered = jax.jit(streamed(plan)).lower(self.shared, jax.eval_shape(self.lanes))
+        self.shared = (core, jnp.asarray(dt, dtype), plan.steps, arrays)
+        self._lowered = jax.jit(function).lower(self.shared, jax.eval_shape(self.lanes))
         self.compiled: Any = None
         self.compile_seconds = 0.0
 

@@ -357,8 +357,8 @@ class Cramped(ng.sweeps.AbstractMeasure):
     def outputs(self, system):
         return {"value": ng.sweeps.Output((), (), "float64")}
 
-    def evaluate(self, system, points, seeds, width):
-        if width > 2:
+    def evaluate(self, system, points, seeds, chunk):
+        if chunk > 2:
             raise MemoryError
         return {"value": points["i_ext_e"], "status": np.zeros(seeds.size, np.int8)}
 

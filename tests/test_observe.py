@@ -28,7 +28,9 @@ from ngnmm_jax.observe import (
     synaptic_currents,
     through_lead_field,
 )
-from ngnmm_jax.sweeps.streaming import Plan, _empty, _perfused
+from ngnmm_jax.sweeps.summaries import Layout
+from ngnmm_jax.sweeps.summaries.bold import Bold
+from ngnmm_jax.sweeps.summaries.gathering import Gathering
 
 
 def reference(z, seconds, times):
@@ -237,25 +239,23 @@ def test_online_equals_offline(small):
 @pytest.mark.parametrize("window", [7, 105])
 def test_windows_do_not_matter(window):
     """Of a streamed volume: neither do those that cut what is taken together."""
-    plan = Plan(
-        method="rk4", stride=1, window=window, windows=420 // window, transient=0, interval=2e-3,
-        signals=("s_e",), keep=("bold",), bands=(), volume=210 // window,
-    )  # fmt: skip
+    layout = Layout(window, 420 // window, 2.0, "ms")
     z = np.random.default_rng(0).uniform(0, 1, (420, 1, 2, 1))
-    model = BalloonWindkessel()
+    gathering = Gathering.of([Bold(420.0)])
 
     @jax.jit
     def streamed(z):
-        def one(blood, some):
-            blood = _perfused(plan, model, blood, *some)
-            return blood, model.signal(blood[0])
+        def one(totals, some):
+            return gathering.add(totals, *some, layout)
 
         windows = (z.reshape(-1, window, *z.shape[1:]), jnp.arange(420 // window))
-        blood = _empty(plan, jnp.zeros(z.shape[1:]))["blood"]
-        return jax.lax.scan(one, blood, windows)[1][plan.volume - 1 :: plan.volume]
+        totals, emitted = jax.lax.scan(
+            one, gathering.start(jnp.zeros(z.shape[1:]), layout), windows
+        )
+        return gathering.values(totals, emitted, layout)[0][0]
 
     offline = bold(z, 2e-3, 0.42)
-    np.testing.assert_allclose(streamed(z), offline, rtol=1e-12)
+    np.testing.assert_allclose(streamed(z), jnp.moveaxis(offline, 0, 1), rtol=1e-12)
 
 
 def test_activity_says_what_bold_needs(small):

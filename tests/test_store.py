@@ -38,13 +38,13 @@ class Cheap(AbstractMeasure):
     """A measure that needs no compiling."""
 
     def outputs(self, system):
-        return {"sum": Output((), (), "float64", {"units": "1/ms"}),
-                "parts": Output(("part",), (2,), "float64", {})}  # fmt: skip
+        return {"sum": Output(units="1/ms"),
+                "parts": Output(("part",), (2,))}  # fmt: skip
 
     def coordinates(self, system):
         return {"part": (np.array(["low", "high"]), {"long_name": "which part"})}
 
-    def evaluate(self, system, points, seeds, width):
+    def evaluate(self, system, points, seeds, chunk):
         parts = np.stack([points["i_ext_e"], points["coupling"]], axis=-1)
         status = np.where(points["coupling"] > 9, ng.Status.NOT_FINITE, ng.Status.OK)
         return {"sum": parts.sum(axis=-1), "parts": parts, "status": status.astype(np.int8)}

@@ -8,9 +8,9 @@ from scipy.linalg import solve_continuous_lyapunov
 
 import ngnmm_jax as ng
 from ngnmm_jax.sweeps import AbstractMeasure, Function, Output, discrepancies
-from ngnmm_jax.sweeps.run import lanes_for
 from ngnmm_jax.sweeps.storage import Blocks
-from ngnmm_jax.sweeps.streaming import SUMMARIES
+from ngnmm_jax.sweeps.summaries import SUMMARIES
+from ngnmm_jax.sweeps.task import lanes_for
 
 
 @pytest.fixture(scope="module")
@@ -292,8 +292,8 @@ def test_failures_are_recorded(network):
 # ----------------------------------------------------------- the same, however run
 
 
-def test_blocks_widths_and_devices(network, plane, found, activity, monkeypatch):
-    """Blocks and devices: to the bit. Widths: the product's sums may be ordered otherwise."""
+def test_blocks_chunks_and_devices(network, plane, found, activity, monkeypatch):
+    """Blocks and devices: to the bit. Chunks: the product's sums may be ordered otherwise."""
     blocks = ng.sweep(network, plane, activity, checks=0, block=5)
     monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
     alone = ng.sweep(network, plane, activity, checks=0)
@@ -313,8 +313,8 @@ def test_lanes_suit_the_runs(network, monkeypatch):
     assert lanes_for(5, 2) == 2
     seen = []
 
-    def counted(self, system, points, seeds, width):
-        seen.append((width, seeds.size))
+    def counted(self, system, points, seeds, chunk):
+        seen.append((chunk, seeds.size))
         return {"v_e_mean": np.zeros((seeds.size, 12)), "below_zero": np.zeros(seeds.size),
                 "status": np.zeros(seeds.size)}  # fmt: skip
 
@@ -360,17 +360,17 @@ class Greedy(AbstractMeasure):
     """Runs out of memory with more than three runs at a time."""
 
     def __init__(self, error):
-        self.error, self.widths = error, []
+        self.error, self.chunks = error, []
 
     def outputs(self, system):
         return {"seen": Output((), (), "float64")}
 
-    def width(self, system):
+    def chunk(self, system):
         return 16
 
-    def evaluate(self, system, points, seeds, width):
-        self.widths.append(width)
-        if width > 3:
+    def evaluate(self, system, points, seeds, chunk):
+        self.chunks.append(chunk)
+        if chunk > 3:
             raise self.error
         return {"seen": points["i_ext_e"], "status": np.zeros(seeds.size)}
 
@@ -381,13 +381,13 @@ class Greedy(AbstractMeasure):
 @pytest.mark.parametrize(
     "error", [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room"), MemoryError()]
 )
-def test_out_of_memory_halves_the_width(network, error):
+def test_out_of_memory_halves_the_chunk(network, error):
     measure = Greedy(error)
     design = ng.Design.grid({"i_ext_e": np.arange(8.0)})
     with pytest.warns(UserWarning, match="do not fit into the memory: on with"):
         found = ng.sweep(network, design, measure, block=4)
     np.testing.assert_array_equal(found.seen, np.arange(8.0))
-    assert measure.widths == [8, 4, 2, 2]  # and the second block starts with what fits
+    assert measure.chunks == [8, 4, 2, 2]  # and the second block starts with what fits
     other = Greedy(jax.errors.JaxRuntimeError("INTERNAL: something else"))
     with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
         ng.sweep(network, design, other)

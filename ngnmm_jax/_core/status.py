@@ -77,6 +77,13 @@ _EXPLANATIONS = {
 }
 
 
+#: Attributes of statuses in files, as the CF conventions have them.
+STATUS_FLAGS: dict[str, Any] = {
+    "flag_values": [status.value for status in Status],
+    "flag_meanings": " ".join(status.name for status in Status),
+}
+
+
 class SolverError(RuntimeError):
     """A computation did not converge. `.status` says how, `.result` is what it had got."""
 

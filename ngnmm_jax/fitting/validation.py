@@ -107,7 +107,7 @@ def simulated_fc(
     coupling = np.asarray(system.coupling)[None]
     design = Design.listed({"coupling": coupling}, replicates=runs, seed=seed)
     # Chunks are filled up: no wider than the runs need.
-    width = min(activity.width(system), -(-runs // len(jax.local_devices())))
+    width = min(activity.chunk(system), -(-runs // len(jax.local_devices())))
     found = sweep(system, design, activity, checks=0, chunk=width, progress=progress)
     every = found[f"{signal}_bold_fc"].values[0]
     status = found["status"].values[0]

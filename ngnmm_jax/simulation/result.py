@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax._core.status import Status
+from ngnmm_jax._core.status import STATUS_FLAGS
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
@@ -101,8 +101,7 @@ class Simulation(AbstractResult):
             name: ([*batch, "time", *regions], np.asarray(self[name]), {"units": units[name]})
             for name in self.variables
         }
-        codes = ", ".join(f"{status.value} {status.name}" for status in Status)
-        data["status"] = (batch, np.asarray(self.status), {"codes": codes})
+        data["status"] = (batch, np.asarray(self.status), STATUS_FLAGS)
         coords: dict[str, Any] = {"time": ("time", np.asarray(self.ts), {"units": self.time_unit})}
         if self.labels is not None:
             coords["region"] = ("region", list(self.labels))

@@ -43,14 +43,14 @@ class Stability(AbstractMeasure):
 
     def outputs(self, system: System) -> dict[str, Output]:
         model, place = system.model, (("state",), (self.places,))
-        rate = {"units": f"1/{model.time_unit}"}
+        rate = f"1/{model.time_unit}"
         return {
             "states": Output(("state", "variable"), (self.places, len(model.variables)), "float64"),
             "growth_uniform": Output(*place, "float64", rate),
             "growth_transverse": Output(*place, "float64", rate),
             "number_growing": Output(*place, "int32"),
             "fastest": Output(*place, "int32"),
-            "frequency": Output(*place, "float64", {"units": "Hz"}),
+            "frequency": Output(*place, "float64", "Hz"),
             "number": Output((), (), "int32"),
             "complete": Output((), (), "int8"),
         }
@@ -59,12 +59,12 @@ class Stability(AbstractMeasure):
         return {"variable": (list(system.model.variables), {})}
 
     def evaluate(
-        self, system: System, points: Points, seeds: np.ndarray, width: int | None
+        self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
         _checks.require_x64("Stability")
         if not isinstance(system, Network):
             _checks.fail(
-                "network", "be a network for `Stability`", f"it is a {type(system).__name__}"
+                "system", "be a network for `Stability`", f"it is a {type(system).__name__}"
             )
         for name, value in points.items():
             if np.ndim(value) > 1:
@@ -118,20 +118,20 @@ class Exponents(AbstractMeasure):
 
     def outputs(self, system: System) -> dict[str, Output]:
         n = number_of_exponents(self.count, tuple(system.state_shape))
-        rate = {"units": f"1/{system.model.time_unit}"}
+        rate = f"1/{system.model.time_unit}"
         return {
             "exponents": Output(("exponent",), (n,), "float64", rate),
             "errors": Output(("exponent",), (n,), "float64", rate),
             "number_positive": Output((), (), "int32"),
         }
 
-    def width(self, system: System) -> int:
+    def chunk(self, system: System) -> int:
         return lanes_per_device(
             _autonomous(system).bare(), number_of_exponents(self.count, tuple(system.state_shape))
         )
 
     def evaluate(
-        self, system: System, points: Points, seeds: np.ndarray, width: int | None
+        self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
         _checks.require_x64("Exponents")
         core = _autonomous(system).bare()
@@ -145,7 +145,7 @@ class Exponents(AbstractMeasure):
             trajectories(n),
             core,
             lanes_of(points, starts, steps, *times),
-            chunk=self.width(system) if width is None else width,
+            chunk=self.chunk(system) if chunk is None else chunk,
             progress=False,
             lockstep=True,
         )
@@ -172,5 +172,5 @@ class Exponents(AbstractMeasure):
 
 def _autonomous(system: System) -> Network | Homogeneous:
     if isinstance(system, Driven):
-        _checks.fail("network", "be a network for `Exponents`", "it is driven")
+        _checks.fail("system", "be a network for `Exponents`", "it is driven")
     return system

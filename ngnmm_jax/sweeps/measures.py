@@ -29,12 +29,31 @@ CHEAP = 256
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """One result of a measure: its dimensions beside the sweep's, their sizes, type, attributes."""
+    """One result of a measure, at one point of a sweep.
 
-    dims: tuple[str, ...]
-    shape: tuple[int, ...]
-    dtype: str
-    attrs: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    - `dims`: names of its dimensions, beside those of the sweep; `shape`: their sizes.
+    - `dtype`: its type.
+    - `units`: "1" or "" where it has none; `title`: what it is, in words.
+    - `more`: further attributes.
+    """
+
+    dims: tuple[str, ...] = ()
+    shape: tuple[int, ...] = ()
+    dtype: str = "float64"
+    units: str = ""
+    title: str = ""
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.dims) != len(self.shape):
+            but = f"they are {self.dims} and {self.shape}"
+            _checks.fail("dims", "name each size of `shape`", but)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes in files, named as the CF conventions do."""
+        named = {"units": self.units, "long_name": self.title}
+        return {name: text for name, text in named.items() if text} | dict(self.more)
 
 
 class AbstractMeasure(abc.ABC):
@@ -49,11 +68,11 @@ class AbstractMeasure(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(
-        self, system: System, points: Points, seeds: np.ndarray, width: int | None
+        self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
         """The outputs (run, …) and "status" (run,), one of `Status` for each run.
 
-        `points` are values (run,) or (run, region) by name, `seeds` (run,). `width` runs are to be
+        `points` are values (run,) or (run, region) by name, `seeds` (run,). `chunk` runs are to be
         computed at a time on each device; None: as many as suit it. A run must not depend on what
         other runs are computed with it.
         """
@@ -70,7 +89,7 @@ class AbstractMeasure(abc.ABC):
         """Values along the outputs' dimensions, and attributes."""
         return {}
 
-    def width(self, system: System) -> int:
+    def chunk(self, system: System) -> int:
         """Runs that a device takes at a time."""
         return CHEAP
 
@@ -134,7 +153,7 @@ class Function(AbstractMeasure):
             dims = self.dims.get(name, tuple(f"{name}_{k}" for k in range(len(like.shape))))
             if len(dims) != len(like.shape):
                 _checks.fail("dims", f"name {len(like.shape)} of {name!r}", f"they are {dims}")
-            unit = {"units": self.units[name]} if name in self.units else {}
+            unit = self.units.get(name, "")
             result[name] = Output(tuple(dims), tuple(like.shape), str(like.dtype), unit)
         return result
 
@@ -153,14 +172,14 @@ class Function(AbstractMeasure):
         return found
 
     def evaluate(
-        self, system: System, points: Points, seeds: np.ndarray, width: int | None
+        self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
         if self.traced:
             fields = map_chunks(
                 self._vmapped(system),
                 system.bare(),
                 {"point": points, "seed": seeds},
-                chunk=CHEAP if width is None else width,
+                chunk=CHEAP if chunk is None else chunk,
                 progress=False,
                 # Eigenvalues on several CPU devices at once deadlock (JAX 0.10.1).
                 one_device=jax.local_devices()[0].platform == "cpu",

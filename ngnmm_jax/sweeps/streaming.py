@@ -1,360 +1,169 @@
-"""Summaries of activity, taken while it is integrated: memory does not grow with the time.
+"""Runs in lock-step, whose summaries are gathered while they are integrated.
 
-Samples are gathered in windows, and each window is reduced before the next one is computed. Two
-windows are a segment of Welch's spectral estimate, whose segments overlap by half.
+Samples are taken in windows, and each window is reduced before the next one is computed: memory
+does not grow with the time.
 """
 
 import dataclasses
-from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.integrators import AbstractFixedStep
+from ngnmm_jax.integrators.base import Stepper
 from ngnmm_jax.integrators.loops import settled
-from ngnmm_jax.observe.balloon import BalloonWindkessel
-from ngnmm_jax.observe.bold import places_of, steps_of, through
-from ngnmm_jax.signals.connectivity import correlation
-from ngnmm_jax.signals.spectra import inside_band
 from ngnmm_jax.simulation.saving import select
+from ngnmm_jax.sweeps.summaries.base import Layout
+from ngnmm_jax.sweeps.summaries.gathering import Gathering
 
-#: What can be kept of each signal, and its dimensions beside those of the sweep.
-SUMMARIES: dict[str, tuple[str, ...]] = {
-    "mean": ("region",),
-    "variance": ("region",),
-    "minimum": ("region",),
-    "maximum": ("region",),
-    "spectrum": ("frequency", "region"),
-    "peak_frequency": ("region",),
-    "band_power": ("band", "region"),
-    "fc": ("region", "other_region"),
-    "fc_mean": (),
-    "field_variance": (),
-    "field_spectrum": ("frequency",),
-    "field_peak_frequency": (),
-    "field_band_power": ("band",),
-    "bold": ("volume", "region"),
-    "bold_fc": ("region", "other_region"),
-    "trace": ("time", "region"),
-}
-
-# A signal whose standard deviation is this many roundings of its mean, or less, is constant: it
-# has no correlation and no peak.
-_STILL = 4096
+#: The output that says how often noise took values below zero that cannot be.
+BELOW_ZERO = "below_zero"
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A run's numbers of steps, of samples and of windows, and what is kept of it."""
+    """How runs are computed, how they are cut into windows, and what is gathered of them."""
 
     method: AbstractFixedStep
     stride: int  # steps from one sample to the next
-    window: int  # samples
-    windows: int
-    transient: int  # samples
-    interval: float  # between samples, s
+    transient: int  # samples left out before the first window
+    layout: Layout
     signals: tuple[str, ...]
-    keep: tuple[str, ...]
-    bands: tuple[tuple[float, float], ...]
-    volume: int  # windows from one volume of BOLD to the next
-    blood_step: float = 0.02  # of the haemodynamics, s
-
-    def needs(self, *summaries: str) -> bool:
-        """Whether any of these is kept."""
-        return any(name in self.keep for name in summaries)
-
-    @property
-    def lots(self) -> tuple[int, int, int]:
-        """Lots of samples in a volume of BOLD, samples and steps in each, as `bold` has them."""
-        samples = self.window * self.volume
-        together, steps = steps_of(samples, self.interval, self.blood_step)
-        return samples // together, together, steps
-
-    @property
-    def compiled(self) -> "Plan":
-        """What decides what is compiled: all but `steps`."""
-        return dataclasses.replace(self, stride=0, transient=0)
+    gathering: Gathering
 
     @property
     def steps(self) -> tuple[jax.Array, jax.Array]:
         """Steps between samples, and samples left out before the first window."""
         return jnp.asarray(self.stride), jnp.asarray(self.transient)
 
-    @property
-    def frequencies(self) -> np.ndarray:
-        """Those of the spectra (frequency,), Hz."""
-        return np.fft.rfftfreq(2 * self.window, self.interval)
+    def names(self) -> tuple[tuple[str, ...], ...]:
+        """Of the results, by summary and signal."""
+        return tuple(
+            tuple(f"{signal}_{summary.name}" for signal in self.signals)
+            for summary in self.gathering.summaries
+        )
 
 
-def streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
-    """The one function that takes runs through such a plan in lock-step, for `map_chunks`.
+def streamed(plan: Plan, dtype: Any) -> tuple["Streamed", Any]:
+    """The function that takes runs through such a plan, for `map_chunks`, and its arrays.
 
-    It takes (driven system, dt, `plan.steps`, haemodynamics); and, with a leading axis of runs,
-    "point" (values of parameters), "start" (states) and "key" (of the noise). It returns the
-    summaries (run, …).
+    Plans that differ in `steps` and in arrays only have equal functions, which are compiled once.
     """
-    return _streamed(plan.compiled)
+    static, arrays = plan.gathering.split(dtype)
+    return Streamed(
+        plan.method, plan.layout, plan.signals, plan.names(), static, static.written
+    ), arrays
 
 
-@lru_cache(maxsize=16)
-def _streamed(plan: Plan) -> Callable[[Any, Any], dict[str, jax.Array]]:
-    def run(shared: tuple[Any, jax.Array, Any, Any], lanes: dict[str, Any]) -> dict[str, jax.Array]:
-        core, dt, (stride, transient), haemodynamics = shared
+@dataclasses.dataclass(frozen=True)
+class Streamed:
+    """Runs in lock-step through a plan.
+
+    It takes (driven system, dt, `plan.steps`, arrays of the summaries); and, with a leading axis of
+    runs, "point" (values of parameters), "start" (states) and "key" (of the noise). It returns the
+    summaries (run, …), "below_zero" and "status".
+    """
+
+    method: AbstractFixedStep
+    layout: Layout
+    signals: tuple[str, ...]
+    names: tuple[tuple[str, ...], ...]
+    gathering: Gathering
+    written: tuple[str, ...]  # a class that was changed since is compiled anew
+
+    def __call__(self, shared: tuple[Any, ...], lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        core, dt, (stride, transient), arrays = shared
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
         system = with_leaves(core.over_runs(), points)
         start = jnp.moveaxis(lanes["start"], 0, -1)
-        stepper = system.stepper(plan.method, dt, lanes["key"])
-
-        def advance(memory: Any) -> Any:
-            return stepper.advance(memory, None)
-
-        def sample(memory: Any) -> jax.Array:
-            """Signals (signal, region, run); a homogeneous system is one region."""
-            state = stepper.state(memory)
-            values = select(system.model, plan.signals, state)
-            return values.reshape(len(plan.signals), -1, state.shape[-1])
-
-        def samples(carry: Any, count: jax.Array) -> tuple[Any, Any]:
-            """A window's signals (sample, …), or the last ones of a longer stretch."""
-
-            def one(k: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
-                memory, values = carry
-                memory = jax.lax.fori_loop(0, stride, lambda _, memory: advance(memory), memory)
-                return memory, values.at[jnp.minimum(k, plan.window - 1)].set(sample(memory))
-
-            values = jnp.zeros((plan.window, *zero.shape), zero.dtype)
-            return jax.lax.fori_loop(0, count, one, (carry, values))
-
-        regions = start.size // start.shape[0] // start.shape[-1]
-        zero = jnp.zeros((len(plan.signals), regions, start.shape[-1]), start.dtype)
+        stepper = system.stepper(self.method, dt, lanes["key"])
+        sampler = _Sampler(system, stepper, self.signals, self.layout.window)
+        gathering = self.gathering.joined(arrays)
+        zero = jnp.zeros((len(self.signals), *_regional(start)), start.dtype)
 
         def window(carry: Any, number: jax.Array) -> tuple[Any, Any]:
             # Before the first window, number -1, comes what is left out: in the same loop, so that
             # a step is compiled once.
-            carry, before = carry
+            memory, before = carry
             left_out = number < 0
-            carry, values = samples(carry, jnp.where(left_out, transient, plan.window))
-            totals = _add(plan, before, values, jnp.maximum(number, 0))
-            volume = None
-            if "blood" in totals:
-                totals["blood"] = _perfused(plan, haemodynamics, totals["blood"], values, number)
-                volume = haemodynamics.signal(totals["blood"][0])
+            count = jnp.where(left_out, transient, self.layout.window)
+            memory, values = sampler.samples(memory, zero, stride, count)
+            number = jnp.maximum(number, 0)
+            totals, emitted = gathering.add(before, values, number, self.layout)
             totals = jax.tree.map(lambda a, b: jnp.where(left_out, a, b), before, totals)
-            return (carry, totals), (values if plan.needs("trace") else None, volume)
+            return (memory, totals), emitted
 
-        carry = (stepper.start(start), _empty(plan, zero))
-        found = jax.lax.scan(window, carry, jnp.arange(-1, plan.windows))
-        (carry, totals), (traces, volumes) = found[0], jax.tree.map(lambda v: v[1:], found[1])
-        result = _summaries(plan, totals)
-        if volumes is not None:
-            result |= _scanned(plan, volumes[plan.volume - 1 :: plan.volume])
-        if plan.needs("trace"):
-            flat = traces.reshape(-1, *traces.shape[2:])
-            result |= {f"{s}_trace": flat[:, k] for k, s in enumerate(plan.signals)}
-        result = {name: jnp.moveaxis(value, -1, 0) for name, value in result.items()}
-        below, last = stepper.below(carry), stepper.state(carry)
-        result["below_zero"] = jnp.zeros(last.shape[-1], last.dtype)
-        if below is not None:
-            count = below.reshape(-1, last.shape[-1]).sum(axis=0).astype(last.dtype)
-            steps = stride.astype(last.dtype) * (transient + plan.window * plan.windows)
-            result["below_zero"] = count / (steps * (regions * len(system.may_go_below_zero)))
-        finite = settled(last).reshape(-1, last.shape[-1]).all(axis=0)
-        if volumes is not None:  # NaN where the blood stopped to flow
-            finite &= jnp.isfinite(volumes).reshape(-1, last.shape[-1]).all(axis=0)
-        lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
-        status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
-        result["status"] = jnp.where(lost, Status.NONE_FOUND, status).astype(jnp.int8)
+        carry = (stepper.start(start), gathering.start(zero, self.layout))
+        numbers = jnp.arange(-1, self.layout.windows)
+        (memory, totals), emitted = jax.lax.scan(window, carry, numbers)
+        emitted = jax.tree.map(lambda value: value[1:], emitted)
+        values, sound = gathering.values(totals, emitted, self.layout)
+        result = {
+            name: jnp.moveaxis(value[k], -1, 0)
+            for names, value in zip(self.names, values, strict=True)
+            for k, name in enumerate(names)
+        }
+        steps = stride.astype(start.dtype) * (transient + self.layout.samples)
+        result[BELOW_ZERO] = _below_zero(system, stepper, memory, steps)
+        result["status"] = _status(start, stepper.state(memory), sound)
         return result
 
-    return run
+
+@dataclasses.dataclass(frozen=True)
+class _Sampler:
+    """Takes the samples of a window."""
+
+    system: Any
+    stepper: Stepper
+    signals: tuple[str, ...]
+    window: int
+
+    def samples(
+        self, memory: Any, zero: jax.Array, stride: jax.Array, count: jax.Array
+    ) -> tuple[Any, jax.Array]:
+        """A window's signals (sample, …), or the last ones of a longer stretch of `count`."""
+
+        def one(k: jax.Array, carry: tuple[Any, jax.Array]) -> tuple[Any, jax.Array]:
+            memory, values = carry
+            memory = jax.lax.fori_loop(
+                0, stride, lambda _, memory: self.stepper.advance(memory, None), memory
+            )
+            return memory, values.at[jnp.minimum(k, self.window - 1)].set(self.sample(memory))
+
+        values = jnp.zeros((self.window, *zero.shape), zero.dtype)
+        found: tuple[Any, jax.Array] = jax.lax.fori_loop(0, count, one, (memory, values))
+        return found
+
+    def sample(self, memory: Any) -> jax.Array:
+        """Signals (signal, region, run); a homogeneous system is one region."""
+        state = self.stepper.state(memory)
+        values = select(self.system.model, self.signals, state)
+        return values.reshape(len(self.signals), -1, state.shape[-1])
 
 
-def _empty(plan: Plan, zero: jax.Array) -> dict[str, Any]:
-    """Totals before the first window; `zero` has the shape of a sample (signal, region, run)."""
-    field = zero[:, :1]
-    totals: dict[str, Any] = {"mean": zero, "square": zero, "field": (field, field)}
-    if plan.needs("bold", "bold_fc"):
-        lots, _, _ = plan.lots
-        totals["blood"] = (
-            jnp.zeros((4, *zero.shape), zero.dtype),
-            jnp.zeros((2, lots, *zero.shape), zero.dtype),
-        )
-    if plan.needs("minimum"):
-        totals["minimum"] = zero + jnp.inf
-    if plan.needs("maximum"):
-        totals["maximum"] = zero - jnp.inf
-    if plan.needs("fc", "fc_mean"):
-        signals, regions, runs = zero.shape
-        totals["products"] = jnp.zeros((signals, runs, regions, regions), zero.dtype)
-    frequencies = plan.window + 1
-    for name, like in _spectra(plan, zero, field).items():
-        totals[name] = (
-            jnp.zeros((plan.window, *like.shape), zero.dtype),
-            jnp.zeros((frequencies, *like.shape), zero.dtype),
-        )
-    return totals
+def _regional(state: jax.Array) -> tuple[int, int]:
+    """Numbers of regions and of runs of a state (variable, …, run)."""
+    return state.size // state.shape[0] // state.shape[-1], state.shape[-1]
 
 
-def _spectra(plan: Plan, regions: Any, field: Any) -> dict[str, Any]:
-    """The signals whose spectra are needed: of the regions, of their mean."""
-    wanted = {}
-    if plan.needs("spectrum", "peak_frequency", "band_power"):
-        wanted["spectrum"] = regions
-    if plan.needs("field_spectrum", "field_peak_frequency", "field_band_power"):
-        wanted["field_spectrum"] = field
-    return wanted
+def _below_zero(system: Any, stepper: Stepper, memory: Any, steps: jax.Array) -> jax.Array:
+    """The fraction of values (run,) that noise took below zero, in so many steps."""
+    state, below = stepper.state(memory), stepper.below(memory)
+    regions, runs = _regional(state)
+    if below is None:
+        return jnp.zeros(runs, state.dtype)
+    count = below.reshape(-1, runs).sum(axis=0).astype(state.dtype)
+    return count / (steps * (regions * len(system.may_go_below_zero)))
 
 
-def _add(
-    plan: Plan, totals: dict[str, Any], values: jax.Array, number: jax.Array
-) -> dict[str, Any]:
-    """Totals with one more window (sample, signal, region, run).
-
-    Means and products are merged as by Chan, Golub and LeVeque (COMPSTAT 1982).
-    """
-    new = dict(totals)
-    field = values.mean(axis=2, keepdims=True)
-    n, m = number.astype(values.dtype) * plan.window, float(plan.window)
-    mean, centred, step = _merged(totals["mean"], values, n, m)
-    between = n * m / (n + m)
-    new["mean"] = mean
-    new["square"] = totals["square"] + (centred**2).sum(axis=0) + between * step**2
-    field_mean, field_centred, field_step = _merged(totals["field"][0], field, n, m)
-    field_square = (field_centred**2).sum(axis=0) + between * field_step**2
-    new["field"] = (field_mean, totals["field"][1] + field_square)
-    if "minimum" in totals:
-        new["minimum"] = jnp.minimum(totals["minimum"], values.min(axis=0))
-    if "maximum" in totals:
-        new["maximum"] = jnp.maximum(totals["maximum"], values.max(axis=0))
-    if "products" in totals:
-        within = jnp.einsum("tsnr,tsmr->srnm", centred, centred)
-        apart = jnp.einsum("snr,smr->srnm", step, step)
-        new["products"] = totals["products"] + within + between * apart
-    for name, signal in _spectra(plan, values, field).items():
-        before, power = totals[name]
-        segment = jnp.concatenate([before, signal])
-        segment = segment - segment.mean(axis=0)
-        hann = jnp.asarray(_hann(2 * plan.window), values.dtype)
-        line = jnp.fft.rfft(segment * hann.reshape(-1, 1, 1, 1), axis=0)
-        size = line.real**2 + line.imag**2
-        new[name] = (signal, power + jnp.where(number > 0, size, 0))
-    return new
-
-
-def _perfused(
-    plan: Plan, haemodynamics: BalloonWindkessel, blood: Any, values: jax.Array, number: Any
-) -> tuple[jax.Array, jax.Array]:
-    """The haemodynamic state, and sums over the lots of a volume, after a window of activity.
-
-    The state goes on volume by volume, so that it depends neither on the windows nor on what is
-    computed together; it begins where the first volume's mean leads to.
-    """
-    state, sums = blood
-    _, together, steps = plan.lots
-    places = jnp.asarray(places_of(together), values.dtype)
-    offset = (number % plan.volume) * plan.window
-    sums = jnp.where(offset > 0, sums, 0)
-
-    def gather(k: jax.Array, sums: jax.Array) -> jax.Array:
-        lot, place = (offset + k) // together, (offset + k) % together
-        more = jnp.stack([values[k], places[place] * values[k]])
-        return sums.at[:, lot].add(more)
-
-    sums = jax.lax.fori_loop(0, plan.window, gather, sums)
-
-    def on(state: jax.Array) -> jax.Array:
-        start = haemodynamics.steady(sums[0].mean(axis=0) / together)
-        state = jnp.where(number < plan.volume, start, state)
-        dt = jnp.asarray(plan.interval, values.dtype)
-        return through(haemodynamics, state, sums, together, steps, dt)
-
-    full = (number >= 0) & ((number + 1) % plan.volume == 0)
-    return jax.lax.cond(full, on, lambda state: state, state), sums
-
-
-def _scanned(plan: Plan, volumes: jax.Array) -> dict[str, jax.Array]:
-    """BOLD (volume, signal, region, run) by name of signal, and its correlations."""
-    found = {}
-    for k, signal in enumerate(plan.signals):
-        bold = volumes[:, k]
-        if plan.needs("bold"):
-            found[f"{signal}_bold"] = bold
-        if plan.needs("bold_fc"):
-            least = _STILL * float(jnp.finfo(bold.dtype).eps)
-            found[f"{signal}_bold_fc"] = correlation(bold, least)
-    return found
-
-
-def _merged(mean: jax.Array, values: jax.Array, n: Any, m: float) -> tuple[Any, Any, Any]:
-    """The mean with one more window, the window about its own mean, and how far apart they were."""
-    own = values.mean(axis=0)
-    step = own - mean
-    return mean + step * (m / (n + m)), values - own, step
-
-
-def _hann(n: int) -> np.ndarray:
-    """A periodic Hann window, as `scipy.signal.welch` takes it."""
-    return np.sin(np.pi * np.arange(n) / n) ** 2
-
-
-def _summaries(plan: Plan, totals: dict[str, Any]) -> dict[str, jax.Array]:
-    """What is kept, by name of signal and summary, with the runs along the last axis."""
-    count = plan.window * plan.windows
-    mean, variance = totals["mean"], totals["square"] / count
-    least = _STILL * float(jnp.finfo(mean.dtype).eps)
-    still = variance <= (least * jnp.abs(mean)) ** 2
-    field_mean, field_square = totals["field"]
-    field_still = field_square / count <= (least * jnp.abs(field_mean)) ** 2
-    frequencies = jnp.asarray(plan.frequencies, totals["mean"].dtype)
-    found: dict[str, jax.Array] = {
-        "mean": mean,
-        "variance": variance,
-        "field_variance": field_square[:, 0] / count,
-    }
-    found |= {name: totals[name] for name in ("minimum", "maximum") if name in totals}
-    if "products" in totals:
-        products = totals["products"]
-        sd = jnp.sqrt(jnp.diagonal(products, axis1=-2, axis2=-1))
-        sd = jnp.where(jnp.swapaxes(still, 1, 2), jnp.nan, sd)
-        fc = products / (sd[..., :, None] * sd[..., None, :])
-        rows, columns = np.triu_indices(fc.shape[-1], 1)
-        found["fc"] = jnp.moveaxis(fc, 1, -1)
-        found["fc_mean"] = fc[..., rows, columns].mean(axis=-1)
-    for name in ("spectrum", "field_spectrum"):
-        if name not in totals:
-            continue
-        prefix = name.removesuffix("spectrum")
-        # One-sided density: all frequencies but zero and Nyquist's count twice.
-        scale = np.full(plan.window + 1, 2.0)
-        scale[[0, -1]] = 1.0
-        scale *= plan.interval / ((_hann(2 * plan.window) ** 2).sum() * (plan.windows - 1))
-        power = totals[name][1] * jnp.asarray(scale, frequencies.dtype).reshape(-1, 1, 1, 1)
-        power = jnp.moveaxis(power, 0, 1)  # (signal, frequency, region, run)
-        peak = frequencies[1:][jnp.argmax(power[:, 1:], axis=1)]
-        peak = jnp.where(field_still if prefix else still, jnp.nan, peak)
-        bands = [_in_band(plan, power, *band) for band in plan.bands]
-        parts = {name: power, f"{prefix}peak_frequency": peak}
-        parts[f"{prefix}band_power"] = jnp.stack(bands, axis=1) if bands else power[:, :0]
-        if prefix:  # the mean over regions has no axis of them
-            parts = {key: value[..., 0, :] for key, value in parts.items()}
-        found |= parts
-    return {
-        f"{signal}_{name}": found[name][k]
-        for k, signal in enumerate(plan.signals)
-        for name in plan.keep
-        if name in found
-    }
-
-
-def _in_band(plan: Plan, power: jax.Array, low: float, high: float) -> jax.Array:
-    """Power (signal, frequency, region, run) in a band; NaN where the spectrum does not have it."""
-    inside, missing = inside_band(plan.frequencies, low, high)
-    if missing:
-        return jnp.full_like(power[:, 0], jnp.nan)
-    some = jnp.where(inside.reshape(1, -1, 1, 1), power, 0).sum(axis=1)
-    return some * jnp.asarray(plan.frequencies[1], power.dtype)
+def _status(start: jax.Array, last: jax.Array, sound: list[jax.Array]) -> jax.Array:
+    """How each run ended, from its first and last state, and where its summaries are sound."""
+    finite = settled(last).reshape(-1, last.shape[-1]).all(axis=0)
+    for where in sound:
+        finite &= where
+    lost = ~jnp.isfinite(start).reshape(-1, start.shape[-1]).all(axis=0)
+    status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
+    return jnp.where(lost, Status.NONE_FOUND, status).astype(jnp.int8)

@@ -1,0 +1,98 @@
+"""What a sweep's dataset holds beside its results: coordinates, attributes, the definition."""
+
+import datetime
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+
+from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
+from ngnmm_jax._core.parameters import declared
+from ngnmm_jax._core.programs import body, digest
+from ngnmm_jax._core.randomness import run_seeds
+from ngnmm_jax._core.version import __version__
+from ngnmm_jax.models.notation import notation_of
+from ngnmm_jax.sweeps.designs import REPLICATE
+from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Coordinates
+from ngnmm_jax.sweeps.task import Task
+
+
+def coordinates(task: Task) -> Coordinates:
+    """All coordinates: the design's values and seeds, the outputs' dimensions, the checked runs."""
+    design, system = task.design, task.system
+    meta = {name: field.metadata for name, field in declared(system.model).items()}
+    notation = notation_of(system)
+    found: Coordinates = {}
+    for name, (dim, value) in design.parameters.items():
+        attrs = (
+            {"units": meta[name]["unit"], "long_name": meta[name]["doc"]} if name in meta else {}
+        )
+        if notation.symbol(name) != name:
+            attrs["symbol"] = notation.symbol(name)
+        if value.ndim == 2:
+            label = f"{name}_values" if dim == name else name
+            found[label] = ((dim, "region"), value, attrs)
+        else:
+            found[name] = ((dim,), value, attrs)
+    if design.replicates > 1:
+        seeds = run_seeds(design.seed, design.replicates)
+        found["seed"] = ((REPLICATE,), seeds, {})
+    used = {d for output in task.outputs.values() for d in output.dims}
+    used |= {d for dims, _, _ in found.values() for d in dims}
+    for name, (value, attrs) in task.measure.coordinates(system).items():
+        if name in used:
+            found[name] = ((name,), np.asarray(value), attrs)
+    if task.checked.size:
+        found["check_run"] = ((CHECK,), task.checked, {})
+    return found
+
+
+def attributes(task: Task, block: int) -> dict[str, Any]:
+    system, design = task.system, task.design
+    return {
+        "title": TITLE,
+        "definition": _definition(task),
+        "block": block,
+        "versions": {"ngnmm_jax": __version__, "jax": jax.__version__, "numpy": np.__version__,
+                     "python": platform.python_version()},
+        "device": jax.local_devices()[0].device_kind,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "time_unit": system.model.time_unit,
+        "seed": design.seed,
+        "design_note": design.note,
+    }  # fmt: skip
+
+
+def _definition(task: Task) -> dict[str, Any]:
+    """What decides the dataset; without a store what is known of it without tracing."""
+    system, design = task.system, plain(task.design.definition())
+    if task.store is None:
+        return {**setting("sweep"), **described(system), "design": design}
+    whole = definition("sweep", system, design=design, checks=int(task.checked.size))
+    outputs = task.outputs.items()
+    whole["results"] = ordered({name: (o.shape, o.dtype) for name, o in outputs})
+    whole["dims"] = {name: plain(o.dims) for name, o in outputs}
+    whole["units"] = {name: plain(o.attrs) for name, o in outputs}
+    along = task.measure.coordinates(system).items()
+    whole["coordinates"] = {name: [digest(value), plain(attrs)] for name, (value, attrs) in along}
+    whole["measure_class"] = body(type(task.measure))
+    # A measure's own entries do not stand in for others of the same name.
+    for name, value in plain(task.measure.definition(system)).items():
+        whole[f"measure.{name}" if name in whole else name] = value
+    return whole
+
+
+def assembled(xarray: Any, task: Task, results: dict[int, Any]) -> Any:
+    """The dataset in memory, of the fields of each block."""
+    blocks, names = task.blocks, task.design.names
+    data: dict[str, Any] = {}
+    for name, output in task.outputs.items():
+        array = np.empty((*blocks.shape, *output.shape), output.dtype)
+        for number in range(len(blocks)):
+            array[blocks.region(number)] = results[number][name]
+        data[name] = ((*names, *output.dims), array, dict(output.attrs))
+        if task.checked.size and name != "status":
+            value = results[len(blocks)][name]
+            data[name + DISCREPANCY] = ((CHECK, *output.dims), value, dict(output.attrs))
+    return xarray.Dataset(data, coordinates(task), attributes(task, 0))

@@ -1,0 +1,90 @@
+"""A sweep as a task: all that a process needs to compute any block of it."""
+
+import dataclasses
+import warnings
+
+import jax
+import numpy as np
+
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.sweeps.designs import Design
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, System
+from ngnmm_jax.sweeps.storage import Blocks, SweepStore
+
+# Runs that are computed together at least: fewer cost as much.
+_FEWEST = 4
+
+
+@dataclasses.dataclass
+class Task:
+    """All that a process needs to compute any block of a sweep."""
+
+    system: System
+    design: Design
+    measure: AbstractMeasure
+    outputs: dict[str, Output]
+    blocks: Blocks
+    checked: np.ndarray
+    chunk: int | None
+    store: SweepStore | None
+
+    @property
+    def todo(self) -> list[int]:
+        """Numbers of the blocks; the last, where errors are estimated, is one more."""
+        return list(range(len(self.blocks) + (self.checked.size > 0)))
+
+    def compute(self, number: int) -> dict[str, np.ndarray]:
+        """The fields of a block (*box, …), or the estimate of the error (check, …)."""
+        if number == len(self.blocks):
+            fields = self._evaluate(self.measure, self.checked)
+            finer = self.measure.refined(self.system)
+            assert finer is not None
+            halved = self._evaluate(finer, self.checked)
+            return {
+                name: value - halved[name] for name, value in fields.items() if name != "status"
+            }
+        runs, shape = self.blocks.runs(number)
+        fields = self._evaluate(self.measure, runs)
+        return {name: value.reshape(*shape, *value.shape[1:]) for name, value in fields.items()}
+
+    def finish(self, number: int) -> tuple[dict[str, np.ndarray] | None, int]:
+        """Compute a block, and keep it where there is a store; how many of its runs failed."""
+        fields = self.compute(number)
+        failed = int((fields["status"] != Status.OK).sum()) if "status" in fields else 0
+        if self.store is None:
+            return fields, failed
+        self.store.write(number, self.blocks, fields)
+        return None, failed
+
+    def _evaluate(self, measure: AbstractMeasure, runs: np.ndarray) -> dict[str, np.ndarray]:
+        """All outputs of some runs; with fewer at a time, from then on, where they do not fit."""
+        points, seeds = self.design.at(runs)
+        while True:
+            chunk = self.chunk
+            if chunk is None:
+                chunk = lanes_for(self.design.count, self.measure.chunk(self.system))
+            try:
+                fields = measure.evaluate(self.system, points, seeds, chunk)
+            except (MemoryError, jax.errors.JaxRuntimeError) as error:
+                full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+                if not full or chunk == 1:
+                    raise
+                self.chunk = chunk // 2
+                warnings.warn(
+                    f"{chunk} runs at a time do not fit into the memory: on with {self.chunk}.",
+                    stacklevel=2,
+                )
+                continue
+            return {
+                name: np.asarray(fields[name], output.dtype)
+                for name, output in self.outputs.items()
+            }
+
+
+def lanes_for(runs: int, most: int) -> int:
+    """Runs at a time for a design of so many: a power of two, four at least, `most` at most.
+
+    One of few numbers, so that programs are shared; of the whole design, so that all blocks have
+    the same, on any number of devices.
+    """
+    return min(most, max(_FEWEST, 1 << (runs - 1).bit_length()))

@@ -1,0 +1,225 @@
+"""Summaries of one's own: against the trace, kept in a store, in 32 bits, compiled once."""
+
+import pickle
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import ngnmm_jax as ng
+from ngnmm_jax.sweeps import run as running
+from ngnmm_jax.sweeps.streaming import streamed
+from ngnmm_jax.sweeps.summaries import AbstractSummary, Bold, BoldFC, Field, Mean, Moments, named
+
+EDGES = np.linspace(0.0, 0.3, 4)
+DESIGN = ng.Design.grid({"coupling": [2.0, 8.0, 14.0]}, seed=1)
+
+
+class Above(AbstractSummary):
+    """The fraction of samples above a threshold."""
+
+    threshold: float = 0.1
+    name = "above"
+
+    def start(self, zero, layout):
+        return zero
+
+    def add(self, total, window):
+        return total + (window.values > self.threshold).sum(axis=0)
+
+    def value(self, total, run):
+        return total / run.layout.samples
+
+    def unit(self, unit):
+        return "1"
+
+
+class Histogram(AbstractSummary):
+    """How many samples lie between edges, of all regions."""
+
+    edges: np.ndarray
+    name = "histogram"
+    dims = ("bin",)
+
+    def start(self, zero, layout):
+        return jnp.zeros((zero.shape[0], self.edges.size - 1, zero.shape[-1]), int)
+
+    def add(self, total, window):
+        values = window.values[:, :, None]
+        low, high = (
+            edges[None, None, :, None, None] for edges in (self.edges[:-1], self.edges[1:])
+        )
+        return total + ((values >= low) & (values < high)).sum(axis=(0, 3))
+
+    def value(self, total, run):
+        return total
+
+    def coordinates(self, layout, times):
+        return {"bin": ((self.edges[:-1] + self.edges[1:]) / 2, {"units": "of the middle"})}
+
+
+class Skewness(AbstractSummary):
+    """Of the windows' means about the mean: what is shared, and what each window emits."""
+
+    name = "skewness"
+
+    def needs(self):
+        return (Moments(),)
+
+    def emit(self, total, window):
+        return window.values.mean(axis=0)
+
+    def value(self, total, run):
+        apart = run.emitted - run[Moments].mean
+        return (apart**3).mean(axis=0) / (apart**2).mean(axis=0) ** 1.5
+
+
+@pytest.fixture(scope="module")
+def network():
+    return ng.Network(ng.NextGenEI(i_ext_e=12.0), ng.Connectome.synthetic(6).normalised(), 5.0)
+
+
+def activity(*keep, **options):
+    given = {
+        "dt": 0.1,
+        "integrator": "euler",
+        "segment": 10.0,
+        "scatter": 0.1,
+        "signals": ("s_e",),
+    } | options
+    return ng.Activity(duration=40.0, transient=10.0, keep=keep, **given)
+
+
+def kept(threshold=0.1, edges=EDGES):
+    above = Above(threshold)
+    return activity("mean", above, Field(above), Histogram(edges), Skewness(), "trace")
+
+
+def against_the_trace(found, exact):
+    x = found.s_e_trace.values  # (coupling, time, region)
+    near = {"rtol": exact, "atol": exact}
+    np.testing.assert_allclose(found.s_e_above, (x > 0.1).mean(axis=1), **near)
+    np.testing.assert_allclose(found.s_e_field_above, (x.mean(axis=2) > 0.1).mean(axis=1), **near)
+    counts = [np.histogram(some, EDGES)[0] for some in x]
+    np.testing.assert_array_equal(found.s_e_histogram, counts)
+    means = x.reshape(3, 8, 5, 6).mean(axis=2)
+    apart = means - x.mean(axis=1, keepdims=True)
+    skew = (apart**3).mean(axis=1) / (apart**2).mean(axis=1) ** 1.5
+    np.testing.assert_allclose(found.s_e_skewness, skew, rtol=1e4 * exact, atol=1e4 * exact)
+    assert 0 < found.s_e_above.values.mean() < 1
+
+
+def test_own_summaries_are_kept_and_go_on(network, tmp_path, monkeypatch):
+    """In blocks, interrupted, with what each means; changed ones are refused by name."""
+    path, compute = tmp_path / "sweep.zarr", running.Task.compute
+    blocks = []
+
+    def interrupted(self, number):
+        blocks.append(number)
+        if blocks == [0, 1]:
+            raise KeyboardInterrupt
+        return compute(self, number)
+
+    monkeypatch.setattr(running.Task, "compute", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ng.sweep(network, DESIGN, kept(), store=path, block=1, checks=2)
+    found = ng.sweep(network, DESIGN, kept(), store=path, checks=2)
+    assert blocks == [0, 1, 1, 2, 3]
+    against_the_trace(found, 1e-12)
+    assert found.s_e_above.dims == ("coupling", "region")
+    assert found.s_e_field_above.dims == ("coupling",)
+    assert found.s_e_histogram.dims == ("coupling", "bin")
+    assert found.s_e_histogram.dtype == np.int64
+    assert found.s_e_above.attrs == {"units": "1", "long_name": "s_e, above"}
+    assert found.bin.attrs["units"] == "of the middle"
+    np.testing.assert_allclose(found.bin, [0.05, 0.15, 0.25])
+    assert found.s_e_above_discrepancy.dims == ("check", "region")
+
+    for changed, words in (
+        (kept(threshold=0.2), r"summaries"),
+        (kept(edges=EDGES + 0.01), r"summaries"),
+    ):
+        with pytest.raises(ValueError, match=f"differs in .*{words}"):
+            ng.sweep(network, DESIGN, changed, store=path, checks=2)
+    monkeypatch.setattr(Above, "add", lambda self, total, window: total)
+    with pytest.raises(ValueError, match=r"differs in gathered .*summary_classes"):
+        ng.sweep(network, DESIGN, kept(), store=path, checks=2)
+
+
+def test_in_32_bits_and_many_at_once(network):
+    found = ng.sweep(network, DESIGN, dtyped("float32"), checks=0)
+    assert found.s_e_above.dtype == found.s_e_skewness.dtype == np.float32
+    against_the_trace(found, 1e-6)
+
+
+def dtyped(dtype):
+    measure = kept()
+    return activity(*measure.keep, dtype=dtype)
+
+
+def test_what_is_compiled_is_shared(network, monkeypatch):
+    """Arrays are arguments of a program, numbers and methods are parts of it."""
+
+    def function(measure):
+        return streamed(measure.plan(network)[0], jnp.float32)[0]
+
+    known = function(kept())
+    assert known == function(kept(edges=EDGES + 0.01))
+    assert hash(known) == hash(function(kept(edges=EDGES + 0.01)))
+    assert known != function(kept(threshold=0.2))
+    assert known == function(pickle.loads(pickle.dumps(kept())))
+    low = ng.observe.BalloonWindkessel(baseline=1.0)
+    scans = [activity("bold", repetition_time=20.0, haemodynamics=h) for h in (None, low)]
+    assert function(scans[0]) == function(scans[1])
+    monkeypatch.setattr(Above, "value", lambda self, total, run: total)
+    assert known != function(kept())
+
+
+def test_shared_statistics_are_gathered_once(network):
+    keep = ("mean", "variance", "peak_frequency", "band_power", "fc", "fc_mean", "field_variance")
+    parts = activity(*keep, BoldFC(20.0), Bold(20.0)).plan(network)[0].gathering.parts
+    names = [type(part).__name__ for part in parts]
+    for name in ("Moments", "Spectra", "Correlations", "Blood"):
+        assert names.count(name) == 1
+    assert "OnAverage" in names
+
+
+class Wrong(Mean):
+    name = "wrong"
+    dims = ("region", "more")
+
+
+class Words(Mean):
+    name = "words"
+
+    def value(self, total, run):
+        return run[Moments].mean > 0
+
+
+@pytest.mark.parametrize(
+    ("keep", "words"),
+    [
+        ((Above(0.1), Above(0.2)), "`keep` must hold summaries of different names"),
+        ((Wrong(),), r"`keep` must give values \(signal, region, more, run\) of 'wrong'"),
+        ((Words(),), "`keep` must give real numbers of 'words', but they are bool"),
+        (("bold", Bold(40.0)), "`keep` must hold summaries of different names"),
+        ((Bold(16.0),), "`duration` must be a multiple of 16 ms"),
+    ],
+)
+def test_summaries_that_do_not_suit(network, keep, words):
+    with pytest.raises(ValueError, match=words):
+        activity(*keep, repetition_time=20.0).outputs(network)
+
+
+def test_a_class_is_no_summary():
+    with pytest.raises(ValueError, match="`keep` must hold names of summaries, or summaries"):
+        named(Above, None)
+
+
+def test_coordinates_must_agree(network):
+    class Other(Histogram):
+        name = "other"
+
+    measure = activity(Histogram(EDGES), Other(EDGES + 1.0))
+    with pytest.raises(ValueError, match="agree on the values along 'bin'"):
+        measure.coordinates(network)
