@@ -119,7 +119,7 @@ def _respond(
     start: jax.Array | None,
     stability: bool,
 ) -> LinearResponse:
-    network: Any = system.network
+    network: Any = system.system
     state, error = equilibrium(network, start)
     local = linearised(network, state)
     seen = _seen(system, state, variable)
