@@ -19,7 +19,7 @@ from ngnmm_jax._core.parameters import at_points, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.store import in_blocks
-from ngnmm_jax.dynamics.lockstep import Steps, repeat
+from ngnmm_jax.dynamics.lockstep.runs import Steps, repeat
 from ngnmm_jax.dynamics.lyapunov import (
     LyapunovSpectrum,
     exponents,
@@ -149,7 +149,7 @@ def lyapunov_map(
         definition=lambda: definition(
             "Lyapunov spectra",
             core,
-            parameters=ordered(values),
+            axes=ordered(values),
             count=number,
             dt=np.unique(pace.dt).tolist(),
             times={"duration": duration, "transient": transient, "interval": interval},
