@@ -20,7 +20,8 @@ from ngnmm_jax.plot._style import (
     symbol,
 )
 from ngnmm_jax.stability.dispersion import Dispersion
-from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap
+from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.stability.maps import DispersionMap
 
 
 def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = None) -> Axes:

@@ -13,7 +13,8 @@ from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
-from ngnmm_jax.stability.maps import APERIODIC, EQUILIBRIUM, ORBIT, DispersionMap, dispersion_map
+from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
 from ngnmm_jax.systems.network import Network
 
 
