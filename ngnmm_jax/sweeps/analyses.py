@@ -3,16 +3,13 @@
 import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.chaos.maps import lanes_of, lanes_per_device, starts_of, steps_at, trajectories
+from ngnmm_jax.chaos.lanes import Times, lanes_per_device, spectra_at, steps_at
 from ngnmm_jax.dynamics.lockstep.runs import Steps
-from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents
+from ngnmm_jax.dynamics.lyapunov import number_of_exponents
 from ngnmm_jax.stability.resting import find_resting, resting_modes
 from ngnmm_jax.stability.transverse import Spectrum
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
@@ -127,26 +124,23 @@ class Exponents(AbstractMeasure):
         _checks.require_x64("Exponents")
         core = _autonomous(system).bare()
         n = number_of_exponents(self.count, tuple(core.state_shape))
-        starts = starts_of(core, points, seeds)
         steps = steps_at(core, points, seeds.size, self.dt)
         if self.finer != 1:
             steps = Steps(steps.dt / self.finer, steps.stiffness * self.finer)
-        times = (self.duration, self.transient, self.interval)
-        found = map_chunks(
-            trajectories(n),
+        found = spectra_at(
             core,
-            lanes_of(points, starts, steps, *times),
-            chunk=self.width(system) if width is None else width,
-            progress=False,
-            lockstep=True,
+            points,
+            seeds,
+            count=n,
+            steps=steps,
+            times=Times(self.duration, self.transient, self.interval),
+            width=self.width(system) if width is None else width,
         )
-        lost = ~np.isfinite(starts).reshape(seeds.size, -1).all(axis=1)
-        spectrum = LyapunovSpectrum(**jax.tree.map(jnp.asarray, found))
         return {
-            "exponents": found["exponents"],
-            "errors": found["errors"],
-            "number_positive": np.asarray(spectrum.number_positive, np.int32),
-            "status": np.where(lost, Status.NONE_FOUND, found["status"]).astype(np.int8),
+            "exponents": np.asarray(found.exponents),
+            "errors": np.asarray(found.errors),
+            "number_positive": np.asarray(found.number_positive, np.int32),
+            "status": np.asarray(found.status, np.int8),
         }
 
     def refined(self, system: System) -> "Exponents":
