@@ -38,6 +38,8 @@ def test_plane_is_the_reference(plane):
     assert dimension[1, 1] > 2  # chaos
     assert dimension[2, 1] == 0  # rest
     np.testing.assert_allclose(np.delete(dimension.ravel(), [3, 5]), 1, atol=0.05)  # orbits
+    assert plane.ok
+    assert "leading exponent  3 × 2: " in repr(plane)
     data = plane.to_xarray()
     assert data.exponents.dims == ("i_ext_e", "coupling", "exponent")
     assert data.exponents.attrs["units"] == "1/ms"
@@ -184,6 +186,8 @@ def test_cascade(cascade):
     system = nextgen(2.0, 12.0)
     rest = ng.find_equilibria(system).states[0]
     assert cascade.last[8] == pytest.approx(float(rest[2]), abs=1e-9)
+    assert cascade.ok
+    assert "s_e at maxima" in repr(cascade)
     data = cascade.to_xarray()
     assert data.s_e.dims == ("i_ext_e", "event")
 

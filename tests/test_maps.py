@@ -280,6 +280,14 @@ def same(one, two):
     np.testing.assert_allclose(one.growth_transverse, two.growth_transverse, rtol=0, atol=1e-13)
 
 
+def test_summary(whole):
+    """States by kind, in a few lines."""
+    lines = repr(whole).splitlines()
+    assert len(lines) < 10
+    numbers = np.bincount(whole.kind.ravel(), minlength=4)
+    assert f"{numbers[EQUILIBRIUM]} equilibrium, {numbers[ORBIT]} orbit" in repr(whole)
+
+
 def test_blocks_do_not_matter(network, whole):
     same(whole, ng.dispersion_map(network, AXES, chunk=1, progress=False))
 

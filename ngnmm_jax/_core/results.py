@@ -2,7 +2,7 @@
 
 import dataclasses
 import html
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax
@@ -24,8 +24,17 @@ class AbstractResult(eqx.Module):
     - `ok`: whether all of it ended well.
     """
 
-    status: eqx.AbstractVar[Any]
-    stats: eqx.AbstractVar[dict[str, Any]]
+    if TYPE_CHECKING:  # what a field or a property may stand for
+
+        @property
+        def status(self) -> Any: ...
+
+        @property
+        def stats(self) -> dict[str, Any]: ...
+
+    else:
+        status: eqx.AbstractVar[Any]
+        stats: eqx.AbstractVar[dict[str, Any]]
 
     @property
     def ok(self) -> Any:

@@ -13,6 +13,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid, take
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.chaos.lanes import (
     Times,
@@ -31,7 +32,7 @@ from ngnmm_jax.systems.network import Homogeneous, Network, parameter_axes
 _STORED = 4
 
 
-class LyapunovMap(eqx.Module):
+class LyapunovMap(AbstractResult):
     """Lyapunov spectra over a grid of parameters.
 
     - `parameters`: their values, by name.
@@ -46,6 +47,20 @@ class LyapunovMap(eqx.Module):
     parameters: dict[str, np.ndarray]
     spectra: LyapunovSpectrum
     time_unit: str = eqx.field(static=True)
+
+    @property
+    def status(self) -> Any:
+        """(*grid): that of the spectra."""
+        return self.spectra.status
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Those of the spectra: errors, and times between orthonormalisations."""
+        return self.spectra.stats
+
+    def summary(self) -> dict[str, Any]:
+        """The grid, and its leading exponents."""
+        return {"parameters": self.parameters, **self.spectra.summary()}
 
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""

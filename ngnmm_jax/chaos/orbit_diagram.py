@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import with_leaves
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lanes import Lanes, begun, lanes_per_device, starts_of, steps_at
 from ngnmm_jax.dynamics.lockstep.runs import repeat
@@ -25,7 +26,7 @@ from ngnmm_jax.systems.network import Homogeneous, Network, over_runs, parameter
 _EVENTS = (40_000, 40_000)
 
 
-class OrbitDiagram(eqx.Module):
+class OrbitDiagram(AbstractResult):
     """Maxima of a variable, or its values on a section, against a parameter.
 
     - `parameters`: the one's name, and its values (value,).
@@ -48,6 +49,21 @@ class OrbitDiagram(eqx.Module):
     last: Float[np.ndarray, "value"]
     status: Int[np.ndarray, "value"]
     time_unit: str = eqx.field(static=True)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """How many events each run met, and how many of them are kept at most."""
+        return {"number": self.number, "kept": self.points.shape[-1]}
+
+    def summary(self) -> dict[str, Any]:
+        """What is shown over which parameter, and how many different points there are."""
+        where = "maxima" if self.section is None else "{} = {:g}".format(*self.section)
+        return {
+            "parameters": self.parameters,
+            "variable": f"{self.variable} at {where}",
+            "distinct": self.distinct(),
+            "last": self.last,
+        }
 
     def distinct(self, tolerance: float = 1e-3) -> Int[np.ndarray, "value"]:
         """How many different points there are: 1 at rest, the number of loops on an orbit.

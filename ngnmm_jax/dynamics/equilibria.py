@@ -17,6 +17,8 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, constant
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.many_equilibria import search
@@ -42,7 +44,7 @@ class SearchableSystem(System, Protocol):
         ...
 
 
-class Equilibria(eqx.Module):
+class Equilibria(AbstractResult):
     """Equilibria of a system, sorted by their first variable.
 
     - `states` (equilibrium, *state): NaN where not `found`.
@@ -70,6 +72,19 @@ class Equilibria(eqx.Module):
     found: Bool[Array, "equilibrium"]
     complete: Bool[Array, ""]
     status: Int[Array, ""]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Residuals, and the errors of Newton's iteration."""
+        return {"residuals": several(self.residuals), "errors": several(self.errors)}
+
+    def summary(self) -> dict[str, Any]:
+        """How many there are, whether these are all, and how each grows."""
+        return {
+            "number": self.found.sum(axis=-1),
+            "complete": self.complete,
+            "growth": several(self.growth),
+        }
 
     @property
     def count(self) -> Int[Array, ""]:

@@ -10,6 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.equilibria import rest_state
@@ -47,7 +49,7 @@ class OscillatingSystem(System, Protocol):
         ...
 
 
-class Orbit(eqx.Module):
+class Orbit(AbstractResult):
     """A periodic orbit.
 
     - `period`, in the model's unit of time: the least one.
@@ -80,6 +82,26 @@ class Orbit(eqx.Module):
     error: Float[Array, ""]
     turns: Int[Array, ""]
     status: Int[Array, ""]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Steps over the period, what Newton's iteration left, and the multipliers' error."""
+        return {
+            "steps": self.ts.shape[-1] - 1,
+            "residual": self.residual,
+            "error": self.error,
+            "turns": self.turns,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Its period, whether it is stable, and the Floquet exponents."""
+        if jnp.ndim(self.period):  # orbits under `vmap`
+            return {"period": self.period, "extrema": self.extrema}
+        return {
+            "period": self.period,
+            "stable": self.stable,
+            "exponents": several(self.exponents),
+        }
 
     @property
     def exponents(self) -> Float[Array, "variable"]:

@@ -115,7 +115,7 @@ class Atlas:
     def block(self, lines: Lines, known: Resting, say: Callable[[str], Any]) -> Table:
         """All states at points, of which the equilibria are known."""
         places = self.equilibria + (_OSCILLATIONS if self.oscillations else 0)
-        table = Table.blank(lines.count, places, known.states.shape[-1])
+        table = Table.blank(lines.size, places, known.states.shape[-1])
         say("equilibria")
         self._equilibria(lines, known, table)
         if self.oscillations:

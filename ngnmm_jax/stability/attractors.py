@@ -42,8 +42,8 @@ class Lines(NamedTuple):
     columns: int
 
     @property
-    def count(self) -> int:
-        """Of points."""
+    def size(self) -> int:
+        """How many points there are."""
         return int(self.points[self.swept].size)
 
 
@@ -150,7 +150,7 @@ _LONG = _marcher(12_000, 12_000, 2, 3e-4, _BIG_KICK)
 
 def _march(family: Family, lines: Lines, rest: Rest) -> _Runs:
     """Every line, upwards (direction 0) and downwards (1)."""
-    number = np.arange(lines.count).reshape(-1, lines.columns)
+    number = np.arange(lines.size).reshape(-1, lines.columns)
     both = np.concatenate([number, number[:, ::-1]])
     starts = np.stack([_start(rest, int(first)) for first in both[:, 0]])
     middle = np.mean(family.model.search_box(), axis=0)
@@ -160,7 +160,7 @@ def _march(family: Family, lines: Lines, rest: Rest) -> _Runs:
     )
     result = map_chunks(_SHORT, family, route, chunk=_LANES, progress=False, lockstep=True)
     flat = jax.tree.map(lambda value: value.reshape(both.size, *value.shape[2:]), result)
-    return _Runs(both.ravel(), np.repeat([0, 1], lines.count), *flat)
+    return _Runs(both.ravel(), np.repeat([0, 1], lines.size), *flat)
 
 
 def _start(rest: Rest, point: int) -> np.ndarray:
@@ -266,15 +266,15 @@ class _Found:
 
     def __init__(self, family: Family, lines: Lines, variables: int):
         self.family, self.lines = family, lines
-        self.kind = np.zeros((2, lines.count), dtype=np.int8)
-        self.state = np.full((2, lines.count, variables), np.nan)
-        self.period, self.growth = np.full((2, 2, lines.count), np.nan)
+        self.kind = np.zeros((2, lines.size), dtype=np.int8)
+        self.state = np.full((2, lines.size, variables), np.nan)
+        self.period, self.growth = np.full((2, 2, lines.size), np.nan)
 
     def judge(self, runs: _Runs, rest: Rest) -> np.ndarray:
         """Keep the runs that are on stable orbits; the indices of those not understood."""
         arrived = rest.distance(runs.point, runs.end) < _ARRIVED
         moving = ~arrived & ~np.asarray(runs.back.still) & (np.asarray(runs.back.gap) < _RETURNS)
-        twins = _twins(runs, moving, self.lines.count)
+        twins = _twins(runs, moving, self.lines.size)
         once = np.flatnonzero(moving)[~np.isin(np.flatnonzero(moving), twins[1])]
         kept = once[self._refine(runs.take(once), near=_NEAR)]
         arrived[kept] = True
@@ -342,7 +342,7 @@ class _Found:
         columns = self.lines.columns
         for step in (-1, 1):
             beside = runs.point + step
-            same_line = (beside >= 0) & (beside < self.lines.count)
+            same_line = (beside >= 0) & (beside < self.lines.size)
             same_line &= beside // columns == runs.point // columns
             beside = np.where(same_line, beside, runs.point)
             known = self.kind[runs.direction, beside] == ORBIT

@@ -25,6 +25,7 @@ from jaxtyping import Array, Complex, Float, Inexact, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import newton
@@ -49,7 +50,7 @@ _INEXACT, _LOST = 1e-6, 1e-10
 _LANES = 26
 
 
-class Dispersion(eqx.Module):
+class Dispersion(AbstractResult):
     """Growth and frequency of the perturbations of a homogeneous equilibrium or orbit.
 
     - `lambdas` (mode,): structural eigenvalues Λ.
@@ -74,6 +75,26 @@ class Dispersion(eqx.Module):
     status: Int[Array, ""]
     uniform: int | None = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The error, as above."""
+        return {"error": self.error}
+
+    def summary(self) -> dict[str, Any]:
+        """How many modes there are, how many of them grow, and the fastest."""
+        if not _checks.is_concrete(self) or jnp.ndim(self.eigenvalues) != 2:
+            return {"lambdas": self.lambdas, "eigenvalues": self.eigenvalues}
+        shown: dict[str, Any] = {"modes": self.lambdas.shape[0]}
+        if self.uniform is not None:
+            shown["uniform growth"] = f"{self.growth[self.uniform]:.6g} per {self.time_unit}"
+        if self.transverse.any():
+            k = int(self.fastest)
+            rate, turning = float(self.growth[k]), float(self.frequency[k])
+            shown["growing"] = self.number_growing
+            shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} per {self.time_unit}"
+            shown["frequency"] = f"{turning:.6g} Hz"
+        return shown
 
     @property
     def growth(self) -> Float[Array, "mode"]:

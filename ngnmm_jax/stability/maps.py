@@ -10,6 +10,8 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.stability.atlas import Atlas
@@ -26,7 +28,7 @@ _EQUILIBRIA = 3
 _CHUNK = 20_480
 
 
-class DispersionMap(eqx.Module):
+class DispersionMap(AbstractResult):
     """Transverse stability of the homogeneous states over a grid of parameters.
 
     Arrays have the grid's axes, in the order of `parameters`, and then `state`: as many places for
@@ -72,6 +74,23 @@ class DispersionMap(eqx.Module):
     status: np.ndarray
     variables: tuple[str, ...] = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Errors of the growth, and at how many points all equilibria are known."""
+        known = f"{int(self.complete.sum())} of {self.complete.size} points"
+        return {"error": self.error[self.kind != NOTHING], "complete": known}
+
+    def summary(self) -> dict[str, Any]:
+        """The grid, the states by kind, and how many modes grow on them."""
+        there = self.kind != NOTHING
+        return {
+            "parameters": self.parameters,
+            "modes": self.lambdas.size,
+            "states": counted(KINDS[kind] for kind in np.sort(self.kind[there])),
+            "growth_transverse": self.growth_transverse[there],
+            "number_growing": self.number_growing[there],
+        }
 
     @property
     def stable(self) -> np.ndarray:
@@ -190,7 +209,7 @@ def dispersion_map(
     lines = -(-chunk // plane.along.size)
     # Known beforehand, so that all blocks have as many places.
     every = plane.lines(np.arange(plane.number))
-    resting = find_resting(spectrum.family, every.points, every.count, fewest=_EQUILIBRIA)
+    resting = find_resting(spectrum.family, every.points, every.size, fewest=_EQUILIBRIA)
     atlas = Atlas(spectrum, resting.places, oscillations)
 
     def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
