@@ -52,10 +52,11 @@ def named_end(problem: Any, place: Place, step: Step, reason: str) -> SpecialPoi
     if not isinstance(problem, Cycles):
         return None
     if reason == "hopf":
-        x, p, omega, coefficient, ok = _hopf_near(problem.field, step)
-        at = eqx.tree_at(lambda s: s.parameters, step, p)
-        status = Status.OK if ok else Status.NOT_CONVERGED
-        return _point(problem, "hopf", place, at, x, 2 * np.pi / omega, coefficient, status)
+        near = _hopf_near(problem.field, step)
+        at = eqx.tree_at(lambda s: s.parameters, step, near.parameters)
+        status = Status.OK if near.ok else Status.NOT_CONVERGED
+        period = 2 * np.pi / near.omega
+        return _point(problem, "hopf", place, at, near.state, period, near.coefficient, status)
     if reason == "period_doubling":
         return _doubling_near(problem, place, step)
     if reason == "period":
@@ -115,10 +116,18 @@ def _point(
     )
 
 
-def _hopf_near(
-    field: ParametrisedField, step: Step
-) -> tuple[np.ndarray, np.ndarray, float, float, bool]:
-    """The Hopf point that small cycles surround: state, parameter, frequency, coefficient."""
+class _Hopf(NamedTuple):
+    """A Hopf point: where, its angular frequency and first Lyapunov coefficient; if it is one."""
+
+    state: np.ndarray
+    parameters: np.ndarray
+    omega: float
+    coefficient: float
+    ok: bool
+
+
+def _hopf_near(field: ParametrisedField, step: Step) -> _Hopf:
+    """The Hopf point that small cycles surround."""
     profile = step.point
     mesh, points = np.asarray(profile.mesh), np.asarray(profile.points)
     mean = np.diff(mesh) @ points
@@ -131,8 +140,8 @@ def _hopf_near(
     y, ok = _solve(problem, guess, jnp.asarray(aside / np.linalg.norm(aside)))
     x, p = problem.state(y), problem.parameters(y)
     data = hopf_data(field, x, p)
-    near = abs(float(data.omega) / omega - 1) < 0.1
-    return np.asarray(x), np.asarray(p), float(data.omega), float(data.coefficient), bool(ok) & near
+    ok = bool(ok) and abs(float(data.omega) / omega - 1) < 0.1
+    return _Hopf(np.asarray(x), np.asarray(p), float(data.omega), float(data.coefficient), ok)
 
 
 @eqx.filter_jit
