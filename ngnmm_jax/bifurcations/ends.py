@@ -38,7 +38,7 @@ def special_point(problem: Any, place: Place, special: Special) -> SpecialPoint:
     period, coefficient = np.nan, np.nan
     if isinstance(problem, AbstractCycleProblem):
         state = np.asarray(step.point.points)[0, : problem.dimension]
-        period = float(step.tests["period"])
+        period = float(step.cycle.period)
     else:
         state = np.asarray(problem.state(step.point))
         if kind == "hopf":
@@ -62,7 +62,7 @@ def named_end(problem: Any, place: Place, step: Step, reason: str) -> SpecialPoi
     if reason == "period":
         state = np.asarray(step.point.points)[0]
         kind = _what_is_near(problem, step)
-        period = float(step.tests["period"])
+        period = float(step.cycle.period)
         return _point(problem, kind, place, step, state, period, np.nan, Status.OK)
     return None
 
@@ -84,7 +84,7 @@ def _doubling_near(problem: Cycles, place: Place, step: Step) -> SpecialPoint:
     ]
     if not found:
         state = np.asarray(step.point.points)[0]
-        period = float(step.tests["period"]) / 2
+        period = float(step.cycle.period) / 2
         kind, status = "period_doubling", Status.NOT_CONVERGED
         return _point(problem, kind, place, step, state, period, np.nan, status)
     at = min(found, key=lambda s: abs(s.step.parameters[0] - step.parameters[0]))
@@ -134,7 +134,7 @@ def _hopf_near(field: ParametrisedField, step: Step) -> _Hopf:
     wave = (np.diff(mesh) * np.exp(-2j * np.pi * mesh[:-1])) @ (points - mean)
     v = wave.real / np.linalg.norm(wave.real)
     aside = wave.imag - (wave.imag @ v) * v
-    omega = 2 * np.pi / float(step.tests["period"])
+    omega = 2 * np.pi / float(step.cycle.period)
     guess = jnp.asarray(np.concatenate([mean, v, [omega**2], np.asarray(step.parameters)]))
     problem = HopfCurve(field, jnp.ones(guess.size))
     y, ok = _solve(problem, guess, jnp.asarray(aside / np.linalg.norm(aside)))
