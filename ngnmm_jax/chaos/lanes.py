@@ -65,14 +65,16 @@ def _power_of_two(columns: int, count: int) -> int:
     return 2 ** int(math.log2(max(1, columns // (count + 1))))
 
 
-def width_of(core: Network | Homogeneous, lanes: int, runs: int, devices: int) -> int:
-    """How many of so many runs a device takes at a time, whatever the blocks' size.
+def width_of(
+    core: Network | Homogeneous, lanes: int, *, chunk: int, runs: int, devices: int
+) -> int:
+    """How many runs, of so many in chunks, a device takes at a time: at most `lanes`.
 
     Trajectories round alike at whole multiples of the width of vectors; products with the weights
-    may not, so that their width does not depend on the devices either.
+    may not, so that their width depends neither on the chunk nor on the devices.
     """
-    devices = devices if isinstance(core, Homogeneous) else 1
-    return min(lanes, -(-runs // (devices * _VECTOR)) * _VECTOR)
+    some = -(-chunk // devices) if isinstance(core, Homogeneous) else runs
+    return min(lanes, -(-some // _VECTOR) * _VECTOR)
 
 
 def steps_at(

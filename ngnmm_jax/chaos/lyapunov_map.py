@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -124,32 +124,17 @@ def lyapunov_map(
     number = number_of_exponents(count, tuple(core.state_shape))
     points, shape = grid(values)
     total = math.prod(shape)
-    steps = steps_at(core, points, total, dt)
-    times = Times(duration, transient, interval)
+    steps, times = steps_at(core, points, total, dt), Times(duration, transient, interval)
     devices, lanes = len(jax.local_devices()), lanes_per_device(core, number)
     if chunk is None:
         here = lanes * devices
         chunk = here if store is None else _STORED * lanes_on_a_cpu(core, number)
     _checks.positive_integer("chunk", chunk)
-    width = width_of(core, lanes, total, devices)
-
-    def work(which: np.ndarray, _: Callable[[str], Any]) -> dict[str, np.ndarray]:
-        return vars(
-            spectra_at(
-                core,
-                take(points, which),
-                np.full(which.size, seed),
-                count=number,
-                steps=Steps(*(value[which] for value in steps)),
-                times=times,
-                width=width,
-            )
-        )
-
+    width = width_of(core, lanes, chunk=min(chunk, total), runs=total, devices=devices)
     fields = in_blocks(
         total,
         chunk,
-        work,
+        _Runs(core, points, seed, number, steps, times, width).block,
         store=store,
         definition=lambda: definition(
             "Lyapunov spectra",
@@ -168,3 +153,29 @@ def lyapunov_map(
         name: jnp.asarray(value.reshape(*shape, *value.shape[1:])) for name, value in fields.items()
     }
     return LyapunovMap(values, LyapunovSpectrum(**on_grid), system.model.time_unit)
+
+
+class _Runs(NamedTuple):
+    """A map's runs, one at each of its points; all as `spectra_at` has them."""
+
+    core: Network | Homogeneous
+    points: dict[str, Any]
+    seed: int
+    number: int
+    steps: Steps
+    times: Times
+    width: int
+
+    def block(self, which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
+        """The spectra of some of them."""
+        del say  # one kind of work
+        found = spectra_at(
+            self.core,
+            take(self.points, which),
+            np.full(which.size, self.seed),
+            count=self.number,
+            steps=Steps(*(value[which] for value in self.steps)),
+            times=self.times,
+            width=self.width,
+        )
+        return vars(found)
