@@ -237,7 +237,7 @@ def _leading(ng: Any, network: Any, design: Any, dt: float) -> np.ndarray:
     import jax.numpy as jnp
 
     from ngnmm_jax._core.parameters import with_leaves
-    from ngnmm_jax.chaos.maps import starts_of
+    from ngnmm_jax.chaos.lanes import starts_of
     from ngnmm_jax.integrators import Moebius
     from ngnmm_jax.systems.network import over_runs
 

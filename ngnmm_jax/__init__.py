@@ -43,7 +43,8 @@ if TYPE_CHECKING:
         continue_equilibria,
         two_parameter_diagram,
     )
-    from ngnmm_jax.chaos.maps import LyapunovMap, OrbitDiagram, lyapunov_map, orbit_diagram
+    from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
+    from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram, orbit_diagram
     from ngnmm_jax.connectome import Connectome, Eigenmodes
     from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
     from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
@@ -155,10 +156,12 @@ _HOMES = {
         "continue_equilibria",
         "two_parameter_diagram",
     ),
-    "chaos.maps": (
+    "chaos.lyapunov_map": (
         "LyapunovMap",
-        "OrbitDiagram",
         "lyapunov_map",
+    ),
+    "chaos.orbit_diagram": (
+        "OrbitDiagram",
         "orbit_diagram",
     ),
     "connectome": (

@@ -316,7 +316,10 @@ def test_tables_and_figures(equilibria, cycles, plane, tmp_path):
         plot.frequencies([equilibria(12)])
     with pytest.raises(ValueError, match="`variable` must be one of"):
         plot.bifurcation_diagram([branch], variable="v")
-    assert repr(branch.special[0]).startswith("<period doubling: i_ext_e = 9.1786602")
+    assert str(branch.special[0]).startswith("period doubling: i_ext_e = 9.1786602")
+    assert "period doubling\n" in repr(branch.special[0])
+    assert "cycles over i_ext_e from" in repr(branch)
+    assert "period doubling" in repr(branch)
 
 
 def test_results_are_pytrees(equilibria):

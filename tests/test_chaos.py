@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.chaos import maps as chaos
+from ngnmm_jax.chaos import lanes, lyapunov_map
 from tests.conftest import reference_values
 from tests.test_lyapunov import nextgen
 
@@ -38,6 +38,8 @@ def test_plane_is_the_reference(plane):
     assert dimension[1, 1] > 2  # chaos
     assert dimension[2, 1] == 0  # rest
     np.testing.assert_allclose(np.delete(dimension.ravel(), [3, 5]), 1, atol=0.05)  # orbits
+    assert plane.ok
+    assert "leading exponent  3 × 2: " in repr(plane)
     data = plane.to_xarray()
     assert data.exponents.dims == ("i_ext_e", "coupling", "exponent")
     assert data.exponents.attrs["units"] == "1/ms"
@@ -102,10 +104,10 @@ def test_interval_too_long_is_reported():
 
 def test_store_resumes_and_refuses_what_differs(tmp_path, monkeypatch):
     axes = {"i_ext_e": np.linspace(9.0, 12.0, 6), "coupling": [12.0]}
-    options = {"duration": 200.0, "transient": 100.0, "block": 2}
+    options = {"duration": 200.0, "transient": 100.0, "chunk": 2}
     system = nextgen(0.0, 0.0)
     whole = ng.lyapunov_map(system, axes, 2, **options)
-    compute = chaos.map_chunks
+    compute = lanes.map_chunks
     calls = []
 
     def interrupted(*args, **kwargs):
@@ -114,7 +116,7 @@ def test_store_resumes_and_refuses_what_differs(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return compute(*args, **kwargs)
 
-    monkeypatch.setattr(chaos, "map_chunks", interrupted)
+    monkeypatch.setattr(lanes, "map_chunks", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ng.lyapunov_map(system, axes, 2, store=tmp_path, **options)
     resumed = ng.lyapunov_map(system, axes, 2, store=tmp_path, **options)
@@ -128,6 +130,24 @@ def test_store_resumes_and_refuses_what_differs(tmp_path, monkeypatch):
         ng.lyapunov_map(system, axes, 3, store=tmp_path, **options)
     kept = json.loads((tmp_path / ".ngnmm_store" / "definition.json").read_text())
     assert kept["definition"]["dt"] == [0.05]
+
+
+def test_a_store_may_be_gone_on_with_on_another_machine(monkeypatch):
+    """Stored blocks are as large whatever the devices; what runs at a time is not."""
+    seen = []
+
+    def look(total, size, work, *, store, definition, **options):
+        seen.append((size, definition()["block"]))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lyapunov_map, "in_blocks", look)
+    devices = jax.local_devices()
+    for machine in (devices[:1], devices[:1] * 8):
+        monkeypatch.setattr(jax, "local_devices", lambda machine=machine: machine)
+        for store in ("nowhere", None):
+            with pytest.raises(KeyboardInterrupt):
+                ng.lyapunov_map(nextgen(0.0, 0.0), {"coupling": [1.0]}, store=store)
+    assert seen == [(512, 512), (128, 128), (512, 512), (1024, 1024)]
 
 
 def test_divergence_and_no_equilibrium_are_recorded():
@@ -166,6 +186,8 @@ def test_cascade(cascade):
     system = nextgen(2.0, 12.0)
     rest = ng.find_equilibria(system).states[0]
     assert cascade.last[8] == pytest.approx(float(rest[2]), abs=1e-9)
+    assert cascade.ok
+    assert "s_e at maxima" in repr(cascade)
     data = cascade.to_xarray()
     assert data.s_e.dims == ("i_ext_e", "event")
 
@@ -229,7 +251,7 @@ def test_orbit_diagram_of_a_network(small):
         (lambda s: ng.lyapunov_map(s, {"i_ext": [1.0]}), "did you mean"),
         (lambda s: ng.lyapunov_map(s, {"i_ext_e": [np.nan]}), "`i_ext_e` must be finite"),
         (lambda s: ng.lyapunov_map(s, {"i_ext_e": [1.0]}, 7), "`count` must be at most the 6"),
-        (lambda s: ng.lyapunov_map(s, {"i_ext_e": [1.0]}, chunk=0), "`block` must"),
+        (lambda s: ng.lyapunov_map(s, {"i_ext_e": [1.0]}, chunk=0), "`chunk` must"),
         (
             lambda s: ng.orbit_diagram(s, {"i_ext_e": [1.0], "coupling": [1.0]}),
             "`parameters` must name one parameter",

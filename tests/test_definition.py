@@ -18,7 +18,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition, plain
 from ngnmm_jax._core.programs import identity, program
-from ngnmm_jax.chaos import maps as chaos
+from ngnmm_jax.chaos import lyapunov_map as chaos
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.fitting import Gradient, Unknown, interval
 from ngnmm_jax.reproduce.run import _definition as figures

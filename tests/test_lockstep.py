@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.lockstep import (
-    Steps,
-    adaptive_mesh,
-    least_return,
-    over_mesh,
-    settle,
-    shoot,
-)
-from ngnmm_jax.stability.attractors import _cycles
+from ngnmm_jax.dynamics.lockstep.meshes import adaptive_mesh, over_mesh
+from ngnmm_jax.dynamics.lockstep.runs import Steps, least_return, settle
+from ngnmm_jax.dynamics.lockstep.shooting import shoot
+from ngnmm_jax.stability.attractors import Guesses, refined
 from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.homogeneous import Homogeneous
 
@@ -144,17 +139,17 @@ def test_orbits_of_the_model(point):
     i_ext_e, coupling = point
     model = ng.NextGenEI(i_ext_e=i_ext_e)
     exact = ng.find_orbit(Homogeneous(model, jnp.asarray(coupling)), steps=256)
-    lanes = {
-        "point": {"i_ext_e": np.array([i_ext_e])},
-        "state": np.asarray(exact.states[3])[None] * 1.001,
-        "period": np.asarray(exact.period)[None] * 1.001,
-        "iterations": np.array([4]),
-    }
+    guesses = Guesses(
+        point={"i_ext_e": np.array([i_ext_e])},
+        state=np.asarray(exact.states[3])[None] * 1.001,
+        period=np.asarray(exact.period)[None] * 1.001,
+        iterations=np.array([4]),
+    )
     family = Family(ng.NextGenEI(), jnp.asarray(1.0), jnp.asarray(coupling))
-    cycle = jax.jit(_cycles)(family, lanes)
-    assert cycle["converged"].all()
-    assert int(cycle["turns"][0]) == 1
-    assert float(cycle["period"][0]) == pytest.approx(float(exact.period), rel=2e-6)
-    mu = np.linalg.eigvals(cycle["monodromy"][0])
+    cycle, converged = jax.jit(refined)(family, guesses)
+    assert converged.all()
+    assert int(cycle.turns[0]) == 1
+    assert float(cycle.period[0]) == pytest.approx(float(exact.period), rel=2e-6)
+    mu = np.linalg.eigvals(cycle.monodromy[0])
     two = np.sort(np.abs(mu))[::-1][:2]
     np.testing.assert_allclose(two, np.abs(np.asarray(exact.multipliers))[:2], atol=1e-4)

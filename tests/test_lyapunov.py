@@ -208,6 +208,7 @@ def test_vmap_and_divergence():
     )(many)
     assert result.status.tolist() == [ng.Status.OK, ng.Status.NOT_FINITE]
     assert float(result.exponents[0, 0]) == pytest.approx(-1, abs=1e-6)
+    assert repr(result).startswith("LyapunovSpectrum: 1 OK, 1 NOT_FINITE of 2\n  leading exponent")
     with pytest.raises(ng.SolverError, match="infinite or NaN"):
         ng.lyapunov_spectrum(
             Flow(lambda x, _: x * x, (1,), 0.01), start=[1.0], duration=20.0, transient=10.0

@@ -10,10 +10,10 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.stability import maps as maps
-from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
-from ngnmm_jax.stability.transverse import aperiodic_modes
-from ngnmm_jax.systems.family import Family
+from ngnmm_jax.stability import resting
+from ngnmm_jax.stability.atlas import Atlas
+from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.stability.transverse import Spectrum, aperiodic_modes
 from tests.conftest import reference_values
 
 # ---------------------------------------------------------------------- equilibria
@@ -57,7 +57,7 @@ FIVE = dict(
 
 def test_there_are_as_many_places_as_equilibria(small, tmp_path, monkeypatch):
     """Also in blocks that need fewer, and in what a sweep keeps, or it is said."""
-    monkeypatch.setattr(maps, "_SEARCHED", 2)
+    monkeypatch.setattr(resting, "_SEARCHED", 2)
     network = ng.Network(ng.NextGenEI(**FIVE), small, 0.0)
     axes = {"i_ext_e": np.array([-9.0, 0.0]), "coupling": np.array([1.0, 18.2786])}
     result, again = (
@@ -206,19 +206,16 @@ def test_lyapunov_exponents_on_an_orbit_are_floquet_exponents(aal90):
     """Two ways to the same numbers, ninety modes, interpolated from thirty-three."""
     network = ng.Network(ng.NextGenEI(i_ext_e=12.0), aal90, 8.0)
     orbit = ng.find_orbit(network.homogeneous())
-    lambdas, uniform = network.spectrum()
-    family = Family.of(network)
-    shared = (family, jnp.asarray(lambdas), jnp.asarray(uniform))
     point = {"i_ext_e": jnp.array([12.0])}
-    fields = aperiodic_modes(shared, (point, orbit.states[:1]))
+    run = aperiodic_modes(Spectrum.of(network), (point, orbit.states[:1]))
     modes = ng.dispersion(network, orbit)
     fastest = int(modes.fastest)
     # Ten windows of 200 ms are no whole numbers of periods.
-    assert float(fields["growth_transverse"][0]) == pytest.approx(
+    assert float(run.modes.growth_transverse[0]) == pytest.approx(
         float(modes.growth[fastest]), abs=1e-3
     )
-    assert abs(float(fields["growth_uniform"][0])) < 1e-3
-    assert abs(int(fields["number_growing"][0]) - int(modes.number_growing)) <= 2
+    assert abs(float(run.growth_uniform[0])) < 1e-3
+    assert abs(int(run.modes.number_growing[0]) - int(modes.number_growing)) <= 2
 
 
 class Relaxing(ng.AbstractNeuralMass):
@@ -250,12 +247,12 @@ class Relaxing(ng.AbstractNeuralMass):
 def test_steps_too_long_for_aperiodic_modes_are_told(step, fine):
     """A step of its own time leaves growth of log(0.375), and an error that says so."""
     network = ng.Network(Relaxing(step=step), np.array([[0, 1.0], [1, 0]]), 0.0)
-    shared = (Family.of(network), jnp.array([1.0, -1.0]), jnp.asarray(0))
-    fields = aperiodic_modes(shared, ({"coupling": jnp.zeros(1)}, jnp.ones((1, 1))))
-    off = abs(float(fields["growth_transverse"][0]) + 1)
+    at = ({"coupling": jnp.zeros(1)}, jnp.ones((1, 1)))
+    modes = aperiodic_modes(Spectrum.of(network), at).modes
+    off = abs(float(modes.growth_transverse[0]) + 1)
     assert off == pytest.approx(0 if fine else 1 + np.log(0.375), abs=1e-6)
-    assert off < float(fields["error"][0]) + 1e-7
-    assert bool(fields["converged"][0]) == fine
+    assert off < float(modes.error[0]) + 1e-7
+    assert bool(modes.converged[0]) == fine
 
 
 # ---------------------------------------------------------------------- blocks and stores
@@ -283,13 +280,21 @@ def same(one, two):
     np.testing.assert_allclose(one.growth_transverse, two.growth_transverse, rtol=0, atol=1e-13)
 
 
+def test_summary(whole):
+    """States by kind, in a few lines."""
+    lines = repr(whole).splitlines()
+    assert len(lines) < 10
+    numbers = np.bincount(whole.kind.ravel(), minlength=4)
+    assert f"{numbers[EQUILIBRIUM]} equilibrium, {numbers[ORBIT]} orbit" in repr(whole)
+
+
 def test_blocks_do_not_matter(network, whole):
     same(whole, ng.dispersion_map(network, AXES, chunk=1, progress=False))
 
 
 def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
     calls = []
-    block = maps._Atlas.block
+    block = Atlas.block
 
     def interrupted(self, *arguments):
         calls.append(1)
@@ -297,7 +302,7 @@ def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return block(self, *arguments)
 
-    monkeypatch.setattr(maps._Atlas, "block", interrupted)
+    monkeypatch.setattr(Atlas, "block", interrupted)
     options = {"store": tmp_path / "store", "chunk": 1}
     with pytest.raises(KeyboardInterrupt):
         ng.dispersion_map(network, AXES, **options)
@@ -308,7 +313,7 @@ def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
 
 
 def test_damaged_block_is_computed_again(network, whole, tmp_path):
-    options = {"store": tmp_path, "chunk": 2}
+    options = {"store": tmp_path, "chunk": 4}  # points: two lines of three
     ng.dispersion_map(network, AXES, **options)
     path = tmp_path / "block-00001.npz"
     data = bytearray(path.read_bytes())
@@ -362,7 +367,7 @@ def test_nothing_anywhere(network, monkeypatch):
         found = search(*args, **options)
         return found._replace(found=np.zeros_like(found.found), states=np.nan * found.states)
 
-    monkeypatch.setattr(maps, "search", nothing)
+    monkeypatch.setattr(resting, "search", nothing)
     with pytest.raises(ng.SolverError, match="no equilibrium"):
         ng.dispersion_map(network, AXES, oscillations=False)
 

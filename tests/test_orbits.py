@@ -197,6 +197,7 @@ def test_equilibrium_and_no_return_are_said():
     assert ng.find_orbit(nextgen(10.0, 12.0), throw=False).status == ng.Status.NOT_PERIODIC  # chaos
     far = ng.find_orbit(nextgen(13.0, 5.0), start=jnp.full(6, 9.0), period=0.3, throw=False)
     assert far.status in (ng.Status.NOT_CONVERGED, ng.Status.NOT_PERIODIC)
+    assert repr(caught.value.result).startswith("Orbit: NOT_PERIODIC\n  period     nan\n")
 
 
 @pytest.mark.slow

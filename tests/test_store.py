@@ -89,7 +89,7 @@ def dispersion(store):
 def lyapunov(store):
     axes = {"i_ext_e": np.linspace(9.0, 12.0, 6), "coupling": [12.0]}
     inner = network().homogeneous()
-    times = {"duration": 20.0, "transient": 10.0, "block": 2}
+    times = {"duration": 20.0, "transient": 10.0, "chunk": 2}
     found = ng.lyapunov_map(inner, axes, 2, store=store, **times).spectra
     return {name: np.asarray(getattr(found, name)) for name in ("exponents", "status")}
 

@@ -55,7 +55,7 @@ _EXPLANATIONS = {
     ),
     Status.NOT_PERIODIC: (
         "the attractor is no periodic orbit: it is an equilibrium, or it does not return "
-        "within `window`; give a `guess` and a `period` for another orbit"
+        "within `window`; give a `start` and its `period` for another orbit"
     ),
     Status.ILL_CONDITIONED: (
         "the tangents became parallel to rounding between two orthonormalisations: shorten "
@@ -73,7 +73,7 @@ _EXPLANATIONS = {
         "there are more equilibria than places for them: those of lowest first variable were kept; "
         "ask for more places (`max_count` of `find_equilibria`, `places` of `Stability`)"
     ),
-    Status.NONE_FOUND: "no equilibrium was found: widen the search or give `starts`",
+    Status.NONE_FOUND: "no equilibrium was found: widen the search or give a `start`",
 }
 
 

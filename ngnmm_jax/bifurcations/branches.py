@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.models.notation import Notation
 
@@ -43,7 +45,7 @@ SPECIAL = {
 }
 
 
-class SpecialPoint(eqx.Module):
+class SpecialPoint(AbstractResult):
     """A special point of a branch.
 
     - `kind`: one of `SPECIAL`. `index`: its place among the branch's points, which include it.
@@ -75,13 +77,34 @@ class SpecialPoint(eqx.Module):
         """The first parameter's value."""
         return next(iter(self.parameters.values()))
 
-    def __repr__(self) -> str:
+    @property
+    def label(self) -> str:
+        """What and where it is, in a line."""
         where = ", ".join(f"{name} = {value:.10g}" for name, value in self.parameters.items())
         period = f", period = {self.period:.10g}" if np.isfinite(self.period) else ""
-        return f"<{SPECIAL[self.kind]}: {where}{period}, {self.status.name}>"
+        return f"{SPECIAL[self.kind]}: {where}{period}, {self.status.name}"
+
+    def __str__(self) -> str:
+        return self.label
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        """What it is, where, and what is known of it."""
+        known = {"period": self.period, "coefficient": self.coefficient}
+        return {
+            "kind": SPECIAL[self.kind],
+            "parameters": self.parameters,
+            **{name: value for name, value in known.items() if np.isfinite(value)},
+            "turns": self.turns,
+            "state": self.state,
+        }
 
 
-class Branch(eqx.Module):
+class Branch(AbstractResult):
     """A curve of equilibria or cycles, or of their bifurcations, as a table of points.
 
     - `kind`: one of `BRANCHES`. `names`: of the free parameters, one or two.
@@ -125,6 +148,29 @@ class Branch(eqx.Module):
     variables: tuple[str, ...] = eqx.field(static=True)
     profiles: Any
     notation: Notation = eqx.field(static=True, default=Notation())
+
+    @property
+    def label(self) -> str:
+        """What it consists of, and over which parameters, in a line."""
+        low, high = (f(self.parameters, axis=0).round(12) + 0.0 for f in (np.min, np.max))
+        ends = zip(self.names, low, high, strict=True)
+        over = ", ".join(f"{name} from {a:.6g} to {b:.6g}" for name, a, b in ends)
+        return f"{BRANCHES[self.kind]} over {over}"
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Points, errors of cycles' multipliers, and changes of stability without a reason."""
+        errors = {"errors": self.errors} if np.isfinite(self.errors).any() else {}
+        return {"points": len(self), **errors, "unexplained": self.unexplained}
+
+    def summary(self) -> dict[str, Any]:
+        """What it consists of, how much of it is stable, its special points, why it ends."""
+        return {
+            "kind": self.label,
+            "stable": f"{int(self.stable.sum())} of {len(self)} points",
+            "special": counted(SPECIAL[point.kind] for point in self.special),
+            "ends": " and ".join(self.ends),
+        }
 
     @property
     def parameter(self) -> Float[np.ndarray, "point"]:
@@ -204,7 +250,7 @@ class Branch(eqx.Module):
         return xarray.Dataset(data, {"variable": list(self.variables)}, attributes)
 
 
-class Diagram(eqx.Module):
+class Diagram(AbstractResult):
     """Branches that belong together.
 
     - `branches`: in the order in which they were found.
@@ -220,6 +266,19 @@ class Diagram(eqx.Module):
         """OK where every branch was followed to its end."""
         worst = max((branch.status for branch in self.branches), default=Status.NONE_FOUND)
         return Status.NOT_CONVERGED if self.failures else worst
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Points of all branches, and how many of these could not be begun."""
+        points = sum(len(branch) for branch in self.branches)
+        return {"points": points, "failures": len(self.failures)}
+
+    def summary(self) -> dict[str, Any]:
+        """Which branches there are, and which special points."""
+        return {
+            "branches": counted(BRANCHES[branch.kind] for branch in self.branches),
+            "special": counted(SPECIAL[point.kind] for point in self.special),
+        }
 
     @property
     def special(self) -> tuple[SpecialPoint, ...]:

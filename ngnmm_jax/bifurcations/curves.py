@@ -293,12 +293,13 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
     steps = curve.steps
     system = problem.field.system
     profiles = None
-    periods = np.full(len(steps), np.nan)
+    periods, errors = np.full((2, len(steps)), np.nan)
     if isinstance(problem, AbstractCycleProblem):
         profiles = jax.device_get([step.point for step in steps])
         states = np.stack([profile.points[0, : problem.dimension] for profile in profiles])
-        low, high = np.stack([step.tests["extrema"] for step in steps], axis=1)
-        periods = np.asarray([step.tests["period"] for step in steps])
+        low, high = np.stack([step.cycle.extrema for step in steps], axis=1)
+        periods = np.asarray([step.cycle.period for step in steps])
+        errors = np.asarray([step.cycle.missed for step in steps], float)
     else:
         states = np.stack([np.asarray(problem.state(step.point)) for step in steps])
         states = states.reshape(-1, *system.state_shape)
@@ -306,7 +307,6 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
         if kind == "hopf":
             squares = np.asarray([step.tests["bogdanov_takens"] for step in steps])
             periods = 2 * np.pi / np.sqrt(np.where(squares > 0, squares, np.nan))
-    errors = np.asarray([step.tests.get("multipliers", np.nan) for step in steps], float)
     spectrum = np.stack([np.asarray(step.spectrum) for step in steps])
     lost = (errors > _INEXACT)[:, None] & (spectrum.real < _RESOLVED)
     spectrum = np.where(lost, np.nan, spectrum)

@@ -104,10 +104,10 @@ def two_parameter_diagram(
         curves.failures += ways.failures
         for point in points:
             if _outside(point, bounds[0]):
-                curves.failures.append(f"{point!r} at {second} = {cut:g}: outside the bounds")
+                curves.failures.append(f"{point.label} at {second} = {cut:g}: outside the bounds")
             elif not any(_on_curve(point, cut, curve) for curve in curves.branches):
                 curves.attempt(
-                    f"{point!r} at {second} = {cut:g}",
+                    f"{point.label} at {second} = {cut:g}",
                     functools.partial(
                         continue_bifurcation, here, parameters, point, throw=False, **own
                     ),
@@ -218,7 +218,7 @@ def _cycles(
     if any(same_point(start, end) for end in ends):
         return
     branch = collection.attempt(
-        repr(start),
+        start.label,
         lambda: continue_cycles(system, {parameter: bounds}, start=start, throw=False, **options),
     )
     if branch is None or doublings == 0:

@@ -38,7 +38,7 @@ def special_point(problem: Any, place: Place, special: Special) -> SpecialPoint:
     period, coefficient = np.nan, np.nan
     if isinstance(problem, AbstractCycleProblem):
         state = np.asarray(step.point.points)[0, : problem.dimension]
-        period = float(step.tests["period"])
+        period = float(step.cycle.period)
     else:
         state = np.asarray(problem.state(step.point))
         if kind == "hopf":
@@ -52,16 +52,17 @@ def named_end(problem: Any, place: Place, step: Step, reason: str) -> SpecialPoi
     if not isinstance(problem, Cycles):
         return None
     if reason == "hopf":
-        x, p, omega, coefficient, ok = _hopf_near(problem.field, step)
-        at = eqx.tree_at(lambda s: s.parameters, step, p)
-        status = Status.OK if ok else Status.NOT_CONVERGED
-        return _point(problem, "hopf", place, at, x, 2 * np.pi / omega, coefficient, status)
+        near = _hopf_near(problem.field, step)
+        at = eqx.tree_at(lambda s: s.parameters, step, near.parameters)
+        status = Status.OK if near.ok else Status.NOT_CONVERGED
+        period = 2 * np.pi / near.omega
+        return _point(problem, "hopf", place, at, near.state, period, near.coefficient, status)
     if reason == "period_doubling":
         return _doubling_near(problem, place, step)
     if reason == "period":
         state = np.asarray(step.point.points)[0]
         kind = _what_is_near(problem, step)
-        period = float(step.tests["period"])
+        period = float(step.cycle.period)
         return _point(problem, kind, place, step, state, period, np.nan, Status.OK)
     return None
 
@@ -83,7 +84,7 @@ def _doubling_near(problem: Cycles, place: Place, step: Step) -> SpecialPoint:
     ]
     if not found:
         state = np.asarray(step.point.points)[0]
-        period = float(step.tests["period"]) / 2
+        period = float(step.cycle.period) / 2
         kind, status = "period_doubling", Status.NOT_CONVERGED
         return _point(problem, kind, place, step, state, period, np.nan, status)
     at = min(found, key=lambda s: abs(s.step.parameters[0] - step.parameters[0]))
@@ -115,24 +116,32 @@ def _point(
     )
 
 
-def _hopf_near(
-    field: ParametrisedField, step: Step
-) -> tuple[np.ndarray, np.ndarray, float, float, bool]:
-    """The Hopf point that small cycles surround: state, parameter, frequency, coefficient."""
+class _Hopf(NamedTuple):
+    """A Hopf point: where, its angular frequency and first Lyapunov coefficient; if it is one."""
+
+    state: np.ndarray
+    parameters: np.ndarray
+    omega: float
+    coefficient: float
+    ok: bool
+
+
+def _hopf_near(field: ParametrisedField, step: Step) -> _Hopf:
+    """The Hopf point that small cycles surround."""
     profile = step.point
     mesh, points = np.asarray(profile.mesh), np.asarray(profile.points)
     mean = np.diff(mesh) @ points
     wave = (np.diff(mesh) * np.exp(-2j * np.pi * mesh[:-1])) @ (points - mean)
     v = wave.real / np.linalg.norm(wave.real)
     aside = wave.imag - (wave.imag @ v) * v
-    omega = 2 * np.pi / float(step.tests["period"])
+    omega = 2 * np.pi / float(step.cycle.period)
     guess = jnp.asarray(np.concatenate([mean, v, [omega**2], np.asarray(step.parameters)]))
     problem = HopfCurve(field, jnp.ones(guess.size))
-    y, ok = _solve(problem, guess, jnp.asarray(aside / np.linalg.norm(aside)))
+    y, solved = _solve(problem, guess, jnp.asarray(aside / np.linalg.norm(aside)))
     x, p = problem.state(y), problem.parameters(y)
     data = hopf_data(field, x, p)
-    near = abs(float(data.omega) / omega - 1) < 0.1
-    return np.asarray(x), np.asarray(p), float(data.omega), float(data.coefficient), bool(ok) & near
+    ok = bool(solved) and abs(float(data.omega) / omega - 1) < 0.1
+    return _Hopf(np.asarray(x), np.asarray(p), float(data.omega), float(data.coefficient), ok)
 
 
 @eqx.filter_jit

@@ -74,7 +74,7 @@ def of_kind(start: SpecialPoint, *kinds: str) -> None:
     """Refuse a special point of another kind."""
     if start.kind not in kinds:
         names = ", ".join(SPECIAL[kind] for kind in kinds)
-        _checks.fail("start", f"be one of: {names}", f"it is {start!r}")
+        _checks.fail("start", f"be one of: {names}", f"it is {start}")
 
 
 def over_the_same(start: SpecialPoint, parameter: str) -> None:

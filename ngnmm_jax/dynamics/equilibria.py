@@ -5,7 +5,7 @@ is being transformed by JAX, the same search is part of its program (`certify`).
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -17,6 +17,8 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, constant
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.many_equilibria import search
@@ -42,7 +44,7 @@ class SearchableSystem(System, Protocol):
         ...
 
 
-class Equilibria(eqx.Module):
+class Equilibria(AbstractResult):
     """Equilibria of a system, sorted by their first variable.
 
     - `states` (equilibrium, *state): NaN where not `found`.
@@ -70,6 +72,19 @@ class Equilibria(eqx.Module):
     found: Bool[Array, "equilibrium"]
     complete: Bool[Array, ""]
     status: Int[Array, ""]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Residuals, and the errors of Newton's iteration."""
+        return {"residuals": several(self.residuals), "errors": several(self.errors)}
+
+    def summary(self) -> dict[str, Any]:
+        """How many there are, whether these are all, and how each grows."""
+        return {
+            "number": self.found.sum(axis=-1),
+            "complete": self.complete,
+            "growth": several(self.growth),
+        }
 
     @property
     def count(self) -> Int[Array, ""]:
@@ -149,12 +164,18 @@ def _found(
 
 
 def _alone(system: Any, max_count: int | None) -> Equilibria:
-    fields = search(_single(system), 1, max_count)._asdict()
-    number, places = int(fields.pop("number")[0]), fields["found"].shape[1]
+    some = search(_single(system), 1, max_count)
+    number, places = int(some.number[0]), some.found.shape[1]
     status = Status.TRUNCATED if number > places else Status.OK if number else Status.NONE_FOUND
-    found = {name: jnp.asarray(value[0]) for name, value in fields.items()}
-    found["complete"] &= status != Status.TRUNCATED
-    return Equilibria(**found, status=jnp.asarray(status))
+    return Equilibria(
+        states=jnp.asarray(some.states[0]),
+        eigenvalues=jnp.asarray(some.eigenvalues[0]),
+        residuals=jnp.asarray(some.residuals[0]),
+        errors=jnp.asarray(some.errors[0]),
+        found=jnp.asarray(some.found[0]),
+        complete=jnp.asarray(some.complete[0]) & (status != Status.TRUNCATED),
+        status=jnp.asarray(status),
+    )
 
 
 def _single(system: Any) -> Any:
@@ -233,28 +254,43 @@ def certify(
 
     That there are no others is not certified, whatever the candidates: `complete` is False.
     """
-    found = polished(system, candidates, max_count)
-    matrices, number = found.pop("matrices"), found.pop("number")
-    ok = found["found"]
+    some = _polished(system, candidates, max_count)
 
     def spectrum(matrix: jax.Array) -> jax.Array:
         values = jnp.linalg.eigvals(matrix)
         return values[jnp.argsort(-values.real)]
 
-    eigenvalues = _map_where(ok, spectrum, matrices)
-    status = jnp.where(ok.any(), Status.OK, Status.NONE_FOUND)
-    status = jnp.where(number > max_count, Status.TRUNCATED, status)
-    complete = jnp.asarray(False)
-    return Equilibria(**found, eigenvalues=eigenvalues, complete=complete, status=status)
+    eigenvalues = _map_where(some.found, spectrum, some.matrices)
+    status = jnp.where(some.found.any(), Status.OK, Status.NONE_FOUND)
+    return Equilibria(
+        states=some.states,
+        eigenvalues=eigenvalues,
+        residuals=some.residuals,
+        errors=some.errors,
+        found=some.found,
+        complete=jnp.asarray(False),
+        status=jnp.where(some.number > max_count, Status.TRUNCATED, status),
+    )
 
 
-def polished(
-    system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
-) -> dict[str, jax.Array]:
-    """`certify` but for the eigenvalues, of which there are the Jacobians `matrices`.
+class _Polished(NamedTuple):
+    """Equilibria as `Equilibria` has them, but with Jacobians in place of eigenvalues.
 
-    And the `number` that was found, perhaps more than are kept.
+    `number`: how many were found, perhaps more than are kept.
     """
+
+    states: Float[Array, "equilibrium *state"]
+    matrices: Float[Array, "equilibrium dimension dimension"]
+    residuals: Float[Array, "equilibrium"]
+    errors: Float[Array, "equilibrium"]
+    found: Bool[Array, "equilibrium"]
+    number: Int[Array, ""]
+
+
+def _polished(
+    system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
+) -> _Polished:
+    """`certify` but for the eigenvalues."""
     candidates = jax.lax.stop_gradient(candidates)
     tolerance = float(jnp.finfo(candidates.dtype).eps) ** 0.6
     given = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
@@ -282,14 +318,7 @@ def polished(
 
     matrices, residuals = _map_where(found, analyse, states)
     errors = jnp.where(found, errors[keep], jnp.nan)
-    return {
-        "states": states,
-        "matrices": matrices,
-        "residuals": residuals,
-        "errors": errors,
-        "found": found,
-        "number": number,
-    }
+    return _Polished(states, matrices, residuals, errors, found, number)
 
 
 def _map_where(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Complex, Float, Inexact
+from jaxtyping import Array, Complex, Float, Inexact
 
 from ngnmm_jax.integrators.runge_kutta import dopri8_loop
 
@@ -39,6 +39,16 @@ class Propagated(NamedTuple):
     volumes: Any
     path: Any
     slopes: Any
+
+
+class Multipliers(NamedTuple):
+    """Eigenvalues μ of a product, by falling modulus: log|μ|, μ / |μ|, and whether none of them
+    shares its modulus with two others, which makes it less accurate.
+    """
+
+    logs: Any
+    phases: Any
+    told: Any
 
 
 def propagators(
@@ -136,14 +146,11 @@ def product(matrices: Inexact[Array, "segment *batch n n"]) -> Inexact[Array, "*
     return jax.lax.scan(lambda total, m: (m @ total, None), first, rest)[0]
 
 
-def multipliers(
-    matrices: Float[Array, "segment n n"],
-) -> tuple[jax.Array, Complex[Array, "n"], Bool[Array, ""]]:
-    """log|μ| and μ / |μ| of the eigenvalues of a product, small ones as accurate as large.
+def multipliers(matrices: Float[Array, "segment n n"]) -> Multipliers:
+    """The eigenvalues of a product, small ones as accurate as large.
 
     `products.product_spectrum` as part of a program, where blocks have a fixed size: one, or two
-    for a pair. Sorted by falling modulus. Also returns whether there are no larger blocks: three
-    or more multipliers of nearly the same modulus, which are then less accurate.
+    for a pair; larger ones would be those of three or more multipliers of nearly the same modulus.
     """
     n = matrices.shape[1]
     told = jnp.array(True)
@@ -166,7 +173,7 @@ def multipliers(
             phases = jnp.where(here, jnp.pad(turns[member], places), phases)
     order = jnp.argsort(-log_moduli)
     phases = phases / jnp.abs(phases)
-    return log_moduli[order], phases[order], told
+    return Multipliers(log_moduli[order], phases[order], told)
 
 
 def _triangular(

@@ -15,6 +15,8 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, pace
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import several
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import rest_state
@@ -36,7 +38,7 @@ _LOST = 30.0
 ROUGH = 1e-3
 
 
-class LyapunovSpectrum(eqx.Module):
+class LyapunovSpectrum(AbstractResult):
     """The largest Lyapunov exponents of one trajectory, or of several, with leading axes.
 
     - `exponents` (*run, exponent): by falling size as the tangents were ordered, per unit of
@@ -62,6 +64,25 @@ class LyapunovSpectrum(eqx.Module):
     state: Float[Array, "..."]
     interval: Float[Array, "*run"]
     status: Int[Array, "*run"]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Standard errors, of these the steps', and the time between orthonormalisations."""
+        return {
+            "errors": several(self.errors),
+            "step_errors": several(self.step_errors),
+            "interval": self.interval,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """The exponents (of several trajectories the leading ones), and what follows from them."""
+        alone = jnp.ndim(self.exponents) == 1
+        leading = "exponents" if alone else "leading exponent"
+        return {
+            leading: several(self.exponents) if alone else self.exponents[..., 0],
+            "number_positive": self.number_positive,
+            "kaplan_yorke": self.kaplan_yorke,
+        }
 
     @property
     def number_positive(self) -> Int[Array, "*run"]:

@@ -53,6 +53,18 @@ class Found(NamedTuple):
         return self.found & (self.eigenvalues.real.max(axis=-1) < 0)
 
 
+class _Certified(NamedTuple):
+    """As `Found`, with Jacobians in place of eigenvalues."""
+
+    states: np.ndarray
+    matrices: np.ndarray
+    residuals: np.ndarray
+    errors: np.ndarray
+    found: np.ndarray
+    number: np.ndarray
+    complete: np.ndarray
+
+
 class _Candidates(NamedTuple):
     """States near equilibria (candidate, …) of systems `owner`; which systems these are all of."""
 
@@ -84,13 +96,14 @@ def search(
     many = _MANY if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
     lanes = _FEW if count <= 2 * _FEW and not in_blocks else many
     candidates = _candidates(systems, count, lanes)
-    fields = _certified(systems, candidates, max_count, lanes)
-    matrices, found = fields.pop("matrices"), fields["found"]
-    spectra = eigenvalues(np, matrices[found])
+    some = _certified(systems, candidates, max_count, lanes)
+    spectra = eigenvalues(np, some.matrices[some.found])
     order = np.argsort(-spectra.real, axis=-1, kind="stable")
-    values: Any = np.full(matrices.shape[:-1], np.nan, complex)
-    values[found] = np.take_along_axis(spectra, order, axis=-1)
-    return Found(eigenvalues=values, **fields)
+    values: Any = np.full(some.matrices.shape[:-1], np.nan, complex)
+    values[some.found] = np.take_along_axis(spectra, order, axis=-1)
+    return Found(
+        some.states, values, some.residuals, some.errors, some.found, some.number, some.complete
+    )
 
 
 def _candidates(systems: Any, count: int, lanes: int) -> _Candidates:
@@ -167,7 +180,7 @@ def _linearised(systems: Any, states: jax.Array) -> tuple[jax.Array, jax.Array, 
 
 def _certified(
     systems: Any, candidates: _Candidates, max_count: int | None, lanes: int
-) -> dict[str, np.ndarray]:
+) -> _Certified:
     """Newton's iteration from each candidate, certificate, no duplicates."""
     owner, starts, complete = candidates
     eps = float(np.finfo(starts.dtype).eps)
@@ -198,19 +211,22 @@ def _certified(
     width = max(1, int(count.max(initial=1))) if max_count is None else max_count
     place = np.arange(kept.size) - np.repeat(np.cumsum(count) - count, count)
     kept, place = kept[place < width], place[place < width]
-    fields = {
-        "states": states,
-        "matrices": matrices,
-        "residuals": np.abs(slopes).max(axis=-1, initial=0.0),
-        "errors": errors,
-    }
     shape = (complete.size, width)
-    result: dict[str, np.ndarray] = {"found": np.zeros(shape, dtype=bool)}
-    result["found"][owner[kept], place] = True
-    for name, values in fields.items():
-        result[name] = np.full((*shape, *values.shape[1:]), np.nan, values.dtype)
-        result[name][owner[kept], place] = values[kept]
-    return result | {"number": count, "complete": complete}
+
+    def placed(values: np.ndarray, blank: Any = np.nan) -> np.ndarray:
+        result = np.full((*shape, *values.shape[1:]), blank, values.dtype)
+        result[owner[kept], place] = values[kept]
+        return result
+
+    return _Certified(
+        states=placed(states),
+        matrices=placed(matrices),
+        residuals=placed(np.abs(slopes).max(axis=-1, initial=0.0)),
+        errors=placed(errors),
+        found=placed(good, False),
+        number=count,
+        complete=complete,
+    )
 
 
 def _first_of_their_kind(owner: np.ndarray, states: np.ndarray, nearer: np.ndarray) -> np.ndarray:

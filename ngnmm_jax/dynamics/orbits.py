@@ -10,14 +10,24 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import several
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.equilibria import rest_state
-from ngnmm_jax.dynamics.floquet import Propagated, multipliers
+from ngnmm_jax.dynamics.floquet import Multipliers, Propagated, multipliers
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema, run_up, turns
 from ngnmm_jax.dynamics.products import product_spectrum
-from ngnmm_jax.dynamics.shooting import BLOCK, SEGMENTS, follow, shoot, shoot_on_host, walk
+from ngnmm_jax.dynamics.shooting import (
+    BLOCK,
+    SEGMENTS,
+    Shot,
+    follow,
+    shoot,
+    shoot_on_host,
+    walk,
+)
 
 # Steps in each segment under JAX's transformations, where they cannot be doubled.
 _STEPS = 256
@@ -48,7 +58,7 @@ class OscillatingSystem(System, Protocol):
         ...
 
 
-class Orbit(eqx.Module):
+class Orbit(AbstractResult):
     """A periodic orbit.
 
     - `period`, in the model's unit of time: the least one.
@@ -81,6 +91,26 @@ class Orbit(eqx.Module):
     error: Float[Array, ""]
     turns: Int[Array, ""]
     status: Int[Array, ""]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Steps over the period, what Newton's iteration left, and the multipliers' error."""
+        return {
+            "steps": self.ts.shape[-1] - 1,
+            "residual": self.residual,
+            "error": self.error,
+            "turns": self.turns,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Its period, whether it is stable, and the Floquet exponents."""
+        if jnp.ndim(self.period):  # orbits under `vmap`
+            return {"period": self.period, "extrema": self.extrema}
+        return {
+            "period": self.period,
+            "stable": self.stable,
+            "exponents": several(self.exponents),
+        }
 
     @property
     def exponents(self) -> Float[Array, "variable"]:
@@ -337,15 +367,15 @@ def _refined_in_a_program(system: Any, states: jax.Array, period: jax.Array, ste
     return _described(jnp, system, shoot(system, states, period, steps), steps)
 
 
-def _described(xp: Any, system: Any, solution: Any, steps: int) -> Orbit:
-    """What the orbit is, from the segments' states, the period and Newton's last step."""
-    states, period, residual, moved = solution
+def _described(xp: Any, system: Any, shot: Shot, steps: int) -> Orbit:
+    """What the orbit is that was shot for."""
+    states, period, residual, moved = shot
     followed = follow(xp, system, states, period, steps)
     samples = xp.concatenate([followed.path.reshape(-1, states.shape[-1]), states[:1]])
     slopes = followed.slopes.reshape(samples[:-1].shape)
     slopes = xp.concatenate([slopes, slopes[:1]])
     dt = period / (SEGMENTS * steps)
-    log_multipliers, phases, error = _multipliers(xp, followed)
+    spectrum, error = _multipliers(xp, followed)
     size, extent = 1 + xp.abs(samples).max(axis=0), xp.ptp(samples, axis=0)
     still = ~((extent / size).max() > STILL)
     extent = xp.maximum(extent.max(), 1e-300)
@@ -355,34 +385,33 @@ def _described(xp: Any, system: Any, solution: Any, steps: int) -> Orbit:
     converged = sound & (residual < 1e-9) & (turned == 1)
     status = xp.where(converged, Status.OK, Status.NOT_CONVERGED)
     status = xp.where(still, Status.NOT_PERIODIC, status)
-    fields = {
-        "period": period,
-        "states": states,
-        "ts": dt * xp.arange(SEGMENTS * steps + 1),
-        "samples": samples,
-        "extrema": extrema(samples, slopes, dt, xp),
-        "log_multipliers": log_multipliers,
-        "phases": phases,
-        "residual": residual,
-        "error": error,
-        "turns": turned,
-        "status": status,
-    }
-    return Orbit(**{name: jnp.asarray(value) for name, value in fields.items()})
+    return Orbit(
+        period=jnp.asarray(period),
+        states=jnp.asarray(states),
+        ts=jnp.asarray(dt * xp.arange(SEGMENTS * steps + 1)),
+        samples=jnp.asarray(samples),
+        extrema=jnp.asarray(extrema(samples, slopes, dt, xp)),
+        log_multipliers=jnp.asarray(spectrum.logs),
+        phases=jnp.asarray(spectrum.phases),
+        residual=jnp.asarray(residual),
+        error=jnp.asarray(error),
+        turns=jnp.asarray(turned),
+        status=jnp.asarray(status),
+    )
 
 
-def _multipliers(xp: Any, followed: Propagated) -> tuple[Any, Any, Any]:
-    """Logarithms and phases of the multipliers, and by how much they miss what is known of them."""
+def _multipliers(xp: Any, followed: Propagated) -> tuple[Multipliers, Any]:
+    """The multipliers, and by how much they miss what is known of them."""
     factors = followed.factors.reshape(-1, *followed.factors.shape[2:])
     if xp is np:
         logs, told = product_spectrum(factors)
-        logs, phases = logs.real, np.exp(1j * logs.imag)
+        spectrum = Multipliers(logs.real, np.exp(1j * logs.imag), told)
     else:
-        logs, phases, told = multipliers(factors)
+        spectrum = multipliers(factors)
     volume = followed.volumes.sum()
-    gap = xp.abs(logs.sum() - volume) / (1 + xp.abs(volume))
-    error = xp.maximum(gap, xp.abs(logs + 1j * xp.angle(phases)).min())
-    return logs, phases, xp.where(told, error, xp.nan)
+    gap = xp.abs(spectrum.logs.sum() - volume) / (1 + xp.abs(volume))
+    error = xp.maximum(gap, xp.abs(spectrum.logs + 1j * xp.angle(spectrum.phases)).min())
+    return spectrum, xp.where(spectrum.told, error, xp.nan)
 
 
 def _near_equilibrium(system: Any) -> Float[Array, "variable"]:

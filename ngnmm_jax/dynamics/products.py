@@ -8,7 +8,7 @@ Source: Bojanczyk, Golub and Van Dooren, SPIE Proc. 1770, 31 (1992), the periodi
 Dieci and Van Vleck, Appl. Numer. Math. 17, 275 (1995), the discrete QR method.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,12 +23,21 @@ _SEPARATE, _LENIENT = 1e-13, 10
 _SPAN, _SWEEPS = 14.0, 60
 
 
-def product_spectrum(factors: Any) -> tuple[Any, Any]:
+class ProductSpectrum(NamedTuple):
     """Logarithms log|μ| + i arg μ (*batch, n) of a product's eigenvalues, by falling size.
 
-    `factors` (factor, *batch, n, n) in the order in which they act. Also returns (*batch,)
-    whether every block was narrow enough: else eigenvalues that are within e^14 of each other,
-    or the rest of a large cluster, are less accurate. NaN where a factor is not finite.
+    `told` (*batch,): whether every block was narrow enough: else eigenvalues that are within e^14
+    of each other, or the rest of a large cluster, are less accurate.
+    """
+
+    logs: Any
+    told: Any
+
+
+def product_spectrum(factors: Any) -> ProductSpectrum:
+    """The spectrum of a product of `factors` (factor, *batch, n, n), in the order they act in.
+
+    NaN where a factor is not finite.
     """
     factors = np.asarray(factors)
     count, *batch, n, _ = factors.shape
@@ -44,7 +53,7 @@ def product_spectrum(factors: Any) -> tuple[Any, Any]:
         logs, narrow = _separated(factors)
     order = np.argsort(-logs.real, axis=-1, kind="stable")
     logs = np.where(finite[:, None], np.take_along_axis(logs, order, axis=-1), np.nan)
-    return logs.reshape(*batch, n), (narrow & finite).reshape(batch)
+    return ProductSpectrum(logs.reshape(*batch, n), (narrow & finite).reshape(batch))
 
 
 def grouped(factors: Any) -> Any:

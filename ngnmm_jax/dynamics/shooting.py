@@ -1,6 +1,6 @@
 """Multiple shooting: Newton's iteration joins segments of a trajectory to a periodic orbit."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +20,39 @@ _NEWTON = 20
 # Newton's iteration ends at this gap between segments, or where a small one no longer falls; and
 # where its step is less than this fraction of the orbit's extent, or no longer falls.
 _CLOSED, _SMALL, _STEP = 1e-13, 1e-10, 1e-9
+
+
+class Shot(NamedTuple):
+    """What Newton's iteration has come to.
+
+    - `states` (segment, variable), `period`: the segments' beginnings.
+    - `residual`: the largest gap between segments, relative to 1 + |x|.
+    - `moved`: by how much Newton's last step moved the states: estimates how far the orbit is.
+    """
+
+    states: Any
+    period: Any
+    residual: Any
+    moved: Any
+
+
+class _Equations(NamedTuple):
+    """Of shooting: gaps between segments and the phase, their Jacobian, and the largest gap."""
+
+    gaps: Any
+    matrix: Any
+    size: Any
+
+
+class _Iteration(NamedTuple):
+    """Iterations so far, where they are, the last ones' gap and step, and whether they ended."""
+
+    number: Any
+    states: Any
+    period: Any
+    size: Any
+    step: Any
+    ended: Any
 
 
 def walk(
@@ -69,10 +102,8 @@ def follow(xp: Any, system: Any, states: Any, period: Any, steps: int) -> Propag
     return swept(xp, lambda x, dt, n: _sweep(system, x, dt, n), states, dt, steps, BLOCK)
 
 
-def _equations(
-    xp: Any, states: Any, anchor: Any, normal: Any, followed: Propagated
-) -> tuple[Any, Any, Any]:
-    """Of shooting: gaps between segments and the phase, their Jacobian, and the largest gap.
+def _equations(xp: Any, states: Any, anchor: Any, normal: Any, followed: Propagated) -> _Equations:
+    """The equations at states on segments, which were followed to their ends.
 
     The period's derivative of a segment's end is the slope at the next one's beginning.
     """
@@ -86,7 +117,7 @@ def _equations(
     top = xp.concatenate([blocks.reshape(gaps.size - 1, -1), by_period.reshape(-1, 1)], axis=1)
     bottom = xp.append(normal, xp.zeros(gaps.size - n))
     size = xp.abs(gaps).max() / (1 + xp.abs(states).max())
-    return gaps, xp.concatenate([top, bottom[None]]), size
+    return _Equations(gaps, xp.concatenate([top, bottom[None]]), size)
 
 
 def _moved(xp: Any, states: Any, period: Any, delta: Any) -> tuple[Any, Any]:
@@ -106,12 +137,8 @@ def _normal(xp: Any, slope: Any) -> Any:
     return slope / xp.abs(slope).max()
 
 
-def shoot_on_host(system: Any, states: Any, period: Any, steps: int) -> tuple[Any, Any, Any, Any]:
-    """Newton's iteration on the gaps between segments and a phase condition.
-
-    The states, the period, the largest gap relative to 1 + |x|, and Newton's last step of the
-    states, which estimates their distance to an orbit.
-    """
+def shoot_on_host(system: Any, states: Any, period: Any, steps: int) -> Shot:
+    """Newton's iteration on the gaps between segments and a phase condition."""
     x, t = np.asarray(states), np.asarray(period)
     anchor, before, step, far = x[0], np.inf, np.inf, np.asarray(np.inf)
     normal: Any = None
@@ -120,20 +147,20 @@ def shoot_on_host(system: Any, states: Any, period: Any, steps: int) -> tuple[An
         normal = _normal(np, followed.slopes[0, 0]) if normal is None else normal
         gaps, matrix, size = _equations(np, x, anchor, normal, followed)
         if not (np.isfinite(matrix).all() and np.isfinite(size)):
-            return x, t, far, far
+            return Shot(x, t, far, far)
         try:
             delta = np.linalg.solve(matrix, gaps)
         except np.linalg.LinAlgError:
-            return x, t, size, far
+            return Shot(x, t, size, far)
         x, t = _moved(np, x, t, delta)
         last, step = step, np.abs(delta[:-1]).max()
         if _ended(np, followed, size, before, step, last):
             break
         before = size
-    return x, t, size, step
+    return Shot(x, t, size, step)
 
 
-def shoot(system: Any, states: Any, period: Any, steps: int) -> tuple[Any, Any, Any, Any]:
+def shoot(system: Any, states: Any, period: Any, steps: int) -> Shot:
     """`shoot_on_host` as part of a program.
 
     The iteration's derivative is cut; one more step, whose Jacobian is taken as constant,
@@ -143,23 +170,23 @@ def shoot(system: Any, states: Any, period: Any, steps: int) -> tuple[Any, Any, 
     anchor = states[0]
     normal = _normal(jnp, cut.vector_field(anchor))
 
-    def unfinished(carry: Any) -> jax.Array:
-        iteration, _, _, size, _, ended = carry
-        return (iteration < _NEWTON) & ~ended & jnp.isfinite(size)
+    def unfinished(now: _Iteration) -> jax.Array:
+        return (now.number < _NEWTON) & ~now.ended & jnp.isfinite(now.size)
 
-    def newton(carry: Any) -> Any:
-        iteration, x, t, before, last, _ = carry
-        followed = follow(jnp, cut, x, t, steps)
-        gaps, matrix, size = _equations(jnp, x, anchor, normal, followed)
+    def newton(now: _Iteration) -> _Iteration:
+        followed = follow(jnp, cut, now.states, now.period, steps)
+        gaps, matrix, size = _equations(jnp, now.states, anchor, normal, followed)
         delta = jnp.linalg.solve(matrix, gaps)
         step = jnp.abs(delta[:-1]).max()
-        ended = _ended(jnp, followed, size, before, step, last)
-        return iteration + 1, *_moved(jnp, x, t, delta), size, step, ended
+        ended = _ended(jnp, followed, size, now.size, step, now.step)
+        moved = _moved(jnp, now.states, now.period, delta)
+        return _Iteration(now.number + 1, *moved, size, step, ended)
 
-    infinite = jnp.asarray(jnp.inf)
-    begin = (jnp.asarray(0), states, period, jnp.asarray(1e300), infinite, jnp.array(False))
-    _, x, t, *_ = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin))
+    far, infinite = jnp.asarray(1e300), jnp.asarray(jnp.inf)
+    begin = _Iteration(jnp.asarray(0), states, period, far, infinite, jnp.array(False))
+    end = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin))
+    x, t = end.states, end.period
     gaps, matrix, size = _equations(jnp, x, anchor, normal, follow(jnp, system, x, t, steps))
     delta = jnp.linalg.solve(jax.lax.stop_gradient(matrix), gaps)
     size, last = jax.lax.stop_gradient((size, jnp.abs(delta[:-1]).max()))
-    return x - delta[:-1].reshape(x.shape), t - delta[-1], size, last
+    return Shot(x - delta[:-1].reshape(x.shape), t - delta[-1], size, last)

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.chaos.maps import LyapunovMap, OrbitDiagram
+from ngnmm_jax.chaos.lyapunov_map import LyapunovMap
+from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram
 from ngnmm_jax.plot._style import (
     DECAYING,
     GROWING,

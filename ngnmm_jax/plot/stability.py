@@ -24,8 +24,8 @@ from ngnmm_jax.plot._style import (
     symbol,
     zero_line,
 )
-from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.dispersion import Dispersion
+from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.maps import DispersionMap
 
 

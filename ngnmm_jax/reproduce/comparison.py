@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 import ngnmm_jax as ng
 from ngnmm_jax import plot
 from ngnmm_jax.reproduce.task import Row, Task, agree
-from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 
 _LAMBDAS = np.linspace(-1.0, 1.0, 401)
 

@@ -8,7 +8,7 @@ import numpy as np
 import ngnmm_jax as ng
 from ngnmm_jax import plot
 from ngnmm_jax.reproduce.task import Row, Task, agree
-from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
+from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 
 _LAMBDAS = np.linspace(-1.0, 1.0, 401)
 #: Points (i_ext_e, coupling): at rest, and oscillating.

@@ -15,11 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.lanes import map_chunks, take
-from ngnmm_jax.dynamics.lockstep import Steps, least_return, settle, shoot
+from ngnmm_jax.dynamics.lockstep.runs import Return, Steps, least_return, settle
+from ngnmm_jax.dynamics.lockstep.shooting import Cycle, shoot
+from ngnmm_jax.stability.kinds import APERIODIC, ORBIT
 from ngnmm_jax.systems.family import Family
-
-#: What a state is.
-NOTHING, EQUILIBRIUM, ORBIT, APERIODIC = 0, 1, 2, 3
 
 # A run has arrived at a stable equilibrium when it is this near, relative to 1 + |x|.
 _ARRIVED = 1e-3
@@ -30,6 +29,22 @@ _RETURNS, _NEAR = 2e-2, 0.2
 _KICK, _BIG_KICK = 1e-3, 2e-2
 # Runs that a device takes in lock-step.
 _LANES = 64
+
+
+class Lines(NamedTuple):
+    """Points of a plane, in whole lines of `columns` points along which one parameter is `swept`.
+
+    `points`: values (point,) by name; that of the swept one varies fastest.
+    """
+
+    points: dict[str, np.ndarray]
+    swept: str
+    columns: int
+
+    @property
+    def size(self) -> int:
+        """How many points there are."""
+        return int(self.points[self.swept].size)
 
 
 class Oscillations(NamedTuple):
@@ -65,68 +80,63 @@ class Rest(NamedTuple):
         return gap / (1 + np.abs(x).max(axis=-1))
 
 
-def find_oscillations(
-    family: Family,
-    points: dict[str, np.ndarray],
-    swept: str,
-    columns: int,
-    rest: Rest,
-) -> Oscillations:
-    """The oscillating attractors at points that are whole lines, `columns` points in each.
-
-    `points` (point,) has the parameter named `swept` as the one that varies along a line,
-    fastest; `rest` are the equilibria at the same points.
-    """
-    n = points[swept].size
-    runs = _march(family, points, swept, columns, rest)
-    found = _Found(family, points, n, rest.states.shape[-1])
+def find_oscillations(family: Family, lines: Lines, rest: Rest) -> Oscillations:
+    """The oscillating attractors at points; `rest` are the equilibria at the same points."""
+    runs = _march(family, lines, rest)
+    found = _Found(family, lines, rest.states.shape[-1])
     left = runs.take(found.judge(runs, rest))
     if left.point.size:
-        runs = _run(_LONG, family, take(points, left.point), left)
+        runs = _run_on(family, take(lines.points, left.point), left)
         left = runs.take(found.judge(runs, rest))
-        found.add_aperiodic(found.from_neighbours(left, columns))
+        found.add_aperiodic(found.from_neighbours(left))
     return found.result()
 
 
 class _Runs(NamedTuple):
-    """Runs after their window: where they ended, and their least return."""
+    """Runs after their window, (run, …): where they ended, and their least return."""
 
     point: np.ndarray
     direction: np.ndarray
     end: np.ndarray
-    state: np.ndarray
-    period: np.ndarray
-    gap: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-    still: np.ndarray
+    back: Return
 
     def take(self, index: np.ndarray) -> "_Runs":
-        return _Runs(*(field[index] for field in self))
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+
+class _Route(NamedTuple):
+    """Where runs begin, (run, variable), and the points, (run, column), that they pass."""
+
+    start: np.ndarray
+    points: dict[str, np.ndarray]
+
+
+class _Arrival(NamedTuple):
+    """Where a window at each column ended, (run, column, variable), and its least return."""
+
+    end: Any
+    back: Return
 
 
 def _marcher(
     transient: int, window: int, stride: int, same: float, kick: float
-) -> Callable[[Family, Any], dict[str, jax.Array]]:
+) -> Callable[[Family, _Route], _Arrival]:
     """A function that runs along lines: each column from where the one before ended.
 
-    `transient` and `window` are numbers of samples, `stride` of the model's tempo apart; `lanes`
-    holds `start` (run, variable) and the parameters `points` (run, column); what it returns has
-    shape (run, column, …).
+    `transient` and `window` are numbers of samples, `stride` of the model's tempo apart.
     """
 
-    def march(family: Family, lanes: Any) -> dict[str, jax.Array]:
-        start = lanes["start"].T
+    def march(family: Family, route: _Route) -> _Arrival:
+        start = jnp.asarray(route.start).T
 
-        def column(x: jax.Array, point: dict[str, jax.Array]) -> tuple[jax.Array, Any]:
+        def column(x: jax.Array, point: dict[str, jax.Array]) -> tuple[jax.Array, _Arrival]:
             inner = family.at(point)[0]
             field, steps = inner.vector_field, Steps.of(inner.model, x.shape[-1])
             x = jnp.where(jnp.isfinite(x).all(axis=0), x, start) * (1 + kick)
             end, path = settle(field, x, steps, transient=transient, samples=window, stride=stride)
-            back = least_return(field, path, steps.tempo * stride, same)
-            return end, {"end": end, **back._asdict()}
+            return end, _Arrival(end, least_return(field, path, steps.tempo * stride, same))
 
-        by_column = jax.tree.map(lambda leaf: leaf.T, lanes["points"])
+        by_column = jax.tree.map(lambda leaf: leaf.T, route.points)
         _, result = jax.lax.scan(column, start, by_column)
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), result)
 
@@ -138,25 +148,19 @@ _SHORT = _marcher(500, 1_250, 4, 2e-3, _KICK)
 _LONG = _marcher(12_000, 12_000, 2, 3e-4, _BIG_KICK)
 
 
-def _march(
-    family: Family, points: dict[str, np.ndarray], swept: str, columns: int, rest: Rest
-) -> _Runs:
+def _march(family: Family, lines: Lines, rest: Rest) -> _Runs:
     """Every line, upwards (direction 0) and downwards (1)."""
-    lines = points[swept].size // columns
-    number = np.arange(lines * columns).reshape(lines, columns)
+    number = np.arange(lines.size).reshape(-1, lines.columns)
     both = np.concatenate([number, number[:, ::-1]])
     starts = np.stack([_start(rest, int(first)) for first in both[:, 0]])
     middle = np.mean(family.model.search_box(), axis=0)
     starts = np.where(np.isfinite(starts), starts, middle)
-    lanes = {
-        "start": starts * (1 + _BIG_KICK),
-        "points": {name: value[both] for name, value in points.items()},
-    }
-    result = map_chunks(_SHORT, family, lanes, chunk=_LANES, progress=False, lockstep=True)
-    flat = {
-        name: value.reshape(2 * lines * columns, *value.shape[2:]) for name, value in result.items()
-    }
-    return _Runs(both.ravel(), np.repeat([0, 1], lines * columns), **flat)
+    route = _Route(
+        starts * (1 + _BIG_KICK), {name: value[both] for name, value in lines.points.items()}
+    )
+    result = map_chunks(_SHORT, family, route, chunk=_LANES, progress=False, lockstep=True)
+    flat = jax.tree.map(lambda value: value.reshape(both.size, *value.shape[2:]), result)
+    return _Runs(both.ravel(), np.repeat([0, 1], lines.size), *flat)
 
 
 def _start(rest: Rest, point: int) -> np.ndarray:
@@ -168,31 +172,58 @@ def _start(rest: Rest, point: int) -> np.ndarray:
     return rest.states[point, order[0]] if order.size else blank
 
 
-def _run(march: Any, family: Family, points: dict[str, np.ndarray], runs: _Runs) -> _Runs:
-    """Runs that go on from their ends, each at its own point."""
-    lanes = {
-        "start": runs.end,
-        "points": {name: value[:, None] for name, value in points.items()},
-    }
-    result = map_chunks(march, family, lanes, chunk=_LANES, progress=False, lockstep=True)
-    return _Runs(runs.point, runs.direction, **{k: v[:, 0] for k, v in result.items()})
+def _run_on(family: Family, points: dict[str, np.ndarray], runs: _Runs) -> _Runs:
+    """Runs that go on from their ends for longer, each at its own point."""
+    route = _Route(runs.end, {name: value[:, None] for name, value in points.items()})
+    result = map_chunks(_LONG, family, route, chunk=_LANES, progress=False, lockstep=True)
+    return _Runs(runs.point, runs.direction, *jax.tree.map(lambda value: value[:, 0], result))
 
 
-def _cycles(family: Family, lanes: Any) -> dict[str, jax.Array]:
-    """Orbits refined from guesses by at most `iterations` of Newton's iterations."""
-    inner, _ = family.at(lanes["point"])
-    guess = lanes["state"].T
+class Guesses(NamedTuple):
+    """Of orbits (run, …): parameters by name, a state, its period; and iterations at most."""
+
+    point: dict[str, Any]
+    state: Any
+    period: Any
+    iterations: Any
+
+    def take(self, index: np.ndarray) -> "Guesses":
+        """Some of them."""
+        return jax.tree.map(lambda leaf: leaf[index], self)
+
+
+class Refined(NamedTuple):
+    """Orbits (run, …) that Newton's iteration found, and whether it converged."""
+
+    cycle: Cycle
+    converged: Any
+
+    def put(self, index: np.ndarray, some: "Refined") -> "Refined":
+        """The same with others in some places."""
+
+        def one(every: np.ndarray, new: np.ndarray) -> np.ndarray:
+            every = every.copy()
+            every[index] = new
+            return every
+
+        return jax.tree.map(one, self, some)
+
+
+def refined(family: Family, guesses: Guesses) -> Refined:
+    """Orbits refined from guesses."""
+    inner, _ = family.at(guesses.point)
+    guess = jnp.asarray(guesses.state).T
     strengths = jnp.broadcast_to(inner.coupling, guess.shape)
     cycle = shoot(
         inner.vector_field,
         lambda pair: inner.variational(pair, strengths),
         guess,
-        lanes["period"],
+        guesses.period,
         Steps.of(inner.model, guess.shape[-1]),
-        lanes["iterations"].max(),
+        guesses.iterations.max(),
     )
-    fields = {**cycle._asdict(), "converged": cycle.converged}
-    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), fields)
+    found = Refined(cycle, cycle.converged)
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), found)
 
 
 # Most runs converge at once; of the others, those as near as this, relative to 1 + |x|, are tried
@@ -203,9 +234,9 @@ _SLOW = 0.3
 _FIRST, _LONGER = 4, 10
 
 
-def _own_growth(cycles: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Whether orbits are finite, and their largest Floquet exponent but the neutral one."""
-    matrix, period = cycles["monodromy"], cycles["period"]
+def _own_growth(cycles: Cycle) -> tuple[np.ndarray, np.ndarray]:
+    """Whether orbits (run, …) are finite, and their largest Floquet exponent but the neutral."""
+    matrix, period = np.asarray(cycles.monodromy), np.asarray(cycles.period)
     finite = np.isfinite(matrix).all(axis=(1, 2)) & np.isfinite(period)
     mu = np.linalg.eigvals(np.where(finite[:, None, None], matrix, 0.0))
     size = np.maximum(np.abs(mu), 1e-300)
@@ -219,27 +250,31 @@ def _twins(runs: _Runs, moving: np.ndarray, n: int) -> tuple[np.ndarray, np.ndar
     which = np.flatnonzero(moving)
     index[runs.direction[which], runs.point[which]] = which
     up, down = index[:, (index >= 0).all(axis=0)]
-    same = np.abs(runs.period[up] - runs.period[down]) < 1e-3 * runs.period[up]
-    extent = (runs.high - runs.low)[up]
-    for side in (runs.low, runs.high):
+    low, high, period = map(np.asarray, (runs.back.low, runs.back.high, runs.back.period))
+    same = np.abs(period[up] - period[down]) < 1e-3 * period[up]
+    extent = (high - low)[up]
+    for side in (low, high):
         same &= (np.abs(side[up] - side[down]) < 0.03 * extent).all(axis=1)
     return up[same], down[same]
 
 
 class _Found:
-    """What has been found so far, and how the rest is judged."""
+    """What has been found so far, and how the rest is judged.
 
-    def __init__(self, family: Family, points: dict[str, np.ndarray], n: int, variables: int):
-        self.family, self.points = family, points
-        self.kind = np.zeros((2, n), dtype=np.int8)
-        self.state = np.full((2, n, variables), np.nan)
-        self.period, self.growth = np.full((2, 2, n), np.nan)
+    `kind`, `period`, `growth` (direction, point), `state` (direction, point, variable).
+    """
+
+    def __init__(self, family: Family, lines: Lines, variables: int):
+        self.family, self.lines = family, lines
+        self.kind = np.zeros((2, lines.size), dtype=np.int8)
+        self.state = np.full((2, lines.size, variables), np.nan)
+        self.period, self.growth = np.full((2, 2, lines.size), np.nan)
 
     def judge(self, runs: _Runs, rest: Rest) -> np.ndarray:
         """Keep the runs that are on stable orbits; the indices of those not understood."""
         arrived = rest.distance(runs.point, runs.end) < _ARRIVED
-        moving = ~arrived & ~runs.still & (runs.gap < _RETURNS)
-        twins = _twins(runs, moving, self.kind.shape[1])
+        moving = ~arrived & ~np.asarray(runs.back.still) & (np.asarray(runs.back.gap) < _RETURNS)
+        twins = _twins(runs, moving, self.lines.size)
         once = np.flatnonzero(moving)[~np.isin(np.flatnonzero(moving), twins[1])]
         kept = once[self._refine(runs.take(once), near=_NEAR)]
         arrived[kept] = True
@@ -250,72 +285,71 @@ class _Found:
         """Newton's iteration from runs' returns; the indices of those kept."""
         if not runs.point.size:
             return np.zeros(0, dtype=int)
-        order = np.argsort(runs.period)  # what takes as long shares a chunk
+        order = np.argsort(runs.back.period)  # what takes as long shares a chunk
         runs = runs.take(order)
-        guess: dict[str, Any] = {
-            "point": take(self.points, runs.point),
-            "state": runs.state,
-            "period": runs.period,
-        }
-        out = self._shoot(guess)
-        finite, growth = _own_growth(out)
-        # Next to a period doubling two turns of one orbit pass for one of two: count them again.
-        slow = np.flatnonzero(out["converged"] & finite & (growth * out["period"] > -_SLOW))
-        if slow.size:
-            again = {
-                "point": take(guess["point"], slow),
-                "state": out["state"][slow],
-                "period": out["period"][slow],
-            }
-            turns = self._cycles(again, 0)["turns"]
-            some = np.flatnonzero(turns > 1)
-            if some.size:
-                again["period"] = again["period"] / turns
-                shorter = self._shoot(jax.tree.map(lambda leaf: leaf[some], again))
-                for name, value in shorter.items():
-                    out[name][slow[some]] = value
-                finite, growth = _own_growth(out)
-        extent = np.maximum(out["high"] - out["low"], 1e-300)
-        distance = (np.abs(out["state"] - runs.state) / extent).max(axis=1)
-        good = out["converged"] & finite & (growth < 0) & (distance < near)
+        point = take(self.lines.points, runs.point)
+        guesses = Guesses(point, runs.back.state, runs.back.period, np.zeros(order.size, int))
+        first = self._shoot(guesses)
+        own = _own_growth(first.cycle)
+        found = self._led_back(guesses, first, *own)
+        finite, growth = own if found is first else _own_growth(found.cycle)
+        cycle: Any = found.cycle
+        extent = np.maximum(cycle.high - cycle.low, 1e-300)
+        distance = (np.abs(cycle.state - runs.back.state) / extent).max(axis=1)
+        good = found.converged & finite & (growth < 0) & (distance < near)
         which = (runs.direction[good], runs.point[good])
         self.kind[which] = ORBIT
-        self.state[which] = out["state"][good]
-        self.period[which] = out["period"][good]
+        self.state[which] = cycle.state[good]
+        self.period[which] = cycle.period[good]
         self.growth[which] = growth[good]
         return order[good]
 
-    def _shoot(self, guess: dict[str, Any]) -> dict[str, np.ndarray]:
+    def _led_back(
+        self, guesses: Guesses, found: Refined, finite: np.ndarray, growth: np.ndarray
+    ) -> Refined:
+        """Next to a period doubling two turns of one orbit pass for one of two: count them again,
+        and refine the shorter orbit.
+        """
+        near = growth * np.asarray(found.cycle.period) > -_SLOW
+        slow = np.flatnonzero(found.converged & finite & near)
+        if not slow.size:
+            return found
+        cycle: Any = found.cycle
+        again = guesses.take(slow)._replace(state=cycle.state[slow], period=cycle.period[slow])
+        turns = np.asarray(self._cycles(again, 0).cycle.turns)
+        some = np.flatnonzero(turns > 1)
+        if not some.size:
+            return found
+        shorter = self._shoot(again._replace(period=again.period / turns).take(some))
+        return found.put(slow[some], shorter)
+
+    def _shoot(self, guesses: Guesses) -> Refined:
         """Newton's iteration from guesses: briefly, and longer for those that come near."""
-        out: dict[str, np.ndarray] = {}
-        left = np.arange(guess["period"].size)
-        for iterations in (_FIRST, _LONGER):
-            some = jax.tree.map(lambda leaf, left=left: leaf[left], guess)
-            new = self._cycles(some, iterations)
-            out = out or {name: np.empty_like(value) for name, value in new.items()}
-            for name, value in new.items():
-                out[name][left] = value
-            left = left[~new["converged"] & (new["residual"] < _PROMISING)]
-            if not left.size:
-                break
-        return out
+        found = self._cycles(guesses, _FIRST)
+        left = np.flatnonzero(~found.converged & (np.asarray(found.cycle.residual) < _PROMISING))
+        if left.size:
+            found = found.put(left, self._cycles(guesses.take(left), _LONGER))
+        return found
 
-    def _cycles(self, guess: dict[str, Any], iterations: int) -> dict[str, np.ndarray]:
-        lanes = {**guess, "iterations": np.full(guess["period"].size, iterations)}
-        return map_chunks(_cycles, self.family, lanes, chunk=_LANES, progress=False, lockstep=True)
+    def _cycles(self, guesses: Guesses, iterations: int) -> Refined:
+        guesses = guesses._replace(iterations=np.full(guesses.period.size, iterations))
+        return map_chunks(
+            refined, self.family, guesses, chunk=_LANES, progress=False, lockstep=True
+        )
 
-    def from_neighbours(self, runs: _Runs, columns: int) -> _Runs:
+    def from_neighbours(self, runs: _Runs) -> _Runs:
         """Try the orbits next along the line; the runs for which none is an orbit."""
+        columns = self.lines.columns
         for step in (-1, 1):
             beside = runs.point + step
-            same_line = (beside >= 0) & (beside < self.kind.shape[1])
+            same_line = (beside >= 0) & (beside < self.lines.size)
             same_line &= beside // columns == runs.point // columns
             beside = np.where(same_line, beside, runs.point)
             known = self.kind[runs.direction, beside] == ORBIT
             guess = runs.take(np.flatnonzero(known))
             where = (guess.direction, beside[known])
-            guess = guess._replace(state=self.state[where], period=self.period[where])
-            kept = self._refine(guess, near=np.inf)
+            back: Any = guess.back._replace(state=self.state[where], period=self.period[where])
+            kept = self._refine(guess._replace(back=back), near=np.inf)
             keep = np.ones(runs.point.size, dtype=bool)
             keep[np.flatnonzero(known)[kept]] = False
             runs = runs.take(np.flatnonzero(keep))
@@ -323,7 +357,8 @@ class _Found:
 
     def add_aperiodic(self, runs: _Runs) -> None:
         """Whatever moves and was not understood."""
-        runs = runs.take(np.flatnonzero(~runs.still & np.isfinite(runs.end).all(axis=1)))
+        moves = ~np.asarray(runs.back.still) & np.isfinite(runs.end).all(axis=1)
+        runs = runs.take(np.flatnonzero(moves))
         self.kind[runs.direction, runs.point] = APERIODIC
         self.state[runs.direction, runs.point] = runs.end
 

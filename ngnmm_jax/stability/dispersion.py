@@ -13,7 +13,7 @@ dispersion relation; Λ = 1 (with rows that sum to one) is the perturbation that
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -25,6 +25,7 @@ from jaxtyping import Array, Complex, Float, Inexact, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import newton
@@ -52,7 +53,7 @@ _INEXACT, _LOST = 1e-6, 1e-10
 _LANES = 26
 
 
-class Dispersion(eqx.Module):
+class Dispersion(AbstractResult):
     """Growth and frequency of the perturbations of a homogeneous equilibrium or orbit.
 
     - `lambdas` (mode,): structural eigenvalues Λ.
@@ -78,6 +79,26 @@ class Dispersion(eqx.Module):
     uniform: int | None = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
     notation: Notation = eqx.field(static=True, default=Notation())
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The error, as above."""
+        return {"error": self.error}
+
+    def summary(self) -> dict[str, Any]:
+        """How many modes there are, how many of them grow, and the fastest."""
+        if not _checks.is_concrete(self) or jnp.ndim(self.eigenvalues) != 2:
+            return {"lambdas": self.lambdas, "eigenvalues": self.eigenvalues}
+        shown: dict[str, Any] = {"modes": self.lambdas.shape[0]}
+        if self.uniform is not None:
+            shown["uniform growth"] = f"{self.growth[self.uniform]:.6g} per {self.time_unit}"
+        if self.transverse.any():
+            k = int(self.fastest)
+            rate, turning = float(self.growth[k]), float(self.frequency[k])
+            shown["growing"] = self.number_growing
+            shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} per {self.time_unit}"
+            shown["frequency"] = f"{turning:.6g} Hz"
+        return shown
 
     @property
     def growth(self) -> Float[Array, "mode"]:
@@ -151,23 +172,42 @@ def dispersion(
         _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
     _checks.finite("lambdas", lambdas)
     if isinstance(state, Orbit):
-        fields = _of_orbit(inner, system.coupling, state, lambdas)
+        found = _of_orbit(inner, system.coupling, state, lambdas)
     else:
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
-        fields = _of_equilibrium(inner, system.coupling, state, lambdas)
-    values, state, error, status = map(jnp.asarray, fields)
+        found = _of_equilibrium(inner, system.coupling, state, lambdas)
+    found = _Modes(*map(jnp.asarray, found))
     names = system.model.time_unit, notation_of(system)
-    result = Dispersion(lambdas, values, state, error, status, uniform, *names)
+    result = Dispersion(lambdas, *found, uniform, *names)
     if throw:
-        raise_unless_ok("dispersion", status, result)
+        raise_unless_ok("dispersion", found.status, result)
     return result
+
+
+class _Modes(NamedTuple):
+    """As `Dispersion` has them."""
+
+    eigenvalues: Any
+    state: Any
+    error: Any
+    status: Any
+
+
+class _Exponents(NamedTuple):
+    """Floquet exponents (mode, variable), the relative error of the interpolation in Λ (`miss`),
+    and by how much they miss Liouville's formula (`gap`).
+    """
+
+    values: Any
+    miss: Any
+    gap: Any
 
 
 def _of_equilibrium(
     inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array
-) -> tuple[Any, Any, Any, Any]:
+) -> _Modes:
     if _checks.on_host(inner, coupling, state, lambdas):
         return _at_rest(np, inner, coupling, state, lambdas, newton_on_host(inner, state))
     return _at_rest_in_a_program(inner, coupling, state, lambdas)
@@ -176,14 +216,14 @@ def _of_equilibrium(
 @eqx.filter_jit
 def _at_rest_in_a_program(
     inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array
-) -> tuple[Any, Any, Any, Any]:
+) -> _Modes:
     found = newton(inner.vector_field, state)
     return _at_rest(jnp, inner, coupling, state, lambdas, found)
 
 
 def _at_rest(
     xp: Any, inner: Homogeneous, coupling: Any, state: Any, lambdas: Any, found: tuple[Any, Any]
-) -> tuple[Any, Any, Any, Any]:
+) -> _Modes:
     """The modes of an equilibrium, of which `found` is the state and Newton's last correction."""
     refined, error = found
     moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
@@ -191,7 +231,8 @@ def _at_rest(
     matrix, column, row = _linearised(inner, refined)
     strengths = xp.asarray(lambdas) * xp.asarray(coupling)
     mixed = xp.asarray(matrix) + strengths[:, None, None] * xp.outer(column, row)
-    return _spectra(xp, mixed), refined, error, xp.where(ok, Status.OK, Status.NOT_CONVERGED)
+    status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
+    return _Modes(_spectra(xp, mixed), refined, error, status)
 
 
 def _spectra(xp: Any, matrices: Any) -> Any:
@@ -200,38 +241,33 @@ def _spectra(xp: Any, matrices: Any) -> Any:
     return xp.take_along_axis(values, xp.argsort(-values.real, axis=-1), axis=-1)
 
 
-def _of_orbit(
-    inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array
-) -> tuple[Any, Any, Any, Any]:
+def _of_orbit(inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array) -> _Modes:
     """Doubles the nodes until the interpolation is exact (under JAX's transformations, once)."""
     orbit = refine(inner, orbit)
     if not _checks.on_host(inner, coupling, orbit, lambdas):
-        exponents, error, gap = _floquet_in_a_program(inner, coupling, orbit, lambdas)
-        error = jnp.maximum(error, gap)
-        status = _told(jnp, error, orbit.status)
-        return exponents, orbit.states[0], jnp.maximum(error, orbit.residual), status
+        found = _floquet_in_a_program(inner, coupling, orbit, lambdas)
+        return _told(jnp, orbit, found.values, jnp.maximum(found.miss, found.gap))
     nodes = _NODES
     orbit, *known = jax.tree.map(np.asarray, (orbit, coupling, lambdas))
     while True:
         with np.errstate(over="ignore", invalid="ignore"):  # of what is no orbit
-            values, miss, gap = _floquet(inner, known[0], orbit, known[1], nodes)
-        if not miss >= _EXACT or nodes >= _MOST_NODES:
-            break
+            found = _floquet(inner, known[0], orbit, known[1], nodes)
+        if not found.miss >= _EXACT or nodes >= _MOST_NODES:
+            return _told(np, orbit, found.values, np.maximum(found.miss, found.gap))
         nodes *= 2
-    worst = np.maximum(miss, gap)
-    told = _told(np, worst, orbit.status)
-    return values, orbit.states[0], np.maximum(worst, orbit.residual), told
 
 
-def _told(xp: Any, error: Any, status: Any) -> Any:
-    """The orbit's status, or that its modes are inexact."""
-    return xp.where((status == Status.OK) & ~(error < _INEXACT), Status.NOT_CONVERGED, status)
+def _told(xp: Any, orbit: Orbit, values: Any, error: Any) -> _Modes:
+    """An orbit's modes; their status is its own, or that they are inexact."""
+    inexact = (orbit.status == Status.OK) & ~(error < _INEXACT)
+    status = xp.where(inexact, Status.NOT_CONVERGED, orbit.status)
+    return _Modes(values, orbit.states[0], xp.maximum(error, orbit.residual), status)
 
 
 @eqx.filter_jit
 def _floquet_in_a_program(
     inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array
-) -> tuple[Any, Any, Any]:
+) -> _Exponents:
     """`_floquet` from the whole monodromy matrices: what they have lost is NaN."""
     every, back = _places(jnp, lambdas, _NODES)
     through = _propagated(jnp, inner, every * coupling, orbit)
@@ -242,15 +278,13 @@ def _floquet_in_a_program(
     gap = jnp.where(lost.any(axis=1), 0.0, _liouville(jnp, logs, volumes)).max()
     exponents = jnp.where(lost, jnp.nan, logs / orbit.period)
     order = jnp.argsort(-exponents.real, axis=1)
-    return jnp.take_along_axis(exponents, order, axis=1), error, gap
+    return _Exponents(jnp.take_along_axis(exponents, order, axis=1), error, gap)
 
 
 def _floquet(
     inner: Homogeneous, coupling: Any, orbit: Orbit, lambdas: Any, nodes: int
-) -> tuple[Any, Any, Any]:
-    """Floquet exponents (mode, variable), the relative error of the interpolation, and that of
-    Liouville's formula.
-    """
+) -> _Exponents:
+    """Floquet exponents from monodromy matrices at so many nodes, each a product of factors."""
     every, back = _places(np, lambdas, nodes)
     pieces = [
         _propagated(np, inner, every[index] * coupling, orbit)
@@ -262,7 +296,7 @@ def _floquet(
     factors, volumes, error = back(grouped(factors), volumes)
     logs, told = product_spectrum(factors)
     gap = np.where(told, _liouville(np, logs, volumes), np.nan).max()
-    return logs / orbit.period, error, gap
+    return _Exponents(logs / orbit.period, error, gap)
 
 
 def _liouville(xp: Any, logs: Any, volumes: Any) -> Any:

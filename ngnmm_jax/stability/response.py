@@ -23,6 +23,8 @@ from jaxtyping import Array, Complex, Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import INPUT
 from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.several import several
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
@@ -35,7 +37,7 @@ from ngnmm_jax.systems.own_equations import only_plain
 _STEPS, _HALVINGS = 60, 8
 
 
-class LinearResponse(eqx.Module):
+class LinearResponse(AbstractResult):
     """Fluctuations of one variable about a stable equilibrium, for weak white noise.
 
     - `frequencies` (frequency,): Hz.
@@ -59,6 +61,21 @@ class LinearResponse(eqx.Module):
     growth: Float[Array, ""]
     status: Int[Array, ""]
     variable: str = eqx.field(static=True)
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """The error of the equilibrium."""
+        return {"error": self.error}
+
+    def summary(self) -> dict[str, Any]:
+        """What fluctuates, the equilibrium's largest growth, spectra and correlations."""
+        return {
+            "variable": self.variable,
+            "growth": self.growth,
+            "frequencies": several(self.frequencies),
+            "power": self.power,
+            "fc": self.fc,
+        }
 
 
 def linear_response(

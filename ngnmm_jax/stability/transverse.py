@@ -1,14 +1,14 @@
 """Growth of all transverse modes at many homogeneous states at once, as maps need it.
 
-`modes` takes one state as far as 64 bits allow; here functions run over chunks of them, and keep
-of all modes what a map keeps. Their first argument is a `Spectrum`.
+`dispersion` takes one state as far as 64 bits allow; here functions run over chunks of them, and
+keep of all modes what a map keeps.
 """
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,8 @@ import numpy as np
 
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax.dynamics.lockstep import Steps, adaptive_mesh, mesh_step
+from ngnmm_jax.dynamics.lockstep.meshes import adaptive_mesh, mesh_step
+from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import ROUGH
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.integrators.loops import in_halves, repeat
@@ -24,9 +25,7 @@ from ngnmm_jax.integrators.runge_kutta import RK4
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.systems.family import Family
-
-#: A family of homogeneous systems, the structural eigenvalues (mode,), the uniform one's index.
-Spectrum = tuple[Family, jax.Array, jax.Array]
+from ngnmm_jax.systems.network import Network
 
 # Values of Λ between which monodromy matrices are interpolated, those between which the
 # propagators over a segment of steps are, and such steps. The first two are doubled where the
@@ -50,8 +49,78 @@ _ALIGN, _BLOCKS, _BLOCK, _NORMALISE, _CHECKED = 4_000, 10, 4_000, 20, 10
 _FEW_MODES = 21
 
 
-def _summary(model: Any, growth: Any, turning: Any, uniform: Any, xp: Any = jnp) -> dict[str, Any]:
-    """What a map keeps of all modes' growth and angular frequency, each (mode, *run).
+class Spectrum(NamedTuple):
+    """What modes are modes of.
+
+    - `family`: of homogeneous systems.
+    - `lambdas` (mode,): structural eigenvalues; `uniform`: the index of the one that all share.
+    """
+
+    family: Family
+    lambdas: Any
+    uniform: Any
+
+    @classmethod
+    def of(cls, network: Network) -> "Spectrum":
+        """That of a network, which must have homogeneous states."""
+        lambdas, uniform = network.spectrum()
+        return cls(Family.of(network), jnp.asarray(lambdas), jnp.asarray(uniform or 0))
+
+
+class Modes(NamedTuple):
+    """What is kept of all transverse modes of states, each (state,), as `DispersionMap` has it.
+
+    `converged`: whether the modes are known.
+    """
+
+    growth_transverse: Any
+    number_growing: Any
+    fastest: Any
+    frequency: Any
+    error: Any
+    converged: Any
+
+
+class RestingModes(NamedTuple):
+    """Modes of equilibria, and the growth (state,) of perturbations that all regions share."""
+
+    growth_uniform: Any
+    modes: Modes
+
+
+class AperiodicModes(NamedTuple):
+    """Modes of aperiodic states.
+
+    - `growth_uniform`, `error_uniform` (state,): the leading Lyapunov exponent of perturbations
+      that all regions share, and its standard error.
+    - `end` (state, variable): where the trajectories ended.
+    """
+
+    growth_uniform: Any
+    error_uniform: Any
+    modes: Modes
+    end: Any
+
+
+class Orbits(NamedTuple):
+    """Orbits (run, …): parameters by name, a state, the period."""
+
+    point: dict[str, Any]
+    state: Any
+    period: Any
+
+
+class _Fastest(NamedTuple):
+    """As `Modes` has them."""
+
+    growth_transverse: Any
+    number_growing: Any
+    fastest: Any
+    frequency: Any
+
+
+def _fastest(model: Any, growth: Any, turning: Any, uniform: Any, xp: Any = jnp) -> _Fastest:
+    """What is kept of all modes' growth and angular frequency, each (mode, *run).
 
     `model` has the parameters of the runs.
     """
@@ -60,48 +129,43 @@ def _summary(model: Any, growth: Any, turning: Any, uniform: Any, xp: Any = jnp)
     masked = xp.where(mode == uniform, -xp.inf, growth)
     fastest = xp.argmax(masked, axis=0)
     turning = xp.take_along_axis(turning, fastest[None], axis=0)[0]
-    return {
-        "growth_transverse": masked.max(axis=0),
-        "number_growing": (masked > neutral).sum(axis=0),
-        "fastest": fastest,
-        "frequency": xp.abs(turning) / (2 * xp.pi * SECONDS[model.time_unit]),
-    }
+    return _Fastest(
+        growth_transverse=masked.max(axis=0),
+        number_growing=(masked > neutral).sum(axis=0),
+        fastest=fastest,
+        frequency=xp.abs(turning) / (2 * xp.pi * SECONDS[model.time_unit]),
+    )
 
 
-def equilibrium_modes(
-    shared: Spectrum, pair: tuple[dict[str, jax.Array], jax.Array]
-) -> dict[str, jax.Array]:
+def _equilibrium_modes(
+    spectrum: Spectrum, point: dict[str, jax.Array], state: jax.Array
+) -> RestingModes:
     """All modes of one equilibrium, from a parameter point and the state."""
-    family, lambdas, uniform = shared
-    inner, coupling = family.at(pair[0])
-    matrix, column, row = linearise(inner, pair[1])
-    z, errors = rank_one_eigenvalues(matrix, column, row, lambdas * coupling)
+    inner, coupling = spectrum.family.at(point)
+    matrix, column, row = linearise(inner, state)
+    z, errors = rank_one_eigenvalues(matrix, column, row, spectrum.lambdas * coupling)
     which = jnp.argmax(z.real, axis=0)[None]
     leading, error = (jnp.take_along_axis(part, which, axis=0)[0] for part in (z, errors))
-    summary = _summary(inner.model, leading.real, leading.imag, uniform)
+    kept = _fastest(inner.model, leading.real, leading.imag, spectrum.uniform)
     # Against the geometric mean of the eigenvalues: their largest may be far above what matters.
     tolerance = _CERTAIN * jnp.exp(jnp.log(jnp.abs(z)).mean(axis=0))
-    return {
-        "growth_uniform": leading.real[uniform],
-        **summary,
-        "error": error[summary["fastest"]],
-        "converged": (error < tolerance).all(),
-    }
+    modes = Modes(*kept, error[kept.fastest], (error < tolerance).all())
+    return RestingModes(leading.real[spectrum.uniform], modes)
 
 
 def _many_at_rest(
-    shared: Spectrum, pairs: tuple[dict[str, jax.Array], jax.Array]
-) -> dict[str, jax.Array]:
-    return jax.vmap(lambda pair: equilibrium_modes(shared, pair))(pairs)
+    spectrum: Spectrum, pairs: tuple[dict[str, jax.Array], jax.Array]
+) -> RestingModes:
+    return jax.vmap(lambda pair: _equilibrium_modes(spectrum, *pair))(pairs)
 
 
 def modes_at_rest(
-    shared: Spectrum, points: dict[str, np.ndarray], states: np.ndarray
-) -> dict[str, np.ndarray]:
+    spectrum: Spectrum, points: dict[str, np.ndarray], states: np.ndarray
+) -> RestingModes:
     """All modes of many equilibria, each at its own parameter point."""
     return map_chunks(
         _many_at_rest,
-        shared,
+        spectrum,
         (points, states),
         chunk=_EQUILIBRIA,
         progress=False,
@@ -121,7 +185,7 @@ def _nodes(lambdas: Any, nodes: int, xp: Any = jnp) -> tuple[Any, Any]:
 
 
 @lru_cache
-def monodromies(nodes: int, few: int) -> Callable[[Any, Any], jax.Array]:
+def monodromies(nodes: int, few: int) -> Callable[[Spectrum, Orbits], jax.Array]:
     """Monodromy matrices (run, node, variable, variable) at the nodes and the check.
 
     The propagator over a few steps is so nearly a polynomial of low degree in Λ that `few`
@@ -129,12 +193,11 @@ def monodromies(nodes: int, few: int) -> Callable[[Any, Any], jax.Array]:
     integrated all the way.
     """
 
-    def monodromy(shared: Spectrum, lanes: Any) -> jax.Array:
-        family, lambdas, _ = shared
-        point, states, period = lanes
-        inner, coupling = family.at(point)
+    def monodromy(spectrum: Spectrum, orbits: Orbits) -> jax.Array:
+        lambdas, period = spectrum.lambdas, orbits.period
+        inner, coupling = spectrum.family.at(orbits.point)
         where, check = _nodes(lambdas, nodes)
-        x = states.T
+        x = jnp.asarray(orbits.state).T
         size, runs = x.shape
         mesh = adaptive_mesh(inner.vector_field, x, period, Steps.of(inner.model, runs))
 
@@ -185,20 +248,14 @@ def exact_enough(family: Family, points: dict[str, np.ndarray]) -> np.ndarray:
     return np.broadcast_to(EXACT / family.many(points).model.tempo(), (count,))
 
 
-def orbit_modes(
-    shared: Spectrum,
-    points: dict[str, np.ndarray],
-    matrices: np.ndarray,
-    period: np.ndarray,
-    nodes: int,
-) -> dict[str, np.ndarray]:
+def orbit_modes(spectrum: Spectrum, orbits: Orbits, matrices: np.ndarray, nodes: int) -> Modes:
     """Floquet exponents of all modes of orbits, from their monodromy matrices at the nodes.
 
     By LAPACK on the host, in threads: GPUs are slow at small eigenproblems, and XLA's on CPUs
     (jaxlib 0.10) can deadlock where several devices solve them at the same time.
     """
-    model, uniform = shared[0].many(points).model, int(shared[2])
-    lambdas = np.asarray(shared[1])
+    model, uniform = spectrum.family.many(orbits.point).model, int(spectrum.uniform)
+    lambdas, period = np.asarray(spectrum.lambdas), orbits.period
     where, check = _nodes(lambdas, nodes, np)
     between = None
     if check is not None:
@@ -223,18 +280,20 @@ def orbit_modes(
             np.concatenate(part).T for part in zip(*pool.map(exponents, chunks), strict=True)
         )
     rates = logs[:count] / period
-    summary = _summary(model, rates.real, rates.imag, uniform, np)
+    kept = _fastest(model, rates.real, rates.imag, uniform, np)
     # Multipliers that are far below their matrix's entries are lost to rounding.
-    error = np.take_along_axis(rounding, summary["fastest"][None], axis=0)[0] / period
+    error = np.take_along_axis(rounding, kept.fastest[None], axis=0)[0] / period
     if check is not None:  # interpolated and exact, relative to what is as large as the largest
         guess, exact = np.exp(logs[count:].real)
-        largest = np.exp(summary["growth_transverse"] * period)
+        largest = np.exp(kept.growth_transverse * period)
         error = np.maximum(error, np.abs(guess - exact) / np.maximum(exact, largest) / period)
     finite = np.isfinite(matrices).all(axis=(1, 2, 3))
-    return {**summary, "error": error, "converged": finite}
+    return Modes(*kept, error, finite)
 
 
-def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
+def aperiodic_modes(
+    spectrum: Spectrum, lanes: tuple[dict[str, jax.Array], jax.Array]
+) -> AperiodicModes:
     """Leading Lyapunov exponent of every mode, driven by the same trajectory.
 
     Of many modes with real Λ, it is computed at a few values and interpolated linearly: on
@@ -243,7 +302,7 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
 
     Source: Benettin et al., Meccanica 15, 9 (1980), with one perturbation for each mode.
     """
-    family, lambdas, uniform = shared
+    family, lambdas, uniform = spectrum
     point, states = lanes
     inner, coupling = family.at(point)
     x = states.T
@@ -286,11 +345,11 @@ def aperiodic_modes(shared: Spectrum, lanes: Any) -> dict[str, jax.Array]:
     deviation = rates.std(axis=0) * jnp.sqrt(1 / (_BLOCKS - 1))
     deviation = jnp.hypot(deviation, rough / steps.dt)
     own = uniform if direct else -1
-    at_uniform = {"growth_uniform": growth[own], "error_uniform": deviation[own]}
+    growth_uniform, error_uniform = growth[own], deviation[own]
     if not direct:
         between = jax.vmap(lambda f: jnp.interp(lambdas, where[:-1], f[:-1]), 1, 1)
         growth, deviation = between(growth), between(deviation)
-    summary = _summary(inner.model, growth, jnp.full_like(growth, jnp.nan), uniform)
-    error = jnp.take_along_axis(deviation, summary["fastest"][None], axis=0)[0]
+    kept = _fastest(inner.model, growth, jnp.full_like(growth, jnp.nan), uniform)
+    error = jnp.take_along_axis(deviation, kept.fastest[None], axis=0)[0]
     finite = jnp.isfinite(growth).all(axis=0) & (rough < ROUGH).all(axis=0)
-    return {**at_uniform, **summary, "error": error, "converged": finite, "end": pair[0].T}
+    return AperiodicModes(growth_uniform, error_uniform, Modes(*kept, error, finite), pair[0].T)

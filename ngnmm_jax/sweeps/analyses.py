@@ -3,21 +3,17 @@
 import dataclasses
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.chaos.maps import lanes_of, lanes_per_device, starts_of, steps_at, trajectories
-from ngnmm_jax.dynamics.lockstep import Steps
-from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents
-from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.stability.transverse import modes_at_rest
+from ngnmm_jax.chaos.lanes import Times, lanes_per_device, spectra_at, steps_at
+from ngnmm_jax.dynamics.lockstep.runs import Steps
+from ngnmm_jax.dynamics.lyapunov import number_of_exponents
+from ngnmm_jax.stability.resting import find_resting, resting_modes
+from ngnmm_jax.stability.transverse import Spectrum
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -70,31 +66,24 @@ class Stability(AbstractMeasure):
             if np.ndim(value) > 1:
                 _checks.fail(name, "be one number for all regions in `Stability`, whose states are "
                              "homogeneous", "it has values for each region")  # fmt: skip
-        lambdas, uniform = system.spectrum()
-        family = Family.of(system)
-        rest = search(family.many(points), seeds.size, self.places, in_blocks=True)
-        found = np.nonzero(rest.found)
-        fields: dict[str, np.ndarray] = {
+        spectrum = Spectrum.of(system)
+        at = {name: np.asarray(value) for name, value in points.items()}
+        rest = find_resting(spectrum.family, at, seeds.size, places=self.places)
+        growth_uniform, modes = resting_modes(spectrum, at, rest)
+        status = np.where(modes.converged.all(axis=1), Status.OK, Status.NOT_CONVERGED)
+        status = np.where(rest.number > self.places, Status.TRUNCATED, status)
+        status = np.where(rest.found.any(axis=1), status, Status.NONE_FOUND)
+        return {
             "states": rest.states,
             "number": rest.number.astype(np.int32),
             "complete": rest.complete.astype(np.int8),
+            "growth_uniform": growth_uniform,
+            "growth_transverse": modes.growth_transverse,
+            "number_growing": modes.number_growing,
+            "fastest": modes.fastest,
+            "frequency": modes.frequency,
+            "status": status.astype(np.int8),
         }
-        converged = np.ones(rest.found.shape, dtype=bool)
-        kinds = {name: o.dtype for name, o in self.outputs(system).items() if name not in fields}
-        for name, kind in kinds.items():
-            fields[name] = np.full(rest.found.shape, np.nan if kind == "float64" else -1, kind)
-        if found[0].size:
-            shared = (family, jnp.asarray(lambdas), jnp.asarray(uniform or 0))
-            at = {name: np.asarray(value)[found[0]] for name, value in points.items()}
-            modes = modes_at_rest(shared, at, rest.states[found])
-            converged[found] = modes["converged"]
-            for name in kinds:
-                fields[name][found] = modes[name]
-        status = np.where(converged.all(axis=1), Status.OK, Status.NOT_CONVERGED)
-        status = np.where(rest.number > self.places, Status.TRUNCATED, status)
-        status = np.where(rest.found.any(axis=1), status, Status.NONE_FOUND)
-        fields["status"] = status.astype(np.int8)
-        return fields
 
     def definition(self, system: System) -> dict[str, Any]:
         return {"measure": "stability of equilibria", "places": self.places}
@@ -136,26 +125,23 @@ class Exponents(AbstractMeasure):
         _checks.require_x64("Exponents")
         core = _autonomous(system).bare()
         n = number_of_exponents(self.count, tuple(core.state_shape))
-        starts = starts_of(core, points, seeds)
         steps = steps_at(core, points, seeds.size, self.dt)
         if self.finer != 1:
             steps = Steps(steps.dt / self.finer, steps.stiffness * self.finer)
-        times = (self.duration, self.transient, self.interval)
-        found = map_chunks(
-            trajectories(n),
+        found = spectra_at(
             core,
-            lanes_of(points, starts, steps, *times),
-            chunk=self.chunk(system) if chunk is None else chunk,
-            progress=False,
-            lockstep=True,
+            points,
+            seeds,
+            count=n,
+            steps=steps,
+            times=Times(self.duration, self.transient, self.interval),
+            width=self.chunk(system) if chunk is None else chunk,
         )
-        lost = ~np.isfinite(starts).reshape(seeds.size, -1).all(axis=1)
-        spectrum = LyapunovSpectrum(**jax.tree.map(jnp.asarray, found))
         return {
-            "exponents": found["exponents"],
-            "errors": found["errors"],
-            "number_positive": np.asarray(spectrum.number_positive, np.int32),
-            "status": np.where(lost, Status.NONE_FOUND, found["status"]).astype(np.int8),
+            "exponents": np.asarray(found.exponents),
+            "errors": np.asarray(found.errors),
+            "number_positive": np.asarray(found.number_positive, np.int32),
+            "status": np.asarray(found.status, np.int8),
         }
 
     def refined(self, system: System) -> "Exponents":

@@ -8,7 +8,8 @@ import numpy as np
 
 from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.chaos.maps import LyapunovMap, lyapunov_map, orbit_diagram
+from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
+from ngnmm_jax.chaos.orbit_diagram import orbit_diagram
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 

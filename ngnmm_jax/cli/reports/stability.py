@@ -13,8 +13,8 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.reproduce.comparison import Plane, compare, family
-from ngnmm_jax.stability.attractors import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.dispersion import dispersion
+from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
 from ngnmm_jax.systems.network import Network
 

@@ -32,7 +32,8 @@ class Step(eqx.Module):
     - `parameters` (parameter,), `turning` (parameter,): their values, and the tangent's.
     - `spectrum` (dimension,): eigenvalues; of cycles, logarithms of the multipliers.
     - `unstable`: how many of them grow.
-    - `tests`: by name, among them functions whose zeros are special points.
+    - `tests`: of equilibria, by name: among them functions whose zeros are special points.
+    - `cycle`: what is measured of cycles, a `Measures`; None of equilibria.
     - `distance`: of the point from its prediction; `angle`: between its tangent and the last.
     - `iterations`, `converged`: of Newton's.
     """
@@ -44,6 +45,7 @@ class Step(eqx.Module):
     spectrum: Any = None
     unstable: Any = None
     tests: Any = None
+    cycle: Any = None
     distance: Any = None
     angle: Any = None
     iterations: Any = None
@@ -280,8 +282,8 @@ def _closed(begin: Step, before: Step, after: Step) -> bool:
     turned = np.asarray(begin.turning) @ np.asarray(after.turning) > 0
     now, then = (np.sort(np.asarray(step.spectrum).real) for step in (begin, after))
     same = bool(np.allclose(now, then, rtol=0.2, atol=0.05))
-    if "period" in begin.tests:
-        same &= bool(np.isclose(begin.tests["period"], after.tests["period"], rtol=0.05))
+    if begin.cycle is not None:
+        same &= bool(np.isclose(begin.cycle.period, after.cycle.period, rtol=0.05))
     return bool(near and same and turned)
 
 

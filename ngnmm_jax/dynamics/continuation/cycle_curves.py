@@ -1,7 +1,7 @@
 """Curves of cycles in one parameter; of their bifurcations, or of one period, in two."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,6 +27,28 @@ _GONE = 0.002
 # Meshes get more intervals where the roughness is so many times their number, or the neutral
 # multiplier's logarithm so large, up to this many.
 _ROUGH, _LOST, MOST_INTERVALS = 0.75, 0.02, 512
+
+
+class Measures(NamedTuple):
+    """What is measured of a cycle.
+
+    - `period`; `extrema` (2, dimension).
+    - `roughness`: how many intervals of the mesh it asks for.
+    - `size`: how far it reaches from its mean, in units of arclength; `halves`: how much one half
+      differs from the other; `size_growth`, `halves_growth`: how fast both grow along the curve.
+    - `volume`: the integral of the divergence; `missed`: by how much the multipliers' logarithms
+      miss it, relative.
+    """
+
+    period: Any
+    extrema: Any
+    roughness: Any
+    size: Any
+    size_growth: Any
+    halves: Any
+    halves_growth: Any
+    volume: Any
+    missed: Any = None
 
 
 class AbstractCycleProblem(AbstractPeriodicProblem):
@@ -110,21 +132,18 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         return self._known(step, transfer), transfer
 
     def _known(self, step: Step, transfer: Any) -> Step:
-        """The point with its multipliers, from the mesh points' derivatives by each other.
-
-        "multipliers" is by how much their logarithms miss the integral of the divergence, relative.
-        """
+        """The point with its multipliers, from the mesh points' derivatives by each other."""
         n = self.dimension
         step = concrete(step)
         spectrum, _ = product_spectrum(np.asarray(transfer)[:, :n, :n])
-        volume = float(step.tests["volume"])
+        volume = float(step.cycle.volume)
         gap = abs(spectrum.real.sum() - volume) / (1 + abs(volume))
         with np.errstate(over="ignore"):
             unstable = self.growing(np.exp(spectrum))
         return eqx.tree_at(
-            lambda s: (s.spectrum, s.unstable, s.tests),
+            lambda s: (s.spectrum, s.unstable, s.cycle.missed),
             step,
-            (spectrum, unstable, {**step.tests, "multipliers": gap}),
+            (spectrum, unstable, gap),
             is_leaf=lambda leaf: leaf is None,
         )
 
@@ -133,7 +152,7 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         no multiplier is near 1 as one should be, or where it is `needed`.
         """
         intervals = step.point.points.shape[0]
-        rough = float(step.tests["roughness"]) > _ROUGH * intervals
+        rough = float(step.cycle.roughness) > _ROUGH * intervals
         lost = float(np.abs(np.asarray(step.spectrum)).min()) > _LOST
         if not (rough or lost or needed) or 2 * intervals > MOST_INTERVALS:
             return step
@@ -145,16 +164,20 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         """The curve ends where the period is too long, or the cycle shrinks to a point, or to
         one that it runs through twice.
         """
-        if float(step.tests["period"]) > self.longest:
+        if float(step.cycle.period) > self.longest:
             return "period"
-        for name, reason in (("size", self.shrunk), ("halves", "period_doubling")):
-            if _vanishing(step, name) < _GONE:
-                return reason
+        if _vanishing(step.cycle.size, step.cycle.size_growth) < _GONE:
+            return self.shrunk
+        if _vanishing(step.cycle.halves, step.cycle.halves_growth) < _GONE:
+            return "period_doubling"
         return None
 
     def reach(self, step: Step) -> float:
         """Not beyond the point where the cycle vanishes."""
-        return 0.4 * min(_vanishing(step, "size"), _vanishing(step, "halves"))
+        cycle = step.cycle
+        return 0.4 * min(
+            _vanishing(cycle.size, cycle.size_growth), _vanishing(cycle.halves, cycle.halves_growth)
+        )
 
 
 @eqx.filter_jit
@@ -191,16 +214,16 @@ def _advance(
         tangent=along,
         parameters=q[:k],
         turning=along.scalars[:k] / scale_q[:k],
-        tests={
-            "volume": volume,
-            "period": problem.period(q),
-            "roughness": roughness,
-            "extrema": profile.extrema[:, :n],
-            "size": size,
-            "size_growth": growth,
-            "halves": halves,
-            "halves_growth": parting,
-        },
+        cycle=Measures(
+            period=problem.period(q),
+            extrema=profile.extrema[:, :n],
+            roughness=roughness,
+            size=size,
+            size_growth=growth,
+            halves=halves,
+            halves_growth=parting,
+            volume=volume,
+        ),
         distance=result.distance,
         angle=jnp.arccos(jnp.clip(turn, -1.0, 1.0)),
         iterations=result.iterations,
@@ -209,10 +232,9 @@ def _advance(
     return step, result.transfer
 
 
-def _vanishing(step: Step, name: str) -> float:
+def _vanishing(size: Any, growth: Any) -> float:
     """How far along the curve a size would be zero, if it went on like this."""
-    size, growth = float(step.tests[name]), float(step.tests[name + "_growth"])
-    return -size / growth if growth < 0 else float("inf")
+    return -float(size) / float(growth) if growth < 0 else float("inf")
 
 
 def _others(step: Step) -> np.ndarray:

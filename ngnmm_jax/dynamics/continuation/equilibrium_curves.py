@@ -20,7 +20,6 @@ from ngnmm_jax.dynamics.continuation.arclength import (
 from ngnmm_jax.dynamics.continuation.normal_forms import (
     first_lyapunov,
     left_null,
-    right_null,
     second,
 )
 
@@ -162,10 +161,6 @@ class EquilibriumCurve(AbstractAlgebraicProblem):
 
             found.append(Event("branch_point", determinant, 1))
         return found + _crossing_pairs("hopf", before, after)
-
-    def at_fold(self, step: Step) -> Float[Array, "dimension"]:
-        """The null vector at a fold."""
-        return right_null(self.matrix(step.point))
 
 
 def _pairs(step: Step) -> np.ndarray:

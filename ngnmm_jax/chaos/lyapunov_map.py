@@ -1,0 +1,187 @@
+"""Lyapunov spectra over a grid of parameters."""
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.definition import definition, ordered
+from ngnmm_jax._core.lanes import grid, take
+from ngnmm_jax._core.parameters import parameter_axes
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.store import in_blocks
+from ngnmm_jax.chaos.lanes import (
+    Times,
+    lanes_on_a_cpu,
+    lanes_per_device,
+    spectra_at,
+    steps_at,
+    width_of,
+)
+from ngnmm_jax.dynamics.lockstep.runs import Steps
+from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents
+from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.network import Network
+
+# A store's blocks hold so many times what one of a CPU's devices takes at a time: the same on all
+# machines, so that one can go on where another stopped.
+_STORED = 4
+
+
+class LyapunovMap(AbstractResult):
+    """Lyapunov spectra over a grid of parameters.
+
+    - `parameters`: their values, by name.
+    - `spectra`: a `LyapunovSpectrum` with the grid's axes in front: `exponents`
+      (*grid, exponent) with `errors`, `step_errors`, `number_positive`, `entropy_bound`,
+      `kaplan_yorke`, `state` at the end of each trajectory, `status` (*grid): OK, NOT_FINITE where
+      a trajectory diverged, STEP_TOO_LARGE where its steps spoil it, ILL_CONDITIONED where the
+      interval was too long for its tangents, NONE_FOUND where there was no equilibrium to start
+      from.
+    """
+
+    parameters: dict[str, np.ndarray] = eqx.field(converter=OrderedDict)
+    spectra: LyapunovSpectrum
+    time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
+
+    @property
+    def status(self) -> Any:
+        """(*grid): that of the spectra."""
+        return self.spectra.status
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Those of the spectra: errors, and times between orthonormalisations."""
+        return self.spectra.stats
+
+    def summary(self) -> dict[str, Any]:
+        """The grid, and its leading exponents."""
+        return {"parameters": self.parameters, **self.spectra.summary()}
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with the parameters as coordinates."""
+        xarray = _checks.require_module("xarray", "data")
+        names, rate = list(self.parameters), {"units": f"1/{self.time_unit}"}
+        spectra = self.spectra
+        data: dict[str, Any] = {
+            "exponents": ([*names, "exponent"], spectra.exponents, rate),
+            "errors": ([*names, "exponent"], spectra.errors, rate),
+            "step_errors": ([*names, "exponent"], spectra.step_errors, rate),
+            "running": ([*names, "block", "exponent"], spectra.running, rate),
+            "number_positive": (names, np.asarray(spectra.number_positive)),
+            "entropy_bound": (names, np.asarray(spectra.entropy_bound), rate),
+            "kaplan_yorke": (names, np.asarray(spectra.kaplan_yorke)),
+            "interval": (names, spectra.interval, {"units": self.time_unit}),
+            "status": (names, spectra.status),
+        }
+        return xarray.Dataset(data, self.parameters, {"title": "ngnmm_jax Lyapunov spectra"})
+
+
+def lyapunov_map(
+    system: Network | Homogeneous,
+    parameters: Mapping[str, Any],
+    count: int | None = None,
+    *,
+    duration: float | None = None,
+    transient: float | None = None,
+    dt: float | None = None,
+    interval: float | None = None,
+    seed: int = 0,
+    store: str | Path | None = None,
+    chunk: int | None = None,
+    progress: bool | None = None,
+) -> LyapunovMap:
+    """Lyapunov spectra of a network, or of its homogeneous system, over a grid of parameters.
+
+    The trajectories run in lock-step along the last axis of the state, spread over all devices;
+    each starts at its own equilibrium plus noise of sd 0.01, the same at all points. The method
+    is that of `lyapunov_spectrum`.
+
+    **Arguments:**
+
+    - `system`: a network, or `network.homogeneous()`; gives the parameters not varied.
+    - `parameters`: values by name of the model's parameters or of "coupling", one axis each (for a
+      homogeneous system, "coupling" includes the weights' row sum, 1 where normalised).
+    - `count`: exponents; by default all.
+    - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`; each point has the
+      step of its own parameters, if none is given.
+    - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
+      processes that are given the same folder share them.
+    - `chunk`: points that are finished, and stored, together. By default, with a store, 512 for a
+      homogeneous system and 4 to 128 for a network, the more exponents the fewer, on whatever
+      machine; without one as many as this machine takes at a time.
+    - `progress`: a progress bar; None shows one where it takes over two seconds.
+
+    Raises `ValueError` for bad arguments, or where `store` holds something else.
+    """
+    _checks.require_x64("lyapunov_map")
+    values = parameter_axes(system, parameters)
+    core = system.bare()
+    number = number_of_exponents(count, tuple(core.state_shape))
+    points, shape = grid(values)
+    total = math.prod(shape)
+    steps, times = steps_at(core, points, total, dt), Times(duration, transient, interval)
+    devices, lanes = len(jax.local_devices()), lanes_per_device(core, number)
+    if chunk is None:
+        here = lanes * devices
+        chunk = here if store is None else _STORED * lanes_on_a_cpu(core, number)
+    _checks.positive_integer("chunk", chunk)
+    width = width_of(core, lanes, chunk=min(chunk, total), runs=total, devices=devices)
+    fields = in_blocks(
+        total,
+        chunk,
+        _Runs(core, points, seed, number, steps, times, width).block,
+        store=store,
+        definition=lambda: definition(
+            "Lyapunov spectra",
+            core,
+            axes=ordered(values),
+            count=number,
+            dt=np.unique(steps.dt).tolist(),
+            times=times._asdict(),
+            seed=seed,
+            block=chunk,
+        ),
+        progress=progress,
+        what="Lyapunov spectra",
+    )
+    on_grid: dict[str, Any] = {
+        name: jnp.asarray(value.reshape(*shape, *value.shape[1:])) for name, value in fields.items()
+    }
+    spectra, unit = LyapunovSpectrum(**on_grid), system.model.time_unit
+    return LyapunovMap(values, spectra, unit, notation_of(system))
+
+
+class _Runs(NamedTuple):
+    """A map's runs, one at each of its points; all as `spectra_at` has them."""
+
+    core: Network | Homogeneous
+    points: dict[str, Any]
+    seed: int
+    number: int
+    steps: Steps
+    times: Times
+    width: int
+
+    def block(self, which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
+        """The spectra of some of them."""
+        del say  # one kind of work
+        found = spectra_at(
+            self.core,
+            take(self.points, which),
+            np.full(which.size, self.seed),
+            count=self.number,
+            steps=Steps(*(value[which] for value in self.steps)),
+            times=self.times,
+            width=self.width,
+        )
+        return vars(found)
