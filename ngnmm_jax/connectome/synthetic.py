@@ -71,26 +71,9 @@ def synthetic(
     gaps = centroids[:, None] - centroids[None]
     distance = np.sqrt(np.einsum("jkx,jkx->jk", gaps, gaps))
 
-    within, between = _symmetric_noise(half, rng), _symmetric_noise(half, rng)
-    log_factor = np.full((half, half), np.log(callosal_factor))
-    np.fill_diagonal(log_factor, np.log(homotopic_factor))
-    within, between = spread * within, spread * between + log_factor
-    noise = np.block([[within, between], [between, within]])
-    if odd:
-        column = np.tile(rng.standard_normal(half), 2) * spread
-        noise = np.block([[noise, column[:, None]], [column[None], np.zeros((1, 1))]])
-    log_weights = noise - decay * distance
-    np.fill_diagonal(log_weights, -np.inf)
-    weights = np.exp(log_weights - log_weights.max())
-    strengths = weights.sum(axis=1)
-    hub = (strengths / strengths.mean()) ** -_EVENING
-    weights = weights * hub[:, None] * hub[None]
-
-    pairs = weights[np.triu_indices(n_regions, 1)]
-    threshold = np.quantile(pairs, 1 - density) if density < 1 else 0.0
-    strongest = weights >= weights.max(axis=1, keepdims=True)
-    weights = np.where((weights >= threshold) | strongest | strongest.T, weights, 0.0)
-
+    factors = {"callosal": callosal_factor, "homotopic": homotopic_factor}
+    weights = _weights(distance, factors, decay, spread, rng)
+    weights = _cut(weights, density)
     sides = [f"L{k + 1}" for k in range(half)] + [f"R{k + 1}" for k in range(half)]
     return {
         "weights": weights,
@@ -101,6 +84,40 @@ def synthetic(
         "name": f"synthetic-{n_regions}",
         "source": f"synthetic (ngnmm_jax.Connectome.synthetic({n_regions}, seed={seed}))",
     }
+
+
+def _weights(
+    distance: NDArray[np.float64],
+    factors: dict[str, float],
+    decay: float,
+    spread: float,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """All weights, the largest of which was one before strengths were evened."""
+    n = len(distance)
+    half, odd = divmod(n, 2)
+    within, between = _symmetric_noise(half, rng), _symmetric_noise(half, rng)
+    log_factor = np.full((half, half), np.log(factors["callosal"]))
+    np.fill_diagonal(log_factor, np.log(factors["homotopic"]))
+    within, between = spread * within, spread * between + log_factor
+    noise = np.block([[within, between], [between, within]])
+    if odd:
+        column = np.tile(rng.standard_normal(half), 2) * spread
+        noise = np.block([[noise, column[:, None]], [column[None], np.zeros((1, 1))]])
+    log_weights = noise - decay * distance
+    np.fill_diagonal(log_weights, -np.inf)
+    weights = np.exp(log_weights - log_weights.max())
+    strengths = weights.sum(axis=1)
+    hub = (strengths / strengths.mean()) ** -_EVENING
+    return np.asarray(weights * hub[:, None] * hub[None])
+
+
+def _cut(weights: NDArray[np.float64], density: float) -> NDArray[np.float64]:
+    """The weakest connections set to zero; every region keeps its strongest."""
+    pairs = weights[np.triu_indices(len(weights), 1)]
+    threshold = np.quantile(pairs, 1 - density) if density < 1 else 0.0
+    strongest = weights >= weights.max(axis=1, keepdims=True)
+    return np.where((weights >= threshold) | strongest | strongest.T, weights, 0.0)
 
 
 def _positions(half: int, odd: int, rng: np.random.Generator) -> NDArray[np.float64]:
