@@ -196,19 +196,27 @@ class Words(Mean):
         return run[Moments].mean > 0
 
 
+class Growing(Above):
+    name = "growing"
+
+    def add(self, total, window):
+        return total + window.values.sum(axis=0) * np.float64(2.0)
+
+
 @pytest.mark.parametrize(
     ("keep", "words"),
     [
         ((Above(0.1), Above(0.2)), "`keep` must hold summaries of different names"),
         ((Wrong(),), r"`keep` must give values \(signal, region, more, run\) of 'wrong'"),
         ((Words(),), "`keep` must give real numbers of 'words', but they are bool"),
+        ((Growing(),), r"`add` makes float64\[1, 6, 1\] of float32\[1, 6, 1\]"),
         (("bold", Bold(40.0)), "`keep` must hold summaries of different names"),
         ((Bold(16.0),), "`duration` must be a multiple of 16 ms"),
     ],
 )
 def test_summaries_that_do_not_suit(network, keep, words):
     with pytest.raises(ValueError, match=words):
-        activity(*keep, repetition_time=20.0).outputs(network)
+        activity(*keep, repetition_time=20.0, dtype="float32").outputs(network)
 
 
 def test_a_class_is_no_summary():
