@@ -2,6 +2,7 @@
 
 import pickle
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -182,6 +183,21 @@ def test_shared_statistics_are_gathered_once(network):
     for name in ("Moments", "Spectra", "Correlations", "Blood"):
         assert names.count(name) == 1
     assert "OnAverage" in names
+
+
+def test_a_gpu_takes_what_its_memory_holds(network, monkeypatch):
+    """Fewer runs at a time where more is kept of each, by whatever summary."""
+
+    class Card:
+        platform = "gpu"
+
+        def memory_stats(self):
+            return {"bytes_limit": 2**30}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Card()])
+    chunks = [activity(*keep).chunk(network) for keep in (("mean",), ("mean", "trace"))]
+    assert chunks[0] > chunks[1] > 1
+    assert activity(Histogram(np.linspace(0, 1, 100_000))).chunk(network) < chunks[1]
 
 
 class Wrong(Mean):
