@@ -2,6 +2,7 @@
 
 import pickle
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -184,6 +185,21 @@ def test_shared_statistics_are_gathered_once(network):
     assert "OnAverage" in names
 
 
+def test_a_gpu_takes_what_its_memory_holds(network, monkeypatch):
+    """Fewer runs at a time where more is kept of each, by whatever summary."""
+
+    class Card:
+        platform = "gpu"
+
+        def memory_stats(self):
+            return {"bytes_limit": 2**30}
+
+    monkeypatch.setattr(jax, "local_devices", lambda: [Card()])
+    chunks = [activity(*keep).chunk(network) for keep in (("mean",), ("mean", "trace"))]
+    assert chunks[0] > chunks[1] > 1
+    assert activity(Histogram(np.linspace(0, 1, 100_000))).chunk(network) < chunks[1]
+
+
 class Wrong(Mean):
     name = "wrong"
     dims = ("region", "more")
@@ -196,19 +212,27 @@ class Words(Mean):
         return run[Moments].mean > 0
 
 
+class Growing(Above):
+    name = "growing"
+
+    def add(self, total, window):
+        return total + window.values.sum(axis=0) * np.float64(2.0)
+
+
 @pytest.mark.parametrize(
     ("keep", "words"),
     [
         ((Above(0.1), Above(0.2)), "`keep` must hold summaries of different names"),
         ((Wrong(),), r"`keep` must give values \(signal, region, more, run\) of 'wrong'"),
         ((Words(),), "`keep` must give real numbers of 'words', but they are bool"),
+        ((Growing(),), r"`add` makes float64\[1, 6, 1\] of float32\[1, 6, 1\]"),
         (("bold", Bold(40.0)), "`keep` must hold summaries of different names"),
         ((Bold(16.0),), "`duration` must be a multiple of 16 ms"),
     ],
 )
 def test_summaries_that_do_not_suit(network, keep, words):
     with pytest.raises(ValueError, match=words):
-        activity(*keep, repetition_time=20.0).outputs(network)
+        activity(*keep, repetition_time=20.0, dtype="float32").outputs(network)
 
 
 def test_a_class_is_no_summary():

@@ -31,9 +31,9 @@ from ngnmm_jax.systems.network import Network
 
 # Runs that a CPU core takes at a time: a tile of the state stays in its cache.
 _CPU_RUNS = 32
-# Of a GPU's memory, what the runs may fill; arrays of the state's size that a step holds; of a
-# window and of what is gathered; of what windows emit; and runs at most.
-_SHARE, _COPIES, _TOTALS, _EMITTED, _GPU_RUNS = 0.5, 40, 2, 3, 65_536
+# Of a GPU's memory, what the runs may fill; arrays of the state's size that a step holds; how often
+# a window, and all that is gathered and found, is there; and runs at most.
+_SHARE, _COPIES, _GATHERED, _GPU_RUNS = 0.5, 40, 2, 65_536
 # Samples of a window, about.
 _WINDOW = 256
 
@@ -259,12 +259,11 @@ class Activity(AbstractMeasure):
         free = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30) * _SHARE
         plan, _ = self.plan(system)
         sample = self._sample(plan, system)
-        totals, emitted, _ = plan.gathering.shapes(sample, plan.layout)
-        window = plan.layout.window * _bytes(sample)
-        gathered = _TOTALS * (window + _bytes(totals)) + _EMITTED * plan.layout.windows * _bytes(
-            emitted
-        )
-        each = _COPIES * math.prod(system.state_shape) * sample.dtype.itemsize + gathered
+        totals, emitted, values = plan.gathering.shapes(sample, plan.layout)
+        held = plan.layout.window * _bytes(sample) + plan.layout.windows * _bytes(emitted)
+        held += _bytes(totals) + _bytes(values)
+        state = math.prod(system.state_shape) * sample.dtype.itemsize
+        each = _COPIES * state + _GATHERED * held
         return int(min(_GPU_RUNS, max(1, 2 ** int(math.log2(max(1.0, free / each))))))
 
     def evaluate(

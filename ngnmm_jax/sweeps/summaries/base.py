@@ -112,7 +112,7 @@ class AbstractStatistic(eqx.Module):
         return None
 
     def add(self, total: Any, window: Window) -> Any:
-        """The total with one more window. It also is what merges two windows."""
+        """The total with one more window, of the same shapes and types: how windows merge."""
         return total
 
     def emit(self, total: Any, window: Window) -> Any:

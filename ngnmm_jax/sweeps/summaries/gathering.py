@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import described
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax.sweeps.summaries.base import (
@@ -137,8 +138,23 @@ class Gathering:
         gathering = self.joined(arrays)
         before = gathering.start(zero, layout)
         totals, emitted = gathering.add(before, values, jnp.zeros((), int), layout)
+        for part, one, other in zip(gathering.parts, before, totals, strict=True):
+            _check_total(part, one, other)
         every = jax.tree.map(lambda x: jnp.broadcast_to(x, (layout.windows, *x.shape)), emitted)
         return totals, emitted, *gathering.values(totals, every, layout)
+
+
+def _check_total(part: AbstractStatistic, before: Any, after: Any) -> None:
+    """Refuse totals that a window makes something else of: they go round a loop."""
+
+    def shown(total: Any) -> str:
+        leaves, structure = jax.tree.flatten(total)
+        kinds = [f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}" for leaf in leaves]
+        return ", ".join(kinds) if len(kinds) == 1 else f"{kinds} in {structure}"
+
+    if shown(before) != shown(after):
+        must = f"have totals of one shape and type in {type(part).__name__}"
+        _checks.fail("keep", must, f"`add` makes {shown(after)} of {shown(before)}")
 
 
 def _window_like(like: jax.ShapeDtypeStruct, layout: Layout) -> jax.ShapeDtypeStruct:
