@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import declared
 from ngnmm_jax._core.programs import body, digest, is_number, program
 
 # Values of more numbers than this are a digest.
@@ -75,9 +76,9 @@ def described(system: Any) -> dict[str, Any]:
     if model is not None:
         found["system"] = type(system).__name__
         found["model"] = type(model).__name__
-        fields = [f for f in dataclasses.fields(model) if "unit" in f.metadata]
         found["declared"] = {name: plain(getattr(model, name)) for name in _DECLARED}
-        found["declared"]["parameters"] = {f.name: f.metadata["unit"] for f in fields}
+        units = {name: field.metadata["unit"] for name, field in declared(model).items()}
+        found["declared"]["parameters"] = units
     for part in (system, getattr(system, "system", None)):
         choices = _choices(part)
         if choices:

@@ -3,13 +3,12 @@
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import declared, without_names
+from ngnmm_jax._core.parameters import declared, with_fields, without_names
 from ngnmm_jax._core.types import Field, Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
@@ -176,5 +175,5 @@ def over_runs(system: Any) -> Any:
     """A system whose parameters, one value per region, broadcast over (region, run)."""
     if not isinstance(system, Network):
         return system
-    parts = jax.tree.map(spread, system.model), system.interaction.over_runs()
-    return eqx.tree_at(lambda s: (s.model, s.interaction), system, parts)
+    model = jax.tree.map(spread, system.model)
+    return with_fields(system, model=model, interaction=system.interaction.over_runs())
