@@ -31,7 +31,7 @@ def response(system):
 @pytest.fixture(scope="module")
 def whole(system, response):
     """Jacobian (54, 54) and noise (54, 18) of the whole network."""
-    matrix = np.asarray(jacobian(system.network.vector_field, response.state))
+    matrix = np.asarray(jacobian(system.system.vector_field, response.state))
     push = np.zeros((6, 9, 18))
     for k in range(9):
         push[[1, 4], k, k] = np.asarray(system.input_noise)[k]
@@ -140,7 +140,7 @@ def test_derivative_of_an_eigenvalue(system, response, whole):
 
     def leading(scale):
         here = system.with_parameters(i_ext_e=system.model.i_ext_e + scale)
-        state, _ = equilibrium(here.network, response.state)
+        state, _ = equilibrium(here.system, response.state)
         return eigenvalue_near(here, state, complex(every[np.argmax(every.real)]))[0].real
 
     h = 1e-4
