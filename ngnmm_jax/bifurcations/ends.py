@@ -140,8 +140,8 @@ def _hopf_near(field: ParametrisedField, step: Step) -> _Hopf:
     y, ok = _solve(problem, guess, jnp.asarray(aside / np.linalg.norm(aside)))
     x, p = problem.state(y), problem.parameters(y)
     data = hopf_data(field, x, p)
-    ok = bool(ok) and abs(float(data.omega) / omega - 1) < 0.1
-    return _Hopf(np.asarray(x), np.asarray(p), float(data.omega), float(data.coefficient), ok)
+    near = bool(ok) and abs(float(data.omega) / omega - 1) < 0.1
+    return _Hopf(np.asarray(x), np.asarray(p), float(data.omega), float(data.coefficient), near)
 
 
 @eqx.filter_jit
