@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax.bifurcations.given import bounds_of
 from ngnmm_jax.dynamics.continuation.collocation import adapted
 
 
@@ -281,7 +282,6 @@ def test_mesh_follows_the_solution():
         ({"parameters": {"mu": (0.0, float("nan"))}}, "`parameters` must be finite"),
         ({"parameters": {"mu": (0.0,)}}, "`parameters` must hold the bounds"),
         ({"parameters": {}}, "`parameters` must name one parameter and its bounds"),
-        ({"parameters": "mu"}, "`parameters` must name one parameter and its bounds"),
         ({"start": [0.0]}, "`start` must have shape"),
         ({"longest": 0.0}, "`longest` must be positive"),
         ({"max_points": 0}, "`max_points` must be a positive integer"),
@@ -292,6 +292,12 @@ def test_bad_input(stuart_landau, change, message):
     given = {"parameters": {"mu": (-1.0, 1.0)}, "start": [0.0, 0.0]} | change
     with pytest.raises(ValueError, match=message):
         ng.continue_equilibria(system, **given)
+
+
+def test_a_name_alone_is_refused():
+    """Before the types of arguments are checked, as they are in tests alone."""
+    with pytest.raises(ValueError, match="`parameters` must name one parameter and its bounds"):
+        bounds_of("mu", 1)
 
 
 def test_bad_starts(stuart_landau, generalised):

@@ -234,7 +234,7 @@ def test_vmap_pads():
     assert np.isnan(batch.states[0, 1:]).all()
     alone = search(4.65)
     np.testing.assert_allclose(batch.states[1, :3], alone.states, atol=1e-12)
-    assert "number      2: 1 … 3" in repr(batch)
+    assert "number     2: 1 … 3" in repr(batch)
     lines = repr(alone).splitlines()
     assert lines[:2] == ["Equilibria: OK", "  number     3"]
     assert lines[3].count(",") == 2  # each equilibrium's growth

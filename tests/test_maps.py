@@ -11,9 +11,9 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.stability import resting
-from ngnmm_jax.stability.atlas import Atlas
+from ngnmm_jax.stability.atlas import Atlas, Table
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
-from ngnmm_jax.stability.transverse import Spectrum, aperiodic_modes
+from ngnmm_jax.stability.transverse import Modes, Spectrum, aperiodic_modes
 from tests.conftest import reference_values
 
 # ---------------------------------------------------------------------- equilibria
@@ -286,6 +286,20 @@ def test_summary(whole):
     assert len(lines) < 10
     numbers = np.bincount(whole.kind.ravel(), minlength=4)
     assert f"{numbers[EQUILIBRIUM]} equilibrium, {numbers[ORBIT]} orbit" in repr(whole)
+
+
+def test_what_is_erased_leaves_nothing():
+    """A run that arrived at another state is none of its own: no place without a state has one."""
+    table, blank = Table.blank(2, 3, 6), Table.blank(2, 3, 6)
+    modes = Modes(*np.ones((5, 1)), np.array([True]))
+    where = (np.array([1]), np.array([2]))
+    table.kind[where], table.states[where] = APERIODIC, 0.5
+    table.period[where] = table.growth_uniform[where] = 1.0
+    table.put(modes, *where)
+    assert int(table.fastest[1, 2]) == 1
+    table.erase(*where)
+    for name, value in vars(table).items():
+        np.testing.assert_array_equal(value, getattr(blank, name), err_msg=name)
 
 
 def test_blocks_do_not_matter(network, whole):

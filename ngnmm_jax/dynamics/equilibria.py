@@ -83,7 +83,7 @@ class Equilibria(AbstractResult):
         return {
             "number": self.found.sum(axis=-1),
             "complete": self.complete,
-            "growth": several(self.growth),
+            "growth": several(self.eigenvalues.real.max(axis=-1)),
         }
 
     @property
