@@ -1,8 +1,13 @@
-"""Parameters of a system, by name: replaced, and gathered into an array."""
+"""Parameters of a system, by name: which there are, what they may be; read, replaced, gathered.
+
+A system's parameters are those that its model declares, "coupling" (the strength of what passes
+between regions), and the strengths of a driven system's noise, as in "v_e_noise". What a model
+declares comes first, whatever else of the system is called so.
+"""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -12,13 +17,103 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 
+#: The strength of a coupling, among the parameters.
+COUPLING = "coupling"
+#: What stands for a region's input among the variables to which noise is added.
+INPUT = "input"
+#: The standard deviation of initial noise, which designs of sweeps vary beside the parameters.
+SCATTER = "scatter"
+_NOISE = "_noise"
+
+Whole = TypeVar("Whole")
+
+
+def noise_name(variable: str) -> str:
+    """What the strength of a variable's noise, or of that of the input, is called."""
+    return variable + _NOISE
+
+
+def noise_of(name: str) -> str | None:
+    """The variable, or "input", of whose noise this is the strength; None for other names."""
+    return name.removesuffix(_NOISE) if name.endswith(_NOISE) else None
+
+
+def declared(model: Any) -> dict[str, dataclasses.Field]:
+    """What `parameter` declared in a model, or its class: the fields by name, in order."""
+    fields = dataclasses.fields(model) if dataclasses.is_dataclass(model) else ()
+    return {field.name: field for field in fields if "unit" in field.metadata}
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a name means something of its own beside a model's parameters."""
+    return name in (COUPLING, SCATTER) or noise_of(name) is not None
+
+
+def parameter_names(system: Any) -> tuple[str, ...]:
+    """The names of a system's parameters; none where it is not made of a model."""
+    if not hasattr(system, "model"):
+        return ()
+    coupling = (COUPLING,) if hasattr(system, COUPLING) else ()
+    return (*declared(system.model), *coupling, *map(noise_name, getattr(system, "noise", ())))
+
+
+def scalar_names(system: Any) -> list[str]:
+    """Names of what is one number: parameters, and fields of a system of one's own."""
+    parts = [part for part in (system, getattr(system, "model", None)) if part is not None]
+    fields = (name for part in parts for name in vars(part))
+    names = dict.fromkeys((*parameter_names(system), *fields))
+    values = {name: leaf(system, name) for name in names}
+    return [k for k, v in values.items() if eqx.is_inexact_array(v) and v.ndim == 0]
+
+
+def never_negative(system: Any, name: str) -> bool:
+    """Whether a parameter must be positive, or is the strength of noise."""
+    field = declared(system.model).get(name)
+    return noise_of(name) is not None if field is None else field.metadata["positive"]
+
+
+def check_values(system: Any, name: str, values: Any) -> None:
+    """Refuse values that a parameter cannot have: none is NaN, some are above zero only."""
+    if name in declared(system.model) and never_negative(system, name):
+        _checks.positive(name, values)
+        return
+    _checks.finite(name, values)
+    if noise_of(name) is not None and _checks.is_concrete(values):
+        low = np.min(np.asarray(values), initial=0.0)
+        if low < 0:
+            _checks.fail(name, "not be negative", f"its smallest value is {low:g}")
+
+
+def parameter_axes(system: Any, axes: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Values (value,) for each named parameter of a grid, checked."""
+    if not axes:
+        _checks.fail("parameters", "name at least one parameter", "it is empty")
+    values = {}
+    for name, given in axes.items():
+        _checks.one_of("parameters", name, parameter_names(system))
+        value = _checks.numbers(name, given, "be a sequence of numbers").astype(float)
+        if value.ndim != 1 or not value.size:
+            _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")
+        check_values(system, name, value)
+        one_for_all(system, name, "use `sweep`, whose axes may have values (value, region)")
+        values[name] = value
+    return values
+
+
+def with_fields(whole: Whole, **fields: Any) -> Whole:
+    """The same, of whatever class it is, with other values of some fields, without checks."""
+    same = object.__new__(type(whole))
+    for field in dataclasses.fields(whole):  # type: ignore[arg-type]
+        value = fields.get(field.name, getattr(whole, field.name))
+        object.__setattr__(same, field.name, value)
+    return same
+
 
 def with_leaves(system: Any, values: Mapping[str, Any]) -> Any:
     """A system with other values of some parameters, of whatever shape, without checks.
 
-    A parameter is an attribute of the system, or else of its `model`; those of a driven network are
-    its network's. For inside of compiled
-    code, where `with_parameters` cannot check and batches have axes of their own.
+    For inside of compiled code, where `with_parameters` cannot check and batches have axes of their
+    own.
     """
     names = list(values)
     if not names:
@@ -45,6 +140,12 @@ def bare(system: Any) -> Any:
     return system.bare() if hasattr(system, "bare") else system
 
 
+def without_names(whole: Any) -> Any:
+    """A module that holds the `bare` ones of what it holds."""
+    held = {name: part.bare() for name, part in vars(whole).items() if hasattr(part, "bare")}
+    return with_fields(whole, **held) if held else whole
+
+
 def constant(system: Any) -> Any:
     """A system through whose parameters no derivatives pass."""
     arrays, rest = eqx.partition(system, eqx.is_array)
@@ -52,16 +153,16 @@ def constant(system: Any) -> Any:
 
 
 def leaf(system: Any, name: str) -> Any:
-    """The value of a parameter."""
+    """The value of a parameter, or of a field of a system of one's own."""
     model = getattr(system, "model", None)
-    if model is None or (hasattr(system, name) and name not in declared(model)):
+    if model is None:
         return getattr(system, name)
-    return getattr(model, name)
-
-
-def declared(model: Any) -> set[str]:
-    """Names of a model's parameters."""
-    return {field.name for field in dataclasses.fields(model) if "unit" in field.metadata}
+    if name in declared(model):
+        return getattr(model, name)
+    noise = getattr(system, "noise", {})
+    if noise_of(name) in noise:
+        return noise[noise_of(name)]
+    return getattr(system if hasattr(system, name) else model, name)
 
 
 def one_for_all(system: Any, name: str, instead: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.certain_roots import CertainReduction
+from ngnmm_jax._core.parameters import declared
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.models import times
 from ngnmm_jax.models.agreement import HOOKS, guarded
@@ -236,9 +237,9 @@ class AbstractNeuralMass(Pictured):
     @property
     def n_regions(self) -> int | None:
         """The number of regions that per-region parameters imply; None if all are scalars."""
-        for field in parameter_fields(type(self)):
-            if jnp.ndim(getattr(self, field.name)) == 1:
-                return int(jnp.shape(getattr(self, field.name))[0])
+        for name in declared(self):
+            if jnp.ndim(getattr(self, name)) == 1:
+                return int(jnp.shape(getattr(self, name))[0])
         return None
 
 

@@ -3,7 +3,6 @@
 Each function returns None where they agree, or says by how much they differ.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import declared, with_fields
 from ngnmm_jax._core.scalar_roots import POINTS, scalar_roots
-from ngnmm_jax.models.parameters import parameter_fields, parameter_names
 
 # Default parameters are moved by this fraction; those that are zero, to this value.
 _MOVED = 0.07
@@ -42,7 +41,7 @@ def trials(model: Any, coupling: Any = None) -> Iterator[tuple[Any, Callable[[],
     same = identity(model)
     if same is None:
         return
-    values = [getattr(model, name) for name in parameter_names(type(model))]
+    values = [getattr(model, name) for name in declared(model)]
     yield same, lambda: _at(usual(model), _COUPLING, (2,))
     if not _checks.is_concrete(values, coupling):
         return
@@ -67,7 +66,7 @@ def sent(model: Any) -> str:
 
 def identity(model: Any) -> Any:
     """What a model is apart from its parameters and its class; None where that is traced."""
-    rest, structure = jax.tree.flatten(replaced(model, dict.fromkeys(parameter_names(type(model)))))
+    rest, structure = jax.tree.flatten(with_fields(model, **dict.fromkeys(declared(model))))
     if not _checks.is_concrete(rest):
         return None
     return (_hashable(structure), *map(digest, rest))
@@ -83,23 +82,15 @@ def _at(model: Any, coupling: Any, axes: tuple[int, ...]) -> Trial:
     return model, np.asarray(coupling, dtype), state, drive
 
 
-def replaced(model: Any, values: dict[str, Any]) -> Any:
-    """A model with other values, of which nothing is checked."""
-    same = object.__new__(type(model))
-    for field in dataclasses.fields(model):
-        object.__setattr__(same, field.name, values.get(field.name, getattr(model, field.name)))
-    return same
-
-
 def usual(model: Any, moved: float = _MOVED) -> Any:
     """A model at its class's default parameters, moved a little: none is zero."""
-    fields: list[Any] = parameter_fields(type(model))
+    fields: list[Any] = list(declared(model).values())
     sizes = moved * _rng(0).uniform(0.5, 1.0, len(fields))
     values = {
         f.name: jnp.asarray(np.where(f.default, f.default * (1 + size), size), _dtype())
         for f, size in zip(fields, sizes, strict=True)
     }
-    return replaced(model, values)
+    return with_fields(model, **values)
 
 
 def random_state(model: Any, axes: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -14,17 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import declared, with_fields
 from ngnmm_jax.models.agreement import is_own
 from ngnmm_jax.models.comparisons import (
     digest,
     identity,
     linearised,
     random_state,
-    replaced,
     usual,
 )
 from ngnmm_jax.models.declarations import definer
-from ngnmm_jax.models.parameters import parameter_names
 
 # Regions and runs of the state at which a model is tried.
 _AXES = (2, 3)
@@ -59,7 +58,7 @@ def _fields(model: Any) -> None:
     `with_parameters`, sweeps and fits put in values without making the model anew, and take axes
     of fields for regions or runs.
     """
-    names = parameter_names(type(model))
+    names = declared(model)
     for field in dataclasses.fields(model):
         leaves = jax.tree.leaves(None if field.name in names else getattr(model, field.name))
         if any(eqx.is_array_like(leaf) and np.ndim(leaf) for leaf in leaves):
@@ -122,11 +121,11 @@ def _shapes(model: Any) -> None:
 
 def _elementwise(model: Any) -> None:
     """Two regions of different parameters in three runs each, at once and one after another."""
-    names, pair = parameter_names(type(model)), (usual(model), usual(model, 0.2))
+    names, pair = declared(model), (usual(model), usual(model, 0.2))
     columns = {name: np.stack([getattr(m, name) for m in pair]) for name in names}
     state, drive = random_state(pair[0], _AXES), np.linspace(0.1, 0.9, 6).reshape(_AXES)
     drive = drive.astype(state.dtype)
-    rest = replaced(model, dict.fromkeys(names))
+    rest = with_fields(model, **dict.fromkeys(names))
     try:
         together, alone = jax.tree.map(np.asarray, _both_ways(rest, columns, state, drive))
     except Exception as error:
@@ -152,7 +151,7 @@ def _both_ways(rest: Any, columns: Any, y: Any, c: Any) -> Any:
     """Slopes, outputs and observed values of all columns at once, and of each alone."""
 
     def seen(values: Any, y: jax.Array, c: jax.Array) -> Any:
-        model = replaced(rest, values)
+        model = with_fields(rest, **values)
         return model.vector_field(y, c), model.output(y), model.observe(y)
 
     over_runs = partial(jax.vmap, in_axes=(None, 1, 0))

@@ -1,11 +1,11 @@
 """What a model's class declares, checked once for each class."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 from weakref import WeakSet
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import INPUT, declared, is_reserved
 
 # What reads the state by place, and so depends on the order of the variables.
 _BY_PLACE = ("vector_field", "output", "search_box", "observe")
@@ -52,6 +52,8 @@ def _names(model: type[Any]) -> None:
     for name in variables:
         if not name.isidentifier():
             _fail(model, "variables", "be names as Python knows them", f"one is {name!r}")
+        if name == INPUT:
+            _fail(model, "variables", "be called otherwise", f"noise in {INPUT!r} is of the input")
         if variables.count(name) > 1:
             _fail(model, "variables", "be unique", f"{name!r} stands more than once")
 
@@ -87,9 +89,8 @@ def _symbols(model: type[Any]) -> None:
     own = model.__dict__.get("symbols", {})
     if not isinstance(own, Mapping) or not all(isinstance(v, str) for v in own.values()):
         _fail(model, "symbols", "be texts by name", f"it is {own!r}")
-    fields = [field.name for field in dataclasses.fields(model) if "unit" in field.metadata]
+    known = dict.fromkeys((*model.variables, model.shown, *declared(model)))
     for name in own:
-        known = dict.fromkeys((*model.variables, model.shown, *fields))
         _checks.one_of(f"{model.__name__}.symbols", name, known)
 
 
@@ -109,15 +110,12 @@ def _order(model: type[Any], base: type[Any]) -> None:
 
 
 def _parameters(model: type[Any], base: type[Any]) -> None:
-    for field in dataclasses.fields(model):
-        if "unit" not in field.metadata:
-            continue
-        name = field.name
+    for name, field in declared(model).items():
         for what in ("unit", "doc"):
             if not isinstance(field.metadata[what], str):
                 but = f"its {what} is {field.metadata[what]!r}"
                 _fail(model, name, f"have text as its {what}", but)
-        if name == "coupling" or name.endswith("_noise") or hasattr(base, name):
+        if is_reserved(name) or hasattr(base, name):
             _fail(model, name, "have a name of its own", "it is that of something else")
         for kind in model.__mro__:
             if name in getattr(kind, "__annotations__", {}):

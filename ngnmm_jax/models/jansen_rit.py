@@ -27,8 +27,9 @@ class JansenRit(AbstractNeuralMass):
         y1'' = A a [p + C2 S(C1 y0) + c] - 2 a y1' - a² y1
         y2'' = B b C4 S(C3 y0) - 2 b y2' - b² y2
 
-    State: `y0, y1, y2, y0_dot, y1_dot, y2_dot`. A region sends S(y1 - y2); `y1 - y2` is
-    what an EEG is taken to see. Times in s, rates in 1/s, potentials in mV.
+    State: `y0, y1, y2, y0_dot, y1_dot, y2_dot`. A region sends S(y1 - y2), and what it receives, c,
+    adds to the rate p from outside; `y1 - y2` is what an EEG is taken to see. Times in s, rates in
+    1/s, potentials in mV.
 
     Source: Jansen and Rit, Biol. Cybern. 73, 357 (1995); as a network: Clusella et al.,
     PLoS Comput. Biol. 19, e1010781 (2023).

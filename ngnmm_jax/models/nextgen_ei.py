@@ -35,7 +35,8 @@ class NextGenEI(AbstractNeuralMass):
         tau_i  dv_i/dt = v_i² + eta_i - (π tau_i r_i)² + i_ext_i + tau_i (j_ie s_e + c - j_ii s_i)
         tau_si ds_i/dt = r_i - s_i
 
-    A region sends s_e. Times in ms, rates and gates in 1/ms, the rest without dimension.
+    A region sends s_e; what it receives, c, reaches both populations. Times in ms, rates and gates
+    in 1/ms, the rest without dimension.
 
     Source: Delicado, Huguet and Clusella, arXiv 2512.03907, with its parameter values; the
     mean field is that of Montbrió, Pazó and Roxin, Phys. Rev. X 5, 021028 (2015).

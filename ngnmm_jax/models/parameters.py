@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import declared
 
 
 def as_float_array(value: Any) -> Any:
@@ -49,12 +50,12 @@ def parameter(default: float, *, unit: str, doc: str, positive: bool = False) ->
 
 def parameter_fields(model: type[Any]) -> list[dataclasses.Field]:
     """The fields of a model that `parameter` declared, in order."""
-    return [field for field in dataclasses.fields(model) if "unit" in field.metadata]
+    return list(declared(model).values())
 
 
 def parameter_names(model: type[Any]) -> tuple[str, ...]:
     """The names of a model's parameters, in order."""
-    return tuple(field.name for field in parameter_fields(model))
+    return tuple(declared(model))
 
 
 def know_their_names(model: type[Any]) -> None:
@@ -68,18 +69,18 @@ def know_their_names(model: type[Any]) -> None:
 def check_parameters(model: Any) -> None:
     """Refuse values that are not finite, not positive where they must be, or of other regions."""
     regions: dict[str, int] = {}
-    for field in parameter_fields(type(model)):
-        value = getattr(model, field.name)
+    for name, field in declared(model).items():
+        value = getattr(model, name)
         if jnp.ndim(value) > 1:
             _checks.fail(
-                field.name,
+                name,
                 "be a scalar or have one value per region",
                 f"its shape is {jnp.shape(value)}",
             )
         if jnp.ndim(value) == 1:
-            regions[field.name] = jnp.shape(value)[0]
+            regions[name] = jnp.shape(value)[0]
         check = _checks.positive if field.metadata["positive"] else _checks.finite
-        check(field.name, value)
+        check(name, value)
     if len(set(regions.values())) > 1:
         (first, n), (other, m) = next(
             (a, b) for a in regions.items() for b in regions.items() if a[1] != b[1]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.parameters import parameter_fields
+from ngnmm_jax._core.parameters import declared
 
 #: Seconds in each of the time units that a model may use.
 SECONDS = {"ms": 1e-3, "s": 1.0}
@@ -46,8 +46,8 @@ def typical_of(model: Any) -> Any:
 def _times(model: Any) -> list[Any]:
     """Times that the parameters name, in `time_unit`, those of rates included."""
     found = []
-    for field in parameter_fields(type(model)):
-        unit, value = field.metadata["unit"], getattr(model, field.name)
+    for name, field in declared(model).items():
+        unit, value = field.metadata["unit"], getattr(model, name)
         if unit in SECONDS or unit in _RATES:
             size = abs(as_numbers(value)[0])
             xp = math_of(size)
@@ -62,7 +62,7 @@ def known_step(model: Any) -> float:
     """A model's `time_step` as a number: traced parameters without times count as defaults."""
     traced = [
         field
-        for field in parameter_fields(type(model))
+        for field in declared(model).values()
         if not _checks.is_concrete(getattr(model, field.name))
         and field.metadata["unit"] not in (*SECONDS, *_RATES)
     ]
