@@ -14,11 +14,11 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax import plot
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import leaf, never_negative, parameter_names
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.models.parameters import parameter_fields
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, bare, finish, symbol
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.single import Simulation, simulate
@@ -79,10 +79,7 @@ class Explorer:
         _checks.require_x64("the explorer")
         _checks.positive_integer("points", points)
         system.homogeneous()
-        known = {"coupling": system.coupling}
-        known |= {
-            f.name: getattr(system.model, f.name) for f in parameter_fields(type(system.model))
-        }
+        known = {name: leaf(system, name) for name in parameter_names(system)}
         plane = {name: (low, high) for name, (low, high, _) in system.model.plane.items()}
         ranges = dict(plane if parameters is None else parameters)
         if len(ranges) != 2:
@@ -194,8 +191,7 @@ class Explorer:
             start = self._others[name]
             reach = abs(start) or 5.0
             low, high = (start - reach, start + reach)
-            if name in {f.name for f in parameter_fields(type(self._base.model))
-                        if f.metadata["positive"]}:  # fmt: skip
+            if never_negative(self._base, name):
                 low, high = 0.1 * start, 2 * start
             slider = self._third
             slider.min, slider.max = min(low, slider.max), max(high, slider.min)

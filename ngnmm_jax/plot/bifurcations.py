@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.bifurcations import BRANCHES, SPECIAL, Branch, Diagram
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import LEGEND, finish, label_axes, make_axes, symbol
 
 # Colours (distinct for colour-blind readers too) and markers.

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import DECAYING, finish, make_axes, picked, quantity
 from ngnmm_jax.simulation.single import Simulation
 

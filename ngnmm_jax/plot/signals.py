@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.base import SECONDS
 from ngnmm_jax.plot._style import (
     ABOVE,
     DECAYING,
