@@ -216,9 +216,9 @@ class AbstractNeuralMass(Pictured):
     @property
     def n_regions(self) -> int | None:
         """The number of regions that per-region parameters imply; None if all are scalars."""
-        for field in declared(self).values():
-            if jnp.ndim(getattr(self, field.name)) == 1:
-                return int(jnp.shape(getattr(self, field.name))[0])
+        for name in declared(self):
+            if jnp.ndim(getattr(self, name)) == 1:
+                return int(jnp.shape(getattr(self, name))[0])
         return None
 
 

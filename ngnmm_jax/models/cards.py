@@ -11,16 +11,15 @@ from ngnmm_jax._core.parameters import declared
 def values_of(model: Any) -> dict[str, str]:
     """Each parameter's value with its unit; of several its range."""
     return {
-        field.name: _with_unit(getattr(model, field.name), field.metadata["unit"])
-        for field in declared(model).values()
+        name: _with_unit(getattr(model, name), field.metadata["unit"])
+        for name, field in declared(model).items()
     }
 
 
 def set_in(model: Any) -> str:
     """The parameters that differ from their defaults, with their values, in a line."""
-    defaults = {field.name: field.default for field in declared(model).values()}
-    values = values_of(model)
-    own = {name: values[name] for name in values if _differs(getattr(model, name), defaults[name])}
+    values, fields = values_of(model), declared(model)
+    own = {k: v for k, v in values.items() if _differs(getattr(model, k), fields[k].default)}
     if not own:
         return "all as by default"
     rest = "" if len(own) == len(values) else "; the others as by default"

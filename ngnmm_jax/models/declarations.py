@@ -89,9 +89,8 @@ def _symbols(model: type[Any]) -> None:
     own = model.__dict__.get("symbols", {})
     if not isinstance(own, Mapping) or not all(isinstance(v, str) for v in own.values()):
         _fail(model, "symbols", "be texts by name", f"it is {own!r}")
-    fields = declared(model)
+    known = dict.fromkeys((*model.variables, model.shown, *declared(model)))
     for name in own:
-        known = dict.fromkeys((*model.variables, model.shown, *fields))
         _checks.one_of(f"{model.__name__}.symbols", name, known)
 
 

@@ -45,7 +45,7 @@ def notation_of(thing: Any) -> Notation:
     for part in reversed(kind.__mro__):
         symbols |= part.__dict__.get("symbols", {})
     units = {kind.shown: kind.shown_unit, **dict(zip(kind.variables, kind.units, strict=True))}
-    units |= {field.name: field.metadata["unit"] for field in declared(kind).values()}
+    units |= {name: field.metadata["unit"] for name, field in declared(kind).items()}
     return Notation(
         tuple((name, symbols.get(name, name), unit) for name, unit in units.items()), kind.shown
     )

@@ -59,18 +59,18 @@ def know_their_names(model: type[Any]) -> None:
 def check_parameters(model: Any) -> None:
     """Refuse values that are not finite, not positive where they must be, or of other regions."""
     regions: dict[str, int] = {}
-    for field in declared(model).values():
-        value = getattr(model, field.name)
+    for name, field in declared(model).items():
+        value = getattr(model, name)
         if jnp.ndim(value) > 1:
             _checks.fail(
-                field.name,
+                name,
                 "be a scalar or have one value per region",
                 f"its shape is {jnp.shape(value)}",
             )
         if jnp.ndim(value) == 1:
-            regions[field.name] = jnp.shape(value)[0]
+            regions[name] = jnp.shape(value)[0]
         check = _checks.positive if field.metadata["positive"] else _checks.finite
-        check(field.name, value)
+        check(name, value)
     if len(set(regions.values())) > 1:
         (first, n), (other, m) = next(
             (a, b) for a in regions.items() for b in regions.items() if a[1] != b[1]

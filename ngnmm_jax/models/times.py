@@ -46,8 +46,8 @@ def typical_of(model: Any) -> Any:
 def _times(model: Any) -> list[Any]:
     """Times that the parameters name, in `time_unit`, those of rates included."""
     found = []
-    for field in declared(model).values():
-        unit, value = field.metadata["unit"], getattr(model, field.name)
+    for name, field in declared(model).items():
+        unit, value = field.metadata["unit"], getattr(model, name)
         if unit in SECONDS or unit in _RATES:
             size = abs(as_numbers(value)[0])
             xp = math_of(size)

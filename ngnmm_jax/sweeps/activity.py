@@ -15,6 +15,7 @@ from ngnmm_jax._core.parameters import INPUT, SCATTER, noise_name, noise_of
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, fixed, identified
 from ngnmm_jax.integrators.steps import common_step
+from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.signals.spectra import BANDS
@@ -232,6 +233,7 @@ class Activity(AbstractMeasure):
                     dtype=str(like.dtype),
                     units=summary.unit(units[signal]),
                     title=f"{signal}, {summary.title}",
+                    more={"symbol": f"{notation_of(system).symbol(signal)}, {summary.title}"},
                 )
         title = "values of rates and gates that noise took below zero"
         below = Output(dtype=str(self._dtype(system)), units="1", title=title)
