@@ -55,8 +55,9 @@ def pytest_configure(config):
     users have. Read when the backend begins; processes that tests start inherit it.
     """
     if "not slow" in config.option.markexpr and jax.__version_info__[:2] == (0, 10):
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_use_fusion_emitters=false".strip()
+        flags = os.environ.get("XLA_FLAGS", "").split()
+        if not any("fusion_emitters" in flag for flag in flags):  # a worker has them already
+            os.environ["XLA_FLAGS"] = " ".join([*flags, "--xla_cpu_use_fusion_emitters=false"])
 
 
 # What takes longest comes first, so that no worker waits for another at the end.
