@@ -150,7 +150,9 @@ def test_lyapunov_and_cascade(network):
     line = {"i_ext_e": np.array([2.0, 9.0, 10.0])}
     times = {"duration": 500.0, "transient": 500.0}
     diagram = ng.orbit_diagram(node, line, "s_e", **times)
-    spectra = ng.lyapunov_map(node, line, 3, **times)
+    plane = ng.lyapunov_map(node, {**line, "coupling": [8.0, 12.0]}, 3, **times)
+    alone = jax.tree.map(lambda leaf: leaf[:, 1], plane.spectra)
+    spectra = dataclasses.replace(plane, parameters=line, spectra=alone)
     figure = ng.plot.cascade(diagram, spectra, title="a title")
     top, bottom = figure.axes
     dots, resting = top.lines
@@ -161,9 +163,8 @@ def test_lyapunov_and_cascade(network):
     assert bottom.get_ylabel() == "Lyapunov exponents (1/ms)"
     leading = next(line for line in bottom.lines if line.get_label() == "leading")
     np.testing.assert_allclose(leading.get_ydata(), spectra.spectra.exponents[:, 0])
-    crossing = ng.orbit_diagram(node, line, "s_e", section=("v_e", -1.0), **times)
+    crossing = dataclasses.replace(diagram, section=("v_e", -1.0))
     assert "rises through -1" in ng.plot.orbit_diagram(crossing).get_ylabel()
-    plane = ng.lyapunov_map(node, {**line, "coupling": [8.0, 12.0]}, 3, **times)
     for quantity in ng.plot.LYAPUNOV_QUANTITIES:
         ax = ng.plot.lyapunov(plane, quantity=quantity)
         assert ax.collections[0].get_array().shape == (2, 3)

@@ -26,14 +26,14 @@ def test_what_noise_does_below_zero_is_in_a_definition():
 def test_exponents_over_values_of_each_region():
     """Rows of a design are points, columns regions; the steps follow either."""
     values = np.array([[0.0, 3, 2], [1, 1, 3], [2, 0, 1], [1, 2, 3]])
+    times = np.array([[1.0, 1, 1], [1, 0.5, 1], [1, 1, 2], [1, 0.5, 1]])
     measure = ng.Exponents(count=1, duration=300.0, transient=200.0)
-    found = ng.sweep(network(), ng.Design.listed({"i_ext_e": values}), measure)
+    found = ng.sweep(network(), ng.Design.listed({"i_ext_e": values, "tau_se": times}), measure)
+    assert (found.status == 0).all()
     for k in (0, 3):
-        at = network().with_parameters(i_ext_e=values[k])
+        at = network().with_parameters(i_ext_e=values[k], tau_se=times[k])
         alone = ng.lyapunov_spectrum(at, 1, duration=300.0, transient=200.0, throw=False)
         np.testing.assert_allclose(found.exponents[k], alone.exponents, rtol=0.01)
-    times = ng.Design.listed({"tau_se": np.array([[1.0, 0.5, 1], [1, 1, 2]])})
-    assert (ng.sweep(network(), times, measure).status == 0).all()
 
 
 def test_activity_where_regions_and_points_differ_in_time_constants():
@@ -56,7 +56,10 @@ def test_noisy_runs_inside_of_a_program():
 def test_samples_are_where_they_are_said_to_be():
     """For steps that do not divide a millisecond, too."""
     for tau in (7.3, 6.1):
-        found = simulated(network(tau_e=tau), jax.random.key(0), duration=50.0, transient=0.0)
+        found = jax.eval_shape(
+            lambda key, tau=tau: simulated(network(tau_e=tau), key, duration=50.0, transient=0.0),
+            jax.random.key(0),
+        )
         assert found.shape[0] == 50
     with pytest.raises(ValueError, match="`dt` must divide the 1 between samples"):
         simulated(network(), jax.random.key(0), duration=50.0, transient=0.0, dt=0.3)
