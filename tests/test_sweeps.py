@@ -186,7 +186,7 @@ def test_error_is_estimated(network, plane, found):
 @pytest.mark.slow
 def test_homogeneous_and_32_bits(network, plane, kind):
     system = network if kind == "network" else network.homogeneous()
-    keep = ("mean", "peak_frequency", "field_variance", "maximum")
+    keep = ("mean", "variance", "peak_frequency", "field_variance", "fc_mean", "maximum")
     measure = {
         dtype: ng.Activity(
             duration=200.0, transient=50.0, keep=keep, signals=("s_e", "v_e"), dtype=dtype
