@@ -208,7 +208,7 @@ def test_seeds_of_runs():
 def test_what_cannot_be_negative(walk, below_zero):
     """Reflected, set to zero or left; and counted, in single runs, batches and sweeps."""
     system = ng.Driven(walk.system, {"p": 0.3}, below_zero=below_zero)
-    found = run(system, y0=jnp.ones((3, 3)))
+    found = run(system, start=jnp.ones((3, 3)))
     p, told = np.asarray(found.p), float(found.stats["below_zero"])
     if below_zero == "keep":
         assert told == (p[1:] < 0).mean()

@@ -16,7 +16,7 @@ from ngnmm_jax.simulation.adaptive import run_adaptive
 from ngnmm_jax.simulation.fixed import run_fixed
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package
-from ngnmm_jax.simulation.saving import Request
+from ngnmm_jax.simulation.saving import Request, Saving
 from ngnmm_jax.simulation.start import beginning
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -79,8 +79,8 @@ def simulate(
     core = cast(system.bare(), dtype)
     first, t0 = beginning(system, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)
-    integrator, step = _steps(core, request, integrator, dt, adjoint)
-    saving, t1 = request.plan(step), request.t0 + request.duration
+    integrator, step, saving = _steps(core, request, integrator, dt, adjoint)
+    t1 = request.t0 + request.duration
     if isinstance(integrator, AbstractFixedStep):
         outcome = run_fixed(
             core, first, saving, integrator, step, t0=t0, seed=seed, progress=progress
@@ -98,11 +98,11 @@ def simulate(
 
 def _steps(
     core: Network | Homogeneous | Driven, request: Request, integrator: Any, dt: Any, adjoint: Any
-) -> tuple[AbstractFixedStep | Adaptive, Any]:
-    """The integrator that is meant, and its step; None for adaptive ones.
+) -> tuple[AbstractFixedStep | Adaptive, Any, Saving]:
+    """The integrator that is meant, its step (None for adaptive ones), and what is saved.
 
     Noise is taken by fixed steps where the times have a common one and no diffrax solver is asked
-    for; by diffrax in constant ones otherwise.
+    for; by diffrax in constant ones otherwise, between which it saves too.
     """
     if dt is not None:
         dt = _checks.time("dt", dt)
@@ -114,5 +114,5 @@ def _steps(
     if dt is None and isinstance(found, AbstractFixedStep):
         dt = request.step(found.longest_step(core))
     elif dt is None and noisy:
-        dt = found.longest_step(core)
-    return found, dt
+        return found, found.longest_step(core), request.plan(None)
+    return found, dt, request.plan(dt)
