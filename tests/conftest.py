@@ -46,20 +46,6 @@ def reference_values(name):
     return json.loads(path.read_text())
 
 
-def pytest_configure(config):
-    """Without the slow tests: code that XLA emits in less time, where it can.
-
-    Compiling is most of the suite's time. In JAX 0.10 the emitters for fused loops take a quarter
-    of it; the ones before them give the same numbers, and runs that are a little longer. All tests
-    together (`make test-all`), and newer versions of JAX, which know no others, take those that
-    users have. Read when the backend begins; processes that tests start inherit it.
-    """
-    if "not slow" in config.option.markexpr and jax.__version_info__[:2] == (0, 10):
-        flags = os.environ.get("XLA_FLAGS", "").split()
-        if not any("fusion_emitters" in flag for flag in flags):  # a worker has them already
-            os.environ["XLA_FLAGS"] = " ".join([*flags, "--xla_cpu_use_fusion_emitters=false"])
-
-
 # What takes longest comes first, so that no worker waits for another at the end.
 LONGEST = (
     "test_notebooks", "test_cli", "test_bifurcations", "test_simulation", "test_maps",
