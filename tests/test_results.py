@@ -19,7 +19,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 
 #: What public functions return beside results.
-NO_RESULTS = {"Unknown"}
+NO_RESULTS = {"AbstractFixedStep", "Unknown"}
 
 
 def public_modules():
