@@ -366,7 +366,7 @@ def test_settings_of_another_command(tmp_path):
 @pytest.mark.parametrize(
     ("table", "functions"),
     [
-        (FitRunTable, (ng.fit,)),
+        (FitRunTable, (ng.fit, ng.fitting.Gradient)),
         (CheckTable, (ng.fitting.simulated_fc,)),
         (SweepRunTable, (ng.sweep,)),
     ],

@@ -199,7 +199,7 @@ def test_times_in_32_bits(network):
         **times, transient=np.float32(0.3), sample=jnp.float32(0.1), keep=("mean",)
     )
     plan, dt = activity.plan(network)
-    assert (plan.stride, plan.transient, plan.window * plan.windows, dt) == (2, 3, 21, 0.05)
+    assert (plan.stride, plan.transient, plan.layout.samples, dt) == (2, 3, 21, 0.05)
 
     # Times kept in 32 bits, from zero and later.
     for first, count, interval in ((0.0, 20_001, 0.1), (1000.0, 501, 0.72), (5.0, 3, 0.05)):

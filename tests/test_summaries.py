@@ -131,7 +131,8 @@ def test_own_summaries_are_kept_and_go_on(network, tmp_path, monkeypatch):
     assert found.s_e_field_above.dims == ("coupling",)
     assert found.s_e_histogram.dims == ("coupling", "bin")
     assert found.s_e_histogram.dtype == np.int64
-    assert found.s_e_above.attrs == {"units": "1", "long_name": "s_e, above"}
+    written = {"units": "1", "long_name": "s_e, above", "symbol": "$s_e$, above"}
+    assert found.s_e_above.attrs == written
     assert found.bin.attrs["units"] == "of the middle"
     np.testing.assert_allclose(found.bin, [0.05, 0.15, 0.25])
     assert found.s_e_above_discrepancy.dims == ("check", "region")

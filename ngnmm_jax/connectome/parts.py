@@ -29,7 +29,9 @@ _NAMES = {
     "name": ("name",),
     "source": ("source",),
 }  # fmt: skip
-# What may be left to the file.
+#: What of a reading is true or false.
+FLAGS = ("transpose", "directed", "symmetric", "one_based", "edges")
+# What of it may be left to the file.
 _OPEN = ("one_based", "edges")
 # What is a matrix (region, region).
 _SQUARE = ("weights", "tract_lengths", "functional_connectivity")
@@ -64,7 +66,7 @@ class Reading:
     separator: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("transpose", "directed", "symmetric", "one_based", "edges"):
+        for name in FLAGS:
             value = getattr(self, name)
             if not isinstance(value, bool) and not (value is None and name in _OPEN):
                 _checks.fail(name, "be true or false", f"it is {value!r}")

@@ -87,7 +87,7 @@ class LyapunovSpectrum(AbstractResult):
     @property
     def number_positive(self) -> Int[Array, "*run"]:
         """How many exponents are above zero by three standard errors."""
-        return (self.exponents > _SURE * self.errors).sum(axis=-1)
+        return jnp.sum(self.exponents > _SURE * self.errors, axis=-1)
 
     @property
     def entropy_bound(self) -> Float[Array, "*run"]:

@@ -33,12 +33,12 @@ COMMANDS: dict[str, "type[SourceSettings]"] = {}
 
 
 def _reading(value: dict[str, Any]) -> dict[str, Any]:
-    from ngnmm_jax.connectome.parts import Reading
+    from ngnmm_jax.connectome.parts import FLAGS, Reading
 
-    kinds = {field.name: str(field.type) for field in dataclasses.fields(Reading)}
+    known = [field.name for field in dataclasses.fields(Reading)]
     for name, entry in value.items():
-        one_of("reading", name, kinds)
-        kind = bool if "bool" in kinds[name] else str
+        one_of("reading", name, known)
+        kind = bool if name in FLAGS else str
         if not isinstance(entry, kind) and not (name == "labels" and isinstance(entry, list)):
             must = "be true or false" if kind is bool else "be text"
             raise ValueError(f"must {must} at `{name}`")
