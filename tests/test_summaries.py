@@ -10,7 +10,19 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.sweeps import run as running
 from ngnmm_jax.sweeps.streaming import streamed
-from ngnmm_jax.sweeps.summaries import AbstractSummary, Bold, BoldFC, Field, Mean, Moments, named
+from ngnmm_jax.sweeps.summaries import (
+    AbstractSummary,
+    Bold,
+    BoldFC,
+    Field,
+    Layout,
+    Mean,
+    Moments,
+    OnAverage,
+    named,
+)
+from ngnmm_jax.sweeps.summaries.base import Needed
+from ngnmm_jax.sweeps.summaries.gathering import Gathering
 
 EDGES = np.linspace(0.0, 0.3, 4)
 DESIGN = ng.Design.grid({"coupling": [2.0, 8.0, 14.0]}, seed=1)
@@ -184,6 +196,53 @@ def test_shared_statistics_are_gathered_once(network):
     for name in ("Moments", "Spectra", "Correlations", "Blood"):
         assert names.count(name) == 1
     assert "OnAverage" in names
+
+
+class Several(AbstractSummary):
+    """Looks up two statistics of a class, and one of them on average too."""
+
+    name = "several"
+
+    def needs(self):
+        return (Above(0.2), Above(0.7), Moments(), OnAverage(Moments()))
+
+    def value(self, total, run):
+        parts = run[Above(0.2)], run[Above(0.7)], run[Moments].mean
+        return sum(parts) + 10 * run[OnAverage(Moments())].variance
+
+
+class Alike(Several):
+    def needs(self):
+        return Histogram(EDGES), Histogram(EDGES + 1.0)
+
+
+def test_statistics_of_one_class_are_told_apart():
+    x = np.random.default_rng(0).uniform(size=(2, 4, 1, 3, 2))
+    samples = x.reshape(8, 1, 3, 2)
+    expected = sum((samples > low).mean(axis=0) for low in (0.2, 0.7)) + samples.mean(axis=0)
+    expected = expected + 10 * samples.mean(axis=2, keepdims=True).var(axis=0)
+    gathering, layout = Gathering.of([Several()]), Layout(4, 2, 1.0, "ms")
+
+    @jax.jit
+    def value(x):
+        totals = gathering.start(jnp.zeros(x.shape[2:]), layout)
+        for number in range(2):
+            totals, _ = gathering.add(totals, x[number], jnp.asarray(number), layout)
+        return gathering.values(totals, (None,) * len(totals), layout)[0][0]
+
+    np.testing.assert_allclose(value(x), expected, rtol=1e-12)
+
+
+def test_a_statistic_is_looked_up_once():
+    needed = Needed(((Above(0.2), 1), (Above(0.7), 2)))
+    assert needed[Above(0.7)] == 2
+    for which, words in ((Above, "several are: look them up by themselves"), (Moments, "none is")):
+        with pytest.raises(
+            ValueError, match=f"`needs` must name {which.__name__}, .*, but {words}"
+        ):
+            needed[which]
+    with pytest.raises(ValueError, match="told apart in Alike, but two Histogram differ"):
+        Gathering.of([Alike()])
 
 
 def test_a_gpu_takes_what_its_memory_holds(network, monkeypatch):

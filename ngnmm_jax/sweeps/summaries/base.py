@@ -7,7 +7,6 @@ the statistics that they need, which are gathered once.
 
 import abc
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -51,6 +50,35 @@ class Layout:
 
 
 @dataclasses.dataclass(frozen=True)
+class Needed:
+    """What was gathered of the statistics that another one needs.
+
+    `parts`: each of them, with its total or its value.
+    """
+
+    parts: tuple[tuple["AbstractStatistic", Any], ...] = ()
+
+    def __getitem__(self, which: Any) -> Any:
+        """Of a statistic; or of a class, where one of that class is needed."""
+        if isinstance(which, type):
+            found = [value for part, value in self.parts if type(part) is which]
+            name, others = which.__name__, "several are: look them up by themselves"
+        else:
+            found = [value for part, value in self.parts if alike(part, which)]
+            name, others = f"{which!r}", "several are alike"
+        if len(found) != 1:
+            but = others if found else "none is"
+            _checks.fail("needs", f"name {name}, which is looked up, once", but)
+        return found[0]
+
+    @property
+    def averaged(self) -> "Needed":
+        """Those of the mean over regions, as the statistics that they are made of."""
+        found = ((part.of, value) for part, value in self.parts if isinstance(part, OnAverage))
+        return Needed(tuple(found))
+
+
+@dataclasses.dataclass(frozen=True)
 class Window:
     """What `AbstractStatistic.add` sees of a run.
 
@@ -58,21 +86,23 @@ class Window:
     - `number`: of the window, from 0; it is traced.
     - `layout`: how the run is cut.
 
-    `window[Moments]` is what that statistic, one of `needs()`, had gathered before this window.
+    `window[Moments()]` is what that statistic, one of `needs()`, had gathered before this window;
+    `window[Moments]` the same where only one of that class is needed.
     """
 
     values: jax.Array
     number: jax.Array
     layout: Layout
-    needed: Mapping[type, Any]
+    needed: Needed
 
-    def __getitem__(self, kind: type) -> Any:
-        return self.needed[kind]
+    def __getitem__(self, which: Any) -> Any:
+        return self.needed[which]
 
     @property
     def averaged(self) -> "Window":
         """The same of the mean over regions, as one region."""
-        return dataclasses.replace(self, values=self.values.mean(axis=2, keepdims=True))
+        mean = self.values.mean(axis=2, keepdims=True)
+        return dataclasses.replace(self, values=mean, needed=self.needed.averaged)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,15 +112,16 @@ class Run:
     - `layout`: how it was cut.
     - `emitted` (window, …): what `emit` returned of each window.
 
-    `run[Moments]` is the value of that statistic, one of `needs()`.
+    `run[Moments()]` is the value of that statistic, one of `needs()`; `run[Moments]` the same where
+    only one of that class is needed.
     """
 
     layout: Layout
     emitted: Any
-    needed: Mapping[type, Any]
+    needed: Needed
 
-    def __getitem__(self, kind: type) -> Any:
-        return self.needed[kind]
+    def __getitem__(self, which: Any) -> Any:
+        return self.needed[which]
 
 
 class AbstractStatistic(eqx.Module):
@@ -101,7 +132,7 @@ class AbstractStatistic(eqx.Module):
     """
 
     def needs(self) -> tuple["AbstractStatistic", ...]:
-        """Other statistics that `add` and `value` look at, by their class; gathered once for all.
+        """Other statistics that `add` and `value` look at, each of them gathered once for all.
 
         It is asked once, before anything is traced.
         """
@@ -137,11 +168,6 @@ class AbstractStatistic(eqx.Module):
 
     def check(self, layout: Layout) -> None:
         """Raise `ValueError` where a run that is cut like this does not suit."""
-
-    @property
-    def kind(self) -> type:
-        """What it is looked up by."""
-        return type(self)
 
 
 class AbstractSummary(AbstractStatistic):
@@ -186,10 +212,6 @@ class OnAverage(AbstractStatistic):
 
     of: AbstractStatistic
 
-    @property
-    def kind(self) -> type:
-        return self.of.kind
-
     def needs(self) -> tuple[AbstractStatistic, ...]:
         return tuple(OnAverage(needed) for needed in self.of.needs())
 
@@ -203,7 +225,7 @@ class OnAverage(AbstractStatistic):
         return self.of.emit(total, window.averaged)
 
     def value(self, total: Any, run: Run) -> Any:
-        return self.of.value(total, run)
+        return self.of.value(total, dataclasses.replace(run, needed=run.needed.averaged))
 
     def sound(self, value: Any) -> jax.Array | None:
         return self.of.sound(value)
@@ -240,10 +262,27 @@ class Field(AbstractSummary):
 
     def value(self, total: Any, run: Run) -> Any:
         gone = [1 + axis for axis, dim in enumerate(self.of.dims) if is_regional(dim)]
-        return run[self.of.kind].squeeze(tuple(gone))
+        return run[OnAverage].squeeze(tuple(gone))
 
     def coordinates(self, layout: Layout, times: np.ndarray) -> Coordinates:
         return self.of.coordinates(layout, times)
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a field of a statistic is an argument of the compiled program."""
+    return isinstance(leaf, jax.Array | np.ndarray)
+
+
+def alike(one: AbstractStatistic, other: Any) -> bool:
+    """Whether two statistics are the same, or would be with other numbers in their arrays."""
+    if type(one) is not type(other) or jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    return all(
+        np.shape(a) == np.shape(b)
+        if is_array(a) and is_array(b)
+        else type(a) is type(b) and np.array_equal(a, b)
+        for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    )
 
 
 def is_regional(dim: str) -> bool:

@@ -17,8 +17,11 @@ from ngnmm_jax.sweeps.summaries.base import (
     AbstractStatistic,
     AbstractSummary,
     Layout,
+    Needed,
     Run,
     Window,
+    alike,
+    is_array,
 )
 
 
@@ -47,7 +50,14 @@ class Gathering:
             for k, known in enumerate(parts):
                 if _same(known, part):
                     return k
-            needs = tuple(place(need) for need in part.needs())
+            needs = tuple(dict.fromkeys(place(need) for need in part.needs()))
+            for k, a in enumerate(needs):
+                if any(alike(parts[a], parts[b]) for b in needs[:k]):
+                    must = f"need statistics that can be told apart in {type(part).__name__}"
+                    but = (
+                        f"two {type(parts[a]).__name__} differ in the numbers of their arrays only"
+                    )
+                    _checks.fail("keep", must, but)
             parts.append(part)
             needed.append(needs)
             return len(parts) - 1
@@ -57,7 +67,7 @@ class Gathering:
 
     def split(self, dtype: Any) -> tuple["Gathering", Any]:
         """What is static, and all arrays; those of numbers with a fraction in that precision."""
-        arrays, static = eqx.partition(self.parts, _is_array)
+        arrays, static = eqx.partition(self.parts, is_array)
 
         def cast(leaf: Any) -> jax.Array:
             inexact = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
@@ -96,14 +106,14 @@ class Gathering:
         """The summaries' values, and which runs (run,) have one, of all that say so."""
         found: list[Any] = []
         for part, total, mine, places in zip(self.parts, totals, emitted, self.needed, strict=True):
-            needs = {self.parts[k].kind: found[k] for k in places}
+            needs = Needed(tuple((self.parts[k], found[k]) for k in places))
             found.append(part.value(total, Run(layout, mine, needs)))
         sound = (part.sound(value) for part, value in zip(self.parts, found, strict=True))
         return [found[k] for k in self.kept], [where for where in sound if where is not None]
 
-    def _with_needs(self, totals: tuple[Any, ...]) -> Iterator[tuple[Any, Any, dict[type, Any]]]:
+    def _with_needs(self, totals: tuple[Any, ...]) -> Iterator[tuple[Any, Any, Needed]]:
         for part, total, places in zip(self.parts, totals, self.needed, strict=True):
-            yield part, total, {self.parts[k].kind: totals[k] for k in places}
+            yield part, total, Needed(tuple((self.parts[k], totals[k]) for k in places))
 
     def shapes(self, like: jax.ShapeDtypeStruct, layout: Layout) -> tuple[Any, Any, list[Any]]:
         """Shapes of the totals, of what a window emits, and of the summaries' values.
@@ -176,16 +186,9 @@ def _shapes(
     return totals, emitted, values
 
 
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | np.ndarray)
-
-
 def _same(one: AbstractStatistic, other: AbstractStatistic) -> bool:
     """Whether two statistics are of one class and have the same options."""
-    if type(one) is not type(other):
-        return False
-    structure: Any = jax.tree.structure(one)
-    return bool(structure == jax.tree.structure(other)) and all(
+    return alike(one, other) and all(
         a is b or (type(a) is type(b) and np.array_equal(a, b))
         for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     )
