@@ -15,7 +15,7 @@ import xarray
 import zarr
 
 import ngnmm_jax as ng
-from ngnmm_jax.sweeps import Function
+from ngnmm_jax.sweeps import AbstractMeasure, Function, Output
 from ngnmm_jax.sweeps import run as running
 
 DESIGN = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 5)})
@@ -152,6 +152,45 @@ def test_other_sweeps_are_refused(network, tmp_path):
             ng.sweep(*changed, store=path)
     with pytest.raises(ValueError, match="`block` must be the store's, 5"):
         ng.sweep(network, DESIGN, rest, store=path, block=10)
+
+
+class Times(AbstractMeasure):
+    """The drive, times what its fields make of it; its definition does not name them."""
+
+    factor = 1.0
+
+    def __init__(self, by=1.0, function=None, key=None):
+        self.by, self.function, self.key = by, function, key
+
+    def outputs(self, system):
+        return {"value": Output()}
+
+    def evaluate(self, system, points, seeds, chunk):
+        self._calls = seeds.size  # private: decides nothing
+        value = points["i_ext_e"] * np.sum(self.by) * self.factor
+        return {"value": value, "status": np.zeros(seeds.size)}
+
+    def definition(self, system):
+        return {"measure": "times"}
+
+
+def test_a_measures_fields_decide_its_store(network, tmp_path, monkeypatch):
+    drive, store = {"i_ext_e": [1.0, 2.0]}, tmp_path / "times.zarr"
+    measure = Times(np.array([1.0, 2.0]))
+    for _ in range(2):
+        assert ng.sweep(network, drive, measure, store=store).value.values.tolist() == [3.0, 6.0]
+    for other in (Times(), Times(np.array([1.0, 4.0]))):
+        with pytest.raises(ValueError, match="differs in .*measure_fields"):
+            ng.sweep(network, drive, other, store=store)
+    monkeypatch.setattr(Times, "factor", 2.0)
+    with pytest.raises(ValueError, match="differs in .*measure_fields"):
+        ng.sweep(network, drive, measure, store=store)
+    with pytest.raises(ValueError, match="`measure` must have fields .* `function` is an object"):
+        ng.sweep(network, drive, Times(1.0, slow), store=tmp_path / "other.zarr")
+    keyed = tmp_path / "keyed.zarr"
+    ng.sweep(network, drive, Times(1.0, slow, "a"), store=keyed)
+    with pytest.raises(ValueError, match="differs in .*measure_fields"):
+        ng.sweep(network, drive, Times(1.0, slow, "b"), store=keyed)
 
 
 def test_other_folders_are_refused(network, tmp_path):

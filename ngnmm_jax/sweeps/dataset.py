@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
 from ngnmm_jax._core.parameters import declared
-from ngnmm_jax._core.programs import body, digest
+from ngnmm_jax._core.programs import body, digest, identity
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.version import __version__
 from ngnmm_jax.models.notation import notation_of
@@ -77,10 +78,36 @@ def _definition(task: Task) -> dict[str, Any]:
     along = task.measure.coordinates(system).items()
     whole["coordinates"] = {name: [digest(value), plain(attrs)] for name, (value, attrs) in along}
     whole["measure_class"] = body(type(task.measure))
+    if whole["measure_class"]:  # the library's own say themselves what decides their numbers
+        whole["measure_fields"] = _fields(task.measure)
     # A measure's own entries do not stand in for others of the same name.
     for name, value in plain(task.measure.definition(system)).items():
         whole[f"measure.{name}" if name in whole else name] = value
     return whole
+
+
+def _fields(measure: Any) -> dict[str, str]:
+    """A measure's fields by value, but for private ones; `ValueError` where one is not known.
+
+    A field `key` stands for those that are not known. What its classes hold beside methods counts.
+    """
+    kind = type(measure)
+    ours = [vars(part) for part in kind.__mro__ if body(part)]
+    shared = [k for some in ours for k, value in some.items() if not hasattr(value, "__get__")]
+    own = [*getattr(measure, "__dataclass_fields__", ()), *getattr(measure, "__dict__", ())]
+    found = {}
+    for name in sorted({name for name in (*shared, *own) if not name.startswith("_")}):
+        try:
+            found[name] = identity(getattr(measure, name))
+        except ValueError:
+            if getattr(measure, "key", None) is None:
+                must = (
+                    "have fields of numbers, texts, arrays and library functions for a store, or a "
+                    "field `key` (any text that is another one when what is computed is)"
+                )
+                what = type(getattr(measure, name)).__qualname__
+                _checks.fail("measure", must, f"`{name}` is an object of {what}")
+    return found
 
 
 def assembled(xarray: Any, task: Task, results: dict[int, Any]) -> Any:
