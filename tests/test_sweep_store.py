@@ -180,16 +180,16 @@ def test_a_measures_fields_decide_its_store(network, tmp_path, monkeypatch):
     for _ in range(2):
         assert ng.sweep(network, drive, measure, store=store).value.values.tolist() == [3.0, 6.0]
     for other in (Times(), Times(np.array([1.0, 4.0]))):
-        with pytest.raises(ValueError, match="differs in .*measure_fields"):
+        with pytest.raises(ValueError, match=r"differs in .*measure_fields"):
             ng.sweep(network, drive, other, store=store)
     monkeypatch.setattr(Times, "factor", 2.0)
-    with pytest.raises(ValueError, match="differs in .*measure_fields"):
+    with pytest.raises(ValueError, match=r"differs in .*measure_fields"):
         ng.sweep(network, drive, measure, store=store)
-    with pytest.raises(ValueError, match="`measure` must have fields .* `function` is an object"):
+    with pytest.raises(ValueError, match=r"`measure` must have fields .* `function` is an object"):
         ng.sweep(network, drive, Times(1.0, slow), store=tmp_path / "other.zarr")
     keyed = tmp_path / "keyed.zarr"
     ng.sweep(network, drive, Times(1.0, slow, "a"), store=keyed)
-    with pytest.raises(ValueError, match="differs in .*measure_fields"):
+    with pytest.raises(ValueError, match=r"differs in .*measure_fields"):
         ng.sweep(network, drive, Times(1.0, slow, "b"), store=keyed)
 
 
