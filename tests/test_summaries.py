@@ -11,6 +11,7 @@ import ngnmm_jax as ng
 from ngnmm_jax.sweeps import run as running
 from ngnmm_jax.sweeps.streaming import streamed
 from ngnmm_jax.sweeps.summaries import (
+    AbstractStatistic,
     AbstractSummary,
     Bold,
     BoldFC,
@@ -20,6 +21,7 @@ from ngnmm_jax.sweeps.summaries import (
     Moments,
     OnAverage,
     named,
+    separate,
 )
 from ngnmm_jax.sweeps.summaries.base import Needed
 from ngnmm_jax.sweeps.summaries.gathering import Gathering
@@ -277,6 +279,87 @@ class Growing(Above):
 
     def add(self, total, window):
         return total + window.values.sum(axis=0) * np.float64(2.0)
+
+
+class Centred(Above):
+    """Looks at other runs in its value."""
+
+    name = "centred"
+
+    def value(self, total, run):
+        return total - total.mean(axis=-1, keepdims=True)
+
+
+class Scaled(AbstractStatistic):
+    """Looks at other runs in the second window."""
+
+    def start(self, zero, layout):
+        return zero
+
+    def add(self, total, window):
+        share = jnp.where(window.number > 0, total.max(), 1.0)
+        return total + window.values.sum(axis=0) / share
+
+    def value(self, total, run):
+        return total
+
+
+class Needing(AbstractSummary):
+    name = "needing"
+    statistic: AbstractStatistic = Scaled()
+
+    def needs(self):
+        return (self.statistic,)
+
+    def value(self, total, run):
+        return run[self.statistic]
+
+
+class Counting(Above):
+    """Divides by the number of runs too."""
+
+    name = "counting"
+
+    def value(self, total, run):
+        return total / total.size
+
+
+class Joined(Above):
+    name = "joined"
+
+    def value(self, total, run):
+        return total.mean(axis=-1, keepdims=True)
+
+
+class Doubtful(Above):
+    name = "doubtful"
+
+    def sound(self, value):
+        return jnp.isfinite(value).all()
+
+
+@pytest.mark.parametrize(
+    ("summary", "words"),
+    [
+        (Centred(), "keep runs apart in 'centred'"),
+        (Needing(), "keep runs apart in 'needing'"),
+        (Field(Counting()), "keep runs apart in 'field_counting'"),
+        (Joined(), r"give values \(1, 6, 3\) of 'joined' for 3 runs, but they are \(1, 6, 1\)"),
+        (Doubtful(), r"where a value is `sound`, \(3,\), but its shape is \(\)"),
+    ],
+)
+def test_summaries_that_mix_runs_are_refused(network, summary, words):
+    with pytest.raises(ValueError, match=f"`keep` must .*{words}"):
+        activity("spectrum", summary).outputs(network)
+
+
+def test_runs_are_compared_once(network, monkeypatch):
+    """Again for other options; the library's own are not."""
+    compared = []
+    monkeypatch.setattr(separate, "_compared", lambda *given: compared.append(given))
+    for keep in (("mean", Above(0.123)), (Above(0.123),), ("spectrum",), (Above(0.124),)):
+        activity(*keep).outputs(network)
+    assert len(compared) == 2
 
 
 @pytest.mark.parametrize(

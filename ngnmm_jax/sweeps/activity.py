@@ -26,6 +26,7 @@ from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, streamed
 from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
 from ngnmm_jax.sweeps.summaries.base import Coordinates, is_regional, whole
 from ngnmm_jax.sweeps.summaries.gathering import Gathering
+from ngnmm_jax.sweeps.summaries.separate import check_separate
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -220,7 +221,8 @@ class Activity(AbstractMeasure):
         model = system.model
         units = {**dict(zip(model.variables, model.units, strict=True)),
                  model.shown: model.shown_unit}  # fmt: skip
-        _, _, values = plan.gathering.shapes(self._sample(plan, system), plan.layout)
+        sample = self._sample(plan, system)
+        _, _, values = plan.gathering.shapes(sample, plan.layout)
         alone = isinstance(undriven(system), Homogeneous)
         result = {}
         for signal in plan.signals:
@@ -235,6 +237,7 @@ class Activity(AbstractMeasure):
                     title=f"{signal}, {summary.title}",
                     more={"symbol": f"{notation_of(system).symbol(signal)}, {summary.title}"},
                 )
+        check_separate(plan.gathering, sample, plan.layout)
         title = "values of rates and gates that noise took below zero"
         below = Output(dtype=str(self._dtype(system)), units="1", title=title)
         return result | {BELOW_ZERO: below}

@@ -141,7 +141,7 @@ class Gathering:
     @property
     def written(self) -> tuple[str, ...]:
         """The code of classes that are none of the library's, "" for its own."""
-        return tuple(body(part) for part in _classes(self.parts))
+        return tuple(body(part) for part in classes(self.parts))
 
     def _first_window(self, arrays: Any, zero: Any, values: Any, *, layout: Layout) -> Any:
         """All that happens to a run that is as if each window were the first."""
@@ -194,7 +194,7 @@ def _same(one: AbstractStatistic, other: AbstractStatistic) -> bool:
     )
 
 
-def _classes(value: Any) -> Iterator[type]:
+def classes(value: Any) -> Iterator[type]:
     """The classes of modules, and of modules in them."""
     if isinstance(value, eqx.Module):
         yield type(value)
@@ -203,4 +203,4 @@ def _classes(value: Any) -> Iterator[type]:
         value = tuple(value.values())
     if isinstance(value, tuple | list):
         for part in value:
-            yield from _classes(part)
+            yield from classes(part)
