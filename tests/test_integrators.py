@@ -184,7 +184,7 @@ def test_an_own_integrator_in_a_sweep_and_in_a_fit(network):
 def test_what_is_stored_knows_an_integrator_by_its_program(network):
     def definition(integrator):
         measure = ng.Activity(20.0, 4.0, integrator=integrator, dt=0.1, keep=("mean",))
-        return measure.definition(network)["method"]
+        return measure.definition(network)["integrator"]
 
     def changed(self, field, state, dt):
         return state + dt * field(state + dt / 2 * field(state))

@@ -1,7 +1,9 @@
 """Summaries of one's own: against the trace, kept in a store, in 32 bits, compiled once."""
 
 import pickle
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,6 +200,26 @@ def test_shared_statistics_are_gathered_once(network):
     for name in ("Moments", "Spectra", "Correlations", "Blood"):
         assert names.count(name) == 1
     assert "OnAverage" in names
+
+
+class Nested(Mean):
+    name = "nested"
+    levels: Any = None
+    fixed: Any = eqx.field(static=True, default=None)
+
+
+@pytest.mark.parametrize(
+    ("summary", "words"),
+    [
+        (Nested([0.1]), "`Nested.levels` is a list"),
+        (Field(Nested({"low": np.ones(2)})), "`Nested.levels` is a dict"),
+        (Nested(fixed=(1, {2})), "`Nested.fixed` is a tuple"),
+        (Nested(fixed=[1.0]), "`Nested.fixed` is a list"),
+    ],
+)
+def test_fields_that_cannot_be_compiled_are_refused(network, summary, words):
+    with pytest.raises(ValueError, match=f"`keep` must have tuples in place .*, but {words}"):
+        activity(summary).outputs(network)
 
 
 class Several(AbstractSummary):

@@ -34,6 +34,37 @@ def on_host(*values: Any) -> bool:
     return is_concrete(*values) and not isinstance(jnp.asarray(0.0) + 0, jax.core.Tracer)
 
 
+def an_object(argument: str, value: Any) -> None:
+    """Refuse a class where an object of it is meant."""
+    if isinstance(value, type):
+        name = value.__name__
+        fail(argument, f"be an object, such as `{name}(…)`", f"it is the class {name} itself")
+
+
+def hashable(argument: str, value: Any) -> None:
+    """Refuse an object whose fields cannot be part of what a compiled program is known by."""
+    try:
+        hash(value)
+    except TypeError:
+        name, part = type(value).__name__, value
+        while hasattr(part, "__dict__"):  # down to the field that is meant
+            owner, fields = type(part).__name__, vars(part)
+            field = next((k for k, v in fields.items() if not _can_hash(v)), None)
+            if field is None:
+                break
+            name, part = f"{owner}.{field}", fields[field]
+        must = "have tuples in place of lists and dicts among its fields, and no static arrays"
+        fail(argument, must, f"`{name}` is a {type(part).__name__}")
+
+
+def _can_hash(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
 def finite(argument: str, value: Any) -> None:
     """Refuse NaN and infinity."""
     if is_concrete(value):

@@ -22,7 +22,7 @@ from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
-from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, streamed
+from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, Shared, streamed
 from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
 from ngnmm_jax.sweeps.summaries.base import Coordinates, is_regional, whole
 from ngnmm_jax.sweeps.summaries.gathering import Gathering
@@ -127,7 +127,7 @@ class Activity(AbstractMeasure):
         transient = whole("transient", self.transient, sample, "samples") if self.transient else 0
         gathering = self._gathering()
         plan = Plan(
-            method=self._method(system),
+            integrator=self._integrator(system),
             stride=whole("sample", sample, dt, "steps `dt`"),
             transient=transient,
             layout=self._layout(gathering, sample, unit),
@@ -138,7 +138,7 @@ class Activity(AbstractMeasure):
 
     def _check(self, system: System) -> None:
         model = system.model
-        self._method(system)
+        self._integrator(system)
         _checks.positive("dt", self._step(system))
         for name in ("sample", "duration", "transient", "segment"):
             if getattr(self, name):
@@ -182,20 +182,22 @@ class Activity(AbstractMeasure):
             part.check(layout)
         return layout
 
-    def _method(self, system: System) -> AbstractFixedStep:
-        return fixed(system.model, self.integrator, self.dt)
+    def _integrator(self, system: System) -> AbstractFixedStep:
+        found = fixed(system.model, self.integrator, self.dt)
+        _checks.hashable("integrator", found)
+        return found
 
     def over(self, system: System, design: Any) -> "Activity":
         """With a step that follows the fastest of the design's points."""
         if self.dt is not None:
             return self
         step = self._step(system, design.points())
-        return dataclasses.replace(self, dt=step, integrator=self._method(system))
+        return dataclasses.replace(self, dt=step, integrator=self._integrator(system))
 
     def _step(self, system: System, points: Points | None = None) -> float:
         if self.dt is not None:
             return self.dt
-        longest = self._method(system).longest_step(system, points)
+        longest = self._integrator(system).longest_step(system, points)
         sample = 1e-3 / SECONDS[system.model.time_unit] if self.sample is None else self.sample
         times = [t for t in (sample, self.transient, self.duration) if t > 0]
         return common_step(np.array(times), longest) or longest
@@ -287,7 +289,7 @@ class Activity(AbstractMeasure):
         function, arrays = streamed(plan, dtype)
         fields = map_chunks(
             function,
-            (_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays),
+            Shared(_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays),
             lanes,
             chunk=self.chunk(system) if chunk is None else chunk,
             progress=False,
@@ -314,14 +316,14 @@ class Activity(AbstractMeasure):
     def refined(self, system: System) -> "Activity":
         _, dt = self.plan(system)
         sample = self.plan(system)[0].stride * dt
-        method = self._method(system)
-        return dataclasses.replace(self, dt=dt / 2, sample=sample, integrator=method)
+        chosen = self._integrator(system)
+        return dataclasses.replace(self, dt=dt / 2, sample=sample, integrator=chosen)
 
     def definition(self, system: System) -> dict[str, Any]:
         plan, dt = self.plan(system)
         return {
             "measure": "activity",
-            "method": identified(plan.method, undriven(system).bare()),
+            "integrator": identified(plan.integrator, undriven(system).bare()),
             "signals": plan.signals,
             "dt": dt,
             "stride": plan.stride,

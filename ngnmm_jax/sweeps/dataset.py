@@ -15,6 +15,7 @@ from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.version import __version__
 from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.sweeps.designs import REPLICATE
+from ngnmm_jax.sweeps.names import label
 from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Coordinates
 from ngnmm_jax.sweeps.task import Task
 
@@ -31,11 +32,8 @@ def coordinates(task: Task) -> Coordinates:
         )
         if notation.symbol(name) != name:
             attrs["symbol"] = notation.symbol(name)
-        if value.ndim == 2:
-            label = f"{name}_values" if dim == name else name
-            found[label] = ((dim, "region"), value, attrs)
-        else:
-            found[name] = ((dim,), value, attrs)
+        dims = (dim, "region") if value.ndim == 2 else (dim,)
+        found[label(name, dim, value.ndim)] = (dims, value, attrs)
     if design.replicates > 1:
         seeds = run_seeds(design.seed, design.replicates)
         found["seed"] = ((REPLICATE,), seeds, {})

@@ -213,6 +213,10 @@ class Function(AbstractMeasure):
             except SolverError as error:
                 fields["status"][k] = error.status
                 continue
+            others = found.keys() ^ outputs.keys()
+            if others - {"status"}:
+                but = f"only some have {', '.join(map(repr, sorted(others - {'status'})))}"
+                _checks.fail("function", "return the same results at all points", but)
             for name, value in found.items():
                 fields[name][k] = np.asarray(value)
         return fields

@@ -16,6 +16,7 @@ from ngnmm_jax.sweeps.dataset import assembled, attributes, coordinates
 from ngnmm_jax.sweeps.designs import Design
 from ngnmm_jax.sweeps.executors import elsewhere
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
+from ngnmm_jax.sweeps.names import check_names
 from ngnmm_jax.sweeps.storage import Blocks, SweepStore
 from ngnmm_jax.sweeps.task import Task
 from ngnmm_jax.systems.driven import Driven
@@ -105,6 +106,7 @@ def _prepare(
     checks: int,
 ) -> tuple[Task, list[int]]:
     """The task, and the blocks that are not finished."""
+    _checks.an_object("measure", measure)
     if not isinstance(measure, AbstractMeasure):
         if not callable(measure):
             _checks.fail("measure", "be a measure or a function", f"it is {measure!r}")
@@ -116,9 +118,15 @@ def _prepare(
     if checks:
         _checks.positive_integer("checks", checks)
     measure = measure.over(system, design)
-    outputs = measure.outputs(system)
+    outputs = dict(measure.outputs(system))
+    for name, output in outputs.items():
+        if not isinstance(output, Output):
+            _checks.fail("measure", "have `outputs` of names and `Output(…)`",
+                         f"{name!r} is {output!r}")  # fmt: skip
     outputs["status"] = Output(dtype="int8", more=STATUS_FLAGS)
     checks = min(checks, design.count) if measure.refined(system) is not None else 0
+    along = measure.coordinates(system)
+    check_names(design, outputs, along, checked=checks > 0, stored=store is not None)
     kept = None if store is None else SweepStore(Path(store).resolve())
     if block is None:
         known = None if kept is None else kept.block

@@ -5,7 +5,7 @@ does not grow with the time.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.sweeps.summaries.base import Layout
 from ngnmm_jax.sweeps.summaries.gathering import Gathering
+from ngnmm_jax.systems.driven import Driven
 
 #: The output that says how often noise took values below zero that cannot be.
 BELOW_ZERO = "below_zero"
@@ -27,7 +28,7 @@ BELOW_ZERO = "below_zero"
 class Plan:
     """How runs are computed, how they are cut into windows, and what is gathered of them."""
 
-    method: AbstractFixedStep
+    integrator: AbstractFixedStep
     stride: int  # steps from one sample to the next
     transient: int  # samples left out before the first window
     layout: Layout
@@ -47,6 +48,19 @@ class Plan:
         )
 
 
+class Shared(NamedTuple):
+    """What all runs share, as arguments of a compiled program.
+
+    - `system`; `dt`: its step; `steps`: as `Plan.steps` has them.
+    - `arrays`: of the summaries.
+    """
+
+    system: Driven
+    dt: jax.Array
+    steps: tuple[jax.Array, jax.Array]
+    arrays: Any
+
+
 def streamed(plan: Plan, dtype: Any) -> tuple["Streamed", Any]:
     """The function that takes runs through such a plan, for `map_chunks`, and its arrays.
 
@@ -54,7 +68,7 @@ def streamed(plan: Plan, dtype: Any) -> tuple["Streamed", Any]:
     """
     static, arrays = plan.gathering.split(dtype)
     return Streamed(
-        plan.method, plan.layout, plan.signals, plan.names(), static, static.written
+        plan.integrator, plan.layout, plan.signals, plan.names(), static, static.written
     ), arrays
 
 
@@ -62,26 +76,26 @@ def streamed(plan: Plan, dtype: Any) -> tuple["Streamed", Any]:
 class Streamed:
     """Runs in lock-step through a plan.
 
-    It takes (driven system, dt, `plan.steps`, arrays of the summaries); and, with a leading axis of
-    runs, "point" (values of parameters), "start" (states) and "key" (of the noise). It returns the
-    summaries (run, …), "below_zero" and "status".
+    It takes what is `Shared`; and, with a leading axis of runs, "point" (values of parameters),
+    "start" (states) and "key" (of the noise). It returns the summaries (run, …), "below_zero" and
+    "status".
     """
 
-    method: AbstractFixedStep
+    integrator: AbstractFixedStep
     layout: Layout
     signals: tuple[str, ...]
     names: tuple[tuple[str, ...], ...]
     gathering: Gathering
     written: tuple[str, ...]  # a class that was changed since is compiled anew
 
-    def __call__(self, shared: tuple[Any, ...], lanes: dict[str, Any]) -> dict[str, jax.Array]:
-        core, dt, (stride, transient), arrays = shared
+    def __call__(self, shared: Shared, lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        dt, (stride, transient) = shared.dt, shared.steps
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
-        system = with_leaves(core.over_runs(), points)
+        system = with_leaves(shared.system.over_runs(), points)
         start = jnp.moveaxis(lanes["start"], 0, -1)
-        stepper = system.stepper(self.method, dt, lanes["key"])
+        stepper = system.stepper(self.integrator, dt, lanes["key"])
         sampler = _Sampler(system, stepper, self.signals, self.layout.window)
-        gathering = self.gathering.joined(arrays)
+        gathering = self.gathering.joined(shared.arrays)
         zero = jnp.zeros((len(self.signals), *_regional(start)), start.dtype)
 
         def window(carry: Any, number: jax.Array) -> tuple[Any, Any]:

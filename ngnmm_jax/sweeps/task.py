@@ -2,10 +2,13 @@
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.sweeps.designs import Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, System
@@ -75,10 +78,22 @@ class Task:
                     stacklevel=2,
                 )
                 continue
-            return {
-                name: np.asarray(fields[name], output.dtype)
-                for name, output in self.outputs.items()
-            }
+            return self._checked(fields, runs.size)
+
+    def _checked(self, fields: Mapping[str, Any], runs: int) -> dict[str, np.ndarray]:
+        """What a measure returned, in its types; `ValueError` where it is not what it said."""
+        missing = [name for name in self.outputs if name not in fields]
+        if missing:
+            but = f"it returns {', '.join(map(repr, fields)) or 'nothing'}"
+            names = ", ".join(map(repr, missing))
+            _checks.fail("measure", f"return {names} from `evaluate`", but)
+        found = {}
+        for name, output in self.outputs.items():
+            found[name] = np.asarray(fields[name], output.dtype)
+            if found[name].shape != (runs, *output.shape):
+                must = f"return {name!r} of shape {(runs, *output.shape)}, the runs in front"
+                _checks.fail("measure", must, f"its shape is {found[name].shape}")
+        return found
 
 
 def lanes_for(runs: int, most: int) -> int:

@@ -275,7 +275,8 @@ def is_array(leaf: Any) -> bool:
 
 def alike(one: AbstractStatistic, other: Any) -> bool:
     """Whether two statistics are the same, or would be with other numbers in their arrays."""
-    if type(one) is not type(other) or jax.tree.structure(one) != jax.tree.structure(other):
+    structure: Any = jax.tree.structure(one)
+    if type(one) is not type(other) or structure != jax.tree.structure(other):
         return False
     return all(
         np.shape(a) == np.shape(b)

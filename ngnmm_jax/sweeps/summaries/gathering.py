@@ -47,6 +47,7 @@ class Gathering:
         needed: list[tuple[int, ...]] = []
 
         def place(part: AbstractStatistic) -> int:
+            _checks.hashable("keep", eqx.partition(part, is_array)[1])
             for k, known in enumerate(parts):
                 if _same(known, part):
                     return k
