@@ -20,7 +20,7 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package
 from ngnmm_jax.simulation.saving import Request
 from ngnmm_jax.simulation.start import begins, initial_states
-from ngnmm_jax.simulation.tiles import run_tiles
+from ngnmm_jax.simulation.chunks import run_chunks
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.driven import Driven, driven
 from ngnmm_jax.systems.network import Network
@@ -91,7 +91,7 @@ def simulate_batch(
         states = first_states(start, n, core.state_shape, dtype)
     varied = {name: value.astype(dtype) for name, value in varied.items()}
     runs = (varied, states, numbers)
-    last, saved, below = run_tiles(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
+    last, saved, below = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     if below is not None:
         stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)

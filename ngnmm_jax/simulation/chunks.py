@@ -41,7 +41,7 @@ class _Work(NamedTuple):
     devices: tuple[Any, ...]
 
 
-def run_tiles(
+def run_chunks(
     core: Network | Homogeneous | Driven,
     runs: tuple[dict[str, Any], Any, Any],
     saving: Saving,
