@@ -15,6 +15,7 @@ from ngnmm_jax._core.randomness import noise_segment
 from ngnmm_jax.integrators.adaptive import Adaptive, solve
 from ngnmm_jax.integrators.steps import StepsToJumps
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.simulation.result import Outcome
 from ngnmm_jax.simulation.saving import Saving, select
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -52,8 +53,8 @@ def run_adaptive(
     seed: Any,
     adjoint: dfx.AbstractAdjoint | None,
     progress: bool | None,
-) -> tuple[jax.Array, jax.Array, jax.Array, dict[str, Any]]:
-    """The last state, the saved ones, the status, and `stats`."""
+) -> Outcome:
+    """What was computed of a run."""
     dtype = state.dtype
     noisy = isinstance(system, Driven) and bool(system.noise)
     stimulus = driven(system).stimulus
@@ -73,8 +74,8 @@ def run_adaptive(
     ends = (jnp.asarray(span[0], dtype), jnp.asarray(span[1], dtype))
     last, saved, stats, status = _run(system, state, ends, jnp.asarray(filled), work)
     if _checks.on_host(saved):
-        return last, jnp.asarray(np.asarray(saved)[: len(times)]), status, stats
-    return last, saved[: len(times)], status, stats
+        return Outcome(last, jnp.asarray(np.asarray(saved)[: len(times)]), status, stats)
+    return Outcome(last, saved[: len(times)], status, stats)
 
 
 @eqx.filter_jit

@@ -15,12 +15,12 @@ from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.models.parameters import as_parameter
+from ngnmm_jax.simulation.chunks import Runs, run_chunks
 from ngnmm_jax.simulation.fixed import fraction_below
 from ngnmm_jax.simulation.precision import cast
-from ngnmm_jax.simulation.result import Simulation, package
+from ngnmm_jax.simulation.result import Outcome, Simulation, package
 from ngnmm_jax.simulation.saving import Request
 from ngnmm_jax.simulation.start import begins, initial_states
-from ngnmm_jax.simulation.chunks import run_chunks
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.driven import Driven, driven
 from ngnmm_jax.systems.network import Network
@@ -46,7 +46,7 @@ def simulate_batch(
     """Many runs of a network that differ in parameters, initial states or seeds.
 
     Fixed steps in lock-step, with the runs along the *last* axis of the state, where the
-    coupling of all of them is one matrix product. The runs are cut into tiles and spread
+    coupling of all of them is one matrix product. The runs are cut into chunks and spread
     over all local devices: GPUs, or CPU cores where JAX was told to see them as devices
     (`jax.config.update("jax_num_cpu_devices", 2)` before its first use).
 
@@ -90,12 +90,13 @@ def simulate_batch(
     else:
         states = first_states(start, n, core.state_shape, dtype)
     varied = {name: value.astype(dtype) for name, value in varied.items()}
-    runs = (varied, states, numbers)
+    runs = Runs(varied, states, numbers)
     last, saved, below = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     if below is not None:
         stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
-    outcome = (jnp.asarray(last), jnp.asarray(saved), _ended(states, last, saved), stats)
+    status = _ended(states, last, saved)
+    outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats)
     return package(core.model, system, saving, outcome, request.t0 + request.duration)
 
 

@@ -1,4 +1,4 @@
-"""A batch's runs in tiles, which devices advance in lock-step: the runs along the last axis."""
+"""A batch's runs in chunks, which devices advance in lock-step: the runs along the last axis."""
 
 import math
 from collections.abc import Callable
@@ -21,21 +21,37 @@ from ngnmm_jax.systems.driven import Driven, driven, noise_key
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
-# Simulations that one CPU core advances together: a tile of the state and its intermediate
+# Simulations that one CPU core advances together: a chunk of the state and its intermediate
 # values stay in the core's cache, and the coupling is one matrix product.
-_CPU_TILE = 32
-# Tiles are multiples of this.
+_CPU_CHUNK = 32
+# Chunks are multiples of this.
 _STEP = 8
+
+
+class Runs(NamedTuple):
+    """What differs between the runs of a batch: values of parameters by name, states (run,
+    variable, region), and seeds (run,).
+    """
+
+    parameters: Any
+    states: Any
+    seeds: Any
+
+
+class _Times(NamedTuple):
+    """The step, and when the runs begin (`Driven.stepper`)."""
+
+    dt: jax.Array
+    begin: tuple[jax.Array, jax.Array]
 
 
 class _Work(NamedTuple):
     """What decides a program of steps, but for the system and its runs.
 
-    - `times`: the step, and when the runs begin (`Driven.stepper`).
-    - `devices`: each has a tile.
+    - `devices`: each has a chunk.
     """
 
-    times: tuple[jax.Array, tuple[jax.Array, jax.Array]]
+    times: _Times
     variables: tuple[str, ...]
     integrator: AbstractFixedStep
     devices: tuple[Any, ...]
@@ -43,7 +59,7 @@ class _Work(NamedTuple):
 
 def run_chunks(
     core: Network | Homogeneous | Driven,
-    runs: tuple[dict[str, Any], Any, Any],
+    runs: Runs,
     saving: Saving,
     integrator: AbstractFixedStep,
     dt: float,
@@ -54,18 +70,18 @@ def run_chunks(
     """Last states (run, variable, region), saved ones (run, time, …), and how often variables went
     below zero, (run,), or None.
 
-    `runs` are parameters, states and seeds (run, …). NumPy's arrays but where JAX traces.
+    NumPy's arrays but where JAX traces.
     """
-    n, devices = runs[1].shape[0], jax.local_devices()
+    n, devices = runs.states.shape[0], jax.local_devices()
     if chunk is not None:
         _checks.positive_integer("chunk", chunk)
-    chunk = _tile(n, devices, chunk)
+    chunk = _chunk_of(n, devices, chunk)
     devices = devices[: math.ceil(n / chunk)]
     traced = not _checks.on_host(core, runs)
     xp: Any = jnp if traced else np
     runs = jax.tree.map(xp.asarray, runs)
     begin = (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt)))
-    times = (jnp.asarray(dt, core.coupling.dtype), begin)
+    times = _Times(jnp.asarray(dt, core.coupling.dtype), begin)
     work = _Work(times, saving.variables, integrator, tuple(devices))
     pieces = blocks_of_saves(saving, traced, in_pieces=False)
     lasts, saves, counts = [], [], []
@@ -80,48 +96,48 @@ def run_chunks(
     return xp.concatenate(lasts), saved, xp.concatenate(counts) if counts else None
 
 
-def _tile(n: int, devices: list[Any], most: int | None) -> int:
+def _chunk_of(n: int, devices: list[Any], most: int | None) -> int:
     """Runs that a device takes together: one of few numbers, so that programs are shared.
 
     Rounds are evenly filled; `most` is what a caller asks for.
     """
     if most is None:
-        most = _CPU_TILE if devices[0].platform == "cpu" else n
+        most = _CPU_CHUNK if devices[0].platform == "cpu" else n
     rounds = math.ceil(n / (most * len(devices)))
     each = math.ceil(n / (rounds * len(devices)))
     return min(most, _STEP * math.ceil(each / _STEP)) if n > 1 else 1
 
 
-def _one_round(core: Any, work: _Work, runs: Any, pieces: Any, xp: Any) -> tuple[Any, Any, Any]:
-    """One tile on each device: last states (run, variable, region), saved ones (run, time, …),
+def _one_round(core: Any, work: _Work, runs: Runs, pieces: Any, xp: Any) -> tuple[Any, Any, Any]:
+    """One chunk on each device: last states (run, variable, region), saved ones (run, time, …),
     and how often variables went below zero, (run, region), or None.
 
-    `runs` are parameters, states and seeds (run, …). In blocks of saves, which any number of them
-    shares.
+    In blocks of saves, which any number of them shares.
     """
     devices = work.devices
 
-    def by_tile(values: Any) -> Any:
-        """(run, …) as (tile, …, run in the tile)."""
+    def by_chunk(values: Any) -> Any:
+        """(run, …) as (chunk, …, run in the chunk)."""
         return xp.moveaxis(values.reshape(len(devices), -1, *values.shape[1:]), 1, -1)
 
     def by_run(values: Any) -> Any:
         """And back."""
         return xp.moveaxis(values, -1, 1).reshape(-1, *values.shape[1:-1])
 
-    varied, states, seeds = jax.tree.map(by_tile, runs)
-    memory, first = _start(core, varied, states, seeds, work)
-    last, below, saved = states, None, [xp.asarray(first)]
+    runs = jax.tree.map(by_chunk, runs)
+    memory, first = _start(core, runs, work)
+    on = runs._replace(states=None)  # they are in the memory from here on
+    last, below, saved = runs.states, None, [xp.asarray(first)]
     for kept, room, *steps in pieces:
-        memory, some, (last, below) = _block(core, varied, memory, seeds, work, (*steps, room))
+        memory, some, (last, below) = _block(core, on, memory, work, (*steps, room))
         if kept:  # a copy, so that the rest of the room is given back
             saved.append(xp.array(xp.asarray(some)[:, :kept]))
     below = None if below is None else by_run(xp.asarray(below))
     return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below
 
 
-def _over_tiles(function: Callable[..., Any], devices: tuple[Any, ...], whole: int) -> Any:
-    """`function` of one tile, over the leading axis of all arguments but the first `whole`."""
+def _over_chunks(function: Callable[..., Any], devices: tuple[Any, ...], whole: int) -> Any:
+    """`function` of one chunk, over the leading axis of all arguments but the first `whole`."""
 
     def on_device(*arguments: Any) -> Any:
         lanes = jax.tree.map(lambda leaf: leaf[0], arguments[whole:])
@@ -129,10 +145,10 @@ def _over_tiles(function: Callable[..., Any], devices: tuple[Any, ...], whole: i
 
     if len(devices) == 1:
         return on_device
-    split, same = PartitionSpec("tile"), PartitionSpec()
+    split, same = PartitionSpec("chunk"), PartitionSpec()
     return lambda *arguments: jax.shard_map(
         on_device,
-        mesh=Mesh(np.array(devices), ("tile",)),
+        mesh=Mesh(np.array(devices), ("chunk",)),
         in_specs=(same,) * whole + (split,) * (len(arguments) - whole),
         out_specs=split,
         check_vma=False,
@@ -140,44 +156,42 @@ def _over_tiles(function: Callable[..., Any], devices: tuple[Any, ...], whole: i
 
 
 def _at_work(
-    core: Network | Driven, varied: Any, seeds: Any, times: Any, integrator: AbstractFixedStep
+    core: Network | Driven, runs: Runs, times: _Times, integrator: AbstractFixedStep
 ) -> tuple[Driven, Stepper]:
-    """A tile's systems, along their last axis, and the integrator at work on them."""
-    dt, begin = times
-    system = with_leaves(driven(core).over_runs(), varied)
-    return system, system.stepper(integrator, dt, jax.vmap(noise_key)(seeds), begin)
+    """A chunk's systems, along their last axis, and the integrator at work on them."""
+    system = with_leaves(driven(core).over_runs(), runs.parameters)
+    keys = jax.vmap(noise_key)(runs.seeds)
+    return system, system.stepper(integrator, times.dt, keys, times.begin)
 
 
 @eqx.filter_jit
-def _start(
-    core: Network | Driven, varied: Any, states: Any, seeds: Any, work: _Work
-) -> tuple[Any, jax.Array]:
-    """The memory at the beginning (tile, …), and what is saved there (tile, time, …)."""
+def _start(core: Network | Driven, runs: Runs, work: _Work) -> tuple[Any, jax.Array]:
+    """The memory at the beginning (chunk, …), and what is saved there (chunk, time, …)."""
 
-    def one_tile(core: Any, times: Any, varied: Any, state: Any, seeds: Any) -> Any:
-        system, stepper = _at_work(core, varied, seeds, times, work.integrator)
+    def one_chunk(core: Any, times: _Times, runs: Runs) -> Any:
+        system, stepper = _at_work(core, runs, times, work.integrator)
+        state = runs.states
         return stepper.start(state), select(system.model, work.variables, state)[None]
 
-    return _over_tiles(one_tile, work.devices, 2)(core, work.times, varied, states, seeds)
+    return _over_chunks(one_chunk, work.devices, 2)(core, work.times, runs)
 
 
 @eqx.filter_jit
 def _block(
     core: Network | Driven,
-    varied: Any,
+    runs: Runs,
     memory: Any,
-    seeds: Any,
     work: _Work,
     steps: tuple[Any, Any, int],
 ) -> tuple[Any, jax.Array, tuple[jax.Array, Any]]:
-    """The memory at the end (tile, …), what was saved (tile, time, …), the last states, and how
+    """The memory at the end (chunk, …), what was saved (chunk, time, …), the last states, and how
     often variables went below zero.
     """
     counts, room = steps[:2], steps[2]
     known = isinstance(counts[0], int)
 
-    def one_tile(core: Any, times: Any, some: Any, varied: Any, memory: Any, seeds: Any) -> Any:
-        system, stepper = _at_work(core, varied, seeds, times, work.integrator)
+    def one_chunk(core: Any, times: _Times, some: Any, runs: Runs, memory: Any) -> Any:
+        system, stepper = _at_work(core, runs, times, work.integrator)
         memory, saved = save_steps(
             lambda memory: stepper.advance(memory, None),
             memory,
@@ -187,5 +201,5 @@ def _block(
         )
         return memory, saved, (stepper.state(memory), stepper.below(memory))
 
-    run = _over_tiles(one_tile, work.devices, 3)
-    return run(core, work.times, () if known else counts, varied, memory, seeds)
+    run = _over_chunks(one_chunk, work.devices, 3)
+    return run(core, work.times, () if known else counts, runs, memory)

@@ -14,6 +14,7 @@ from ngnmm_jax._core.randomness import first_step
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.integrators.loops import finite_status, save_steps, settled
+from ngnmm_jax.simulation.result import Outcome
 from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
 from ngnmm_jax.systems.driven import Driven, driven, noise_key
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -82,8 +83,8 @@ def run_fixed(
     t0: float,
     seed: Any,
     progress: bool | None,
-) -> tuple[jax.Array, jax.Array, jax.Array, dict[str, Any]]:
-    """The last state, the saved ones, the status, and `stats`."""
+) -> Outcome:
+    """What was computed of a run."""
     begin = (noise_key(seed), (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt))))
     work = _Work(jnp.asarray(dt, state.dtype), begin, saving.variables, integrator)
     traced = not _checks.on_host(system, state, begin)
@@ -104,11 +105,11 @@ def run_fixed(
         stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
-        return last, stacked, finite_status(last, stacked), stats
+        return Outcome(last, stacked, finite_status(last, stacked), stats)
     every = np.concatenate(saved)[list(saving.picks)]
     finite = settled(every).all() and settled(np.asarray(last)).all()
     status = jnp.asarray(Status.OK if finite else Status.NOT_FINITE)
-    return last, jnp.asarray(every), status, stats
+    return Outcome(last, jnp.asarray(every), status, stats)
 
 
 def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:

@@ -1,7 +1,7 @@
 """What a run leaves behind, or a batch of them."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -109,27 +109,32 @@ class Simulation(AbstractResult):
         return xarray.Dataset(data, coords, {"title": "ngnmm_jax simulation", **stats})
 
 
+class Outcome(NamedTuple):
+    """What was computed of a run or a batch: the last states, those saved, how it ended."""
+
+    last: Any
+    saved: Any
+    status: Any
+    stats: dict[str, Any]
+
+
 def package(
     model: AbstractNeuralMass,
     system: Network | Homogeneous | Driven,
     saving: Saving,
-    outcome: tuple[Any, Any, Any, dict[str, Any]],
+    outcome: Outcome,
     t1: Any,
 ) -> Simulation:
-    """The result of a run or a batch, with names and units.
-
-    `outcome`: last states, saved ones, status, and `stats`.
-    """
-    last, saved, status, stats = outcome
+    """The result of a run or a batch, with names and units."""
     units = {**dict(zip(model.variables, model.units, strict=True)), model.shown: model.shown_unit}
     system = undriven(system)
     return Simulation(
         ts=jnp.asarray(saving.ts),
-        states=saved,
-        final_state=last,
+        states=outcome.saved,
+        final_state=outcome.last,
         t1=jnp.asarray(t1, dtype=float),
-        status=status,
-        stats=stats,
+        status=outcome.status,
+        stats=outcome.stats,
         variables=saving.variables,
         units=tuple(units[name] for name in saving.variables),
         shown=model.shown if model.shown in saving.variables else saving.variables[0],

@@ -31,7 +31,7 @@ from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
-# Runs that a CPU core takes at a time: a tile of the state stays in its cache.
+# Runs that a CPU core takes at a time: their states stay in its cache.
 _CPU_RUNS = 32
 # Of a GPU's memory, what the runs may fill; arrays of the state's size that a step holds; how often
 # a window, and all that is gathered and found, is there; and runs at most.

@@ -12,7 +12,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.simulation.result import Simulation, package
+from ngnmm_jax.simulation.result import Outcome, Simulation, package
 from ngnmm_jax.simulation.saving import Saving
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
 from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, which_recorded
@@ -107,8 +107,9 @@ def packaged(
     status = _status(states, whole, neurons, before is None)
     stats = {"num_steps": jnp.asarray(saving.n_steps)}
     populations = model.populations()
+    outcome = Outcome(last, states, status, stats)
     return SpikingSimulation(
-        activity=package(model, system, saving, (last, states, status, stats), t0 + duration),
+        activity=package(model, system, saving, outcome, t0 + duration),
         width_rates=whole.width_rate,
         spikes=jnp.concatenate([jnp.zeros_like(recorded[:, :1]), recorded], axis=1),
         offsets=jnp.asarray(quantiles(count)[which_recorded(count, recorded.shape[-1])]),
