@@ -9,7 +9,10 @@ import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.parameters import leaf, parameter_names, scalar_names, with_leaves
 from ngnmm_jax.coupling import AbstractCoupling, LinearCoupling
+from ngnmm_jax.fitting.simulated import simulated
 from ngnmm_jax.graphs import AbstractGraph, DenseGraph
+from ngnmm_jax.integrators import RK4, Moebius
+from ngnmm_jax.integrators.choice import chosen
 from ngnmm_jax.models import parameter
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.stability.response import _scaled_weights
@@ -149,6 +152,49 @@ def test_what_is_not_linear_is_refused_where_that_is_needed(plain):
     for k, strength in enumerate(strengths):
         alone = bounded.with_parameters(coupling=strength).vector_field(states[..., k])
         np.testing.assert_allclose(together[..., k], alone, rtol=1e-13)
+
+
+class Capped(Saturating):
+    def inputs(self, outputs):
+        return jnp.minimum(self.strength * self.graph.apply(outputs), self.ceiling)
+
+
+class Rectified(ng.Network):
+    def drive(self, output):
+        return jnp.maximum(super().drive(output), 0.0)
+
+
+@pytest.mark.parametrize("kind", [Saturating, Capped, Rectified, Diffusive])
+def test_the_exact_flow_is_for_what_is_linear(plain, kind):
+    """Whatever the sizes at which a coupling bends."""
+    if kind is Rectified:
+        network = Rectified(MODEL, plain.graph, 5.0)
+    else:
+        network = ng.Network(MODEL, coupling=kind(plain.graph, 5.0))
+    linear = kind is Diffusive
+    assert network.has_flow() == ng.Driven(network).has_flow() == linear
+    assert isinstance(chosen(network, lockstep=True), Moebius if linear else RK4)
+    if not linear:
+        with pytest.raises(ValueError, match='"moebius" is not known: use "rk4"'):
+            ng.simulate_batch(network, None, 1.0, start=START, integrator="moebius")
+
+
+def test_one_home_for_where_runs_start(plain):
+    """A network of its own coupling: at its own rest, one by one, in batches, traced, in fits."""
+    network = ng.Network(MODEL, coupling=Saturating(plain.graph, 5.0, 0.1))
+    start = ng.initial_state(network, scatter=0.0)
+    assert float(jnp.abs(network.vector_field(start)).max()) < 1e-12
+    traced = jax.jit(lambda n: ng.initial_state(n, scatter=0.01, seed=3))(network)
+    np.testing.assert_allclose(traced, ng.initial_state(network, scatter=0.01, seed=3), rtol=1e-9)
+    options = {"dt": 0.1, "scatter": 0.0, "variables": MODEL.variables}
+    batch = ng.simulate_batch(network, RANGE, 0.1, **options)
+    for k, strength in enumerate(RANGE["coupling"]):
+        alone = network.with_parameters(coupling=strength)
+        np.testing.assert_allclose(
+            batch.states[k, 0], ng.initial_state(alone, scatter=0.0), rtol=1e-12
+        )
+    fitted = simulated(network, jax.random.key(0), 1.0, scatter=0.0, variables=("r_e",))
+    np.testing.assert_allclose(fitted[0, 0], start[0], rtol=1e-9)
 
 
 def test_another_coupling_is_another_definition(plain):

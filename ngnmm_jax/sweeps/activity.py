@@ -182,7 +182,7 @@ class Activity(AbstractMeasure):
         return layout
 
     def _method(self, system: System) -> AbstractFixedStep:
-        return fixed(system.model, self.integrator, self.dt)
+        return fixed(system, self.integrator, self.dt)
 
     def over(self, system: System, design: Any) -> "Activity":
         """With a step that follows the fastest of the design's points."""

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
@@ -49,13 +50,17 @@ class AbstractCoupled(PicturedSystem):
         flow = self.model.exact_flow(dt)
         if flow is None:
             name = type(self.model).__name__
-            _checks.fail("method", f"be a Runge-Kutta method for {name}", 'it is "moebius"')
+            _checks.fail("integrator", f"be a Runge-Kutta method for {name}", 'it is "moebius"')
         local = flow.inputs
 
         def inputs(state: State, stimulus: Field) -> jax.Array:
             return local(state, self.drive(self.model.output(state)) + stimulus)
 
         return ExactFlow(inputs, flow.advance)
+
+    def has_flow(self) -> bool:
+        """Whether `exact_flow` is known of it."""
+        return self.model.exact_flow(jnp.asarray(1.0)) is not None
 
     @property
     def time_step(self) -> Any:

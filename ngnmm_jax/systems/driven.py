@@ -140,6 +140,10 @@ class Driven(PicturedSystem):
         """
         return self.system.time_step
 
+    def has_flow(self) -> bool:
+        """Whether the network's `exact_flow` is known."""
+        return self.system.has_flow()
+
     def bare(self) -> "Driven":
         """The same without the connectome's names, so that compiled code is shared."""
         return without_names(self)

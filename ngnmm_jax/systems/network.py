@@ -21,7 +21,7 @@ from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain
+from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain, own_equations
 
 
 class Network(AbstractCoupled):
@@ -118,6 +118,13 @@ class Network(AbstractCoupled):
         """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
         only_a_drive_of_its_own(self, Network)
         return super().exact_flow(dt)
+
+    def has_flow(self) -> bool:
+        """Whether `exact_flow` is known: of its model, whose equations and drive are as here."""
+        if not super().has_flow():
+            return False
+        defined = type(self).exact_flow is not Network.exact_flow
+        return defined or own_equations(self, Network).flows
 
     def bare(self) -> "Network":
         """The same network without the connectome's names, so that compiled code is shared."""
