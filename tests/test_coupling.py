@@ -1,5 +1,6 @@
 """Graphs and couplings of one's own, and what goes through them."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +42,14 @@ class Differences(Shared):
 
     def apply(self, values):
         return self.base.apply(values) - (self.base.row_sums() * values.T).T
+
+
+class Shifted(Shared):
+    by: float = eqx.field(static=True, default=0.0)
+
+    def spectrum(self):
+        values, uniform = super().spectrum()
+        return values + self.by, uniform
 
 
 class Own(AbstractCoupling):
@@ -206,6 +215,13 @@ def test_another_coupling_is_another_definition(plain):
     assert {"coupling", "weights", "interaction"} <= first.keys()
     for other in (Saturating(plain.graph, 5.0, 0.6), Diffusive(plain.graph, 5.0)):
         assert known(other) != first
+    # What static fields of parts of it say, and what a spectrum of one's own is.
+    shifted = [ng.Network(MODEL, Shifted(Shared(plain.graph), by), 5.0) for by in (0.0, 0.5)]
+    choices = [definition("work", ng.Driven(n))["choices"]["interaction.graph.by"] for n in shifted]
+    assert choices == [0.0, 0.5]
+    modes = [ng.Stability().definition(n)["modes"] for n in (plain, shifted[0], *shifted)]
+    assert modes[1] == modes[2] != modes[3]
+    assert modes[0] == 3
     diffusive, mistaken = known(Diffusive(plain.graph, 5.0)), known(Mistaken(plain.graph, 5.0))
     assert diffusive["equations"] != mistaken["equations"]
 

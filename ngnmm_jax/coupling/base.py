@@ -1,7 +1,7 @@
 """The abstract coupling: from the outputs of all regions to the input of each."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -27,6 +27,8 @@ class AbstractCoupling(eqx.Module):
     graph: eqx.AbstractVar[AbstractGraph]
     #: A scalar, or one value for each region that receives.
     strength: eqx.AbstractVar[Float[Array, "..."]]
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def __check_init__(self) -> None:
         if not eqx.is_inexact_array(self.strength):

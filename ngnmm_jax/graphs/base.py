@@ -27,6 +27,8 @@ class AbstractGraph(eqx.Module):
 
     #: What it was made of, where that is known: names, and eigenmodes that are there already.
     connectome: ClassVar[Connectome | None] = None
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"apply"})
 
     @property
     @abc.abstractmethod

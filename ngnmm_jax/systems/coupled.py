@@ -1,7 +1,7 @@
 """What networks and their homogeneous part share: a model, driven by what regions send."""
 
 import abc
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
@@ -27,6 +27,8 @@ class AbstractCoupled(PicturedSystem):
 
     #: The equations of a region.
     model: eqx.AbstractVar[AbstractNeuralMass]
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"vector_field", "drive"})
 
     @property
     @abc.abstractmethod

@@ -1,7 +1,7 @@
 """A network of neural masses."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +45,11 @@ class Network(AbstractCoupled):
 
     model: AbstractNeuralMass
     interaction: AbstractCoupling
+    #: Where definitions of its numbers have what stands elsewhere in it.
+    CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
+        ("interaction", "strength"): ("coupling",),
+        ("interaction", "graph", "weights"): ("weights",),
+    }
 
     def __init__(
         self, model: AbstractNeuralMass, connectome: Any = None, coupling: Any = 0.0
