@@ -163,6 +163,68 @@ def test_what_is_not_linear_is_refused_where_that_is_needed(plain):
         np.testing.assert_allclose(together[..., k], alone, rtol=1e-13)
 
 
+class Mixed(Own):
+    """Runs are mixed."""
+
+    def inputs(self, outputs):
+        return self.strength * self.graph.apply(outputs) / (1 + outputs.mean())
+
+
+class Total(Own):
+    def inputs(self, outputs):
+        return self.strength * outputs.sum()
+
+
+class Worded(Own):
+    kind: str = "min"
+
+    def inputs(self, outputs):
+        return self.strength * self.graph.apply(outputs)
+
+
+class Centred(Shared):
+    def apply(self, values):
+        return self.base.apply(values - values.mean())
+
+
+class Columns(Shared):
+    """Of one run only."""
+
+    def apply(self, values):
+        return self.base.apply(values) / self.base.row_sums()
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda graph: Mixed(graph, 5.0), "`Mixed.inputs` must keep runs apart"),
+        (lambda graph: Total(graph, 5.0), r"`Total.inputs` must return an array \(3,\)"),
+        (lambda graph: Worded(graph, 5.0), "`Worded` must hold numbers.*'min'"),
+        (lambda graph: LinearCoupling(Centred(graph), 5.0), "`Centred.apply` must keep runs"),
+        (lambda graph: LinearCoupling(Columns(graph), 5.0), r"`Columns.apply` .* \(3, 2\)"),
+        (lambda graph: Total(ng.Connectome(NORMAL), 5.0), "graph` must be a graph"),
+        (lambda graph: Total(DenseGraph, 5.0), "graph` must be .* class `DenseGraph`"),
+    ],
+)
+def test_what_couplings_and_graphs_must_keep_to(plain, made, words):
+    with pytest.raises(ValueError, match=words):
+        ng.Network(MODEL, coupling=made(plain.graph))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "`connectome` must be .* it is not given"),
+        ((DenseGraph,), "`connectome` must be .* the class `DenseGraph`"),
+    ],
+)
+def test_a_network_needs_a_connectome(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        ng.Network(MODEL, *arguments)
+    with pytest.raises(AttributeError, match="A homogeneous system has no weights"):
+        ng.Driven(ng.Homogeneous(MODEL, 1.0)).weights  # noqa: B018
+
+
 class Capped(Saturating):
     def inputs(self, outputs):
         return jnp.minimum(self.strength * self.graph.apply(outputs), self.ceiling)

@@ -31,6 +31,10 @@ class AbstractCoupling(eqx.Module):
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def __check_init__(self) -> None:
+        if not isinstance(self.graph, AbstractGraph):
+            but = f"it is {_checks.kind_of(self.graph)}"
+            must = "be a graph, as `graphs.DenseGraph(connectome)` is"
+            _checks.fail(f"{type(self).__name__}.graph", must, but)
         if not eqx.is_inexact_array(self.strength):
             must = "be an array of floats, as `models.parameter` makes it"
             _checks.fail(f"{type(self).__name__}.strength", must, f"it is {self.strength!r}")

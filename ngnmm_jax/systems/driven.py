@@ -103,6 +103,8 @@ class Driven(PicturedSystem):
         noise = self.__dict__.get("noise", {})
         if noise_of(name) in noise:
             return noise[noise_of(name)]
+        if hasattr(type(self), name):  # a property that says why
+            return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property

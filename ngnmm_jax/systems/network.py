@@ -12,6 +12,7 @@ from ngnmm_jax._core.parameters import declared, with_fields, without_names
 from ngnmm_jax._core.types import Field, Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
+from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
@@ -64,6 +65,7 @@ class Network(AbstractCoupled):
         self.interaction = coupling
 
     def __check_init__(self) -> None:
+        check_coupling(self.interaction)
         check_coupled(self)
         n = self.n_regions
         if self.coupling.ndim:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax.coupling.contract import drawn, like
 from ngnmm_jax.coupling.linear import LinearCoupling
 
 # Sizes of outputs at which a drive is looked at, and what no drive is smaller than.
@@ -44,7 +45,7 @@ def own_equations(network: Any, base: type) -> OwnEquations:
     scalars = jax.tree.map(lambda leaf: jnp.zeros((), jnp.result_type(leaf)), parts)
     simple = eqx.tree_at(lambda n: (n.model, n.coupling), network.bare(), scalars)
     leaves, structure = jax.tree.flatten(simple)
-    own = _told(structure, tuple(map(_like, leaves)))
+    own = _told(structure, tuple(map(like, leaves)))
     silent = network.interaction.linear() is None and "drive" not in _overridden(network, base)
     return own._replace(bends=True) if silent else own
 
@@ -56,23 +57,10 @@ def _overridden(network: Any, base: type) -> list[str]:
     return [n for n in ("vector_field", "drive") if any(n in kind.__dict__ for kind in newer)]
 
 
-def _like(leaf: Any) -> tuple[Any, ...]:
-    """Shape and type of a number; of anything else, as of indices, its values too."""
-    array = np.asarray(leaf) if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else None
-    values = None if array is None else array.tobytes()
-    return jnp.shape(leaf), str(jnp.result_type(leaf)), values
-
-
 @lru_cache(maxsize=128)
 def _told(structure: Any, likes: Any) -> OwnEquations:
     rng = np.random.default_rng(0)
-    leaves = [
-        rng.uniform(0.5, 1.5, shape).astype(dtype)
-        if values is None
-        else np.frombuffer(values, dtype).reshape(shape)
-        for shape, dtype, values in likes
-    ]
-    network: Any = jax.tree.unflatten(structure, leaves)
+    network: Any = drawn(structure, likes, rng)
     states = rng.uniform(0.1, 0.9, (2, *network.state_shape)).astype(network.coupling.dtype)
     # What bends does so somewhere: outputs of all sizes, of both signs.
     shape = (2, _SIZES.size, network.n_regions)
