@@ -15,6 +15,7 @@ from ngnmm_jax.graphs import AbstractGraph, DenseGraph
 from ngnmm_jax.integrators import RK4, Moebius
 from ngnmm_jax.integrators.choice import chosen
 from ngnmm_jax.models import parameter
+from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.stability.response import _scaled_weights
 from ngnmm_jax.systems.network import over_runs
@@ -225,6 +226,50 @@ def test_a_network_needs_a_connectome(arguments, words):
         ng.Driven(ng.Homogeneous(MODEL, 1.0)).weights  # noqa: B018
 
 
+def test_what_a_coupling_declares_is_a_parameter(plain):
+    network = ng.Network(MODEL, coupling=Saturating(plain.graph, 5.0, 0.1))
+    driven = ng.Driven(network, {"v_e": 0.1})
+    assert parameter_names(driven)[-3:] == ("ceiling", "coupling", "v_e_noise")
+    assert float(leaf(driven.with_parameters(ceiling=0.3, v_e_noise=0.2), "ceiling")) == 0.3
+    free = ng.Free(network, {"ceiling": ng.fitting.positive()})
+    assert float(free.put(free.of(network)).interaction.ceiling) == pytest.approx(0.1)
+    ceilings = np.array([[0.05, 0.05, 0.05], [0.1, 0.2, 0.3]])
+    for values in (ceilings, ceilings[:, 0]):
+        options = {"dt": 0.5, "start": START, "variables": ("v_e",)}
+        batch = ng.simulate_batch(network, {"ceiling": values}, 1.0, **options)
+        for k, value in enumerate(values):
+            alone = ng.simulate(network.with_parameters(ceiling=value), 1.0, **options)
+            np.testing.assert_allclose(batch.states[k, -1], alone.states[-1], rtol=1e-12)
+    for made, words in (
+        (lambda: network.with_parameters(ceiling=np.ones(2)), "`ceiling` must have shape"),
+        (lambda: network.with_parameters(ceiling=np.nan), "`ceiling` must be finite"),
+        (lambda: ng.Network(called("ceiling")(), coupling=network.interaction), "its own"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            made()
+
+
+class Part(Own):
+    """With a number that is no parameter."""
+
+    share: float = 0.5
+
+    def inputs(self, outputs):
+        return self.strength * self.share * self.graph.apply(outputs)
+
+
+class Numbered(ng.JansenRit):
+    share: float = 0.5
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_plain_numbers_in_either_precision(plain, dtype):
+    network = ng.Network(Numbered(), coupling=Part(plain.graph, 5.0))
+    same = cast(ng.Driven(network, {"y0": 0.1}), dtype)
+    assert {leaf.dtype for leaf in jax.tree.leaves(same)} == {jnp.dtype(dtype)}
+    assert ng.simulate(network, 0.001, dt=0.001, start=np.zeros(6), dtype=dtype).ok
+
+
 class Capped(Saturating):
     def inputs(self, outputs):
         return jnp.minimum(self.strength * self.graph.apply(outputs), self.ceiling)
@@ -291,7 +336,7 @@ def test_another_coupling_is_another_definition(plain):
 # ---------------------------------------------------- names of parameters
 
 SHADOWED = ("weights", "labels", "system", "noise", "model", "interaction", "graph", "stimulus")
-SHADOWED += ("connectome", "state_shape", "averaged", "below_zero", "region", "seed")
+SHADOWED += ("bare", "connectome", "state_shape", "averaged", "below_zero", "region", "seed")
 
 
 def called(*names):
@@ -304,7 +349,7 @@ def called(*names):
 def test_parameters_may_be_called_as_something_of_the_system():
     network = ng.Network(called(*SHADOWED)(), NORMAL, 1.0)
     driven = ng.Driven(network, {"y0": 0.1})
-    for system in (network, network.homogeneous(), driven):
+    for system in (network, network.homogeneous(), driven.bare()):
         assert set(SHADOWED) < set(parameter_names(system))
         for k, name in enumerate(SHADOWED):
             assert float(leaf(system, name)) == 2.0
@@ -316,6 +361,7 @@ def test_parameters_may_be_called_as_something_of_the_system():
         assert free.size == len(SHADOWED)
         assert set(SHADOWED) < set(scalar_names(system))
     ng.Design.grid({name: [1.0, 2.0] for name in SHADOWED}).check(driven, ())
+    assert definition("work", network)["parameters"]["bare"] == 2.0
     assert parameter_names(driven)[-2:] == ("coupling", "y0_noise")
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import declared
+from ngnmm_jax._core.parameters import bare, declared
 from ngnmm_jax._core.programs import body, digest, is_number, program
 
 # Values of more numbers than this are a digest.
@@ -128,7 +128,7 @@ def _is_plain(value: Any) -> bool:
 def equations(system: Any) -> dict[str, Any]:
     """A system's equations, and its stimulus, as programs; what its classes say beside them."""
     core = getattr(system, "system", system)
-    core = core.bare() if hasattr(core, "bare") else core
+    core = bare(core)
     stimuli = _parts(getattr(system, "stimulus", None))
     shape = tuple(core.state_shape)
     state, drive = (jax.ShapeDtypeStruct(s, _precision(core)) for s in (shape, shape[1:]))

@@ -83,8 +83,9 @@ class AbstractCoupled(PicturedSystem):
         given = {name: as_parameter(name, value) for name, value in values.items()}
         given = {name: v.astype(leaf(self, name).dtype) for name, v in given.items()}
         system = with_leaves(self, given)
-        checked_again(system.model)
-        checked_again(system)
+        for part in (system.model, getattr(system, "interaction", None), system):
+            if part is not None:
+                checked_again(part)
         return system
 
     def admissible(self, state: jax.Array) -> Bool[Array, ""]:

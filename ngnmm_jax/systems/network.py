@@ -8,7 +8,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import declared, with_fields, without_names
+from ngnmm_jax._core.parameters import (
+    declared,
+    declared_between,
+    is_reserved,
+    with_fields,
+    without_names,
+)
 from ngnmm_jax._core.types import Field, Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
@@ -65,6 +71,7 @@ class Network(AbstractCoupled):
         self.interaction = coupling
 
     def __check_init__(self) -> None:
+        self._check_between()
         check_coupling(self.interaction)
         check_coupled(self)
         n = self.n_regions
@@ -80,6 +87,19 @@ class Network(AbstractCoupled):
         for name in own & declared(self.model).keys():
             kind = type(self).__name__
             _checks.fail(f"{kind}.{name}", "have a name of its own", "a parameter is called so")
+
+    def _check_between(self) -> None:
+        """What the coupling declares, as parameters are checked."""
+        kind = type(self.interaction).__name__
+        for name, field in declared_between(self).items():
+            if name in declared(self.model) or is_reserved(name):
+                must = "have a name of its own"
+                _checks.fail(f"{kind}.{name}", must, "a parameter is called so")
+            value = getattr(self.interaction, name)
+            if jnp.ndim(value) == 1:
+                _checks.shape(name, value, (self.n_regions,), f"for {self.n_regions} regions")
+            check = _checks.positive if field.metadata["positive"] else _checks.finite
+            check(name, value)
 
     @property
     def coupling(self) -> Any:  # of any type, so that `eqx.tree_at` finds the leaf by it
