@@ -249,6 +249,17 @@ def test_what_a_coupling_declares_is_a_parameter(plain):
             made()
 
 
+def test_what_is_shown(plain):
+    own = ng.Network(MODEL, coupling=Saturating(Shared(plain.graph), 5.0, 0.1))
+    text = repr(ng.Driven(own))
+    assert "Saturating, strength 5, ceiling 0.1" in text
+    assert "Shared: 3 regions" in text
+    for part in (plain.graph, plain.interaction, own.interaction, own.graph, own):
+        assert len(repr(part).splitlines()) < 6, part
+        assert type(part).__name__ in repr(part)
+    assert "Saturating" not in repr(plain)
+
+
 class Part(Own):
     """With a number that is no parameter."""
 
@@ -336,7 +347,7 @@ def test_another_coupling_is_another_definition(plain):
 # ---------------------------------------------------- names of parameters
 
 SHADOWED = ("weights", "labels", "system", "noise", "model", "interaction", "graph", "stimulus")
-SHADOWED += ("bare", "connectome", "state_shape", "averaged", "below_zero", "region", "seed")
+SHADOWED += ("bare", "key", "connectome", "state_shape", "averaged", "below_zero", "region", "seed")
 
 
 def called(*names):

@@ -137,7 +137,7 @@ def equations(system: Any) -> dict[str, Any]:
         "equations": program(
             _computed,
             *(core, state, drive, number),
-            key=getattr(core.model, "key", None),
+            key=None if "key" in declared(core.model) else getattr(core.model, "key", None),
             where="as the model's field `key`",
         ),
         "time_step": plain(core.time_step),

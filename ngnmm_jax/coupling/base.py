@@ -8,11 +8,12 @@ import jax
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax.graphs.base import AbstractGraph
 
 
-class AbstractCoupling(eqx.Module):
+class AbstractCoupling(Pictured):
     """What passes between regions over a graph, and how strongly.
 
     A coupling of one's own has the fields `graph` and `strength`, and says what regions receive
@@ -38,6 +39,10 @@ class AbstractCoupling(eqx.Module):
         if not eqx.is_inexact_array(self.strength):
             must = "be an array of floats, as `models.parameter` makes it"
             _checks.fail(f"{type(self).__name__}.strength", must, f"it is {self.strength!r}")
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """Its class, and what it holds."""
+        return f"{type(self).__name__} of {self.graph.n_regions} regions", dict(vars(self))
 
     @abc.abstractmethod
     def inputs(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
