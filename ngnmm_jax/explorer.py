@@ -223,7 +223,7 @@ def _state_and_curve(network: Network) -> tuple[str, Dispersion]:
 
 def _activity(network: Network) -> Simulation:
     """A short run from near rest, with the exact local flow where the model has one."""
-    integrator = fixed(network.model)
+    integrator = fixed(network)
     step = integrator.longest_step(network)
     run = simulate(
         network,

@@ -91,15 +91,15 @@ def test_names_are_objects(network, start):
     ],
 )
 def test_the_rule_of_defaults(given, dt, single, lockstep):
-    model = ng.NextGenEI()
-    assert chosen(model, given, dt, lockstep=False) == single
+    system = ng.Homogeneous(ng.NextGenEI(), 1.0)
+    assert chosen(system, given, dt, lockstep=False) == single
     if lockstep is None:
         with pytest.raises(ValueError, match="`integrator` must take fixed steps here, but it is"):
-            chosen(model, given, dt, lockstep=True)
+            chosen(system, given, dt, lockstep=True)
     else:
-        assert chosen(model, given, dt, lockstep=True) == lockstep
+        assert chosen(system, given, dt, lockstep=True) == lockstep
     if given is None:
-        assert chosen(ng.JansenRit(), None, dt, lockstep=True) == RK4()
+        assert chosen(ng.Homogeneous(ng.JansenRit(), 1.0), None, dt, lockstep=True) == RK4()
 
 
 def test_what_is_no_integrator():

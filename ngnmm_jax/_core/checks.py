@@ -21,6 +21,13 @@ class Disagreement(ValueError):
     """A model's optional method does not follow from its equations."""
 
 
+def kind_of(value: Any) -> str:
+    """What something is, in words: a class itself, or an object of one."""
+    if isinstance(value, type):
+        return f"the class `{value.__name__}`: make an object of it"
+    return f"a `{type(value).__name__}`"
+
+
 def is_concrete(*values: Any) -> bool:
     """Whether no leaf of `values` is being traced by a JAX transformation."""
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))

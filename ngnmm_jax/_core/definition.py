@@ -8,7 +8,7 @@ optimisers as traced programs (`programs`). What no trace shows needs a `key` fr
 import contextlib
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
@@ -16,24 +16,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import declared
+from ngnmm_jax._core.parameters import bare, declared
 from ngnmm_jax._core.programs import body, digest, is_number, program
 
 # Values of more numbers than this are a digest.
 _MANY = 1000
-# Methods that are traced; what else a class of a user defines is looked at as it is written.
-_HOOKS = frozenset(
-    {"vector_field", "output", "observe", "exact_flow", "equilibrium_reduction", "search_box",
-     "populations", "synaptic_currents"}
-)  # fmt: skip
-_SYSTEM, _STIMULUS = frozenset({"vector_field", "drive"}), frozenset({"__call__", "jumps"})
-_COUPLING, _GRAPH = frozenset({"inputs"}), frozenset({"apply"})
-# Where a network's parts stand among what decides its numbers.
+# What is given as a digest, however few the numbers.
 _WEIGHTS = ["weights"]
-_COUPLED = {
-    ("interaction", "strength"): ["coupling"],
-    ("interaction", "graph", "weights"): _WEIGHTS,
-}
 # What a model's class says.
 _DECLARED = ("variables", "units", "time_unit", "shown", "shown_unit", "nonnegative")
 
@@ -69,7 +58,9 @@ def described(system: Any) -> dict[str, Any]:
     """A system's values by name, from any PyTree; nothing is traced.
 
     Of a network: `model`, `parameters`, `coupling`, a digest of the `weights`, `noise`; other
-    leaves by the names of the fields that hold them. Of any other PyTree: `values`.
+    leaves by the names of the fields that hold them, or by what its class calls these (`CALLED`);
+    `choices`, words and numbers in static fields of all that it holds. Of any other PyTree:
+    `values`.
     """
     found: dict[str, Any] = {}
     model = getattr(system, "model", None)
@@ -79,10 +70,12 @@ def described(system: Any) -> dict[str, Any]:
         found["declared"] = {name: plain(getattr(model, name)) for name in _DECLARED}
         units = {name: field.metadata["unit"] for name, field in declared(model).items()}
         found["declared"]["parameters"] = units
-    for part in (system, getattr(system, "system", None)):
-        choices = _choices(part)
-        if choices:
-            found.setdefault("choices", {}).update(choices)
+    core = getattr(system, "system", system)  # of a stimulus the functions are traced
+    parts = [*_held(core), (system, ())] if dataclasses.is_dataclass(system) else []
+    choices = {name: value for part, path in parts for name, value in _choices(part, path)}
+    if choices:
+        found["choices"] = choices
+    called = getattr(type(core), "CALLED", {})
     for path, leaf in jax.tree_util.tree_flatten_with_path(system)[0]:
         names = [_name(part) for part in path]
         names = names[1:] if names[:1] == ["system"] else names
@@ -90,7 +83,7 @@ def described(system: Any) -> dict[str, Any]:
             names = ["values", ".".join(names)]
         elif names[0] == "model":
             names[0] = "parameters"
-        names = _COUPLED.get(tuple(names), names)
+        names = list(called.get(tuple(names), names))
         value = plain(leaf, most=0 if names == _WEIGHTS else _MANY)
         if len(names) == 1:
             found[names[0]] = value
@@ -99,19 +92,43 @@ def described(system: Any) -> dict[str, Any]:
     return found
 
 
-def _choices(part: Any) -> dict[str, Any]:
-    """What a system holds beside arrays: words and numbers in its static fields."""
-    if not dataclasses.is_dataclass(part) or isinstance(part, type):
-        return {}
-    fields = (field for field in dataclasses.fields(part) if field.metadata.get("static"))
-    values = {field.name: getattr(part, field.name) for field in fields}
-    return {k: v for k, v in values.items() if isinstance(v, str | int | float | bool)}
+def _held(whole: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """A module and those that it holds, with the names of the fields that lead there."""
+    if isinstance(whole, Mapping):
+        items: Any = whole.items()
+    elif isinstance(whole, list | tuple):
+        items = enumerate(whole)
+    elif dataclasses.is_dataclass(whole) and not isinstance(whole, type):
+        yield whole, path
+        fields = dataclasses.fields(whole)
+        items = [(f.name, getattr(whole, f.name)) for f in fields if not f.metadata.get("static")]
+    else:
+        return
+    for name, value in items:
+        yield from _held(value, (*path, str(name)))
+
+
+def _choices(part: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    """What a module holds beside arrays: words and numbers in its static fields."""
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if field.metadata.get("static") and _is_plain(value):
+            yield ".".join((*path, field.name)), plain(value)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it is made of words and numbers alone."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_is_plain, value))
+    if isinstance(value, Mapping):
+        return bool(value) and all(map(_is_plain, value.values()))
+    return isinstance(value, str | int | float | bool | np.ndarray | np.generic)
 
 
 def equations(system: Any) -> dict[str, Any]:
     """A system's equations, and its stimulus, as programs; what its classes say beside them."""
     core = getattr(system, "system", system)
-    core = core.bare() if hasattr(core, "bare") else core
+    core = bare(core)
     stimuli = _parts(getattr(system, "stimulus", None))
     shape = tuple(core.state_shape)
     state, drive = (jax.ShapeDtypeStruct(s, _precision(core)) for s in (shape, shape[1:]))
@@ -120,7 +137,7 @@ def equations(system: Any) -> dict[str, Any]:
         "equations": program(
             _computed,
             *(core, state, drive, number),
-            key=getattr(core.model, "key", None),
+            key=None if "key" in declared(core.model) else getattr(core.model, "key", None),
             where="as the model's field `key`",
         ),
         "time_step": plain(core.time_step),
@@ -130,10 +147,11 @@ def equations(system: Any) -> dict[str, Any]:
         found["stimulus_function"] = [_stimulated(part) for part in stimuli]
         for part, text in zip(stimuli, found["stimulus_function"], strict=True):
             _forget(part, text)
-    parts = [(core, _SYSTEM), (core.model, _HOOKS), *((s, _STIMULUS) for s in stimuli)]
-    if hasattr(core, "interaction"):
-        parts += [(core.interaction, _COUPLING), (core.interaction.graph, _GRAPH)]
-    written = [[type(part).__name__, body(type(part), traced=seen)] for part, seen in parts]
+    # What no trace shows of a class of a user is looked at as it is written.
+    kinds = [type(part) for part, _ in _held(core)] + [type(part) for part in stimuli]
+    written = [
+        [kind.__name__, body(kind, traced=getattr(kind, "TRACED", frozenset()))] for kind in kinds
+    ]
     if any(text for _, text in written):
         found["classes"] = written
     return found

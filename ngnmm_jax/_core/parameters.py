@@ -1,8 +1,9 @@
 """Parameters of a system, by name: which there are, what they may be; read, replaced, gathered.
 
-A system's parameters are those that its model declares, "coupling" (the strength of what passes
-between regions), and the strengths of a driven system's noise, as in "v_e_noise". What a model
-declares comes first, whatever else of the system is called so.
+A system's parameters are those that its model declares, those that a coupling of one's own
+declares beside its strength, "coupling" (the strength of what passes between regions), and the
+strengths of a driven system's noise, as in "v_e_noise". What a model declares comes first, whatever
+else of the system is called so.
 """
 
 import dataclasses
@@ -44,6 +45,21 @@ def declared(model: Any) -> dict[str, dataclasses.Field]:
     return {field.name: field for field in fields if "unit" in field.metadata}
 
 
+def declared_between(system: Any) -> dict[str, dataclasses.Field]:
+    """What a network's coupling declares beside its strength, which is called "coupling"."""
+    fields = declared(_interaction(system))
+    return {name: field for name, field in fields.items() if name != "strength"}
+
+
+def all_declared(system: Any) -> dict[str, dataclasses.Field]:
+    """What the model of a system and its coupling declare."""
+    return {**declared_between(system), **declared(system.model)}
+
+
+def _interaction(system: Any) -> Any:
+    return getattr(getattr(system, "system", system), "interaction", None)
+
+
 def is_reserved(name: str) -> bool:
     """Whether a name means something of its own beside a model's parameters."""
     return name in (COUPLING, SCATTER) or noise_of(name) is not None
@@ -54,7 +70,8 @@ def parameter_names(system: Any) -> tuple[str, ...]:
     if not hasattr(system, "model"):
         return ()
     coupling = (COUPLING,) if hasattr(system, COUPLING) else ()
-    return (*declared(system.model), *coupling, *map(noise_name, getattr(system, "noise", ())))
+    own = (*declared(system.model), *declared_between(system))
+    return (*own, *coupling, *map(noise_name, getattr(system, "noise", ())))
 
 
 def scalar_names(system: Any) -> list[str]:
@@ -68,13 +85,13 @@ def scalar_names(system: Any) -> list[str]:
 
 def never_negative(system: Any, name: str) -> bool:
     """Whether a parameter must be positive, or is the strength of noise."""
-    field = declared(system.model).get(name)
+    field = all_declared(system).get(name)
     return noise_of(name) is not None if field is None else field.metadata["positive"]
 
 
 def check_values(system: Any, name: str, values: Any) -> None:
     """Refuse values that a parameter cannot have: none is NaN, some are above zero only."""
-    if name in declared(system.model) and never_negative(system, name):
+    if name in all_declared(system) and never_negative(system, name):
         _checks.positive(name, values)
         return
     _checks.finite(name, values)
@@ -137,13 +154,18 @@ def at_points(model: Any, points: Mapping[str, Any]) -> Any:
 
 def bare(system: Any) -> Any:
     """A system without its names, which no program depends on, so that programs are shared."""
-    return system.bare() if hasattr(system, "bare") else system
+    return system.bare() if _has_names(system) else system
 
 
 def without_names(whole: Any) -> Any:
     """A module that holds the `bare` ones of what it holds."""
-    held = {name: part.bare() for name, part in vars(whole).items() if hasattr(part, "bare")}
+    held = {name: part.bare() for name, part in vars(whole).items() if _has_names(part)}
     return with_fields(whole, **held) if held else whole
+
+
+def _has_names(part: Any) -> bool:
+    """Whether its class has the method `bare`: a model's parameter may be called so."""
+    return callable(getattr(type(part), "bare", None))
 
 
 def constant(system: Any) -> Any:
@@ -162,6 +184,8 @@ def leaf(system: Any, name: str) -> Any:
     noise = getattr(system, "noise", {})
     if noise_of(name) in noise:
         return noise[noise_of(name)]
+    if name in declared_between(system):
+        return getattr(_interaction(system), name)
     return getattr(system if hasattr(system, name) else model, name)
 
 

@@ -1,18 +1,19 @@
 """The abstract coupling: from the outputs of all regions to the input of each."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax.graphs.base import AbstractGraph
 
 
-class AbstractCoupling(eqx.Module):
+class AbstractCoupling(Pictured):
     """What passes between regions over a graph, and how strongly.
 
     A coupling of one's own has the fields `graph` and `strength`, and says what regions receive
@@ -27,11 +28,21 @@ class AbstractCoupling(eqx.Module):
     graph: eqx.AbstractVar[AbstractGraph]
     #: A scalar, or one value for each region that receives.
     strength: eqx.AbstractVar[Float[Array, "..."]]
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
     def __check_init__(self) -> None:
+        if not isinstance(self.graph, AbstractGraph):
+            but = f"it is {_checks.kind_of(self.graph)}"
+            must = "be a graph, as `graphs.DenseGraph(connectome)` is"
+            _checks.fail(f"{type(self).__name__}.graph", must, but)
         if not eqx.is_inexact_array(self.strength):
             must = "be an array of floats, as `models.parameter` makes it"
             _checks.fail(f"{type(self).__name__}.strength", must, f"it is {self.strength!r}")
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """Its class, and what it holds."""
+        return f"{type(self).__name__} of {self.graph.n_regions} regions", dict(vars(self))
 
     @abc.abstractmethod
     def inputs(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:

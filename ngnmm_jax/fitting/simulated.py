@@ -16,7 +16,7 @@ from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.simulation.saving import select
-from ngnmm_jax.simulation.start import scattered, signs
+from ngnmm_jax.simulation.start import has_own_rest, own_rest, scattered, signs
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -56,7 +56,7 @@ def simulated(
     """
     whole = driven(system)
     model = whole.model
-    method = fixed(model, integrator)
+    method = fixed(whole, integrator)
     names = (model.shown,) if variables is None else tuple(variables)
     for name in names:
         _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))
@@ -65,8 +65,7 @@ def simulated(
     start_key, noise_key = (split_off(key, p) for p in (Purpose.START, Purpose.NOISE))
     sd = jnp.asarray(scatter, whole.coupling.dtype)
     network = undriven(system)
-    inner = network.averaged() if isinstance(network, Network) else network
-    state = scattered(network.state_shape, signs(model), _rest(inner), sd, start_key)
+    state = scattered(network.state_shape, signs(model), _rest(network), sd, start_key)
     stepper = whole.stepper(method, jnp.asarray(grid.step, state.dtype), noise_key)
 
     def kept(memory: Any) -> jax.Array:
@@ -140,9 +139,15 @@ def _grid(
     return _Grid(step, stride, round(transient / length), n, min(block, n))
 
 
-def _rest(system: Homogeneous) -> jax.Array:
-    """The lowest equilibrium; Newton's last steps carry its derivatives."""
+def _rest(network: Network | Homogeneous) -> jax.Array:
+    """The lowest equilibrium, of averaged parameters unless a network has a rest of its own.
+
+    Newton's last steps carry its derivatives.
+    """
+    system = network.averaged() if isinstance(network, Network) else network
     x = rest_state(system)
+    if isinstance(network, Network) and has_own_rest(network):
+        return own_rest(network, x)
     for _ in range(2):
         matrix = jacobian(system.vector_field, x)
         x = x - solve_each(matrix, system.vector_field(x)[:, None])[:, 0]

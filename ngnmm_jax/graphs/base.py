@@ -4,12 +4,12 @@ import abc
 import warnings
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import without_names
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
@@ -18,7 +18,7 @@ from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
 _SAME_ROW_SUM, _SYMMETRIC = 1e-9, 1e-12
 
 
-class AbstractGraph(eqx.Module):
+class AbstractGraph(Pictured):
     """Who is connected to whom, and how strongly: a matrix of regions, by what it does.
 
     A graph of one's own says `n_regions` and `apply`. The rest follows by way of the dense matrix;
@@ -27,6 +27,13 @@ class AbstractGraph(eqx.Module):
 
     #: What it was made of, where that is known: names, and eigenmodes that are there already.
     connectome: ClassVar[Connectome | None] = None
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"apply"})
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """Its class and size, and what it holds."""
+        held = {name: value for name, value in vars(self).items() if value is not None}
+        return f"{type(self).__name__}: {self.n_regions} regions", held
 
     @property
     @abc.abstractmethod

@@ -29,6 +29,11 @@ class DenseGraph(AbstractGraph):
 
     def __init__(self, connectome: Any) -> None:
         weights = connectome
+        if connectome is None or isinstance(connectome, type):
+            but = (
+                "it is not given" if connectome is None else f"it is {_checks.kind_of(connectome)}"
+            )
+            _checks.fail("connectome", "be a `Connectome`, weights or a graph", but)
         if not isinstance(connectome, Connectome) and _checks.is_concrete(connectome):
             # Of the same checks, whatever it is; a JAX array keeps its precision and has no names.
             checked = Connectome(connectome)

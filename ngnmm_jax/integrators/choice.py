@@ -12,7 +12,6 @@ from ngnmm_jax.integrators.adaptive import Adaptive
 from ngnmm_jax.integrators.base import AbstractFixedStep, AbstractIntegrator
 from ngnmm_jax.integrators.moebius import Moebius
 from ngnmm_jax.integrators.runge_kutta import RK4, Dopri8Fixed, Euler, Heun
-from ngnmm_jax.models.base import AbstractNeuralMass
 
 #: Shorthands.
 NAMES: dict[str, type[AbstractFixedStep | Adaptive]] = {
@@ -40,33 +39,33 @@ def named(integrator: Any) -> AbstractFixedStep | Adaptive:
 
 
 def chosen(
-    model: AbstractNeuralMass, integrator: Any = None, dt: Any = None, *, lockstep: bool
+    system: Any, integrator: Any = None, dt: Any = None, *, lockstep: bool
 ) -> AbstractFixedStep | Adaptive:
-    """The integrator that is meant, which suits the model.
+    """The integrator that is meant, which suits the system: a network, driven or homogeneous.
 
     The one that is given; else RK4 where a step `dt` is given; else, of a single run, `Adaptive`,
-    and of runs in lock-step, which take fixed steps, `Moebius` where the model has an exact flow
-    and RK4 where it has none.
+    and of runs in lock-step, which take fixed steps, `Moebius` where the system has an exact flow
+    (its model has one, and its coupling is linear) and RK4 where it has none.
     """
     if integrator is None:
         if dt is not None:
             return RK4()
         if not lockstep:
             return Adaptive()
-        return Moebius() if _has_flow(model) else RK4()
+        return Moebius() if system.has_flow() else RK4()
     found = named(integrator)
     if lockstep and not isinstance(found, AbstractFixedStep):
         _checks.fail("integrator", "take fixed steps here", f"it is {spelled(found)}")
-    if found.needs_flow and not _has_flow(model):
+    if found.needs_flow and system.model.exact_flow(jnp.asarray(1.0)) is None:
         free = ", ".join(repr(name) for name, kind in NAMES.items() if not kind.needs_flow)
-        kind = type(model).__name__
+        kind = type(system.model).__name__
         _checks.fail("integrator", f"be one of {free} for {kind}", f"it is {spelled(found)}")
     return found
 
 
-def fixed(model: AbstractNeuralMass, integrator: Any = None, dt: Any = None) -> AbstractFixedStep:
+def fixed(system: Any, integrator: Any = None, dt: Any = None) -> AbstractFixedStep:
     """`chosen` for runs in lock-step."""
-    found = chosen(model, integrator, dt, lockstep=True)
+    found = chosen(system, integrator, dt, lockstep=True)
     assert isinstance(found, AbstractFixedStep)
     return found
 
@@ -90,7 +89,3 @@ def identified(integrator: AbstractFixedStep, system: Any) -> Any:
     like = jax.ShapeDtypeStruct(system.state_shape, jnp.result_type(float))
     step = program(first_step, system, like, jax.ShapeDtypeStruct((), like.dtype))
     return {"step": step, "class": body(kind), "settings": repr(integrator)}
-
-
-def _has_flow(model: AbstractNeuralMass) -> bool:
-    return model.exact_flow(jnp.asarray(1.0)) is not None

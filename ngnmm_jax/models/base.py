@@ -57,6 +57,11 @@ class AbstractNeuralMass(Pictured):
     #: value of the second at which they are cut.
     plane: ClassVar[Mapping[str, tuple[float, float, int]]] = {}
     cut: ClassVar[float] = 0.0
+    #: Methods that a definition of its numbers traces; all else that a class defines counts as
+    #: it is written.
+    TRACED: ClassVar[frozenset[str]] = frozenset(
+        {"vector_field", "output", "observe", "search_box", *HOOKS}
+    )
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from ngnmm_jax._core.parameters import declared
+from ngnmm_jax._core.parameters import declared, declared_between
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,8 @@ def notation_of(thing: Any) -> Notation:
     for part in reversed(kind.__mro__):
         symbols |= part.__dict__.get("symbols", {})
     units = {kind.shown: kind.shown_unit, **dict(zip(kind.variables, kind.units, strict=True))}
-    units |= {name: field.metadata["unit"] for name, field in declared(kind).items()}
+    fields = {**declared_between(thing), **declared(kind)}
+    units |= {name: field.metadata["unit"] for name, field in fields.items()}
     return Notation(
         tuple((name, symbols.get(name, name), unit) for name, unit in units.items()), kind.shown
     )

@@ -77,7 +77,7 @@ def simulate_batch(
     n = count_runs(core, varied, start, seed)
     names = (core.model.shown,) if variables is None else variables
     request = Request(core.model, duration, begins(start, t0), save_every, save_at, names)
-    method = fixed(core.model, integrator, dt)
+    method = fixed(core, integrator, dt)
     if dt is None:
         dt = request.step(method.longest_step(core, varied))
     dt = _checks.time("dt", dt)

@@ -110,7 +110,7 @@ def _steps(
     noisy = isinstance(core, Driven) and bool(core.noise)
     if noisy and integrator is None and dt is None and adjoint is None:
         dt = request.common_step(RK4().longest_step(core))
-    found = chosen(core.model, integrator, dt, lockstep=False)
+    found = chosen(core, integrator, dt, lockstep=False)
     if dt is None and isinstance(found, AbstractFixedStep):
         dt = request.step(found.longest_step(core))
     elif dt is None and noisy:

@@ -228,7 +228,7 @@ def dispersion_map(
             "dispersion map",
             system,
             axes=ordered(values),
-            modes=int(spectrum.lambdas.size),
+            modes=spectrum.decides(system),
             oscillations=oscillations,
             places=resting.places,
             lines=lines,

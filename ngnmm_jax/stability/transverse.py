@@ -22,6 +22,7 @@ from ngnmm_jax.dynamics.lyapunov import ROUGH
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.integrators.loops import in_halves, repeat
 from ngnmm_jax.integrators.runge_kutta import RK4
+from ngnmm_jax.models.agreement import is_own
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.systems.family import Family
@@ -65,6 +66,19 @@ class Spectrum(NamedTuple):
         """That of a network, which must have homogeneous states."""
         lambdas, uniform = network.spectrum()
         return cls(Family.of(network), jnp.asarray(lambdas), jnp.asarray(uniform or 0))
+
+    def decides(self, network: Network) -> Any:
+        """What of it decides numbers, beside the network's values and equations.
+
+        The library's graphs have the eigenvalues of the weights. What a class of one's own says of
+        its spectrum counts to nine digits: what rounding leaves the same on other machines.
+        """
+        if is_own(type(network)) and is_own(type(network.graph)):
+            return int(self.lambdas.size)
+        values = np.append(np.asarray(self.lambdas), self.family.row_sum)
+        size = max(float(np.abs(values).max()), np.finfo(float).tiny)
+        digits = np.round(values / size, 9) + 0.0
+        return [digits.real.tolist(), digits.imag.tolist(), f"{size:.9g}", int(self.uniform)]
 
 
 class Modes(NamedTuple):

@@ -183,7 +183,7 @@ class Activity(AbstractMeasure):
         return layout
 
     def _integrator(self, system: System) -> AbstractFixedStep:
-        found = fixed(system.model, self.integrator, self.dt)
+        found = fixed(system, self.integrator, self.dt)
         _checks.hashable("integrator", found)
         return found
 

@@ -86,7 +86,8 @@ class Stability(AbstractMeasure):
         }
 
     def definition(self, system: System) -> dict[str, Any]:
-        return {"measure": "stability of equilibria", "places": self.places}
+        spectrum = Spectrum.of(system).decides(system)
+        return {"measure": "stability of equilibria", "places": self.places, "modes": spectrum}
 
 
 @dataclasses.dataclass(frozen=True)

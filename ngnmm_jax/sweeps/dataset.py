@@ -9,7 +9,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
-from ngnmm_jax._core.parameters import declared
+from ngnmm_jax._core.parameters import all_declared
 from ngnmm_jax._core.programs import body, digest, identity
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.version import __version__
@@ -23,7 +23,7 @@ from ngnmm_jax.sweeps.task import Task
 def coordinates(task: Task) -> Coordinates:
     """All coordinates: the design's values and seeds, the outputs' dimensions, the checked runs."""
     design, system = task.design, task.system
-    meta = {name: field.metadata for name, field in declared(system.model).items()}
+    meta = {name: field.metadata for name, field in all_declared(system).items()}
     notation = notation_of(system)
     found: Coordinates = {}
     for name, (dim, value) in design.parameters.items():

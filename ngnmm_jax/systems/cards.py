@@ -3,6 +3,8 @@
 from typing import Any
 
 from ngnmm_jax._core.cards import Pictured, shown
+from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.graphs.dense import DenseGraph
 from ngnmm_jax.models.cards import set_in
 
 
@@ -17,9 +19,21 @@ class PicturedSystem(Pictured):
         what = "one region of" if regions is None else f"{regions} regions of"
         rows: dict[str, Any] = {"parameters": set_in(core.model), "coupling": core.coupling}
         if regions is not None:
-            rows["connectome"] = getattr(core.connectome, "name", "") or core.weights
+            rows |= _between(core.interaction)
         if core is not driven:
             rows["noise"] = ", ".join(f"{k} {shown(v)}" for k, v in driven.noise.items()) or "none"
             stimulus = driven.stimulus
             rows["stimulus"] = "none" if stimulus is None else type(stimulus).__name__
         return f"{type(self).__name__}: {what} {type(core.model).__name__}", rows
+
+
+def _between(interaction: Any) -> dict[str, Any]:
+    """What a network's regions send each other, and over what: in a word where it is the usual."""
+    graph, held = interaction.graph, vars(interaction).items()
+    rows: dict[str, Any] = {"coupling": interaction.strength}
+    if type(interaction) is not LinearCoupling:
+        values = (f"{name} {shown(value)}" for name, value in held if value is not graph)
+        rows["coupling"] = ", ".join((type(interaction).__name__, *values))
+    if type(graph) is DenseGraph:
+        return {**rows, "connectome": getattr(graph.connectome, "name", "") or graph.weights}
+    return {**rows, "graph": graph}

@@ -1,10 +1,11 @@
 """What networks and their homogeneous part share: a model, driven by what regions send."""
 
 import abc
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool
 
@@ -26,6 +27,8 @@ class AbstractCoupled(PicturedSystem):
 
     #: The equations of a region.
     model: eqx.AbstractVar[AbstractNeuralMass]
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"vector_field", "drive"})
 
     @property
     @abc.abstractmethod
@@ -49,13 +52,17 @@ class AbstractCoupled(PicturedSystem):
         flow = self.model.exact_flow(dt)
         if flow is None:
             name = type(self.model).__name__
-            _checks.fail("method", f"be a Runge-Kutta method for {name}", 'it is "moebius"')
+            _checks.fail("integrator", f"be a Runge-Kutta method for {name}", 'it is "moebius"')
         local = flow.inputs
 
         def inputs(state: State, stimulus: Field) -> jax.Array:
             return local(state, self.drive(self.model.output(state)) + stimulus)
 
         return ExactFlow(inputs, flow.advance)
+
+    def has_flow(self) -> bool:
+        """Whether `exact_flow` is known of it."""
+        return self.model.exact_flow(jnp.asarray(1.0)) is not None
 
     @property
     def time_step(self) -> Any:
@@ -76,8 +83,9 @@ class AbstractCoupled(PicturedSystem):
         given = {name: as_parameter(name, value) for name, value in values.items()}
         given = {name: v.astype(leaf(self, name).dtype) for name, v in given.items()}
         system = with_leaves(self, given)
-        checked_again(system.model)
-        checked_again(system)
+        for part in (system.model, getattr(system, "interaction", None), system):
+            if part is not None:
+                checked_again(part)
         return system
 
     def admissible(self, state: jax.Array) -> Bool[Array, ""]:

@@ -103,6 +103,8 @@ class Driven(PicturedSystem):
         noise = self.__dict__.get("noise", {})
         if noise_of(name) in noise:
             return noise[noise_of(name)]
+        if hasattr(type(self), name):  # a property that says why
+            return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
@@ -139,6 +141,10 @@ class Driven(PicturedSystem):
         It follows the parameters, as the model's does.
         """
         return self.system.time_step
+
+    def has_flow(self) -> bool:
+        """Whether the network's `exact_flow` is known."""
+        return self.system.has_flow()
 
     def bare(self) -> "Driven":
         """The same without the connectome's names, so that compiled code is shared."""

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ngnmm_jax._core.parameters import COUPLING, with_leaves
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import COUPLING, parameter_names, with_leaves
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -30,6 +31,8 @@ class Family(eqx.Module):
     def many(self, points: Mapping[str, Any]) -> Any:
         """The systems at many points, (point,) for each parameter, on the host."""
         system = jax.tree.map(np.asarray, Homogeneous(self.model, self.coupling))
+        for name in points:  # with a coupling's own parameters the modes would change
+            _checks.one_of("parameters", name, parameter_names(system))
         system = with_leaves(system, {name: np.asarray(v) for name, v in points.items()})
         return with_leaves(system, {COUPLING: system.coupling * np.asarray(self.row_sum)})
 

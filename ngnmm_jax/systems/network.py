@@ -1,17 +1,24 @@
 """A network of neural masses."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import declared, with_fields, without_names
+from ngnmm_jax._core.parameters import (
+    declared,
+    declared_between,
+    is_reserved,
+    with_fields,
+    without_names,
+)
 from ngnmm_jax._core.types import Field, Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
+from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
@@ -21,7 +28,7 @@ from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain
+from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain, own_equations
 
 
 class Network(AbstractCoupled):
@@ -45,6 +52,11 @@ class Network(AbstractCoupled):
 
     model: AbstractNeuralMass
     interaction: AbstractCoupling
+    #: Where definitions of its numbers have what stands elsewhere in it.
+    CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
+        ("interaction", "strength"): ("coupling",),
+        ("interaction", "graph", "weights"): ("weights",),
+    }
 
     def __init__(
         self, model: AbstractNeuralMass, connectome: Any = None, coupling: Any = 0.0
@@ -59,6 +71,8 @@ class Network(AbstractCoupled):
         self.interaction = coupling
 
     def __check_init__(self) -> None:
+        self._check_between()
+        check_coupling(self.interaction)
         check_coupled(self)
         n = self.n_regions
         if self.coupling.ndim:
@@ -73,6 +87,19 @@ class Network(AbstractCoupled):
         for name in own & declared(self.model).keys():
             kind = type(self).__name__
             _checks.fail(f"{kind}.{name}", "have a name of its own", "a parameter is called so")
+
+    def _check_between(self) -> None:
+        """What the coupling declares, as parameters are checked."""
+        kind = type(self.interaction).__name__
+        for name, field in declared_between(self).items():
+            if name in declared(self.model) or is_reserved(name):
+                must = "have a name of its own"
+                _checks.fail(f"{kind}.{name}", must, "a parameter is called so")
+            value = getattr(self.interaction, name)
+            if jnp.ndim(value) == 1:
+                _checks.shape(name, value, (self.n_regions,), f"for {self.n_regions} regions")
+            check = _checks.positive if field.metadata["positive"] else _checks.finite
+            check(name, value)
 
     @property
     def coupling(self) -> Any:  # of any type, so that `eqx.tree_at` finds the leaf by it
@@ -118,6 +145,13 @@ class Network(AbstractCoupled):
         """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
         only_a_drive_of_its_own(self, Network)
         return super().exact_flow(dt)
+
+    def has_flow(self) -> bool:
+        """Whether `exact_flow` is known: of its model, whose equations and drive are as here."""
+        if not super().has_flow():
+            return False
+        defined = type(self).exact_flow is not Network.exact_flow
+        return defined or own_equations(self, Network).flows
 
     def bare(self) -> "Network":
         """The same network without the connectome's names, so that compiled code is shared."""

@@ -8,7 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax.coupling.contract import drawn, like
 from ngnmm_jax.coupling.linear import LinearCoupling
+
+# Sizes of outputs at which a drive is looked at, and what no drive is smaller than.
+_SIZES = np.array([1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3])
+_TINY = 1e-30
 
 
 class OwnEquations(NamedTuple):
@@ -22,16 +27,27 @@ class OwnEquations(NamedTuple):
     drive: bool = False
     bends: bool = False
 
+    @property
+    def flows(self) -> bool:
+        """Whether a model's exact flow is one of the network: the drive may be any linear one."""
+        return not (self.field or self.bends)
+
 
 def own_equations(network: Any, base: type) -> OwnEquations:
-    """As random numbers in place of a network's tell it, once for each class and size."""
+    """As random numbers in place of a network's tell it, once for each class and size.
+
+    A coupling that says nothing in `linear` counts as one that is not, whatever numbers tell: what
+    they were drawn from may lie on one side of a bend.
+    """
     if type(network.interaction) is LinearCoupling and not _overridden(network, base):
         return OwnEquations()
     parts = network.model, network.coupling  # of any axes, elementwise: scalars will do
     scalars = jax.tree.map(lambda leaf: jnp.zeros((), jnp.result_type(leaf)), parts)
     simple = eqx.tree_at(lambda n: (n.model, n.coupling), network.bare(), scalars)
     leaves, structure = jax.tree.flatten(simple)
-    return _told(structure, tuple(map(_like, leaves)))
+    own = _told(structure, tuple(map(like, leaves)))
+    silent = network.interaction.linear() is None and "drive" not in _overridden(network, base)
+    return own._replace(bends=True) if silent else own
 
 
 def _overridden(network: Any, base: type) -> list[str]:
@@ -41,44 +57,40 @@ def _overridden(network: Any, base: type) -> list[str]:
     return [n for n in ("vector_field", "drive") if any(n in kind.__dict__ for kind in newer)]
 
 
-def _like(leaf: Any) -> tuple[Any, ...]:
-    """Shape and type of a number; of anything else, as of indices, its values too."""
-    array = np.asarray(leaf) if not jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) else None
-    values = None if array is None else array.tobytes()
-    return jnp.shape(leaf), str(jnp.result_type(leaf)), values
-
-
 @lru_cache(maxsize=128)
 def _told(structure: Any, likes: Any) -> OwnEquations:
     rng = np.random.default_rng(0)
-    leaves = [
-        rng.uniform(0.5, 1.5, shape).astype(dtype)
-        if values is None
-        else np.frombuffer(values, dtype).reshape(shape)
-        for shape, dtype, values in likes
-    ]
-    network: Any = jax.tree.unflatten(structure, leaves)
+    network: Any = drawn(structure, likes, rng)
     states = rng.uniform(0.1, 0.9, (2, *network.state_shape)).astype(network.coupling.dtype)
+    # What bends does so somewhere: outputs of all sizes, of both signs.
+    shape = (2, _SIZES.size, network.n_regions)
+    outputs = rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.5, shape) * _SIZES[:, None]
+    outputs[1] = np.roll(outputs[1], 1, axis=0)
     with jax.ensure_compile_time_eval():
-        results = map(np.asarray, _terms(network, states))
+        results = map(np.asarray, _terms(network, states, outputs.astype(states.dtype)))
         field, plain, drive, linear, between, middle = results
 
     def differ(a: np.ndarray, b: np.ndarray) -> bool:
-        return not np.allclose(a, b, rtol=1e-4, equal_nan=True)
+        """Relative to the largest number of a row."""
+        size = np.abs(np.nan_to_num(b, posinf=0.0)).max(axis=-1, keepdims=True)
+        return not np.allclose(a / (size + _TINY), b / (size + _TINY), 1e-4, 1e-4, equal_nan=True)
 
     return OwnEquations(differ(field, plain), differ(drive, linear), differ(between, middle))
 
 
 @jax.jit
-def _terms(network: Any, states: jax.Array) -> Any:
+def _terms(network: Any, states: jax.Array, outputs: jax.Array) -> Any:
+    """Slopes, drives by `outputs` (2, pair, region), and drives by what is between these."""
     model, state = network.model, states[0]
-    outputs = jax.vmap(model.output)(states)
-    drives = jax.vmap(network.drive)(outputs)
-    plain = model.vector_field(state, drives[0])
+    plain = model.vector_field(state, network.drive(model.output(state)))
+    drive = jax.vmap(jax.vmap(network.drive))
     graph = network.interaction.linear()
-    linear = jnp.inf if graph is None else network.coupling * graph.apply(outputs[0])
-    between = network.drive(outputs.mean(axis=0))
-    return network.vector_field(state), plain, drives[0], linear, between, drives.mean(axis=0)
+    drives = drive(outputs)
+    linear = jnp.full_like(drives, jnp.inf)
+    if graph is not None:
+        linear = network.coupling * jax.vmap(jax.vmap(graph.apply))(outputs)
+    between = drive(outputs.mean(axis=0)[None])[0]
+    return network.vector_field(state), plain, drives, linear, between, drives.mean(axis=0)
 
 
 def only_plain(network: Any, base: type, way_out: str) -> None:
@@ -89,17 +101,17 @@ def only_plain(network: Any, base: type, way_out: str) -> None:
             f"{_whose(network, base, own)}; what was asked for is known only of networks whose "
             "regions receive coupling times weights times outputs: "
             f"{way_out}, or use what takes any vector field (`simulate`, `find_equilibria`, "
-            "`find_orbit`, `lyapunov_spectrum`, `continue_equilibria`)."
+            "`lyapunov_spectrum`, `continue_equilibria`)."
         )
 
 
 def only_a_drive_of_its_own(network: Any, base: type) -> None:
     """Refuse a network whose regions do not follow their model, or whose drive is not linear."""
     own = own_equations(network, base)
-    if own.field or own.bends:
+    if not own.flows:
         raise ValueError(
             f"{_whose(network, base, own)}, for which the method "
-            '"moebius" is not known: use "rk4", or define `exact_flow` in it.'
+            '"moebius" is not known: use "rk4", or define `exact_flow` in the network\'s class.'
         )
 
 

@@ -8,7 +8,7 @@ in the model's unit.
 import abc
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -35,6 +35,9 @@ class AbstractStimulus(eqx.Module):
     moment over each step (`moments`): nothing that it gives is lost, however short, wherever the
     steps begin. Adaptive steps take its values and end at its `jumps`.
     """
+
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"__call__", "jumps"})
 
     @abc.abstractmethod
     def __call__(self, t: Scalar) -> Float[Array, "*region"]:
