@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -427,6 +428,43 @@ def test_an_own_method(system, tmp_path):
     np.testing.assert_array_equal(again.x, found.x)
     with pytest.raises(ValueError, match=r"method_factor \("):
         ng.fit(system, unknowns, valley, method=Halving(0.25), **options)
+
+
+class Walk(fitting.AbstractMethod):
+    """A method that holds a function: as a program, or in Python."""
+
+    rule: Any
+
+    def begin(self, problem):
+        return self.rule(jnp.asarray(problem.starts))
+
+    def advance(self, problem, state, key):
+        return state, {**problem.evaluate(state, key), "x": state}
+
+
+class Hosted(Walk):
+    traced: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize("method", [Walk, Hosted])
+def test_a_method_that_holds_a_function(system, tmp_path, method):
+    """Another function is another fit: by its program, or by a key where there is none."""
+
+    def run(factor, **options):
+        rule = method(lambda x: x * factor)
+        given = {"steps": 2, "store": tmp_path / "kept", **options}
+        free = {"coupling": positive()}
+        return ng.fit(system, free, lambda s, key: s.coupling, method=rule, **given)
+
+    if method is Hosted:
+        with pytest.raises(ValueError, match=r"`key`.*Hosted\.rule"):
+            run(0.5)
+        assert run(0.5, store=None).loss.size == 1
+    keys = [{"key": k} if method is Hosted else {} for k in ("half", "whole")]
+    first = run(0.5, **keys[0])
+    np.testing.assert_array_equal(run(0.5, **keys[0]).x, first.x)
+    with pytest.raises(ValueError, match="another definition|begin|loss"):
+        run(0.25, **keys[1])
 
 
 # -------------------------------------------------- recovery and what is known

@@ -145,6 +145,7 @@ def _definition(
     for name, value in method.definition(problem, key).items():
         found[f"method_{name}"] = value
     if isinstance(step, Compiled):  # the very program that then runs, so that it is traced once
+        found["begin"] = program(lambda: method.begin(problem), key=key, where=KEY)
         state = jax.eval_shape(lambda: method.begin(problem))
         found["step"] = step.operations(state, drawn).digest(key, KEY)
     return found
