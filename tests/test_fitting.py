@@ -392,6 +392,7 @@ def test_bad_input(system):
         (lambda: Gradient(monitor=0), "monitor"),
         (lambda: CMA(width=0.0), "width"),
         (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(optax.adam(0.1)), "AbstractMethod"),
+        (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(CMA), "the class `CMA`: call it"),
     ):
         with pytest.raises(ValueError, match=words):
             make()
@@ -430,6 +431,26 @@ def test_an_own_method(system, tmp_path):
         ng.fit(system, unknowns, valley, method=Halving(0.25), **options)
 
 
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (lambda state: (state, {"x": state}), r'`Odd.advance` must return "loss" \(start,\)'),
+        (lambda state: (state, {"loss": state[:, 0]}), r'"x" \(start, parameter\).*among \'loss\''),
+        (lambda state: (state, {"loss": state, "x": state}), r'\["loss"\]` must have shape \(2,\)'),
+        (lambda state: state, "`Odd.advance` must return the state and a dict"),
+    ],
+)
+def test_what_a_method_returns_is_checked(system, found, words):
+    class Odd(Halving):
+        traced = False
+
+        def advance(self, problem, state, key):
+            return found(state)
+
+    with pytest.raises(ValueError, match=words):
+        ng.fit(system, {"coupling": positive()}, bowl, method=Odd(), n_starts=2)
+
+
 class Walk(fitting.AbstractMethod):
     """A method that holds a function: as a program, or in Python."""
 
@@ -463,7 +484,7 @@ def test_a_method_that_holds_a_function(system, tmp_path, method):
     keys = [{"key": k} if method is Hosted else {} for k in ("half", "whole")]
     first = run(0.5, **keys[0])
     np.testing.assert_array_equal(run(0.5, **keys[0]).x, first.x)
-    with pytest.raises(ValueError, match="another definition|begin|loss"):
+    with pytest.raises(ValueError, match=r"begin \(|loss \("):
         run(0.25, **keys[1])
 
 

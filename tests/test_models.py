@@ -1,5 +1,7 @@
 """The models: equations against a transcription in plain NumPy, parameters, checks."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from ngnmm_jax._core.parameters import declared as declared_in
 from ngnmm_jax.models import MODELS, parameter
 from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.simulation.precision import cast
+from ngnmm_jax.systems.coupled import check_coupled
 
 RNG = np.random.default_rng(0)
 
@@ -246,6 +249,8 @@ def test_what_a_model_returns_is_checked_when_a_network_is_made(contents, words)
     for make in (lambda: ng.Network(model, np.ones((1, 1))), lambda: ng.Homogeneous(model, 1.0)):
         with pytest.raises(ValueError, match=words):
             make()
+    with pytest.raises(ValueError, match="must be an object, but it is the class `Rate`: call it"):
+        check_coupled(SimpleNamespace(model=Rate))
 
 
 class Scaled(Rate):

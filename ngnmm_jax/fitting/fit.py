@@ -99,6 +99,7 @@ def _named(method: Any) -> AbstractMethod:
     """A method by its name, or as it is."""
     if isinstance(method, AbstractMethod):
         return method
+    _checks.an_object("method", method)
     if not isinstance(method, str):
         kind = type(method).__name__
         _checks.fail("method", 'be "gradient", "cma" or an `AbstractMethod`', f"it is a {kind}")
