@@ -46,8 +46,8 @@ def fit(
 ) -> Fit:
     """Find the parameters at which a loss is smallest, from many starts in one compiled step.
 
-        unknowns = {"coupling": interval(0, 30)}
-        result = fit(network, unknowns, lambda network, key: …, n_starts=32)
+        parameters = {"coupling": interval(0, 30)}
+        result = fit(network, parameters, lambda network, key: …, n_starts=32)
 
     Fits whose losses are traced to the same program, constants included, share what is compiled.
 
