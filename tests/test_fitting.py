@@ -13,8 +13,12 @@ from scipy import stats
 
 import ngnmm_jax as ng
 from ngnmm_jax import fitting
+from ngnmm_jax._core.programs import program
+from ngnmm_jax.cli.fit_file import _objective
+from ngnmm_jax.cli.settings.fit import LossTable, TargetTable
 from ngnmm_jax.fitting import CMA, Free, Gradient, interval, losses, positive, real
 from ngnmm_jax.fitting.gradients import choose_mode, objective, value_and_gradient
+from ngnmm_jax.integrators import Moebius
 
 FREQUENCIES = np.arange(4.0, 160.0, 6.0)
 
@@ -261,6 +265,29 @@ def test_truncation(system):
     assert long == pytest.approx(whole, rel=1e-9)
     assert abs(short) < 0.9 * abs(whole)
     assert short != 0
+
+
+def test_simulated_has_the_integrator_of_all(system):
+    """A step asks for RK4, as in `simulate`. Told by the programs; nothing runs."""
+    node = system.system.homogeneous()
+
+    def of(**options):
+        def run(scatter):
+            key = jax.random.key(0)
+            return fitting.simulated(node, key, 2.0, scatter=scatter, **options)
+
+        return program(run, 0.01)
+
+    assert of(dt=0.1) == of(dt=0.1, integrator="rk4") != of(dt=0.1, integrator="moebius")
+
+
+@pytest.mark.parametrize(("dt", "integrator"), [({}, Moebius()), ({"dt": 0.1}, None)])
+def test_a_file_of_a_fit_has_it_too(small, tmp_path, dt, integrator):
+    network = ng.Network(ng.NextGenEI(), small, 5.0)
+    np.save(tmp_path / "fc.npy", np.eye(small.n_regions))
+    table = LossTable(prediction="simulated", duration=20.0, **dt)
+    options = _objective(TargetTable(fc=str(tmp_path / "fc.npy")), table, network).options
+    assert options.get("integrator") == integrator
 
 
 def test_horizon_and_its_warning(small):
