@@ -40,7 +40,7 @@ def six(starts: int) -> dict[str, Any]:
     )
     truth = ng.Driven(network, {"input": 0.001})
     spectra = _estimated(truth, frequencies, 600)
-    unknowns = {
+    parameters = {
         "i_ext_e": interval(0, 6),
         "coupling": interval(0, 15),
         "j_ee": interval(0, 10),
@@ -54,7 +54,7 @@ def six(starts: int) -> dict[str, Any]:
         return losses.whittle(found.power, spectra, 600.0)
 
     begun = time.perf_counter()
-    free = ng.Free(truth, unknowns)
+    free = ng.Free(truth, parameters)
     # Random starts only: the first of `starts` would be the truth.
     first = free.draw(jax.random.key(1), starts)
     method = fitting.Gradient(learning_rate=0.15, polish=150)
@@ -96,7 +96,7 @@ def regional(starts: int) -> dict[str, Any]:
 
     every = np.linalg.eigvals(np.asarray(jacobian(network.vector_field, state)))
     leading = complex(every[np.argmax(every.real)])
-    unknowns = {"i_ext_e": interval(-1.0, 5.0, per="region")}
+    parameters = {"i_ext_e": interval(-1.0, 5.0, per="region")}
 
     def loss(system: Any, key: Any) -> Any:
         found = ng.linear_response(system, frequencies, throw=False, stability=False)
@@ -108,7 +108,7 @@ def regional(starts: int) -> dict[str, Any]:
         }
 
     begun = time.perf_counter()
-    free = ng.Free(truth, unknowns)
+    free = ng.Free(truth, parameters)
     first = free.draw(jax.random.key(1), starts)
     method = Gradient(learning_rate=0.2)
     result = ng.fit(truth, free, loss, method=method, n_starts=first, steps=120, patience=120)

@@ -41,11 +41,11 @@ def start() -> Any:
 def ours(count: int, steps: int, interval: float | None, **_: Any) -> float:
     jax, ng = start()
     network = ng.Network(ng.NextGenEI(i_ext_e=13.0), weights(90), 5.0)
-    y0 = ng.initial_state(network)
+    state = ng.initial_state(network)
     options = {"dt": STEP, "interval": interval, "transient": 0.1 * steps * STEP}
 
     def work() -> None:
-        result = ng.lyapunov_spectrum(network, count, duration=steps * STEP, start=y0, **options)
+        result = ng.lyapunov_spectrum(network, count, duration=steps * STEP, start=state, **options)
         jax.block_until_ready(result.exponents)
 
     return best_of(work) / (1.1 * steps) * 1e3

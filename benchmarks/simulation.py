@@ -46,16 +46,16 @@ def ours(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
 
     dtype = jax.numpy.float32 if bits == 32 else jax.numpy.float64
     network = ng.Network(ng.NextGenEI(i_ext_e=13.0), weights(n), 5.0)
-    duration, y0 = steps * 0.01, initial(n, batch)
+    duration, start = steps * 0.01, initial(n, batch)
     options: dict[str, Any] = {"dt": 0.01, "save_every": duration / 10, "dtype": dtype}
     options["variables"] = "v_e"
 
     def single() -> None:
-        jax.block_until_ready(ng.simulate(network, duration, start=y0[0], **options).states)
+        jax.block_until_ready(ng.simulate(network, duration, start=start[0], **options).states)
 
     def many() -> None:
         values = {"i_ext_e": np.linspace(5, 15, batch)}
-        run = ng.simulate_batch(network, values, duration, start=y0, **options)
+        run = ng.simulate_batch(network, values, duration, start=start, **options)
         jax.block_until_ready(run.states)
 
     return best_of(single if batch == 1 else many) / (steps * batch) * 1e6
@@ -90,14 +90,14 @@ def vbjax(bits: int, n: int, batch: int, steps: int, **_: Any) -> float:
         0.01, lambda y, p: plain_field(y, 5.0 * (w @ y[2]), p, jnp.stack), method="rk4"
     )
     ts = jnp.arange(steps)
-    y0 = jnp.asarray(initial(n, batch), float)
+    start = jnp.asarray(initial(n, batch), float)
     currents = jnp.linspace(5.0, 15.0, batch)
     # Its loop keeps every step; the last one is all that leaves the compiled function here.
     one = jax.jit(lambda y, p: loop(y, ts, p)[-1])
     many = jax.jit(jax.vmap(lambda y, p: loop(y, ts, p)[-1]))
 
     def work() -> None:
-        jax.block_until_ready(one(y0[0], 13.0) if batch == 1 else many(y0, currents))
+        jax.block_until_ready(one(start[0], 13.0) if batch == 1 else many(start, currents))
 
     return best_of(work) / (steps * batch) * 1e6
 

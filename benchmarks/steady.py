@@ -32,7 +32,7 @@ def calls() -> dict[str, Callable[[], Any]]:
     jax.config.update("jax_enable_x64", True)
     connectome = ng.Connectome.load().normalised()
     network = ng.Network(ng.NextGenEI(i_ext_e=12.0), connectome, 8.0)
-    node, y0 = network.homogeneous(), ng.initial_state(network)
+    node, start = network.homogeneous(), ng.initial_state(network)
     orbit = ng.find_orbit(node)
     quiet = ng.Driven(network.with_parameters(i_ext_e=2.0), {"input": 0.01})
     currents = np.linspace(8, 12, 64)
@@ -43,14 +43,14 @@ def calls() -> dict[str, Callable[[], Any]]:
 
     def batch(runs: int) -> Any:
         values = {"i_ext_e": np.linspace(8, 12, runs)}
-        return ng.simulate_batch(network, values, 100.0, dt=0.05, start=y0).states
+        return ng.simulate_batch(network, values, 100.0, dt=0.05, start=start).states
 
     return {
-        "1 s, RK4": lambda: ng.simulate(network, 1000.0, dt=0.05, start=y0, **silent).states,
+        "1 s, RK4": lambda: ng.simulate(network, 1000.0, dt=0.05, start=start, **silent).states,
         "1 s, moebius": lambda: (
-            ng.simulate(network, 1000.0, dt=0.1, start=y0, integrator="moebius", **silent).states
+            ng.simulate(network, 1000.0, dt=0.1, start=start, integrator="moebius", **silent).states
         ),
-        "1 s, adaptive": lambda: ng.simulate(network, 1000.0, start=y0).states,
+        "1 s, adaptive": lambda: ng.simulate(network, 1000.0, start=start).states,
         "batch of 4": lambda: batch(4),
         "batch of 64": lambda: batch(64),
         "sweep of 64": lambda: (
@@ -71,7 +71,7 @@ def calls() -> dict[str, Callable[[], Any]]:
         "dispersion of an orbit": lambda: ng.dispersion(network, orbit).eigenvalues,
         "10 exponents of 600": lambda: (
             ng.lyapunov_spectrum(
-                network, 10, duration=100.0, transient=50.0, start=y0, **silent
+                network, 10, duration=100.0, transient=50.0, start=start, **silent
             ).exponents
         ),
         "lyapunov_map of 64": lambda: (

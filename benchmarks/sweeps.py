@@ -70,7 +70,7 @@ def products(bits: int, **_: Any) -> float:
 
 
 def bandwidth(bits: int, **_: Any) -> float:
-    """Bytes per second of y + a x, read and written, on arrays of a tile's size, all cores."""
+    """Bytes per second of y + a x, read and written, on arrays of a chunk's size, all cores."""
     import jax
     import jax.numpy as jnp
     from jax.sharding import Mesh, PartitionSpec

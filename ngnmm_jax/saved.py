@@ -68,8 +68,13 @@ def load(path: str | Path, *, classes: Sequence[type] = ()) -> Any:
             f"The file {str(path)!r} is of version {manifest.get('version')} of this library, "
             "which wrote files in another form: update."
         )
+    known: dict[str, type] = {}
+    for kind in classes:
+        if known.setdefault(_name(kind), kind) is not kind:
+            but = f"two are called {kind.__qualname__!r} of {kind.__module__!r}"
+            _checks.fail("classes", "have names of their own", but)
     try:
-        return _unpacked(holds, arrays, {_name(kind): kind for kind in classes})
+        return _unpacked(holds, arrays, known)
     except (KeyError, TypeError, AttributeError, StopIteration, IndexError) as error:
         raise ValueError(f"The file {str(path)!r} is damaged: {error!r}") from None
 

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,12 @@ from scipy import stats
 
 import ngnmm_jax as ng
 from ngnmm_jax import fitting
+from ngnmm_jax._core.programs import program
+from ngnmm_jax.cli.fit_file import _objective
+from ngnmm_jax.cli.settings.fit import LossTable, TargetTable
 from ngnmm_jax.fitting import CMA, Free, Gradient, interval, losses, positive, real
 from ngnmm_jax.fitting.gradients import choose_mode, objective, value_and_gradient
+from ngnmm_jax.integrators import Moebius
 
 FREQUENCIES = np.arange(4.0, 160.0, 6.0)
 
@@ -262,6 +267,29 @@ def test_truncation(system):
     assert short != 0
 
 
+def test_simulated_has_the_integrator_of_all(system):
+    """A step asks for RK4, as in `simulate`. Told by the programs; nothing runs."""
+    node = system.system.homogeneous()
+
+    def of(**options):
+        def run(scatter):
+            key = jax.random.key(0)
+            return fitting.simulated(node, key, 2.0, scatter=scatter, **options)
+
+        return program(run, 0.01)
+
+    assert of(dt=0.1) == of(dt=0.1, integrator="rk4") != of(dt=0.1, integrator="moebius")
+
+
+@pytest.mark.parametrize(("dt", "integrator"), [({}, Moebius()), ({"dt": 0.1}, None)])
+def test_a_file_of_a_fit_has_it_too(small, tmp_path, dt, integrator):
+    network = ng.Network(ng.NextGenEI(), small, 5.0)
+    np.save(tmp_path / "fc.npy", np.eye(small.n_regions))
+    table = LossTable(prediction="simulated", duration=20.0, **dt)
+    options = _objective(TargetTable(fc=str(tmp_path / "fc.npy")), table, network).options
+    assert options.get("integrator") == integrator
+
+
 def test_horizon_and_its_warning(small):
     """The leading exponent at a chaotic point; a fit beyond it warns with its value."""
     network = ng.Network(ng.NextGenEI(i_ext_e=10.5), small, 12.0)
@@ -391,6 +419,7 @@ def test_bad_input(system):
         (lambda: Gradient(monitor=0), "monitor"),
         (lambda: CMA(width=0.0), "width"),
         (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(optax.adam(0.1)), "AbstractMethod"),
+        (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(CMA), "the class `CMA`: call it"),
     ):
         with pytest.raises(ValueError, match=words):
             make()
@@ -427,6 +456,63 @@ def test_an_own_method(system, tmp_path):
     np.testing.assert_array_equal(again.x, found.x)
     with pytest.raises(ValueError, match=r"method_factor \("):
         ng.fit(system, unknowns, valley, method=Halving(0.25), **options)
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (lambda state: (state, {"x": state}), r'`Odd.advance` must return "loss" \(start,\)'),
+        (lambda state: (state, {"loss": state[:, 0]}), r'"x" \(start, parameter\).*among \'loss\''),
+        (lambda state: (state, {"loss": state, "x": state}), r'\["loss"\]` must have shape \(2,\)'),
+        (lambda state: state, "`Odd.advance` must return the state and a dict"),
+    ],
+)
+def test_what_a_method_returns_is_checked(system, found, words):
+    class Odd(Halving):
+        traced = False
+
+        def advance(self, problem, state, key):
+            return found(state)
+
+    with pytest.raises(ValueError, match=words):
+        ng.fit(system, {"coupling": positive()}, bowl, method=Odd(), n_starts=2)
+
+
+class Walk(fitting.AbstractMethod):
+    """A method that holds a function: as a program, or in Python."""
+
+    rule: Any
+
+    def begin(self, problem):
+        return self.rule(jnp.asarray(problem.starts))
+
+    def advance(self, problem, state, key):
+        return state, {**problem.evaluate(state, key), "x": state}
+
+
+class Hosted(Walk):
+    traced: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize("method", [Walk, Hosted])
+def test_a_method_that_holds_a_function(system, tmp_path, method):
+    """Another function is another fit: by its program, or by a key where there is none."""
+
+    def run(factor, **options):
+        rule = method(lambda x: x * factor)
+        given = {"steps": 2, "store": tmp_path / "kept", **options}
+        free = {"coupling": positive()}
+        return ng.fit(system, free, lambda s, key: s.coupling, method=rule, **given)
+
+    if method is Hosted:
+        with pytest.raises(ValueError, match=r"`key`.*Hosted\.rule"):
+            run(0.5)
+        assert run(0.5, store=None).loss.size == 1
+    keys = [{"key": k} if method is Hosted else {} for k in ("half", "whole")]
+    first = run(0.5, **keys[0])
+    np.testing.assert_array_equal(run(0.5, **keys[0]).x, first.x)
+    with pytest.raises(ValueError, match=r"begin \(|loss \("):
+        run(0.25, **keys[1])
 
 
 # -------------------------------------------------- recovery and what is known

@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,13 @@ def imported(path):
 
 def test_every_room_has_its_place():
     assert {name.split(".")[0] for name in MODULES} - {""} == set(ROOMS)
+
+
+def test_contributing_shows_the_rooms_in_their_order():
+    """The house's table, read from above, is the order that is checked here."""
+    _, _, text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## The house")
+    rows = re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE)
+    assert [room for row in rows for room in re.findall(r"`(\w+)`", row)] == ROOMS
 
 
 def test_imports_run_one_way():

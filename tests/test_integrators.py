@@ -13,6 +13,7 @@ from ngnmm_jax import fitting
 from ngnmm_jax.integrators import (
     NAMES,
     RK4,
+    AbstractIntegrator,
     AbstractOneStep,
     Adaptive,
     Euler,
@@ -103,7 +104,12 @@ def test_the_rule_of_defaults(given, dt, single, lockstep):
 
 
 def test_what_is_no_integrator():
-    for wrong, words in ((RK4, "the class `RK4`"), (4, "it is 4"), ("rk5", "did you mean 'rk4'")):
+    for wrong, words in (
+        (RK4, "the class `RK4`"),
+        (4, "it is 4"),
+        ("rk5", "did you mean 'rk4'"),
+        (type("Bare", (AbstractIntegrator,), {})(), r"`AbstractOneStep`.*Bare is neither"),
+    ):
         with pytest.raises(ValueError, match=f"`integrator` must be .*{words}"):
             named(wrong)
 

@@ -382,8 +382,11 @@ def test_nothing_anywhere(network, monkeypatch):
         return found._replace(found=np.zeros_like(found.found), states=np.nan * found.states)
 
     monkeypatch.setattr(resting, "search", nothing)
-    with pytest.raises(ng.SolverError, match="no equilibrium"):
+    with pytest.raises(ng.SolverError, match="no equilibrium") as failed:
         ng.dispersion_map(network, AXES, oscillations=False)
+    result = failed.value.result
+    assert isinstance(result, ng.DispersionMap)
+    assert (result.status == ng.Status.NONE_FOUND).all()
 
 
 def test_what_is_refused(network):

@@ -1,5 +1,7 @@
 """The models: equations against a transcription in plain NumPy, parameters, checks."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,8 @@ import ngnmm_jax as ng
 from ngnmm_jax._core.parameters import declared as declared_in
 from ngnmm_jax.models import MODELS, parameter
 from ngnmm_jax.models.notation import notation_of
+from ngnmm_jax.simulation.precision import cast
+from ngnmm_jax.systems.coupled import check_coupled
 
 RNG = np.random.default_rng(0)
 
@@ -192,6 +196,8 @@ def declared(name, default, **options):
         ({"time_unit": "tau"}, "`Variant.time_unit` must be one of 'ms', 's', but it is 'tau'"),
         ({"variables": ("x", "x")}, "must be unique"),
         ({"variables": ("x", "1 y")}, "names as Python knows them"),
+        ({"variables": ("x", "status")}, "'run', but one is 'status', which results have"),
+        ({"variables": ("time", "y")}, "'run', but one is 'time', which results have"),
         ({"variables": "xy"}, "tuple of texts"),
         ({"variables": ()}, "at least one"),
         ({"variables": ("y", "x")}, "defined for its own variables"),
@@ -211,6 +217,8 @@ def declared(name, default, **options):
         (declared("coupling", 1.0), "name of its own"),
         (declared("x_noise", 1.0), "name of its own"),
         (declared("output", 1.0), "name of its own"),
+        (declared("x", 1.0), "`Variant.x` must have a name of its own, but a variable, or"),
+        (declared("seen", 1.0) | {"shown": "seen", "observe": lambda m, y: y[0]}, "what is shown"),
     ],
 )
 def test_declarations_that_contradict_each_other(contents, words):
@@ -241,6 +249,8 @@ def test_what_a_model_returns_is_checked_when_a_network_is_made(contents, words)
     for make in (lambda: ng.Network(model, np.ones((1, 1))), lambda: ng.Homogeneous(model, 1.0)):
         with pytest.raises(ValueError, match=words):
             make()
+    with pytest.raises(ValueError, match="must be an object, but it is the class `Rate`: call it"):
+        check_coupled(SimpleNamespace(model=Rate))
 
 
 class Scaled(Rate):
@@ -263,11 +273,19 @@ class Table(Rate):
     table: jax.Array = eqx.field(default_factory=lambda: jnp.ones(3))
 
 
+class Named(Rate):
+    kind: str = "min"
+
+
+class Shaped(Rate):
+    shape: object = jnp.tanh
+
+
 class Gain(Rate):
     """A number and a function beside the parameters do no harm."""
 
     gain: float = 2.0
-    shape: object = jnp.tanh
+    shape: object = eqx.field(static=True, default=jnp.tanh)
 
     def output(self, state):
         return self.gain * self.shape(state[0])
@@ -279,6 +297,8 @@ class Gain(Rate):
         (Scaled, "`Scaled.tau` must be kept as it is given"),
         (Derived, "`Derived.rate` must not depend on the parameters"),
         (Table, "`Table.table` must be declared by `parameter`, or hold no array"),
+        (Named, r"`Named.kind` must be static, as in `kind: str = eqx.*holds a str, no number"),
+        (Shaped, "`Shaped.shape` must be static"),
     ],
 )
 def test_what_a_model_holds_beside_its_parameters(kind, words):
@@ -290,6 +310,16 @@ def test_what_a_model_holds_beside_its_parameters(kind, words):
         start=np.full((2, 1), 0.1),
     )  # fmt: skip
     assert run.ok
+
+
+def test_a_plain_number_in_32_bits():
+    """What a model holds beside its parameters is cast with them; what is static stays."""
+    single = cast(ng.Network(Gain(), np.ones((1, 1)), 1.0), jnp.float32)
+    leaves = jax.tree.leaves(single)
+    assert single.model.gain == 2.0
+    assert {leaf.dtype for leaf in leaves} == {jnp.dtype("float32")}
+    held = cast(ng.Network(Gain(gain=3), np.ones((1, 1))), jnp.float32).model.gain
+    assert (held, type(held)) == (3, int)
 
 
 @pytest.mark.parametrize(("rate", "suits"), [(1e2, True), (1e4, False)])

@@ -10,6 +10,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.parameters import checked_again, with_fields
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.observe import (
     BOLD,
@@ -314,6 +315,13 @@ class Louder(AbstractObservation):
         return dataclasses.replace(seen, values=self.factor * seen.values, name="louder")
 
 
+class Raw(AbstractObservation):
+    """One that forgets what it saw."""
+
+    def __call__(self, system, run):
+        return run.s_e
+
+
 def test_instruments_see_what_the_functions_give(small):
     """By name or as objects, of a run or of each other; with times, units and names."""
     network = ng.Network(ng.NextGenEI(i_ext_e=12.0), small, 8.0)
@@ -357,9 +365,22 @@ def test_instruments_see_what_the_functions_give(small):
     alone = observe(network.homogeneous(), single, "weighted_sum")
     assert isinstance(alone, Observed)
     assert alone.to_xarray().dims == ("time",)
-    for wrong in ("bolt", 3.0):
-        with pytest.raises(ValueError, match="`observation` must be"):
+    for wrong, words in (("bolt", "one of"), (3.0, "an `Abs"), (BOLD, "class `BOLD`: call it")):
+        with pytest.raises(ValueError, match=f"`observation` must be.*{words}"):
             observe(network, run, wrong)
+    with pytest.raises(ValueError, match="`Raw` must return an `Observed`, but it returns a"):
+        observe(network, run, Raw())
+    assert dataclasses.replace(seen, values=seen.values[:3], ts=seen.ts[:3]).ok
+    for changes, words in (
+        ({"values": seen.values[:3]}, r"`values` must have shape .* \(time, region\)"),
+        ({"values": seen.values[:, :2]}, "`values` must have shape"),
+        ({"values": seen.values[:, 0]}, "`values` must have shape"),
+        ({"labels": None}, "`labels` must go with an `axis`"),
+        ({"labels": seen.labels[1:]}, "`values` must have shape"),
+        ({"axis": None, "labels": None}, r"`values` must have shape .* \(time,\)"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            checked_again(with_fields(seen, **changes))  # without what jaxtyping does in tests
 
 
 @pytest.mark.parametrize(

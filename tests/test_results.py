@@ -17,6 +17,7 @@ import ngnmm_jax as ng
 from ngnmm_jax._core.cards import shown
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 
 #: What public functions return beside results.
 NO_RESULTS = {"AbstractFixedStep", "Unknown"}
@@ -281,3 +282,43 @@ def test_systems_of_other_leaves_are_shown(network, other):
 def test_every_public_result_is_of_one_style():
     others = [kind.__name__ for kind in RESULTS if not issubclass(kind, AbstractResult)]
     assert not others, f"these are no `AbstractResult`: {', '.join(others)}"
+
+
+def test_what_is_free_is_shown_in_a_few_lines(network):
+    parameters = {
+        "coupling": ng.fitting.interval(0.0, 20.0, prior=(9.0, 2.0)),
+        "i_ext_e": ng.fitting.real(per="region", spread=0.5),
+        "tau_e": ng.fitting.positive(per=np.arange(6.0)),
+    }
+    assert repr(ng.Free(network, parameters)).split("\n") == [
+        "Free: 9 of Network",
+        "  coupling  0 … 20, prior 9 ± 2",
+        "  i_ext_e   real, one for each region, spread 0.5",
+        "  tau_e     above 0, by maps",
+    ]
+    assert repr(ng.fitting.positive()) == "Unknown: above 0"
+
+
+def test_eigenmodes_are_shown_in_one_line():
+    cycle = ng.Connectome(np.roll(np.eye(3), 1, axis=0)).eigenmodes()
+    assert repr(cycle).startswith("Eigenmodes(3 complex, Re Λ -0.5 … 1, mode 0 uniform, errors to ")
+    chain = ng.Connectome(np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]]))
+    assert "3 real, Re Λ -1.414 … 1.414, no uniform mode" in repr(chain.eigenmodes())
+
+
+@pytest.mark.parametrize(
+    ("exponents", "status", "text"),
+    [
+        ([0.5], 0, "nan: more exponents are needed"),
+        ([0.5, -1.0], 0, "1.5"),
+        ([0.5], 3, "nan"),
+        ([[0.5], [-0.5]], [0, 0], "2: 0 … 0, 1 not finite: more exponents are needed by 1"),
+    ],
+)
+def test_a_dimension_that_is_not_known_says_why(exponents, status, text):
+    values = jnp.asarray(exponents)
+    spectrum = LyapunovSpectrum(
+        values, 0.01 * jnp.abs(values), 0 * values, values[..., None, :], values,
+        values[..., 0], jnp.asarray(status),
+    )  # fmt: skip
+    assert shown(spectrum.summary()["kaplan_yorke"]) == text

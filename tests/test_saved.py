@@ -70,7 +70,10 @@ class Mine(ng.NextGenEI):
 def test_classes_of_ones_own_are_given(tmp_path):
     with pytest.raises(ValueError, match="give that class in `classes=`"):
         through(tmp_path, Mine(i_ext_e=2.0))
-    same(through(tmp_path, Mine(i_ext_e=2.0), classes=[Mine]), Mine(i_ext_e=2.0))
+    same(through(tmp_path, Mine(i_ext_e=2.0), classes=[Mine, Mine]), Mine(i_ext_e=2.0))
+    other = type("Mine", (ng.JansenRit,), {"__module__": Mine.__module__})
+    with pytest.raises(ValueError, match=r"`classes` must .*two are called 'Mine' of"):
+        through(tmp_path, Mine(i_ext_e=2.0), classes=[Mine, other])
 
 
 def test_what_files_cannot_hold(tmp_path, network):

@@ -164,6 +164,12 @@ def even_interval(times: np.ndarray) -> float | None:
     return next(d for d in decimals if abs(d - gap) * gaps.size <= rounding)
 
 
+def an_object(argument: str, value: Any) -> None:
+    """Refuse a class where one of its objects is meant."""
+    if isinstance(value, type):
+        fail(argument, "be an object", f"it is the class `{value.__name__}`: call it")
+
+
 def positive_integer(argument: str, value: Any) -> None:
     """Refuse anything but an integer of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:

@@ -47,7 +47,7 @@ _EXPLANATIONS = {
     ),
     Status.NOT_FINITE: (
         "the solution became infinite or NaN: it diverged, or the fixed step `dt` is too "
-        "large for it; halve `dt`, use the adaptive solver, or check the parameters"
+        "large for it; halve `dt`, take adaptive steps, or check the parameters"
     ),
     Status.NOT_CONVERGED: (
         "Newton's iteration did not reach its tolerance: the guess is not near a solution, or "

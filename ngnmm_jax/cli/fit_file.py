@@ -10,6 +10,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.cli.settings.fit import FitRunTable, FitSettings, LossTable, TargetTable, VaryTable
 from ngnmm_jax.fitting import Free, Gradient, Unknown, interval, losses, positive, real, simulated
+from ngnmm_jax.integrators import fixed
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
@@ -163,6 +164,7 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
         sample = options["sample"] = _SAMPLE / SECONDS[model.time_unit]
         if "dt" not in options:  # of the network as it is: in a fit its values are not known
             others = options["duration"], options.get("transient", 0.0)
+            options["integrator"] = fixed(network.model)
             options["dt"] = step_between(sample, others, network.time_step)
     return Objective(data, weights, loss.prediction, variable, options, loss.limit)
 

@@ -21,7 +21,7 @@ _EPS = float(np.finfo(float).eps)
 _LARGE = 1e100
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Eigenmodes:
     """Eigenvalues and right eigenvectors of a connectome's weights, W v = Λ v.
 
@@ -47,6 +47,14 @@ class Eigenmodes:
     uniform: int | None
     conditions: NDArray[np.float64]
     errors: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        real, kind = self.values.real, "real" if self.is_real else "complex"
+        shared = "no uniform mode" if self.uniform is None else f"mode {self.uniform} uniform"
+        span = f"Re Λ {real.min():.4g} … {real.max():.4g}"
+        return (
+            f"Eigenmodes({real.size} {kind}, {span}, {shared}, errors to {self.errors.max():.1e})"
+        )
 
     @property
     def is_real(self) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import shown
 from ngnmm_jax._core.parameters import bare, pace
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream
@@ -81,8 +82,17 @@ class LyapunovSpectrum(AbstractResult):
         return {
             leading: several(self.exponents) if alone else self.exponents[..., 0],
             "number_positive": self.number_positive,
-            "kaplan_yorke": self.kaplan_yorke,
+            "kaplan_yorke": self._told_dimension(),
         }
+
+    def _told_dimension(self) -> Any:
+        """The dimension, and why it is not known where the trajectory is."""
+        value = np.asarray(self.kaplan_yorke)
+        short = np.isnan(value) & (np.asarray(self.status) == Status.OK)
+        if not short.any():
+            return value
+        whose = f" by {short.sum()}" if value.ndim else ""
+        return f"{shown(value)}: more exponents are needed{whose}"
 
     @property
     def number_positive(self) -> Int[Array, "*run"]:

@@ -46,8 +46,8 @@ def fit(
 ) -> Fit:
     """Find the parameters at which a loss is smallest, from many starts in one compiled step.
 
-        unknowns = {"coupling": interval(0, 30)}
-        result = fit(network, unknowns, lambda network, key: …, n_starts=32)
+        parameters = {"coupling": interval(0, 30)}
+        result = fit(network, parameters, lambda network, key: …, n_starts=32)
 
     Fits whose losses are traced to the same program, constants included, share what is compiled.
 
@@ -99,6 +99,7 @@ def _named(method: Any) -> AbstractMethod:
     """A method by its name, or as it is."""
     if isinstance(method, AbstractMethod):
         return method
+    _checks.an_object("method", method)
     if not isinstance(method, str):
         kind = type(method).__name__
         _checks.fail("method", 'be "gradient", "cma" or an `AbstractMethod`', f"it is a {kind}")
@@ -145,6 +146,7 @@ def _definition(
     for name, value in method.definition(problem, key).items():
         found[f"method_{name}"] = value
     if isinstance(step, Compiled):  # the very program that then runs, so that it is traced once
+        found["begin"] = program(lambda: method.begin(problem), key=key, where=KEY)
         state = jax.eval_shape(lambda: method.begin(problem))
         found["step"] = step.operations(state, drawn).digest(key, KEY)
     return found

@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import (
     leaf,
     never_negative,
@@ -36,7 +37,7 @@ _EACH = 'use `per="region"`, maps, or an `apply` that scales or shifts all of th
 _INSIDE = 1e-3
 
 
-class Unknown(eqx.Module):
+class Unknown(Pictured):
     """A free parameter: made by `real`, `positive` or `interval`.
 
     - `low`, `high`: bounds, -inf or inf where there is none.
@@ -57,6 +58,27 @@ class Unknown(eqx.Module):
     where: Callable[[Any], Any] | None = eqx.field(default=None, static=True)
     apply: Callable[[Any, Any], Any] | None = eqx.field(default=None, static=True)
     default: float | None = eqx.field(default=None, static=True)
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """Its range, and what else was chosen."""
+        return f"Unknown: {self.told()}", {}
+
+    def told(self) -> str:
+        """In words."""
+        of_regions = "one for each region" if isinstance(self.per, str) else "by maps"
+        parts = [
+            "real"
+            if math.isinf(self.low)
+            else f"above {self.low:g}"
+            if math.isinf(self.high)
+            else f"{self.low:g} … {self.high:g}",
+            None if self.per is None else of_regions,
+            None if self.prior is None else f"prior {self.prior[0]:g} ± {self.prior[1]:g}",
+            None if self.spread is None else f"spread {self.spread:g}",
+            None if self.where is None else "picked by `where`",
+            None if self.apply is None else "put in by `apply`",
+        ]
+        return ", ".join(part for part in parts if part)
 
     def inverse(self, x: jax.Array) -> jax.Array:
         """Values from unbounded ones."""
@@ -125,14 +147,14 @@ def _checked(options: dict[str, Any], low: Any, high: Any) -> dict[str, Any]:
     return {**options, "per": jnp.asarray((maps - maps.mean(axis=1, keepdims=True)) / sd)}
 
 
-class Free(eqx.Module):
+class Free(Pictured):
     """All that is free in a fit of a system.
 
         free = Free(system, {"coupling": interval(0, 30), "i_ext_e": real(per="region")})
 
     **Arguments:**
 
-    - `system`: a network, a `Driven` one, or any PyTree when the unknowns have `where` or `apply`.
+    - `system`: a network, a `Driven` one, or any PyTree where parameters have `where` or `apply`.
     - `parameters`: by name (of the model's, or "coupling", "input_noise", …); with `where` or
       `apply` any name will do.
 
@@ -178,6 +200,11 @@ class Free(eqx.Module):
         self.system = system
         self.parameters = dict(parameters)
         self.shapes = shapes
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """How many numbers are free in what; each parameter's range."""
+        head = f"Free: {self.size} of {type(self.system).__name__}"
+        return head, {name: free.told() for name, free in self.parameters.items()}
 
     @property
     def size(self) -> int:
@@ -314,7 +341,7 @@ def _suits(system: Any, name: str, unknown: Unknown) -> None:
 
 
 def _each_once(system: Any, parameters: Mapping[str, Unknown]) -> None:
-    """Refuse two unknowns for one leaf: the last would win."""
+    """Refuse two parameters for one leaf: the last would win."""
     leaves, structure = jax.tree.flatten(system)
     marked = jax.tree.unflatten(structure, [_Place(k) for k in range(len(leaves))])
     seen: dict[int, str] = {}

@@ -3,12 +3,13 @@
 import dataclasses
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.checkpoints import Arrays, Checkpoint
@@ -100,11 +101,28 @@ class Loop:
         if text:
             warnings.warn(text, GradientWarning, stacklevel=4)
             self.notes += [text] if text not in self.notes else []
-        state, found = self.step(self._stand[0], self._key(number + 1))
-        row = {name: np.asarray(value) for name, value in found.items()}
+        state, row = self._checked(self.step(self._stand[0], self._key(number + 1)))
         self.history.append(row)
         self._stand = state, number + 1
         self.track.add(row)
+
+    def _checked(self, found: Any) -> tuple[Any, Arrays]:
+        """What `advance` returns: a state, and what a history needs, of shapes that it can hold."""
+        name = f"{type(self.method).__name__}.advance"
+        if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping)):
+            but = f"it returns a {type(found).__name__}"
+            _checks.fail(name, "return the state and a dict of what was found", but)
+        row = {entry: np.asarray(value) for entry, value in found[1].items()}
+        starts = self.problem.starts.shape
+        for entry, shape, axes in (
+            ("loss", starts[:1], "(start,)"),
+            ("x", starts, "(start, parameter)"),
+        ):
+            if entry not in row:
+                but = f"there is none among {', '.join(map(repr, row)) or 'nothing'}"
+                _checks.fail(name, f'return "{entry}" {axes}', but)
+            _checks.shape(f'{name}["{entry}"]', row[entry], shape, axes)
+        return found[0], row
 
     def _finish(self) -> None:
         ended = self.method.finish(self.problem, self.track.x, self._key(self.problem.steps))

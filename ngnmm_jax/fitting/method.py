@@ -9,8 +9,9 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import plain
-from ngnmm_jax._core.programs import body
+from ngnmm_jax._core.programs import body, identity
 from ngnmm_jax.fitting.checkpoints import Arrays, leaves, with_leaves_of
 from ngnmm_jax.fitting.compiled import Compiled
 from ngnmm_jax.fitting.free import Free
@@ -50,7 +51,8 @@ class AbstractMethod(eqx.Module):
 
     - `step_name`: what a step is called in figures.
     - `traced`: whether `advance` is made of JAX operations: it is then compiled, and known to a
-      store by its program. Else it runs as Python, and its class and fields tell what it does.
+      store by its program, and so is `begin`. Else it runs as Python, and its class and fields
+      tell what it does: where one of these is a function, a store needs the fit's `key` too.
     """
 
     step_name: ClassVar[str] = "step"
@@ -84,8 +86,12 @@ class AbstractMethod(eqx.Module):
 
         **Arguments:** `key`: what identifies that which is not traced.
         """
-        names = (field.name for field in dataclasses.fields(self))
-        return {**{name: plain(getattr(self, name)) for name in names}, "class": body(type(self))}
+        found = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        if self.traced or key is not None:
+            told = {name: plain(value) for name, value in found.items()}
+        else:
+            told = {name: _told(self, name, value) for name, value in found.items()}
+        return {**told, "class": body(type(self))}
 
     def kept(self, state: Any, done: int) -> Arrays:
         """A state as arrays by name, as a checkpoint holds it after so many steps."""
@@ -94,6 +100,18 @@ class AbstractMethod(eqx.Module):
     def restored(self, problem: Problem, arrays: Arrays, done: int) -> Any:
         """The state again; `ValueError` where it is another method's."""
         return with_leaves_of(self.begin(problem), arrays)
+
+
+def _told(method: AbstractMethod, name: str, value: Any) -> Any:
+    """A field by value, of what no trace shows; `ValueError` where it does not tell its own."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return plain(value)
+    try:
+        return identity(value)
+    except ValueError:
+        must = "be given, as in `fit(…, key=…)` (any text that is another one when the numbers are)"
+        kind, place = type(value).__name__, f"`{type(method).__name__}.{name}`"
+        _checks.fail("key", must, f"they depend on {place}, a {kind} that no trace shows")
 
 
 def step_of(method: AbstractMethod, problem: Problem) -> Callable[[Any, Any], Any]:

@@ -42,7 +42,10 @@ class Fit(AbstractResult):
 
     @property
     def ok(self) -> bool:
-        """Whether the best start's loss had stopped to fall."""
+        """Whether the best start's loss had stopped to fall.
+
+        Of other results it is whether all ended well; here the others are there to be worse.
+        """
         return bool(self.status[self.best] == Status.OK)
 
     @property

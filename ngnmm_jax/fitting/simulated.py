@@ -47,7 +47,8 @@ def simulated(
     - `key`: of all noise; the same key gives the same noise, whatever the parameters.
     - `duration`, `transient`: what is sampled, and what comes before, through which gradients
       do not go (finite differences do).
-    - `integrator`: one of fixed steps; by default "moebius" where the model has an exact flow.
+    - `integrator`: one of fixed steps. By default RK4 where `dt` is given, as everywhere; else
+      "moebius" where the model has an exact flow, and RK4 where it has none.
     - `dt`: by default the longest up to the integrator's `longest_step` that divides the other
       times; where JAX traces parameters, their defaults count in that step.
       `sample`: between samples, by default 1 ms; `dt` has to divide it.
@@ -56,7 +57,7 @@ def simulated(
     """
     whole = driven(system)
     model = whole.model
-    method = fixed(whole, integrator)
+    method = fixed(whole, integrator, dt)
     names = (model.shown,) if variables is None else tuple(variables)
     for name in names:
         _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))

@@ -30,6 +30,11 @@ def named(integrator: Any) -> AbstractFixedStep | Adaptive:
         return integrator
     if isinstance(integrator, dfx.AbstractSolver):
         return Adaptive(integrator)
+    if isinstance(integrator, AbstractIntegrator):
+        but = f"{type(integrator).__name__} is neither"
+        _checks.fail(
+            "integrator", "be an `AbstractFixedStep` (`AbstractOneStep`) or `Adaptive`", but
+        )
     if not isinstance(integrator, str):
         kind = f"the class `{integrator.__name__}`" if isinstance(integrator, type) else None
         but = f"it is {kind or repr(integrator)}"

@@ -53,14 +53,18 @@ def _fail(model: Any, name: str, must: str, but: str) -> None:
 
 
 def _fields(model: Any) -> None:
-    """Parameters stay what is given; nothing else changes with them, or has axes.
+    """Parameters stay what is given; nothing else changes with them, has axes, or is no number.
 
     `with_parameters`, sweeps and fits put in values without making the model anew, and take axes
-    of fields for regions or runs.
+    of fields for regions or runs. JAX takes numbers as arguments of programs, and nothing else.
     """
     names = declared(model)
     for field in dataclasses.fields(model):
         leaves = jax.tree.leaves(None if field.name in names else getattr(model, field.name))
+        for leaf in () if field.metadata.get("static") else leaves:
+            if not eqx.is_array_like(leaf) or isinstance(leaf, np.str_ | np.bytes_):
+                must = f"be static, as in `{field.name}: {_kind(field)} = eqx.field(static=True)`"
+                _fail(model, field.name, must, f"it holds a {type(leaf).__name__}, no number")
         if any(eqx.is_array_like(leaf) and np.ndim(leaf) for leaf in leaves):
             must = "be declared by `parameter`, or hold no array"
             _fail(model, field.name, must, "it holds one: keep what is constant in the class")
@@ -79,6 +83,10 @@ def _fields(model: Any) -> None:
             if list(map(digest, both[0])) != list(map(digest, both[1])):
                 must = "not depend on the parameters: compute it where it is used"
                 _fail(model, field.name, must, "it is computed when the model is made")
+
+
+def _kind(field: Any) -> str:
+    return getattr(field.type, "__name__", None) or str(field.type)
 
 
 def _box(model: Any) -> None:

@@ -10,6 +10,9 @@ from ngnmm_jax._core.parameters import INPUT, declared, is_reserved
 # What reads the state by place, and so depends on the order of the variables.
 _BY_PLACE = ("vector_field", "output", "search_box", "observe")
 
+# What results have beside the variables.
+_OF_RESULTS = ("status", "time", "region", "run")
+
 _checked: WeakSet[type] = WeakSet()
 
 
@@ -54,6 +57,9 @@ def _names(model: type[Any]) -> None:
             _fail(model, "variables", "be names as Python knows them", f"one is {name!r}")
         if name == INPUT:
             _fail(model, "variables", "be called otherwise", f"noise in {INPUT!r} is of the input")
+        if name in _OF_RESULTS:
+            must = f"be called otherwise than {', '.join(map(repr, _OF_RESULTS))}"
+            _fail(model, "variables", must, f"one is {name!r}, which results have of their own")
         if variables.count(name) > 1:
             _fail(model, "variables", "be unique", f"{name!r} stands more than once")
 
@@ -117,6 +123,8 @@ def _parameters(model: type[Any], base: type[Any]) -> None:
                 _fail(model, name, f"have text as its {what}", but)
         if is_reserved(name) or hasattr(base, name):
             _fail(model, name, "have a name of its own", "it is that of something else")
+        if name in (*model.variables, model.shown):
+            _fail(model, name, "have a name of its own", "a variable, or what is shown, has it")
         for kind in model.__mro__:
             if name in getattr(kind, "__annotations__", {}):
                 break

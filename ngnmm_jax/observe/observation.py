@@ -38,6 +38,16 @@ class Observed(AbstractResult):
     axis: str | None = eqx.field(static=True)
     labels: tuple[str, ...] | None = eqx.field(static=True)
 
+    def __check_init__(self) -> None:
+        times = jnp.shape(self.ts)
+        if len(times) != 1:
+            _checks.fail("ts", "have an axis (time,)", f"its shape is {times}")
+        if (self.axis is None) != (self.labels is None):
+            _checks.fail("labels", "go with an `axis`", "one is given, and the other is None")
+        columns = () if self.labels is None else (len(self.labels),)
+        axes = "(time,)" if self.axis is None else f"(time, {self.axis})"
+        _checks.shape("values", self.values, (*times, *columns), axes)
+
     @classmethod
     def of_regions(
         cls, run: Simulation, values: Any, *, name: str, unit: str, ts: Any = None
@@ -138,10 +148,15 @@ def observe(system: System, run: Simulation, observation: Any) -> Observed:
     if isinstance(observation, str):
         _checks.one_of("observation", observation, (*NAMED, *run.variables))
         observation = NAMED[observation] if observation in NAMED else Variable(observation)
+    _checks.an_object("observation", observation)
     if not isinstance(observation, AbstractObservation):
         kind = type(observation).__name__
         _checks.fail("observation", "be an `AbstractObservation`, or a name", f"it is a {kind}")
-    return observation(system, run)
+    seen = observation(system, run)
+    if not isinstance(seen, Observed):
+        kind, found = type(observation).__name__, type(seen).__name__
+        _checks.fail(kind, "return an `Observed`", f"it returns a {found}")
+    return seen
 
 
 def check_single(run: Simulation) -> None:

@@ -12,20 +12,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lyapunov_map import LyapunovMap
 from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram
-from ngnmm_jax.plot._style import (
-    DECAYING,
-    GROWING,
-    LEGEND,
-    around_zero,
-    bare,
-    draw_map,
-    finish,
-    label_axes,
-    make_axes,
-    plane_of,
-    symbol,
-    zero_line,
-)
+from ngnmm_jax.plot import _style as style
 
 #: What `lyapunov` can show over a plane.
 LYAPUNOV_QUANTITIES = {
@@ -38,7 +25,7 @@ LYAPUNOV_QUANTITIES = {
 
 def orbit_diagram(diagram: OrbitDiagram, *, ax: Axes | None = None) -> Axes:
     """Maxima (or the points on a section) against the parameter; states at rest in grey."""
-    ax = make_axes(ax, (7.0, 3.6))
+    ax = style.make_axes(ax, (7.0, 3.6))
     ((name, values),) = diagram.parameters.items()
     at = np.broadcast_to(values[:, None], diagram.points.shape)
     seen = np.isfinite(diagram.points)
@@ -46,14 +33,14 @@ def orbit_diagram(diagram: OrbitDiagram, *, ax: Axes | None = None) -> Axes:
     resting = (diagram.number == 0) & (diagram.status == Status.OK)
     ax.plot(values[resting], diagram.last[resting], ".", ms=2, color="0.6")
     ax.set_xlim(values.min(), values.max())
-    ax.set_xlabel(symbol(name, diagram))
-    variable = symbol(diagram.variable, diagram)
+    ax.set_xlabel(style.symbol(name, diagram))
+    variable = style.symbol(diagram.variable, diagram)
     what = f"maxima of {variable}"
     if diagram.section is not None:
         crossed, level = diagram.section
-        what = f"{variable} where {bare(crossed, diagram)} rises through {level:g}"
+        what = f"{variable} where {style.bare(crossed, diagram)} rises through {level:g}"
     ax.set_ylabel(what)
-    return finish(ax)
+    return style.finish(ax)
 
 
 def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "leading") -> Axes:
@@ -65,11 +52,11 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
     """
     _checks.one_of("quantity", quantity, LYAPUNOV_QUANTITIES)
     if len(result.parameters) == 1:
-        return _along(result, make_axes(ax, (7.0, 3.6)))
+        return _along(result, style.make_axes(ax, (7.0, 3.6)))
     if len(result.parameters) > 2:
         _checks.fail("result", "span one or two parameters", f"it spans {len(result.parameters)}")
-    ax = make_axes(ax, (6.0, 4.2))
-    _, x, y = plane_of(result)
+    ax = style.make_axes(ax, (6.0, 4.2))
+    _, x, y = style.plane_of(result)
     spectra = result.spectra
     bad = np.asarray(spectra.status) != Status.OK
     values = np.asarray(
@@ -78,17 +65,17 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
     shown = np.ma.masked_invalid(np.where(bad, np.nan, values))
     options: dict[str, Any] = {"cmap": "viridis"}
     if quantity == "leading" and shown.count():
-        options = {"cmap": "RdBu_r", "norm": around_zero(shown)}
+        options = {"cmap": "RdBu_r", "norm": style.around_zero(shown)}
     elif quantity == "number_positive" and shown.count() and shown.max() <= 10:
         steps = np.arange(int(shown.max()) + 2) - 0.5
         colours = plt.get_cmap("viridis", len(steps) - 1)
         options = {"cmap": colours, "norm": BoundaryNorm(steps, colours.N)}
-    bar = draw_map(ax, x, y, shown, **options)
+    bar = style.draw_map(ax, x, y, shown, **options)
     if "norm" in options and quantity == "number_positive":
         bar.set_ticks(list(range(int(shown.max()) + 1)))
     title = LYAPUNOV_QUANTITIES[quantity].format(unit=result.time_unit)
     ax.set_title(title, fontsize="medium", loc="left")
-    label_axes(ax, result.parameters, result)
+    style.label_axes(ax, result.parameters, result)
     return ax
 
 
@@ -97,21 +84,21 @@ def _along(result: LyapunovMap, ax: Axes) -> Axes:
     ok = np.asarray(result.spectra.status) == Status.OK
     values = np.where(ok[:, None], result.spectra.exponents, np.nan)
     errors = np.asarray(result.spectra.errors)
-    zero_line(ax)
+    style.zero_line(ax)
     count = values.shape[1]
     colours = plt.get_cmap("Blues_r")(np.linspace(0.05, 0.65, max(count - 1, 1)))
     for k in reversed(range(count)):
-        colour = GROWING if k == 0 else colours[k - 1] if count > 3 else DECAYING
+        colour = style.GROWING if k == 0 else colours[k - 1] if count > 3 else style.DECAYING
         label = {0: "leading", 1: "others" if count > 2 else "second"}.get(k)
         ax.plot(x, values[:, k], color=colour, lw=1.0 if k else 1.4, label=label)
     band = (values[:, 0] - 2 * errors[:, 0], values[:, 0] + 2 * errors[:, 0])
-    ax.fill_between(x, *band, color=GROWING, alpha=0.2, lw=0)
+    ax.fill_between(x, *band, color=style.GROWING, alpha=0.2, lw=0)
     ax.set_xlim(x.min(), x.max())
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], **LEGEND)
-    ax.set_xlabel(symbol(name, result))
+    ax.legend(handles[::-1], labels[::-1], **style.LEGEND)
+    ax.set_xlabel(style.symbol(name, result))
     ax.set_ylabel(f"Lyapunov exponents (1/{result.time_unit})")
-    return finish(ax)
+    return style.finish(ax)
 
 
 def cascade(diagram: OrbitDiagram, result: LyapunovMap, *, title: str = "") -> Figure:

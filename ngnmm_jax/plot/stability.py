@@ -9,21 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.plot._style import (
-    DECAYING,
-    GROWING,
-    LEGEND,
-    UNIFORM,
-    around_zero,
-    bare,
-    draw_map,
-    finish,
-    label_axes,
-    make_axes,
-    plane_of,
-    symbol,
-    zero_line,
-)
+from ngnmm_jax.plot import _style as style
 from ngnmm_jax.stability.dispersion import Dispersion
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.maps import DispersionMap
@@ -37,8 +23,8 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     """
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
-    ax = make_axes(ax)
-    zero_line(ax)
+    ax = style.make_axes(ax)
+    style.zero_line(ax)
     unit = curves[0].time_unit
     for curve in curves:
         x = np.asarray(curve.lambdas).real
@@ -47,21 +33,21 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
             _curve(ax, curve, color="0.35", lw=1.4, label=label)
             continue
         for mask, colour, text in (
-            (growth > 0, GROWING, "growing"),
-            (growth <= 0, DECAYING, "decaying"),
+            (growth > 0, style.GROWING, "growing"),
+            (growth <= 0, style.DECAYING, "decaying"),
         ):
             mask = mask & curve.transverse
             if mask.any():
                 ax.plot(x[mask], growth[mask], "o", ms=4, color=colour, mec="w", mew=0.4,
                         label=f"{mask.sum()} {text}")  # fmt: skip
         k = curve.uniform
-        ax.plot(x[k], growth[k], "s", ms=6, color=UNIFORM, label="uniform", zorder=3)
+        ax.plot(x[k], growth[k], "s", ms=6, color=style.UNIFORM, label="uniform", zorder=3)
     complex_modes = any(np.iscomplexobj(curve.lambdas) for curve in curves)
     ax.set_xlabel(r"Re $\Lambda$" if complex_modes else r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(f"growth rate (1/{unit})")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(**LEGEND)
-    return finish(ax)
+        ax.legend(**style.LEGEND)
+    return style.finish(ax)
 
 
 #: What a map can show: label, and whether growth decides where it is shown.
@@ -89,8 +75,8 @@ def dispersion_map(
       and "frequency"; or the orbits' "period".
     """
     _checks.one_of("quantity", quantity, MAP_QUANTITIES)
-    _, x, y = plane_of(result)
-    ax = make_axes(ax, (6.4, 4.2))
+    _, x, y = style.plane_of(result)
+    ax = style.make_axes(ax, (6.4, 4.2))
     resting = (result.kind == EQUILIBRIUM) & result.stable
     moving = (result.kind == ORBIT) | (result.kind == APERIODIC)
     values = _values(result, quantity)
@@ -108,8 +94,8 @@ def dispersion_map(
         elif quantity == "frequency":
             options |= {"vmin": 0, "vmax": max(float(shown.max()), 1.0)}
         if quantity == "growth_transverse":
-            options = {"cmap": colours["diverging"], "norm": around_zero(shown)}
-        draw_map(ax, x, y, shown, label=kind, **options)
+            options = {"cmap": colours["diverging"], "norm": style.around_zero(shown)}
+        style.draw_map(ax, x, y, shown, label=kind, **options)
         if quantity in ("growth_transverse", "number_growing"):
             _onset(ax, result, place)
     notes = _hatched(ax, result, resting.any(axis=-1) & moving.any(axis=-1))
@@ -118,7 +104,7 @@ def dispersion_map(
     title = MAP_QUANTITIES[quantity].format(unit=result.time_unit)
     ax.set_title(title, fontsize="medium", loc="left", pad=16 if notes else 6)
     ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
-    label_axes(ax, result.parameters, result)
+    style.label_axes(ax, result.parameters, result)
     return ax
 
 
@@ -134,7 +120,7 @@ def _values(result: DispersionMap, quantity: str) -> np.ndarray:
 
 def _onset(ax: Axes, result: DispersionMap, place: np.ma.MaskedArray) -> None:
     """A black line where the fastest mode's growth vanishes."""
-    _, x, y = plane_of(result)
+    _, x, y = style.plane_of(result)
     growth = np.abs(result.growth_transverse)
     growth = _at_place(np.where(result.number_growing > 0, growth, -growth), place)
     if growth.count() and growth.min() < 0 < growth.max() and min(growth.shape) > 1:
@@ -146,7 +132,7 @@ def _hatched(ax: Axes, result: DispersionMap, both: np.ndarray) -> list[str]:
     notes: list[str] = []
     if min(result.status.shape) < 2:
         return notes
-    _, x, y = plane_of(result)
+    _, x, y = style.plane_of(result)
     for mask, hatch, text in (
         (both, "////", "hatched: stable equilibrium too"),
         ((result.kind == APERIODIC).any(axis=-1), "......", "dotted: aperiodic"),
@@ -190,7 +176,7 @@ def map_details(result: DispersionMap, *, title: str = "") -> Figure:
 
 def _kinds(result: DispersionMap, ax: Axes) -> None:
     """Which attractors there are at each point."""
-    _, x, y = plane_of(result)
+    _, x, y = style.plane_of(result)
     resting = ((result.kind == EQUILIBRIUM) & result.stable).sum(axis=-1)
     orbits = (result.kind == ORBIT).sum(axis=-1)
     wild = (result.kind == APERIODIC).any(axis=-1)
@@ -215,7 +201,7 @@ def _kinds(result: DispersionMap, ax: Axes) -> None:
     handles = [mpl.patches.Patch(color=colours[k], label=names[k]) for k in present]
     ax.legend(handles=handles, fontsize="x-small", loc="upper right", framealpha=0.85)
     ax.set_title("homogeneous attractors", fontsize="medium", loc="left")
-    label_axes(ax, result.parameters, result)
+    style.label_axes(ax, result.parameters, result)
 
 
 def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> Axes:
@@ -223,15 +209,15 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
 
     **Arguments:** `value`: of the second axis, at whose nearest line the map is cut.
     """
-    (name_x, name_y), x, y = plane_of(result)
-    ax = make_axes(ax)
+    (name_x, name_y), x, y = style.plane_of(result)
+    ax = style.make_axes(ax)
     line = int(np.abs(y - value).argmin())
-    zero_line(ax)
+    style.zero_line(ax)
     for kind, stable, colour, text in (
-        (EQUILIBRIUM, True, DECAYING, "equilibrium"),
+        (EQUILIBRIUM, True, style.DECAYING, "equilibrium"),
         (EQUILIBRIUM, False, "0.75", "unstable equilibrium"),
         (ORBIT, True, "#e08214", "orbit"),
-        (APERIODIC, True, UNIFORM, "aperiodic"),
+        (APERIODIC, True, style.UNIFORM, "aperiodic"),
     ):
         mask = (result.kind[:, line] == kind) & (result.stable[:, line] == stable)
         column = np.broadcast_to(x[:, None], mask.shape)[mask]
@@ -243,10 +229,10 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
             )
     ax.plot([], [], "_", color="0.5", label="uniform mode")
     ax.legend(frameon=False, fontsize="x-small")
-    ax.set_title(f"{bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
-    ax.set_xlabel(symbol(name_x, result))
+    ax.set_title(f"{style.bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
+    ax.set_xlabel(style.symbol(name_x, result))
     ax.set_ylabel(f"largest growth rate (1/{result.time_unit})")
-    return finish(ax)
+    return style.finish(ax)
 
 
 def dispersion_family(
@@ -261,20 +247,20 @@ def dispersion_family(
     """
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
-    ax = make_axes(ax, (5.6, 3.8))
-    zero_line(ax)
+    ax = style.make_axes(ax, (5.6, 3.8))
+    style.zero_line(ax)
     colours = plt.get_cmap("viridis")(np.linspace(0, 0.92, len(curves)))
     for (value, (curve, modes)), colour in zip(curves.items(), colours, strict=True):
         _curve(ax, curve, color=colour, lw=1.3, label=f"{value:.3g}")
         x, growth = np.asarray(modes.lambdas).real, np.asarray(modes.growth)
         ax.plot(x, growth, "o", ms=3, color=colour, mec="w", mew=0.3)
     ax.legend(
-        title=symbol(name, curve), framealpha=0.8, edgecolor="none", fontsize="small", ncols=2
+        title=style.symbol(name, curve), framealpha=0.8, edgecolor="none", fontsize="small", ncols=2
     )
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     ax.set_xlabel(r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(f"growth rate (1/{curve.time_unit})")
-    return finish(ax)
+    return style.finish(ax)
 
 
 def _curve(ax: Axes, curve: Dispersion, **options: Any) -> None:

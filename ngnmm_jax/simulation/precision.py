@@ -23,6 +23,7 @@ def cast(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
         _checks.fail("dtype", "be float32 or float64", f"it is {dtype}")
     if jnp.dtype(dtype) == jnp.dtype("float64"):
         _checks.require_x64("dtype=float64")
+    # Numbers of Python and NumPy too; whole numbers, truth values and texts stay.
     found = jax.tree.map(
         lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array_like(leaf) else leaf, system
     )

@@ -237,9 +237,7 @@ def dispersion_map(
         what="map",
         points=plane.along.size,
     )
-    if not (fields["kind"] > NOTHING).any():
-        raise SolverError("dispersion_map", Status.NONE_FOUND, fields)
-    return DispersionMap(
+    found = DispersionMap(
         parameters=values,
         lambdas=np.asarray(spectrum.lambdas),
         **{name: plane.on_grid(value) for name, value in fields.items()},
@@ -247,3 +245,6 @@ def dispersion_map(
         time_unit=system.model.time_unit,
         notation=notation_of(system),
     )
+    if not (found.kind > NOTHING).any():
+        raise SolverError("dispersion_map", Status.NONE_FOUND, found)
+    return found

@@ -96,6 +96,7 @@ class AbstractCoupled(PicturedSystem):
 
 def check_coupled(system: Any) -> None:
     """Refuse a system of no model, or of one that breaks its contract; strengths that are NaN."""
+    _checks.an_object("model", system.model)
     if not isinstance(system.model, AbstractNeuralMass):
         _checks.fail("model", "be a neural mass", f"it is a {type(system.model).__name__}")
     check_contract(system.model)
