@@ -147,7 +147,7 @@ def _rest(network: Network | Homogeneous) -> jax.Array:
     """
     system = network.averaged() if isinstance(network, Network) else network
     x = rest_state(system)
-    if isinstance(network, Network) and has_own_rest(network):
+    if has_own_rest(network):
         return own_rest(network, x)
     for _ in range(2):
         matrix = jacobian(system.vector_field, x)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeGuard
 
 import equinox as eqx
 import jax
@@ -161,7 +161,7 @@ def _averaged(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogen
     return with_leaves(inner, {**means, "coupling": np.asarray(coupling)})
 
 
-def has_own_rest(core: Network | Homogeneous) -> bool:
+def has_own_rest(core: Network | Homogeneous) -> TypeGuard[Network]:
     """Whether regions follow a coupling or equations of their own, whose rest is another."""
     return isinstance(core, Network) and own_equations(core, Network) != OwnEquations()
 

@@ -58,15 +58,12 @@ class Stability(AbstractMeasure):
         self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
         _checks.require_x64("Stability")
-        if not isinstance(system, Network):
-            _checks.fail(
-                "system", "be a network for `Stability`", f"it is a {type(system).__name__}"
-            )
+        network = _network(system)
         for name, value in points.items():
             if np.ndim(value) > 1:
                 _checks.fail(name, "be one number for all regions in `Stability`, whose states are "
                              "homogeneous", "it has values for each region")  # fmt: skip
-        spectrum = Spectrum.of(system)
+        spectrum = Spectrum.of(network)
         at = {name: np.asarray(value) for name, value in points.items()}
         rest = find_resting(spectrum.family, at, seeds.size, places=self.places)
         growth_uniform, modes = resting_modes(spectrum, at, rest)
@@ -86,8 +83,16 @@ class Stability(AbstractMeasure):
         }
 
     def definition(self, system: System) -> dict[str, Any]:
-        spectrum = Spectrum.of(system).decides(system)
+        network = _network(system)
+        spectrum = Spectrum.of(network).decides(network)
         return {"measure": "stability of equilibria", "places": self.places, "modes": spectrum}
+
+
+def _network(system: System) -> Network:
+    """A network, which has modes."""
+    if not isinstance(system, Network):
+        _checks.fail("system", "be a network for `Stability`", f"it is a {type(system).__name__}")
+    return system
 
 
 @dataclasses.dataclass(frozen=True)
