@@ -477,7 +477,7 @@ def test_not_finite_without_a_status(network):
     ("options", "words"),
     [
         ({"measure": lambda network: 3.0}, "`function` must return a dict"),
-        ({"measure": ng.Activity}, r"`measure` must be an object, such as `Activity\(…\)`, but"),
+        ({"measure": ng.Activity}, "`measure` must be an object, but it is the class `Activity`"),
         ({"block": 0}, "`block` must be a positive integer"),
         ({"chunk": 0}, "`chunk` must be a positive integer"),
         ({"checks": -1}, "`checks` must be a positive integer"),

@@ -41,13 +41,6 @@ def on_host(*values: Any) -> bool:
     return is_concrete(*values) and not isinstance(jnp.asarray(0.0) + 0, jax.core.Tracer)
 
 
-def an_object(argument: str, value: Any) -> None:
-    """Refuse a class where an object of it is meant."""
-    if isinstance(value, type):
-        name = value.__name__
-        fail(argument, f"be an object, such as `{name}(…)`", f"it is the class {name} itself")
-
-
 def hashable(argument: str, value: Any) -> None:
     """Refuse an object whose fields cannot be part of what a compiled program is known by."""
     try:

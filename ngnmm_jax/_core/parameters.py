@@ -103,6 +103,9 @@ def check_values(system: Any, name: str, values: Any) -> None:
 
 def parameter_axes(system: Any, axes: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Values (value,) for each named parameter of a grid, checked."""
+    if not isinstance(axes, Mapping):
+        must = 'be values by name, as in {"coupling": [0, 5, 10]}'
+        _checks.fail("parameters", must, f"it is {axes!r}")
     if not axes:
         _checks.fail("parameters", "name at least one parameter", "it is empty")
     values = {}

@@ -38,8 +38,8 @@ _EXPLANATIONS = {
     Status.NOT_COMPUTED: "not computed yet: the call that began it goes on where it stopped",
     Status.OK: "converged",
     Status.MAX_STEPS: (
-        "the step limit was reached before the end: raise `max_steps`, loosen `rtol`/`atol`, "
-        "or shorten `duration`"
+        "the step limit was reached before the end: allow more (a run: `integrator=Adaptive("
+        "max_steps=…)`, or looser tolerances; a branch: `max_points`), or ask for less"
     ),
     Status.STEP_TOO_SMALL: (
         "the step size fell below the smallest allowed: the solution probably diverges (a "

@@ -164,7 +164,7 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
         sample = options["sample"] = _SAMPLE / SECONDS[model.time_unit]
         if "dt" not in options:  # of the network as it is: in a fit its values are not known
             others = options["duration"], options.get("transient", 0.0)
-            options["integrator"] = fixed(network.model)
+            options["integrator"] = fixed(network)
             options["dt"] = step_between(sample, others, network.time_step)
     return Objective(data, weights, loss.prediction, variable, options, loss.limit)
 

@@ -195,5 +195,5 @@ def _bounds(bounds: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, floa
         if not low[name] < high[name]:
             _checks.fail(name, "have bounds that rise", f"they are {pair!r}")
     if not low:
-        _checks.fail("bounds", "name at least one parameter", "it is empty")
+        _checks.fail("parameters", "name at least one parameter", "it is empty")
     return low, high

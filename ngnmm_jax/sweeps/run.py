@@ -78,6 +78,8 @@ def sweep(
     watch_pool(executor)
     if isinstance(parameters, Mapping):
         parameters = Design.grid(parameters)
+    elif not isinstance(parameters, Design):
+        _checks.fail("parameters", "be values by name, or a `Design`", f"it is {parameters!r}")
     task, todo = _prepare(system, parameters, measure, store, block, chunk, checks)
     blocks, results = task.blocks, {}
     left = sum(blocks.runs(k)[0].size for k in todo if k < len(blocks))
