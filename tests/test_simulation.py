@@ -566,7 +566,7 @@ def test_divergence_is_said(network):
 
 
 def test_step_limit_is_said(network):
-    with pytest.raises(ng.SolverError, match="raise `max_steps`") as caught:
+    with pytest.raises(ng.SolverError, match="max_steps=…") as caught:
         ng.simulate(network, 100.0, integrator=Adaptive(max_steps=20))
     assert caught.value.status == ng.Status.MAX_STEPS
     assert caught.value.result.v_e.shape == (101, 12)
