@@ -419,7 +419,7 @@ def test_bad_input(system):
         (lambda: Gradient(monitor=0), "monitor"),
         (lambda: CMA(width=0.0), "width"),
         (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(optax.adam(0.1)), "AbstractMethod"),
-        (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(CMA), "the class `CMA`: call it"),
+        (lambda: sys.modules["ngnmm_jax.fitting.fit"]._named(CMA), "the class `?CMA"),
     ):
         with pytest.raises(ValueError, match=words):
             make()

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import ngnmm_jax as ng
+from ngnmm_jax.models import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "ngnmm_jax"
@@ -93,6 +94,21 @@ def test_no_module_needs_itself():
     needs = {name: {*imported(path)} - {name} for name, path in MODULES.items() if name}
     order = graphlib.TopologicalSorter(needs)
     order.prepare()  # raises CycleError, which names the circle
+
+
+def test_single_models_are_named_where_they_belong():
+    """Elsewhere what is special to one comes from the model, and which there are from `MODELS`."""
+    known = {*MODELS, *(kind.__name__ for kind in MODELS.values())}
+    named = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            word = getattr(node, "id", None) or getattr(node, "attr", getattr(node, "value", None))
+            if isinstance(word, str) and word in known:
+                named.add(name)
+    rooms = ("models", "reproduce")
+    # The front door's names; the default of the command line; the paper's, which the demo shows.
+    others = {"", "cli.settings.network", "cli.reports.demo"}
+    assert {name for name in named if name.split(".")[0] not in rooms} == others
 
 
 def run(code, **environment):

@@ -196,8 +196,9 @@ def declared(name, default, **options):
         ({"time_unit": "tau"}, "`Variant.time_unit` must be one of 'ms', 's', but it is 'tau'"),
         ({"variables": ("x", "x")}, "must be unique"),
         ({"variables": ("x", "1 y")}, "names as Python knows them"),
-        ({"variables": ("x", "status")}, "'run', but one is 'status', which results have"),
-        ({"variables": ("time", "y")}, "'run', but one is 'time', which results have"),
+        ({"variables": ("x", "status")}, "'run', but 'status' is what results have"),
+        ({"variables": ("time", "y")}, "'run', but 'time' is what results have"),
+        ({"shown": "status", "observe": lambda m, y: y[0]}, "`Variant.shown` must be called"),
         ({"variables": "xy"}, "tuple of texts"),
         ({"variables": ()}, "at least one"),
         ({"variables": ("y", "x")}, "defined for its own variables"),
@@ -249,7 +250,7 @@ def test_what_a_model_returns_is_checked_when_a_network_is_made(contents, words)
     for make in (lambda: ng.Network(model, np.ones((1, 1))), lambda: ng.Homogeneous(model, 1.0)):
         with pytest.raises(ValueError, match=words):
             make()
-    with pytest.raises(ValueError, match="must be an object, but it is the class `Rate`: call it"):
+    with pytest.raises(ValueError, match=r"must be an object.* it is the class `?Rate"):
         check_coupled(SimpleNamespace(model=Rate))
 
 

@@ -365,7 +365,7 @@ def test_instruments_see_what_the_functions_give(small):
     alone = observe(network.homogeneous(), single, "weighted_sum")
     assert isinstance(alone, Observed)
     assert alone.to_xarray().dims == ("time",)
-    for wrong, words in (("bolt", "one of"), (3.0, "an `Abs"), (BOLD, "class `BOLD`: call it")):
+    for wrong, words in (("bolt", "one of"), (3.0, "an `Abs"), (BOLD, "the class `?BOLD")):
         with pytest.raises(ValueError, match=f"`observation` must be.*{words}"):
             observe(network, run, wrong)
     with pytest.raises(ValueError, match="`Raw` must return an `Observed`, but it returns a"):

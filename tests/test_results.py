@@ -177,7 +177,7 @@ def test_results_pass_through_transformations(result):
 
 def test_results_go_into_files(result, tmp_path):
     if type(result) is ng.Fit:
-        pytest.skip("a fit holds the function of its loss, or how unknowns are applied")
+        pytest.skip("a fit holds the function of its loss, or how parameters are put in")
     ng.save(tmp_path / "result.npz", result)
     again = ng.load(tmp_path / "result.npz")
     assert type(again) is type(result)

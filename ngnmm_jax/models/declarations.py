@@ -57,11 +57,15 @@ def _names(model: type[Any]) -> None:
             _fail(model, "variables", "be names as Python knows them", f"one is {name!r}")
         if name == INPUT:
             _fail(model, "variables", "be called otherwise", f"noise in {INPUT!r} is of the input")
-        if name in _OF_RESULTS:
-            must = f"be called otherwise than {', '.join(map(repr, _OF_RESULTS))}"
-            _fail(model, "variables", must, f"one is {name!r}, which results have of their own")
+        _not_of_results(model, "variables", name)
         if variables.count(name) > 1:
             _fail(model, "variables", "be unique", f"{name!r} stands more than once")
+
+
+def _not_of_results(model: type[Any], attribute: str, name: str) -> None:
+    if name in _OF_RESULTS:
+        must = f"be called otherwise than {', '.join(map(repr, _OF_RESULTS))}"
+        _fail(model, attribute, must, f"{name!r} is what results have of their own")
 
 
 def _units(model: type[Any], times: Iterable[str]) -> None:
@@ -78,6 +82,7 @@ def _shown(model: type[Any], base: type[Any]) -> None:
     for name in ("shown", "shown_unit"):
         if not isinstance(getattr(model, name), str):
             _fail(model, name, "be text", f"it is {getattr(model, name)!r}")
+    _not_of_results(model, "shown", model.shown)
     if definer(model, "observe") is base and model.shown not in model.variables:
         _fail(
             model,

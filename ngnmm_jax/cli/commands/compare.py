@@ -1,4 +1,4 @@
-"""`ngnmm compare`: two models in one connectome."""
+"""`ngnmm compare`: the models in one connectome."""
 
 from pathlib import Path
 
@@ -11,16 +11,17 @@ from ngnmm_jax.cli.settings.commands import CompareSettings, MapSettings
 
 @command(app, CompareSettings)
 def compare(settings: CompareSettings, out: Out = Path("ngnmm_comparison")) -> None:
-    """Compare the next-generation mass with Jansen and Rit's on one connectome.
+    """Compare the models that the library brings on one connectome.
 
-    Dispersion relations and maps of transverse instabilities of both, in comparison.png, and
+    Dispersion relations and maps of transverse instabilities of each, in comparison.png, and
     a table of what each can do.
     """
     from ngnmm_jax.cli.reports.stability import write_comparison
+    from ngnmm_jax.models import MODELS
     from ngnmm_jax.reproduce.comparison import Plane
 
     every = {}
-    for name in ("nextgen", "jansen-rit"):
+    for name in MODELS:
         one = MapSettings.of({**settings.model_dump(), "model": name}, "settings")
         every[name] = Plane(one.build(), one.grid())
     with folder(out, settings) as place:

@@ -12,7 +12,9 @@ import ngnmm_jax as ng
 from ngnmm_jax import plot
 from ngnmm_jax._core import checks as _checks
 
-#: (i_ext_e, coupling) of the paper's model on the embedded connectome, and what they show.
+#: The paper's model; values over the two parameters of its plane on the embedded connectome, and
+#: what they show.
+MODEL = ng.NextGenEI
 POINTS = {
     (3.0, 9.0): "quiet",
     (15.0, 9.0): "patterned",
@@ -32,18 +34,20 @@ def run_demo(
     normalised = connectome.normalised()
     grid = np.linspace(-1.0, 1.0, 401)
     rows, datasets = [], []
+    first, _ = MODEL.plane
     curves = plt.figure(figsize=(11.0, 3.4), layout="constrained")
     axes = curves.subplots(1, len(POINTS))
 
-    for ax, ((i_ext_e, coupling), name) in zip(axes, POINTS.items(), strict=True):
+    for ax, (point, name) in zip(axes, POINTS.items(), strict=True):
         begun = time.perf_counter()
-        network = ng.Network(ng.NextGenEI(i_ext_e=i_ext_e), normalised, coupling)
+        at = dict(zip(MODEL.plane, point, strict=True))
+        network = ng.Network(MODEL(), normalised).with_parameters(**at)
         rest = ng.find_equilibria(network.homogeneous())
         modes = ng.dispersion(network, rest.states[0])
         curve = ng.dispersion(network, rest.states[0], lambdas=grid)
         plot.dispersion(curve, modes, ax=ax)
-        drive = plot.symbol("i_ext_e", network)
-        title = rf"{name}: {drive} = {i_ext_e:g}, $\varepsilon$ = {coupling:g}"
+        drive, coupling = point
+        title = rf"{name}: {plot.symbol(first, network)} = {drive:g}, $\varepsilon$ = {coupling:g}"
         ax.set_title(title, fontsize="medium")
 
         run = ng.simulate(network, 1500.0, variables=("v_e", "r_e"))
@@ -58,7 +62,7 @@ def run_demo(
         rows.append(
             {
                 "point": name,
-                "i_ext_e": i_ext_e,
+                first: drive,
                 "coupling epsilon": coupling,
                 "resting state, alone": "stable" if bool(rest.stable[0]) else "unstable",
                 "growing modes": f"{int(modes.number_growing)} of {connectome.n_regions - 1}",
@@ -83,12 +87,12 @@ def run_demo(
     plt.close(curves)
 
     begun = time.perf_counter()
-    counts = (17, 16) if quick else (65, 61)
-    plane = {"i_ext_e": np.linspace(0, 16, counts[0]), "coupling": np.linspace(0, 30, counts[1])}
+    every = 4 if quick else 1
+    plane = {name: np.linspace(*axis)[::every] for name, axis in MODEL.plane.items()}
     result = ng.dispersion_map(network, plane)
     ax = plot.dispersion_map(result)
-    for i_ext_e, coupling in POINTS:
-        ax.plot(i_ext_e, coupling, "o", mfc="w", mec="k", ms=5)
+    for point in POINTS:
+        ax.plot(*point, "o", mfc="w", mec="k", ms=5)
     plt.gcf().savefig(folder / "map.png", dpi=150)
     plt.close("all")
     say(f"map of {result.status.size} parameter points ({time.perf_counter() - begun:.1f} s)")

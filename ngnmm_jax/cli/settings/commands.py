@@ -10,7 +10,7 @@ from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Axis, Bounds, Count, NonNegative, Positive, Seed, points
 from ngnmm_jax.cli.settings.network import NetworkSettings, Option, SourceSettings
 
-_Duration = Annotated[Positive | None, Option("In the model's unit: ms (s for jansen-rit).")]
+_Duration = Annotated[Positive | None, Option("In the model's unit of time.")]
 _Transient = Annotated[NonNegative | None, Option("Left out before, in the model's unit.")]
 _Step = Annotated[Positive | None, Option("Fixed step. Default: the command says.")]
 _Scatter = Annotated[NonNegative, Option("Standard deviation of the initial noise.")]

@@ -124,7 +124,11 @@ class NetworkSettings(SourceSettings):
     """What describes a network."""
 
     model: Annotated[
-        str, Option("'nextgen', 'jansen-rit', or your own as module:Class (with --allow-code).")
+        str,
+        Option(
+            "By name, of which an unknown one lists all; or your own as module:Class (with "
+            "--allow-code)."
+        ),
     ] = "nextgen"
     coupling: Annotated[float, Option("Coupling epsilon.")] = 5.0
     set: Annotated[
