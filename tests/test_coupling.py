@@ -18,7 +18,7 @@ from ngnmm_jax.models import parameter
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.stability.response import _scaled_weights
-from ngnmm_jax.systems.network import over_runs
+from ngnmm_jax.systems.network import averaged_over, over_runs
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [1.0, 0.5, 0]])
 NORMAL = WEIGHTS / WEIGHTS.sum(axis=1, keepdims=True)
@@ -188,6 +188,16 @@ class Centred(Shared):
         return self.base.apply(values - values.mean())
 
 
+class Claimed(Shared):
+    def row_sums(self, dtype=None):
+        return 2 * super().row_sums(dtype)
+
+
+class Bent(Shared):
+    def apply(self, values):
+        return self.base.apply(values) ** 2
+
+
 class Columns(Shared):
     """Of one run only."""
 
@@ -202,6 +212,8 @@ class Columns(Shared):
         (lambda graph: Total(graph, 5.0), r"`Total.inputs` must return an array \(3,\)"),
         (lambda graph: Worded(graph, 5.0), "`Worded` must hold numbers.*'min'"),
         (lambda graph: LinearCoupling(Centred(graph), 5.0), "`Centred.apply` must keep runs"),
+        (lambda graph: LinearCoupling(Claimed(graph), 5.0), "`Claimed.row_sums` must be that of"),
+        (lambda graph: LinearCoupling(Bent(graph), 5.0), "`Bent.apply` must be linear"),
         (lambda graph: LinearCoupling(Columns(graph), 5.0), r"`Columns.apply` .* \(3, 2\)"),
         (lambda graph: Total(ng.Connectome(NORMAL), 5.0), "graph` must be a graph"),
         (lambda graph: Total(DenseGraph, 5.0), "graph` must be .* class `DenseGraph`"),
@@ -304,6 +316,16 @@ def test_the_exact_flow_is_for_what_is_linear(plain, kind):
     if not linear:
         with pytest.raises(ValueError, match='"moebius" is not known: use "rk4"'):
             ng.simulate_batch(network, None, 1.0, start=START, integrator="moebius")
+
+
+def test_averages_of_one_and_of_many(shared):
+    model = ng.NextGenEI(i_ext_e=[1.0, 2.0, 6.0])
+    network = ng.Network(model, shared.graph.base, [1.0, 2.0, 3.0])
+    for core in (network, shared):
+        many, one = averaged_over(core, {"eta_e": np.array([-5.0, -4.0])}), core.averaged()
+        np.testing.assert_allclose(many.coupling, one.coupling, rtol=1e-15)
+        np.testing.assert_allclose(many.model.i_ext_e, one.model.i_ext_e, rtol=1e-15)
+        np.testing.assert_array_equal(many.model.eta_e, [-5.0, -4.0])
 
 
 def test_one_home_for_where_runs_start(plain):

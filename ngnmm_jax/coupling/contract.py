@@ -59,20 +59,31 @@ def _try(structure: Any, likes: Any) -> None:
     rng = np.random.default_rng(0)
     with jax.ensure_compile_time_eval():
         coupling = jax.tree.map(jnp.asarray, drawn(structure, likes, rng))
-    n, dtype = coupling.graph.n_regions, coupling.strength.dtype
-    runs = 3 if n != 3 else 2  # no shape does for the other
-    values = rng.uniform(0.1, 0.9, (n, runs)).astype(dtype)
-    over_runs = coupling.over_runs()
-    with jax.ensure_compile_time_eval():
-        for name, alone, together in (
-            (f"{type(coupling.graph).__name__}.apply", coupling.graph.apply, None),
-            (f"{type(coupling).__name__}.inputs", coupling.inputs, over_runs.inputs),
-        ):
-            together = together or alone
-            for function, shape in ((alone, (n,)), (together, (n, runs))):
-                _shape(name, function, shape, dtype)
-            each = jax.jit(lambda v, alone=alone: jax.vmap(alone, 1, 1)(v))(values)
-            _agree(name, np.asarray(jax.jit(lambda v, f=together: f(v))(values)), np.asarray(each))
+        n = coupling.graph.n_regions
+        runs = 3 if n != 3 else 2  # no shape does for the other
+        dtype = jnp.result_type(*filter(_drawable, jax.tree.leaves(coupling)))
+        values = rng.uniform(0.1, 0.9, (n, runs)).astype(dtype)
+        for graph in (coupling.graph, coupling.linear()):
+            if graph is not None:
+                name = f"{type(graph).__name__}.apply"
+                each = _apart(name, graph.apply, graph.apply, values)
+                _a_matrix(graph, values, each)
+        name = f"{type(coupling).__name__}.inputs"
+        _apart(name, coupling.inputs, coupling.over_runs().inputs, values)
+
+
+def _apart(name: str, alone: Any, together: Any, values: np.ndarray) -> np.ndarray:
+    """What is made of values (region, run), a column `alone` and all `together`: the same."""
+    for function, shape in ((alone, values.shape[:1]), (together, values.shape)):
+        _shape(name, function, shape, values.dtype)
+    each = np.asarray(jax.jit(lambda v: jax.vmap(alone, 1, 1)(v))(values))
+    if not _alike(np.asarray(jax.jit(lambda v: together(v))(values)), each):
+        _checks.fail(
+            name,
+            "keep runs apart: (region, run) gives what its columns give",
+            f"values {values.shape} give other numbers than one column after another",
+        )
+    return each
 
 
 def _shape(name: str, function: Any, shape: tuple[int, ...], dtype: Any) -> None:
@@ -86,12 +97,22 @@ def _shape(name: str, function: Any, shape: tuple[int, ...], dtype: Any) -> None
         _checks.fail(name, f"return an array {shape} of {dtype} {what}", f"it returns {found}")
 
 
-def _agree(name: str, together: np.ndarray, alone: np.ndarray) -> None:
-    size = np.nan_to_num(np.abs(alone), posinf=0.0).max()
-    tolerance = _ROUNDINGS * float(np.finfo(alone.dtype).eps)
-    if not np.allclose(together, alone, rtol=tolerance, atol=tolerance * size, equal_nan=True):
-        _checks.fail(
-            name,
-            "keep runs apart: (region, run) gives what its columns give",
-            f"values {alone.shape} give other numbers than one column after another",
-        )
+def _a_matrix(graph: Any, values: np.ndarray, applied: np.ndarray) -> None:
+    """A graph is linear, and what else it says of its matrix is what it says by `apply`."""
+    n, kind = graph.n_regions, type(graph).__name__
+    matrix = np.asarray(jax.jit(lambda: graph.apply(jnp.eye(n)))())
+    size = float(np.abs(matrix).sum(axis=1).max())  # of rows whose sums may cancel
+    if not _alike(applied, matrix @ values, size):
+        _checks.fail(f"{kind}.apply", "be linear: what bends is a coupling's", "it is not")
+    for name, found in (("matrix", graph.matrix()), ("row_sums", graph.row_sums())):
+        expected = matrix if name == "matrix" else matrix.sum(axis=1)
+        if np.shape(found) != expected.shape or not _alike(np.asarray(found), expected, size):
+            _checks.fail(f"{kind}.{name}", "be that of `apply`", "it gives other numbers")
+
+
+def _alike(found: np.ndarray, expected: np.ndarray, size: float = 0.0) -> bool:
+    """Equal to some roundings of the largest, or of `size`, in the coarser precision."""
+    size = max(size, float(np.nan_to_num(np.abs(expected), posinf=0.0).max()))
+    kinds = [array.dtype for array in (found, expected) if array.dtype.kind == "f"]
+    tolerance = _ROUNDINGS * max(float(np.finfo(kind).eps) for kind in kinds)
+    return np.allclose(found, expected, rtol=tolerance, atol=tolerance * size, equal_nan=True)

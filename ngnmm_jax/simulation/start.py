@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax._core.parameters import bare, leaf, noise_of, parameter_names, with_leaves
+from ngnmm_jax._core.parameters import bare, leaf, noise_of, with_leaves
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import SolverError, Status
@@ -23,7 +23,7 @@ from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.driven import Driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.network import Network, averaged_over
 from ngnmm_jax.systems.own_equations import OwnEquations, own_equations
 
 # Runs whose noise is drawn together, on a CPU and elsewhere.
@@ -107,7 +107,7 @@ def initial_states(
         )
     seeds = np.asarray(seeds)
     n = seeds.shape[0]
-    rest = search(_averaged(core, varied), n, in_blocks=in_blocks)
+    rest = search(averaged_over(core, varied), n, in_blocks=in_blocks)
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)
     place = np.argmax(np.where(some, stable, rest.found), axis=1)
@@ -140,25 +140,6 @@ def initial_states(
         one_device=True,
         lockstep=True,
     )
-
-
-def _averaged(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogeneous:
-    """The homogeneous systems (run,) of the region-averaged parameters, as `Network.averaged`."""
-    inner = jax.tree.map(np.asarray, Homogeneous(core.model, core.coupling))
-    values = {k: np.asarray(v) for k, v in varied.items()}
-    coupling = values.pop("coupling", None)
-    if isinstance(core, Network):
-        sums = np.asarray(core.graph.matrix(), float).sum(axis=1)
-        strength = inner.coupling if coupling is None else coupling
-        each = strength[..., None] if coupling is not None and coupling.ndim == 1 else strength
-        coupling = (each * sums).mean(axis=-1)
-    elif coupling is None:
-        coupling = inner.coupling
-    # Parameters that do not vary have no axis of runs, but may have one of regions.
-    inner = jax.tree.map(lambda v: v.mean() if v.ndim else v, inner)
-    known = parameter_names(inner)
-    means = {k: v.mean(axis=1) if v.ndim == 2 else v for k, v in values.items() if k in known}
-    return with_leaves(inner, {**means, "coupling": np.asarray(coupling)})
 
 
 def has_own_rest(core: Network | Homogeneous) -> TypeGuard[Network]:

@@ -1,18 +1,23 @@
 """A network of neural masses."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import (
+    COUPLING,
     declared,
     declared_between,
     is_reserved,
+    parameter_names,
     with_fields,
+    with_leaves,
     without_names,
 )
 from ngnmm_jax._core.types import Field, Scalar
@@ -203,6 +208,28 @@ class Network(AbstractCoupled):
         """The homogeneous equilibria of the region-averaged parameters."""
         starts = equilibrium_states(self.averaged(), max_count)
         return jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
+
+
+def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogeneous:
+    """`Network.averaged` of many runs, with values (run, …) of some parameters; on the host.
+
+    The systems (run,), in NumPy; a homogeneous system has nothing to average.
+    """
+    inner = jax.tree.map(np.asarray, Homogeneous(core.model, core.coupling))
+    values = {k: np.asarray(v) for k, v in varied.items()}
+    coupling = values.pop(COUPLING, None)
+    if isinstance(core, Network):
+        sums = np.asarray(core.graph.matrix(), float).sum(axis=1)
+        strength = inner.coupling if coupling is None else coupling
+        each = strength[..., None] if coupling is not None and coupling.ndim == 1 else strength
+        coupling = (each * sums).mean(axis=-1)
+    elif coupling is None:
+        coupling = inner.coupling
+    # Parameters that do not vary have no axis of runs, but may have one of regions.
+    inner = jax.tree.map(lambda v: v.mean() if v.ndim else v, inner)
+    known = parameter_names(inner)
+    means = {k: v.mean(axis=1) if v.ndim == 2 else v for k, v in values.items() if k in known}
+    return with_leaves(inner, {**means, COUPLING: np.asarray(coupling)})
 
 
 def over_runs(system: Any) -> Any:
