@@ -490,7 +490,7 @@ def test_map(tmp_path):
     assert (out / "blocks" / "block-00000.npz").stat().st_mtime_ns == kept
     other = ngnmm("map", "--out", out, *axes[:3], "coupling=2:9:3")
     assert other.returncode == 1
-    assert "differs in parameters" in other.stderr + other.stdout
+    assert "differs in axes" in other.stderr + other.stdout
 
 
 @pytest.mark.parametrize(
@@ -562,7 +562,7 @@ def test_sweep_and_show(small_file, small, tmp_path):
     assert figure.stat().st_size > 5_000
     # Another sweep is refused where a store is, unless it may be removed.
     file.write_text(PLANE.format(connectome=str(small_file)).replace("5.5", "5.0"))
-    with pytest.raises(ValueError, match="differs in parameters"):
+    with pytest.raises(ValueError, match="differs in axes"):
         invoke("sweep", file, "--out", store)
     for damaged in (store / "zarr.json", store / ".ngnmm_store" / "definition.json"):
         damaged.write_text("{")
