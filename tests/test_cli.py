@@ -562,7 +562,7 @@ def test_sweep_and_show(small_file, small, tmp_path):
     assert figure.stat().st_size > 5_000
     # Another sweep is refused where a store is, unless it may be removed.
     file.write_text(PLANE.format(connectome=str(small_file)).replace("5.5", "5.0"))
-    with pytest.raises(ValueError, match="differs in axes"):
+    with pytest.raises(ValueError, match="differs in parameters"):
         invoke("sweep", file, "--out", store)
     for damaged in (store / "zarr.json", store / ".ngnmm_store" / "definition.json"):
         damaged.write_text("{")
