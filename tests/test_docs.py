@@ -26,5 +26,6 @@ def test_pages(tmp_path):
     rooms = {"coupling", "fitting", "graphs", "integrators", "models", "observe", "plot"}
     rooms |= {"signals", "stimuli", "sweeps", "__version__"}
     assert set(ng.__all__) - ids <= rooms  # whose own names have pages
-    assert set(ng.plot.__all__) - ids == {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES"}
+    values = {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "GROWING", "DECAYING", "UNIFORM"}
+    assert set(ng.plot.__all__) - ids == values
     assert "Two commands" in (tmp_path / "index.html").read_text()

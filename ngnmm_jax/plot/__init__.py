@@ -1,6 +1,6 @@
 """Figures: each function takes a result and axes, and returns the axes."""
 
-from ngnmm_jax.plot._style import symbol
+from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, symbol
 from ngnmm_jax.plot.bifurcations import (
     bifurcation_curves,
     bifurcation_diagram,
@@ -29,8 +29,11 @@ from ngnmm_jax.plot.stability import (
 from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
 
 __all__ = [
+    "DECAYING",
+    "GROWING",
     "LYAPUNOV_QUANTITIES",
     "MAP_QUANTITIES",
+    "UNIFORM",
     "activity",
     "animate",
     "bifurcation_curves",
