@@ -22,7 +22,7 @@ import ngnmm_jax as ng
 from benchmarks.gpu_record import Record, Size, Skip, finite_share
 from benchmarks.simulation import weights
 from ngnmm_jax.simulation.precision import cast
-from ngnmm_jax.sweeps.streaming import streamed
+from ngnmm_jax.sweeps.streaming import Shared, streamed
 from ngnmm_jax.systems.driven import driven, noise_key
 
 # Network-steps a second that the data sheets allow (90 regions, one dense product a step), lowest
@@ -58,7 +58,7 @@ class Loop:
         self.lanes = partial(_lanes, runs, size.regions, dtype)
         function, arrays = streamed(plan, dtype)
         core = driven(cast(network.bare(), dtype))
-        self.shared = (core, jnp.asarray(dt, dtype), plan.steps, arrays)
+        self.shared = Shared(core, jnp.asarray(dt, dtype), plan.steps, arrays)
         self._lowered = jax.jit(function).lower(self.shared, jax.eval_shape(self.lanes))
         self.compiled: Any = None
         self.compile_seconds = 0.0
