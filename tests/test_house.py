@@ -111,6 +111,16 @@ def test_single_models_are_named_where_they_belong():
     assert {name for name in named if name.split(".")[0] not in rooms} == others
 
 
+def test_files_and_functions_stay_short():
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 500, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= 80, f"{path}: {node.name} has {lines} lines"
+
+
 def run(code, **environment):
     return subprocess.run(
         [sys.executable, "-c", code],
