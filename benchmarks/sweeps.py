@@ -239,11 +239,10 @@ def _leading(ng: Any, network: Any, design: Any, dt: float) -> np.ndarray:
     from ngnmm_jax._core.parameters import with_leaves
     from ngnmm_jax.chaos.lanes import starts_of
     from ngnmm_jax.integrators import Moebius
-    from ngnmm_jax.systems.network import over_runs
 
     points, seeds = design.at(np.arange(design.count))
     start = jnp.moveaxis(jnp.asarray(starts_of(network.bare(), points, seeds)), 0, -1)
-    system = with_leaves(over_runs(network.bare()), {k: jnp.asarray(v) for k, v in points.items()})
+    system = with_leaves(network.bare().over_runs(), {k: jnp.asarray(v) for k, v in points.items()})
     stepper = Moebius().stepper(system, jnp.asarray(dt))
 
     def stretched(pair: Any, _: None) -> Any:

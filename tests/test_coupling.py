@@ -18,7 +18,7 @@ from ngnmm_jax.models import parameter
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.stability.response import _scaled_weights
-from ngnmm_jax.systems.network import averaged_over, over_runs
+from ngnmm_jax.systems.network import averaged_over
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [1.0, 0.5, 0]])
 NORMAL = WEIGHTS / WEIGHTS.sum(axis=1, keepdims=True)
@@ -158,7 +158,7 @@ def test_what_is_not_linear_is_refused_where_that_is_needed(plain):
         bounded.exact_flow(jnp.asarray(0.1))
     # Its own values per region broadcast over runs, beside strengths of each run.
     strengths, states = RANGE["coupling"], jnp.stack([START, 2 * START], axis=-1)
-    together = with_leaves(over_runs(bounded), {"coupling": strengths}).vector_field(states)
+    together = with_leaves(bounded.over_runs(), {"coupling": strengths}).vector_field(states)
     for k, strength in enumerate(strengths):
         alone = bounded.with_parameters(coupling=strength).vector_field(states[..., k])
         np.testing.assert_allclose(together[..., k], alone, rtol=1e-13)

@@ -20,7 +20,7 @@ from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, Plan, exponents, plan
 from ngnmm_jax.dynamics.tangents import follow
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network, over_runs
+from ngnmm_jax.systems.network import Network
 
 # Columns that a matrix product of a network's tangents wants on a CPU, and runs in lock-step of
 # one region, which is elementwise work.
@@ -112,7 +112,7 @@ def trajectories(count: int) -> Callable[[Any, Lanes], LyapunovSpectrum]:
     def run(core: Any, lanes: Lanes) -> LyapunovSpectrum:
         dt = lanes.dt
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes.point.items()}
-        system = with_leaves(over_runs(core), points)
+        system = with_leaves(core.over_runs(), points)
         x = jnp.moveaxis(lanes.start, 0, -1)
         *state, runs = x.shape
         turned = jax.random.normal(stream(0, Purpose.TANGENTS), (*state, count))

@@ -22,7 +22,7 @@ from ngnmm_jax.integrators.runge_kutta import RK4
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network, over_runs
+from ngnmm_jax.systems.network import Network
 
 # Steps by default: before the window, and in it.
 _EVENTS = (40_000, 40_000)
@@ -211,7 +211,7 @@ def _recorder(variable: str, crossed: str | None, events: int) -> Callable[[Any,
     def record(shared: tuple[Any, jax.Array], lanes: Lanes) -> _Recorded:
         core, level = shared
         dt = lanes.dt
-        system = with_leaves(over_runs(core), lanes.point)
+        system = with_leaves(core.over_runs(), lanes.point)
         x = jnp.moveaxis(lanes.start, 0, -1)
         runs = jnp.arange(x.shape[-1])
 

@@ -19,7 +19,7 @@ from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.cards import PicturedSystem
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network, over_runs
+from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.stimuli import AbstractStimulus
 
 #: What can become of rates and gates that noise takes below zero.
@@ -162,7 +162,7 @@ class Driven(PicturedSystem):
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
         noise = {k: v[:, None] if v.ndim == 1 else v for k, v in self.noise.items()}
-        network = over_runs(self.system)
+        network = self.system.over_runs()
         return eqx.tree_at(lambda d: (d.system, d.noise), self, (network, noise))
 
     @property

@@ -64,6 +64,10 @@ class Homogeneous(AbstractCoupled):
 
         return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, strengths)
 
+    def over_runs(self) -> "Homogeneous":
+        """Itself: there are no values per region."""
+        return self
+
     def bare(self) -> "Homogeneous":
         """Itself: there are no names to leave out."""
         return self

@@ -162,6 +162,11 @@ class Network(AbstractCoupled):
         """The same network without the connectome's names, so that compiled code is shared."""
         return without_names(self)
 
+    def over_runs(self) -> "Network":
+        """The same with a second axis on values per region, for states (variable, region, run)."""
+        model = jax.tree.map(spread, self.model)
+        return with_fields(self, model=model, interaction=self.interaction.over_runs())
+
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode.
 
@@ -230,11 +235,3 @@ def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Hom
     known = parameter_names(inner)
     means = {k: v.mean(axis=1) if v.ndim == 2 else v for k, v in values.items() if k in known}
     return with_leaves(inner, {**means, COUPLING: np.asarray(coupling)})
-
-
-def over_runs(system: Any) -> Any:
-    """A system whose parameters, one value per region, broadcast over (region, run)."""
-    if not isinstance(system, Network):
-        return system
-    model = jax.tree.map(spread, system.model)
-    return with_fields(system, model=model, interaction=system.interaction.over_runs())
