@@ -8,6 +8,7 @@ from ngnmm_jax.integrators.base import (
     Stepper,
 )
 from ngnmm_jax.integrators.choice import NAMES, chosen, fixed, identified, named
+from ngnmm_jax.integrators.fused import Fused
 from ngnmm_jax.integrators.moebius import Moebius
 from ngnmm_jax.integrators.runge_kutta import RK4, Dopri8Fixed, Euler, Heun
 
@@ -20,6 +21,7 @@ __all__ = [
     "Adaptive",
     "Dopri8Fixed",
     "Euler",
+    "Fused",
     "Heun",
     "Moebius",
     "Stepper",

@@ -10,18 +10,13 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax.integrators.adaptive import Adaptive
 from ngnmm_jax.integrators.base import AbstractFixedStep, AbstractIntegrator
+from ngnmm_jax.integrators.fused import Fused
 from ngnmm_jax.integrators.moebius import Moebius
-from ngnmm_jax.integrators.runge_kutta import RK4, Dopri8Fixed, Euler, Heun
+from ngnmm_jax.integrators.names import PLAIN
+from ngnmm_jax.integrators.runge_kutta import RK4
 
 #: Shorthands.
-NAMES: dict[str, type[AbstractFixedStep | Adaptive]] = {
-    "rk4": RK4,
-    "heun": Heun,
-    "euler": Euler,
-    "dopri8": Dopri8Fixed,
-    "moebius": Moebius,
-    "adaptive": Adaptive,
-}
+NAMES: dict[str, type[AbstractFixedStep | Adaptive]] = {**PLAIN, "fused": Fused}
 
 
 def named(integrator: Any) -> AbstractFixedStep | Adaptive:
@@ -62,7 +57,7 @@ def chosen(
     if lockstep and not isinstance(found, AbstractFixedStep):
         _checks.fail("integrator", "take fixed steps here", f"it is {spelled(found)}")
     if found.needs_flow and system.model.exact_flow(jnp.asarray(1.0)) is None:
-        free = ", ".join(repr(name) for name, kind in NAMES.items() if not kind.needs_flow)
+        free = ", ".join(repr(name) for name, kind in PLAIN.items() if not kind.needs_flow)
         kind = type(system.model).__name__
         _checks.fail("integrator", f"be one of {free} for {kind}", f"it is {spelled(found)}")
     return found
@@ -78,14 +73,16 @@ def fixed(system: Any, integrator: Any = None, dt: Any = None) -> AbstractFixedS
 def spelled(integrator: AbstractIntegrator) -> str:
     """The integrator's name as a caller writes it, or how it is made."""
     kind = type(integrator)
-    return next((repr(name) for name, known in NAMES.items() if kind is known), repr(integrator))
+    return next((repr(name) for name, known in PLAIN.items() if kind is known), repr(integrator))
 
 
 def identified(integrator: AbstractFixedStep, system: Any) -> Any:
     """What decides an integrator's numbers on a system: a name, or for one's own its program."""
     kind = type(integrator)
-    if kind in NAMES.values():
+    if kind in PLAIN.values():
         return spelled(integrator).strip("'")
+    if isinstance(integrator, Fused):  # rounding apart
+        return {"fused": identified(integrator.integrator, system)}
 
     def first_step(system: Any, state: jax.Array, dt: jax.Array) -> Any:
         stepper = integrator.stepper(system, dt)

@@ -1,7 +1,7 @@
 """A network together with what drives it from outside: white noise, and stimuli."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -191,9 +191,19 @@ class Driven(PicturedSystem):
         begin = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
         variables = self.model.variables
         rows = {name: variables.index(name) for name in self.noise if name != INPUT}
-        bounded = np.isin(np.arange(len(variables)), self.may_go_below_zero)
         drawn = _noise_of(self, rows, dt, keys)
         stimulated = _stimulus_of(self, dt, begin, batched=jnp.ndim(keys) == 1)
+        return self.assembled(inner, dt, begin[1], Sources(drawn, stimulated))
+
+    def assembled(self, inner: Stepper, dt: Scalar, first: Any, sources: "Sources") -> Stepper:
+        """An integrator at work on the network, with what comes from outside in each step.
+
+        `first`: the number of its first step. The rest is as for `stepper`.
+        """
+        variables = self.model.variables
+        rows = {name: variables.index(name) for name in self.noise if name != INPUT}
+        bounded = np.isin(np.arange(len(variables)), self.may_go_below_zero)
+        drawn, stimulated = sources
 
         def advance(memory: Any, stimulus: Any, rise: Any = None) -> Any:
             at, number, below = memory
@@ -219,7 +229,7 @@ class Driven(PicturedSystem):
 
         def start(state: jax.Array) -> Any:
             below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.any() else None
-            return inner.start(state), begin[1], below
+            return inner.start(state), first, below
 
         return Stepper(
             start,
@@ -228,6 +238,17 @@ class Driven(PicturedSystem):
             lambda memory, change: (inner.kick(memory[0], change), *memory[1:]),
             lambda memory: memory[2],
         )
+
+
+class Sources(NamedTuple):
+    """What a step takes from outside, by its number (counted from time zero) and the state.
+
+    - `drawn(name, number, state)`: standard normal numbers (*region, *run) of a noise.
+    - `stimulated(number, state)`: the stimulus's mean in the step and its rise, or (None, None).
+    """
+
+    drawn: Callable[[str, Any, Any], Any]
+    stimulated: Callable[[Any, Any], tuple[Any, Any]]
 
 
 def _noise_of(system: Driven, rows: Mapping[str, int], dt: Scalar, keys: Any) -> Any:

@@ -1,0 +1,97 @@
+"""Kernels on an NVIDIA GPU, by CuPy: compiled when they are first needed, arrays shared with JAX."""
+
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.kernels.program import Program
+from ngnmm_jax.kernels.source import Shape, source
+
+
+class CudaKernel:
+    """`march` of a program on the first GPU, for arrays of CuPy."""
+
+    def __init__(self, program: Program, shape: Shape) -> None:
+        self.program, self.shape = program, shape
+        self.real = np.dtype(f"float{program.bits}")
+        self._cupy = _cupy()
+        self._module, self._march = _compiled(source(program, shape), program.bits, shape.bytes)
+
+    def __call__(
+        self,
+        memory: list[Any],
+        given: list[Any],
+        keys: list[Any],
+        tiles: Any,
+        *,
+        runs: int,
+        samples: int,
+        stride: int,
+        pushed: Any = None,
+        write: bool = True,
+    ) -> tuple[list[Any], Any]:
+        """Memory after so many samples, and the samples (sample, signal, region, run).
+
+        What is in `memory` is written over.
+        """
+        cupy, program = self._cupy, self.program
+        uniforms = np.asarray(program.uniforms or (0.0,), self.real)
+        place = self._module.get_global("U")
+        cupy.ndarray(uniforms.shape, uniforms.dtype, place).set(uniforms)
+        # What is the same for all items is read by blocks that begin when others have ended.
+        later = [
+            leaf if like.wide else cupy.empty_like(leaf)
+            for leaf, like in zip(memory, program.memory, strict=True)
+        ]
+        shape = (samples, len(program.signals), self.shape.regions, runs) if write else (1,)
+        shown = cupy.empty(shape, self.real)
+        pushed = cupy.zeros(1, self.real) if pushed is None else pushed
+        arrays = [x for pair in zip(memory, later, strict=True) for x in pair]
+        numbers = [np.int32(n) for n in (runs, samples, stride, int(write))]
+        self._march(
+            (-(-runs // self.shape.runs),),
+            (self.shape.threads,),
+            (*numbers, *arrays, *given, *keys, pushed, tiles, shown),
+            shared_mem=self.shape.bytes,
+        )
+        cupy.cuda.get_current_stream().synchronize()
+        return later, shown
+
+    def take(self, array: Any) -> Any:
+        """A copy of an array of JAX or NumPy."""
+        if isinstance(array, np.ndarray):
+            return self._cupy.asarray(array)
+        if array.dtype == bool:  # of which DLPack knows too little
+            return self._cupy.asarray(np.asarray(array))
+        found = self._cupy.from_dlpack(jax.block_until_ready(array))
+        return self._cupy.array(found, order="C")  # a copy
+
+    def give(self, array: Any) -> jax.Array:
+        """An array as JAX's, which shares its memory."""
+        if array.dtype == bool:
+            return jax.numpy.asarray(array.get())
+        return jax.dlpack.from_dlpack(array)
+
+
+def _cupy() -> Any:
+    try:
+        import cupy  # type: ignore[import-not-found]
+    except ImportError:
+        must = "be one of XLA's, or have CuPy (`pip install cupy-cuda13x`) on a GPU"
+        _checks.fail("integrator", must, "`Fused` finds no CuPy")
+    return cupy
+
+
+@lru_cache(maxsize=32)
+def _compiled(text: str, bits: int, shared: int) -> tuple[Any, Any]:
+    options = ["-std=c++17"]
+    if bits == 32:  # quotients to two units in the last place, as XLA's
+        options.append("-prec-div=false")
+    module = _cupy().RawModule(code=text, options=tuple(options))
+    march = module.get_function("march")
+    if shared > 48 * 1024:
+        march.max_dynamic_shared_size_bytes = shared
+    return module, march

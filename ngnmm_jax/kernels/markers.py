@@ -1,0 +1,78 @@
+"""What a step takes from outside of a region, as primitives of JAX that a walk through it meets.
+
+A traced step's sizes are stand-ins: two large primes, so that an axis of regions or of runs is
+known by its length wherever it comes.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import batching
+
+from ngnmm_jax.graphs import AbstractGraph
+
+#: Lengths that stand for the numbers of regions and of runs.
+REGIONS, RUNS = 10_007, 10_009
+
+
+class CannotFuse(ValueError):
+    """A step that cannot be written out as a kernel, and why."""
+
+
+def _elementwise(name: str) -> Primitive:
+    """A primitive of one array (region, run), which gives another."""
+    found = Primitive(name)
+
+    @found.def_abstract_eval
+    def _(value: Any, **_: Any) -> Any:
+        return value
+
+    return found
+
+
+#: `product(values)`: Σ_k weights_jk values_k, each run by itself.
+product = _elementwise("ngnmm_product")
+#: `normal(like, number, source=…)`: standard normal numbers of a source, of step `number`.
+normal = Primitive("ngnmm_normal")
+#: `stimulus(like, number, moment=…)`: the stimulus's mean in step `number`, or its rise.
+stimulus = Primitive("ngnmm_stimulus")
+for _outside in (normal, stimulus):
+    _outside.def_abstract_eval(lambda like, number, **_: like)
+
+# A product is linear: what is differentiated through it, or batched, goes through it too.
+jax.interpreters.ad.primitive_jvps[product] = lambda primals, tangents: (
+    product.bind(*primals),
+    tangents[0]
+    if isinstance(tangents[0], jax.interpreters.ad.Zero)
+    else product.bind(*tangents),
+)
+
+
+def _batched(values: Any, axes: Any) -> Any:
+    (value,), (axis,) = values, axes
+    rows = jnp.moveaxis(value, axis, 0)
+    return jnp.stack([product.bind(row) for row in rows]), 0
+
+
+batching.primitive_batchers[product] = _batched
+
+
+class MarkedGraph(AbstractGraph):
+    """Any dense graph, of which a walk sees where it is applied."""
+
+    @property
+    def n_regions(self) -> int:
+        """The length that stands for it."""
+        return REGIONS
+
+    def apply(self, values: Any) -> Any:
+        """A marker in the traced step."""
+        if values.shape != (REGIONS, RUNS):
+            raise CannotFuse(f"The graph is applied to values {values.shape}, not (region, run).")
+        return product.bind(values)
+
+    def matrix(self) -> Any:
+        """Refused: what is done with it is not a product with the values of regions."""
+        raise CannotFuse("The coupling takes the matrix of its graph: only `apply` can be fused.")

@@ -1,0 +1,218 @@
+"""What a kernel is made of: a step and a sample of a driven network, written out for one region."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._core.parameters import with_leaves
+from ngnmm_jax.graphs import AbstractGraph, DenseGraph
+from ngnmm_jax.integrators import AbstractFixedStep
+from ngnmm_jax.kernels import markers
+from ngnmm_jax.kernels.layout import narrow
+from ngnmm_jax.kernels.markers import REGIONS, RUNS, CannotFuse, MarkedGraph
+from ngnmm_jax.kernels.walk import Event, Known, Names, Walk, needed
+from ngnmm_jax.simulation.saving import select
+from ngnmm_jax.systems.driven import Driven, Sources
+from ngnmm_jax.systems.network import Network
+
+
+class Leaf(NamedTuple):
+    """An array that a kernel reads: its narrow shape, type, and which wide axes it has."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    by_region: bool
+    by_run: bool
+
+    @property
+    def size(self) -> int:
+        """Numbers for a region and run."""
+        return int(np.prod(self.shape))
+
+    @property
+    def wide(self) -> bool:
+        """Whether it differs between regions or runs."""
+        return self.by_region or self.by_run
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A step and a sample as statements; all else that a kernel needs to know of a system.
+
+    - `bits`: of its floats. `networked`: whether there are regions.
+    - `memory`: leaves of the integrator's memory, which the kernel reads as `m{leaf}_{number}`;
+      `step`: what a step does, and `after`: the names of the leaves' numbers after it.
+    - `parameters`: arrays that differ between regions or runs, read as `p{leaf}_{number}`.
+    - `sample`, `signals`: statements, and the names of a sample's signals.
+    - `uniforms`: constants, read as `U[k]`.
+    - `sources`: names of noises; `stimulated`: whether there is a stimulus.
+    """
+
+    bits: int
+    networked: bool
+    memory: tuple[Leaf, ...]
+    parameters: tuple[Leaf, ...]
+    step: tuple[Event, ...]
+    after: tuple[tuple[str, ...], ...]
+    sample: tuple[Event, ...]
+    signals: tuple[str, ...]
+    uniforms: tuple[float, ...]
+    sources: tuple[str, ...]
+    stimulated: bool
+
+
+def traced(
+    system: Driven,
+    integrator: AbstractFixedStep,
+    dt: Any,
+    signals: tuple[str, ...],
+    points: Mapping[str, Any],
+) -> tuple[Program, list[Any]]:
+    """A system's step written out, and the parameters' arrays, in the program's order.
+
+    **Arguments:**
+
+    - `system`: without names; not yet over runs. `dt` (): in its precision.
+    - `signals`: variables or what the model shows, sampled.
+    - `points`: values (run,) or (region, run) of varied parameters.
+
+    Raises `CannotFuse` for steps that are not elementwise but for the products of a dense graph.
+    """
+    networked = isinstance(system.system, Network)
+    whole = with_leaves(system.over_runs(), dict(points))
+    whole = jax.tree.map(_marked, whole, is_leaf=lambda x: isinstance(x, AbstractGraph))
+    # The stimulus is handed over, step by step.
+    stimulated = whole.stimulus is not None
+    whole = eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
+    leaves, structure = jax.tree.flatten(whole)
+    places = [k for k, leaf in enumerate(leaves) if jnp.ndim(leaf)]
+    stand_ins = [_stand_in(leaves[k], networked) for k in places]
+    sources = tuple(system.noise)
+    dtype = jnp.asarray(dt).dtype
+    state = jax.ShapeDtypeStruct(
+        (len(system.model.variables), *([REGIONS] if networked else []), RUNS), dtype
+    )
+
+    def assembled(arrays: Any) -> tuple[Driven, Any]:
+        filled = list(leaves)
+        for place, array in zip(places, arrays, strict=True):
+            filled[place] = array
+        driven = jax.tree.unflatten(structure, filled)
+        inner = integrator.stepper(driven.system, dt)
+        return driven, driven.assembled(inner, dt, jnp.asarray(0), _sources(sources, stimulated))
+
+    def start(arrays: Any, state: Any) -> Any:
+        return assembled(arrays)[1].start(state)
+
+    def step(arrays: Any, memory: Any) -> Any:
+        return assembled(arrays)[1].advance(memory, None)
+
+    def sample(arrays: Any, memory: Any) -> Any:
+        driven, stepper = assembled(arrays)
+        return select(driven.model, signals, stepper.state(memory))
+
+    walk = Walk(np.dtype(dtype).type)
+    try:
+        memory = jax.eval_shape(start, stand_ins, state)
+        jaxprs = [jax.make_jaxpr(f)(stand_ins, memory) for f in (step, sample)]
+    except (TypeError, ValueError, IndexError) as error:
+        raise CannotFuse(f"The step is not one of single regions and runs: {error}") from error
+    kept = jax.tree.leaves(memory)
+    given = [*_read("p", stand_ins), *_read("m", kept)]
+    after = _written(walk, jaxprs[0], given)
+    begin = len(walk.events)
+    step_events, names = walk.events[:begin], [_texts(a) for a in after]
+    found = _written(walk, jaxprs[1], given)
+    shown = _texts(found[0])
+    flat = [name for leaf in names for name in leaf]
+    program = Program(
+        bits=8 * np.dtype(dtype).itemsize,
+        networked=networked,
+        memory=tuple(map(_leaf, kept)),
+        parameters=tuple(map(_leaf, stand_ins)),
+        step=tuple(needed(step_events, flat)),
+        after=tuple(names),
+        sample=tuple(needed(walk.events, shown)),
+        signals=shown,
+        uniforms=tuple(walk.uniforms),
+        sources=sources,
+        stimulated=stimulated,
+    )
+    _check(program)
+    return program, [leaves[k] for k in places]
+
+
+def _check(program: Program) -> None:
+    from ngnmm_jax.kernels.walk import Product
+
+    if any(isinstance(event, Product) for event in program.sample):
+        raise CannotFuse("What is sampled needs the graph.")
+    for leaf in program.memory:
+        if leaf.by_region and not leaf.by_run:
+            raise CannotFuse("The integrator remembers a value for each region, not for each run.")
+
+
+def _marked(part: Any) -> Any:
+    if isinstance(part, DenseGraph):
+        return MarkedGraph()
+    if isinstance(part, AbstractGraph):
+        raise CannotFuse(f"Its graph is a `{type(part).__name__}`: a `DenseGraph` can be fused.")
+    return part
+
+
+def _stand_in(leaf: Any, networked: bool) -> jax.ShapeDtypeStruct:
+    """The shape that stands for values (run,), (region, 1) or (region, run)."""
+    shape = jnp.shape(leaf)
+    if len(shape) == 1:
+        found: tuple[int, ...] = (RUNS,)
+    elif len(shape) == 2 and networked:
+        found = (REGIONS, 1 if shape[1] == 1 else RUNS)
+    else:
+        raise CannotFuse(f"The system holds an array {shape}, which is of neither region nor run.")
+    return jax.ShapeDtypeStruct(found, jnp.result_type(leaf))
+
+
+def _sources(names: tuple[str, ...], stimulated: bool) -> Sources:
+    """Noise and stimulus as markers."""
+
+    def drawn(name: str, number: Any, state: Any) -> Any:
+        return markers.normal.bind(state[0], number, source=names.index(name))
+
+    def stimulus(number: Any, state: Any) -> Any:
+        if not stimulated:
+            return None, None
+        return tuple(markers.stimulus.bind(state[0], number, moment=k) for k in (0, 1))
+
+    return Sources(drawn, stimulus)
+
+
+def _read(letter: str, leaves: Any) -> list[Names]:
+    found = []
+    for k, leaf in enumerate(leaves):
+        shape = narrow(leaf.shape)
+        texts = [f"{letter}{k}_{n}" for n in range(int(np.prod(shape)))]
+        text = np.array(texts, dtype=object).reshape(shape)
+        found.append(Names(text, tuple(leaf.shape), np.dtype(leaf.dtype)))
+    return found
+
+
+def _written(walk: Walk, closed: Any, given: list[Any]) -> list[Names]:
+    consts = [Known(np.asarray(c), fixed=False) for c in closed.consts]
+    return [walk.names(x) for x in walk.walk(closed.jaxpr, consts, given)]
+
+
+def _texts(names: Names) -> tuple[str, ...]:
+    return tuple(names.text.ravel())
+
+
+def _leaf(like: Any) -> Leaf:
+    shape = tuple(like.shape)
+    inner = tuple(size for size in shape if size not in (REGIONS, RUNS))
+    dtype = np.dtype(like.dtype)
+    # A parameter (region, 1) has an axis for runs.
+    return Leaf(inner, dtype, REGIONS in shape, RUNS in shape)

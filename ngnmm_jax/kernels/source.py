@@ -1,0 +1,298 @@
+"""A program as the source of a kernel, in CUDA C++ and, with other macros, C++."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+
+from ngnmm_jax.kernels.primitives import TYPES
+from ngnmm_jax.kernels.program import Leaf, Program
+from ngnmm_jax.kernels.walk import Event, Product, used
+
+# What is kept for each item: read by a name that stands for a register, or an array's entry.
+_ITEMS = re.compile(r"\b(?:[mp]\d+_\d+|key\d+_\d)\b")
+#: Threads of a block at most, and a multiprocessor's shared memory (sm_90), bytes.
+MOST_THREADS, MOST_SHARED = 1024, 227 * 1024
+_WARP = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """How items lie in blocks: `regions` of `runs` runs each; threads; parts of a product's sum.
+
+    - `blocks`: of a multiprocessor, at which the compiler aims.
+    - `shared`: whether the weights are in shared memory; if not they are read through the caches.
+    """
+
+    regions: int
+    runs: int
+    threads: int
+    parts: int
+    blocks: int
+    shared: bool
+    bytes: int
+
+    @classmethod
+    def of(cls, program: Program, regions: int, runs: int, blocks: int = 1) -> "Shape":
+        """Of so many runs a block."""
+        threads = -(-regions * runs // _WARP) * _WARP
+        if threads > MOST_THREADS:
+            raise ValueError(f"{regions} regions of {runs} runs are more than {MOST_THREADS}.")
+        if not program.networked:
+            return cls(regions, runs, threads, 1, blocks, False, 0)
+        real = program.bits // 8
+        m, k, a = (8, 4, 1) if program.bits == 64 else (16, 8, 8)
+        m_tiles, k_steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
+        parts = max(1, min(4, threads // _WARP // (m_tiles * row // 8), k_steps // 2))
+        values = k_steps * k * row * (1 if program.bits == 64 else 2)
+        rest = real * (values + parts * m_tiles * m * row)
+        weights = real * m_tiles * k_steps * _WARP * a
+        shared = (weights + rest) * blocks <= MOST_SHARED
+        return cls(
+            regions, runs, threads, parts, blocks, shared, rest + (weights if shared else 0)
+        )
+
+
+def runs_of(program: Program, regions: int) -> int:
+    """How many runs a block takes: what registers and threads allow, in whole tiles if it can be."""
+    if not program.networked:
+        return 128
+    most = 768 if program.bits == 32 else 384
+    runs = max(1, min(most // regions, 64))
+    return 8 * (runs // 8) if runs >= 8 else runs
+
+
+def fragments(weights: np.ndarray, bits: int) -> np.ndarray:
+    """The weights as lanes of a warp take them: (row tile, step, part, lane, number), flat."""
+    n = weights.shape[0]
+    lane = np.arange(_WARP)
+    if bits == 64:
+        tiles, steps = -(-n // 8), -(-n // 4)
+        padded = np.zeros((tiles * 8, steps * 4))
+        padded[:n, :n] = weights
+        blocks = padded.reshape(tiles, 8, steps, 4).transpose(0, 2, 1, 3)
+        return np.ascontiguousarray(blocks[:, :, lane // 4, lane % 4]).ravel()
+    tiles, steps = -(-n // 16), -(-n // 8)
+    padded = np.zeros((tiles * 16, steps * 8), np.float32)
+    padded[:n, :n] = weights
+    blocks = padded.reshape(tiles, 16, steps, 8).transpose(0, 2, 1, 3)
+    row, column = lane // 4, lane % 4
+    places = [(row, column), (row + 8, column), (row, column + 4), (row + 8, column + 4)]
+    whole = np.stack([blocks[:, :, a, b] for a, b in places], axis=-1)
+    head = _head(whole)
+    return np.ascontiguousarray(np.stack([head, _head(whole - head)], axis=2)).ravel()
+
+
+def _head(x: np.ndarray) -> np.ndarray:
+    """Rounded to 11 bits, as the tensor cores take it."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+
+
+def source(program: Program, shape: Shape) -> str:
+    """The kernel `march`, with what it needs before it."""
+    defines = {
+        "BITS": program.bits,
+        "N": shape.regions,
+        "R": shape.runs,
+        "THREADS": shape.threads,
+        "BLOCKS": shape.blocks,
+        "PARTS": shape.parts,
+        "W_SHARED": int(shape.shared),
+        "UNIFORMS": max(1, len(program.uniforms)),
+    }
+    lines = [f"typedef {'double' if program.bits == 64 else 'float'} real;"]
+    lines += [f"#define {name} {value}" for name, value in defines.items()]
+    if program.networked:
+        lines.append("#define NETWORKED")
+    lines.append(files(__package__).joinpath("march.h").read_text(encoding="utf-8"))
+    lines.append("CONSTANT real U[UNIFORMS];")
+    lines.append("#ifndef __CUDACC__")
+    lines.append('extern "C" void uniforms(const real* values) { memcpy(U, values, sizeof(U)); }')
+    lines.append("#endif")
+    return "\n".join([*lines, *_kernel(program)]) + "\n"
+
+
+def arguments(program: Program) -> list[tuple[str, str]]:
+    """Type and name of the kernel's arguments, in order."""
+    found = [("int", name) for name in ("runs", "samples", "stride", "write")]
+    for k, leaf in enumerate(program.memory):
+        kind = TYPES[str(leaf.dtype)]
+        found += [(f"const {kind}*", f"memory{k}"), (f"{kind}*", f"later{k}")]
+    found += [
+        (f"const {TYPES[str(leaf.dtype)]}*", f"given{k}")
+        for k, leaf in enumerate(program.parameters)
+    ]
+    found += [("const unsigned*", f"keys{k}") for k in range(len(program.sources))]
+    return [*found, ("const real*", "pushed"), ("const real*", "tiles"), ("real*", "shown")]
+
+
+def _kernel(program: Program) -> list[str]:
+    signature = ", ".join(f"{kind} {name}" for kind, name in arguments(program))
+    phases = _phases(program.step)
+    kept = _kept(phases, program)
+    lines = [f"KERNEL march({signature}) {{"]
+    lines += _shared(program)
+    lines.append("EACH_BLOCK")
+    lines += [f"KEPT({kind}, {name})" for name, kind in _items(program, kept)]
+    lines += _begin(program)
+    lines.append("for (int sample = 0; sample < samples; ++sample) {")
+    lines.append("for (int step = sample * stride; step < (sample + 1) * stride; ++step) {")
+    if program.stimulated:
+        lines.append("#define STIMULUS(moment) pushed[((size_t)step * 2 + moment) * N + j]")
+    for number, phase in enumerate(phases):
+        lines.append("EACH_ITEM")
+        if number:
+            lines.append(_assigned(phase[0].name, "real", "RECEIVED", kept))
+        lines += [_statement(event, kept) for event in phase if not isinstance(event, Product)]
+        if number + 1 < len(phases):
+            product = phase[-1]
+            assert isinstance(product, Product)
+            lines += [f"SEND({_named(product.operand, kept)});", "DONE", "BARRIER"]
+            lines += ["ng_product(W, S, I);", "BARRIER"]
+        else:
+            lines += [*_updates(program, kept), "DONE"]
+    lines += ["}", "if (write) {", "EACH_ITEM", "const int run = block * R + r;"]
+    lines += [_statement(event, set()) for event in program.sample]
+    for k, name in enumerate(program.signals):
+        place = f"(((size_t)sample * {len(program.signals)} + {k}) * N + j) * runs + run"
+        lines.append(f"if (run < runs) shown[{place}] = {_named(name, set())};")
+    return [*lines, "DONE", "}", "}", *_end(program), "}", "}"]
+
+
+def _shared(program: Program) -> list[str]:
+    if not program.networked:
+        return []
+    sizes = "S_SIZE * (BITS == 64 ? 1 : 2)", "PARTS * I_ROWS * ROW"
+    weights = "M_TILES * K_STEPS * 32 * A_SIZE"
+    return [
+        "#ifdef __CUDACC__",
+        "extern __shared__ char scratch[];",
+        "real* S = (real*)scratch;",
+        f"real* I = S + {sizes[0]};",
+        "#if W_SHARED",
+        f"real* W = I + {sizes[1]};",
+        f"STRIDED(k, {weights}) W[k] = tiles[k];",
+        "#else",
+        "const real* W = tiles;",
+        "#endif",
+        "#else",
+        f"static real S[{sizes[0]}], I[{sizes[1]}];",
+        "const real* W = tiles;",
+        "#endif",
+        f"STRIDED(k, {sizes[0]}) S[k] = 0;",
+        "BARRIER",
+    ]
+
+
+def _phases(events: Sequence[Event]) -> list[list[Event]]:
+    """Events up to each product, which comes last of its phase, and those after the last one.
+
+    A product's result is received first in the phase after it.
+    """
+    phases: list[list[Event]] = [[]]
+    for event in events:
+        phases[-1].append(event)
+        if isinstance(event, Product):
+            phases.append([event])
+    return [[*phase] for phase in phases]
+
+
+def _kept(phases: list[list[Event]], program: Program) -> set[str]:
+    """Names that are read in a later phase than they are written in."""
+    written = {}
+    for number, phase in enumerate(phases):
+        for event in phase:
+            written[event.name] = number  # a product's is that of the phase that receives it
+    kept = set()
+    for number, phase in enumerate(phases):
+        for place, event in enumerate(phase):
+            if isinstance(event, Product) and place == 0 and number:
+                continue  # received
+            kept |= {name for name in used(event) if written[name] != number}
+    final = len(phases) - 1
+    names = {name for texts in program.after for text in texts for name in _temporaries(text)}
+    return kept | {name for name in names if written[name] != final}
+
+
+def _temporaries(text: str) -> list[str]:
+    return re.findall(r"\bt\d+\b", text)
+
+
+def _named(text: str, kept: set[str]) -> str:
+    """A text in which what is kept for each item is read as such."""
+    text = _ITEMS.sub(lambda found: f"V({found[0]})", text)
+    return re.sub(r"\bt\d+\b", lambda f: f"V({f[0]})" if f[0] in kept else f[0], text)
+
+
+def _statement(event: Any, kept: set[str]) -> str:
+    return _assigned(event.name, event.kind, _named(event.text, kept), kept)
+
+
+def _assigned(name: str, kind: str, text: str, kept: set[str]) -> str:
+    return f"V({name}) = {text};" if name in kept else f"const {kind} {name} = {text};"
+
+
+def _updates(program: Program, kept: set[str]) -> list[str]:
+    """The memory after the step: all of it is read before any of it is written."""
+    first, then = [], []
+    for k, (leaf, texts) in enumerate(zip(program.memory, program.after, strict=True)):
+        for n, text in enumerate(texts):
+            name = f"m{k}_{n}"
+            if text == name:
+                continue
+            value = _named(text, kept)
+            if _ITEMS.search(text):
+                first.append(f"const {TYPES[str(leaf.dtype)]} n{k}_{n} = {value};")
+                value = f"n{k}_{n}"
+            then.append(f"V({name}) = {value};")
+    return first + then
+
+
+def _items(program: Program, kept: set[str]) -> list[tuple[str, str]]:
+    """Name and type of all that is kept for each item."""
+    found = []
+    for letter, leaves in (("m", program.memory), ("p", program.parameters)):
+        for k, leaf in enumerate(leaves):
+            found += [(f"{letter}{k}_{n}", TYPES[str(leaf.dtype)]) for n in range(leaf.size)]
+    found += [(f"key{k}_{n}", "unsigned") for k in range(len(program.sources)) for n in (0, 1)]
+    kinds = {event.name: getattr(event, "kind", "real") for event in program.step}
+    return found + [(name, kinds[name]) for name in sorted(kept, key=lambda t: int(t[1:]))]
+
+
+def _place(leaf: Leaf, number: int) -> str:
+    """Where a leaf's number is for region j of a run."""
+    if leaf.by_region and leaf.by_run:
+        return f"(size_t)({number} * N + j) * runs + run"
+    if leaf.by_run:
+        return f"(size_t){number} * runs + run"
+    return f"{number} * N + j" if leaf.by_region else f"{number}"
+
+
+def _begin(program: Program) -> list[str]:
+    lines = ["EACH_ITEM", "const int run = block * R + r < runs ? block * R + r : runs - 1;",
+             "(void)run;"]  # fmt: skip
+    for letter, array, leaves in (
+        ("m", "memory", program.memory),
+        ("p", "given", program.parameters),
+    ):
+        for k, leaf in enumerate(leaves):
+            for n in range(leaf.size):
+                lines.append(f"V({letter}{k}_{n}) = {array}{k}[{_place(leaf, n)}];")
+    for k in range(len(program.sources)):
+        lines += [f"V(key{k}_{n}) = keys{k}[2 * run + {n}];" for n in (0, 1)]
+    return [*lines, "DONE"]
+
+
+def _end(program: Program) -> list[str]:
+    lines = ["EACH_ITEM", "const int run = block * R + r;", "if (run < runs) {"]
+    for k, leaf in enumerate(program.memory):
+        guard = "" if leaf.wide else "if (it == 0) ONE_THREAD "
+        if leaf.by_run and not leaf.by_region and program.networked:
+            guard = "if (j == 0) "
+        for n in range(leaf.size):
+            lines.append(f"{guard}later{k}[{_place(leaf, n)}] = V(m{k}_{n});")
+    return [*lines, "}", "DONE"]
