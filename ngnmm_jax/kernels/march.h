@@ -1,5 +1,5 @@
 // What every kernel begins with. Before it stand: real, BITS, N (regions), R (runs of a block),
-// THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), W_SHARED.
+// THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), STEPS (of each part), W_SHARED.
 //
 // Written once for CUDA, where a thread has one region of one run (an item) and warps share the
 // products, and for C++ on a host, where loops take the place of threads, and arrays that of
@@ -15,11 +15,12 @@
 #else
 #define M_SIZE 16
 #define K_SIZE 8
-#define A_SIZE 8
+#define A_SIZE 4
 #define C_SIZE 4
 #endif
 #define M_TILES ((N + M_SIZE - 1) / M_SIZE)
-#define K_STEPS ((N + K_SIZE - 1) / K_SIZE)
+#define K_STEPS (PARTS * STEPS)
+#define B_SIZE (K_SIZE / 4)
 #define N_TILES ((R + 7) / 8)
 #define ROW (8 * N_TILES)
 #define S_SIZE (K_STEPS * K_SIZE * ROW)
@@ -32,9 +33,10 @@
 #define CONSTANT __constant__
 #define BARRIER __syncthreads();
 #define EACH_BLOCK { const int block = blockIdx.x;
-#define EACH_ITEM { const int it = threadIdx.x; if (it < ITEMS) { const int j = it / R, r = it % R; \
-    (void)j; (void)r;
-#define DONE }}
+// Threads beyond the last item do what its thread does, and write the same.
+#define EACH_ITEM { const int it = threadIdx.x < ITEMS ? threadIdx.x : ITEMS - 1; \
+    const int j = it / R, r = it % R; (void)j; (void)r;
+#define DONE }
 #define KEPT(type, name) type name;
 #define V(name) name
 #define ONE_THREAD if (threadIdx.x == 0 && blockIdx.x == 0)
@@ -43,7 +45,12 @@
 #define INFINITY __int_as_float(0x7f800000)
 #define NAN __int_as_float(0x7fffffff)
 #define EACH_LANE { const int lane = threadIdx.x & 31, L = 0;
+#define UNROLL _Pragma("unroll")
+#if TASKS <= THREADS / 32
+#define EACH_TASK if (const int task = __shfl_sync(~0u, threadIdx.x / 32, 0); task < TASKS)
+#else
 #define EACH_TASK for (int task = threadIdx.x / 32; task < TASKS; task += THREADS / 32)
+#endif
 #else
 #include <cmath>
 #include <cstdint>
@@ -55,19 +62,35 @@ using namespace std;
 #define CONSTANT static
 #define BARRIER
 #define EACH_BLOCK for (int block = 0; block * R < runs; ++block) {
-#define EACH_ITEM for (int it = 0; it < ITEMS; ++it) {{ const int j = it / R, r = it % R; \
+#define EACH_ITEM for (int it = 0; it < ITEMS; ++it) { const int j = it / R, r = it % R; \
     (void)j; (void)r;
-#define DONE }}
+#define DONE }
 #define KEPT(type, name) static type name[ITEMS];
 #define V(name) name[it]
 #define ONE_THREAD if (block == 0)
 #define STRIDED(k, size) for (int k = 0; k < (size); ++k)
 #define LANES 32
 #define EACH_LANE for (int lane = 0; lane < 32; ++lane) { const int L = lane;
+#define UNROLL
 #define EACH_TASK for (int task = 0; task < TASKS; ++task)
 #endif
 
+#ifdef __CUDACC__
+// To a unit in the last place, without what quotients do for subnormal numbers.
+DEVICE float ng_inverse(float x) {
+    float y;
+    asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
+}
+DEVICE double ng_inverse(double x) {
+    double y;
+    asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(y) : "d"(x));
+    y = fma(y, fma(-x, y, 1.0), y);
+    return fma(y, fma(-x, y, 1.0), y);
+}
+#else
 DEVICE real ng_inverse(real x) { return (real)1 / x; }
+#endif
 DEVICE real ng_rsqrt(real x) { return (real)1 / sqrt(x); }
 DEVICE real ng_logistic(real x) { return (real)1 / ((real)1 + exp(-x)); }
 
@@ -96,13 +119,9 @@ DEVICE void ng_threefry(unsigned k0, unsigned k1, unsigned* x0, unsigned* x1) {
     const unsigned keys[3] = {k0, k1, k0 ^ k1 ^ 0x1BD11BDAu};
     const int turns[2][4] = {{13, 15, 26, 6}, {17, 29, 16, 24}};
     unsigned a = *x0 + k0, b = *x1 + k1;
-#ifdef __CUDACC__
-#pragma unroll
-#endif
+    UNROLL
     for (int i = 0; i < 5; ++i) {
-#ifdef __CUDACC__
-#pragma unroll
-#endif
+        UNROLL
         for (int q = 0; q < 4; ++q) {
             const int turn = turns[i % 2][q];
             a += b;
@@ -138,12 +157,11 @@ DEVICE real ng_normal(unsigned k0, unsigned k1, unsigned number, unsigned j) {
 
 #ifdef NETWORKED
 // The products of one tile: of its lanes' parts of A (weights) and B (values), to be added to C.
-// In 32 bits both are in two parts of 11 bits each, of which three products are taken.
 #if BITS == 64
-DEVICE void ng_tile(real c[LANES][2], const real a[LANES][1], const real b[LANES][2]) {
+DEVICE void ng_tile(real c[LANES][2], const real a[LANES][1], const real b[LANES][1]) {
 #ifdef __CUDACC__
-    asm volatile("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
-                 : "+d"(c[0][0]), "+d"(c[0][1]) : "d"(a[0][0]), "d"(b[0][0]));
+    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0,%1}, {%2}, {%3}, {%0,%1};"
+        : "+d"(c[0][0]), "+d"(c[0][1]) : "d"(a[0][0]), "d"(b[0][0]));
 #else
     for (int lane = 0; lane < 32; ++lane)
         for (int q = 0; q < 2; ++q)
@@ -152,62 +170,65 @@ DEVICE void ng_tile(real c[LANES][2], const real a[LANES][1], const real b[LANES
 #endif
 }
 #else
+// The first 11 bits of a number, rounded; and, of what is left, those that the tensor cores take.
 DEVICE float ng_head(float x) {
-#ifdef __CUDACC__
     unsigned bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-    return __uint_as_float(bits);
-#else
-    uint32_t bits;
     memcpy(&bits, &x, 4);
     bits = (bits + 0x1000u) & 0xFFFFE000u;
     memcpy(&x, &bits, 4);
     return x;
-#endif
 }
-DEVICE void ng_part(real c[LANES][4], const real a[LANES][8], int i, const real b[LANES][4], int k) {
+DEVICE float ng_tail(float x) {
+    x -= ng_head(x);
+#ifndef __CUDACC__
+    unsigned bits;
+    memcpy(&bits, &x, 4);
+    bits &= 0xFFFFE000u;
+    memcpy(&x, &bits, 4);
+#endif
+    return x;
+}
+DEVICE void ng_part(real c[LANES][4], const real a[LANES][4], const real b[LANES][2]) {
 #ifdef __CUDACC__
-    asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
-                 "{%8,%9}, {%0,%1,%2,%3};"
-                 : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3])
-                 : "r"(__float_as_uint(a[0][i])), "r"(__float_as_uint(a[0][i + 1])),
-                   "r"(__float_as_uint(a[0][i + 2])), "r"(__float_as_uint(a[0][i + 3])),
-                   "r"(__float_as_uint(b[0][k])), "r"(__float_as_uint(b[0][k + 1])));
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+        "{%8,%9}, {%0,%1,%2,%3};"
+        : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3])
+        : "r"(__float_as_uint(a[0][0])), "r"(__float_as_uint(a[0][1])),
+          "r"(__float_as_uint(a[0][2])), "r"(__float_as_uint(a[0][3])),
+          "r"(__float_as_uint(b[0][0])), "r"(__float_as_uint(b[0][1])));
 #else
     for (int lane = 0; lane < 32; ++lane)
         for (int q = 0; q < 4; ++q)
             for (int m = 0; m < 8; ++m) {
                 const int row = lane / 4 * 4 + m % 4, column = (lane % 4 * 2 + q % 2) * 4 + m % 4;
-                c[lane][q] += a[row][i + q / 2 + m / 4 * 2] * b[column][k + m / 4];
+                c[lane][q] += a[row][q / 2 + m / 4 * 2] * b[column][m / 4];
             }
 #endif
 }
-DEVICE void ng_tile(real c[LANES][4], const real a[LANES][8], const real b[LANES][4]) {
-    ng_part(c, a, 4, b, 0);
-    ng_part(c, a, 0, b, 2);
-    ng_part(c, a, 0, b, 0);
+// In two parts each, of which three products are taken: the tails' is below rounding.
+DEVICE void ng_tile(real c[LANES][4], const real a[LANES][4], const real b[LANES][2]) {
+    real a1[LANES][4], a2[LANES][4], b1[LANES][2], b2[LANES][2];
+    for (int L = 0; L < LANES; ++L) {
+        for (int x = 0; x < 4; ++x) { a1[L][x] = ng_head(a[L][x]); a2[L][x] = ng_tail(a[L][x]); }
+        for (int x = 0; x < 2; ++x) { b1[L][x] = ng_head(b[L][x]); b2[L][x] = ng_tail(b[L][x]); }
+    }
+    ng_part(c, a2, b1);
+    ng_part(c, a1, b2);
+    ng_part(c, a1, b1);
 }
 #endif
 
 // A lane's parts of A and B in step k of a product.
 DEVICE void ng_load(real* a, real* b, const real* weights, const real* S, int m, int k, int n, int lane) {
     const int at = (k * K_SIZE + lane % 4) * ROW + n * 8 + lane / 4;
-#if BITS == 64
-    a[0] = weights[(m * K_STEPS + k) * 32 + lane];
-    b[0] = S[at];
+    const real* from = weights + ((m * K_STEPS + k) * 32 + lane) * A_SIZE;
+#if BITS == 32 && defined(__CUDACC__)
+    const float4 four = *(const float4*)from;
+    a[0] = four.x; a[1] = four.y; a[2] = four.z; a[3] = four.w;
 #else
-    for (int part = 0; part < 2; ++part) {
-        const real* from = weights + (((m * K_STEPS + k) * 2 + part) * 32 + lane) * 4;
-#ifdef __CUDACC__
-        const float4 four = *(const float4*)from;
-        a[4 * part] = four.x; a[4 * part + 1] = four.y; a[4 * part + 2] = four.z; a[4 * part + 3] = four.w;
-#else
-        for (int x = 0; x < 4; ++x) a[4 * part + x] = from[x];
+    for (int x = 0; x < A_SIZE; ++x) a[x] = from[x];
 #endif
-        b[2 * part] = S[part * S_SIZE + at];
-        b[2 * part + 1] = S[part * S_SIZE + at + 4 * ROW];
-    }
-#endif
+    for (int x = 0; x < B_SIZE; ++x) b[x] = S[at + 4 * ROW * x];
 }
 
 // What all regions get: sums over k of weights (tiles, see `fragments`) and values S (k, run), in
@@ -215,19 +236,12 @@ DEVICE void ng_load(real* a, real* b, const real* weights, const real* S, int m,
 DEVICE void ng_product(const real* weights, const real* S, real* I) {
     EACH_TASK {
         const int m = task % M_TILES, n = task / M_TILES % N_TILES, part = task / M_TILES / N_TILES;
-        real c[2][LANES][C_SIZE] = {};
-        real a[LANES][A_SIZE], b[LANES][C_SIZE];
-        const int last = (part + 1) * K_STEPS / PARTS;
-        int k = part * K_STEPS / PARTS;
-        for (; k + 1 < last; k += 2) {  // two sums, which do not wait for each other
-            EACH_LANE ng_load(a[L], b[L], weights, S, m, k, n, lane); }
-            ng_tile(c[0], a, b);
-            EACH_LANE ng_load(a[L], b[L], weights, S, m, k + 1, n, lane); }
-            ng_tile(c[1], a, b);
-        }
-        if (k < last) {
-            EACH_LANE ng_load(a[L], b[L], weights, S, m, k, n, lane); }
-            ng_tile(c[0], a, b);
+        real c[2][LANES][C_SIZE] = {};  // two sums, which do not wait for each other
+        UNROLL
+        for (int step = 0; step < STEPS; ++step) {
+            real a[LANES][A_SIZE], b[LANES][B_SIZE];
+            EACH_LANE ng_load(a[L], b[L], weights, S, m, part * STEPS + step, n, lane); }
+            ng_tile(c[step % 2], a, b);
         }
         EACH_LANE
             for (int x = 0; x < C_SIZE; ++x) {
@@ -238,21 +252,11 @@ DEVICE void ng_product(const real* weights, const real* S, real* I) {
     }
 }
 
-DEVICE void ng_send(real* S, int j, int r, real value) {
-#if BITS == 64
-    S[j * ROW + r] = value;
-#else
-    const float head = ng_head(value);
-    S[j * ROW + r] = head;
-    S[S_SIZE + j * ROW + r] = ng_head(value - head);
-#endif
-}
-
 DEVICE real ng_received(const real* I, int j, int r) {
     real total = I[j * ROW + r];
     for (int part = 1; part < PARTS; ++part) total += I[(part * I_ROWS + j) * ROW + r];
     return total;
 }
-#define SEND(value) ng_send(S, j, r, value)
+#define SEND(value) S[j * ROW + r] = value
 #define RECEIVED ng_received(I, j, r)
 #endif

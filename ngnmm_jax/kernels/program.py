@@ -15,7 +15,7 @@ from ngnmm_jax.integrators import AbstractFixedStep
 from ngnmm_jax.kernels import markers
 from ngnmm_jax.kernels.layout import narrow
 from ngnmm_jax.kernels.markers import REGIONS, RUNS, CannotFuse, MarkedGraph
-from ngnmm_jax.kernels.walk import Event, Known, Names, Walk, needed
+from ngnmm_jax.kernels.walk import Event, Known, Names, Product, Walk, needed
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.systems.driven import Driven, Sources
 from ngnmm_jax.systems.network import Network
@@ -72,14 +72,14 @@ def traced(
     dt: Any,
     signals: tuple[str, ...],
     points: Mapping[str, Any],
-) -> tuple[Program, list[Any]]:
-    """A system's step written out, and the parameters' arrays, in the program's order.
+) -> Program:
+    """A system's step written out.
 
     **Arguments:**
 
     - `system`: without names; not yet over runs. `dt` (): in its precision.
     - `signals`: variables or what the model shows, sampled.
-    - `points`: values (run,) or (region, run) of varied parameters.
+    - `points`: values (run,) or (region, run) of varied parameters, or their shapes.
 
     Raises `CannotFuse` for steps that are not elementwise but for the products of a dense graph.
     """
@@ -90,7 +90,7 @@ def traced(
     stimulated = whole.stimulus is not None
     whole = eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
     leaves, structure = jax.tree.flatten(whole)
-    places = [k for k, leaf in enumerate(leaves) if jnp.ndim(leaf)]
+    places = [k for k, leaf in enumerate(leaves) if len(_shape(leaf))]
     stand_ins = [_stand_in(leaves[k], networked) for k in places]
     sources = tuple(system.noise)
     dtype = jnp.asarray(dt).dtype
@@ -144,12 +144,17 @@ def traced(
         stimulated=stimulated,
     )
     _check(program)
-    return program, [leaves[k] for k in places]
+    return program
+
+
+def varied(whole: Driven) -> list[Any]:
+    """The arrays of a system over runs that a program has as parameters, in its order."""
+    whole = jax.tree.map(_marked, whole, is_leaf=lambda x: isinstance(x, AbstractGraph))
+    whole = eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
+    return [leaf for leaf in jax.tree.leaves(whole) if len(_shape(leaf))]
 
 
 def _check(program: Program) -> None:
-    from ngnmm_jax.kernels.walk import Product
-
     if any(isinstance(event, Product) for event in program.sample):
         raise CannotFuse("What is sampled needs the graph.")
     for leaf in program.memory:
@@ -167,14 +172,19 @@ def _marked(part: Any) -> Any:
 
 def _stand_in(leaf: Any, networked: bool) -> jax.ShapeDtypeStruct:
     """The shape that stands for values (run,), (region, 1) or (region, run)."""
-    shape = jnp.shape(leaf)
+    shape = _shape(leaf)
     if len(shape) == 1:
         found: tuple[int, ...] = (RUNS,)
     elif len(shape) == 2 and networked:
         found = (REGIONS, 1 if shape[1] == 1 else RUNS)
     else:
         raise CannotFuse(f"The system holds an array {shape}, which is of neither region nor run.")
-    return jax.ShapeDtypeStruct(found, jnp.result_type(leaf))
+    return jax.ShapeDtypeStruct(found, leaf.dtype)
+
+
+def _shape(leaf: Any) -> tuple[int, ...]:
+    """Of an array, or of what stands for one."""
+    return tuple(getattr(leaf, "shape", ()))
 
 
 def _sources(names: tuple[str, ...], stimulated: bool) -> Sources:

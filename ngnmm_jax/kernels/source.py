@@ -17,12 +17,15 @@ _ITEMS = re.compile(r"\b(?:[mp]\d+_\d+|key\d+_\d)\b")
 #: Threads of a block at most, and a multiprocessor's shared memory (sm_90), bytes.
 MOST_THREADS, MOST_SHARED = 1024, 227 * 1024
 _WARP = 32
+# Of the warps that items need, how many more may be there for products.
+_SPARE = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """How items lie in blocks: `regions` of `runs` runs each; threads; parts of a product's sum.
 
+    - `steps`: of the sum, in tiles, in each part.
     - `blocks`: of a multiprocessor, at which the compiler aims.
     - `shared`: whether the weights are in shared memory; if not they are read through the caches.
     """
@@ -31,6 +34,7 @@ class Shape:
     runs: int
     threads: int
     parts: int
+    steps: int
     blocks: int
     shared: bool
     bytes: int
@@ -38,22 +42,29 @@ class Shape:
     @classmethod
     def of(cls, program: Program, regions: int, runs: int, blocks: int = 1) -> "Shape":
         """Of so many runs a block."""
-        threads = -(-regions * runs // _WARP) * _WARP
-        if threads > MOST_THREADS:
-            raise ValueError(f"{regions} regions of {runs} runs are more than {MOST_THREADS}.")
+        warps = -(-regions * runs // _WARP)
         if not program.networked:
-            return cls(regions, runs, threads, 1, blocks, False, 0)
+            return cls(regions, runs, _threads(warps, regions, runs), 1, 1, blocks, False, 0)
+        m, k = (8, 4) if program.bits == 64 else (16, 8)
+        m_tiles, steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
+        # A product in as many parts as there are warps for, or nearly.
+        tasks = m_tiles * row // 8
+        parts = max(p for p in (1, 2, 3, 4) if p == 1 or p * tasks <= _SPARE * warps)
+        warps = max(warps, parts * tasks) if parts > 1 else warps
+        each = -(-steps // parts)
+        rest = parts * each * k * row + parts * m_tiles * m * row
+        weights = m_tiles * parts * each * m * k
         real = program.bits // 8
-        m, k, a = (8, 4, 1) if program.bits == 64 else (16, 8, 8)
-        m_tiles, k_steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
-        parts = max(1, min(4, threads // _WARP // (m_tiles * row // 8), k_steps // 2))
-        values = k_steps * k * row * (1 if program.bits == 64 else 2)
-        rest = real * (values + parts * m_tiles * m * row)
-        weights = real * m_tiles * k_steps * _WARP * a
-        shared = (weights + rest) * blocks <= MOST_SHARED
-        return cls(
-            regions, runs, threads, parts, blocks, shared, rest + (weights if shared else 0)
-        )
+        shared = real * (weights + rest) * blocks <= MOST_SHARED
+        held = real * (rest + (weights if shared else 0))
+        threads = _threads(warps, regions, runs)
+        return cls(regions, runs, threads, parts, each, blocks, shared, held)
+
+
+def _threads(warps: int, regions: int, runs: int) -> int:
+    if warps * _WARP > MOST_THREADS:
+        raise ValueError(f"{regions} regions of {runs} runs are more than {MOST_THREADS} threads.")
+    return warps * _WARP
 
 
 def runs_of(program: Program, regions: int) -> int:
@@ -65,31 +76,19 @@ def runs_of(program: Program, regions: int) -> int:
     return 8 * (runs // 8) if runs >= 8 else runs
 
 
-def fragments(weights: np.ndarray, bits: int) -> np.ndarray:
-    """The weights as lanes of a warp take them: (row tile, step, part, lane, number), flat."""
-    n = weights.shape[0]
-    lane = np.arange(_WARP)
-    if bits == 64:
-        tiles, steps = -(-n // 8), -(-n // 4)
-        padded = np.zeros((tiles * 8, steps * 4))
-        padded[:n, :n] = weights
-        blocks = padded.reshape(tiles, 8, steps, 4).transpose(0, 2, 1, 3)
-        return np.ascontiguousarray(blocks[:, :, lane // 4, lane % 4]).ravel()
-    tiles, steps = -(-n // 16), -(-n // 8)
-    padded = np.zeros((tiles * 16, steps * 8), np.float32)
+def fragments(weights: np.ndarray, program: Program, shape: Shape) -> np.ndarray:
+    """The weights as lanes of a warp take them: (row tile, step, lane, number), flat."""
+    n, steps = weights.shape[0], shape.parts * shape.steps
+    m, k = (8, 4) if program.bits == 64 else (16, 8)
+    tiles = -(-n // m)
+    padded = np.zeros((tiles * m, steps * k), f"float{program.bits}")
     padded[:n, :n] = weights
-    blocks = padded.reshape(tiles, 16, steps, 8).transpose(0, 2, 1, 3)
-    row, column = lane // 4, lane % 4
-    places = [(row, column), (row + 8, column), (row, column + 4), (row + 8, column + 4)]
-    whole = np.stack([blocks[:, :, a, b] for a, b in places], axis=-1)
-    head = _head(whole)
-    return np.ascontiguousarray(np.stack([head, _head(whole - head)], axis=2)).ravel()
-
-
-def _head(x: np.ndarray) -> np.ndarray:
-    """Rounded to 11 bits, as the tensor cores take it."""
-    bits = np.ascontiguousarray(x).view(np.uint32)
-    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    blocks = padded.reshape(tiles, m, steps, k).transpose(0, 2, 1, 3)
+    row, column = np.arange(_WARP) // 4, np.arange(_WARP) % 4
+    places = [(row, column)]
+    if program.bits == 32:
+        places += [(row + 8, column), (row, column + 4), (row + 8, column + 4)]
+    return np.stack([blocks[:, :, a, b] for a, b in places], axis=-1).ravel()
 
 
 def source(program: Program, shape: Shape) -> str:
@@ -101,6 +100,7 @@ def source(program: Program, shape: Shape) -> str:
         "THREADS": shape.threads,
         "BLOCKS": shape.blocks,
         "PARTS": shape.parts,
+        "STEPS": shape.steps,
         "W_SHARED": int(shape.shared),
         "UNIFORMS": max(1, len(program.uniforms)),
     }
@@ -166,7 +166,7 @@ def _kernel(program: Program) -> list[str]:
 def _shared(program: Program) -> list[str]:
     if not program.networked:
         return []
-    sizes = "S_SIZE * (BITS == 64 ? 1 : 2)", "PARTS * I_ROWS * ROW"
+    sizes = "S_SIZE", "PARTS * I_ROWS * ROW"
     weights = "M_TILES * K_STEPS * 32 * A_SIZE"
     return [
         "#ifdef __CUDACC__",

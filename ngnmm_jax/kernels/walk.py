@@ -95,7 +95,8 @@ class Walk:
         array = value.value
 
         def one(number: Any) -> str:
-            if value.fixed or array.dtype.kind != "f" or not np.isfinite(number):
+            short = self.real is np.float32 or _short(float(number))
+            if array.dtype.kind != "f" or not np.isfinite(number) or (value.fixed and short):
                 text = primitives.literal(number, array.dtype)
                 self._values[text] = float(number)
                 return text
@@ -207,6 +208,11 @@ class Walk:
         for term in terms[1:]:
             result = self.write(kind, f"{result} {sign} {term}")
         return result
+
+
+def _short(number: float) -> bool:
+    """Whether an instruction can hold it: doubles whose lower half is zero."""
+    return not int(np.float64(number).view(np.uint64)) & 0xFFFFFFFF
 
 
 def _inner(equation: Any) -> ClosedJaxpr | None:

@@ -21,6 +21,7 @@ from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
+from ngnmm_jax.sweeps.fused import fused
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, Shared, streamed
 from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
@@ -287,14 +288,15 @@ class Activity(AbstractMeasure):
             "key": jax.vmap(noise_key)(jnp.asarray(seeds)),
         }
         function, arrays = streamed(plan, dtype)
-        fields = map_chunks(
-            function,
-            Shared(_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays),
-            lanes,
-            chunk=self.chunk(system) if chunk is None else chunk,
-            progress=False,
-            lockstep=True,
-        )
+        shared = Shared(_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays)
+        chunk = self.chunk(system) if chunk is None else chunk
+        kernel = fused(function, shared, lanes)
+        if kernel is None:
+            fields = map_chunks(
+                function, shared, lanes, chunk=chunk, progress=False, lockstep=True
+            )
+        else:
+            fields = kernel(lanes, chunk)
         if isinstance(undriven(system), Homogeneous):
             fields = _without_regions(fields, plan)
         return fields

@@ -89,14 +89,10 @@ class Streamed:
     written: tuple[str, ...]  # a class that was changed since is compiled anew
 
     def __call__(self, shared: Shared, lanes: dict[str, Any]) -> dict[str, jax.Array]:
-        dt, (stride, transient) = shared.dt, shared.steps
-        points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
-        system = with_leaves(shared.system.over_runs(), points)
-        start = jnp.moveaxis(lanes["start"], 0, -1)
-        stepper = system.stepper(self.integrator, dt, lanes["key"])
-        sampler = _Sampler(system, stepper, self.signals, self.layout.window)
-        gathering = self.gathering.joined(shared.arrays)
-        zero = jnp.zeros((len(self.signals), *_regional(start)), start.dtype)
+        stride, transient = shared.steps
+        begun = self.begun(shared, lanes)
+        sampler = _Sampler(begun.system, begun.stepper, self.signals, self.layout.window)
+        zero = self.zero(lanes)
 
         def window(carry: Any, number: jax.Array) -> tuple[Any, Any]:
             # Before the first window, number -1, comes what is left out: in the same loop, so that
@@ -106,24 +102,67 @@ class Streamed:
             count = jnp.where(left_out, transient, self.layout.window)
             memory, values = sampler.samples(memory, zero, stride, count)
             number = jnp.maximum(number, 0)
-            totals, emitted = gathering.add(before, values, number, self.layout)
+            totals, emitted = self.added(shared, before, values, number)
             totals = jax.tree.map(lambda a, b: jnp.where(left_out, a, b), before, totals)
             return (memory, totals), emitted
 
-        carry = (stepper.start(start), gathering.start(zero, self.layout))
         numbers = jnp.arange(-1, self.layout.windows)
+        carry = (begun.memory, self.totals(shared, lanes))
         (memory, totals), emitted = jax.lax.scan(window, carry, numbers)
         emitted = jax.tree.map(lambda value: value[1:], emitted)
+        return self.finished(shared, lanes, begun, memory, totals, emitted)
+
+    def begun(self, shared: Shared, lanes: dict[str, Any]) -> "Begun":
+        """The system with the runs' parameters, the integrator at work on it, and its memory."""
+        points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
+        system = with_leaves(shared.system.over_runs(), points)
+        stepper = system.stepper(self.integrator, shared.dt, lanes["key"])
+        return Begun(system, stepper, stepper.start(jnp.moveaxis(lanes["start"], 0, -1)))
+
+    def zero(self, lanes: dict[str, Any]) -> jax.Array:
+        """A sample of nothing (signal, region, run)."""
+        start = jnp.moveaxis(lanes["start"], 0, -1)
+        return jnp.zeros((len(self.signals), *_regional(start)), start.dtype)
+
+    def totals(self, shared: Shared, lanes: dict[str, Any]) -> Any:
+        """What is gathered, before the first window."""
+        return self.gathering.joined(shared.arrays).start(self.zero(lanes), self.layout)
+
+    def added(self, shared: Shared, totals: Any, values: jax.Array, number: Any) -> Any:
+        """What is gathered with a window's samples (sample, signal, region, run); what it emits."""
+        return self.gathering.joined(shared.arrays).add(totals, values, number, self.layout)
+
+    def finished(
+        self,
+        shared: Shared,
+        lanes: dict[str, Any],
+        begun: "Begun",
+        memory: Any,
+        totals: Any,
+        emitted: Any,
+    ) -> dict[str, jax.Array]:
+        """The results, from the memory at the end and all that was gathered and emitted."""
+        gathering = self.gathering.joined(shared.arrays)
         values, sound = gathering.values(totals, emitted, self.layout)
         result = {
             name: jnp.moveaxis(value[k], -1, 0)
             for names, value in zip(self.names, values, strict=True)
             for k, name in enumerate(names)
         }
+        start = jnp.moveaxis(lanes["start"], 0, -1)
+        stride, transient = shared.steps
         steps = stride.astype(start.dtype) * (transient + self.layout.samples)
-        result[BELOW_ZERO] = _below_zero(system, stepper, memory, steps)
-        result["status"] = _status(start, stepper.state(memory), sound)
+        result[BELOW_ZERO] = _below_zero(begun.system, begun.stepper, memory, steps)
+        result["status"] = _status(start, begun.stepper.state(memory), sound)
         return result
+
+
+class Begun(NamedTuple):
+    """Runs at their start: the system with their parameters, and an integrator at work on it."""
+
+    system: Driven
+    stepper: Stepper
+    memory: Any
 
 
 @dataclasses.dataclass(frozen=True)

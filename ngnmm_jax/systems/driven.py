@@ -1,6 +1,7 @@
 """A network together with what drives it from outside: white noise, and stimuli."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -189,9 +190,7 @@ class Driven(PicturedSystem):
         """
         inner = integrator.stepper(self.system, dt)
         begin = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
-        variables = self.model.variables
-        rows = {name: variables.index(name) for name in self.noise if name != INPUT}
-        drawn = _noise_of(self, rows, dt, keys)
+        drawn = _noise_of(self, dt, keys)
         stimulated = _stimulus_of(self, dt, begin, batched=jnp.ndim(keys) == 1)
         return self.assembled(inner, dt, begin[1], Sources(drawn, stimulated))
 
@@ -251,7 +250,28 @@ class Sources(NamedTuple):
     stimulated: Callable[[Any, Any], tuple[Any, Any]]
 
 
-def _noise_of(system: Driven, rows: Mapping[str, int], dt: Scalar, keys: Any) -> Any:
+def noise_keys(system: Driven, dt: Scalar, keys: Any) -> list[Any]:
+    """The keys of a system's noises, in their order, from those of the runs () or (run,)."""
+    variables = system.model.variables
+
+    def of(name: str) -> Any:
+        row = None if name == INPUT else variables.index(name)
+        each = partial(noise_source, row=row, dt=dt)
+        return jax.vmap(each)(keys) if jnp.ndim(keys) == 1 else each(keys)
+
+    return [of(name) for name in system.noise]
+
+
+def pushes(
+    system: Driven, dt: Scalar, numbers: Any, regions: int
+) -> Float[Array, "step moment region"]:
+    """The stimulus's mean and its rise in steps of such numbers, of runs that begin at zero."""
+    like = jnp.zeros((1, regions), dt.dtype)
+    stimulated = _stimulus_of(system, dt, (jnp.zeros(()), jnp.asarray(0)), batched=False)
+    return jax.vmap(lambda number: jnp.stack(stimulated(number, like)))(numbers)
+
+
+def _noise_of(system: Driven, dt: Scalar, keys: Any) -> Any:
     """Of a noise's name, a step's number and a state: standard normal numbers (*region, *run)."""
     batched = jnp.ndim(keys) == 1
 
@@ -259,10 +279,7 @@ def _noise_of(system: Driven, rows: Mapping[str, int], dt: Scalar, keys: Any) ->
         """A function of a key, of all runs' keys."""
         return jax.vmap(function) if batched else function
 
-    sources = {
-        name: each(lambda key, name=name: noise_source(key, rows.get(name), dt))(keys)
-        for name in system.noise
-    }
+    sources = dict(zip(system.noise, noise_keys(system, dt, keys), strict=True))
 
     def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
         shape = state.shape[1:-1] if batched else state.shape[1:]

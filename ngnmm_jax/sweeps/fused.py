@@ -1,0 +1,186 @@
+"""Runs in lock-step by kernels that take a whole window's steps: see `integrators.Fused`."""
+
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._core.lanes import padded
+from ngnmm_jax.integrators import Fused
+from ngnmm_jax.kernels import CannotFuse, Program, traced
+from ngnmm_jax.kernels.cuda import CudaKernel
+from ngnmm_jax.kernels.host import HostKernel
+from ngnmm_jax.kernels.program import varied
+from ngnmm_jax.kernels.source import Shape, fragments, runs_of
+from ngnmm_jax.sweeps.streaming import Shared, Streamed
+from ngnmm_jax.systems.driven import noise_keys, pushes, undriven
+from ngnmm_jax.systems.network import Network
+
+# Programs that are remembered.
+_PROGRAMS: dict[Any, Program] = {}
+_MOST_PROGRAMS = 64
+# A launch is of this many steps at most, so that it can be interrupted.
+_STEPS = 20_000
+
+
+def fused(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> "Fusion | None":
+    """How a kernel takes such runs; None where it is not asked for, or XLA is to do it.
+
+    Warns where it is asked for and cannot be.
+    """
+    chosen = function.integrator
+    if not isinstance(chosen, Fused):
+        return None
+    if chosen.on == "gpu" and jax.local_devices()[0].platform != "gpu":
+        return None
+    try:
+        return Fusion(function, chosen, shared, lanes)
+    except CannotFuse as reason:
+        warnings.warn(f"XLA takes the steps, not a kernel. {reason}", UserWarning, stacklevel=3)
+        return None
+
+
+class Fusion:
+    """Runs through a plan by a kernel for their steps, and XLA for what is gathered of them."""
+
+    def __init__(
+        self, function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, Any]
+    ) -> None:
+        self.function, self.shared = function, shared
+        self.program = _traced(function, chosen, shared, lanes)
+        network = undriven(shared.system)
+        self.regions = network.n_regions if isinstance(network, Network) else 1
+        runs = runs_of(self.program, self.regions) if chosen.runs is None else chosen.runs
+        shape = Shape.of(self.program, self.regions, runs)
+        kind = CudaKernel if chosen.on == "gpu" else HostKernel
+        self.kernel: Any = kind(self.program, shape)
+        weights = np.zeros((1, 1))
+        if self.program.networked:
+            weights = np.asarray(network.weights)
+        real = np.dtype(f"float{self.program.bits}")
+        self.tiles = self.kernel.take(fragments(weights.astype(real), self.program, shape))
+
+    def __call__(self, lanes: dict[str, Any], chunk: int) -> dict[str, np.ndarray]:
+        """The results (run, …) of all runs, so many at a time."""
+        n = lanes["start"].shape[0]
+        results = []
+        for index, kept in padded(n, min(chunk, n)):
+            some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), lanes)
+            found = self._some(some)
+            results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], found))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+    def _some(self, lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        """A chunk's runs."""
+        function, shared, kernel = self.function, self.shared, self.kernel
+        memory, totals, given, keys = _start(function, shared, lanes)
+        leaves, structure = jax.tree.flatten(memory)
+        del memory
+        at = [kernel.take(leaf) for leaf in leaves]
+        arrays = [kernel.take(leaf) for leaf in given]
+        words = [kernel.take(key) for key in keys]
+        del leaves, given, keys
+        march = partial(
+            self._march, arrays=arrays, keys=words, runs=int(lanes["start"].shape[0])
+        )
+        stride, transient = (int(n) for n in shared.steps)
+        step = 0
+        for samples in _pieces(transient, stride):
+            at, _ = march(at, step, samples, stride, write=False)
+            step += samples * stride
+        emitted = []
+        for number in range(function.layout.windows):
+            at, shown = march(at, step, function.layout.window, stride, write=True)
+            step += function.layout.window * stride
+            values = kernel.give(shown)
+            totals, some = _add(function, shared, totals, values, jnp.asarray(number))
+            jax.block_until_ready(totals)
+            emitted.append(some)
+        memory = jax.tree.unflatten(structure, [kernel.give(leaf) for leaf in at])
+        return _finish(function, shared, lanes, memory, totals, emitted)
+
+    def _march(
+        self,
+        memory: list[Any],
+        step: int,
+        samples: int,
+        stride: int,
+        *,
+        write: bool,
+        **given: Any,
+    ) -> tuple[list[Any], Any]:
+        pushed = None
+        if self.program.stimulated:
+            numbers = jnp.arange(step, step + samples * stride)
+            found = _pushes(self.shared.system, self.shared.dt, numbers, self.regions)
+            pushed = self.kernel.take(found)
+        arrays, keys, runs = given["arrays"], given["keys"], given["runs"]
+        found = self.kernel(
+            memory, arrays, keys, self.tiles,
+            runs=runs, samples=samples, stride=stride, pushed=pushed, write=write,
+        )  # fmt: skip
+        return found  # type: ignore[no-any-return]
+
+
+def _pieces(samples: int, stride: int) -> Iterator[int]:
+    """So many samples, in pieces of not too many steps."""
+    most = max(1, _STEPS // stride)
+    while samples > 0:
+        yield min(samples, most)
+        samples -= most
+
+
+@partial(jax.jit, static_argnums=0)
+def _start(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> Any:
+    """The integrator's memory, what is gathered, and the kernel's parameters and keys."""
+    begun = function.begun(shared, lanes)
+    keys = [jax.random.key_data(k) for k in noise_keys(shared.system, shared.dt, lanes["key"])]
+    return begun.memory, function.totals(shared, lanes), varied(begun.system), keys
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=2)
+def _add(function: Streamed, shared: Shared, totals: Any, values: Any, number: Any) -> Any:
+    return function.added(shared, totals, values, number)
+
+
+@partial(jax.jit, static_argnums=0)
+def _finish(
+    function: Streamed, shared: Shared, lanes: Any, memory: Any, totals: Any, emitted: list[Any]
+) -> Any:
+    gathered = jax.tree.map(lambda *parts: jnp.stack(parts), *emitted)
+    begun = function.begun(shared, lanes)
+    return function.finished(shared, lanes, begun, memory, totals, gathered)
+
+
+@partial(jax.jit, static_argnums=3)
+def _pushes(system: Any, dt: Any, numbers: jax.Array, regions: int) -> jax.Array:
+    """The stimulus in each of some steps (step, moment, region)."""
+    return pushes(system, dt, numbers, regions)
+
+
+def _traced(function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, Any]) -> Program:
+    """The program, once for equal systems."""
+    names = {name: np.ndim(value) for name, value in lanes["point"].items()}
+    leaves, structure = jax.tree.flatten(shared.system)
+    given = tuple(
+        (np.shape(leaf), str(leaf.dtype), np.asarray(leaf).tobytes() if not np.ndim(leaf) else b"")
+        for leaf in leaves
+    )
+    key = (structure, given, float(shared.dt), str(shared.dt.dtype), chosen.integrator,
+           function.signals, function.written, tuple(sorted(names.items())))  # fmt: skip
+    found = _PROGRAMS.get(key)
+    if found is None:
+        points = {
+            name: jax.ShapeDtypeStruct((*np.shape(value)[1:], 2), shared.dt.dtype)
+            for name, value in lanes["point"].items()
+        }
+        signals = function.signals
+        found = traced(shared.system, chosen.integrator, shared.dt, signals, points)
+        while len(_PROGRAMS) >= _MOST_PROGRAMS:
+            del _PROGRAMS[next(iter(_PROGRAMS))]
+        _PROGRAMS[key] = found
+    return found
