@@ -3,8 +3,9 @@
     NGNMM_JAX_GPU_REHEARSAL=1 pytest -m gpu tests/test_gpu.py   # the same on the CPU
     JAX_PLATFORMS=cpu python -m tests.test_gpu                  # make the values, in 64 bits
 
-The values are in gpu_reference.json. A tolerance is relative to the largest value of its array;
-what a spiking network or an iteration leaves open is said where it is wider.
+The values are in gpu_reference.json, and two tests hold them to what the CPU finds now: they change
+with random streams and integrators. A tolerance is relative to the largest value of its array; what
+a spiking network or an iteration leaves open is said where it is wider.
 """
 
 import json
@@ -250,6 +251,29 @@ def compare(name, found, tolerance):
         assert value.shape == wanted.shape, key
         size = np.nanmax(np.abs(wanted), initial=0.0)
         np.testing.assert_allclose(value, wanted, rtol=0, atol=tolerance * size, err_msg=key)
+
+
+def compare_now(work):
+    """The values of the file with those of this process, in 64 bits."""
+    both = work in BOTH
+    found = work("float64") if both else work()
+    compare(work.__name__, found, BOTH[work][0] if both else DOUBLE[work])
+
+
+@pytest.mark.parametrize("work", [noisy, bold, activity], ids=lambda work: work.__name__)
+def test_stored_values_are_those_of_this_version(work):
+    """A stream of random numbers of simulations, of sweeps, and an integrator of its own."""
+    compare_now(work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [*BOTH, *DOUBLE], ids=lambda work: work.__name__)
+def test_all_stored_values_are_those_of_this_version(work):
+    compare_now(work)
+
+
+def test_every_stored_value_belongs_to_an_analysis():
+    assert json.loads(STORED.read_text()).keys() == {work.__name__ for work in [*BOTH, *DOUBLE]}
 
 
 @pytest.fixture
