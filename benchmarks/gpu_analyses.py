@@ -114,9 +114,9 @@ def orbit_modes(modes: int) -> Callable[[], Any]:
 
 
 def dispersion_map(points: int) -> Callable[[], Any]:
-    """So many points of the paper's plane, a share of each axis, equilibria and orbits."""
-    columns = max(1, round(points / 64))
-    axes = {"i_ext_e": np.linspace(0.0, 16.0, columns), "coupling": np.linspace(0.0, 30.0, 64)}
+    """So many points of the paper's plane, as close as in the whole, equilibria and orbits."""
+    columns = 0.05 * np.arange(max(1, round(points / 64)))
+    axes = {"i_ext_e": 8.0 + columns, "coupling": 4.0 + 0.05 * np.arange(64)}
     return lambda: ng.dispersion_map(network(90), axes, progress=False).growth_transverse
 
 
@@ -152,7 +152,7 @@ WORKS = {
     "simulated, gradient": Work(simulated_fit, "starts", 32, 4, 1),
     "find_equilibria": Work(equilibria, "", 1, 1, 1, 1),
 }
-#: The whole plane, and its columns beside those of a share, of which each is run after the other.
+#: The whole plane.
 PLANE = (321, 601)
 
 
@@ -185,17 +185,17 @@ def on_cpu(record: Record, size: Size) -> None:
 
 
 def plane(record: Record, size: Size) -> None:
-    """Part: a share of the map, and what the whole would take if its columns cost the same."""
+    """Part: a share of the map, and what the whole would take if its points cost the same."""
     works(record, dataclasses.replace(size, named=()), (MAP,))
     row = record.data["rows"][0]
     if "again" not in row:
         raise RuntimeError(row["error"])
-    columns, blocks = row["size"] / 64, -(-PLANE[1] // 64)
-    expected = row["again"] * PLANE[0] / columns * blocks
+    expected = row["again"] * PLANE[0] * PLANE[1] / row["size"]
     record.put(plane=list(PLANE), expected_seconds=expected, expected_from=row["size"])
     if expected > record.left:
         record.put(plane_seconds=None, why_not=f"{record.left:.0f} s left, {expected:.0f} expected")
         return
-    axes = {"i_ext_e": np.arange(321) / 20, "coupling": np.arange(601) / 20}
+    columns, rows = PLANE
+    axes = {"i_ext_e": np.arange(columns) / 20, "coupling": np.arange(rows) / 20}
     whole = partial(ng.dispersion_map, network(90), axes, progress=False)
     record.put(plane_seconds=timed(lambda: whole().growth_transverse, 0)["first"])

@@ -197,7 +197,8 @@ def _analyses(regions: int) -> dict[str, tuple[Callable[[], Any], int]]:
     network = ng.Network(ng.NextGenEI(), weights(regions), 8.0)
     points = ng.Design.listed({"i_ext_e": np.linspace(1.0, 15.0, 256)})
     axes = {"i_ext_e": np.linspace(9.0, 12.0, 64)}
-    plane = {"i_ext_e": np.linspace(0.0, 16.0, 8), "coupling": np.linspace(0.0, 30.0, 8)}
+    # As close to each other as in the whole map; all oscillate.
+    plane = {"i_ext_e": 13.0 + 0.05 * np.arange(8), "coupling": 5.0 + 0.05 * np.arange(8)}
     moving = ng.Network(ng.NextGenEI(i_ext_e=13.0), weights(regions), 5.0).homogeneous()
 
     def stability() -> Any:
@@ -222,7 +223,8 @@ def profiled(name: str, work: Any, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
         options = jax.profiler.ProfileOptions()
-        options.python_tracer_level = 0
+        # Of the host nothing: a CPU writes hundreds of megabytes of it.
+        options.python_tracer_level = options.host_tracer_level = 0
         with jax.profiler.trace(folder, profiler_options=options):
             jax.block_until_ready(work())
         seconds = time.perf_counter() - begun
