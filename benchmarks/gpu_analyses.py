@@ -138,9 +138,9 @@ class Work:
 MAP = "dispersion_map"
 #: In the order in which they are timed on a GPU; the map by its name, or with the whole plane.
 WORKS = {
-    "find_orbit": Work(orbit, "", 1, 1, 0),
-    "dispersion on an orbit": Work(orbit_modes, "modes", 1000, 1000, 0),
-    MAP: Work(dispersion_map, "points", 16 * 64, 16 * 64, 0),
+    "find_orbit": Work(orbit, "", 1, 1, 1),
+    "dispersion on an orbit": Work(orbit_modes, "modes", 1000, 1000, 10),
+    MAP: Work(dispersion_map, "points", 16 * 64, 16 * 64, 64),
     "ng.sweep, Activity, 2 s": Work(activity, "runs", 4096, 64, 16, 0),
     "simulate_spiking, 20 ms, 1e5": Work(spiking, "neurons", 100_000, 100_000, 1000, 50),
     "simulate_spiking, 20 ms, 1e6": Work(spiking, "neurons", 1_000_000, 0, 0),
