@@ -5,12 +5,12 @@ with NumPy 1 in front, and with blanks in the place of packages that it imports 
 simulation does not use. Seconds are those of two runs of different length, subtracted, so that the
 noise that it draws before them does not count.
 
-96 regions and not 90: cuBNM 0.1.0 asks for 4 + 2 + 8 n bytes of shared memory a run and keeps its
-state from the 48th on (`ext/bnm.cu`: offsets in bytes are added to a pointer to doubles). Beside 16
-bytes that the kernel has anyway, and as far as the card rounds up to 128, that is enough for 96 or
-100 regions and ends 16 bytes beyond for 90, which is what the first try failed with, if this is
-why: a last one with 90 says so or not. Both are three warps a run. Its code is for sm_52, which the
-driver compiles for newer cards.
+96 regions and not 90, with which it ended with "CUDA error occurred" on an H200. cuBNM 0.1.0 asks
+for 4 + 2 + 8 n bytes of shared memory a run and keeps its state from the 48th on (`ext/bnm.cu` adds
+offsets in bytes to a pointer to doubles). Beside 16 bytes that the kernel has anyway, and where a
+card rounds up to 128, that is enough for 96 or 100 regions and 16 bytes too few for 90. Whether
+this is why, a last try with 90 shows. Both are three warps a run. Its code is for sm_52, as machine
+code and as PTX, which the driver compiles for newer cards.
 """
 
 import argparse
