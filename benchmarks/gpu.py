@@ -1,8 +1,11 @@
-"""Everything that is to be measured on a GPU, in one command of at most seven minutes.
+"""Everything that is to be measured on a GPU, in one command of at most ten minutes.
 
-    python -m benchmarks.gpu                    # on a machine with an NVIDIA GPU
-    python -m benchmarks.gpu --quick            # small sizes; on a CPU: a rehearsal
+    python -m benchmarks.gpu                        # on a machine with an NVIDIA GPU
+    python -m benchmarks.gpu --quick                # small sizes; on a CPU: a rehearsal
     python -m benchmarks.gpu --only sweeps,where
+    python -m benchmarks.gpu --only analyses,where --works find_orbit,dispersion_map
+    python -m benchmarks.gpu --minutes 6,analyses=3 # of all, and of a part by its name
+    python -m benchmarks.gpu --show FILE            # the tables of a gpu.json
 
 Parts, in this order, each in a process of its own and with a limit of its own: what the device is
 and does in the simplest things; sweeps (network-steps a second, share of the bound); analyses
@@ -34,6 +37,7 @@ NumPy 1 is for cuBNM's process alone. Without the folder that part is skipped.
 """
 
 import argparse
+import dataclasses
 import importlib.util
 import json
 import os
@@ -64,17 +68,17 @@ class Part(NamedTuple):
 PARTS = {
     "device": Part("gpu_sweeps", "device", 30),
     "sweeps": Part("gpu_sweeps", "sweeps", 130),
-    "analyses": Part("gpu_analyses", "works", 110),
+    "analyses": Part("gpu_analyses", "works", 200),
     "tests": Part("gpu", "tests", 120),
     "cpu": Part("gpu_analyses", "on_cpu", 120, "cpu"),
-    "where": Part("gpu_sweeps", "where", 60),
-    "cubnm": Part("gpu_peers", "cubnm", 50),
+    "where": Part("gpu_sweeps", "where", 110),
+    "cubnm": Part("gpu_peers", "cubnm", 70),
     "plane": Part("gpu_analyses", "plane", 120),
 }
 #: What runs at the same time; all the rest is alone.
 STAGES = (("device",), ("sweeps",), ("analyses",), ("tests", "cpu"), ("where",), ("cubnm",),
           ("plane",))  # fmt: skip
-_MINUTES = 7.0
+_MINUTES = 9.5
 # Seconds before its limit at which a part is asked to begin nothing more.
 _MARGIN = 4.0
 
@@ -90,7 +94,7 @@ def run_part(name: str, size: Size, path: Path, seconds: float) -> dict[str, Any
         record.close("skipped", str(reason))
     except Exception as error:  # what it was is recorded, and the others go on
         traceback.print_exc()
-        record.close("failed", f"{type(error).__name__}: {error}"[:1000])
+        record.close("failed", f"{type(error).__name__}: {error}"[-2000:])
     else:
         record.close("ok")
     return record.data
@@ -140,7 +144,9 @@ def test_outcome(line: str) -> dict[str, str] | None:
 class _Child:
     """A part in a process of its own."""
 
-    def __init__(self, name: str, size: str, folder: Path, seconds: float, log: Any) -> None:
+    def __init__(
+        self, name: str, size: str, folder: Path, seconds: float, log: Any, works: Sequence[str]
+    ) -> None:
         self.name, self.path = name, folder / f"{name}.json"
         self.end = time.monotonic() + seconds
         self.seconds = seconds
@@ -150,7 +156,8 @@ class _Child:
         if PARTS[name].platform:
             environment["JAX_PLATFORMS"] = PARTS[name].platform
         command = [sys.executable, "-m", "benchmarks.gpu", "--part", name, "--size", size,
-                   "--out", str(folder), "--seconds", str(max(1.0, seconds - _MARGIN))]  # fmt: skip
+                   "--out", str(folder), "--seconds", str(max(1.0, seconds - _MARGIN)),
+                   "--works", ",".join(works)]  # fmt: skip
         print(f"\n=== {name}, at most {seconds:.0f} s", file=log, flush=True)
         self.process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True
@@ -171,28 +178,46 @@ class _Child:
         """End it, and all that it started."""
         os.killpg(self.process.pid, 9)
         self.process.wait()
-        reason = f"stopped at its limit of {self.seconds:.0f} s"
-        return {**self.found(), "status": "failed", "reason": reason}
+        found = self.found()
+        reason = f"stopped at its limit of {self.seconds:.0f} s{unfinished(found)}"
+        return {**found, "status": "failed", "reason": reason}
 
 
-def measure(size: str, out: Path, names: Sequence[str], minutes: float) -> dict[str, Any]:
-    """All parts named, and what they found, which is in `gpu.json` at any time."""
+def unfinished(found: dict[str, Any]) -> str:
+    """What a part was doing, and what it did not begin."""
+    doing = f", during {found['now']}" if found.get("now") else ""
+    left = "; ".join(found.get("plan", ())) or "nothing"
+    return f"{doing}; not begun: {left}" if "plan" in found else doing
+
+
+def measure(
+    size: str,
+    out: Path,
+    names: Sequence[str],
+    minutes: dict[str, float],
+    works: Sequence[str] = (),
+) -> dict[str, Any]:
+    """All parts named, and what they found, which is in `gpu.json` at any time.
+
+    `minutes`: limits by the name of the part, and of all of them together by "".
+    """
     out.mkdir(parents=True, exist_ok=True)
-    end = time.monotonic() + 60 * minutes
+    end = time.monotonic() + 60 * minutes.get("", _MINUTES)
     report: dict[str, Any] = {"card": card(), "size": size, "python": sys.version, "parts": {}}
     parts = report["parts"]
     with (out / "gpu.log").open("w") as log, tempfile.TemporaryDirectory() as scratch:
         for stage in STAGES:
             going = []
             for name in (name for name in stage if name in names):
-                seconds = min(PARTS[name].seconds, end - time.monotonic())
+                limit = 60 * minutes[name] if name in minutes else PARTS[name].seconds
+                seconds = min(limit, end - time.monotonic())
                 reason = "no time was left" if seconds < 2 * _MARGIN else ""
                 if size == "full" and parts.get("device", {}).get("platform") == "cpu":
                     reason = "no GPU: --quick rehearses on the CPU"
                 if reason:
                     parts[name] = {"status": "skipped", "reason": reason, "rows": []}
                 else:
-                    going.append(_Child(name, size, Path(scratch), seconds, log))
+                    going.append(_Child(name, size, Path(scratch), seconds, log, works))
             _wait(going, parts, lambda: write_json(out / "gpu.json", report))
     return report
 
@@ -226,26 +251,51 @@ def _prepare() -> None:
         jax.config.update("jax_num_cpu_devices", max(1, (os.cpu_count() or 1) // 2))
 
 
+def limits(text: str) -> dict[str, float]:
+    """Minutes by part from "6,analyses=3"; what has no name is the limit of all, by ""."""
+    found = {}
+    for item in text.split(","):
+        name, _, number = item.rpartition("=")
+        if name and name not in PARTS:
+            raise argparse.ArgumentTypeError(f"no part is called {name}")
+        found[name] = float(number)
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small sizes")
     parser.add_argument("--out", type=Path, help="folder of the results")
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
-    parser.add_argument("--minutes", type=float, default=_MINUTES, help="limit of all parts")
+    parser.add_argument(
+        "--works", default="", help="parts of the names of the analyses wanted, with commas"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=limits,
+        default={},
+        help="limit of all parts; or PART=MINUTES, with commas",
+    )
+    parser.add_argument("--show", type=Path, metavar="FILE", help="only print what a run found")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--size", choices=SIZES, help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    works = tuple(word.strip() for word in given.works.split(",") if word.strip())
+    if given.show:
+        show(json.loads(given.show.read_text(encoding="utf-8")))
+        return
     if given.part:
         _prepare()
-        run_part(given.part, SIZES[given.size], given.out / f"{given.part}.json", given.seconds)
+        size = dataclasses.replace(SIZES[given.size], named=works)
+        run_part(given.part, size, given.out / f"{given.part}.json", given.seconds)
         return
     names = given.only.split(",")
     if not set(names) <= set(PARTS):
         parser.error(f"parts are {', '.join(PARTS)}")
     out = (given.out or Path(os.environ.get("OUT") or ROOT / "build" / "gpu")).resolve()
     print(card(), flush=True)
-    show(measure("quick" if given.quick else "full", out, names, given.minutes))
+    show(measure("quick" if given.quick else "full", out, names, given.minutes, works))
 
 
 if __name__ == "__main__":

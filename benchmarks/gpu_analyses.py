@@ -114,9 +114,9 @@ def orbit_modes(modes: int) -> Callable[[], Any]:
 
 
 def dispersion_map(points: int) -> Callable[[], Any]:
-    """So many points of the paper's plane, a share of each axis, equilibria and orbits."""
-    columns = max(1, round(points / 64))
-    axes = {"i_ext_e": np.linspace(0.0, 16.0, columns), "coupling": np.linspace(0.0, 30.0, 64)}
+    """So many points of the paper's plane, as close as in the whole, equilibria and orbits."""
+    columns = 0.05 * np.arange(max(1, round(points / 64)))
+    axes = {"i_ext_e": 8.0 + columns, "coupling": 4.0 + 0.05 * np.arange(64)}
     return lambda: ng.dispersion_map(network(90), axes, progress=False).growth_transverse
 
 
@@ -135,7 +135,12 @@ class Work:
     tiny: int = 0
 
 
+MAP = "dispersion_map"
+#: In the order in which they are timed on a GPU; the map by its name, or with the whole plane.
 WORKS = {
+    "find_orbit": Work(orbit, "", 1, 1, 1),
+    "dispersion on an orbit": Work(orbit_modes, "modes", 1000, 1000, 10),
+    MAP: Work(dispersion_map, "points", 16 * 64, 16 * 64, 64),
     "ng.sweep, Activity, 2 s": Work(activity, "runs", 4096, 64, 16, 0),
     "simulate_spiking, 20 ms, 1e5": Work(spiking, "neurons", 100_000, 100_000, 1000, 50),
     "simulate_spiking, 20 ms, 1e6": Work(spiking, "neurons", 1_000_000, 0, 0),
@@ -146,24 +151,21 @@ WORKS = {
     "linear_response, gradient": Work(linear_fit, "frequencies", 10, 10, 2),
     "simulated, gradient": Work(simulated_fit, "starts", 32, 4, 1),
     "find_equilibria": Work(equilibria, "", 1, 1, 1, 1),
-    "find_orbit": Work(orbit, "", 1, 1, 0),
-    "dispersion on an orbit": Work(orbit_modes, "modes", 1000, 1000, 0),
 }
-MAP = "dispersion_map"
-_MAP = Work(dispersion_map, "points", 16 * 64, 16 * 64, 0)
-#: The whole plane, and its columns beside those of a share, of which each is run after the other.
+#: The whole plane.
 PLANE = (321, 601)
 
 
-def works(record: Record, size: Size, names: Sequence[str] = tuple(WORKS)) -> None:
+def works(record: Record, size: Size, names: Sequence[str] = ()) -> None:
     """Part: each work by itself, until the time is over; what was not begun is said."""
+    names = names or [name for name in WORKS if size.named or name != MAP]
     platform = jax.devices()[0].platform
     scale = "cpu" if platform == "cpu" and size.works == "full" else size.works
-    for name in names:
-        work = _MAP if name == MAP else WORKS[name]
-        amount = getattr(work, scale)
-        if not amount:
-            continue
+    amounts = {name: getattr(WORKS[name], scale) for name in size.chosen(names)}
+    record.plan(name for name, amount in amounts.items() if amount)
+    for name in list(record.data["plan"]):
+        work, amount = WORKS[name], amounts[name]
+        record.begin(name)
         row = {"name": name, "platform": platform, "size": amount, "unit": work.unit}
         if record.left < _LEAST:
             record.row(**row, error="no time left")
@@ -178,22 +180,22 @@ def works(record: Record, size: Size, names: Sequence[str] = tuple(WORKS)) -> No
 
 def on_cpu(record: Record, size: Size) -> None:
     """Part: the same on the CPU, and the map; what takes longest comes last."""
-    longest, *others = WORKS
-    works(record, size, (*others, longest, MAP))
+    last = ("ng.sweep, Activity, 2 s", MAP)
+    works(record, size, (*(name for name in WORKS if name not in last), *last))
 
 
 def plane(record: Record, size: Size) -> None:
-    """Part: a share of the map, and what the whole would take if its columns cost the same."""
-    works(record, size, (MAP,))
+    """Part: a share of the map, and what the whole would take if its points cost the same."""
+    works(record, dataclasses.replace(size, named=()), (MAP,))
     row = record.data["rows"][0]
     if "again" not in row:
         raise RuntimeError(row["error"])
-    columns, blocks = row["size"] / 64, -(-PLANE[1] // 64)
-    expected = row["again"] * PLANE[0] / columns * blocks
+    expected = row["again"] * PLANE[0] * PLANE[1] / row["size"]
     record.put(plane=list(PLANE), expected_seconds=expected, expected_from=row["size"])
     if expected > record.left:
         record.put(plane_seconds=None, why_not=f"{record.left:.0f} s left, {expected:.0f} expected")
         return
-    axes = {"i_ext_e": np.arange(321) / 20, "coupling": np.arange(601) / 20}
+    columns, rows = PLANE
+    axes = {"i_ext_e": np.arange(columns) / 20, "coupling": np.arange(rows) / 20}
     whole = partial(ng.dispersion_map, network(90), axes, progress=False)
     record.put(plane_seconds=timed(lambda: whole().growth_transverse, 0)["first"])

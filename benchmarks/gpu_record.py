@@ -5,7 +5,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ class Size:
     - `regions`; `runs`: of a sweep at a time; `duration` of its runs, ms; `methods`: name and step.
     - `profiled`: runs whose program is looked at.
     - `works`: which of the three sizes of an analysis, and `repeats` of everything.
+    - `named`: parts of names, of which analyses are wanted, in this order; none: all.
     """
 
     regions: int
@@ -31,6 +32,17 @@ class Size:
     profiled: int
     works: str
     repeats: int
+    named: tuple[str, ...] = ()
+
+    def chosen(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that are wanted."""
+        names = list(names)
+        if not self.named:
+            return names
+        found = [name for part in self.named for name in names if part in name]
+        if not found:
+            raise Skip(f"no name has {' or '.join(self.named)}; there are {'; '.join(names)}")
+        return list(dict.fromkeys(found))
 
 
 _METHODS = (("moebius", 0.1), ("rk4", 0.05))
@@ -56,6 +68,14 @@ class Record:
         """Seconds that the part may still take."""
         return self._until - time.monotonic()
 
+    def plan(self, names: Iterable[str]) -> None:
+        """What is to be done, so that a part that is stopped can say what it did not begin."""
+        self.put(plan=list(names))
+
+    def begin(self, name: str) -> None:
+        """Of the plan, what is done now."""
+        self.put(now=name, plan=[other for other in self.data["plan"] if other != name])
+
     def row(self, **values: Any) -> None:
         """One more row."""
         self.data["rows"].append(values)
@@ -68,6 +88,7 @@ class Record:
 
     def close(self, status: str, reason: str = "") -> None:
         """How the part ended: "ok", "failed" or "skipped", and why."""
+        self.data = {k: v for k, v in self.data.items() if k not in ("plan", "now")}
         self.put(status=status, reason=reason, seconds=time.monotonic() - self._begun)
 
     def _save(self) -> None:

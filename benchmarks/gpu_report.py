@@ -19,13 +19,13 @@ def card() -> str:
 def in_words(part: dict[str, Any]) -> str:
     """How a part ended, and why."""
     lines = (part.get("reason") or "").splitlines()
-    return f"{part['status']}, {lines[0][:160]}" if lines else str(part["status"])
+    return f"{part['status']}, {lines[0][:400]}" if lines else str(part["status"])
 
 
 def show(report: dict[str, Any]) -> None:
     """All tables, the state of the parts last."""
     parts = report["parts"]
-    print(f"\n{report['card']}; {parts.get('device', {}).get('kind', '')}\n")
+    print(f"\n{report['card']}\n")
     _device(parts.get("device", {}))
     if _rows(parts, "sweeps"):
         _sweeps(_rows(parts, "sweeps"))
@@ -33,9 +33,11 @@ def show(report: dict[str, Any]) -> None:
     if here or _rows(parts, "cpu"):
         _analyses(here, _rows(parts, "cpu"))
     for row in _rows(parts, "where"):
-        print(f"- {row['name']}: {row['words']} Its HLO: {row.get('hlo', 'not looked at')}.")
+        kinds = ", ".join(f"{n} {kind}" for kind, n in row.get("hlo", {}).items())
+        print(f"- {row['name']}: {row['words']}" + f" In its HLO: {kinds}." * bool(kinds))
     for row in _rows(parts, "cubnm"):
-        print(f"- cuBNM, {row['runs']} runs: {row['rate']:.3g} network-steps a second")
+        said = f"{row['rate']:.3g} network-steps a second" if "rate" in row else row["error"]
+        print(f"- cuBNM, {row['runs']} runs of {row['regions']} regions: {said}")
     plane = parts.get("plane", {})
     if "expected_seconds" in plane:
         measured, expected = plane.get("plane_seconds"), plane["expected_seconds"]
@@ -57,7 +59,7 @@ def _device(found: dict[str, Any]) -> None:
     names = {
         "copy_bytes_a_second": "bytes a second copied",
         "product_flops_32": "flops of the product of 90 regions, 32 bits",
-        "product_flops_64": "64 bits",
+        "product_flops_64": "of it in 64 bits",
         "microseconds_a_loop": "µs a pass of the smallest loop",
         "microseconds_a_call_and_back": "µs a call with its result on the host",
     }
@@ -74,7 +76,6 @@ def _sweeps(rows: list[dict[str, Any]]) -> None:
         for r in rows
     ]
     table(header, cells)
-    print()
 
 
 def _count(kinds: dict[str, int]) -> int:
@@ -92,7 +93,6 @@ def _analyses(rows: list[dict[str, Any]], on_cpu: list[dict[str, Any]]) -> None:
                       *_of(b, "size", "first", "again")])  # fmt: skip
     header = ["", "size", "first, s", "compile, s", "again, s"]
     table([*header, "size on the CPU", "first, s", "again, s"], cells)
-    print()
 
 
 def _of(row: dict[str, Any], *names: str) -> list[Any]:

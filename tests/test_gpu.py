@@ -3,12 +3,12 @@
     NGNMM_JAX_GPU_REHEARSAL=1 pytest -m gpu tests/test_gpu.py   # the same on the CPU
     JAX_PLATFORMS=cpu python -m tests.test_gpu                  # make the values, in 64 bits
 
-The values are in gpu_reference.json. A tolerance is relative to the largest value of its array;
-what a spiking network or an iteration leaves open is said where it is wider.
+The values are in gpu_reference.json, and two tests hold them to what the CPU finds now: they change
+with random streams and integrators. A tolerance is relative to the largest value of its array; what
+a spiking network or an iteration leaves open is said where it is wider.
 """
 
 import json
-import math
 import os
 from pathlib import Path
 
@@ -252,6 +252,29 @@ def compare(name, found, tolerance):
         np.testing.assert_allclose(value, wanted, rtol=0, atol=tolerance * size, err_msg=key)
 
 
+def compare_now(work):
+    """The values of the file with those of this process, in 64 bits."""
+    both = work in BOTH
+    found = work("float64") if both else work()
+    compare(work.__name__, found, BOTH[work][0] if both else DOUBLE[work])
+
+
+@pytest.mark.parametrize("work", [noisy, bold, activity], ids=lambda work: work.__name__)
+def test_stored_values_are_those_of_this_version(work):
+    """A stream of random numbers of simulations, of sweeps, and an integrator of its own."""
+    compare_now(work)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("work", [*BOTH, *DOUBLE], ids=lambda work: work.__name__)
+def test_all_stored_values_are_those_of_this_version(work):
+    compare_now(work)
+
+
+def test_every_stored_value_belongs_to_an_analysis():
+    assert json.loads(STORED.read_text()).keys() == {work.__name__ for work in [*BOTH, *DOUBLE]}
+
+
 @pytest.fixture
 def device():
     """A GPU, or in a rehearsal the CPU."""
@@ -364,65 +387,6 @@ class Cramped(ng.sweeps.AbstractMeasure):
 
     def definition(self, system):
         return {"measure": "cramped"}
-
-
-def test_rehearsal(tmp_path):
-    """Every part of the benchmark at its smallest, on whatever device there is."""
-    from benchmarks import gpu
-    from benchmarks.gpu_record import SIZES
-
-    for name in gpu.PARTS:
-        found = gpu.run_part(name, SIZES["tiny"], tmp_path / f"{name}.json", 60.0)
-        assert found["status"] in ("ok", "skipped"), (name, found)
-        assert found["status"] == "ok" or found["reason"]
-        stored = json.loads((tmp_path / f"{name}.json").read_text())
-        assert stored["status"] == found["status"]
-        for row in found["rows"]:
-            assert "error" not in row, row
-            assert row.get("finite", 1.0) == 1.0, row
-            assert all(math.isfinite(v) for v in row.values() if isinstance(v, float)), row
-
-
-def test_parts_run_in_processes_of_their_own(tmp_path, monkeypatch):
-    from benchmarks import gpu
-
-    monkeypatch.delenv("CUBNM_SITE", raising=False)
-    found = gpu.measure("tiny", tmp_path, ["cubnm", "tests"], 1.0)
-    assert json.loads((tmp_path / "gpu.json").read_text()) == found
-    assert {part["status"] for part in found["parts"].values()} == {"skipped"}
-    late = gpu.measure("tiny", tmp_path, ["cubnm"], 0.01)
-    assert late["parts"]["cubnm"]["reason"] == "no time was left"
-
-
-def test_what_pytest_prints_is_understood():
-    from benchmarks.gpu import test_outcome as outcome
-
-    plain = "tests/test_gpu.py::test_agrees[orbit] PASSED          [ 40%]"
-    spread = "[gw3] [ 71%] FAILED tests/test_gpu.py::test_agrees[fit] "
-    assert outcome(plain) == {"name": "test_agrees[orbit]", "outcome": "PASSED"}
-    assert outcome(spread) == {"name": "test_agrees[fit]", "outcome": "FAILED"}
-    assert outcome("FAILED tests/test_gpu.py::test_agrees[fit] - E") is None
-
-
-def test_launches_of_a_step_are_counted_in_the_innermost_loop():
-    from benchmarks.gpu_sweeps import kernels_a_step
-
-    text = """
-%inner (p: (s32[], f32[4])) -> (s32[], f32[4]) {
-  %p = (s32[], f32[4]) parameter(0)
-  %x = f32[4]{0} get-tuple-element(%p), index=1
-  %y = f32[4]{0} fusion(%x), kind=kLoop, calls=%f
-  %z = (f32[4]{0}, s8[8]{0}) custom-call(%y), custom_call_target="__cublas$gemm"
-  ROOT %t = (s32[], f32[4]) tuple(%i, %y)
-}
-%outer (p: (s32[], f32[4])) -> (s32[], f32[4]) {
-  ROOT %w = (s32[], f32[4]) while(%p), condition=%c, body=%inner
-}
-ENTRY %main (a: f32[4]) -> f32[4] {
-  %w = (s32[], f32[4]) while(%a), condition=%c, body=%outer
-}
-"""
-    assert kernels_a_step(text) == {"fusion": 1, "__cublas$gemm": 1}
 
 
 def stored_values():
