@@ -22,7 +22,10 @@ import numpy as np
 import ngnmm_jax as ng
 from benchmarks.gpu_record import Record, Size, Skip, finite_share
 from benchmarks.simulation import weights
+from ngnmm_jax._core.compiling import options
+from ngnmm_jax.integrators import Fused
 from ngnmm_jax.simulation.precision import cast
+from ngnmm_jax.sweeps.fused import fused as fusion
 from ngnmm_jax.sweeps.streaming import Shared, streamed
 from ngnmm_jax.systems.driven import driven, noise_key
 
@@ -34,6 +37,8 @@ _UNFUSED = {32: 5e8, 64: 2.6e8}
 CARDS = {"H100": 1.0, "H200": 4.8 / 3.35}
 # RK4 has four products a step, and four times the traffic.
 _PRODUCTS = {"moebius": 1, "rk4": 4}
+# Runs by kernels are so much longer: a launch is of a whole window.
+_LONGER = 8
 # Programs that XLA compiles at the same time.
 _COMPILERS = 5
 
@@ -48,27 +53,55 @@ def bounds(card: str, bits: int, method: str) -> dict[str, Any] | None:
 
 
 class Loop:
-    """The compiled loop of a sweep at so many runs."""
+    """The compiled loop of a sweep at so many runs, by XLA or with a kernel for its steps.
 
-    def __init__(self, size: Size, bits: int, method: str, dt: float, runs: int) -> None:
+    - `fused`: where the kernel is: "gpu", "host", or "" for XLA.
+    """
+
+    def __init__(
+        self, size: Size, bits: int, method: str, dt: float, runs: int, fused: str = ""
+    ) -> None:
         network = ng.Network(ng.NextGenEI(i_ext_e=12.0), weights(size.regions), 8.0)
         dtype = jnp.dtype(f"float{bits}")
-        activity = ng.Activity(size.duration, 0.0, integrator=method, dt=dt, dtype=str(dtype))
+        integrator = Fused(method, on=fused) if fused else method
+        duration = size.duration * (_LONGER if fused else 1)
+        activity = ng.Activity(duration, 0.0, integrator=integrator, dt=dt, dtype=str(dtype))
         plan, _ = activity.plan(network)
+        self.runs, self.fused = runs, fused
         self.steps = plan.stride * plan.layout.samples
         self.lanes = partial(_lanes, runs, size.regions, dtype)
-        function, arrays = streamed(plan, dtype)
+        self.function, arrays = streamed(plan, dtype)
         core = driven(cast(network.bare(), dtype))
         self.shared = Shared(core, jnp.asarray(dt, dtype), plan.steps, arrays)
-        self._lowered = jax.jit(function).lower(self.shared, jax.eval_shape(self.lanes))
         self.compiled: Any = None
         self.compile_seconds = 0.0
 
     def compile(self) -> "Loop":
+        """What is to be called with `shared` and lanes."""
         begun = time.perf_counter()
-        self.compiled = self._lowered.compile()
+        if self.fused:
+            lanes = jax.jit(self.lanes)()
+            kernel = fusion(self.function, self.shared, lanes)
+            assert kernel is not None
+            kernel.prepare(self.runs)
+            self.compiled = lambda shared, lanes: kernel.chunk(lanes)
+            jax.block_until_ready(self.compiled(self.shared, lanes))
+        else:
+            jitted = jax.jit(self.function, compiler_options=options())
+            lowered = jitted.lower(self.shared, jax.eval_shape(self.lanes))
+            self.compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - begun
         return self
+
+    def details(self) -> dict[str, Any]:
+        """What XLA says of its program."""
+        if self.fused:
+            return {}
+        memory = self.compiled.memory_analysis()
+        return {
+            "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
+            "kernels_a_step": kernels_a_step(self.compiled.as_text()),
+        }
 
 
 def _lanes(runs: int, regions: int, dtype: Any) -> dict[str, Any]:
@@ -87,20 +120,42 @@ def sweeps(record: Record, size: Size) -> None:
     card = jax.devices()[0].device_kind
     for bits in size.bits:
         for method, dt in size.methods:
-            loops = [Loop(size, bits, method, dt, runs) for runs in size.runs]
-            with ThreadPoolExecutor(_COMPILERS) as pool:
-                list(pool.map(Loop.compile, loops))
-            for runs, loop in zip(size.runs, loops, strict=True):
-                row = {"bits": bits, "method": method, "dt": dt, "runs": runs}
-                try:
-                    found = _rate(loop, runs, size.repeats)
-                except jax.errors.JaxRuntimeError as error:
-                    record.row(**row, error=str(error).splitlines()[0][:200])
-                    continue
-                record.row(**row, **found, **_shares(card, bits, method, found["rate"]))
+            for fused in ("", _fused_here()):
+                _rates(record, size, card, (bits, method, dt, fused))
 
 
-def _rate(loop: Loop, runs: int, repeats: int) -> dict[str, Any]:
+def _fused_here() -> str:
+    return "gpu" if jax.devices()[0].platform == "gpu" else "host"
+
+
+def _rates(record: Record, size: Size, card: str, what: tuple[int, str, float, str]) -> None:
+    bits, method, dt, fused = what
+    # A kernel's steps on a host are a rehearsal.
+    counts = size.runs[:1] if fused == "host" else size.runs
+    loops = [Loop(size, bits, method, dt, runs, fused) for runs in counts]
+    with ThreadPoolExecutor(_COMPILERS) as pool:
+        list(pool.map(_tried, loops))
+    for loop in loops:
+        name = f"{method}, fused" if fused else method
+        row = {"bits": bits, "method": name, "dt": dt, "runs": loop.runs}
+        try:
+            found = _rate(loop, size.repeats)
+        except Exception as error:  # out of memory, as a rule; the next one goes on
+            record.row(**row, error=f"{type(error).__name__}: {error}"[:300])
+            continue
+        record.row(**row, **found, **_shares(card, bits, method, found["rate"]))
+
+
+def _tried(loop: Loop) -> None:
+    try:
+        loop.compile()
+    except Exception:  # it is tried again, and recorded, by itself
+        loop.compiled = None
+
+
+def _rate(loop: Loop, repeats: int) -> dict[str, Any]:
+    if loop.compiled is None:
+        loop.compile()
     lanes = jax.block_until_ready(jax.jit(loop.lanes)())
     finite = finite_share(loop.compiled(loop.shared, lanes)["v_e_mean"])
     times: list[float] = []
@@ -108,16 +163,14 @@ def _rate(loop: Loop, runs: int, repeats: int) -> dict[str, Any]:
         begun = time.perf_counter()
         jax.block_until_ready(loop.compiled(loop.shared, lanes))
         times.append(time.perf_counter() - begun)
-    memory = loop.compiled.memory_analysis()
     return {
         "steps": loop.steps,
         "seconds": min(times),
-        "rate": runs * loop.steps / min(times),
+        "rate": loop.runs * loop.steps / min(times),
         "microseconds_a_step": 1e6 * min(times) / loop.steps,
         "compile": loop.compile_seconds,
-        "temporary_bytes": getattr(memory, "temp_size_in_bytes", None),
-        "kernels_a_step": kernels_a_step(loop.compiled.as_text()),
         "finite": finite,
+        **loop.details(),
     }
 
 

@@ -26,6 +26,7 @@ ROOMS = [
     "signals",
     "systems",
     "simulation",
+    "kernels",
     "observe",
     "stability",
     "bifurcations",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from ngnmm_jax._core.compiling import options
 from ngnmm_jax._core.progress import progress_bar
 
 
@@ -77,7 +78,7 @@ def _compiled(
             out_specs=split,
             check_vma=False,
         )
-    return jax.jit(on_device)
+    return jax.jit(on_device, compiler_options=options())
 
 
 def grid(axes: dict[str, Any], dtype: Any = float) -> tuple[dict[str, jax.Array], tuple[int, ...]]:

@@ -53,7 +53,7 @@ class Moebius(AbstractFixedStep):
                     part = (late ** (n + 1) - early ** (n + 1)) / (math.factorial(n + 1) * dt)
                     mean = mean + part * derivative
                 history.append(mean)
-            return state, jnp.stack(history), jnp.asarray(0)
+            return state, jnp.stack(history), jnp.asarray(0, jnp.int32)
 
         def advance(memory: Any, stimulus: Any, slope: Any = None) -> Any:
             # The history is a ring, the oldest of which is replaced: nothing is moved.

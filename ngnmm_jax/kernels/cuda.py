@@ -60,6 +60,11 @@ class CudaKernel:
         cupy.cuda.get_current_stream().synchronize()
         return later, shown
 
+    @staticmethod
+    def processors() -> int:
+        """Multiprocessors of the GPU."""
+        return int(_cupy().cuda.Device().attributes["MultiProcessorCount"])
+
     def take(self, array: Any) -> Any:
         """A copy of an array of JAX or NumPy."""
         if isinstance(array, np.ndarray):

@@ -62,6 +62,11 @@ class HostKernel:
         )
         return later, shown
 
+    @staticmethod
+    def processors() -> int:
+        """Of a host: one."""
+        return 1
+
     def take(self, array: Any) -> Any:
         """A copy of an array of JAX or NumPy."""
         return np.array(array, order="C")

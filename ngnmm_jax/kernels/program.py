@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.parameters import with_leaves
-from ngnmm_jax.graphs import AbstractGraph, DenseGraph
+from ngnmm_jax.graphs import DenseGraph
 from ngnmm_jax.integrators import AbstractFixedStep
 from ngnmm_jax.kernels import markers
 from ngnmm_jax.kernels.layout import narrow
@@ -84,14 +84,15 @@ def traced(
     Raises `CannotFuse` for steps that are not elementwise but for the products of a dense graph.
     """
     networked = isinstance(system.system, Network)
-    whole = with_leaves(system.over_runs(), dict(points))
-    whole = jax.tree.map(_marked, whole, is_leaf=lambda x: isinstance(x, AbstractGraph))
-    # The stimulus is handed over, step by step.
-    stimulated = whole.stimulus is not None
-    whole = eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
+    plain, whole = (_outside(w) for w in (system.over_runs(), over(system, points)))
+    stimulated = system.stimulus is not None
+    regions = system.state_shape[1] if networked else 0
+    for leaf in jax.tree.leaves(plain):
+        if _shape(leaf) not in ((), (regions, 1)):
+            raise CannotFuse(f"The system holds an array {_shape(leaf)}, not one value per region.")
     leaves, structure = jax.tree.flatten(whole)
-    places = [k for k, leaf in enumerate(leaves) if len(_shape(leaf))]
-    stand_ins = [_stand_in(leaves[k], networked) for k in places]
+    places = [k for k, leaf in enumerate(leaves) if _shape(leaf)]
+    stand_ins = [_stand_in(leaves[k]) for k in places]
     sources = tuple(system.noise)
     dtype = jnp.asarray(dt).dtype
     state = jax.ShapeDtypeStruct(
@@ -147,11 +148,24 @@ def traced(
     return program
 
 
+def over(system: Driven, points: Mapping[str, Any]) -> Driven:
+    """A system over runs, with values (run,) or (region, run) of some parameters."""
+    return with_leaves(system.over_runs(), dict(points))
+
+
 def varied(whole: Driven) -> list[Any]:
-    """The arrays of a system over runs that a program has as parameters, in its order."""
-    whole = jax.tree.map(_marked, whole, is_leaf=lambda x: isinstance(x, AbstractGraph))
-    whole = eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
-    return [leaf for leaf in jax.tree.leaves(whole) if len(_shape(leaf))]
+    """The arrays of a system `over` runs that a program has as parameters, in its order."""
+    return [leaf for leaf in jax.tree.leaves(_outside(whole)) if _shape(leaf)]
+
+
+def _outside(whole: Driven) -> Driven:
+    """With a marker for the dense graph, and without the stimulus, which is handed over."""
+    whole = jax.tree.map(
+        lambda part: MarkedGraph() if isinstance(part, DenseGraph) else part,
+        whole,
+        is_leaf=lambda part: isinstance(part, DenseGraph),
+    )
+    return eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
 
 
 def _check(program: Program) -> None:
@@ -162,23 +176,12 @@ def _check(program: Program) -> None:
             raise CannotFuse("The integrator remembers a value for each region, not for each run.")
 
 
-def _marked(part: Any) -> Any:
-    if isinstance(part, DenseGraph):
-        return MarkedGraph()
-    if isinstance(part, AbstractGraph):
-        raise CannotFuse(f"Its graph is a `{type(part).__name__}`: a `DenseGraph` can be fused.")
-    return part
-
-
-def _stand_in(leaf: Any, networked: bool) -> jax.ShapeDtypeStruct:
+def _stand_in(leaf: Any) -> jax.ShapeDtypeStruct:
     """The shape that stands for values (run,), (region, 1) or (region, run)."""
     shape = _shape(leaf)
-    if len(shape) == 1:
-        found: tuple[int, ...] = (RUNS,)
-    elif len(shape) == 2 and networked:
+    found: tuple[int, ...] = (RUNS,)
+    if len(shape) == 2:
         found = (REGIONS, 1 if shape[1] == 1 else RUNS)
-    else:
-        raise CannotFuse(f"The system holds an array {shape}, which is of neither region nor run.")
     return jax.ShapeDtypeStruct(found, leaf.dtype)
 
 

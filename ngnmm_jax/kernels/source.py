@@ -19,6 +19,8 @@ MOST_THREADS, MOST_SHARED = 1024, 227 * 1024
 _WARP = 32
 # Of the warps that items need, how many more may be there for products.
 _SPARE = 1.1
+# Items of a block, at most: each has 80 registers then.
+_MOST_ITEMS = 768
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,13 +69,14 @@ def _threads(warps: int, regions: int, runs: int) -> int:
     return warps * _WARP
 
 
-def runs_of(program: Program, regions: int) -> int:
-    """How many runs a block takes: what registers and threads allow, in whole tiles if it can be."""
-    if not program.networked:
-        return 128
-    most = 768 if program.bits == 32 else 384
-    runs = max(1, min(most // regions, 64))
-    return 8 * (runs // 8) if runs >= 8 else runs
+def runs_of(program: Program, regions: int, runs: int, processors: int) -> int:
+    """How many runs a block takes: what registers allow, or fewer, so that all processors work."""
+    if program.networked:
+        most = max(1, min(_MOST_ITEMS // regions, 32))
+        most = 8 * (most // 8) if most >= 8 else most  # whole tiles of a product
+    else:
+        most = 128
+    return int(min(most, max(1, -(-runs // processors))))
 
 
 def fragments(weights: np.ndarray, program: Program, shape: Shape) -> np.ndarray:
@@ -284,7 +287,8 @@ def _begin(program: Program) -> list[str]:
                 lines.append(f"V({letter}{k}_{n}) = {array}{k}[{_place(leaf, n)}];")
     for k in range(len(program.sources)):
         lines += [f"V(key{k}_{n}) = keys{k}[2 * run + {n}];" for n in (0, 1)]
-    return [*lines, "DONE"]
+    # Threads and runs beyond the last read what others write over at the end.
+    return [*lines, "DONE", "BARRIER"]
 
 
 def _end(program: Program) -> list[str]:

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.compiling import options
 from ngnmm_jax._core.lanes import padded
 from ngnmm_jax.integrators import Fused
 from ngnmm_jax.kernels import CannotFuse, Program, traced
@@ -54,30 +55,36 @@ class Fusion:
         self.program = _traced(function, chosen, shared, lanes)
         network = undriven(shared.system)
         self.regions = network.n_regions if isinstance(network, Network) else 1
-        runs = runs_of(self.program, self.regions) if chosen.runs is None else chosen.runs
-        shape = Shape.of(self.program, self.regions, runs)
-        kind = CudaKernel if chosen.on == "gpu" else HostKernel
-        self.kernel: Any = kind(self.program, shape)
-        weights = np.zeros((1, 1))
+        self.weights = np.zeros((1, 1))
         if self.program.networked:
-            weights = np.asarray(network.weights)
-        real = np.dtype(f"float{self.program.bits}")
-        self.tiles = self.kernel.take(fragments(weights.astype(real), self.program, shape))
+            self.weights = np.asarray(network.weights)
+        self._kind: Any = CudaKernel if chosen.on == "gpu" else HostKernel
+        self._runs = chosen.runs
+
+    def prepare(self, runs: int) -> None:
+        """The kernel for so many runs at a time."""
+        program = self.program
+        each = self._runs or runs_of(program, self.regions, runs, self._kind.processors())
+        shape = Shape.of(program, self.regions, each)
+        self.kernel: Any = self._kind(program, shape)
+        weights = self.weights.astype(f"float{program.bits}")
+        self.tiles = self.kernel.take(fragments(weights, program, shape))
 
     def __call__(self, lanes: dict[str, Any], chunk: int) -> dict[str, np.ndarray]:
         """The results (run, …) of all runs, so many at a time."""
         n = lanes["start"].shape[0]
+        self.prepare(min(chunk, n))
         results = []
         for index, kept in padded(n, min(chunk, n)):
             some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), lanes)
-            found = self._some(some)
+            found = self.chunk(some)
             results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], found))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
-    def _some(self, lanes: dict[str, Any]) -> dict[str, jax.Array]:
-        """A chunk's runs."""
+    def chunk(self, lanes: dict[str, Any]) -> dict[str, jax.Array]:
+        """The results of as many runs as the kernel is prepared for."""
         function, shared, kernel = self.function, self.shared, self.kernel
-        memory, totals, given, keys = _start(function, shared, lanes)
+        memory, totals, given, keys = _run(_start, function, shared, lanes)
         leaves, structure = jax.tree.flatten(memory)
         del memory
         at = [kernel.take(leaf) for leaf in leaves]
@@ -97,11 +104,11 @@ class Fusion:
             at, shown = march(at, step, function.layout.window, stride, write=True)
             step += function.layout.window * stride
             values = kernel.give(shown)
-            totals, some = _add(function, shared, totals, values, jnp.asarray(number))
+            totals, some = _run(_add, function, shared, totals, values, jnp.asarray(number))
             jax.block_until_ready(totals)
             emitted.append(some)
         memory = jax.tree.unflatten(structure, [kernel.give(leaf) for leaf in at])
-        return _finish(function, shared, lanes, memory, totals, emitted)
+        return _run(_finish, function, shared, lanes, memory, totals, emitted)
 
     def _march(
         self,
@@ -116,7 +123,7 @@ class Fusion:
         pushed = None
         if self.program.stimulated:
             numbers = jnp.arange(step, step + samples * stride)
-            found = _pushes(self.shared.system, self.shared.dt, numbers, self.regions)
+            found = _run(_pushes, self.regions, self.shared.system, self.shared.dt, numbers)
             pushed = self.kernel.take(found)
         arrays, keys, runs = given["arrays"], given["keys"], given["runs"]
         found = self.kernel(
@@ -134,7 +141,6 @@ def _pieces(samples: int, stride: int) -> Iterator[int]:
         samples -= most
 
 
-@partial(jax.jit, static_argnums=0)
 def _start(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> Any:
     """The integrator's memory, what is gathered, and the kernel's parameters and keys."""
     begun = function.begun(shared, lanes)
@@ -142,12 +148,10 @@ def _start(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> Any:
     return begun.memory, function.totals(shared, lanes), varied(begun.system), keys
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _add(function: Streamed, shared: Shared, totals: Any, values: Any, number: Any) -> Any:
     return function.added(shared, totals, values, number)
 
 
-@partial(jax.jit, static_argnums=0)
 def _finish(
     function: Streamed, shared: Shared, lanes: Any, memory: Any, totals: Any, emitted: list[Any]
 ) -> Any:
@@ -156,10 +160,19 @@ def _finish(
     return function.finished(shared, lanes, begun, memory, totals, gathered)
 
 
-@partial(jax.jit, static_argnums=3)
-def _pushes(system: Any, dt: Any, numbers: jax.Array, regions: int) -> jax.Array:
+def _pushes(regions: int, system: Any, dt: Any, numbers: jax.Array) -> jax.Array:
     """The stimulus in each of some steps (step, moment, region)."""
     return pushes(system, dt, numbers, regions)
+
+
+@lru_cache(maxsize=16)
+def _compiled(function: Any, platform: str) -> Any:
+    """A function whose first argument is static; once for each platform."""
+    return jax.jit(function, static_argnums=0, compiler_options=options(once=True))
+
+
+def _run(function: Any, *arguments: Any) -> Any:
+    return _compiled(function, jax.local_devices()[0].platform)(*arguments)
 
 
 def _traced(function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, Any]) -> Program:
