@@ -108,20 +108,86 @@ def test_what_is_large_stays(network, accelerator, monkeypatch, limit, name):
     assert SMALL[name](network).devices() == {accelerator.itself}
 
 
+class Asked(Exception):
+    """What is asked about a work, before it begins."""
+
+
+def wide(regions):
+    weights = np.full((regions, regions), 1 / regions)
+    return ng.Network(ng.NextGenEI(i_ext_e=2.0), weights, coupling=5.0)
+
+
+PLANE = {"i_ext_e": np.arange(60.0), "coupling": np.arange(60.0)}
+LINE = {"i_ext_e": np.arange(3.0)}
+BOTH = {"i_ext_e": (0.0, 16.0), "coupling": (0.0, 30.0)}
+ASKED = {
+    "simulate": (lambda n: ng.simulate(n, 1.0), wide(90), wide(600)),
+    "initial_state": (ng.initial_state, wide(90), None),
+    "find_equilibria": (ng.find_equilibria, wide(12), wide(40)),
+    "find_orbit": (ng.find_orbit, wide(90).homogeneous(), wide(40)),
+    "dispersion": (lambda n: ng.dispersion(n, np.zeros(6)), wide(90), None),
+    "linear_response": (
+        lambda n: ng.linear_response(ng.Driven(n, {"input": 0.1})), wide(12), wide(90)
+    ),
+    "continue_equilibria": (
+        lambda n: ng.continue_equilibria(n, AXES), wide(90).homogeneous(), wide(40)
+    ),
+    "continue_cycles": (lambda n: ng.continue_cycles(n, AXES), wide(90).homogeneous(), wide(40)),
+    "continue_bifurcation": (
+        lambda n: ng.continue_bifurcation(n, BOTH, None), wide(90).homogeneous(), wide(40)
+    ),
+    "bifurcation_diagram": (
+        lambda n: ng.bifurcation_diagram(n, AXES), wide(90).homogeneous(), wide(40)
+    ),
+    "two_parameter_diagram": (
+        lambda n: ng.two_parameter_diagram(n, BOTH, [1.0]), wide(90).homogeneous(), wide(40)
+    ),
+    "lyapunov_spectrum": (lambda n: ng.lyapunov_spectrum(n, 20), wide(90), wide(600)),
+    "orbit_diagram": (lambda n: ng.orbit_diagram(n, LINE), wide(90), wide(600)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_size_decides(accelerator, monkeypatch, name):
+    def asked(what, small, *values):
+        raise Asked(what, small)
+
+    monkeypatch.setattr(placement, "beside", asked)
+    work, *systems = ASKED[name]
+    for system, small in zip(systems, (True, False), strict=True):
+        if system is not None:
+            with pytest.raises(Asked) as found:
+                work(system)
+            assert found.value.args == (name, small)
+
+
+@pytest.mark.parametrize("name", ["dispersion_map", "lyapunov_map"])
+def test_the_number_of_points_decides(accelerator, monkeypatch, name):
+    def asked(what, small, *values):
+        raise Asked(what, small)
+
+    monkeypatch.setattr(placement, "beside", asked)
+    for axes, small in ((LINE, True), (PLANE, False)):
+        system = wide(12) if name == "dispersion_map" else wide(12).homogeneous()
+        with pytest.raises(Asked) as found:
+            getattr(ng, name)(system, axes)
+        assert found.value.args == (name, small)
+
+
 def test_the_limits_are_where_they_were_measured():
     """27 runs of 90 regions; 4 points of 20 exponents; 1600 of one region and all six."""
-    wide = SimpleNamespace(state_shape=(6, 90))
-    assert placement.steps_are_few(wide, 27)
-    assert not placement.steps_are_few(wide, 32)
+    many = SimpleNamespace(state_shape=(6, 90))
+    assert placement.steps_are_few(many, 27)
+    assert not placement.steps_are_few(many, 32)
     assert placement.steps_are_few(SimpleNamespace(state_shape=(6, 400)))
     assert not placement.steps_are_few(SimpleNamespace(state_shape=(6, 1000)))
-    assert placement.tangents_are_few(wide, 20, 3)
-    assert not placement.tangents_are_few(wide, 20, 6)
+    assert placement.tangents_are_few(many, 20, 3)
+    assert not placement.tangents_are_few(many, 20, 6)
     alone = SimpleNamespace(state_shape=(6,))
     assert placement.tangents_are_few(alone, None, 900)
     assert not placement.tangents_are_few(alone, None, 1600)
     assert placement.jacobian_is_small(alone)
-    assert not placement.jacobian_is_small(wide)
+    assert not placement.jacobian_is_small(many)
 
 
 def test_points_at_rest(network, accelerator, monkeypatch):

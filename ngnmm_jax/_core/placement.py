@@ -24,12 +24,13 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 
-# What is small. All was measured on one H200 beside 16 cores of a CPU, where the two were as fast,
-# or would be if one's time is constant and the other's grows as the work does
-# (benchmarks/gpu_runs).
+# What is small: below where the two take as long, by measurements on one H200 beside 16 cores of a
+# CPU (benchmarks/gpu_runs), if the GPU's time is that of its launches, the same for less work, and
+# the CPU's is in proportion to it.
 # Steps: 27 runs of 90 regions in 32 bits: regions, and products with weights, over all runs.
 STATES, PRODUCTS = 2_500, 225_000
-# Tangents: 4 points of 90 regions and 20 exponents, 1600 of one region and all six.
+# Tangents: nearly 4 points of 90 regions and 20 exponents; of one region and all six it is 1600
+# points, 11,200 tangents.
 TANGENTS, TANGENT_PRODUCTS = 7_000, 660_000
 # Neurons of all populations: 56,000 in each of two.
 NEURONS = 100_000
