@@ -14,6 +14,8 @@ from ngnmm_jax._core.lanes import map_chunks, within_memory
 from ngnmm_jax.chaos.lanes import lanes_per_device
 from ngnmm_jax.dynamics import many_equilibria
 from ngnmm_jax.simulation import chunks
+from ngnmm_jax.simulation.spiking import simulate as spiking
+from ngnmm_jax.stability import resting, transverse
 
 AXES = {"i_ext_e": (0.0, 16.0)}
 FEW = {"duration": 2.0, "transient": 1.0}
@@ -100,11 +102,7 @@ LARGE = {
 
 @pytest.mark.parametrize(("limit", "name"), [(k, v) for k, names in LARGE.items() for v in names])
 def test_what_is_large_stays(network, accelerator, monkeypatch, limit, name):
-    module = "ngnmm_jax.simulation.spiking.simulate" if limit == "NEURONS" else None
-    if module:
-        monkeypatch.setattr(f"{module}.{limit}", 0)
-    else:
-        monkeypatch.setattr(placement, limit, 0)
+    monkeypatch.setattr(spiking if limit == "NEURONS" else placement, limit, 0)
     assert SMALL[name](network).devices() == {accelerator.itself}
 
 
@@ -198,10 +196,10 @@ def test_points_at_rest(network, accelerator, monkeypatch):
         seen.append(placement.devices())
         return map_chunks(*arguments, **options)
 
-    monkeypatch.setattr("ngnmm_jax.stability.transverse.map_chunks", looked)
+    monkeypatch.setattr(transverse, "map_chunks", looked)
     axes = {"i_ext_e": np.linspace(0.0, 4.0, 5)}
     few = ng.sweep(network, axes, ng.Stability(), progress=False)
-    monkeypatch.setattr("ngnmm_jax.stability.resting.POINTS", 4)
+    monkeypatch.setattr(resting, "POINTS", 4)
     many = ng.sweep(network, axes, ng.Stability(), progress=False)
     assert seen == [[accelerator.cpu], jax.local_devices()]
     np.testing.assert_allclose(few.growth_transverse, many.growth_transverse, rtol=1e-12)
