@@ -1,6 +1,6 @@
 """Where work runs: on the CPU what is small and sequential, where JAX's default is an accelerator.
 
-A GPU takes 35 to 50 µs for a step of any batch up to 512 runs of 90 regions, the time of launching
+A GPU takes 35 to 55 µs for a step of any batch up to 512 runs of 90 regions, the time of launching
 its operations; a core of a CPU takes 3 to 10 µs for a step of one run. So single runs, equilibria,
 orbits and continuations are faster beside the GPU than on it, and large batches and maps are not.
 
