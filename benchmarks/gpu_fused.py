@@ -137,9 +137,7 @@ def rate(case: Case, shape: Shape, runs: int, samples: int = 256, repeats: int =
         begun = time.perf_counter()
         at, shown = kernel(at, *arrays, cupy.asarray(tiles), **options)
         times.append(time.perf_counter() - begun)
-    attributes = {
-        name: getattr(kernel._march, name) for name in ("num_regs", "local_size_bytes")
-    }
+    attributes = {name: getattr(kernel._march, name) for name in ("num_regs", "local_size_bytes")}
     return {"rate": runs * samples * stride / min(times), "seconds": min(times), "first": first,
             "finite": float(cupy.isfinite(shown).mean()), **attributes}  # fmt: skip
 
@@ -171,7 +169,9 @@ def variants(out: Path | None, runs: tuple[int, ...] = (4096, 16_384)) -> list[d
             case = Case(bits, method, dt)
             noisy = Case(bits, method, dt, 0.1)
             head = {"bits": bits, "method": method}
-            rows.append({**head, "agreement": _tried(agreement, case, Shape.of(case.program, 90, 8))})
+            rows.append(
+                {**head, "agreement": _tried(agreement, case, Shape.of(case.program, 90, 8))}
+            )
             rows.append(
                 {**head, "noise": True,
                  "agreement": _tried(agreement, noisy, Shape.of(noisy.program, 90, 4))}

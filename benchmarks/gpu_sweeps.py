@@ -87,7 +87,7 @@ class Loop:
             self.compiled = lambda shared, lanes: kernel.chunk(lanes)
             jax.block_until_ready(self.compiled(self.shared, lanes))
         else:
-            jitted = jax.jit(self.function, compiler_options=options())
+            jitted = jax.jit(self.function, compiler_options=options(jax.devices()[0].platform))
             lowered = jitted.lower(self.shared, jax.eval_shape(self.lanes))
             self.compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - begun

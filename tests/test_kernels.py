@@ -92,7 +92,11 @@ CASES = {
         "heun",
         {"i_ext_e": np.random.default_rng(2).uniform(5.0, 12.0, (REGIONS, RUNS))},
     ),
-    "noise": (lambda: ng.Driven(paper(), NOISE), "moebius", {"tau_se": np.linspace(1.0, 2.0, RUNS)}),
+    "noise": (
+        lambda: ng.Driven(paper(), NOISE),
+        "moebius",
+        {"tau_se": np.linspace(1.0, 2.0, RUNS)},
+    ),
     "noise, kept": (lambda: ng.Driven(paper(), NOISE, below_zero="keep"), "euler", {}),
     "stimulus": (lambda: ng.Driven(paper(), {}, PULSE), "moebius", {}),
     "Jansen and Rit": (lambda: ng.Network(ng.JansenRit(), WEIGHTS, 5.0), "dopri8", {}),
@@ -199,6 +203,7 @@ class Plain(AbstractNeuralMass):
 
     def search_box(self):
         return jnp.zeros(1), jnp.ones(1)
+
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_a_sweep_by_kernels_is_that_by_xla(dtype):

@@ -1,8 +1,9 @@
 """One compiled function over many points: in chunks, over all devices, showing progress."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,10 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ngnmm_jax._core.compiling import options
+from ngnmm_jax._core.placement import devices as devices_in_use
 from ngnmm_jax._core.progress import progress_bar
+
+_T = TypeVar("_T")
 
 
 def map_chunks(
@@ -38,7 +42,7 @@ def map_chunks(
       never cut short then, so that any number of points runs the same compiled code.
     """
     n = jax.tree.leaves(points)[0].shape[0]
-    devices = jax.local_devices()[: 1 if one_device else None]
+    devices = devices_in_use()[: 1 if one_device else None]
     if not lockstep:
         devices = devices[: max(1, -(-n // chunk))]
         chunk = min(chunk, -(-n // len(devices)))
@@ -51,6 +55,33 @@ def map_chunks(
             results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], some))
             bar.update(kept)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+
+
+def within_memory(
+    work: Callable[[int], _T], lanes: int, may: Callable[[], bool] = lambda: True
+) -> tuple[_T, int]:
+    """`work(lanes)`, and the lanes that it was done with: half, and half again, where they do not
+    fit into the memory of a device, with a warning.
+
+    `may`: whether fewer lanes can help; asked before each attempt but the first, when what the
+    last one held is given back.
+    """
+    while True:
+        try:
+            return work(lanes), lanes
+        except (MemoryError, jax.errors.JaxRuntimeError) as error:
+            full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+            if not full or lanes == 1:
+                raise
+            failed = error.with_traceback(None)
+        # What the attempt held is given back by now.
+        if not may():
+            raise failed
+        warnings.warn(
+            f"{lanes} runs at a time do not fit into the memory: on with {lanes // 2}.",
+            stacklevel=3,
+        )
+        lanes //= 2
 
 
 def padded(n: int, width: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -78,7 +109,7 @@ def _compiled(
             out_specs=split,
             check_vma=False,
         )
-    return jax.jit(on_device, compiler_options=options())
+    return jax.jit(on_device, compiler_options=options(devices[0].platform))
 
 
 def grid(axes: dict[str, Any], dtype: Any = float) -> tuple[dict[str, jax.Array], tuple[int, ...]]:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import SolverError, Status, raise_unless_ok
 from ngnmm_jax.bifurcations import ends, given, starts
@@ -43,6 +44,7 @@ _ASIDE = 0.2
 _INEXACT, _RESOLVED = 1e-6, -10.0
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def continue_equilibria(
     system: Any,
     parameters: Mapping[str, Any],
@@ -102,6 +104,7 @@ def continue_equilibria(
     return _table("equilibrium", problem, curve, throw)
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def continue_cycles(
     system: Any,
     parameters: Mapping[str, Any],
@@ -172,6 +175,7 @@ def continue_cycles(
     return _table("cycle", problem, curve, throw, turns)
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def continue_bifurcation(
     system: Any,
     parameters: Mapping[str, Any],

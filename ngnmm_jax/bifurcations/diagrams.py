@@ -9,6 +9,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, with_leaves
+from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.status import SolverError
 from ngnmm_jax.bifurcations import given
 from ngnmm_jax.bifurcations.branches import Branch, Diagram, SpecialPoint, same_point
@@ -23,6 +24,7 @@ from ngnmm_jax.dynamics.equilibria import find_equilibria
 _PLACES = (1e-4, 0.5, 1 - 1e-4)
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def bifurcation_diagram(
     system: Any,
     parameters: Mapping[str, Any],
@@ -56,6 +58,7 @@ def bifurcation_diagram(
     return collection.diagram()
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def two_parameter_diagram(
     system: Any,
     parameters: Mapping[str, Any],

@@ -13,6 +13,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import at_points, with_leaves
+from ngnmm_jax._core.placement import wide
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.lockstep.runs import Steps
@@ -27,8 +28,6 @@ from ngnmm_jax.systems.network import Network
 _COLUMNS, _LANES = 64, 128
 # Numbers that a CPU's widest instructions take at once.
 _VECTOR = 8
-# A GPU takes so many times more, since it launches every operation of a step.
-_ON_GPU = 32
 
 
 class Times(NamedTuple):
@@ -55,11 +54,9 @@ def lanes_on_a_cpu(core: Network | Homogeneous, count: int) -> int:
 
 def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
     """Trajectories with `count` tangents that a device of this machine takes at a time."""
-    if jax.local_devices()[0].platform == "cpu":
-        return lanes_on_a_cpu(core, count)
     if isinstance(core, Homogeneous):
-        return _LANES * _ON_GPU
-    return _power_of_two(_COLUMNS * _ON_GPU, count)
+        return wide(_LANES)
+    return _power_of_two(wide(_COLUMNS), count)
 
 
 def _power_of_two(columns: int, count: int) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +14,8 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid, take
 from ngnmm_jax._core.parameters import parameter_axes
+from ngnmm_jax._core.placement import devices as devices_in_use
+from ngnmm_jax._core.placement import placed, points_of, tangents_are_few
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.chaos.lanes import (
@@ -86,6 +87,11 @@ class LyapunovMap(AbstractResult):
         return xarray.Dataset(data, self.parameters, {"title": "ngnmm_jax Lyapunov spectra"})
 
 
+@placed(
+    lambda system, parameters, count, **given: tangents_are_few(
+        system, count, points_of(parameters)
+    )
+)
 def lyapunov_map(
     system: Network | Homogeneous,
     parameters: Mapping[str, Any],
@@ -130,7 +136,7 @@ def lyapunov_map(
     points, shape = grid(values)
     total = math.prod(shape)
     steps, times = steps_at(core, points, total, dt), Times(duration, transient, interval)
-    devices, lanes = len(jax.local_devices()), lanes_per_device(core, number)
+    devices, lanes = len(devices_in_use()), lanes_per_device(core, number)
     if chunk is None:
         here = lanes * devices
         chunk = here if store is None else _STORED * lanes_on_a_cpu(core, number)

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import parameter_axes, with_leaves
+from ngnmm_jax._core.placement import placed, points_of, steps_are_few
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lanes import Lanes, begun, lanes_per_device, starts_of, steps_at
@@ -97,6 +98,7 @@ class OrbitDiagram(AbstractResult):
         return xarray.Dataset(data, self.parameters, title)
 
 
+@placed(lambda system, parameters, **given: steps_are_few(system, points_of(parameters)))
 def orbit_diagram(
     system: Network | Homogeneous,
     parameters: Mapping[str, Any],

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, constant
+from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
@@ -102,6 +103,7 @@ class Equilibria(AbstractResult):
         return self.found & (self.growth < 0)
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def find_equilibria(
     system: SearchableSystem,
     *,

@@ -19,11 +19,12 @@ import numpy as np
 
 from ngnmm_jax._core.certain_roots import certain_roots
 from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.placement import beside, on_cpu, wide
 from ngnmm_jax._core.scalar_roots import POINTS, scalar_roots
 from ngnmm_jax._core.small_linalg import eigenvalues
 
-# Systems that take their places in a program together: few, many, and many not on a CPU.
-_FEW, _MANY, _ELSEWHERE = 4, 128, 4096
+# Systems that take their places in a program together: few, and many on a CPU.
+_FEW, _MANY = 4, 128
 # Newton's iterations at most, and the relative correction that ends them.
 _NEWTON, _DONE = 12, 1e-15
 # States this near, relative to 1 + |x|, are one, unless they are known to be two.
@@ -93,8 +94,16 @@ def search(
         return np.broadcast_to(leaf, (count, *leaf.shape[1:]))
 
     systems = jax.tree.map(filled, systems)
-    many = _MANY if jax.local_devices()[0].platform == "cpu" else _ELSEWHERE
-    lanes = _FEW if count <= 2 * _FEW and not in_blocks else many
+    # Driven from the host, it waits for an accelerator more than it gains; for all counts, so that
+    # blocks have the same. Many starts of many systems are the accelerator's work.
+    small = bool(systems.certain_search or systems.scalar_search)
+    small |= count <= 2 * _FEW and not in_blocks
+    with beside("search for equilibria", small, systems):
+        return _found(systems, count, max_count, in_blocks)
+
+
+def _found(systems: Any, count: int, max_count: int | None, in_blocks: bool) -> Found:
+    lanes = _FEW if count <= 2 * _FEW and not in_blocks else wide(_MANY)
     candidates = _candidates(systems, count, lanes)
     some = _certified(systems, candidates, max_count, lanes)
     spectra = eigenvalues(np, some.matrices[some.found])
@@ -124,7 +133,7 @@ def _candidates(systems: Any, count: int, lanes: int) -> _Candidates:
 
 def _from_many_starts(systems: Any, kept: int) -> Any:
     """Candidates from many starts: one system after another on a CPU, where steps differ."""
-    if jax.local_devices()[0].platform != "cpu":
+    if not on_cpu():
         return jax.jit(jax.vmap(_starts_of))(systems)
     found = [_many_starts(jax.tree.map(lambda leaf, k=k: leaf[k], systems)) for k in range(kept)]
     return np.stack([*found, *[np.full_like(found[0], np.nan)] * (_lanes(systems) - kept)])

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.starting import first_state
@@ -142,6 +143,7 @@ class Orbit(AbstractResult):
         return jnp.where(neutral, -jnp.inf, self.log_multipliers)
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def find_orbit(
     system: OscillatingSystem,
     *,

@@ -3,10 +3,10 @@
 from typing import Any
 
 import equinox as eqx
-import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.losses import pearson, upper
@@ -107,7 +107,7 @@ def simulated_fc(
     coupling = np.asarray(system.coupling)[None]
     design = Design.listed({"coupling": coupling}, replicates=runs, seed=seed)
     # Chunks are filled up: no wider than the runs need.
-    width = min(activity.chunk(system), -(-runs // len(jax.local_devices())))
+    width = min(activity.chunk(system), -(-runs // len(devices())))
     found = sweep(system, design, activity, checks=0, chunk=width, progress=progress)
     every = found[f"{signal}_bold_fc"].values[0]
     status = found["status"].values[0]

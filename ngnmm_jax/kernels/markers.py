@@ -44,9 +44,7 @@ for _outside in (normal, stimulus):
 # A product is linear: what is differentiated through it, or batched, goes through it too.
 jax.interpreters.ad.primitive_jvps[product] = lambda primals, tangents: (
     product.bind(*primals),
-    tangents[0]
-    if isinstance(tangents[0], jax.interpreters.ad.Zero)
-    else product.bind(*tangents),
+    tangents[0] if isinstance(tangents[0], jax.interpreters.ad.Zero) else product.bind(*tangents),
 )
 
 

@@ -285,8 +285,10 @@ def _dot(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
             side.text,
             (*batch, *(k for k in range(side.text.ndim) if k not in (*batch, *sums)), *sums),
         ).reshape(
-            [side.text.shape[k] for k in batch].__len__()
-            and int(np.prod([side.text.shape[k] for k in batch]))
+            (
+                [side.text.shape[k] for k in batch].__len__()
+                and int(np.prod([side.text.shape[k] for k in batch]))
+            )
             or 1,
             -1,
             int(np.prod([side.text.shape[k] for k in sums])),

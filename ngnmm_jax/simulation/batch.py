@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.placement import beside, steps_are_few
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.starting import first_states
 from ngnmm_jax._core.status import Status
@@ -67,6 +68,7 @@ def simulate_batch(
       `run_seeds` they are: the first run has it itself. A run does not depend on the rest of the
       batch: it is that of `simulate(…, seed=…)` with the same parameters and step.
     - `chunk`: runs that a device advances together; by default 32 on a CPU, all on a GPU.
+      Where they do not fit its memory, half, with a warning.
 
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
     diverged, or had no equilibrium to start from. Nothing is raised for them.
@@ -75,29 +77,30 @@ def simulate_batch(
     core = cast(system.bare(), dtype)
     dtype = core.coupling.dtype
     n = count_runs(core, varied, start, seed)
-    names = (core.model.shown,) if variables is None else variables
-    request = Request(core.model, duration, begins(start, t0), save_every, save_at, names)
-    method = fixed(core, integrator, dt)
-    if dt is None:
-        dt = request.step(method.longest_step(core, varied))
-    dt = _checks.time("dt", dt)
-    _checks.positive("dt", dt)
-    saving = request.plan(dt)
-    known: Any = np if _checks.is_concrete(seed) else jnp
-    numbers = run_seeds(seed, n) if np.ndim(seed) == 0 else known.asarray(seed)
-    if start is None:
-        states = jnp.asarray(initial_states(system.bare(), varied, scatter, numbers), dtype)
-    else:
-        states = first_states(start, n, core.state_shape, dtype)
-    varied = {name: value.astype(dtype) for name, value in varied.items()}
-    runs = Runs(varied, states, numbers)
-    last, saved, below = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
-    stats = {"num_steps": jnp.asarray(saving.n_steps)}
-    if below is not None:
-        stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
-    status = _ended(states, last, saved)
-    outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats)
-    return package(core.model, system, saving, outcome, request.t0 + request.duration)
+    with beside("simulate_batch", steps_are_few(core, n), core, varied, start, seed):
+        names = (core.model.shown,) if variables is None else variables
+        request = Request(core.model, duration, begins(start, t0), save_every, save_at, names)
+        method = fixed(core, integrator, dt)
+        if dt is None:
+            dt = request.step(method.longest_step(core, varied))
+        dt = _checks.time("dt", dt)
+        _checks.positive("dt", dt)
+        saving = request.plan(dt)
+        known: Any = np if _checks.is_concrete(seed) else jnp
+        numbers = run_seeds(seed, n) if np.ndim(seed) == 0 else known.asarray(seed)
+        if start is None:
+            states = jnp.asarray(initial_states(system.bare(), varied, scatter, numbers), dtype)
+        else:
+            states = first_states(start, n, core.state_shape, dtype)
+        varied = {name: value.astype(dtype) for name, value in varied.items()}
+        runs = Runs(varied, states, numbers)
+        last, saved, below = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
+        stats = {"num_steps": jnp.asarray(saving.n_steps)}
+        if below is not None:
+            stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
+        status = _ended(states, last, saved)
+        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats)
+        return package(core.model, system, saving, outcome, request.t0 + request.duration)
 
 
 def _ended(states: Any, last: Any, saved: Any) -> Any:

@@ -11,8 +11,10 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.lanes import padded, within_memory
 from ngnmm_jax._core.parameters import with_leaves
+from ngnmm_jax._core.placement import devices as devices_in_use
+from ngnmm_jax._core.placement import wide
 from ngnmm_jax._core.randomness import first_step
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.integrators.loops import save_steps
@@ -72,17 +74,44 @@ def run_chunks(
 
     NumPy's arrays but where JAX traces.
     """
-    n, devices = runs.states.shape[0], jax.local_devices()
+    n, devices = runs.states.shape[0], devices_in_use()
     if chunk is not None:
         _checks.positive_integer("chunk", chunk)
     chunk = _chunk_of(n, devices, chunk)
-    devices = devices[: math.ceil(n / chunk)]
     traced = not _checks.on_host(core, runs)
-    xp: Any = jnp if traced else np
-    runs = jax.tree.map(xp.asarray, runs)
+    runs = jax.tree.map(jnp.asarray if traced else np.asarray, runs)
     begin = (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt)))
     times = _Times(jnp.asarray(dt, core.coupling.dtype), begin)
     work = _Work(times, saving.variables, integrator, tuple(devices))
+    found, _ = within_memory(
+        lambda lanes: _all_rounds(core, work, runs, saving, lanes),
+        chunk,
+        # Fewer at a time are of no use where there is no room for all results.
+        may=lambda: _room_for_results(core, runs, saving, devices[0]),
+    )
+    return found
+
+
+def _room_for_results(core: Any, runs: Runs, saving: Saving, device: Any) -> bool:
+    """Whether the last states and what is saved of all runs fit into a device's memory."""
+    known = device.memory_stats() or {}
+    if "bytes_limit" not in known:
+        return True
+    one = jax.ShapeDtypeStruct(runs.states.shape[1:], runs.states.dtype)
+    seen = jax.eval_shape(lambda x: select(driven(core).model, saving.variables, x), one)
+    count = one.size + seen.size * len(saving.ts)
+    needed = runs.states.shape[0] * count * runs.states.dtype.itemsize
+    return bool(needed <= known["bytes_limit"] - known.get("bytes_in_use", 0))
+
+
+def _all_rounds(
+    core: Any, work: _Work, runs: Runs, saving: Saving, chunk: int
+) -> tuple[Any, Any, Any]:
+    """All runs, so many on each device at a time: as `run_chunks` returns them."""
+    n, traced = runs.states.shape[0], not _checks.on_host(core, runs)
+    xp: Any = jnp if traced else np
+    work = work._replace(devices=work.devices[: math.ceil(n / chunk)])
+    devices = work.devices
     pieces = blocks_of_saves(saving, traced, in_pieces=False)
     lasts, saves, counts = [], [], []
     for index, kept in padded(n, chunk * len(devices)):
@@ -102,7 +131,7 @@ def _chunk_of(n: int, devices: list[Any], most: int | None) -> int:
     Rounds are evenly filled; `most` is what a caller asks for.
     """
     if most is None:
-        most = _CPU_CHUNK if devices[0].platform == "cpu" else n
+        most = wide(_CPU_CHUNK, n)
     rounds = math.ceil(n / (most * len(devices)))
     each = math.ceil(n / (rounds * len(devices)))
     return min(most, _STEP * math.ceil(each / _STEP)) if n > 1 else 1

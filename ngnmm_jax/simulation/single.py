@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.placement import placed, steps_are_few
 from ngnmm_jax._core.status import raise_unless_ok
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import RK4, AbstractFixedStep, AbstractIntegrator, Adaptive, chosen
@@ -23,6 +24,7 @@ from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
 
+@placed(lambda system, **given: steps_are_few(system))
 def simulate(
     system: Network | Homogeneous | Driven,
     duration: Time,

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import bare, leaf, noise_of, with_leaves
+from ngnmm_jax._core.placement import jacobian_is_small, placed, wide
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import SolverError, Status
@@ -30,6 +31,7 @@ from ngnmm_jax.systems.own_equations import OwnEquations, own_equations
 _LANES, _LANES_ELSEWHERE = 8, 4096
 
 
+@placed(lambda system, **given: jacobian_is_small(system) or not has_own_rest(undriven(system)))
 def initial_state(
     system: Network | Homogeneous | Driven, *, scatter: float = 0.01, seed: int = 0
 ) -> Float[Array, "variable ..."]:
@@ -112,7 +114,6 @@ def initial_states(
     some = stable.any(axis=1, keepdims=True)
     place = np.argmax(np.where(some, stable, rest.found), axis=1)
     dtype = core.coupling.dtype
-    here = jax.local_devices()[0].platform == "cpu"
     states = rest.states[np.arange(n), place].astype(dtype)
     if has_own_rest(core):
         values = {k: np.asarray(v, jnp.result_type(leaf(core, k))) for k, v in varied.items()}
@@ -120,7 +121,7 @@ def initial_states(
             _own_rests,
             bare(core),
             {"varied": values, "state": states},
-            chunk=1 if here else _LANES,
+            chunk=wide(1, _LANES),
             progress=False,
             one_device=True,
             lockstep=True,
@@ -135,7 +136,7 @@ def initial_states(
         _scatterer(core.state_shape, signs(core.model)),
         None,
         lanes,
-        chunk=_LANES if here else _LANES_ELSEWHERE,
+        chunk=wide(_LANES, _LANES_ELSEWHERE),
         progress=False,
         one_device=True,
         lockstep=True,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core.lanes import map_chunks, take
+from ngnmm_jax._core.placement import wide
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.stability.attractors import Lines, Oscillations, Rest, find_oscillations
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, NOTHING, ORBIT
@@ -26,7 +27,7 @@ from ngnmm_jax.stability.transverse import (
 
 # Places for oscillations at each point: the paper's model has two at most.
 _OSCILLATIONS = 2
-# Orbits and aperiodic states that a device takes at a time.
+# Orbits and aperiodic states that a CPU takes at a time.
 _ORBITS, _APERIODIC = 32, 16
 
 
@@ -158,7 +159,7 @@ class Atlas:
                 monodromies(nodes, few),
                 self.spectrum,
                 orbits,
-                chunk=_ORBITS,
+                chunk=wide(_ORBITS),
                 progress=False,
                 lockstep=True,
             )
@@ -181,7 +182,7 @@ class Atlas:
             aperiodic_modes,
             self.spectrum,
             (take(lines.points, point), states),
-            chunk=_APERIODIC,
+            chunk=wide(_APERIODIC),
             progress=False,
             lockstep=True,
         )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.lanes import map_chunks, take
+from ngnmm_jax._core.placement import wide
 from ngnmm_jax.dynamics.lockstep.runs import Return, Steps, least_return, settle
 from ngnmm_jax.dynamics.lockstep.shooting import Cycle, shoot
 from ngnmm_jax.stability.kinds import APERIODIC, ORBIT
@@ -27,7 +28,7 @@ _ARRIVED = 1e-3
 _RETURNS, _NEAR = 2e-2, 0.2
 # Every run starts off its neighbour's end by this fraction, so that it leaves what is unstable.
 _KICK, _BIG_KICK = 1e-3, 2e-2
-# Runs that a device takes in lock-step.
+# Runs that a CPU takes in lock-step.
 _LANES = 64
 
 
@@ -158,7 +159,7 @@ def _march(family: Family, lines: Lines, rest: Rest) -> _Runs:
     route = _Route(
         starts * (1 + _BIG_KICK), {name: value[both] for name, value in lines.points.items()}
     )
-    result = map_chunks(_SHORT, family, route, chunk=_LANES, progress=False, lockstep=True)
+    result = map_chunks(_SHORT, family, route, chunk=wide(_LANES), progress=False, lockstep=True)
     flat = jax.tree.map(lambda value: value.reshape(both.size, *value.shape[2:]), result)
     return _Runs(both.ravel(), np.repeat([0, 1], lines.size), *flat)
 
@@ -175,7 +176,7 @@ def _start(rest: Rest, point: int) -> np.ndarray:
 def _run_on(family: Family, points: dict[str, np.ndarray], runs: _Runs) -> _Runs:
     """Runs that go on from their ends for longer, each at its own point."""
     route = _Route(runs.end, {name: value[:, None] for name, value in points.items()})
-    result = map_chunks(_LONG, family, route, chunk=_LANES, progress=False, lockstep=True)
+    result = map_chunks(_LONG, family, route, chunk=wide(_LANES), progress=False, lockstep=True)
     return _Runs(runs.point, runs.direction, *jax.tree.map(lambda value: value[:, 0], result))
 
 
@@ -334,7 +335,7 @@ class _Found:
     def _cycles(self, guesses: Guesses, iterations: int) -> Refined:
         guesses = guesses._replace(iterations=np.full(guesses.period.size, iterations))
         return map_chunks(
-            refined, self.family, guesses, chunk=_LANES, progress=False, lockstep=True
+            refined, self.family, guesses, chunk=wide(_LANES), progress=False, lockstep=True
         )
 
     def from_neighbours(self, runs: _Runs) -> _Runs:

@@ -25,6 +25,7 @@ from jaxtyping import Array, Complex, Float, Inexact, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.placement import placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
@@ -133,6 +134,7 @@ class Dispersion(AbstractResult):
         return jnp.argmax(jnp.where(self.transverse, self.growth, -jnp.inf))
 
 
+@placed()
 def dispersion(
     system: Network,
     state: ArrayLike | Orbit,

@@ -12,6 +12,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid
 from ngnmm_jax._core.parameters import parameter_axes
+from ngnmm_jax._core.placement import placed, points_of, steps_are_few
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import SolverError, Status
@@ -173,6 +174,10 @@ class _Plane(NamedTuple):
         return np.moveaxis(value, len(self.shape), 0)
 
 
+# Its runs are of one region.
+@placed(
+    lambda system, parameters, **given: steps_are_few(system.homogeneous(), points_of(parameters))
+)
 def dispersion_map(
     system: Network,
     parameters: Mapping[str, Any],

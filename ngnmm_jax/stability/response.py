@@ -22,6 +22,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import INPUT
+from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
@@ -78,6 +79,7 @@ class LinearResponse(AbstractResult):
         }
 
 
+@placed(lambda system, **given: jacobian_is_small(system))
 def linear_response(
     system: Driven,
     frequencies: Any = (),

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core.lanes import take
+from ngnmm_jax._core.placement import POINTS, beside
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.stability.transverse import Modes, RestingModes, Spectrum, modes_at_rest
 from ngnmm_jax.systems.family import Family
@@ -84,7 +85,8 @@ def resting_modes(
     )
     if not point.size:
         return blank
-    found = modes_at_rest(spectrum, take(points, point), resting.states[point, place])
+    with beside("modes at rest", len(resting.found) <= POINTS, spectrum, points):
+        found = modes_at_rest(spectrum, take(points, point), resting.states[point, place])
 
     def spread(blank: np.ndarray, values: np.ndarray) -> np.ndarray:
         every = blank.copy()

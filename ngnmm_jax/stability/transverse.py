@@ -16,6 +16,7 @@ import numpy as np
 
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import map_chunks
+from ngnmm_jax._core.placement import wide
 from ngnmm_jax.dynamics.lockstep.meshes import adaptive_mesh, mesh_step
 from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import ROUGH
@@ -37,7 +38,7 @@ MOST_NODES = 96
 _ROUNDING = 1e-15
 # An equilibrium's modes are known when their errors are below this, relative.
 _CERTAIN = 1e-6
-# Equilibria that a device takes together.
+# Equilibria that a CPU takes together.
 _EQUILIBRIA = 64
 # A mode grows where its growth is above this per tempo of the model: an orbit at zero coupling
 # has neutral modes, known to the error of the steps.
@@ -181,7 +182,7 @@ def modes_at_rest(
         _many_at_rest,
         spectrum,
         (points, states),
-        chunk=_EQUILIBRIA,
+        chunk=wide(_EQUILIBRIA),
         progress=False,
         lockstep=True,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import INPUT, SCATTER, noise_name, noise_of
+from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, fixed, identified
 from ngnmm_jax.integrators.steps import common_step
@@ -261,7 +262,7 @@ class Activity(AbstractMeasure):
         return found
 
     def chunk(self, system: System) -> int:
-        device = jax.local_devices()[0]
+        device = devices()[0]
         if device.platform == "cpu":
             return _CPU_RUNS
         free = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30) * _SHARE
@@ -292,9 +293,7 @@ class Activity(AbstractMeasure):
         chunk = self.chunk(system) if chunk is None else chunk
         kernel = fused(function, shared, lanes)
         if kernel is None:
-            fields = map_chunks(
-                function, shared, lanes, chunk=chunk, progress=False, lockstep=True
-            )
+            fields = map_chunks(function, shared, lanes, chunk=chunk, progress=False, lockstep=True)
         else:
             fields = kernel(lanes, chunk)
         if isinstance(undriven(system), Homogeneous):

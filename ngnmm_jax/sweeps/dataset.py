@@ -10,6 +10,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, described, ordered, plain, setting
 from ngnmm_jax._core.parameters import all_declared
+from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.programs import body, digest, identity
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.version import __version__
@@ -55,7 +56,7 @@ def attributes(task: Task, block: int) -> dict[str, Any]:
         "block": block,
         "versions": {"ngnmm_jax": __version__, "jax": jax.__version__, "numpy": np.__version__,
                      "python": platform.python_version()},
-        "device": jax.local_devices()[0].device_kind,
+        "device": devices()[0].device_kind,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "time_unit": system.model.time_unit,
         "seed": design.seed,

@@ -11,6 +11,7 @@ import numpy as np
 
 from ngnmm_jax._core.compiling import options
 from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.placement import devices
 from ngnmm_jax.integrators import Fused
 from ngnmm_jax.kernels import CannotFuse, Program, traced
 from ngnmm_jax.kernels.cuda import CudaKernel
@@ -36,7 +37,7 @@ def fused(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> "Fusion 
     chosen = function.integrator
     if not isinstance(chosen, Fused):
         return None
-    if chosen.on == "gpu" and jax.local_devices()[0].platform != "gpu":
+    if chosen.on == "gpu" and devices()[0].platform != "gpu":
         return None
     try:
         return Fusion(function, chosen, shared, lanes)
@@ -91,9 +92,7 @@ class Fusion:
         arrays = [kernel.take(leaf) for leaf in given]
         words = [kernel.take(key) for key in keys]
         del leaves, given, keys
-        march = partial(
-            self._march, arrays=arrays, keys=words, runs=int(lanes["start"].shape[0])
-        )
+        march = partial(self._march, arrays=arrays, keys=words, runs=int(lanes["start"].shape[0]))
         stride, transient = (int(n) for n in shared.steps)
         step = 0
         for samples in _pieces(transient, stride):
@@ -168,11 +167,11 @@ def _pushes(regions: int, system: Any, dt: Any, numbers: jax.Array) -> jax.Array
 @lru_cache(maxsize=16)
 def _compiled(function: Any, platform: str) -> Any:
     """A function whose first argument is static; once for each platform."""
-    return jax.jit(function, static_argnums=0, compiler_options=options(once=True))
+    return jax.jit(function, static_argnums=0, compiler_options=options(platform, once=True))
 
 
 def _run(function: Any, *arguments: Any) -> Any:
-    return _compiled(function, jax.local_devices()[0].platform)(*arguments)
+    return _compiled(function, devices()[0].platform)(*arguments)
 
 
 def _traced(function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, Any]) -> Program:

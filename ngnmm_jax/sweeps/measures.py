@@ -14,6 +14,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import with_leaves
+from ngnmm_jax._core.placement import on_cpu
 from ngnmm_jax._core.programs import Operations, Traced, identity, traced
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.systems.driven import Driven
@@ -182,7 +183,7 @@ class Function(AbstractMeasure):
                 chunk=CHEAP if chunk is None else chunk,
                 progress=False,
                 # Eigenvalues on several CPU devices at once deadlock (JAX 0.10.1).
-                one_device=jax.local_devices()[0].platform == "cpu",
+                one_device=on_cpu(),
                 lockstep=True,
             )
         else:

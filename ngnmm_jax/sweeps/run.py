@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, generator
 from ngnmm_jax._core.status import STATUS_FLAGS
@@ -132,9 +132,8 @@ def _prepare(
     kept = None if store is None else SweepStore(Path(store).resolve())
     if block is None:
         known = None if kept is None else kept.block
-        devices = len(jax.local_devices())
         chosen = measure.chunk(system) if chunk is None else chunk
-        block = known or max(_BLOCK, chosen * devices)
+        block = known or max(_BLOCK, chosen * len(devices()))
     blocks = Blocks(design.shape, block)
     draw = generator(design.seed, Purpose.CHECKED)
     checked = np.sort(draw.choice(design.count, size=checks, replace=False))

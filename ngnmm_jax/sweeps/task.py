@@ -1,14 +1,13 @@
 """A sweep as a task: all that a process needs to compute any block of it."""
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.lanes import within_memory
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.sweeps.designs import Design
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, System
@@ -62,23 +61,15 @@ class Task:
     def _evaluate(self, measure: AbstractMeasure, runs: np.ndarray) -> dict[str, np.ndarray]:
         """All outputs of some runs; with fewer at a time, from then on, where they do not fit."""
         points, seeds = self.design.at(runs)
-        while True:
-            chunk = self.chunk
-            if chunk is None:
-                chunk = lanes_for(self.design.count, self.measure.chunk(self.system))
-            try:
-                fields = measure.evaluate(self.system, points, seeds, chunk)
-            except (MemoryError, jax.errors.JaxRuntimeError) as error:
-                full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-                if not full or chunk == 1:
-                    raise
-                self.chunk = chunk // 2
-                warnings.warn(
-                    f"{chunk} runs at a time do not fit into the memory: on with {self.chunk}.",
-                    stacklevel=2,
-                )
-                continue
-            return self._checked(fields, runs.size)
+        chunk = self.chunk
+        if chunk is None:
+            chunk = lanes_for(self.design.count, self.measure.chunk(self.system))
+        fields, fits = within_memory(
+            lambda lanes: measure.evaluate(self.system, points, seeds, lanes), chunk
+        )
+        if fits < chunk:
+            self.chunk = fits
+        return self._checked(fields, runs.size)
 
     def _checked(self, fields: Mapping[str, Any], runs: int) -> dict[str, np.ndarray]:
         """What a measure returned, in its types; `ValueError` where it is not what it said."""

@@ -1,5 +1,6 @@
 """Runs of spiking neurons."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import at_points
+from ngnmm_jax._core.placement import NEURONS, beside
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.starting import state_of
@@ -86,19 +88,21 @@ def simulate_spiking(
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     count = count_runs(core, varied, start, seed)
     single = not varied and np.ndim(seed) == 0 and np.ndim(start) <= len(core.state_shape)
-    runs = Runs(core, {name: v.astype(core.coupling.dtype) for name, v in varied.items()})
-    saving, dt = _planned(runs, duration, dt, save_every)
-    sizes = neurons, min(recorded, neurons)
-    if before is None:
-        seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
-        there = begun(runs, start, scatter, seeds, sizes, dt)
-    else:
-        there = gone_on(runs, before, count, sizes, dt)
-    there, saved = _advanced(runs, there, saving, dt, progress)
-    ended = saved, _look(runs, there)
-    every = saving.stride * dt
-    result = packaged(system, runs, there, ended, saving, every, duration, before)
-    result = result.run(0) if single else result
+    every_neuron = count * neurons * len(core.model.populations()) * math.prod(core.state_shape[1:])
+    with beside("simulate_spiking", every_neuron <= NEURONS, core, varied, start, before):
+        runs = Runs(core, {name: v.astype(core.coupling.dtype) for name, v in varied.items()})
+        saving, dt = _planned(runs, duration, dt, save_every)
+        sizes = neurons, min(recorded, neurons)
+        if before is None:
+            seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
+            there = begun(runs, start, scatter, seeds, sizes, dt)
+        else:
+            there = gone_on(runs, before, count, sizes, dt)
+        there, saved = _advanced(runs, there, saving, dt, progress)
+        ended = saved, _look(runs, there)
+        every = saving.stride * dt
+        result = packaged(system, runs, there, ended, saving, every, duration, before)
+        result = result.run(0) if single else result
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)
     return result
