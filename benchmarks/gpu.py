@@ -249,6 +249,9 @@ def _prepare() -> None:
     if os.environ.get("JAX_PLATFORMS") == "cpu":
         # Half of the cores: with JAX 0.11.2 a sweep on as many devices as cores can wait forever.
         jax.config.update("jax_num_cpu_devices", max(1, (os.cpu_count() or 1) // 2))
+    elif jax.default_backend() == "gpu":
+        # All that is timed there runs there, however small it is.
+        jax.config.update("jax_default_device", jax.devices()[0])
 
 
 def limits(text: str) -> dict[str, float]:

@@ -24,10 +24,11 @@ def network(regions: int, current: float = 13.0, coupling: float = 5.0) -> ng.Ne
     return ng.Network(ng.NextGenEI(i_ext_e=current), matrix, coupling)
 
 
-def activity(runs: int) -> Callable[[], Any]:
+def activity(runs: int, integrator: Any = None) -> Callable[[], Any]:
     """`ng.sweep` as a user calls it, starts and copies included: 2 s each, 32 bits."""
     design = ng.Design.listed({"i_ext_e": np.linspace(5.0, 15.0, runs)})
-    measure = ng.Activity(2000.0 if runs > 8 else 16.0, 0.0, dtype="float32")
+    duration = 2000.0 if runs > 8 else 16.0
+    measure = ng.Activity(duration, 0.0, integrator=integrator, dtype="float32")
     options: dict[str, Any] = {"checks": 0, "progress": False, "block": runs}
 
     def work() -> Any:
@@ -142,6 +143,9 @@ WORKS = {
     "dispersion on an orbit": Work(orbit_modes, "modes", 1000, 1000, 10),
     MAP: Work(dispersion_map, "points", 16 * 64, 16 * 64, 64),
     "ng.sweep, Activity, 2 s": Work(activity, "runs", 4096, 64, 16, 0),
+    "ng.sweep, Activity, 2 s, fused": Work(
+        partial(activity, integrator="fused"), "runs", 4096, 0, 0
+    ),
     "simulate_spiking, 20 ms, 1e5": Work(spiking, "neurons", 100_000, 100_000, 1000, 50),
     "simulate_spiking, 20 ms, 1e6": Work(spiking, "neurons", 1_000_000, 0, 0),
     "simulate_spiking, 20 ms, 1e7": Work(spiking, "neurons", 10_000_000, 0, 0),

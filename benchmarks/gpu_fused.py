@@ -29,7 +29,7 @@ import ngnmm_jax as ng  # noqa: E402
 from benchmarks.common import table  # noqa: E402
 from benchmarks.simulation import weights  # noqa: E402
 from ngnmm_jax._core.parameters import with_leaves  # noqa: E402
-from ngnmm_jax.integrators import named  # noqa: E402
+from ngnmm_jax.integrators import fixed  # noqa: E402
 from ngnmm_jax.kernels import Program, traced  # noqa: E402
 from ngnmm_jax.kernels.program import varied  # noqa: E402
 from ngnmm_jax.kernels.source import Shape, fragments, source  # noqa: E402
@@ -49,7 +49,7 @@ class Case:
         dtype = jnp.dtype(f"float{bits}")
         whole = ng.Driven(system, {"input": noise, "s_e": noise} if noise else None)
         self.core = driven(cast(whole.bare(), dtype))
-        self.integrator, self.dt = named(method), jnp.asarray(dt, dtype)
+        self.integrator, self.dt = fixed(system, method), jnp.asarray(dt, dtype)
         like = jax.ShapeDtypeStruct((2,), dtype)
         self.program: Program = traced(
             self.core, self.integrator, self.dt, ("v_e",), {"i_ext_e": like}
@@ -128,14 +128,14 @@ def rate(case: Case, shape: Shape, runs: int, samples: int = 256, repeats: int =
     stride = round(1.0 / float(case.dt))
     memory, given, keys, tiles = case.arguments(shape, runs)
     arrays = [[cupy.asarray(a) for a in some] for some in (given, keys)]
-    at = [cupy.asarray(a) for a in memory]
-    options = {"runs": runs, "samples": samples, "stride": stride}
-    at, _ = kernel(at, *arrays, cupy.asarray(tiles), **options)
+    at, held = [cupy.asarray(a) for a in memory], cupy.asarray(tiles)
+    options: dict[str, Any] = {"runs": runs, "samples": samples, "stride": stride}
+    at, _ = kernel(at, arrays[0], arrays[1], held, **options)
     first = time.perf_counter() - begun
     times = []
     for _ in range(repeats):
         begun = time.perf_counter()
-        at, shown = kernel(at, *arrays, cupy.asarray(tiles), **options)
+        at, shown = kernel(at, arrays[0], arrays[1], held, **options)
         times.append(time.perf_counter() - begun)
     attributes = {name: getattr(kernel._march, name) for name in ("num_regs", "local_size_bytes")}
     return {"rate": runs * samples * stride / min(times), "seconds": min(times), "first": first,
@@ -150,10 +150,11 @@ def agreement(case: Case, shape: Shape, runs: int = 37) -> dict[str, float]:
     from ngnmm_jax.kernels.host import HostKernel
 
     memory, given, keys, tiles = case.arguments(shape, runs)
-    options = {"runs": runs, "samples": 4, "stride": 5}
+    options: dict[str, Any] = {"runs": runs, "samples": 4, "stride": 5}
     host, shown = HostKernel(case.program, shape)(memory, given, keys, tiles, **options)
     arrays = [[cupy.asarray(a) for a in some] for some in (memory, given, keys)]
-    card, seen = CudaKernel(case.program, shape)(*arrays, cupy.asarray(tiles), **options)
+    kernel = CudaKernel(case.program, shape)
+    card, seen = kernel(arrays[0], arrays[1], arrays[2], cupy.asarray(tiles), **options)
     pairs = [*zip(host, [c.get() for c in card], strict=True), (shown, seen.get())]
     return {
         str(k): float(np.abs(a.astype(float) - b).max() / max(np.abs(a).max(), 1e-30))

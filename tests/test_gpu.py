@@ -21,7 +21,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 import ngnmm_jax as ng  # noqa: E402
-from ngnmm_jax import fitting  # noqa: E402
+from ngnmm_jax import fitting, integrators  # noqa: E402
 
 STORED = Path(__file__).with_name("gpu_reference.json")
 REHEARSAL = "NGNMM_JAX_GPU_REHEARSAL"
@@ -277,11 +277,12 @@ def test_every_stored_value_belongs_to_an_analysis():
 
 @pytest.fixture
 def device():
-    """A GPU, or in a rehearsal the CPU."""
+    """A GPU, or in a rehearsal the CPU, on which everything runs, however small it is."""
     first = jax.devices()[0]
     if first.platform != "gpu" and not os.environ.get(REHEARSAL):
         pytest.skip(f"there is no GPU ({REHEARSAL}=1 runs this on the CPU)")
-    return first
+    with jax.default_device(first):
+        yield first
 
 
 @pytest.mark.gpu
@@ -323,6 +324,48 @@ def test_runs_do_not_depend_on_the_width(device):
         for width in (4, 64)
     ]
     np.testing.assert_allclose(*found, rtol=1e-9)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("bits", [64, 32])
+@pytest.mark.parametrize("method", ["moebius", "rk4"])
+def test_fused_steps_are_those_of_xla(device, method, bits):
+    """Of 90 regions, with noise and a stimulus; 13 runs, which fill no block."""
+    weights = np.random.default_rng(0).random((90, 90)) / 90
+    network = ng.Network(ng.NextGenEI(), weights, 8.0)
+    pulse = ng.stimuli.Pulse(2.0, 3.0, np.linspace(0.0, 1.0, 90))
+    system = ng.Driven(network, {"input": 0.05, "s_e": 0.01}, pulse)
+    design = ng.Design.listed({"i_ext_e": np.linspace(2.0, 12.0, 13)})
+    where = "gpu" if device.platform == "gpu" else "host"
+    found = []
+    for integrator in (method, integrators.Fused(method, on=where)):
+        keep = ("mean", "variance", "trace")
+        measure = ng.Activity(8.0, 2.0, keep=keep, integrator=integrator, dtype=f"float{bits}")
+        found.append(ng.sweep(system, design, measure, checks=0, progress=False))
+    for name in found[0].data_vars:
+        a, b = (f[name].values.astype(float) for f in found)
+        close = {64: 1e-10, 32: 2e-3}[bits] * np.abs(a).max() + 1e-300
+        np.testing.assert_allclose(b, a, rtol=0, atol=close, err_msg=name)
+
+
+@pytest.mark.gpu
+def test_fused_steps_take_models_and_couplings_of_ones_own(device):
+    """Those that the kernels' tests build on a host."""
+    from tests.test_kernels import CASES
+
+    where = "gpu" if device.platform == "gpu" else "host"
+    for case in ("one's own", "differences", "Jansen and Rit", "homogeneous", "heun, by region"):
+        system, integrator, points = CASES[case]
+        design = ng.Design.listed(points) if case == "homogeneous" else {"coupling": [0.8, 1.0]}
+        duration = 8e-3 if case == "Jansen and Rit" else 8.0
+        found = []
+        for chosen in (integrator, integrators.Fused(integrator, on=where)):
+            measure = ng.Activity(duration, 0.0, keep=("trace",), integrator=chosen)
+            found.append(ng.sweep(system(), design, measure, checks=0, progress=False))
+        name = f"{system().model.shown}_trace"
+        a, b = (f[name].values for f in found)
+        assert np.isfinite(a).all(), case
+        np.testing.assert_allclose(b, a, rtol=0, atol=1e-10 * np.abs(a).max(), err_msg=case)
 
 
 def too_many(device, share):

@@ -1,4 +1,4 @@
-"""Kernels on an NVIDIA GPU, by CuPy: compiled when they are first needed, arrays shared with JAX."""
+"""Kernels on an NVIDIA GPU, by CuPy: compiled when first needed, arrays shared with JAX."""
 
 from functools import lru_cache
 from typing import Any

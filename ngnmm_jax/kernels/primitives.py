@@ -6,8 +6,17 @@ from typing import Any
 import numpy as np
 
 #: C's names of types; floats are all of the kernel's precision.
-TYPES = {"float32": "real", "float64": "real", "bool": "bool", "int8": "int", "int16": "int",
-         "int32": "int", "int64": "long long", "uint32": "unsigned", "uint64": "unsigned long long"}  # fmt: skip
+TYPES = {
+    "float32": "real",
+    "float64": "real",
+    "bool": "bool",
+    "int8": "int",
+    "int16": "int",
+    "int32": "int",
+    "int64": "long long",
+    "uint32": "unsigned",
+    "uint64": "unsigned long long",
+}
 
 _INFIX = {"add": "+", "sub": "-", "mul": "*", "lt": "<", "gt": ">", "le": "<=", "ge": ">=",
           "eq": "==", "ne": "!=", "add_any": "+"}  # fmt: skip

@@ -15,6 +15,7 @@ from ngnmm_jax.integrators import AbstractFixedStep
 from ngnmm_jax.kernels import markers
 from ngnmm_jax.kernels.layout import narrow
 from ngnmm_jax.kernels.markers import REGIONS, RUNS, CannotFuse, MarkedGraph
+from ngnmm_jax.kernels.rules import RULES
 from ngnmm_jax.kernels.walk import Event, Known, Names, Product, Walk, needed
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.systems.driven import Driven, Sources
@@ -117,7 +118,7 @@ def traced(
         driven, stepper = assembled(arrays)
         return select(driven.model, signals, stepper.state(memory))
 
-    walk = Walk(np.dtype(dtype).type)
+    walk = Walk(np.dtype(dtype).type, RULES)
     try:
         memory = jax.eval_shape(start, stand_ins, state)
         jaxprs = [jax.make_jaxpr(f)(stand_ins, memory) for f in (step, sample)]

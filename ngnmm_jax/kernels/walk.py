@@ -7,7 +7,7 @@ neither memory nor varied parameters is computed at once, and handed over as a c
 
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -59,25 +59,48 @@ Event = Statement | Product
 class Walk:
     """What was written so far.
 
+    - `real`: the kernel's type of floats. `rules`: of primitives that are neither elementwise nor a
+      matter of places, (walk, params, args) to an array of names.
     - `events`: statements and products, in order.
     - `uniforms`: the constants, in double precision.
     """
 
     real: Any
+    rules: Mapping[str, Callable[..., np.ndarray]]
     events: list[Event] = dataclasses.field(default_factory=list)
     uniforms: list[float] = dataclasses.field(default_factory=list)
     _known: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
     _places: dict[float, int] = dataclasses.field(default_factory=dict)
     _values: dict[str, float] = dataclasses.field(default_factory=dict)
+    _number: int = 0
 
     def write(self, kind: str, text: str) -> str:
         """A name for an expression; the same for the same."""
         name = self._known.get((kind, text))
         if name is None:
-            name = f"t{len(self._known) + sum(isinstance(e, Product) for e in self.events)}"
-            self._known[kind, text] = name
+            name = self._known[kind, text] = self._new()
             self.events.append(Statement(name, kind, text))
         return name
+
+    def product(self, operand: str) -> str:
+        """A name for the product of the weights with a name's values."""
+        name = self._new()
+        self.events.append(Product(name, operand))
+        return name
+
+    def _new(self) -> str:
+        self._number += 1
+        return f"t{self._number}"
+
+    def table(self, values: Sequence[float], at: str) -> str:
+        """The constant at a place that is known in the kernel."""
+        start = len(self.uniforms)
+        self.uniforms.extend(values)
+        return self.write("real", f"U[{start} + {at}]")
+
+    def value(self, text: str) -> float | None:
+        """The value of a constant."""
+        return self._values.get(text)
 
     def uniform(self, value: float) -> str:
         """A constant that the program is handed."""
@@ -111,7 +134,8 @@ class Walk:
 
         def read(atom: Any) -> Known | Names:
             if isinstance(atom, Literal):
-                return Known(np.asarray(atom.val, atom.aval.dtype), fixed=True)
+                like: Any = atom.aval
+                return Known(np.asarray(atom.val, like.dtype), fixed=True)
             return found[atom]
 
         for variables, values in ((jaxpr.constvars, consts), (jaxpr.invars, args)):
@@ -146,7 +170,7 @@ class Walk:
         return [Names(t, s, d) for t, (s, d) in zip(texts, outputs, strict=True)]
 
     def _special(self, equation: Any, args: list[Any], outputs: Any) -> list[Names] | None:
-        rule = _SPECIAL.get(equation.primitive.name)
+        rule = self.rules.get(equation.primitive.name)
         if rule is None:
             return None
         text = rule(self, equation.params, args)
@@ -164,7 +188,7 @@ class Walk:
             raise CannotFuse(f"`{name}` of {dtype} cannot be written in C.")
         result = np.empty(narrow(shape), dtype=object)
         for place in np.ndindex(result.shape):
-            scalars = [text[place] for text in texts]
+            scalars = [str(text[place]) for text in texts]
             result[place] = self._scalar(equation, scalars, [g.dtype for g in given], kind, dtype)
         return Names(result, shape, dtype)
 
@@ -181,12 +205,12 @@ class Walk:
         if name == "sub" and zero[1]:
             return args[0]
         try:
-            text = primitives.expression(name, equation.params, args, types)
+            found = primitives.expression(name, equation.params, args, types)
         except NotImplementedError:
-            text = None
-        if text is None:
+            found = None
+        if found is None:
             raise CannotFuse(f"`{name}` is not known in C.")
-        return text if text in args else self.write(kind, text)
+        return found if found in args else self.write(kind, found)
 
     def _quotient(self, a: str, b: str) -> str:
         """By the inverse, which is computed once for all that is divided by the same."""
@@ -250,210 +274,3 @@ def needed(events: Sequence[Event], outputs: Sequence[str]) -> list[Event]:
 def used(event: Event) -> set[str]:
     """Names that an event reads."""
     return set(_NAME.findall(event.operand if isinstance(event, Product) else event.text))
-
-
-# Rules of primitives that are neither elementwise nor a matter of places: (walk, params, args) to
-# an array of names.
-
-
-def _product(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-    operand = walk.names(args[0]).text.item()
-    name = f"t{len(walk._known) + sum(isinstance(e, Product) for e in walk.events)}"
-    walk.events.append(Product(name, operand))
-    return np.array(name, dtype=object)
-
-
-def _normal(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-    number = walk.names(args[1]).text.item()
-    source = params["source"]
-    text = f"ng_normal(key{source}_0, key{source}_1, (unsigned){number}, (unsigned)j)"
-    return np.array(walk.write("real", text), dtype=object)
-
-
-def _stimulus(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-    return np.array(walk.write("real", f"STIMULUS({params['moment']})"), dtype=object)
-
-
-def _dot(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-    (left_sum, right_sum), (left_batch, right_batch) = params["dimension_numbers"]
-    a, b = (walk.names(x) for x in args)
-    for side, axes in ((a, left_sum), (b, right_sum)):
-        if wide(tuple(side.shape[k] for k in axes)):
-            raise CannotFuse("The step adds up regions, or runs, without its graph.")
-    left, right = (
-        np.transpose(
-            side.text,
-            (*batch, *(k for k in range(side.text.ndim) if k not in (*batch, *sums)), *sums),
-        ).reshape(
-            (
-                [side.text.shape[k] for k in batch].__len__()
-                and int(np.prod([side.text.shape[k] for k in batch]))
-            )
-            or 1,
-            -1,
-            int(np.prod([side.text.shape[k] for k in sums])),
-        )
-        for side, batch, sums in ((a, left_batch, left_sum), (b, right_batch, right_sum))
-    )
-    result = np.empty((left.shape[0], left.shape[1], right.shape[1]), dtype=object)
-    for n, i, k in np.ndindex(result.shape):
-        terms = [walk.times(x, y) for x, y in zip(left[n, i], right[n, k], strict=True)]
-        result[n, i, k] = walk.total(terms)
-    return result
-
-
-def _reduction(join: Callable[[Walk, list[str]], str]) -> Callable[..., np.ndarray]:
-    def rule(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-        array = walk.names(args[0])
-        axes = tuple(params["axes"])
-        if wide(tuple(array.shape[k] for k in axes)):
-            raise CannotFuse("The step joins values of regions, or of runs, without its graph.")
-        moved = np.moveaxis(array.text, axes, range(len(axes)))
-        rows = moved.reshape(-1, *moved.shape[len(axes) :])
-        result = np.empty(rows.shape[1:], dtype=object)
-        for place in np.ndindex(result.shape):
-            kind = primitives.TYPES[str(array.dtype)]
-            result[place] = join(walk, [*rows[(slice(None), *place)]], kind)
-        return result
-
-    return rule
-
-
-def _joined(name: str) -> Callable[..., str]:
-    def join(walk: Walk, terms: list[str], kind: str) -> str:
-        result = terms[0]
-        for term in terms[1:]:
-            dtype = np.dtype("float64" if kind == "real" else "int32")
-            text = primitives.expression(name, {}, [result, term], [dtype, dtype])
-            assert text is not None
-            result = walk.write(kind, text)
-        return result
-
-    return join
-
-
-def _sum(walk: Walk, terms: list[str], kind: str) -> str:
-    return walk.total(terms, kind=kind)
-
-
-def _index(walk: Walk, value: Any, most: int) -> Any:
-    """An index that may be known, between 0 and `most`."""
-    if isinstance(value, Known):
-        return int(np.clip(value.value.item(), 0, most))
-    text = walk.names(value).text.item()
-    return walk.write("int", f"({text} < 0 ? 0 : {text} > {most} ? {most} : (int){text})")
-
-
-def _dynamic_slice(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-    array, indices = walk.names(args[0]), args[1:]
-    text = array.text
-    for axis, (index, size) in enumerate(zip(indices, params["slice_sizes"], strict=True)):
-        full = array.shape[axis]
-        if size == full:
-            continue
-        if wide((full,)):
-            raise CannotFuse("The step takes some regions, or runs, out of all.")
-        at = _index(walk, index, full - size)
-        choices = [np.take(text, range(k, k + size), axis) for k in range(full - size + 1)]
-        text = choices[at] if isinstance(at, int) else _chosen(walk, at, choices, array.dtype)
-    return text
-
-
-def _chosen(walk: Walk, at: str, choices: list[np.ndarray], dtype: Any) -> np.ndarray:
-    """One of several arrays by an index."""
-    kind = primitives.TYPES[str(dtype)]
-    result = np.empty(choices[0].shape, dtype=object)
-    for place in np.ndindex(result.shape):
-        texts = [choice[place] for choice in choices]
-        numbers = [walk._values.get(text) for text in texts]
-        if kind == "real" and all(number is not None for number in numbers):
-            start = len(walk.uniforms)  # a table
-            walk.uniforms.extend(numbers)  # type: ignore[arg-type]
-            result[place] = walk.write(kind, f"U[{start} + {at}]")
-            continue
-        chosen = texts[0]
-        for k, text in enumerate(texts[1:], 1):
-            chosen = walk.write(kind, f"({at} == {k} ? {text} : {chosen})")
-        result[place] = chosen
-    return result
-
-
-def _dynamic_update(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-    array, update, indices = walk.names(args[0]), walk.names(args[1]), args[2:]
-    moving = [k for k in range(array.text.ndim) if array.shape[k] != update.shape[k]]
-    if len(moving) > 1 or wide(tuple(array.shape[k] for k in moving)):
-        raise CannotFuse("The step writes a block into several axes of an array.")
-    if not moving:
-        return update.text
-    (axis,) = moving
-    size, full = update.shape[axis], array.shape[axis]
-    at = _index(walk, indices[axis], full - size)
-    return _written(walk, array, update.text, axis, size, at, lambda old, new: new)
-
-
-def _written(
-    walk: Walk, array: Names, update: np.ndarray, axis: int, size: int, at: Any, join: Any
-) -> np.ndarray:
-    """An array with a block of it replaced, from an index on that may be known."""
-    kind = primitives.TYPES[str(array.dtype)]
-    text = np.moveaxis(array.text, axis, 0).copy()
-    new = np.moveaxis(np.broadcast_to(update, [size if k == axis else d
-                                               for k, d in enumerate(array.text.shape)]), axis, 0)  # fmt: skip
-    for k in range(text.shape[0]):
-        for part in range(size):
-            for place in np.ndindex(text.shape[1:]):
-                old, value = text[(k, *place)], new[(part, *place)]
-                if isinstance(at, int):
-                    if k == at + part:
-                        text[(k, *place)] = join(old, value)
-                elif 0 <= k - part <= text.shape[0] - size:
-                    chosen = f"({at} == {k - part} ? {join(old, value)} : {old})"
-                    text[(k, *place)] = walk.write(kind, chosen)
-    return np.moveaxis(text, 0, axis)
-
-
-def _scattered(add: bool) -> Callable[..., np.ndarray]:
-    """Of `array.at[index].set(…)` and `.add(…)`, with one index of the first axis."""
-
-    def rule(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
-        array, index, update = walk.names(args[0]), args[1], walk.names(args[2])
-        numbers = params["dimension_numbers"]
-        simple = (
-            tuple(numbers.inserted_window_dims) == (0,)
-            and tuple(numbers.scatter_dims_to_operand_dims) == (0,)
-            and not numbers.operand_batching_dims
-            and tuple(numbers.update_window_dims) == tuple(range(array.text.ndim - 1))
-        )
-        if not simple or wide(array.shape[:1]):
-            raise CannotFuse("The step writes into an array at several indices.")
-        if isinstance(index, Known):
-            at: Any = int(index.value.item())
-        else:
-            at = walk.names(index).text.item()
-        kind = primitives.TYPES[str(array.dtype)]
-
-        def join(old: str, new: str) -> str:
-            return walk.total([old, new], kind=kind) if add else new
-
-        return _written(walk, array, update.text[None], 0, 1, at, join)
-
-    return rule
-
-
-_SPECIAL: dict[str, Callable[..., np.ndarray]] = {
-    "ngnmm_product": _product,
-    "ngnmm_normal": _normal,
-    "ngnmm_stimulus": _stimulus,
-    "dot_general": _dot,
-    "reduce_sum": _reduction(_sum),
-    "reduce_max": _reduction(_joined("max")),
-    "reduce_min": _reduction(_joined("min")),
-    "reduce_and": _reduction(_joined("and")),
-    "reduce_or": _reduction(_joined("or")),
-    "reduce_prod": _reduction(_joined("mul")),
-    "dynamic_slice": _dynamic_slice,
-    "dynamic_update_slice": _dynamic_update,
-    "scatter": _scattered(add=False),
-    "scatter-add": _scattered(add=True),
-    "scatter_add": _scattered(add=True),
-}

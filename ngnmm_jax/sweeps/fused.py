@@ -57,7 +57,7 @@ class Fusion:
         network = undriven(shared.system)
         self.regions = network.n_regions if isinstance(network, Network) else 1
         self.weights = np.zeros((1, 1))
-        if self.program.networked:
+        if isinstance(network, Network):
             self.weights = np.asarray(network.weights)
         self._kind: Any = CudaKernel if chosen.on == "gpu" else HostKernel
         self._runs = chosen.runs
@@ -129,7 +129,7 @@ class Fusion:
             memory, arrays, keys, self.tiles,
             runs=runs, samples=samples, stride=stride, pushed=pushed, write=write,
         )  # fmt: skip
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 def _pieces(samples: int, stride: int) -> Iterator[int]:
