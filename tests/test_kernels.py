@@ -15,7 +15,7 @@ from ngnmm_jax.graphs import AbstractGraph, DenseGraph
 from ngnmm_jax.integrators import AbstractOneStep, Fused, named
 from ngnmm_jax.kernels import CannotFuse, traced
 from ngnmm_jax.kernels.host import HostKernel
-from ngnmm_jax.kernels.program import varied
+from ngnmm_jax.kernels.program import varied, weights_of
 from ngnmm_jax.kernels.source import Shape, fragments, runs_of
 from ngnmm_jax.models import AbstractNeuralMass, parameter
 from ngnmm_jax.simulation.precision import cast
@@ -130,7 +130,7 @@ def taken(system, integrator, bits, points, runs_a_block=None, steps=12):
     regions = REGIONS if program.networked else 1
     runs = runs_of(program, regions, RUNS, 1) if runs_a_block is None else runs_a_block
     laid = Shape.of(program, regions, runs)
-    weights = WEIGHTS.astype(dtype) if program.networked else np.zeros((1, 1), dtype)
+    weights = weights_of(core).astype(dtype)
     words = [np.asarray(jax.random.key_data(k)) for k in noise_keys(core, dt, keys)]
     pushed = None
     if program.stimulated:
@@ -257,6 +257,26 @@ class OfTheMean(Bent):
 class Shifted(Bent):
     def inputs(self, outputs):
         return self.graph.apply(jnp.roll(outputs, 1, axis=0))
+
+
+class Two(Bent):
+    """Two graphs: a kernel has the weights of one."""
+
+    other: AbstractGraph
+
+    def inputs(self, outputs):
+        return self.graph.apply(outputs) + self.other.apply(outputs)
+
+
+def test_two_dense_graphs_are_refused_where_their_weights_differ():
+    for other, refused in ((WEIGHTS, False), (WEIGHTS.T, True)):
+        parts = DenseGraph(WEIGHTS), jnp.asarray(2.0), jnp.zeros(REGIONS), DenseGraph(other)
+        system = driven(ng.Network(ng.NextGenEI(), coupling=Two(*parts)).bare())
+        if refused:
+            with pytest.raises(CannotFuse, match="other weights"):
+                weights_of(system)
+        else:
+            np.testing.assert_array_equal(weights_of(system), WEIGHTS)
 
 
 class Iterated(AbstractOneStep):

@@ -159,6 +159,18 @@ def varied(whole: Driven) -> list[Any]:
     return [leaf for leaf in jax.tree.leaves(_outside(whole)) if _shape(leaf)]
 
 
+def weights_of(system: Driven) -> np.ndarray:
+    """The weights of a system's dense graph, wherever in it that is: those of all its products."""
+    parts = jax.tree.leaves(system, is_leaf=lambda part: isinstance(part, DenseGraph))
+    found = [np.asarray(part.weights) for part in parts if isinstance(part, DenseGraph)]
+    if not found:
+        n = system.state_shape[1] if isinstance(system.system, Network) else 1
+        return np.zeros((n, n))
+    if any(not np.array_equal(found[0], other) for other in found[1:]):
+        raise CannotFuse("The system holds dense graphs with other weights than each other's.")
+    return found[0]
+
+
 def _outside(whole: Driven) -> Driven:
     """With a marker for the dense graph, and without the stimulus, which is handed over."""
     whole = jax.tree.map(

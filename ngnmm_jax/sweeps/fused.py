@@ -16,7 +16,7 @@ from ngnmm_jax.integrators import Fused
 from ngnmm_jax.kernels import CannotFuse, Program, traced
 from ngnmm_jax.kernels.cuda import CudaKernel
 from ngnmm_jax.kernels.host import HostKernel
-from ngnmm_jax.kernels.program import varied
+from ngnmm_jax.kernels.program import varied, weights_of
 from ngnmm_jax.kernels.source import Shape, fragments, runs_of
 from ngnmm_jax.sweeps.streaming import Shared, Streamed
 from ngnmm_jax.systems.driven import noise_keys, pushes, undriven
@@ -56,9 +56,7 @@ class Fusion:
         self.program = _traced(function, chosen, shared, lanes)
         network = undriven(shared.system)
         self.regions = network.n_regions if isinstance(network, Network) else 1
-        self.weights = np.zeros((1, 1))
-        if isinstance(network, Network):
-            self.weights = np.asarray(network.weights)
+        self.weights = weights_of(shared.system)
         self._kind: Any = CudaKernel if chosen.on == "gpu" else HostKernel
         self._runs = chosen.runs
 
