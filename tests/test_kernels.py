@@ -1,9 +1,12 @@
 """Fused kernels, built from their source by a C++ compiler, against the steps that XLA takes."""
 
+import contextlib
 import shutil
 import warnings
+from collections.abc import Callable
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,13 +15,14 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax.graphs import AbstractGraph, DenseGraph
-from ngnmm_jax.integrators import AbstractOneStep, Fused, named
+from ngnmm_jax.integrators import AbstractFixedStep, AbstractOneStep, Fused, Stepper, named
 from ngnmm_jax.kernels import CannotFuse, traced
 from ngnmm_jax.kernels.host import HostKernel
 from ngnmm_jax.kernels.program import varied, weights_of
 from ngnmm_jax.kernels.source import Shape, fragments, runs_of
 from ngnmm_jax.models import AbstractNeuralMass, parameter
 from ngnmm_jax.simulation.precision import cast
+from ngnmm_jax.sweeps.fused import check_noise
 from ngnmm_jax.systems.driven import driven, noise_key, noise_keys
 
 pytestmark = pytest.mark.skipif(
@@ -54,6 +58,117 @@ class Wilson(AbstractNeuralMass):
 
     def search_box(self):
         return jnp.zeros(2), jnp.ones(2)
+
+
+class Made(AbstractNeuralMass):
+    """A mass whose equations are a function of parameters, state and drive."""
+
+    variables: ClassVar = ("a", "b", "c")
+    units: ClassVar = ("1",) * 3
+    time_unit: ClassVar = "ms"
+    shown: ClassVar = "a"
+    shown_unit: ClassVar = "1"
+    nonnegative: ClassVar = ()
+
+    k: jax.Array = parameter(2.0, unit="1", doc="gain")
+    low: jax.Array = parameter(-0.3, unit="1", doc="a bound")
+    equations: Callable = eqx.field(static=True, default=None)
+
+    def vector_field(self, state, drive):
+        return self.equations(self, state, drive)
+
+    def output(self, state):
+        return state[0]
+
+    def search_box(self):
+        return jnp.zeros(3), jnp.ones(3)
+
+
+def whole(x):
+    """Whole numbers of both signs."""
+    return jnp.floor(200 * x).astype(jnp.int32)
+
+
+# What C has in other ways than XLA, or not at all.
+EQUATIONS = {
+    "bounds that cross": lambda m, s, d: jax.lax.clamp(0.5 + 0 * s, s, -0.5 + 0 * s),
+    "bounds": lambda m, s, d: jnp.clip(s, m.low, m.k) + jnp.clip(whole(s), -2, 3),
+    "several cases": lambda m, s, d: jnp.select([s > 1, s > 0.02, s > -1], [s, 2 * s, 3 * s], 4.0),
+    "cases by number": lambda m, s, d: jax.lax.select_n(jnp.clip(whole(s), 0, 2), s, 2 * s, -s),
+    "powers": lambda m, s, d: (s + 5) ** -3 + whole(s) ** 3 / 1e3 + (1 + 1e-8 * s) ** 1_000_003,
+    "not": lambda m, s, d: (~whole(s) & 6) | (whole(s) ^ 5),
+    "quotients by zero": lambda m, s, d: whole(s) // (whole(s) % 2) + jax.lax.rem(whole(s), whole(d)),
+    "remainders": lambda m, s, d: jnp.mod(s, -0.007) + s // 0.003 + whole(s) % 7 - whole(s) // 3,
+    "overflow": lambda m, s, d: (whole(s) * jnp.int32(1_000_000_000)) / 1e9,
+    "whole, of too much": lambda m, s, d: (s * 1e30).astype(jnp.int32) / 1e9,
+    "whole, of NaN": lambda m, s, d: jnp.sqrt(s - 0.02).astype(jnp.int64),
+    "NaN": lambda m, s, d: jnp.nan_to_num(jnp.maximum(s, jnp.log(s - 0.02)), neginf=-1.0),
+    "infinity": lambda m, s, d: 1 / (1 + jnp.exp(-1e5 * (s - 0.02))) + jnp.minimum(1 / (0 * s), 2.0),
+    "constants of 64 bits": lambda m, s, d: jnp.where(s > 0.02, 0.1, 0.2) * s,
+    "places": lambda m, s, d: jnp.argmax(s, axis=0) - jnp.argmin(s * s, axis=0) + 0 * s,
+    "sums so far": lambda m, s, d: jnp.cumsum(s, axis=0) + jax.lax.cummax(s, axis=0, reverse=True),
+    "fancy indices": lambda m, s, d: jnp.take(s, jnp.array([2, 0, 9]), axis=0, mode="clip"),
+    "written": lambda m, s, d: s.at[1].set(d).at[-1].multiply(d).at[0].min(d).at[7].set(d),
+    "written within": lambda m, s, d: s.at[7].set(3.0, mode="clip").at[jnp.array([0, 1])].set(2.0),
+    "gradient": lambda m, s, d: jax.grad(lambda x: jnp.sum(jnp.tanh(x) ** 2))(s),
+    "none to add": lambda m, s, d: jax.lax.optimization_barrier((s, d))[0],
+}
+
+
+@pytest.mark.parametrize("bits", [64, 32])
+def test_numbers_that_c_has_in_other_ways_are_those_of_xla(bits):
+    """All at once: each is of the order of one, or whole."""
+
+    def equations(m, state, drive):
+        total = 0 * state
+        for one in EQUATIONS.values():
+            total = total + one(m, state, drive).astype(state.dtype)
+        return total
+
+    system = ng.Network(Made(equations=equations), WEIGHTS, 1.0)
+    expected, found, _ = taken(system, "euler", bits, {}, steps=3)
+    assert np.isfinite(expected[0]).all()
+    scale = abs(expected[0]).max()
+    assert scale < 1e3
+    np.testing.assert_allclose(found[0], expected[0], rtol=0, atol=CLOSE[bits] * scale)
+
+
+REFUSED = {
+    "float32": lambda m, s, d: s.astype(jnp.float32).astype(s.dtype),
+    "bfloat16": lambda m, s, d: s.astype(jnp.bfloat16).astype(s.dtype),
+    "int8": lambda m, s, d: (whole(s).astype(jnp.int8) * 100).astype(s.dtype),
+    "complex": lambda m, s, d: (s * (1 + 2j)).real,
+    "reduce_precision": lambda m, s, d: jax.lax.reduce_precision(s, 8, 7),
+    "sort": lambda m, s, d: jnp.sort(s, axis=0),
+    "random numbers": lambda m, s, d: s + jax.random.normal(jax.random.key(0), (), s.dtype),
+    "whole numbers": lambda m, s, d: jnp.tensordot(np.eye(3, dtype=int), whole(s), 1) * s,
+    "no values": lambda m, s, d: s + s[:0].sum(0),
+    "beyond an array's end": lambda m, s, d: jnp.nan_to_num(s[jnp.array([0, 1, 1])])
+    + jnp.nan_to_num(jnp.take(s, jnp.array([2, 0, 7]), axis=0, mode="fill")),
+    "by an index that differs": lambda m, s, d: jnp.arange(3.0)[whole(s) % 3] * s,
+    "does more than": lambda m, s, d: (jax.debug.print("x"), s)[1],
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_what_a_kernel_would_get_wrong_is_refused(reason):
+    made = Made(equations=REFUSED[reason])
+    with pytest.raises(CannotFuse, match=reason):
+        _traced(ng.Network(made, WEIGHTS))
+
+
+def test_doubles_in_32_bits_are_refused():
+    equations = EQUATIONS["gradient"], lambda m, s, d: (s.astype(float) + 1e-9).astype(s.dtype)
+    for one, fused in zip(equations, (True, False), strict=True):
+        system = driven(cast(ng.Network(Made(equations=one), WEIGHTS).bare(), jnp.float32))
+        with contextlib.nullcontext() if fused else pytest.raises(CannotFuse, match="float64"):
+            traced(system, named("euler"), jnp.float32(0.1), ("a",), {})
+
+
+def _traced(system, integrator="euler"):
+    """The program of a system."""
+    core = driven(system.bare())
+    return traced(core, named(integrator), jnp.asarray(0.05), (system.model.shown,), {})
 
 
 class Bent(ng.coupling.AbstractCoupling):
@@ -279,6 +394,106 @@ def test_two_dense_graphs_are_refused_where_their_weights_differ():
             np.testing.assert_array_equal(weights_of(system), WEIGHTS)
 
 
+class ByNumber(Bent):
+    def inputs(self, outputs):
+        return self.graph.apply(outputs) / self.graph.n_regions
+
+
+class BySize(Bent):
+    def inputs(self, outputs):
+        return self.graph.apply(outputs) / outputs.shape[0]
+
+
+class Inspecting(Bent):
+    def inputs(self, outputs):
+        return jnp.tensordot(self.graph.weights, outputs, 1)
+
+
+class OfWholeNumbers(Bent):
+    def inputs(self, outputs):
+        return self.graph.apply(whole(outputs))
+
+
+class Remembering(AbstractFixedStep):
+    """Euler's method, which remembers the state in another way too."""
+
+    kept: Callable = eqx.field(static=True)
+    then: Callable = eqx.field(static=True)
+    reach: ClassVar = 1.0
+
+    def stepper(self, system, dt):
+        def advance(memory, stimulus, slope=None):
+            state = memory[0] + dt * system.vector_field(memory[0])
+            return state, self.then(state, memory[1])
+
+        return Stepper(
+            lambda state: (state, self.kept(state)),
+            advance,
+            lambda memory: memory[0],
+            lambda memory, change: (memory[0] + change, memory[1]),
+        )
+
+
+@pytest.mark.parametrize(
+    ("kept", "reason"),
+    [
+        (lambda s: jnp.swapaxes(s, 0, 1), "other places"),
+        (lambda s: jnp.swapaxes(s, 1, 2), "other places"),
+        (lambda s: s.astype(jnp.float32), "float32"),
+        (lambda s: (s > 0).astype(jnp.int8), "int8"),
+        (lambda s: s[0, :, :1] * 0 + jnp.arange(1.0), "for each region, not for each run|some"),
+        (lambda s: jnp.zeros(()), "other shapes"),
+        (lambda s: jnp.zeros((), int), "other shapes"),
+    ],
+)
+def test_memory_that_a_kernel_would_misread_is_refused(kept, reason):
+    def then(state, before):
+        return state[0] if before.ndim == 0 else kept(state)
+
+    with pytest.raises(CannotFuse, match=reason):
+        _traced(ng.Network(Plain(), WEIGHTS), Remembering(kept, then))
+
+
+class Doubled(DenseGraph):
+    """A dense graph that does something else."""
+
+    def apply(self, values):
+        return 2 * super().apply(values)
+
+    def matrix(self):
+        return 2 * super().matrix()
+
+
+def test_a_kind_of_dense_graph_of_ones_own_is_not_taken_for_one():
+    system = ng.Network(Plain(), Doubled(WEIGHTS))
+    with pytest.raises(CannotFuse, match="not one value per region"):
+        _traced(system)
+
+
+def test_noise_of_other_generators_is_xlas():
+    system = driven(ng.Driven(paper(), NOISE).bare())
+    keys = jax.vmap(noise_key)(jnp.arange(2))
+    with jax.threefry_partitionable(False), pytest.raises(CannotFuse, match="Threefry"):
+        check_noise(system, keys)
+    with pytest.raises(CannotFuse, match="Threefry"):
+        check_noise(system, jax.random.split(jax.random.key(0, impl="rbg"), 2))
+    check_noise(system, keys)
+
+
+def test_a_program_is_not_taken_for_another_precision_of_whole_numbers():
+    """The number of a step has as many bits as JAX is set to."""
+    system = ng.Driven(ng.Network(Plain(), WEIGHTS, 1.0), {"x": 0.1})
+    measure = ng.Activity(
+        2.0, 0.0, keep=("trace",), integrator=Fused("euler", on="host"), dtype="float32"
+    )
+    found = []
+    for wide in (True, False):
+        with jax.enable_x64(wide):
+            swept = ng.sweep(system, {"tau": [1.0, 2.0]}, measure, checks=0, progress=False)
+            found.append(swept.x_trace.values)
+    np.testing.assert_allclose(*found, rtol=1e-5)
+
+
 class Iterated(AbstractOneStep):
     def step(self, field, state, dt):
         return jax.lax.fori_loop(0, 3, lambda _, s: s + dt / 3 * field(s), state)
@@ -291,6 +506,10 @@ class Iterated(AbstractOneStep):
         (OfTheMean, "rk4", "joins values of regions"),
         (Shifted, "rk4", "out of all|joins regions"),
         (Bent, Iterated(), "`(scan|while)`"),
+        (ByNumber, "rk4", "how many regions"),
+        (BySize, "rk4", "how many regions"),
+        (Inspecting, "rk4", "no attribute 'weights'"),
+        (OfWholeNumbers, "rk4", "values of int"),
     ],
 )
 def test_what_is_not_elementwise_is_refused(coupling, integrator, reason):
@@ -319,12 +538,7 @@ def test_bad_arguments_are_named():
             Fused(*arguments)
     assert isinstance(named("fused"), Fused)
     with pytest.raises(ValueError, match="threads"):
-        Shape.of(_program(), 90, 16)
-
-
-def _program():
-    core = driven(paper().bare())
-    return traced(core, named("rk4"), jnp.asarray(0.05), ("v_e",), {})
+        Shape.of(_traced(paper(), "rk4"), 90, 16)
 
 
 def test_no_warning_where_nothing_was_asked():

@@ -86,6 +86,7 @@ def _built(text: str) -> ctypes.CDLL:
     (folder / f"{name}.cpp").write_text(text, encoding="utf-8")
     target = folder / f"{name}.so"
     command = [compiler, "-O1", "-std=c++17", "-shared", "-fPIC", "-ffp-contract=off", "-w"]
+    command += ["-fwrapv"]  # whole numbers as on a GPU
     done = subprocess.run(
         [*command, "-o", str(target), str(folder / f"{name}.cpp")],
         capture_output=True,

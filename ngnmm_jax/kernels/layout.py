@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ngnmm_jax.kernels.markers import REGIONS, RUNS, CannotFuse
+from ngnmm_jax.kernels.markers import CannotFuse, stand_ins
 
 # Longest other axis: what is written out is a statement for each entry.
 _LONGEST = 512
@@ -13,17 +13,17 @@ _LONGEST = 512
 
 def wide(shape: tuple[int, ...]) -> bool:
     """Whether there is an axis of regions or of runs."""
-    return REGIONS in shape or RUNS in shape
+    return any(length in shape for length in stand_ins())
 
 
 def narrow(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape with such axes of length one."""
-    return tuple(1 if size in (REGIONS, RUNS) else size for size in shape)
+    return tuple(1 if size in stand_ins() else size for size in shape)
 
 
 def only_narrow(shape: tuple[int, ...], name: str) -> None:
     """Refuse a shape that mixes regions or runs with others, or has them twice."""
-    if shape.count(REGIONS) > 1 or shape.count(RUNS) > 1:
+    if any(shape.count(length) > 1 for length in stand_ins()):
         raise CannotFuse(f"`{name}` has two axes of regions, or of runs.")
     if any(size > _LONGEST for size in narrow(shape)):
         raise CannotFuse(f"`{name}` gives an array {shape}: regions and runs are mixed, or long.")
@@ -39,7 +39,7 @@ def _broadcast(params: Any, texts: Any, shapes: Any) -> np.ndarray:
 
 def _reshape(params: Any, texts: Any, shapes: Any) -> np.ndarray:
     new = tuple(params["new_sizes"])
-    before, after = ([d for d in s if d in (REGIONS, RUNS)] for s in (shapes[0], new))
+    before, after = ([d for d in s if d in stand_ins()] for s in (shapes[0], new))
     if before != after or params.get("dimensions") is not None:
         raise CannotFuse(f"An array {shapes[0]} is given the shape {new}: regions are mixed.")
     # Wide axes keep their place among values: those before them hold as many in both shapes.
@@ -56,7 +56,7 @@ def _slice(params: Any, texts: Any, shapes: Any) -> np.ndarray:
     for size, start, stop, step in zip(
         shapes[0], params["start_indices"], params["limit_indices"], strides, strict=True
     ):
-        if size in (REGIONS, RUNS):
+        if size in stand_ins():
             if (start, stop, step) != (0, size, 1):
                 raise CannotFuse("The step takes some regions, or runs, out of all.")
             index.append(slice(None))

@@ -85,12 +85,25 @@ DEVICE float ng_inverse(float x) {
 DEVICE double ng_inverse(double x) {
     double y;
     asm("rcp.approx.ftz.f64 %0, %1;" : "=d"(y) : "d"(x));
-    y = fma(y, fma(-x, y, 1.0), y);
+    const double gap = fma(-x, y, 1.0);
+    if (!(fabs(gap) < 0.5)) return y;  // of zero or infinity, of which the gap is NaN
+    y = fma(y, gap, y);
     return fma(y, fma(-x, y, 1.0), y);
 }
 #else
 DEVICE real ng_inverse(real x) { return (real)1 / x; }
 #endif
+// Of whole numbers, as XLA has them where C's are undefined.
+template <class T> DEVICE T ng_div(T a, T b) {
+    return b == 0 ? (T)-1 : (T)-1 < 0 && b == (T)-1 ? (T)(0ull - a) : (T)(a / b);
+}
+template <class T> DEVICE T ng_rem(T a, T b) {
+    return b == 0 ? a : (T)-1 < 0 && b == (T)-1 ? (T)0 : (T)(a % b);
+}
+template <class T> DEVICE T ng_whole(real x) {
+    const T least = (T)(1ull << (8 * sizeof(T) - 1));
+    return x <= (real)least ? least : x >= -(real)least ? (T)~least : x != x ? (T)0 : (T)x;
+}
 DEVICE real ng_rsqrt(real x) { return (real)1 / sqrt(x); }
 DEVICE real ng_logistic(real x) { return (real)1 / ((real)1 + exp(-x)); }
 
@@ -100,7 +113,7 @@ DEVICE double ng_erf_inv(double x) { return erfinv(x); }
 #else
 DEVICE double ng_erf_inv(double x) {
     // Halley's method from Winitzki's approximation.
-    if (x == 0) return x;
+    if (x == 0 || fabs(x) >= 1) return fabs(x) > 1 ? NAN : x == 0 ? x : x * INFINITY;
     const double a = 0.147, l = log1p(-x * x), b = 2 / (M_PI * a) + l / 2;
     double y = copysign(sqrt(sqrt(b * b - l / a) - b), x);
     for (int k = 0; k < 4; ++k) {

@@ -1,9 +1,13 @@
 """What a step takes from outside of a region, as primitives of JAX that a walk through it meets.
 
-A traced step's sizes are stand-ins: two large primes, so that an axis of regions or of runs is
-known by its length wherever it comes.
+A traced step's sizes are stand-ins: two primes, so that an axis of regions or of runs is known by
+its length wherever it comes. With other primes the step must be the same, or its numbers depend on
+how many regions or runs there are.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -13,12 +17,28 @@ from jax.interpreters import batching
 
 from ngnmm_jax.graphs import AbstractGraph
 
-#: Lengths that stand for the numbers of regions and of runs.
-REGIONS, RUNS = 10_007, 10_009
+#: Lengths that stand for the numbers of regions and of runs, first and in a second trace.
+LENGTHS = ((10_007, 10_009), (79, 83))
+_STANDING: ContextVar[tuple[int, int]] = ContextVar("standing", default=LENGTHS[0])
 
 
 class CannotFuse(ValueError):
     """A step that cannot be written out as a kernel, and why."""
+
+
+@contextmanager
+def standing(lengths: tuple[int, int]) -> Iterator[None]:
+    """With other lengths for the numbers of regions and of runs."""
+    token = _STANDING.set(lengths)
+    try:
+        yield
+    finally:
+        _STANDING.reset(token)
+
+
+def stand_ins() -> tuple[int, int]:
+    """The lengths that stand for the numbers of regions and of runs."""
+    return _STANDING.get()
 
 
 def _elementwise(name: str) -> Primitive:
@@ -63,12 +83,14 @@ class MarkedGraph(AbstractGraph):
     @property
     def n_regions(self) -> int:
         """The length that stands for it."""
-        return REGIONS
+        return stand_ins()[0]
 
     def apply(self, values: Any) -> Any:
         """A marker in the traced step."""
-        if values.shape != (REGIONS, RUNS):
+        if values.shape != stand_ins():
             raise CannotFuse(f"The graph is applied to values {values.shape}, not (region, run).")
+        if values.dtype.kind != "f":
+            raise CannotFuse(f"The graph is applied to values of {values.dtype}.")
         return product.bind(values)
 
     def matrix(self) -> Any:

@@ -14,12 +14,15 @@ from ngnmm_jax.graphs import DenseGraph
 from ngnmm_jax.integrators import AbstractFixedStep
 from ngnmm_jax.kernels import markers
 from ngnmm_jax.kernels.layout import narrow
-from ngnmm_jax.kernels.markers import REGIONS, RUNS, CannotFuse, MarkedGraph
+from ngnmm_jax.kernels.markers import LENGTHS, CannotFuse, MarkedGraph, stand_ins, standing
 from ngnmm_jax.kernels.rules import RULES
 from ngnmm_jax.kernels.walk import Event, Known, Names, Product, Walk, needed
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.systems.driven import Driven, Sources
 from ngnmm_jax.systems.network import Network
+
+# Doubles in a GPU's constant memory, nearly.
+_MOST_CONSTANTS = 8000
 
 
 class Leaf(NamedTuple):
@@ -84,6 +87,27 @@ def traced(
 
     Raises `CannotFuse` for steps that are not elementwise but for the products of a dense graph.
     """
+    found = []
+    for lengths in LENGTHS:
+        try:
+            with standing(lengths):
+                found.append(_traced(system, integrator, dt, signals, points))
+        except CannotFuse:
+            raise
+        except Exception as error:  # of a step of one's own, or of a primitive that is not foreseen
+            raise CannotFuse(f"The step is not one of single regions and runs: {error}") from error
+    if found[0] != found[1]:
+        raise CannotFuse("The step's numbers depend on how many regions, or runs, there are.")
+    return found[0]
+
+
+def _traced(
+    system: Driven,
+    integrator: AbstractFixedStep,
+    dt: Any,
+    signals: tuple[str, ...],
+    points: Mapping[str, Any],
+) -> Program:
     networked = isinstance(system.system, Network)
     plain, whole = (_outside(w) for w in (system.over_runs(), over(system, points)))
     stimulated = system.stimulus is not None
@@ -93,11 +117,11 @@ def traced(
             raise CannotFuse(f"The system holds an array {_shape(leaf)}, not one value per region.")
     leaves, structure = jax.tree.flatten(whole)
     places = [k for k, leaf in enumerate(leaves) if _shape(leaf)]
-    stand_ins = [_stand_in(leaves[k]) for k in places]
+    like = [_stand_in(leaves[k]) for k in places]
     sources = tuple(system.noise)
     dtype = jnp.asarray(dt).dtype
     state = jax.ShapeDtypeStruct(
-        (len(system.model.variables), *([REGIONS] if networked else []), RUNS), dtype
+        (len(system.model.variables), *stand_ins()[0 if networked else 1 :]), dtype
     )
 
     def assembled(arrays: Any) -> tuple[Driven, Any]:
@@ -119,24 +143,24 @@ def traced(
         return select(driven.model, signals, stepper.state(memory))
 
     walk = Walk(np.dtype(dtype).type, RULES)
-    try:
-        memory = jax.eval_shape(start, stand_ins, state)
-        jaxprs = [jax.make_jaxpr(f)(stand_ins, memory) for f in (step, sample)]
-    except (TypeError, ValueError, IndexError) as error:
-        raise CannotFuse(f"The step is not one of single regions and runs: {error}") from error
+    memory = jax.eval_shape(start, like, state)
+    jaxprs = [jax.make_jaxpr(f)(like, memory) for f in (step, sample)]
     kept = jax.tree.leaves(memory)
-    given = [*_read("p", stand_ins), *_read("m", kept)]
+    _check_leaves(walk, [*like, *kept], jaxprs[0].out_avals, kept)
+    given = [*_read("p", like), *_read("m", kept)]
     after = _written(walk, jaxprs[0], given)
     begin = len(walk.events)
     step_events, names = walk.events[:begin], [_texts(a) for a in after]
     found = _written(walk, jaxprs[1], given)
     shown = _texts(found[0])
+    if len(shown) != len(signals):
+        raise CannotFuse("What is sampled is not one value for each region and run.")
     flat = [name for leaf in names for name in leaf]
     program = Program(
         bits=8 * np.dtype(dtype).itemsize,
         networked=networked,
         memory=tuple(map(_leaf, kept)),
-        parameters=tuple(map(_leaf, stand_ins)),
+        parameters=tuple(map(_leaf, like)),
         step=tuple(needed(step_events, flat)),
         after=tuple(names),
         sample=tuple(needed(walk.events, shown)),
@@ -161,8 +185,8 @@ def varied(whole: Driven) -> list[Any]:
 
 def weights_of(system: Driven) -> np.ndarray:
     """The weights of a system's dense graph, wherever in it that is: those of all its products."""
-    parts = jax.tree.leaves(system, is_leaf=lambda part: isinstance(part, DenseGraph))
-    found = [np.asarray(part.weights) for part in parts if isinstance(part, DenseGraph)]
+    parts = jax.tree.leaves(system, is_leaf=lambda part: type(part) is DenseGraph)
+    found = [np.asarray(part.weights) for part in parts if type(part) is DenseGraph]
     if not found:
         n = system.state_shape[1] if isinstance(system.system, Network) else 1
         return np.zeros((n, n))
@@ -174,14 +198,28 @@ def weights_of(system: Driven) -> np.ndarray:
 def _outside(whole: Driven) -> Driven:
     """With a marker for the dense graph, and without the stimulus, which is handed over."""
     whole = jax.tree.map(
-        lambda part: MarkedGraph() if isinstance(part, DenseGraph) else part,
+        lambda part: MarkedGraph() if type(part) is DenseGraph else part,
         whole,
-        is_leaf=lambda part: isinstance(part, DenseGraph),
+        is_leaf=lambda part: type(part) is DenseGraph,
     )
     return eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
 
 
+def _check_leaves(walk: Walk, leaves: Any, after: Any, before: Any) -> None:
+    """Refuse arrays that a kernel would not find as it reads them."""
+    for leaf in leaves:
+        walk.kind(leaf.dtype)
+        sizes = [size for size in leaf.shape if size != 1]
+        last = [size for size in stand_ins() if size in sizes]
+        if last != sizes[len(sizes) - len(last) :]:
+            raise CannotFuse(f"An array {leaf.shape} has regions and runs in other places.")
+    if [(a.shape, a.dtype) for a in after] != [(b.shape, b.dtype) for b in before]:
+        raise CannotFuse("The integrator remembers arrays of other shapes or types after a step.")
+
+
 def _check(program: Program) -> None:
+    if len(program.uniforms) > _MOST_CONSTANTS:
+        raise CannotFuse("The step has more constants in it than a GPU holds.")
     if any(isinstance(event, Product) for event in program.sample):
         raise CannotFuse("What is sampled needs the graph.")
     for leaf in program.memory:
@@ -192,9 +230,10 @@ def _check(program: Program) -> None:
 def _stand_in(leaf: Any) -> jax.ShapeDtypeStruct:
     """The shape that stands for values (run,), (region, 1) or (region, run)."""
     shape = _shape(leaf)
-    found: tuple[int, ...] = (RUNS,)
+    regions, runs = stand_ins()
+    found: tuple[int, ...] = (runs,)
     if len(shape) == 2:
-        found = (REGIONS, 1 if shape[1] == 1 else RUNS)
+        found = (regions, 1 if shape[1] == 1 else runs)
     return jax.ShapeDtypeStruct(found, leaf.dtype)
 
 
@@ -238,7 +277,8 @@ def _texts(names: Names) -> tuple[str, ...]:
 
 def _leaf(like: Any) -> Leaf:
     shape = tuple(like.shape)
-    inner = tuple(size for size in shape if size not in (REGIONS, RUNS))
+    regions, runs = stand_ins()
+    inner = tuple(size for size in shape if size not in (regions, runs))
     dtype = np.dtype(like.dtype)
     # A parameter (region, 1) has an axis for runs.
-    return Leaf(inner, dtype, REGIONS in shape, RUNS in shape)
+    return Leaf(inner, dtype, regions in shape, runs in shape)

@@ -7,10 +7,12 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax.kernels import primitives
-from ngnmm_jax.kernels.layout import wide
+from ngnmm_jax.kernels.layout import narrow, wide
 from ngnmm_jax.kernels.markers import CannotFuse
 from ngnmm_jax.kernels.walk import Known, Names, Walk
 
@@ -37,6 +39,8 @@ def _dot(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
     rows = [
         _rows(side, axes, batch) for side, axes, batch in zip(sides, sums, batches, strict=True)
     ]
+    if any(side.dtype.kind != "f" for side in sides):
+        raise CannotFuse("The step has a matrix product of whole numbers in it.")
     left, right = rows
     result = np.empty((left.shape[0], left.shape[1], right.shape[1]), dtype=object)
     for n, i, k in np.ndindex(result.shape):
@@ -61,11 +65,13 @@ def _reduction(join: Callable[[Walk, list[str], str], str]) -> Callable[..., np.
         axes = tuple(params["axes"])
         if wide(tuple(array.shape[k] for k in axes)):
             raise CannotFuse("The step joins values of regions, or of runs, without its graph.")
+        if not array.text.size:
+            raise CannotFuse("The step joins no values at all.")
         moved = np.moveaxis(array.text, axes, range(len(axes)))
         rows = moved.reshape(-1, *moved.shape[len(axes) :])
         result = np.empty(rows.shape[1:], dtype=object)
         for place in np.ndindex(result.shape):
-            kind = primitives.TYPES[str(array.dtype)]
+            kind = walk.kind(array.dtype)
             result[place] = join(walk, [*rows[(slice(None), *place)]], kind)
         return result
 
@@ -76,17 +82,82 @@ def _joined(name: str) -> Callable[..., str]:
     def join(walk: Walk, terms: list[str], kind: str) -> str:
         result = terms[0]
         for term in terms[1:]:
-            dtype = np.dtype("float64" if kind == "real" else "int32")
-            text = primitives.expression(name, {}, [result, term], [dtype, dtype])
-            assert text is not None
-            result = walk.write(kind, text)
+            result = walk.write(kind, _pair(name, result, term, kind))
         return result
 
     return join
 
 
+def _pair(name: str, a: str, b: str, kind: str) -> str:
+    """Two values joined."""
+    dtype = np.dtype(next(dtype for dtype, known in primitives.TYPES.items() if known == kind))
+    text = primitives.expression(name, {}, [a, b], [dtype, dtype])
+    assert text is not None
+    return text
+
+
 def _sum(walk: Walk, terms: list[str], kind: str) -> str:
     return walk.total(terms, kind=kind)
+
+
+def _cumulative(join: Callable[[Walk, list[str], str], str]) -> Callable[..., np.ndarray]:
+    def rule(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
+        array, axis = walk.names(args[0]), params["axis"]
+        if wide((array.shape[axis],)):
+            raise CannotFuse("The step joins values of regions, or of runs, without its graph.")
+        kind, turn = walk.kind(array.dtype), -1 if params["reverse"] else 1
+        rows = np.moveaxis(array.text, axis, 0)[::turn].copy()
+        for k, *place in np.ndindex(rows.shape):
+            if k:
+                at = tuple(place)
+                rows[(k, *at)] = join(walk, [rows[(k - 1, *at)], rows[(k, *at)]], kind)
+        return np.moveaxis(rows[::turn], 0, axis)
+
+    return rule
+
+
+def _place(sign: str) -> Callable[..., np.ndarray]:
+    """Of the first of the largest values, or of the smallest; of NaN, where there is one."""
+
+    def rule(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
+        array, (axis,) = walk.names(args[0]), params["axes"]
+        if wide((array.shape[axis],)):
+            raise CannotFuse("The step joins values of regions, or of runs, without its graph.")
+        kind, number = walk.kind(array.dtype), walk.kind(params["index_dtype"])
+        rows = np.moveaxis(array.text, axis, 0)
+        result = np.empty(rows.shape[1:], dtype=object)
+        for place in np.ndindex(result.shape):
+            best, at = str(rows[(0, *place)]), primitives.literal(0, params["index_dtype"])
+            for k in range(1, rows.shape[0]):
+                x = str(rows[(k, *place)])
+                lost = f" || ({x} != {x} && {best} == {best})" if kind == "real" else ""
+                better = walk.write("bool", f"{x} {sign} {best}{lost}")
+                index = primitives.literal(k, params["index_dtype"])
+                at = walk.write(number, f"({better} ? {index} : {at})")
+                best = walk.write(kind, f"({better} ? {x} : {best})")
+            result[place] = at
+        return result
+
+    return rule
+
+
+def _gather(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
+    """Values at known indices: the same done with the values' places."""
+    array, index = walk.names(args[0]), args[1]
+    numbers, sizes = params["dimension_numbers"], params["slice_sizes"]
+    if not isinstance(index, Known):
+        raise CannotFuse("The step takes values by an index that differs between runs or in time.")
+    if any(wide((array.shape[k],)) for k in numbers.start_index_map):
+        raise CannotFuse("The step takes some regions, or runs, out of all.")
+    places = jnp.arange(array.text.size).reshape(array.text.shape)
+    found = np.asarray(
+        jax.lax.gather_p.bind(
+            places, index.value, **{**params, "slice_sizes": narrow(sizes), "fill_value": -1}
+        )
+    )
+    if (found < 0).any():
+        raise CannotFuse("The step takes values beyond an array's end.")
+    return array.text.ravel()[found]
 
 
 def _index(walk: Walk, value: Any, most: int) -> Any:
@@ -114,7 +185,7 @@ def _dynamic_slice(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
 
 def _chosen(walk: Walk, at: str, choices: list[np.ndarray], dtype: Any) -> np.ndarray:
     """One of several arrays by an index."""
-    kind = primitives.TYPES[str(dtype)]
+    kind = walk.kind(dtype, moved=True)
     result = np.empty(choices[0].shape, dtype=object)
     for place in np.ndindex(result.shape):
         texts = [str(choice[place]) for choice in choices]
@@ -146,7 +217,7 @@ def _written(
     walk: Walk, array: Names, update: np.ndarray, axis: int, size: int, at: Any, join: Any
 ) -> np.ndarray:
     """An array with a block of it replaced, from an index on that may be known."""
-    kind = primitives.TYPES[str(array.dtype)]
+    kind = walk.kind(array.dtype)
     text = np.moveaxis(array.text, axis, 0).copy()
     shape = [size if k == axis else d for k, d in enumerate(array.text.shape)]
     new = np.moveaxis(np.broadcast_to(update, shape), axis, 0)
@@ -163,8 +234,24 @@ def _written(
     return np.moveaxis(text, 0, axis)
 
 
-def _scattered(add: bool) -> Callable[..., np.ndarray]:
-    """Of `array.at[index].set(…)` and `.add(…)`, with one index of the first axis."""
+def _scatter(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
+    """Values set at known indices: the same done with the values' places."""
+    array, index, update = walk.names(args[0]), args[1], walk.names(args[2])
+    if not isinstance(index, Known):
+        return _at_one(None)(walk, params, args)
+    axes = params["dimension_numbers"].scatter_dims_to_operand_dims
+    if any(wide((array.shape[k],)) for k in axes):
+        raise CannotFuse("The step writes into some regions, or runs, out of all.")
+    places = jnp.arange(array.text.size + update.text.size)
+    old, new = places[: array.text.size], places[array.text.size :]
+    found = jax.lax.scatter_p.bind(
+        old.reshape(array.text.shape), index.value, new.reshape(update.text.shape), **params
+    )
+    return np.concatenate([array.text.ravel(), update.text.ravel()])[np.asarray(found)]
+
+
+def _at_one(name: str | None) -> Callable[..., np.ndarray]:
+    """Of `array.at[index].add(…)` and others, with one index of the first axis."""
 
     def rule(walk: Walk, params: Any, args: list[Any]) -> np.ndarray:
         array, index, update = walk.names(args[0]), args[1], walk.names(args[2])
@@ -177,14 +264,16 @@ def _scattered(add: bool) -> Callable[..., np.ndarray]:
         )
         if not simple or wide(array.shape[:1]):
             raise CannotFuse("The step writes into an array at several indices.")
-        if isinstance(index, Known):
-            at: Any = int(index.value.item())
+        if params["mode"] == jax.lax.GatherScatterMode.CLIP:
+            at = _index(walk, index, array.text.shape[0] - 1)
+        elif isinstance(index, Known):
+            at = int(index.value.item())
         else:
             at = walk.names(index).text.item()
-        kind = primitives.TYPES[str(array.dtype)]
+        kind = walk.kind(array.dtype)
 
         def join(old: str, new: str) -> str:
-            return walk.total([old, new], kind=kind) if add else new
+            return new if name is None else walk.write(kind, _pair(name, old, new, kind))
 
         return _written(walk, array, update.text[None], 0, 1, at, join)
 
@@ -204,7 +293,17 @@ RULES: dict[str, Callable[..., np.ndarray]] = {
     "reduce_prod": _reduction(_joined("mul")),
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update,
-    "scatter": _scattered(add=False),
-    "scatter-add": _scattered(add=True),
-    "scatter_add": _scattered(add=True),
+    "cumsum": _cumulative(_sum),
+    "cumprod": _cumulative(_joined("mul")),
+    "cummax": _cumulative(_joined("max")),
+    "cummin": _cumulative(_joined("min")),
+    "argmax": _place(">"),
+    "argmin": _place("<"),
+    "gather": _gather,
+    "scatter": _scatter,
+    **{
+        f"scatter{mark}{name}": _at_one(name)
+        for name in ("add", "mul", "min", "max", "sub")
+        for mark in "-_"
+    },
 }

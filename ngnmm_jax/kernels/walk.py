@@ -6,6 +6,7 @@ neither memory nor varied parameters is computed at once, and handed over as a c
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,8 @@ from ngnmm_jax.kernels import primitives
 from ngnmm_jax.kernels.layout import LAYOUTS, narrow, only_narrow, wide
 from ngnmm_jax.kernels.markers import CannotFuse
 
+# What leaves numbers as they are: constants of another precision may be moved so.
+_MOVING = {*LAYOUTS, "select_n", "dynamic_slice", "gather"}
 _NAME = re.compile(r"\bt\d+\b")
 
 
@@ -70,7 +73,7 @@ class Walk:
     events: list[Event] = dataclasses.field(default_factory=list)
     uniforms: list[float] = dataclasses.field(default_factory=list)
     _known: dict[tuple[str, str], str] = dataclasses.field(default_factory=dict)
-    _places: dict[float, int] = dataclasses.field(default_factory=dict)
+    _places: dict[str, int] = dataclasses.field(default_factory=dict)
     _values: dict[str, float] = dataclasses.field(default_factory=dict)
     _number: int = 0
 
@@ -92,6 +95,16 @@ class Walk:
         self._number += 1
         return f"t{self._number}"
 
+    def kind(self, dtype: Any, *, moved: bool = False) -> str:
+        """C's name of a type; refused where a kernel of this precision has none.
+
+        `moved`: of constants that are only moved, which are rounded at once where they are used.
+        """
+        found = primitives.TYPES.get(str(dtype))
+        if found is None or (found == "real" and np.dtype(dtype) != self.real and not moved):
+            raise CannotFuse(f"The step has numbers of type {dtype} in it.")
+        return found
+
     def table(self, values: Sequence[float], at: str) -> str:
         """The constant at a place that is known in the kernel."""
         start = len(self.uniforms)
@@ -104,9 +117,10 @@ class Walk:
 
     def uniform(self, value: float) -> str:
         """A constant that the program is handed."""
-        place = self._places.get(value)
+        key = float.hex(value)  # minus zero is another
+        place = self._places.get(key)
         if place is None:
-            place = self._places[value] = len(self.uniforms)
+            place = self._places[key] = len(self.uniforms)
             self.uniforms.append(value)
         self._values[f"U[{place}]"] = value
         return f"U[{place}]"
@@ -140,7 +154,7 @@ class Walk:
 
         for variables, values in ((jaxpr.constvars, consts), (jaxpr.invars, args)):
             found |= dict(zip(variables, values, strict=True))
-        for equation in jaxpr.eqns:
+        for equation in _alive(jaxpr):
             results = self._equation(equation, [read(atom) for atom in equation.invars])
             found |= dict(zip(equation.outvars, results, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
@@ -151,10 +165,17 @@ class Walk:
             consts = [Known(np.asarray(c), fixed=False) for c in inner.consts]
             return self.walk(inner.jaxpr, consts, args[len(args) - len(inner.jaxpr.invars) :])
         name, avals = equation.primitive.name, [v.aval for v in equation.outvars]
+        if name.startswith(("random_", "threefry")):
+            raise CannotFuse("The step draws random numbers of its own.")
+        if equation.effects or not avals:
+            raise CannotFuse(f"The step has `{name}` in it, which does more than give numbers.")
+        if name == "optimization_barrier":
+            return args
         outputs = [(tuple(a.shape), np.dtype(a.dtype)) for a in avals]
         if all(isinstance(a, Known) for a in args) and not any(wide(s) for s, _ in outputs):
             return _at_once(equation, args)
-        for shape, _ in outputs:
+        for shape, dtype in outputs:
+            self.kind(dtype, moved=name in _MOVING)
             only_narrow(shape, name)
         if name in LAYOUTS:
             return self._laid_out(equation, args, outputs)
@@ -180,12 +201,13 @@ class Walk:
     def _each(self, equation: Any, args: list[Any], shape: Any, dtype: Any) -> Names:
         """An elementwise primitive."""
         name, given = equation.primitive.name, [self.names(a) for a in args]
-        texts = np.broadcast_arrays(*(g.text for g in given)) if given else []
-        if texts and texts[0].shape != narrow(shape):
+        if not given or not all(_fits(g.shape, shape) for g in given):
             raise CannotFuse(f"`{name}` gives {shape}: it is not elementwise.")
-        kind = primitives.TYPES.get(str(dtype))
-        if not texts or kind is None:
-            raise CannotFuse(f"`{name}` of {dtype} cannot be written in C.")
+        texts = [np.broadcast_to(g.text, narrow(shape)) for g in given]
+        if name != "select_n" and (name != "convert_element_type" or dtype != self.real):
+            for g in given:
+                self.kind(g.dtype)
+        kind = self.kind(dtype, moved=True)
         result = np.empty(narrow(shape), dtype=object)
         for place in np.ndindex(result.shape):
             scalars = [str(text[place]) for text in texts]
@@ -194,9 +216,8 @@ class Walk:
 
     def _scalar(self, equation: Any, args: list[str], types: Any, kind: str, dtype: Any) -> str:
         name = equation.primitive.name
-        if name == "convert_element_type":
-            text = primitives.converted(args[0], types[0], dtype)
-            return text if text == args[0] else self.write(kind, text)
+        if name == "integer_pow":
+            return self._power(args[0], equation.params["y"], types[0])
         if name == "div" and kind == "real":
             return self._quotient(*args)
         zero = [self._values.get(a) == 0.0 for a in args]
@@ -205,7 +226,10 @@ class Walk:
         if name == "sub" and zero[1]:
             return args[0]
         try:
-            found = primitives.expression(name, equation.params, args, types)
+            if name == "convert_element_type":
+                found: str | None = primitives.converted(args[0], types[0], dtype)
+            else:
+                found = primitives.expression(name, equation.params, args, types)
         except NotImplementedError:
             found = None
         if found is None:
@@ -215,9 +239,30 @@ class Walk:
     def _quotient(self, a: str, b: str) -> str:
         """By the inverse, which is computed once for all that is divided by the same."""
         known = self._values.get(b)
-        if known is not None and known != 0:
-            return self.times(a, self.uniform(float(self.real(1) / self.real(known))))
+        if known is not None:
+            inverse = 1 / known if known else math.inf
+            held = np.finfo(self.real)
+            if held.tiny <= abs(inverse) <= held.max:
+                return self.times(a, self.uniform(float(self.real(1) / self.real(known))))
+            return self.write("real", f"{a} / {b}")
         return self.times(a, self.write("real", f"ng_inverse({b})"))
+
+    def _power(self, base: str, exponent: int, dtype: Any) -> str:
+        """By squaring, as XLA has it."""
+        kind, result, left = self.kind(dtype), "", abs(exponent)
+        if not left:
+            return self.names(Known(np.ones((), dtype), fixed=True)).text.item()
+        while left:
+            if left & 1:
+                result = self._multiplied(result, base, kind, dtype) if result else base
+            left >>= 1
+            base = self._multiplied(base, base, kind, dtype) if left else base
+        return result if exponent > 0 else self.write(kind, f"((real)1) / {result}")
+
+    def _multiplied(self, a: str, b: str, kind: str, dtype: Any) -> str:
+        text = primitives.expression("mul", {}, [a, b], [dtype, dtype])
+        assert text is not None
+        return self.write(kind, text)
 
     def times(self, a: str, b: str) -> str:
         """A product of two scalars."""
@@ -234,9 +279,26 @@ class Walk:
         return result
 
 
+def _fits(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Whether it is a scalar, or an axis is the whole's or of length one."""
+    same = len(shape) == len(whole) and all(a in (1, b) for a, b in zip(shape, whole, strict=True))
+    return same or not shape
+
+
 def _short(number: float) -> bool:
     """Whether an instruction can hold it: doubles whose lower half is zero."""
     return not int(np.float64(number).view(np.uint64)) & 0xFFFFFFFF
+
+
+def _alive(jaxpr: Jaxpr) -> list[Any]:
+    """The equations that its results depend on, and those that do more than give numbers."""
+    wanted = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
+    kept = []
+    for equation in reversed(jaxpr.eqns):
+        if equation.effects or not wanted.isdisjoint(equation.outvars):
+            kept.append(equation)
+            wanted |= {atom for atom in equation.invars if not isinstance(atom, Literal)}
+    return kept[::-1]
 
 
 def _inner(equation: Any) -> ClosedJaxpr | None:

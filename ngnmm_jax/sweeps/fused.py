@@ -53,6 +53,7 @@ class Fusion:
         self, function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, Any]
     ) -> None:
         self.function, self.shared = function, shared
+        check_noise(shared.system, lanes["key"])
         self.program = _traced(function, chosen, shared, lanes)
         network = undriven(shared.system)
         self.regions = network.n_regions if isinstance(network, Network) else 1
@@ -130,6 +131,14 @@ class Fusion:
         return found
 
 
+def check_noise(system: Any, keys: Any) -> None:
+    """Refuse noise of other generators than the kernel's."""
+    config: Any = jax.config
+    threefry = str(jax.random.key_impl(keys)) == "threefry2x32"
+    if system.noise and not (threefry and config.jax_threefry_partitionable):
+        raise CannotFuse("Its noise is that of JAX's Threefry, of which no parts are set apart.")
+
+
 def _pieces(samples: int, stride: int) -> Iterator[int]:
     """So many samples, in pieces of not too many steps."""
     most = max(1, _STEPS // stride)
@@ -181,7 +190,8 @@ def _traced(function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, 
         for leaf in leaves
     )
     key = (structure, given, float(shared.dt), str(shared.dt.dtype), chosen.integrator,
-           function.signals, function.written, tuple(sorted(names.items())))  # fmt: skip
+           function.signals, function.written, tuple(sorted(names.items())),
+           str(jnp.asarray(0).dtype))  # fmt: skip
     found = _PROGRAMS.get(key)
     if found is None:
         points = {
