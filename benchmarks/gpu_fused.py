@@ -110,7 +110,7 @@ def nvcc_table() -> list[list[Any]]:
     for bits in (32, 64):
         for method, dt in METHODS:
             program = Case(bits, method, dt).program
-            for runs in (8, 4):
+            for runs in (8, 16):
                 shape = Shape.of(program, 90, runs)
                 found = by_nvcc(program, shape)
                 rows.append([bits, method, runs, shape.threads, *found.values()])
@@ -162,7 +162,7 @@ def agreement(case: Case, shape: Shape, runs: int = 37) -> dict[str, float]:
     }
 
 
-def variants(out: Path | None, runs: tuple[int, ...] = (4096, 16_384)) -> list[dict[str, Any]]:
+def variants(out: Path | None, runs: int = 16_896) -> list[dict[str, Any]]:
     """Agreement and rates, for other numbers of runs a block and of blocks."""
     rows: list[dict[str, Any]] = []
     for bits in (32, 64):
@@ -177,15 +177,14 @@ def variants(out: Path | None, runs: tuple[int, ...] = (4096, 16_384)) -> list[d
                 {**head, "noise": True,
                  "agreement": _tried(agreement, noisy, Shape.of(noisy.program, 90, 4))}
             )  # fmt: skip
-            for per_block, blocks in ((8, 1), (4, 1), (4, 2), (2, 2), (2, 4)):
-                shape = Shape.of(case.program, 90, per_block, blocks)
-                for n in runs if per_block == 8 else runs[-1:]:
-                    found = _tried(rate, case, shape, n)
-                    rows.append({**head, "runs": n, "per_block": per_block, "blocks": blocks,
-                                 "threads": shape.threads, **found})  # fmt: skip
-                    print(json.dumps(rows[-1]), flush=True)
-            found = _tried(rate, noisy, Shape.of(noisy.program, 90, 8), runs[-1])
-            rows.append({**head, "noise": True, "runs": runs[-1], "per_block": 8, **found})
+            for per_block in (8, 16, 24, 32) if bits == 32 else (4, 8, 16):
+                shape = Shape.of(case.program, 90, per_block)
+                found = _tried(rate, case, shape, runs)
+                rows.append({**head, "runs": runs, "per_block": per_block, "each": shape.each,
+                             "threads": shape.threads, **found})  # fmt: skip
+                print(json.dumps(rows[-1]), flush=True)
+            found = _tried(rate, noisy, Shape.of(noisy.program, 90, 8), runs)
+            rows.append({**head, "noise": True, "runs": runs, "per_block": 8, **found})
             print(json.dumps(rows[-1]), flush=True)
             if out:
                 out.write_text(json.dumps(rows, indent=1))

@@ -318,8 +318,8 @@ def test_bad_arguments_are_named():
         with pytest.raises(ValueError, match=words):
             Fused(*arguments)
     assert isinstance(named("fused"), Fused)
-    with pytest.raises(ValueError, match="threads"):
-        Shape.of(_program(), 90, 16)
+    with pytest.raises(CannotFuse, match="shared memory"):
+        Shape.of(_program(), 3000, 8)
 
 
 def _program():

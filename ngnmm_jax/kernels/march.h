@@ -1,8 +1,9 @@
 // What every kernel begins with. Before it stand: real, BITS, N (regions), R (runs of a block),
-// THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), STEPS (of each part), W_SHARED.
+// Q (items of a thread), THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), STEPS (of
+// each part), W_SHARED.
 //
-// Written once for CUDA, where a thread has one region of one run (an item) and warps share the
-// products, and for C++ on a host, where loops take the place of threads, and arrays that of
+// Written once for CUDA, where a thread has a region of a run (an item), or Q of them, and warps share
+// the products, and for C++ on a host, where loops take the place of threads, and arrays that of
 // registers.
 
 #define ITEMS (N * R)
@@ -25,7 +26,7 @@
 #define ROW (8 * N_TILES)
 #define S_SIZE (K_STEPS * K_SIZE * ROW)
 #define I_ROWS (M_TILES * M_SIZE)
-#define TASKS (M_TILES * N_TILES * PARTS)
+#define TASKS (M_TILES * PARTS)
 
 #ifdef __CUDACC__
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
@@ -34,11 +35,12 @@
 #define BARRIER __syncthreads();
 #define EACH_BLOCK { const int block = blockIdx.x;
 // Threads beyond the last item do what its thread does, and write the same.
-#define EACH_ITEM { const int it = threadIdx.x < ITEMS ? threadIdx.x : ITEMS - 1; \
+#define EACH_ITEM _Pragma("unroll") for (int q = 0; q < Q; ++q) { \
+    const int place = threadIdx.x + q * THREADS, it = place < ITEMS ? place : ITEMS - 1; \
     const int j = it / R, r = it % R; (void)j; (void)r;
 #define DONE }
-#define KEPT(type, name) type name;
-#define V(name) name
+#define KEPT(type, name) type name[Q];
+#define V(name) name[q]
 #define ONE_THREAD if (threadIdx.x == 0 && blockIdx.x == 0)
 #define STRIDED(k, size) for (int k = threadIdx.x; k < (size); k += THREADS)
 #define LANES 1
@@ -218,9 +220,8 @@ DEVICE void ng_tile(real c[LANES][4], const real a[LANES][4], const real b[LANES
 }
 #endif
 
-// A lane's parts of A and B in step k of a product.
-DEVICE void ng_load(real* a, real* b, const real* weights, const real* S, int m, int k, int n, int lane) {
-    const int at = (k * K_SIZE + lane % 4) * ROW + n * 8 + lane / 4;
+// A lane's part of A, and of B, in step k of a product: of tile m of rows, and n of columns.
+DEVICE void ng_weights(real* a, const real* weights, int m, int k, int lane) {
     const real* from = weights + ((m * K_STEPS + k) * 32 + lane) * A_SIZE;
 #if BITS == 32 && defined(__CUDACC__)
     const float4 four = *(const float4*)from;
@@ -228,6 +229,9 @@ DEVICE void ng_load(real* a, real* b, const real* weights, const real* S, int m,
 #else
     for (int x = 0; x < A_SIZE; ++x) a[x] = from[x];
 #endif
+}
+DEVICE void ng_values(real* b, const real* S, int k, int n, int lane) {
+    const int at = (k * K_SIZE + lane % 4) * ROW + n * 8 + lane / 4;
     for (int x = 0; x < B_SIZE; ++x) b[x] = S[at + 4 * ROW * x];
 }
 
@@ -235,18 +239,28 @@ DEVICE void ng_load(real* a, real* b, const real* weights, const real* S, int m,
 // PARTS parts.
 DEVICE void ng_product(const real* weights, const real* S, real* I) {
     EACH_TASK {
-        const int m = task % M_TILES, n = task / M_TILES % N_TILES, part = task / M_TILES / N_TILES;
-        real c[2][LANES][C_SIZE] = {};  // two sums, which do not wait for each other
+        const int m = task % M_TILES, part = task / M_TILES;
+        real c[N_TILES][2][LANES][C_SIZE] = {};  // two sums, which do not wait for each other
         UNROLL
         for (int step = 0; step < STEPS; ++step) {
-            real a[LANES][A_SIZE], b[LANES][B_SIZE];
-            EACH_LANE ng_load(a[L], b[L], weights, S, m, part * STEPS + step, n, lane); }
-            ng_tile(c[step % 2], a, b);
+            const int k = part * STEPS + step;
+            real a[LANES][A_SIZE];
+            EACH_LANE ng_weights(a[L], weights, m, k, lane); }
+            UNROLL
+            for (int n = 0; n < N_TILES; ++n) {
+                real b[LANES][B_SIZE];
+                EACH_LANE ng_values(b[L], S, k, n, lane); }
+                ng_tile(c[n][step % 2], a, b);
+            }
         }
-        EACH_LANE
-            for (int x = 0; x < C_SIZE; ++x) {
-                const int row = m * M_SIZE + lane / 4 + x / 2 * 8;
-                I[(part * I_ROWS + row) * ROW + n * 8 + lane % 4 * 2 + x % 2] = c[0][L][x] + c[1][L][x];
+        UNROLL
+        for (int n = 0; n < N_TILES; ++n) {
+            EACH_LANE
+                for (int x = 0; x < C_SIZE; ++x) {
+                    const int row = m * M_SIZE + lane / 4 + x / 2 * 8;
+                    I[(part * I_ROWS + row) * ROW + n * 8 + lane % 4 * 2 + x % 2] =
+                        c[n][0][L][x] + c[n][1][L][x];
+                }
             }
         }
     }

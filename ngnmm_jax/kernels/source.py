@@ -8,25 +8,28 @@ from typing import Any
 
 import numpy as np
 
+from ngnmm_jax.kernels.markers import CannotFuse
 from ngnmm_jax.kernels.primitives import TYPES
 from ngnmm_jax.kernels.program import Leaf, Program
 from ngnmm_jax.kernels.walk import Event, Product, used
 
 # What is kept for each item: read by a name that stands for a register, or an array's entry.
 _ITEMS = re.compile(r"\b(?:[mp]\d+_\d+|key\d+_\d)\b")
-#: Threads of a block at most, and a multiprocessor's shared memory (sm_90), bytes.
-MOST_THREADS, MOST_SHARED = 1024, 227 * 1024
+#: A multiprocessor's shared memory (sm_90), bytes.
+MOST_SHARED = 227 * 1024
 _WARP = 32
 # Of the warps that items need, how many more may be there for products.
 _SPARE = 1.1
-# Items of a block, at most: each has 80 registers then.
-_MOST_ITEMS = 768
+# Threads of a block: each has 80 registers then. And items, by bits, of which doubles take more.
+_ITEMS_AT_ONCE = 768
+_MOST_ITEMS = {32: 2 * _ITEMS_AT_ONCE, 64: _ITEMS_AT_ONCE}
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """How items lie in blocks: `regions` of `runs` runs each; threads; parts of a product's sum.
 
+    - `each`: items of a thread.
     - `steps`: of the sum, in tiles, in each part.
     - `blocks`: of a multiprocessor, at which the compiler aims.
     - `shared`: whether the weights are in shared memory; if not they are read through the caches.
@@ -34,6 +37,7 @@ class Shape:
 
     regions: int
     runs: int
+    each: int
     threads: int
     parts: int
     steps: int
@@ -43,39 +47,33 @@ class Shape:
 
     @classmethod
     def of(cls, program: Program, regions: int, runs: int, blocks: int = 1) -> "Shape":
-        """Of so many runs a block."""
-        warps = -(-regions * runs // _WARP)
+        """Of so many runs a block; `CannotFuse` where these are too many."""
+        each = -(-regions * runs // _ITEMS_AT_ONCE)
+        warps = -(-regions * runs // (_WARP * each))
         if not program.networked:
-            return cls(regions, runs, _threads(warps, regions, runs), 1, 1, blocks, False, 0)
+            return cls(regions, runs, each, _WARP * warps, 1, 1, blocks, False, 0)
         m, k = (8, 4) if program.bits == 64 else (16, 8)
         m_tiles, steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
         # A product in as many parts as there are warps for, or nearly.
-        tasks = m_tiles * row // 8
-        parts = max(p for p in (1, 2, 3, 4) if p == 1 or p * tasks <= _SPARE * warps)
-        warps = max(warps, parts * tasks) if parts > 1 else warps
-        each = -(-steps // parts)
-        rest = parts * each * k * row + parts * m_tiles * m * row
-        weights = m_tiles * parts * each * m * k
+        parts = max(p for p in (1, 2, 3, 4) if p == 1 or p * m_tiles <= _SPARE * warps)
+        warps = max(warps, parts * m_tiles) if parts > 1 else warps
+        steps = -(-steps // parts)
+        rest = parts * steps * k * row + parts * m_tiles * m * row
+        weights = m_tiles * parts * steps * m * k
         real = program.bits // 8
         shared = real * (weights + rest) * blocks <= MOST_SHARED
         held = real * (rest + (weights if shared else 0))
-        threads = _threads(warps, regions, runs)
-        return cls(regions, runs, threads, parts, each, blocks, shared, held)
-
-
-def _threads(warps: int, regions: int, runs: int) -> int:
-    if warps * _WARP > MOST_THREADS:
-        raise ValueError(f"{regions} regions of {runs} runs are more than {MOST_THREADS} threads.")
-    return warps * _WARP
+        if held > MOST_SHARED:
+            raise CannotFuse(f"{regions} regions of {runs} runs do not fit into shared memory.")
+        return cls(regions, runs, each, _WARP * warps, parts, steps, blocks, shared, held)
 
 
 def runs_of(program: Program, regions: int, runs: int, processors: int) -> int:
     """How many runs a block takes: what registers allow, or fewer, so that all processors work."""
+    most = 128
     if program.networked:
-        most = max(1, min(_MOST_ITEMS // regions, 32))
+        most = max(1, min(_MOST_ITEMS[program.bits] // regions, 32))
         most = 8 * (most // 8) if most >= 8 else most  # whole tiles of a product
-    else:
-        most = 128
     return int(min(most, max(1, -(-runs // processors))))
 
 
@@ -100,6 +98,7 @@ def source(program: Program, shape: Shape) -> str:
         "BITS": program.bits,
         "N": shape.regions,
         "R": shape.runs,
+        "Q": shape.each,
         "THREADS": shape.threads,
         "BLOCKS": shape.blocks,
         "PARTS": shape.parts,

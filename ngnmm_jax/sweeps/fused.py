@@ -57,6 +57,7 @@ class Fusion:
         network = undriven(shared.system)
         self.regions = network.n_regions if isinstance(network, Network) else 1
         self.weights = weights_of(shared.system)
+        Shape.of(self.program, self.regions, chosen.runs or 1)  # it is refused here
         self._kind: Any = CudaKernel if chosen.on == "gpu" else HostKernel
         self._runs = chosen.runs
 
