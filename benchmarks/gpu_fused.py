@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ class Case:
 
     def arguments(self, shape: Shape, runs: int) -> tuple[list[Any], list[Any], list[Any], Any]:
         """Memory, parameters, keys and tiles, in NumPy."""
+        return *self.given(runs), fragments(self.weights, self.program, shape)
+
+    @lru_cache(maxsize=4)  # noqa: B019 - few cases, which live as long
+    def given(self, runs: int) -> tuple[list[Any], list[Any], list[Any]]:
+        """Memory, parameters and keys: 32 runs again and again, of other currents."""
         few = min(runs, 32)
         values = jnp.linspace(5.0, 15.0, runs).astype(self.dt.dtype)
         rng = np.random.default_rng(0)
@@ -72,13 +78,13 @@ class Case:
                 np.asarray(jax.random.key_data(k)) for k in noise_keys(self.core, self.dt, keys)
             ]
             whole = with_leaves(self.core.over_runs(), {"i_ext_e": values})
-            given = [np.asarray(leaf) for leaf in varied(whole)]
+            parameters = [np.asarray(leaf) for leaf in varied(whole)]
         spread = [np.asarray(leaf) for leaf in memory]
         spread = [
             np.ascontiguousarray(np.take(leaf, np.arange(runs) % few, -1)) if leaf.ndim else leaf
             for leaf in spread
         ]
-        return spread, given, words, fragments(self.weights, self.program, shape)
+        return spread, parameters, words
 
 
 def by_nvcc(program: Program, shape: Shape) -> dict[str, Any]:
@@ -123,6 +129,7 @@ def rate(case: Case, shape: Shape, runs: int, samples: int = 256, repeats: int =
 
     from ngnmm_jax.kernels.cuda import CudaKernel
 
+    case.given(runs)
     begun = time.perf_counter()
     kernel = CudaKernel(case.program, shape)
     stride = round(1.0 / float(case.dt))
