@@ -127,10 +127,11 @@ def traced(
     kept = jax.tree.leaves(memory)
     given = [*_read("p", stand_ins), *_read("m", kept)]
     after = _written(walk, jaxprs[0], given)
+    for like, found in zip(kept, after, strict=True):
+        _stays(like, found)
     begin = len(walk.events)
     step_events, names = walk.events[:begin], [_texts(a) for a in after]
-    found = _written(walk, jaxprs[1], given)
-    shown = _texts(found[0])
+    shown = _texts(_written(walk, jaxprs[1], given)[0])
     flat = [name for leaf in names for name in leaf]
     program = Program(
         bits=8 * np.dtype(dtype).itemsize,
@@ -184,9 +185,17 @@ def _outside(whole: Driven) -> Driven:
 def _check(program: Program) -> None:
     if any(isinstance(event, Product) for event in program.sample):
         raise CannotFuse("What is sampled needs the graph.")
-    for leaf in program.memory:
-        if leaf.by_region and not leaf.by_run:
-            raise CannotFuse("The integrator remembers a value for each region, not for each run.")
+
+
+def _stays(before: Any, after: Names) -> None:
+    """Refuse a memory that is not laid out as the kernel has it, or not after a step."""
+    shape = tuple(before.shape)
+    if (after.shape, after.dtype) != (shape, np.dtype(before.dtype)):
+        but = f"{shape} of {before.dtype} becomes {after.shape} of {after.dtype}"
+        raise CannotFuse(f"A step changes what the integrator remembers: {but}.")
+    across = tuple(size for size in shape if size in (REGIONS, RUNS))
+    if across not in ((), (RUNS,), (REGIONS, RUNS)) or shape[len(shape) - len(across) :] != across:
+        raise CannotFuse(f"The integrator remembers {shape}: regions and runs are not the last.")
 
 
 def _stand_in(leaf: Any) -> jax.ShapeDtypeStruct:
