@@ -244,6 +244,19 @@ class Differences(AbstractGraph):
         return self.graph.apply(values) - values
 
 
+def test_on_a_gpu_with_cupy_fused_steps_are_the_default_and_decide_no_store(monkeypatch):
+    from ngnmm_jax.sweeps import activity
+
+    system, named_one = paper(), ng.Activity(integrator="moebius")
+    before = ng.Activity().definition(system)
+    monkeypatch.setattr(activity, "at_hand", lambda: True)
+    default = ng.Activity()
+    assert isinstance(default.plan(system)[0].integrator, Fused)
+    assert not isinstance(named_one.plan(system)[0].integrator, Fused)
+    assert default.definition(system) == before == named_one.definition(system)
+    assert default.plan(system)[1] == named_one.plan(system)[1]  # the step
+
+
 class ByMatrix(Bent):
     def inputs(self, outputs):
         return self.strength * jnp.tensordot(self.graph.matrix(), outputs, 1)
