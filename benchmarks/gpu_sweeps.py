@@ -118,9 +118,9 @@ def _lanes(runs: int, regions: int, dtype: Any) -> dict[str, Any]:
 def sweeps(record: Record, size: Size) -> None:
     """Part: the rate at each number of runs, method and precision."""
     card = jax.devices()[0].device_kind
-    for bits in size.bits:
-        for method, dt in size.methods:
-            for fused in ("", _fused_here()):
+    for fused in (_fused_here(), ""):
+        for bits in size.bits:
+            for method, dt in size.methods:
                 _rates(record, size, card, (bits, method, dt, fused))
 
 
