@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,11 @@ class Case:
 
     def arguments(self, shape: Shape, runs: int) -> tuple[list[Any], list[Any], list[Any], Any]:
         """Memory, parameters, keys and tiles, in NumPy."""
+        return *self.given(runs), fragments(self.weights, self.program, shape)
+
+    @lru_cache(maxsize=4)  # noqa: B019 - few cases, which live as long
+    def given(self, runs: int) -> tuple[list[Any], list[Any], list[Any]]:
+        """Memory, parameters and keys: 32 runs again and again, of other currents."""
         few = min(runs, 32)
         values = jnp.linspace(5.0, 15.0, runs).astype(self.dt.dtype)
         rng = np.random.default_rng(0)
@@ -72,13 +78,13 @@ class Case:
                 np.asarray(jax.random.key_data(k)) for k in noise_keys(self.core, self.dt, keys)
             ]
             whole = with_leaves(self.core.over_runs(), {"i_ext_e": values})
-            given = [np.asarray(leaf) for leaf in varied(whole)]
+            parameters = [np.asarray(leaf) for leaf in varied(whole)]
         spread = [np.asarray(leaf) for leaf in memory]
         spread = [
             np.ascontiguousarray(np.take(leaf, np.arange(runs) % few, -1)) if leaf.ndim else leaf
             for leaf in spread
         ]
-        return spread, given, words, fragments(self.weights, self.program, shape)
+        return spread, parameters, words
 
 
 def by_nvcc(program: Program, shape: Shape) -> dict[str, Any]:
@@ -110,7 +116,7 @@ def nvcc_table() -> list[list[Any]]:
     for bits in (32, 64):
         for method, dt in METHODS:
             program = Case(bits, method, dt).program
-            for runs in (8, 4):
+            for runs in (8, 16):
                 shape = Shape.of(program, 90, runs)
                 found = by_nvcc(program, shape)
                 rows.append([bits, method, runs, shape.threads, *found.values()])
@@ -123,6 +129,7 @@ def rate(case: Case, shape: Shape, runs: int, samples: int = 256, repeats: int =
 
     from ngnmm_jax.kernels.cuda import CudaKernel
 
+    case.given(runs)
     begun = time.perf_counter()
     kernel = CudaKernel(case.program, shape)
     stride = round(1.0 / float(case.dt))
@@ -162,7 +169,7 @@ def agreement(case: Case, shape: Shape, runs: int = 37) -> dict[str, float]:
     }
 
 
-def variants(out: Path | None, runs: tuple[int, ...] = (4096, 16_384)) -> list[dict[str, Any]]:
+def variants(out: Path | None, runs: int = 16_896) -> list[dict[str, Any]]:
     """Agreement and rates, for other numbers of runs a block and of blocks."""
     rows: list[dict[str, Any]] = []
     for bits in (32, 64):
@@ -177,15 +184,14 @@ def variants(out: Path | None, runs: tuple[int, ...] = (4096, 16_384)) -> list[d
                 {**head, "noise": True,
                  "agreement": _tried(agreement, noisy, Shape.of(noisy.program, 90, 4))}
             )  # fmt: skip
-            for per_block, blocks in ((8, 1), (4, 1), (4, 2), (2, 2), (2, 4)):
-                shape = Shape.of(case.program, 90, per_block, blocks)
-                for n in runs if per_block == 8 else runs[-1:]:
-                    found = _tried(rate, case, shape, n)
-                    rows.append({**head, "runs": n, "per_block": per_block, "blocks": blocks,
-                                 "threads": shape.threads, **found})  # fmt: skip
-                    print(json.dumps(rows[-1]), flush=True)
-            found = _tried(rate, noisy, Shape.of(noisy.program, 90, 8), runs[-1])
-            rows.append({**head, "noise": True, "runs": runs[-1], "per_block": 8, **found})
+            for per_block in (16, 8) if bits == 32 else (8, 4):
+                shape = Shape.of(case.program, 90, per_block)
+                found = _tried(rate, case, shape, runs)
+                rows.append({**head, "runs": runs, "per_block": per_block, "each": shape.each,
+                             "threads": shape.threads, **found})  # fmt: skip
+                print(json.dumps(rows[-1]), flush=True)
+            found = _tried(rate, noisy, Shape.of(noisy.program, 90, 8), runs)
+            rows.append({**head, "noise": True, "runs": runs, "per_block": 8, **found})
             print(json.dumps(rows[-1]), flush=True)
             if out:
                 out.write_text(json.dumps(rows, indent=1))

@@ -67,7 +67,7 @@ def last(network, start, dt, integrator, **options):
 
 def test_names_are_objects(network, start):
     """The same to the bit, in single runs and in batches."""
-    assert set(NAMES) == {"rk4", "heun", "euler", "dopri8", "moebius", "adaptive"}
+    assert set(NAMES) == {"rk4", "heun", "euler", "dopri8", "moebius", "adaptive", "fused"}
     for name, kind in NAMES.items():
         assert named(name) == kind()
         assert hash(named(name)) == hash(kind())

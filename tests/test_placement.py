@@ -31,7 +31,7 @@ def accelerator(monkeypatch):
     """JAX's default is another kind of device, beside which there is a CPU."""
     first, second = jax.devices()
     monkeypatch.setattr(placement, "default_platform", lambda: "gpu")
-    monkeypatch.setattr(placement, "cpu", lambda: second)
+    monkeypatch.setattr(placement, "cpus", lambda: [second])
     return SimpleNamespace(itself=first, cpu=second)
 
 
@@ -218,7 +218,7 @@ def test_a_choice_stands(network, accelerator):
 
 
 def test_without_a_cpu_nothing_is_moved(network, accelerator, monkeypatch):
-    monkeypatch.setattr(placement, "cpu", lambda: None)
+    monkeypatch.setattr(placement, "cpus", list)
     assert SMALL["simulate"](network).devices() == {accelerator.itself}
 
 
@@ -226,9 +226,9 @@ def test_jax_may_have_no_cpu(monkeypatch):
     def none(backend=None):
         raise RuntimeError(f"Unknown backend {backend}")
 
-    assert placement.cpu() == jax.devices()[0]
+    assert placement.cpus() == jax.devices()
     monkeypatch.setattr(jax, "local_devices", none)
-    assert placement.cpu() is None
+    assert placement.cpus() == []
 
 
 def test_nothing_is_moved_beside_no_accelerator(network):

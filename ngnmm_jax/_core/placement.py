@@ -10,6 +10,7 @@ any others, since they are committed to no device.
 """
 
 import contextlib
+import contextvars
 import functools
 import inspect
 import logging
@@ -44,6 +45,8 @@ POINTS = 256
 _WIDER = 32
 
 _log = logging.getLogger(__name__)
+# Whether what runs now was moved to the CPU.
+_moved: contextvars.ContextVar[bool] = contextvars.ContextVar("moved", default=False)
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _config: Any = jax.config  # its options are not in its type
@@ -117,17 +120,26 @@ def beside(what: str, small: bool, *values: Any) -> Iterator[Any]:
     """
     device = None
     if small and not _chosen() and _checks.on_host(*values) and not _committed(values):
-        device = cpu()
+        device = next(iter(cpus()), None)
     if device is None:
         yield None
         return
     _log.info("%s: on the CPU, where it is faster than on the %s", what, default_platform())
-    with jax.default_device(device):
-        yield device
+    token = _moved.set(True)
+    try:
+        with jax.default_device(device):
+            yield device
+    finally:
+        _moved.reset(token)
 
 
 def devices() -> list[Any]:
-    """The devices that work is spread over now: the one that was chosen, else all local ones."""
+    """The devices that work is spread over now: the one that was chosen, else all local ones.
+
+    Of what was moved to the CPU, all that JAX was told to make of it (`jax_num_cpu_devices`).
+    """
+    if _moved.get():
+        return cpus()
     chosen = _config.jax_default_device
     if chosen is None:
         return list(jax.local_devices())
@@ -154,12 +166,12 @@ def default_platform() -> str:
     return jax.default_backend()
 
 
-def cpu() -> Any:
-    """A CPU's device; None where JAX was told to have none."""
+def cpus() -> list[Any]:
+    """The CPU's devices; none where JAX was told to have none."""
     try:
-        return jax.local_devices(backend="cpu")[0]
+        return list(jax.local_devices(backend="cpu"))
     except RuntimeError:
-        return None
+        return []
 
 
 def _chosen() -> bool:

@@ -82,7 +82,7 @@ def identified(integrator: AbstractFixedStep, system: Any) -> Any:
     if kind in PLAIN.values():
         return spelled(integrator).strip("'")
     if isinstance(integrator, Fused):  # rounding apart
-        return {"fused": identified(integrator.integrator, system)}
+        return identified(integrator.integrator, system)
 
     def first_step(system: Any, state: jax.Array, dt: jax.Array) -> Any:
         stepper = integrator.stepper(system, dt)

@@ -71,8 +71,10 @@ class CudaKernel:
             return self._cupy.asarray(array)
         if array.dtype == bool:  # of which DLPack knows too little
             return self._cupy.asarray(np.asarray(array))
-        found = self._cupy.from_dlpack(jax.block_until_ready(array))
-        return self._cupy.array(found, order="C")  # a copy
+        cupy = self._cupy
+        found = cupy.array(cupy.from_dlpack(jax.block_until_ready(array)), order="C")  # a copy
+        cupy.cuda.get_current_stream().synchronize()  # JAX may use the memory again
+        return found
 
     def give(self, array: Any) -> jax.Array:
         """An array as JAX's, which shares its memory."""

@@ -1,8 +1,9 @@
 // What every kernel begins with. Before it stand: real, BITS, N (regions), R (runs of a block),
-// THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), STEPS (of each part), W_SHARED.
+// Q (items of a thread), THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), STEPS (of
+// each part), W_SHARED, SPLIT (whether numbers of 32 bits lie in memory in their two parts).
 //
-// Written once for CUDA, where a thread has one region of one run (an item) and warps share the
-// products, and for C++ on a host, where loops take the place of threads, and arrays that of
+// Written once for CUDA, where a thread has a region of a run (an item), or Q of them, and warps share
+// the products, and for C++ on a host, where loops take the place of threads, and arrays that of
 // registers.
 
 #define ITEMS (N * R)
@@ -11,21 +12,24 @@
 #define M_SIZE 8
 #define K_SIZE 4
 #define A_SIZE 1
+#define B_SIZE 1
 #define C_SIZE 2
+#define COPIES 1
 #else
 #define M_SIZE 16
 #define K_SIZE 8
-#define A_SIZE 4
+#define A_SIZE 8
+#define B_SIZE 4
 #define C_SIZE 4
+#define COPIES (1 + SPLIT)
 #endif
 #define M_TILES ((N + M_SIZE - 1) / M_SIZE)
 #define K_STEPS (PARTS * STEPS)
-#define B_SIZE (K_SIZE / 4)
 #define N_TILES ((R + 7) / 8)
 #define ROW (8 * N_TILES)
 #define S_SIZE (K_STEPS * K_SIZE * ROW)
 #define I_ROWS (M_TILES * M_SIZE)
-#define TASKS (M_TILES * N_TILES * PARTS)
+#define TASKS (M_TILES * PARTS)
 
 #ifdef __CUDACC__
 #define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
@@ -34,11 +38,12 @@
 #define BARRIER __syncthreads();
 #define EACH_BLOCK { const int block = blockIdx.x;
 // Threads beyond the last item do what its thread does, and write the same.
-#define EACH_ITEM { const int it = threadIdx.x < ITEMS ? threadIdx.x : ITEMS - 1; \
+#define EACH_ITEM _Pragma("unroll") for (int q = 0; q < Q; ++q) { \
+    const int place = threadIdx.x + q * THREADS, it = place < ITEMS ? place : ITEMS - 1; \
     const int j = it / R, r = it % R; (void)j; (void)r;
 #define DONE }
-#define KEPT(type, name) type name;
-#define V(name) name
+#define KEPT(type, name) type name[Q];
+#define V(name) name[q]
 #define ONE_THREAD if (threadIdx.x == 0 && blockIdx.x == 0)
 #define STRIDED(k, size) for (int k = threadIdx.x; k < (size); k += THREADS)
 #define LANES 1
@@ -183,86 +188,117 @@ DEVICE void ng_tile(real c[LANES][2], const real a[LANES][1], const real b[LANES
 #endif
 }
 #else
-// The first 11 bits of a number, rounded; and, of what is left, those that the tensor cores take.
+// A number in two parts of 11 bits: the first, and what is left of it.
 DEVICE float ng_head(float x) {
     unsigned bits;
     memcpy(&bits, &x, 4);
-    bits = (bits + 0x1000u) & 0xFFFFE000u;
+    // All ones are NaN's, which must not turn into zero.
+    bits = (bits & 0x7FFFFFFFu) > 0x7F800000u ? bits : (bits + 0x1000u) & 0xFFFFE000u;
     memcpy(&x, &bits, 4);
     return x;
 }
-DEVICE float ng_tail(float x) {
-    x -= ng_head(x);
-#ifndef __CUDACC__
-    unsigned bits;
-    memcpy(&bits, &x, 4);
-    bits &= 0xFFFFE000u;
-    memcpy(&x, &bits, 4);
-#endif
-    return x;
+DEVICE void ng_split(float* parts, int n, int apart) {
+    for (int x = 0; x < n; ++x) {
+        const float head = ng_head(parts[x]);
+        parts[apart + x] = ng_head(parts[x] - head);
+        parts[x] = head;
+    }
 }
-DEVICE void ng_part(real c[LANES][4], const real a[LANES][4], const real b[LANES][2]) {
+DEVICE void ng_part(real c[LANES][4], const real a[LANES][8], int i, const real b[LANES][4], int k) {
 #ifdef __CUDACC__
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
         "{%8,%9}, {%0,%1,%2,%3};"
         : "+f"(c[0][0]), "+f"(c[0][1]), "+f"(c[0][2]), "+f"(c[0][3])
-        : "r"(__float_as_uint(a[0][0])), "r"(__float_as_uint(a[0][1])),
-          "r"(__float_as_uint(a[0][2])), "r"(__float_as_uint(a[0][3])),
-          "r"(__float_as_uint(b[0][0])), "r"(__float_as_uint(b[0][1])));
+        : "r"(__float_as_uint(a[0][i])), "r"(__float_as_uint(a[0][i + 1])),
+          "r"(__float_as_uint(a[0][i + 2])), "r"(__float_as_uint(a[0][i + 3])),
+          "r"(__float_as_uint(b[0][k])), "r"(__float_as_uint(b[0][k + 1])));
 #else
     for (int lane = 0; lane < 32; ++lane)
         for (int q = 0; q < 4; ++q)
             for (int m = 0; m < 8; ++m) {
                 const int row = lane / 4 * 4 + m % 4, column = (lane % 4 * 2 + q % 2) * 4 + m % 4;
-                c[lane][q] += a[row][q / 2 + m / 4 * 2] * b[column][m / 4];
+                c[lane][q] += a[row][i + q / 2 + m / 4 * 2] * b[column][k + m / 4];
             }
 #endif
 }
-// In two parts each, of which three products are taken: the tails' is below rounding.
-DEVICE void ng_tile(real c[LANES][4], const real a[LANES][4], const real b[LANES][2]) {
-    real a1[LANES][4], a2[LANES][4], b1[LANES][2], b2[LANES][2];
-    for (int L = 0; L < LANES; ++L) {
-        for (int x = 0; x < 4; ++x) { a1[L][x] = ng_head(a[L][x]); a2[L][x] = ng_tail(a[L][x]); }
-        for (int x = 0; x < 2; ++x) { b1[L][x] = ng_head(b[L][x]); b2[L][x] = ng_tail(b[L][x]); }
-    }
-    ng_part(c, a2, b1);
-    ng_part(c, a1, b2);
-    ng_part(c, a1, b1);
+// Three products of the parts: that of both tails is below rounding.
+DEVICE void ng_tile(real c[LANES][4], const real a[LANES][8], const real b[LANES][4]) {
+    ng_part(c, a, 4, b, 0);
+    ng_part(c, a, 0, b, 2);
+    ng_part(c, a, 0, b, 0);
 }
 #endif
 
-// A lane's parts of A and B in step k of a product.
-DEVICE void ng_load(real* a, real* b, const real* weights, const real* S, int m, int k, int n, int lane) {
-    const int at = (k * K_SIZE + lane % 4) * ROW + n * 8 + lane / 4;
-    const real* from = weights + ((m * K_STEPS + k) * 32 + lane) * A_SIZE;
-#if BITS == 32 && defined(__CUDACC__)
-    const float4 four = *(const float4*)from;
-    a[0] = four.x; a[1] = four.y; a[2] = four.z; a[3] = four.w;
+// A lane's part of A, and of B, in step k of a product: of tile m of rows, and n of columns.
+DEVICE void ng_weights(real* a, const real* weights, int m, int k, int lane) {
+#if BITS == 64
+    a[0] = weights[(m * K_STEPS + k) * 32 + lane];
 #else
-    for (int x = 0; x < A_SIZE; ++x) a[x] = from[x];
+    for (int part = 0; part < COPIES; ++part) {
+        const real* from = weights + (((m * K_STEPS + k) * COPIES + part) * 32 + lane) * 4;
+#ifdef __CUDACC__
+        const float4 four = *(const float4*)from;
+        a[4 * part] = four.x; a[4 * part + 1] = four.y;
+        a[4 * part + 2] = four.z; a[4 * part + 3] = four.w;
+#else
+        for (int x = 0; x < 4; ++x) a[4 * part + x] = from[x];
 #endif
-    for (int x = 0; x < B_SIZE; ++x) b[x] = S[at + 4 * ROW * x];
+    }
+    if (!SPLIT) ng_split(a, 4, 4);
+#endif
+}
+DEVICE void ng_values(real* b, const real* S, int k, int n, int lane) {
+    const int at = (k * K_SIZE + lane % 4) * ROW + n * 8 + lane / 4;
+#if BITS == 64
+    b[0] = S[at];
+#else
+    for (int part = 0; part < COPIES; ++part)
+        for (int x = 0; x < 2; ++x) b[2 * part + x] = S[part * S_SIZE + at + 4 * ROW * x];
+    if (!SPLIT) ng_split(b, 2, 2);
+#endif
 }
 
 // What all regions get: sums over k of weights (tiles, see `fragments`) and values S (k, run), in
 // PARTS parts.
 DEVICE void ng_product(const real* weights, const real* S, real* I) {
     EACH_TASK {
-        const int m = task % M_TILES, n = task / M_TILES % N_TILES, part = task / M_TILES / N_TILES;
-        real c[2][LANES][C_SIZE] = {};  // two sums, which do not wait for each other
+        const int m = task % M_TILES, part = task / M_TILES;
+        real c[N_TILES][2][LANES][C_SIZE] = {};  // two sums, which do not wait for each other
         UNROLL
         for (int step = 0; step < STEPS; ++step) {
-            real a[LANES][A_SIZE], b[LANES][B_SIZE];
-            EACH_LANE ng_load(a[L], b[L], weights, S, m, part * STEPS + step, n, lane); }
-            ng_tile(c[step % 2], a, b);
+            const int k = part * STEPS + step;
+            real a[LANES][A_SIZE];
+            EACH_LANE ng_weights(a[L], weights, m, k, lane); }
+            UNROLL
+            for (int n = 0; n < N_TILES; ++n) {
+                real b[LANES][B_SIZE];
+                EACH_LANE ng_values(b[L], S, k, n, lane); }
+                ng_tile(c[n][step % 2], a, b);
+            }
         }
-        EACH_LANE
-            for (int x = 0; x < C_SIZE; ++x) {
-                const int row = m * M_SIZE + lane / 4 + x / 2 * 8;
-                I[(part * I_ROWS + row) * ROW + n * 8 + lane % 4 * 2 + x % 2] = c[0][L][x] + c[1][L][x];
+        UNROLL
+        for (int n = 0; n < N_TILES; ++n) {
+            EACH_LANE
+                for (int x = 0; x < C_SIZE; ++x) {
+                    const int row = m * M_SIZE + lane / 4 + x / 2 * 8;
+                    I[(part * I_ROWS + row) * ROW + n * 8 + lane % 4 * 2 + x % 2] =
+                        c[n][0][L][x] + c[n][1][L][x];
+                }
             }
         }
     }
+}
+
+DEVICE void ng_send(real* S, int j, int r, real value) {
+#if BITS == 32
+    if (SPLIT) {
+        real parts[2] = {value, 0};
+        ng_split(parts, 1, 1);
+        value = parts[0];
+        S[S_SIZE + j * ROW + r] = parts[1];
+    }
+#endif
+    S[j * ROW + r] = value;
 }
 
 DEVICE real ng_received(const real* I, int j, int r) {
@@ -270,6 +306,6 @@ DEVICE real ng_received(const real* I, int j, int r) {
     for (int part = 1; part < PARTS; ++part) total += I[(part * I_ROWS + j) * ROW + r];
     return total;
 }
-#define SEND(value) S[j * ROW + r] = value
+#define SEND(value) ng_send(S, j, r, value)
 #define RECEIVED ng_received(I, j, r)
 #endif

@@ -146,13 +146,15 @@ def _traced(
     memory = jax.eval_shape(start, like, state)
     jaxprs = [jax.make_jaxpr(f)(like, memory) for f in (step, sample)]
     kept = jax.tree.leaves(memory)
-    _check_leaves(walk, [*like, *kept], jaxprs[0].out_avals, kept)
+    for leaf in (*like, *kept):
+        walk.kind(leaf.dtype)
     given = [*_read("p", like), *_read("m", kept)]
     after = _written(walk, jaxprs[0], given)
+    for before, then in zip(kept, after, strict=True):
+        _stays(before, then)
     begin = len(walk.events)
     step_events, names = walk.events[:begin], [_texts(a) for a in after]
-    found = _written(walk, jaxprs[1], given)
-    shown = _texts(found[0])
+    shown = _texts(_written(walk, jaxprs[1], given)[0])
     if len(shown) != len(signals):
         raise CannotFuse("What is sampled is not one value for each region and run.")
     flat = [name for leaf in names for name in leaf]
@@ -205,26 +207,25 @@ def _outside(whole: Driven) -> Driven:
     return eqx.tree_at(lambda d: d.stimulus, whole, None, is_leaf=lambda x: x is None)
 
 
-def _check_leaves(walk: Walk, leaves: Any, after: Any, before: Any) -> None:
-    """Refuse arrays that a kernel would not find as it reads them."""
-    for leaf in leaves:
-        walk.kind(leaf.dtype)
-        sizes = [size for size in leaf.shape if size != 1]
-        last = [size for size in stand_ins() if size in sizes]
-        if last != sizes[len(sizes) - len(last) :]:
-            raise CannotFuse(f"An array {leaf.shape} has regions and runs in other places.")
-    if [(a.shape, a.dtype) for a in after] != [(b.shape, b.dtype) for b in before]:
-        raise CannotFuse("The integrator remembers arrays of other shapes or types after a step.")
-
-
 def _check(program: Program) -> None:
     if len(program.uniforms) > _MOST_CONSTANTS:
         raise CannotFuse("The step has more constants in it than a GPU holds.")
     if any(isinstance(event, Product) for event in program.sample):
         raise CannotFuse("What is sampled needs the graph.")
-    for leaf in program.memory:
-        if leaf.by_region and not leaf.by_run:
-            raise CannotFuse("The integrator remembers a value for each region, not for each run.")
+
+
+def _stays(before: Any, after: Names) -> None:
+    """Refuse a memory that is not laid out as the kernel has it, or not after a step."""
+    shape = tuple(before.shape)
+    if (after.shape, after.dtype) != (shape, np.dtype(before.dtype)):
+        but = f"{shape} of {before.dtype} becomes {after.shape} of {after.dtype}"
+        raise CannotFuse(f"A step changes what the integrator remembers: {but}.")
+    across = tuple(size for size in shape if size in stand_ins())
+    if (
+        across not in ((), stand_ins()[1:], stand_ins())
+        or shape[len(shape) - len(across) :] != across
+    ):
+        raise CannotFuse(f"The integrator remembers {shape}: regions and runs are not the last.")
 
 
 def _stand_in(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -8,79 +8,83 @@ from typing import Any
 
 import numpy as np
 
+from ngnmm_jax.kernels.markers import CannotFuse
 from ngnmm_jax.kernels.primitives import TYPES
 from ngnmm_jax.kernels.program import Leaf, Program
 from ngnmm_jax.kernels.walk import Event, Product, used
 
 # What is kept for each item: read by a name that stands for a register, or an array's entry.
 _ITEMS = re.compile(r"\b(?:[mp]\d+_\d+|key\d+_\d)\b")
-#: Threads of a block at most, and a multiprocessor's shared memory (sm_90), bytes.
-MOST_THREADS, MOST_SHARED = 1024, 227 * 1024
+#: A multiprocessor's shared memory (sm_90), bytes.
+MOST_SHARED = 227 * 1024
 _WARP = 32
 # Of the warps that items need, how many more may be there for products.
 _SPARE = 1.1
-# Items of a block, at most: each has 80 registers then.
-_MOST_ITEMS = 768
+# Threads of a block: each has 80 registers then. And items, by bits, of which doubles take more.
+_ITEMS_AT_ONCE = 768
+_MOST_ITEMS = {32: 2 * _ITEMS_AT_ONCE, 64: _ITEMS_AT_ONCE}
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
     """How items lie in blocks: `regions` of `runs` runs each; threads; parts of a product's sum.
 
+    - `each`: items of a thread.
     - `steps`: of the sum, in tiles, in each part.
     - `blocks`: of a multiprocessor, at which the compiler aims.
     - `shared`: whether the weights are in shared memory; if not they are read through the caches.
+    - `split`: whether numbers of 32 bits lie there in the two parts in which they are multiplied;
+      if not they are taken apart in each step.
     """
 
     regions: int
     runs: int
+    each: int
     threads: int
     parts: int
     steps: int
     blocks: int
     shared: bool
+    split: bool
     bytes: int
 
     @classmethod
     def of(cls, program: Program, regions: int, runs: int, blocks: int = 1) -> "Shape":
-        """Of so many runs a block."""
-        warps = -(-regions * runs // _WARP)
+        """Of so many runs a block; `CannotFuse` where these are too many."""
+        each = -(-regions * runs // _ITEMS_AT_ONCE)
+        warps = -(-regions * runs // (_WARP * each))
         if not program.networked:
-            return cls(regions, runs, _threads(warps, regions, runs), 1, 1, blocks, False, 0)
+            return cls(regions, runs, each, _WARP * warps, 1, 1, blocks, False, False, 0)
         m, k = (8, 4) if program.bits == 64 else (16, 8)
         m_tiles, steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
         # A product in as many parts as there are warps for, or nearly.
-        tasks = m_tiles * row // 8
-        parts = max(p for p in (1, 2, 3, 4) if p == 1 or p * tasks <= _SPARE * warps)
-        warps = max(warps, parts * tasks) if parts > 1 else warps
-        each = -(-steps // parts)
-        rest = parts * each * k * row + parts * m_tiles * m * row
-        weights = m_tiles * parts * each * m * k
-        real = program.bits // 8
-        shared = real * (weights + rest) * blocks <= MOST_SHARED
-        held = real * (rest + (weights if shared else 0))
-        threads = _threads(warps, regions, runs)
-        return cls(regions, runs, threads, parts, each, blocks, shared, held)
-
-
-def _threads(warps: int, regions: int, runs: int) -> int:
-    if warps * _WARP > MOST_THREADS:
-        raise ValueError(f"{regions} regions of {runs} runs are more than {MOST_THREADS} threads.")
-    return warps * _WARP
+        parts = max(p for p in (1, 2, 3, 4) if p == 1 or p * m_tiles <= _SPARE * warps)
+        warps = max(warps, parts * m_tiles) if parts > 1 else warps
+        steps = -(-steps // parts)
+        sent, received = parts * steps * k * row, parts * m_tiles * m * row
+        weights = m_tiles * parts * steps * m * k
+        for split, shared in ((program.bits == 32, True), (False, True), (False, False)):
+            copies = 1 + split
+            numbers = copies * (sent + (weights if shared else 0)) + received
+            held = program.bits // 8 * numbers
+            if held * blocks <= MOST_SHARED:
+                return cls(
+                    regions, runs, each, _WARP * warps, parts, steps, blocks, shared, split, held
+                )
+        raise CannotFuse(f"{regions} regions of {runs} runs do not fit into shared memory.")
 
 
 def runs_of(program: Program, regions: int, runs: int, processors: int) -> int:
     """How many runs a block takes: what registers allow, or fewer, so that all processors work."""
+    most = 128
     if program.networked:
-        most = max(1, min(_MOST_ITEMS // regions, 32))
+        most = max(1, min(_MOST_ITEMS[program.bits] // regions, 32))
         most = 8 * (most // 8) if most >= 8 else most  # whole tiles of a product
-    else:
-        most = 128
     return int(min(most, max(1, -(-runs // processors))))
 
 
 def fragments(weights: np.ndarray, program: Program, shape: Shape) -> np.ndarray:
-    """The weights as lanes of a warp take them: (row tile, step, lane, number), flat."""
+    """The weights as lanes of a warp take them: (row tile, step, part, lane, number), flat."""
     n, steps = weights.shape[0], shape.parts * shape.steps
     m, k = (8, 4) if program.bits == 64 else (16, 8)
     tiles = -(-n // m)
@@ -91,7 +95,16 @@ def fragments(weights: np.ndarray, program: Program, shape: Shape) -> np.ndarray
     places = [(row, column)]
     if program.bits == 32:
         places += [(row + 8, column), (row, column + 4), (row + 8, column + 4)]
-    return np.stack([blocks[:, :, a, b] for a, b in places], axis=-1).ravel()
+    whole = np.stack([blocks[:, :, a, b] for a, b in places], axis=-1)
+    if not shape.split:
+        return whole.ravel()
+    return np.stack([_head(whole), _head(whole - _head(whole))], axis=2).ravel()
+
+
+def _head(x: np.ndarray) -> np.ndarray:
+    """Rounded to 11 bits, as the tensor cores take it."""
+    bits = np.ascontiguousarray(x).view(np.uint32)
+    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
 def source(program: Program, shape: Shape) -> str:
@@ -100,11 +113,13 @@ def source(program: Program, shape: Shape) -> str:
         "BITS": program.bits,
         "N": shape.regions,
         "R": shape.runs,
+        "Q": shape.each,
         "THREADS": shape.threads,
         "BLOCKS": shape.blocks,
         "PARTS": shape.parts,
         "STEPS": shape.steps,
         "W_SHARED": int(shape.shared),
+        "SPLIT": int(shape.split),
         "UNIFORMS": max(1, len(program.uniforms)),
     }
     lines = [f"typedef {'double' if program.bits == 64 else 'float'} real;"]
@@ -169,8 +184,8 @@ def _kernel(program: Program) -> list[str]:
 def _shared(program: Program) -> list[str]:
     if not program.networked:
         return []
-    sizes = "S_SIZE", "PARTS * I_ROWS * ROW"
-    weights = "M_TILES * K_STEPS * 32 * A_SIZE"
+    sizes = "COPIES * S_SIZE", "PARTS * I_ROWS * ROW"
+    weights = "COPIES * M_TILES * K_STEPS * M_SIZE * K_SIZE"
     return [
         "#ifdef __CUDACC__",
         "extern __shared__ char scratch[];",

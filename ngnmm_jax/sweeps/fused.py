@@ -1,5 +1,6 @@
 """Runs in lock-step by kernels that take a whole window's steps: see `integrators.Fused`."""
 
+import logging
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -22,6 +23,7 @@ from ngnmm_jax.sweeps.streaming import Shared, Streamed
 from ngnmm_jax.systems.driven import noise_keys, pushes, undriven
 from ngnmm_jax.systems.network import Network
 
+_log = logging.getLogger(__name__)
 # Programs that are remembered.
 _PROGRAMS: dict[Any, Program] = {}
 _MOST_PROGRAMS = 64
@@ -32,7 +34,7 @@ _STEPS = 20_000
 def fused(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> "Fusion | None":
     """How a kernel takes such runs; None where it is not asked for, or XLA is to do it.
 
-    Warns where it is asked for and cannot be.
+    Warns where it is asked for and cannot be; where it is the default, the logger says so.
     """
     chosen = function.integrator
     if not isinstance(chosen, Fused):
@@ -42,7 +44,11 @@ def fused(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> "Fusion 
     try:
         return Fusion(function, chosen, shared, lanes)
     except CannotFuse as reason:
-        warnings.warn(f"XLA takes the steps, not a kernel. {reason}", UserWarning, stacklevel=3)
+        said = f"XLA takes the steps, not a kernel. {reason}"
+        if chosen.quiet:
+            _log.info(said)
+        else:
+            warnings.warn(said, UserWarning, stacklevel=3)
         return None
 
 
@@ -58,6 +64,7 @@ class Fusion:
         network = undriven(shared.system)
         self.regions = network.n_regions if isinstance(network, Network) else 1
         self.weights = weights_of(shared.system)
+        Shape.of(self.program, self.regions, chosen.runs or 1)  # it is refused here
         self._kind: Any = CudaKernel if chosen.on == "gpu" else HostKernel
         self._runs = chosen.runs
 
