@@ -61,6 +61,13 @@ class CudaKernel:
         return later, shown
 
     @staticmethod
+    def free() -> int:
+        """Bytes that are free on the GPU, which is without those that JAX keeps for itself."""
+        cupy = _cupy()
+        kept = cupy.get_default_memory_pool().free_bytes()
+        return int(cupy.cuda.runtime.memGetInfo()[0] + kept)
+
+    @staticmethod
     def processors() -> int:
         """Multiprocessors of the GPU."""
         return int(_cupy().cuda.Device().attributes["MultiProcessorCount"])

@@ -23,7 +23,7 @@ from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
-from ngnmm_jax.sweeps.fused import fused
+from ngnmm_jax.sweeps.fused import fused, room
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
 from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, Shared, streamed
 from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
@@ -275,7 +275,10 @@ class Activity(AbstractMeasure):
         held += _bytes(totals) + _bytes(values)
         state = math.prod(system.state_shape) * sample.dtype.itemsize
         each = _COPIES * state + _GATHERED * held
-        return int(min(_GPU_RUNS, max(1, 2 ** int(math.log2(max(1.0, free / each))))))
+        most = max(1.0, free / each)
+        if isinstance(plan.integrator, Fused):
+            most = min(most, room(plan.layout.window * _bytes(sample), state))
+        return int(min(_GPU_RUNS, 2 ** int(math.log2(most))))
 
     def evaluate(
         self, system: System, points: Points, seeds: np.ndarray, chunk: int | None

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 # Programs that are remembered.
 _PROGRAMS: dict[Any, Program] = {}
 _MOST_PROGRAMS = 64
+# Of the memory that is free, what a kernel's arrays may fill; and its memory, in states.
+_SHARE, _REMEMBERED = 0.8, 6
 # A launch is of this many steps at most, so that it can be interrupted.
 _STEPS = 20_000
 
@@ -50,6 +52,14 @@ def fused(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> "Fusion 
         else:
             warnings.warn(said, UserWarning, stacklevel=3)
         return None
+
+
+def room(window: int, state: int) -> float:
+    """Runs for which there is memory beside what JAX has taken for itself.
+
+    Of whose samples a window has so many bytes, and the state.
+    """
+    return max(1.0, _SHARE * CudaKernel.free() / (window + _REMEMBERED * state))
 
 
 class Fusion:
