@@ -45,6 +45,8 @@ class HostKernel:
         """Memory after so many samples, and the samples (sample, signal, region, run)."""
         uniforms = np.asarray(self.program.uniforms or (0.0,), self.real)
         self._library.uniforms(uniforms.ctypes.data_as(ctypes.c_void_p))
+        for arrays, leaves in ((memory, self.program.memory), (given, self.program.parameters)):
+            assert [a.dtype for a in arrays] == [leaf.dtype for leaf in leaves]
         later = [np.empty_like(leaf) for leaf in memory]
         shown = np.empty(
             (samples, len(self.program.signals), self.shape.regions, runs) if write else 1,
