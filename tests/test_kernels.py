@@ -51,7 +51,8 @@ class Wilson(AbstractNeuralMass):
         e, i = state
         up = jax.nn.sigmoid(self.gain * (drive - i)) ** 1.5 + jnp.maximum(e, 0.1) ** 3
         down = jnp.where(e > 0.3, jnp.tanh(e), jnp.sin(e) / (2 + jnp.cos(i)))
-        return jnp.stack([up - e, down - i]) / self.tau
+        never = 1 / (1 + jnp.exp(2000 * (2 - i)))  # of infinity: zero, not NaN
+        return jnp.stack([up - e, down - i + never]) / self.tau
 
     def output(self, state):
         return jnp.exp(-jnp.abs(state[0])) + jnp.clip(state[1], -1.0, 1.0)
