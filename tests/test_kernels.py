@@ -52,7 +52,8 @@ class Wilson(AbstractNeuralMass):
         up = jax.nn.sigmoid(self.gain * (drive - i)) ** 1.5 + jnp.maximum(e, 0.1) ** 3
         down = jnp.where(e > 0.3, jnp.tanh(e), jnp.sin(e) / (2 + jnp.cos(i)))
         never = 1 / (1 + jnp.exp(2000 * (2 - i)))  # of infinity: zero, not NaN
-        return jnp.stack([up - e, down - i + never]) / self.tau
+        down = down + jax.lax.stop_gradient(never)
+        return jnp.stack([up - e, down - i]) / self.tau
 
     def output(self, state):
         return jnp.exp(-jnp.abs(state[0])) + jnp.clip(state[1], -1.0, 1.0)
@@ -423,6 +424,11 @@ class BySize(Bent):
         return self.graph.apply(outputs) / outputs.shape[0]
 
 
+class Branching(Bent):
+    def inputs(self, outputs):
+        return self.graph.apply(outputs) * (2.0 if outputs.shape[0] > 40 else 1.0)
+
+
 class Inspecting(Bent):
     def inputs(self, outputs):
         return jnp.tensordot(self.graph.weights, outputs, 1)
@@ -533,6 +539,7 @@ class Iterated(AbstractOneStep):
         (Bent, Iterated(), "`(scan|while)`"),
         (ByNumber, "rk4", "how many regions"),
         (BySize, "rk4", "how many regions"),
+        (Branching, "rk4", "how many regions"),
         (Inspecting, "rk4", "no attribute 'weights'"),
     ],
 )

@@ -5,6 +5,7 @@ its length wherever it comes. With other primes the step must be the same, or it
 how many regions or runs there are.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,13 +18,22 @@ from jax.interpreters import batching
 
 from ngnmm_jax.graphs import AbstractGraph
 
-#: Lengths that stand for the numbers of regions and of runs, first and in a second trace.
-LENGTHS = ((10_007, 10_009), (79, 83))
-_STANDING: ContextVar[tuple[int, int]] = ContextVar("standing", default=LENGTHS[0])
+#: Lengths that stand for the numbers of regions and of runs.
+LENGTHS = (10_007, 10_009)
+# The least in a second trace: longer than most other axes.
+_LEAST = 31
+_STANDING: ContextVar[tuple[int, int]] = ContextVar("standing", default=LENGTHS)
 
 
 class CannotFuse(ValueError):
     """A step that cannot be written out as a kernel, and why."""
+
+
+def others(regions: int) -> tuple[int, int]:
+    """Lengths for a second trace, near the number of regions: the same branches are taken."""
+    numbers = range(max(regions, _LEAST), LENGTHS[0])
+    primes = (p for p in numbers if all(p % q for q in range(2, math.isqrt(p) + 1)))
+    return next(primes), next(primes)
 
 
 @contextmanager

@@ -88,7 +88,10 @@ def traced(
     Raises `CannotFuse` for steps that are not elementwise but for the products of a dense graph.
     """
     found = []
-    for lengths in LENGTHS:
+    regions = system.state_shape[1] if isinstance(system.system, Network) else 1
+    if regions >= LENGTHS[0] // 2:
+        raise CannotFuse(f"{regions} regions are too many.")
+    for lengths in (LENGTHS, markers.others(regions)):
         try:
             with standing(lengths):
                 found.append(_traced(system, integrator, dt, signals, points))
