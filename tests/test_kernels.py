@@ -116,7 +116,7 @@ EQUATIONS = {
     "fancy indices": lambda m, s, d: jnp.take(s, jnp.array([2, 0, 9]), axis=0, mode="clip"),
     "written": lambda m, s, d: s.at[1].set(d).at[-1].multiply(d).at[0].min(d).at[7].set(d),
     "written within": lambda m, s, d: s.at[7].set(3.0, mode="clip").at[jnp.array([0, 1])].set(2.0),
-    "gradient": lambda m, s, d: jax.grad(lambda x: jnp.sum(jnp.tanh(x) ** 2))(s),
+    "gradient": lambda m, s, d: jax.grad(lambda x: jnp.sum(jnp.tanh(x) ** 2))(s) + jnp.log2(s * s),
     "none to add": lambda m, s, d: jax.lax.optimization_barrier((s, d))[0],
 }
 

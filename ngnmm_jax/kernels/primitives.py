@@ -20,7 +20,8 @@ _INFIX = {"add": "+", "sub": "-", "mul": "*", "lt": "<", "gt": ">", "le": "<=", 
           "eq": "==", "ne": "!=", "add_any": "+"}  # fmt: skip
 _BITS = {"and": "&", "or": "|", "xor": "^"}
 _CALLS = {
-    "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log1p": "log1p", "sin": "sin",
+    "exp": "exp", "exp2": "exp2", "expm1": "expm1", "log": "log", "log2": "log2",
+    "log1p": "log1p", "sin": "sin",
     "cos": "cos", "tan": "tan", "asin": "asin", "acos": "acos", "atan": "atan", "sinh": "sinh",
     "cosh": "cosh", "tanh": "tanh", "asinh": "asinh", "acosh": "acosh", "atanh": "atanh",
     "sqrt": "sqrt", "cbrt": "cbrt", "floor": "floor", "ceil": "ceil", "erf": "erf", "erfc": "erfc",
@@ -130,6 +131,9 @@ _RULES: dict[str, Callable[[dict[str, Any], list[str], np.dtype], str | None]] =
     ),
     "not": lambda params, args, dtype: f"{'!' if dtype.kind == 'b' else '~'}{args[0]}",
     "square": lambda params, args, dtype: expression("mul", {}, [args[0]] * 2, [dtype] * 2),
+    "one_minus_square": lambda params, args, dtype: (
+        f"((real)1 + {args[0]}) * ((real)1 - {args[0]})"
+    ),
     "max": _extremum(">"),
     "min": _extremum("<"),
     "clamp": _clamp,
