@@ -81,9 +81,8 @@ class Loop:
         begun = time.perf_counter()
         if self.fused:
             lanes = jax.jit(self.lanes)()
-            kernel = fusion(self.function, self.shared, lanes)
+            kernel = fusion(self.function, self.shared, lanes, self.runs)
             assert kernel is not None
-            kernel.prepare(self.runs)
             self.compiled = lambda shared, lanes: kernel.chunk(lanes)
             jax.block_until_ready(self.compiled(self.shared, lanes))
         else:

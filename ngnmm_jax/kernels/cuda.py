@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.kernels.markers import CannotFuse
 from ngnmm_jax.kernels.program import Program
 from ngnmm_jax.kernels.source import Shape, source
 
@@ -104,8 +105,14 @@ def _compiled(text: str, bits: int, shared: int) -> tuple[Any, Any]:
     options = ["-std=c++17"]
     if bits == 32:  # quotients to two units in the last place, as XLA's
         options.append("-prec-div=false")
-    module = _cupy().RawModule(code=text, options=tuple(options))
-    march = module.get_function("march")
-    if shared > 48 * 1024:
-        march.max_dynamic_shared_size_bytes = shared
+    try:
+        module = _cupy().RawModule(code=text, options=tuple(options))
+        march = module.get_function("march")
+        if shared > 48 * 1024:
+            march.max_dynamic_shared_size_bytes = shared
+    except MemoryError:
+        raise
+    except Exception as error:  # CuPy's own, of a compiler or a driver
+        said = f"{type(error).__name__}: {error}"[:500]
+        raise CannotFuse(f"CuPy cannot build the kernel. {said}") from error
     return module, march

@@ -296,11 +296,11 @@ class Activity(AbstractMeasure):
         function, arrays = streamed(plan, dtype)
         shared = Shared(_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays)
         chunk = self.chunk(system) if chunk is None else chunk
-        kernel = fused(function, shared, lanes)
+        kernel = fused(function, shared, lanes, chunk)
         if kernel is None:
             fields = map_chunks(function, shared, lanes, chunk=chunk, progress=False, lockstep=True)
         else:
-            fields = kernel(lanes, chunk)
+            fields = kernel(lanes)
         if isinstance(undriven(system), Homogeneous):
             fields = _without_regions(fields, plan)
         return fields

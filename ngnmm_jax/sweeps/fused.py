@@ -33,8 +33,8 @@ _SHARE, _REMEMBERED = 0.8, 6
 _STEPS = 20_000
 
 
-def fused(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> "Fusion | None":
-    """How a kernel takes such runs; None where it is not asked for, or XLA is to do it.
+def fused(function: Streamed, shared: Shared, lanes: dict[str, Any], chunk: int) -> "Fusion | None":
+    """How a kernel takes such runs, `chunk` at a time; None where XLA is to take them.
 
     Warns where it is asked for and cannot be; where it is the default, the logger says so.
     """
@@ -44,7 +44,7 @@ def fused(function: Streamed, shared: Shared, lanes: dict[str, Any]) -> "Fusion 
     if chosen.on == "gpu" and devices()[0].platform != "gpu":
         return None
     try:
-        return Fusion(function, chosen, shared, lanes)
+        return Fusion(function, chosen, shared, lanes, chunk)
     except CannotFuse as reason:
         said = f"XLA takes the steps, not a kernel. {reason}"
         if chosen.quiet:
@@ -66,40 +66,40 @@ class Fusion:
     """Runs through a plan by a kernel for their steps, and XLA for what is gathered of them."""
 
     def __init__(
-        self, function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, Any]
+        self,
+        function: Streamed,
+        chosen: Fused,
+        shared: Shared,
+        lanes: dict[str, Any],
+        chunk: int,
     ) -> None:
         self.function, self.shared = function, shared
         check_noise(shared.system, lanes["key"])
         self.program = _traced(function, chosen, shared, lanes)
         network = undriven(shared.system)
         self.regions = network.n_regions if isinstance(network, Network) else 1
-        self.weights = weights_of(shared.system)
-        Shape.of(self.program, self.regions, chosen.runs or 1)  # it is refused here
-        self._kind: Any = CudaKernel if chosen.on == "gpu" else HostKernel
-        self._runs = chosen.runs
+        self._chunk = min(chunk, lanes["start"].shape[0])
+        kind: Any = CudaKernel if chosen.on == "gpu" else HostKernel
+        runs = chosen.runs
+        if runs is None:
+            runs = runs_of(self.program, self.regions, self._chunk, kind.processors())
+        shape = Shape.of(self.program, self.regions, runs)
+        self.kernel: Any = kind(self.program, shape)
+        weights = weights_of(shared.system).astype(f"float{self.program.bits}")
+        self.tiles = self.kernel.take(fragments(weights, self.program, shape))
 
-    def prepare(self, runs: int) -> None:
-        """The kernel for so many runs at a time."""
-        program = self.program
-        each = self._runs or runs_of(program, self.regions, runs, self._kind.processors())
-        shape = Shape.of(program, self.regions, each)
-        self.kernel: Any = self._kind(program, shape)
-        weights = self.weights.astype(f"float{program.bits}")
-        self.tiles = self.kernel.take(fragments(weights, program, shape))
-
-    def __call__(self, lanes: dict[str, Any], chunk: int) -> dict[str, np.ndarray]:
-        """The results (run, …) of all runs, so many at a time."""
+    def __call__(self, lanes: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The results (run, …) of all runs."""
         n = lanes["start"].shape[0]
-        self.prepare(min(chunk, n))
         results = []
-        for index, kept in padded(n, min(chunk, n)):
+        for index, kept in padded(n, self._chunk):
             some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), lanes)
             found = self.chunk(some)
             results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], found))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
     def chunk(self, lanes: dict[str, Any]) -> dict[str, jax.Array]:
-        """The results of as many runs as the kernel is prepared for."""
+        """The results of as many runs as are taken at a time."""
         function, shared, kernel = self.function, self.shared, self.kernel
         memory, totals, given, keys = _run(_start, function, shared, lanes)
         leaves, structure = jax.tree.flatten(memory)
