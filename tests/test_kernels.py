@@ -366,17 +366,12 @@ class Differences(AbstractGraph):
         return self.graph.apply(values) - values
 
 
-def test_on_a_gpu_with_cupy_fused_steps_are_the_default_and_decide_no_store(monkeypatch):
-    from ngnmm_jax.sweeps import activity
-
-    system, named_one = paper(), ng.Activity(integrator="moebius")
-    before = ng.Activity().definition(system)
-    monkeypatch.setattr(activity, "at_hand", lambda: True)
-    default = ng.Activity()
-    assert isinstance(default.plan(system)[0].integrator, Fused)
-    assert not isinstance(named_one.plan(system)[0].integrator, Fused)
-    assert default.definition(system) == before == named_one.definition(system)
-    assert default.plan(system)[1] == named_one.plan(system)[1]  # the step
+def test_fused_steps_decide_no_store():
+    """They are the other integrator's, rounding apart, with the same step."""
+    system, by_xla = paper(), ng.Activity(integrator="moebius")
+    by_kernel = ng.Activity(integrator=Fused("moebius", runs=2))
+    assert by_kernel.definition(system) == by_xla.definition(system)
+    assert by_kernel.plan(system)[1] == by_xla.plan(system)[1]
 
 
 class ByMatrix(Bent):

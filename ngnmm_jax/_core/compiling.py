@@ -3,16 +3,13 @@
 from typing import Any
 
 
-def options(platform: str, *, once: bool = False) -> dict[str, Any] | None:
+def options(platform: str) -> dict[str, Any] | None:
     """Options of `jax.jit` for programs on a kind of device; None on CPUs.
 
     On GPUs, products of matrices go to cuBLAS. Triton's are tried one after another while the
     program is compiled: 27 s in place of 2 for a sweep's step in 32 bits, no faster then (H200, JAX
     0.11.2).
-
-    - `once`: it runs so seldom that no algorithm of cuBLAS is worth looking for.
     """
     if platform != "gpu":
         return None
-    found: dict[str, Any] = {"xla_gpu_enable_triton_gemm": False}
-    return found | {"xla_gpu_autotune_level": 0} if once else found
+    return {"xla_gpu_enable_triton_gemm": False}

