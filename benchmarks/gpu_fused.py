@@ -170,7 +170,7 @@ def agreement(case: Case, shape: Shape, runs: int = 37) -> dict[str, float]:
 
 
 def variants(out: Path | None, runs: int = 16_896) -> list[dict[str, Any]]:
-    """Agreement and rates, for other numbers of runs a block and of blocks."""
+    """Agreement and rates, for other numbers of runs a block."""
     rows: list[dict[str, Any]] = []
     for bits in (32, 64):
         for method, dt in METHODS:

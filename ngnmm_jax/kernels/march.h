@@ -1,6 +1,5 @@
 // What every kernel begins with. Before it stand: real, BITS, N (regions), R (runs of a block),
-// Q (items of a thread), THREADS, BLOCKS (of a multiprocessor), PARTS (of a product's sum), STEPS (of
-// each part), W_SHARED.
+// Q (items of a thread), THREADS, PARTS (of a product's sum), STEPS (of each part), W_SHARED.
 //
 // Written once for CUDA, where a thread has a region of a run (an item), or Q of them, and warps share
 // the products, and for C++ on a host, where loops take the place of threads, and arrays that of
@@ -30,7 +29,7 @@
 #define TASKS (M_TILES * PARTS)
 
 #ifdef __CUDACC__
-#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
+#define KERNEL extern "C" __global__ void __launch_bounds__(THREADS, 1)
 #define DEVICE __device__ __forceinline__
 #define CONSTANT __constant__
 #define BARRIER __syncthreads();

@@ -31,7 +31,6 @@ class Shape:
 
     - `each`: items of a thread.
     - `steps`: of the sum, in tiles, in each part.
-    - `blocks`: of a multiprocessor, at which the compiler aims.
     - `shared`: whether the weights are in shared memory; if not they are read through the caches.
     """
 
@@ -41,17 +40,16 @@ class Shape:
     threads: int
     parts: int
     steps: int
-    blocks: int
     shared: bool
     bytes: int
 
     @classmethod
-    def of(cls, program: Program, regions: int, runs: int, blocks: int = 1) -> "Shape":
+    def of(cls, program: Program, regions: int, runs: int) -> "Shape":
         """Of so many runs a block; `CannotFuse` where these are too many."""
         each = -(-regions * runs // _ITEMS_AT_ONCE)
         warps = -(-regions * runs // (_WARP * each))
         if not program.networked:
-            return cls(regions, runs, each, _WARP * warps, 1, 1, blocks, False, 0)
+            return cls(regions, runs, each, _WARP * warps, 1, 1, False, 0)
         m, k = (8, 4) if program.bits == 64 else (16, 8)
         m_tiles, steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
         # A product in as many parts as there are warps for, or nearly.
@@ -62,8 +60,8 @@ class Shape:
         weights = m_tiles * parts * steps * m * k
         for shared in (True, False):
             held = program.bits // 8 * (rest + (weights if shared else 0))
-            if held * blocks <= MOST_SHARED:
-                return cls(regions, runs, each, _WARP * warps, parts, steps, blocks, shared, held)
+            if held <= MOST_SHARED:
+                return cls(regions, runs, each, _WARP * warps, parts, steps, shared, held)
         raise CannotFuse(f"{regions} regions of {runs} runs do not fit into shared memory.")
 
 
@@ -99,7 +97,6 @@ def source(program: Program, shape: Shape) -> str:
         "R": shape.runs,
         "Q": shape.each,
         "THREADS": shape.threads,
-        "BLOCKS": shape.blocks,
         "PARTS": shape.parts,
         "STEPS": shape.steps,
         "W_SHARED": int(shape.shared),

@@ -117,7 +117,9 @@ class Fusion:
             jax.block_until_ready(totals)
             emitted.append(some)
         memory = jax.tree.unflatten(structure, [kernel.give(leaf) for leaf in at])
-        return _run(_finish, function, shared, lanes, memory, totals, emitted)
+        # Done before the kernel's memory, which JAX only borrows, is used again.
+        found = _run(_finish, function, shared, lanes, memory, totals, emitted)
+        return jax.block_until_ready(found)
 
     def _march(
         self,
