@@ -150,7 +150,7 @@ def rate(case: Case, shape: Shape, runs: int, samples: int = 256, repeats: int =
 
 
 def agreement(case: Case, shape: Shape, runs: int = 37) -> dict[str, float]:
-    """How far the GPU is from the same source on the host, after 20 samples."""
+    """How far the GPU is from the same source on the host, after 20 steps."""
     import cupy
 
     from ngnmm_jax.kernels.cuda import CudaKernel

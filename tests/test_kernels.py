@@ -19,7 +19,7 @@ from ngnmm_jax.integrators import AbstractFixedStep, AbstractOneStep, Fused, Ste
 from ngnmm_jax.kernels import CannotFuse, traced
 from ngnmm_jax.kernels.host import HostKernel
 from ngnmm_jax.kernels.program import varied, weights_of
-from ngnmm_jax.kernels.source import Shape, fragments, runs_of
+from ngnmm_jax.kernels.source import Shape, check_arrays, fragments, runs_of
 from ngnmm_jax.models import AbstractNeuralMass, parameter
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.sweeps.fused import check_noise
@@ -563,8 +563,24 @@ def test_bad_arguments_are_named():
         with pytest.raises(ValueError, match=words):
             Fused(*arguments)
     assert isinstance(named("fused"), Fused)
-    with pytest.raises(CannotFuse, match="shared memory"):
-        Shape.of(_traced(paper(), "rk4"), 3000, 8)
+    program = _traced(paper(), "rk4")
+    for regions, runs, words in ((3000, 1, "shared memory"), (3000, 8, "too many for a block")):
+        with pytest.raises(CannotFuse, match=words):
+            Shape.of(program, regions, runs)
+
+
+def test_arrays_of_another_kind_do_not_reach_a_kernel():
+    program = _traced(paper(), "rk4")
+    state, number = np.zeros((6, REGIONS, RUNS)), np.zeros((), np.int64)
+    check_arrays(program, REGIONS, RUNS, [state, number], [], [])
+    for memory in (
+        [state.astype(np.float32), number],
+        [state[:, :-1], number],
+        [np.asfortranarray(state), number],
+        [state],
+    ):
+        with pytest.raises(ValueError, match="A kernel"):
+            check_arrays(program, REGIONS, RUNS, memory, [], [])
 
 
 def test_no_warning_where_nothing_was_asked():

@@ -9,7 +9,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.kernels.markers import CannotFuse
 from ngnmm_jax.kernels.program import Program
-from ngnmm_jax.kernels.source import Shape, source
+from ngnmm_jax.kernels.source import Shape, check_arrays, source
 
 
 class CudaKernel:
@@ -39,6 +39,7 @@ class CudaKernel:
         What is in `memory` is written over.
         """
         cupy, program = self._cupy, self.program
+        check_arrays(program, self.shape.regions, runs, memory, given, keys)
         uniforms = np.asarray(program.uniforms or (0.0,), self.real)
         place = self._module.get_global("U")
         cupy.ndarray(uniforms.shape, uniforms.dtype, place).set(uniforms)

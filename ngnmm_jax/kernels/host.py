@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax.kernels.program import Program
-from ngnmm_jax.kernels.source import Shape, arguments, source
+from ngnmm_jax.kernels.source import Shape, arguments, check_arrays, source
 
 
 class HostKernel:
@@ -43,10 +43,9 @@ class HostKernel:
         write: bool = True,
     ) -> tuple[list[Any], Any]:
         """Memory after so many samples, and the samples (sample, signal, region, run)."""
+        check_arrays(self.program, self.shape.regions, runs, memory, given, keys)
         uniforms = np.asarray(self.program.uniforms or (0.0,), self.real)
         self._library.uniforms(uniforms.ctypes.data_as(ctypes.c_void_p))
-        for arrays, leaves in ((memory, self.program.memory), (given, self.program.parameters)):
-            assert [a.dtype for a in arrays] == [leaf.dtype for leaf in leaves]
         later = [np.empty_like(leaf) for leaf in memory]
         shown = np.empty(
             (samples, len(self.program.signals), self.shape.regions, runs) if write else 1,
@@ -55,7 +54,6 @@ class HostKernel:
         arrays = [x for pair in zip(memory, later, strict=True) for x in pair]
         arrays += [*given, *keys, np.zeros(1, self.real) if pushed is None else pushed]
         arrays += [tiles, shown]
-        arrays = [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in arrays]
         count = len(arguments(self.program)) - 4
         assert len(arrays) == count
         self._library.march(

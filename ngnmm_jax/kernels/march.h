@@ -51,7 +51,8 @@
 #if TASKS <= THREADS / 32
 #define EACH_TASK if (const int task = __shfl_sync(~0u, threadIdx.x / 32, 0); task < TASKS)
 #else
-#define EACH_TASK for (int task = threadIdx.x / 32; task < TASKS; task += THREADS / 32)
+#define EACH_TASK \
+    for (int task = __shfl_sync(~0u, threadIdx.x / 32, 0); task < TASKS; task += THREADS / 32)
 #endif
 #else
 #include <cmath>

@@ -22,6 +22,8 @@ _WARP = 32
 _SPARE = 1.1
 # Threads of a block: each has 80 registers then. And items, by bits, of which doubles take more.
 _ITEMS_AT_ONCE = 768
+# Items of a thread, at most.
+_MOST_EACH = 8
 _MOST_ITEMS = {32: 2 * _ITEMS_AT_ONCE, 64: _ITEMS_AT_ONCE}
 
 
@@ -47,6 +49,8 @@ class Shape:
     def of(cls, program: Program, regions: int, runs: int) -> "Shape":
         """Of so many runs a block; `CannotFuse` where these are too many."""
         each = -(-regions * runs // _ITEMS_AT_ONCE)
+        if each > _MOST_EACH:
+            raise CannotFuse(f"{regions} regions of {runs} runs are too many for a block.")
         warps = -(-regions * runs // (_WARP * each))
         if not program.networked:
             return cls(regions, runs, each, _WARP * warps, 1, 1, False, 0)
@@ -128,6 +132,27 @@ def arguments(program: Program) -> list[tuple[str, str]]:
     return [*found, ("const real*", "pushed"), ("const real*", "tiles"), ("real*", "shown")]
 
 
+def check_arrays(
+    program: Program, regions: int, runs: int, memory: Any, given: Any, keys: Any
+) -> None:
+    """Refuse arrays that are not as a kernel reads them, by pointers alone."""
+    expected = [*program.memory, *program.parameters]
+    arrays = [*memory, *given]
+    if len(arrays) != len(expected) or len(keys) != len(program.sources):
+        raise ValueError("A kernel was given another number of arrays than it reads.")
+    for array, leaf in zip(arrays, expected, strict=True):
+        size = leaf.size * (regions if leaf.by_region else 1) * (runs if leaf.by_run else 1)
+        _check_array(array, leaf.dtype, size)
+    for key in keys:
+        _check_array(key, np.dtype("uint32"), 2 * runs)
+
+
+def _check_array(array: Any, dtype: np.dtype, size: int) -> None:
+    if array.dtype != dtype or array.size != size or not array.flags.c_contiguous:
+        found = f"{array.dtype}{list(array.shape)}"
+        raise ValueError(f"A kernel reads {size} of {dtype} in a row, and was given {found}.")
+
+
 def _kernel(program: Program) -> list[str]:
     signature = ", ".join(f"{kind} {name}" for kind, name in arguments(program))
     phases = _phases(program.step)
@@ -168,7 +193,7 @@ def _shared(program: Program) -> list[str]:
     weights = "M_TILES * K_STEPS * M_SIZE * K_SIZE"
     return [
         "#ifdef __CUDACC__",
-        "extern __shared__ char scratch[];",
+        "extern __shared__ __align__(16) char scratch[];",
         "real* S = (real*)scratch;",
         f"real* I = S + {sizes[0]};",
         "#if W_SHARED",

@@ -275,7 +275,7 @@ class Activity(AbstractMeasure):
         state = math.prod(system.state_shape) * sample.dtype.itemsize
         each = _COPIES * state + _GATHERED * held
         most = max(1.0, free / each)
-        if isinstance(plan.integrator, Fused):
+        if isinstance(plan.integrator, Fused) and plan.integrator.on == "gpu":
             most = min(most, room(plan.layout.window * _bytes(sample), state))
         return int(min(_GPU_RUNS, 2 ** int(math.log2(most))))
 

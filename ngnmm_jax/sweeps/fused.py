@@ -27,7 +27,7 @@ _PROGRAMS: dict[Any, Program] = {}
 _MOST_PROGRAMS = 64
 # Of the memory that is free, what a kernel's arrays may fill; and its memory, in states.
 _SHARE, _REMEMBERED = 0.8, 6
-# A launch is of this many steps at most, so that it can be interrupted.
+# Before the first window a launch is of this many steps at most, so that it can be interrupted.
 _STEPS = 20_000
 
 
@@ -42,6 +42,9 @@ def fused(function: Streamed, shared: Shared, lanes: dict[str, Any], chunk: int)
     if chosen.on == "gpu" and devices()[0].platform != "gpu":
         return None
     try:
+        device: Any = devices()[0]
+        if chosen.on == "gpu" and device.local_hardware_id:
+            raise CannotFuse("Kernels run on the first GPU only.")
         return Fusion(function, chosen, shared, lanes, chunk)
     except CannotFuse as reason:
         warnings.warn(f"XLA takes the steps, not a kernel. {reason}", UserWarning, stacklevel=3)
