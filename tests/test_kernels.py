@@ -298,7 +298,7 @@ def test_a_kernel_takes_the_steps_that_xla_takes(case, bits):
         np.testing.assert_allclose(b, a, rtol=0, atol=CLOSE[bits] * max(abs(a).max(), 1e-6))
 
 
-@pytest.mark.parametrize("runs", [1, 3])
+@pytest.mark.parametrize("runs", [3, 8])
 def test_runs_do_not_depend_on_how_many_a_block_takes(runs):
     """Blocks that end beyond the last run, and products in other parts and tiles."""
     system, integrator, points = CASES["moebius"]
