@@ -144,7 +144,7 @@ def rate(case: Case, shape: Shape, runs: int, samples: int = 256, repeats: int =
         begun = time.perf_counter()
         at, shown = kernel(at, arrays[0], arrays[1], held, **options)
         times.append(time.perf_counter() - begun)
-    attributes = {name: getattr(kernel._march, name) for name in ("num_regs", "local_size_bytes")}
+    attributes = {name: getattr(kernel.march, name) for name in ("num_regs", "local_size_bytes")}
     return {"rate": runs * samples * stride / min(times), "seconds": min(times), "first": first,
             "finite": float(cupy.isfinite(shown).mean()), **attributes}  # fmt: skip
 
@@ -158,7 +158,8 @@ def agreement(case: Case, shape: Shape, runs: int = 37) -> dict[str, float]:
 
     memory, given, keys, tiles = case.arguments(shape, runs)
     options: dict[str, Any] = {"runs": runs, "samples": 4, "stride": 5}
-    host, shown = HostKernel(case.program, shape)(memory, given, keys, tiles, **options)
+    copied = [a.copy() for a in memory]
+    host, shown = HostKernel(case.program, shape)(copied, given, keys, tiles, **options)
     arrays = [[cupy.asarray(a) for a in some] for some in (memory, given, keys)]
     kernel = CudaKernel(case.program, shape)
     card, seen = kernel(arrays[0], arrays[1], arrays[2], cupy.asarray(tiles), **options)

@@ -48,12 +48,25 @@ def map_chunks(
         chunk = min(chunk, -(-n // len(devices)))
     width = chunk * len(devices)
     run = _compiled(function, tuple(devices), lockstep)
-    results = []
     with progress_bar(n, what, "point", progress) as bar:
-        for index, kept in padded(n, width):
-            some = run(shared, jax.tree.map(lambda leaf, index=index: leaf[index], points))
-            results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], some))
-            bar.update(kept)
+        return by_width(lambda some: run(shared, some), points, width, bar.update)
+
+
+def by_width(
+    run: Callable[[Any], Any],
+    points: Any,
+    width: int,
+    done: Callable[[int], Any] = lambda kept: None,
+) -> Any:
+    """`run` of so many points at a time, the last ones filled up, as NumPy arrays of all.
+
+    `done` is told how many each time.
+    """
+    results = []
+    for index, kept in padded(jax.tree.leaves(points)[0].shape[0], width):
+        some = run(jax.tree.map(lambda leaf, index=index: leaf[index], points))
+        results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], some))
+        done(kept)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
 
 

@@ -7,60 +7,31 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.kernels.kernel import AbstractKernel
 from ngnmm_jax.kernels.markers import CannotFuse
 from ngnmm_jax.kernels.program import Program
-from ngnmm_jax.kernels.source import Shape, check_arrays, source
+from ngnmm_jax.kernels.source import Shape, source
 
 
-class CudaKernel:
-    """`march` of a program on the first GPU, for arrays of CuPy."""
+class CudaKernel(AbstractKernel):
+    """A kernel on the first GPU, for arrays of CuPy."""
 
     def __init__(self, program: Program, shape: Shape) -> None:
-        self.program, self.shape = program, shape
-        self.real = np.dtype(f"float{program.bits}")
-        self._cupy = _cupy()
-        self._module, self._march = _compiled(source(program, shape), program.bits, shape.bytes)
+        super().__init__(program, shape)
+        self.arrays = _cupy()  # type: ignore[misc]
+        self._module, self.march = _compiled(source(program, shape), program.bits, shape.bytes)
 
-    def __call__(
-        self,
-        memory: list[Any],
-        given: list[Any],
-        keys: list[Any],
-        tiles: Any,
-        *,
-        runs: int,
-        samples: int,
-        stride: int,
-        pushed: Any = None,
-        write: bool = True,
-    ) -> tuple[list[Any], Any]:
-        """Memory after so many samples, and the samples (sample, signal, region, run).
-
-        What is in `memory` is written over.
-        """
-        cupy, program = self._cupy, self.program
-        check_arrays(program, self.shape.regions, runs, memory, given, keys)
-        uniforms = np.asarray(program.uniforms or (0.0,), self.real)
+    def _march(self, uniforms: np.ndarray, numbers: tuple[int, ...], arrays: list[Any]) -> None:
+        cupy = self.arrays
         place = self._module.get_global("U")
         cupy.ndarray(uniforms.shape, uniforms.dtype, place).set(uniforms)
-        # What is the same for all items is read by blocks that begin when others have ended.
-        later = [
-            leaf if like.wide else cupy.empty_like(leaf)
-            for leaf, like in zip(memory, program.memory, strict=True)
-        ]
-        shape = (samples, len(program.signals), self.shape.regions, runs) if write else (1,)
-        shown = cupy.empty(shape, self.real)
-        pushed = cupy.zeros(1, self.real) if pushed is None else pushed
-        arrays = [x for pair in zip(memory, later, strict=True) for x in pair]
-        numbers = [np.int32(n) for n in (runs, samples, stride, int(write))]
-        self._march(
-            (-(-runs // self.shape.runs),),
+        self.march(
+            (-(-numbers[0] // self.shape.runs),),
             (self.shape.threads,),
-            (*numbers, *arrays, *given, *keys, pushed, tiles, shown),
+            (*map(np.int32, numbers), *arrays),
             shared_mem=self.shape.bytes,
         )
         cupy.cuda.get_current_stream().synchronize()
-        return later, shown
 
     @staticmethod
     def free() -> int:
@@ -77,10 +48,10 @@ class CudaKernel:
     def take(self, array: Any) -> Any:
         """A copy of an array of JAX or NumPy."""
         if isinstance(array, np.ndarray):
-            return self._cupy.asarray(array)
+            return self.arrays.asarray(array)
         if array.dtype == bool:  # of which DLPack knows too little
-            return self._cupy.asarray(np.asarray(array))
-        cupy = self._cupy
+            return self.arrays.asarray(np.asarray(array))
+        cupy = self.arrays
         found = cupy.array(cupy.from_dlpack(jax.block_until_ready(array)), order="C")  # a copy
         cupy.cuda.get_current_stream().synchronize()  # JAX may use the memory again
         return found

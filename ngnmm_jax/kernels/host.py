@@ -17,50 +17,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax.kernels.kernel import AbstractKernel
 from ngnmm_jax.kernels.program import Program
-from ngnmm_jax.kernels.source import Shape, arguments, check_arrays, source
+from ngnmm_jax.kernels.source import Shape, source
 
 
-class HostKernel:
-    """`march` of a program, for NumPy arrays."""
+class HostKernel(AbstractKernel):
+    """A kernel for NumPy's arrays."""
 
     def __init__(self, program: Program, shape: Shape) -> None:
-        self.program, self.shape = program, shape
-        self.real = np.dtype(f"float{program.bits}")
+        super().__init__(program, shape)
         self._library = _built(source(program, shape))
 
-    def __call__(
-        self,
-        memory: list[Any],
-        given: list[Any],
-        keys: list[Any],
-        tiles: Any,
-        *,
-        runs: int,
-        samples: int,
-        stride: int,
-        pushed: Any = None,
-        write: bool = True,
-    ) -> tuple[list[Any], Any]:
-        """Memory after so many samples, and the samples (sample, signal, region, run)."""
-        check_arrays(self.program, self.shape.regions, runs, memory, given, keys)
-        uniforms = np.asarray(self.program.uniforms or (0.0,), self.real)
-        self._library.uniforms(uniforms.ctypes.data_as(ctypes.c_void_p))
-        later = [np.empty_like(leaf) for leaf in memory]
-        shown = np.empty(
-            (samples, len(self.program.signals), self.shape.regions, runs) if write else 1,
-            self.real,
-        )
-        arrays = [x for pair in zip(memory, later, strict=True) for x in pair]
-        arrays += [*given, *keys, np.zeros(1, self.real) if pushed is None else pushed]
-        arrays += [tiles, shown]
-        count = len(arguments(self.program)) - 4
-        assert len(arrays) == count
-        self._library.march(
-            *(ctypes.c_int(n) for n in (runs, samples, stride, int(write))),
-            *(a.ctypes.data_as(ctypes.c_void_p) for a in arrays),
-        )
-        return later, shown
+    def _march(self, uniforms: np.ndarray, numbers: tuple[int, ...], arrays: list[Any]) -> None:
+        def pointer(array: np.ndarray) -> Any:
+            return array.ctypes.data_as(ctypes.c_void_p)
+
+        self._library.uniforms(pointer(uniforms))
+        self._library.march(*map(ctypes.c_int, numbers), *map(pointer, arrays))
 
     @staticmethod
     def processors() -> int:

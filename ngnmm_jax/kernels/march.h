@@ -1,21 +1,18 @@
 // What every kernel begins with. Before it stand: real, BITS, N (regions), R (runs of a block),
-// Q (items of a thread), THREADS, PARTS (of a product's sum), STEPS (of each part), W_SHARED.
+// Q (items of a thread), THREADS, PARTS (of a product's sum), STEPS (of each part), W_SHARED,
+// M_SIZE and K_SIZE (of a tile of the weights: rows, steps of the sum).
 //
 // Written once for CUDA, where a thread has a region of a run (an item), or Q of them, and warps share
 // the products, and for C++ on a host, where loops take the place of threads, and arrays that of
 // registers.
 
 #define ITEMS (N * R)
-// Tiles of a product: rows of the weights, steps of the sum, columns (runs).
+// What a lane has of a tile of the weights, of the values, and of the product.
 #if BITS == 64
-#define M_SIZE 8
-#define K_SIZE 4
 #define A_SIZE 1
 #define B_SIZE 1
 #define C_SIZE 2
 #else
-#define M_SIZE 16
-#define K_SIZE 8
 #define A_SIZE 8
 #define B_SIZE 4
 #define C_SIZE 4

@@ -51,25 +51,14 @@ def stand_ins() -> tuple[int, int]:
     return _STANDING.get()
 
 
-def _elementwise(name: str) -> Primitive:
-    """A primitive of one array (region, run), which gives another."""
-    found = Primitive(name)
-
-    @found.def_abstract_eval
-    def _(value: Any, **_: Any) -> Any:
-        return value
-
-    return found
-
-
 #: `product(values)`: Σ_k weights_jk values_k, each run by itself.
-product = _elementwise("ngnmm_product")
+product = Primitive("ngnmm_product")
 #: `normal(like, number, source=…)`: standard normal numbers of a source, of step `number`.
 normal = Primitive("ngnmm_normal")
 #: `stimulus(like, number, moment=…)`: the stimulus's mean in step `number`, or its rise.
 stimulus = Primitive("ngnmm_stimulus")
-for _outside in (normal, stimulus):
-    _outside.def_abstract_eval(lambda like, number, **_: like)
+for _outside in (product, normal, stimulus):
+    _outside.def_abstract_eval(lambda like, *_, **__: like)
 
 # A product is linear: what is differentiated through it, or batched, goes through it too.
 jax.interpreters.ad.primitive_jvps[product] = lambda primals, tangents: (

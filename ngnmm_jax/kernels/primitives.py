@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import numpy as np
 
 #: C's names of types; floats are all of the kernel's precision.
@@ -69,9 +70,7 @@ def expression(name: str, params: dict[str, Any], args: list[str], dtypes: list[
 
 
 def _rounded(params: dict[str, Any], args: list[str], dtype: np.dtype) -> str:
-    to_even = "EVEN" in str(params.get("rounding_method", "")) or (
-        int(params.get("rounding_method", 0)) == 1
-    )
+    to_even = params["rounding_method"] == jax.lax.RoundingMethod.TO_NEAREST_EVEN
     return f"{'rint' if to_even else 'round'}({args[0]})"
 
 

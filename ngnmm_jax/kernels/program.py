@@ -284,5 +284,4 @@ def _leaf(like: Any) -> Leaf:
     regions, runs = stand_ins()
     inner = tuple(size for size in shape if size not in (regions, runs))
     dtype = np.dtype(like.dtype)
-    # A parameter (region, 1) has an axis for runs.
     return Leaf(inner, dtype, regions in shape, runs in shape)

@@ -11,13 +11,15 @@ import numpy as np
 from ngnmm_jax.kernels.markers import CannotFuse
 from ngnmm_jax.kernels.primitives import TYPES
 from ngnmm_jax.kernels.program import Leaf, Program
-from ngnmm_jax.kernels.walk import Event, Product, used
+from ngnmm_jax.kernels.walk import TEMPORARY, Event, Product, used
 
 # What is kept for each item: read by a name that stands for a register, or an array's entry.
 _ITEMS = re.compile(r"\b(?:[mp]\d+_\d+|key\d+_\d)\b")
 #: A multiprocessor's shared memory (sm_90), bytes.
 MOST_SHARED = 227 * 1024
 _WARP = 32
+# A tile of the weights in a product of tensor cores, by bits: rows, and steps of the sum.
+_TILE = {64: (8, 4), 32: (16, 8)}
 # Of the warps that items need, how many more may be there for products.
 _SPARE = 1.1
 # Threads of a block: each has 80 registers then. And items, by bits, of which doubles take more.
@@ -54,7 +56,7 @@ class Shape:
         warps = -(-regions * runs // (_WARP * each))
         if not program.networked:
             return cls(regions, runs, each, _WARP * warps, 1, 1, False, 0)
-        m, k = (8, 4) if program.bits == 64 else (16, 8)
+        m, k = _TILE[program.bits]
         m_tiles, steps, row = -(-regions // m), -(-regions // k), -(-runs // 8) * 8
         # A product in as many parts as there are warps for, or nearly.
         parts = max(p for p in (1, 2, 3, 4) if p == 1 or p * m_tiles <= _SPARE * warps)
@@ -81,7 +83,7 @@ def runs_of(program: Program, regions: int, runs: int, processors: int) -> int:
 def fragments(weights: np.ndarray, program: Program, shape: Shape) -> np.ndarray:
     """The weights as lanes of a warp take them: (row tile, step, lane, number), flat."""
     n, steps = weights.shape[0], shape.parts * shape.steps
-    m, k = (8, 4) if program.bits == 64 else (16, 8)
+    m, k = _TILE[program.bits]
     tiles = -(-n // m)
     padded = np.zeros((tiles * m, steps * k), f"float{program.bits}")
     padded[:n, :n] = weights
@@ -105,6 +107,7 @@ def source(program: Program, shape: Shape) -> str:
         "STEPS": shape.steps,
         "W_SHARED": int(shape.shared),
         "UNIFORMS": max(1, len(program.uniforms)),
+        **dict(zip(("M_SIZE", "K_SIZE"), _TILE[program.bits], strict=True)),
     }
     lines = [f"typedef {'double' if program.bits == 64 else 'float'} real;"]
     lines += [f"#define {name} {value}" for name, value in defines.items()]
@@ -221,7 +224,7 @@ def _phases(events: Sequence[Event]) -> list[list[Event]]:
         phases[-1].append(event)
         if isinstance(event, Product):
             phases.append([event])
-    return [[*phase] for phase in phases]
+    return phases
 
 
 def _kept(phases: list[list[Event]], program: Program) -> set[str]:
@@ -237,18 +240,14 @@ def _kept(phases: list[list[Event]], program: Program) -> set[str]:
                 continue  # received
             kept |= {name for name in used(event) if written[name] != number}
     final = len(phases) - 1
-    names = {name for texts in program.after for text in texts for name in _temporaries(text)}
+    names = {name for texts in program.after for text in texts for name in TEMPORARY.findall(text)}
     return kept | {name for name in names if written[name] != final}
-
-
-def _temporaries(text: str) -> list[str]:
-    return re.findall(r"\bt\d+\b", text)
 
 
 def _named(text: str, kept: set[str]) -> str:
     """A text in which what is kept for each item is read as such."""
     text = _ITEMS.sub(lambda found: f"V({found[0]})", text)
-    return re.sub(r"\bt\d+\b", lambda f: f"V({f[0]})" if f[0] in kept else f[0], text)
+    return TEMPORARY.sub(lambda f: f"V({f[0]})" if f[0] in kept else f[0], text)
 
 
 def _statement(event: Any, kept: set[str]) -> str:

@@ -16,13 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from ngnmm_jax._core.placement import cpus
 from ngnmm_jax.kernels import primitives
 from ngnmm_jax.kernels.layout import LAYOUTS, narrow, only_narrow, wide
 from ngnmm_jax.kernels.markers import CannotFuse
 
 # What leaves numbers as they are: constants of another precision may be moved so.
 _MOVING = {*LAYOUTS, "select_n", "dynamic_slice", "gather"}
-_NAME = re.compile(r"\bt\d+\b")
+#: Names of statements and products.
+TEMPORARY = re.compile(r"\bt\d+\b")
 
 
 class Known(NamedTuple):
@@ -270,12 +272,12 @@ class Walk:
             return b
         return a if self._values.get(b) == 1.0 else self.write("real", f"{a} * {b}")
 
-    def total(self, terms: Sequence[str], sign: str = "+", kind: str = "real") -> str:
+    def total(self, terms: Sequence[str], kind: str = "real") -> str:
         """A sum from the left, without zeros."""
         terms = [t for t in terms if self._values.get(t) != 0.0] or [terms[0]]
         result = terms[0]
         for term in terms[1:]:
-            result = self.write(kind, f"{result} {sign} {term}")
+            result = self.write(kind, f"{result} + {term}")
         return result
 
 
@@ -315,24 +317,23 @@ def _inner(equation: Any) -> ClosedJaxpr | None:
 
 
 def _at_once(equation: Any, args: list[Known]) -> list[Known]:
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    with jax.default_device(next(iter(cpus()), None)):
         values = equation.primitive.bind(*(jnp.asarray(a.value) for a in args), **equation.params)
     values = values if equation.primitive.multiple_results else [values]
     return [Known(np.asarray(v), all(a.fixed for a in args)) for v in values]
 
 
+def used(event: Event) -> set[str]:
+    """Names that an event reads."""
+    return set(TEMPORARY.findall(event.operand if isinstance(event, Product) else event.text))
+
+
 def needed(events: Sequence[Event], outputs: Sequence[str]) -> list[Event]:
     """Those events that the outputs depend on."""
-    wanted = {name for text in outputs for name in _NAME.findall(text)}
+    wanted = {name for text in outputs for name in TEMPORARY.findall(text)}
     kept: list[Event] = []
     for event in reversed(events):
         if event.name in wanted:
             kept.append(event)
-            text = event.operand if isinstance(event, Product) else event.text
-            wanted |= set(_NAME.findall(text))
+            wanted |= used(event)
     return kept[::-1]
-
-
-def used(event: Event) -> set[str]:
-    """Names that an event reads."""
-    return set(_NAME.findall(event.operand if isinstance(event, Product) else event.text))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.compiling import options
-from ngnmm_jax._core.lanes import padded
+from ngnmm_jax._core.lanes import by_width
 from ngnmm_jax._core.placement import devices
 from ngnmm_jax.integrators import Fused
 from ngnmm_jax.kernels import CannotFuse, Program, traced
@@ -39,10 +39,10 @@ def fused(function: Streamed, shared: Shared, lanes: dict[str, Any], chunk: int)
     chosen = function.integrator
     if not isinstance(chosen, Fused):
         return None
-    if chosen.on == "gpu" and devices()[0].platform != "gpu":
+    device: Any = devices()[0]
+    if chosen.on == "gpu" and device.platform != "gpu":
         return None
     try:
-        device: Any = devices()[0]
         if chosen.on == "gpu" and device.local_hardware_id:
             raise CannotFuse("Kernels run on the first GPU only.")
         return Fusion(function, chosen, shared, lanes, chunk)
@@ -85,15 +85,11 @@ class Fusion:
         weights = weights_of(shared.system).astype(f"float{self.program.bits}")
         self.tiles = self.kernel.take(fragments(weights, self.program, shape))
 
-    def __call__(self, lanes: dict[str, Any]) -> dict[str, np.ndarray]:
-        """The results (run, …) of all runs."""
-        n = lanes["start"].shape[0]
-        results = []
-        for index, kept in padded(n, self._chunk):
-            some = jax.tree.map(lambda leaf, index=index: jnp.asarray(leaf[index]), lanes)
-            found = self.chunk(some)
-            results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], found))
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
+    def __call__(self, lanes: dict[str, Any]) -> Any:
+        """The results (run, …) of all runs, in NumPy."""
+        return by_width(
+            lambda some: self.chunk(jax.tree.map(jnp.asarray, some)), lanes, self._chunk
+        )
 
     def chunk(self, lanes: dict[str, Any]) -> dict[str, jax.Array]:
         """The results of as many runs as are taken at a time."""
@@ -105,7 +101,7 @@ class Fusion:
         arrays = [kernel.take(leaf) for leaf in given]
         words = [kernel.take(key) for key in keys]
         del leaves, given, keys
-        march = partial(self._march, arrays=arrays, keys=words, runs=int(lanes["start"].shape[0]))
+        march = partial(self._march, given=arrays, keys=words, runs=int(lanes["start"].shape[0]))
         stride, transient = (int(n) for n in shared.steps)
         step = 0
         for samples in _pieces(transient, stride):
@@ -125,25 +121,17 @@ class Fusion:
         return jax.block_until_ready(found)
 
     def _march(
-        self,
-        memory: list[Any],
-        step: int,
-        samples: int,
-        stride: int,
-        *,
-        write: bool,
-        **given: Any,
+        self, memory: list[Any], step: int, samples: int, stride: int, **options: Any
     ) -> tuple[list[Any], Any]:
+        """The kernel from a step on, with the stimulus in its steps."""
         pushed = None
         if self.program.stimulated:
             numbers = jnp.arange(step, step + samples * stride)
             found = _run(_pushes, self.regions, self.shared.system, self.shared.dt, numbers)
             pushed = self.kernel.take(found)
-        arrays, keys, runs = given["arrays"], given["keys"], given["runs"]
         found = self.kernel(
-            memory, arrays, keys, self.tiles,
-            runs=runs, samples=samples, stride=stride, pushed=pushed, write=write,
-        )  # fmt: skip
+            memory, tiles=self.tiles, samples=samples, stride=stride, pushed=pushed, **options
+        )
         return found
 
 
@@ -199,21 +187,20 @@ def _run(function: Any, *arguments: Any) -> Any:
 
 def _traced(function: Streamed, chosen: Fused, shared: Shared, lanes: dict[str, Any]) -> Program:
     """The program, once for equal systems."""
-    names = {name: np.ndim(value) for name, value in lanes["point"].items()}
+    points = {
+        name: jax.ShapeDtypeStruct((*np.shape(value)[1:], 2), shared.dt.dtype)
+        for name, value in lanes["point"].items()
+    }
     leaves, structure = jax.tree.flatten(shared.system)
     given = tuple(
         (np.shape(leaf), str(leaf.dtype), np.asarray(leaf).tobytes() if not np.ndim(leaf) else b"")
         for leaf in leaves
     )
     key = (structure, given, float(shared.dt), str(shared.dt.dtype), chosen.integrator,
-           function.signals, function.written, tuple(sorted(names.items())),
+           function.signals, function.written, tuple(sorted(points.items())),
            str(jnp.asarray(0).dtype))  # fmt: skip
     found = _PROGRAMS.get(key)
     if found is None:
-        points = {
-            name: jax.ShapeDtypeStruct((*np.shape(value)[1:], 2), shared.dt.dtype)
-            for name, value in lanes["point"].items()
-        }
         signals = function.signals
         found = traced(shared.system, chosen.integrator, shared.dt, signals, points)
         while len(_PROGRAMS) >= _MOST_PROGRAMS:
