@@ -143,8 +143,8 @@ WORKS = {
     "dispersion on an orbit": Work(orbit_modes, "modes", 1000, 1000, 10),
     MAP: Work(dispersion_map, "points", 16 * 64, 16 * 64, 64),
     "ng.sweep, Activity, 2 s": Work(activity, "runs", 4096, 64, 16, 0),
-    "ng.sweep, Activity, 2 s, by XLA": Work(
-        partial(activity, integrator="moebius"), "runs", 4096, 0, 0
+    "ng.sweep, Activity, 2 s, fused": Work(
+        partial(activity, integrator="fused"), "runs", 4096, 0, 0
     ),
     "simulate_spiking, 20 ms, 1e5": Work(spiking, "neurons", 100_000, 100_000, 1000, 50),
     "simulate_spiking, 20 ms, 1e6": Work(spiking, "neurons", 1_000_000, 0, 0),
