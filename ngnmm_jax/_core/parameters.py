@@ -46,9 +46,23 @@ def declared(model: Any) -> dict[str, dataclasses.Field]:
 
 
 def declared_between(system: Any) -> dict[str, dataclasses.Field]:
-    """What a network's coupling declares beside its strength, which is called "coupling"."""
-    fields = declared(_interaction(system))
-    return {name: field for name, field in fields.items() if name != "strength"}
+    """What a network's coupling, its graph and its delays declare, but for the strength.
+
+    That is called "coupling".
+    """
+    return {name: field for name, (_, field) in parts_between(system).items()}
+
+
+def parts_between(system: Any) -> dict[str, tuple[Any, dataclasses.Field]]:
+    """The same, each with the part of the coupling that has it."""
+    found: dict[str, tuple[Any, dataclasses.Field]] = {}
+    left = [_interaction(system)]
+    while left:
+        part = left.pop()
+        if part is not None:
+            found |= {k: (part, field) for k, field in declared(part).items() if k != "strength"}
+            left += [getattr(part, name, None) for name in ("delays", "graph")]
+    return found
 
 
 def all_declared(system: Any) -> dict[str, dataclasses.Field]:
@@ -188,7 +202,7 @@ def leaf(system: Any, name: str) -> Any:
     if noise_of(name) in noise:
         return noise[noise_of(name)]
     if name in declared_between(system):
-        return getattr(_interaction(system), name)
+        return getattr(parts_between(system)[name][0], name)
     return getattr(system if hasattr(system, name) else model, name)
 
 

@@ -60,9 +60,41 @@ class AbstractCoupling(Pictured):
         return without_names(self)
 
     def over_runs(self) -> "AbstractCoupling":
-        """The same with a second axis on what has values per region, all but the graph's."""
+        """The same with a second axis on what has values per region, and a graph for runs."""
         held = {k: v for k, v in vars(self).items() if not isinstance(v, AbstractGraph)}
-        return with_fields(self, **jax.tree.map(spread, held))
+        return with_fields(self, **jax.tree.map(spread, held), graph=self.graph.over_runs())
+
+    def undelayed(self) -> "AbstractCoupling":
+        """The same over its graph without delays: itself, where that has none."""
+        return with_fields(self, graph=self.graph.undelayed())
+
+
+class AbstractSum(AbstractCoupling):
+    """A coupling by weighted sums of what regions send; its graph may have delays.
+
+    Region j receives, with the graph's weights and delays τ_jk,
+
+        c_j(t) = received(Σ_k weights_jk sent(output_k)(t - τ_jk), output_j(t)),
+
+    where `sent` and `received` act region by region. By default a region sends its output.
+    """
+
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "sent", "received"})
+
+    def sent(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+        """What goes into the tracts where regions have these outputs."""
+        return outputs
+
+    @abc.abstractmethod
+    def received(
+        self, sums: Float[Array, "region *run"], outputs: Float[Array, "region *run"]
+    ) -> Float[Array, "region *run"]:
+        """What regions receive, from the sums that arrive and their own outputs at that time."""
+
+    def inputs(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+        """What each region receives where outputs do not change, or are not delayed."""
+        return self.received(self.graph.apply(self.sent(outputs)), outputs)
 
 
 def spread(leaf: Any) -> Any:

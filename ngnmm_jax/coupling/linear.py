@@ -5,12 +5,12 @@ from functools import partial
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ngnmm_jax.coupling.base import AbstractCoupling
+from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.models.parameters import as_parameter
 
 
-class LinearCoupling(AbstractCoupling):
+class LinearCoupling(AbstractSum):
     """Region j receives `strength * Σ_k weights_jk output_k`.
 
     **Arguments:**
@@ -22,9 +22,11 @@ class LinearCoupling(AbstractCoupling):
     graph: AbstractGraph
     strength: Float[Array, "..."] = eqx.field(converter=partial(as_parameter, "strength"))
 
-    def inputs(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
-        """The graph's sums of outputs, times the strength."""
-        return self.strength * self.graph.apply(outputs)
+    def received(
+        self, sums: Float[Array, "region *run"], outputs: Float[Array, "region *run"]
+    ) -> Float[Array, "region *run"]:
+        """The sums, times the strength."""
+        return self.strength * sums
 
     def linear(self) -> AbstractGraph:
         """Its graph."""

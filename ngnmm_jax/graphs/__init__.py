@@ -1,6 +1,16 @@
-"""Who is connected to whom: graphs, by what they do to values of regions."""
+"""Who is connected to whom, and how far apart: graphs, by what they do to values of regions."""
 
 from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.delayed import DelayedGraph
+from ngnmm_jax.graphs.delays import AbstractDelays, CommonDelay, GivenDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
 
-__all__ = ["AbstractGraph", "DenseGraph"]
+__all__ = [
+    "AbstractDelays",
+    "AbstractGraph",
+    "CommonDelay",
+    "DelayedGraph",
+    "DenseGraph",
+    "GivenDelays",
+    "TractDelays",
+]

@@ -27,6 +27,8 @@ class AbstractGraph(Pictured):
 
     #: What it was made of, where that is known: names, and eigenmodes that are there already.
     connectome: ClassVar[Connectome | None] = None
+    #: How long values are on their way over it; None: they are there at once.
+    delays: ClassVar[Any] = None
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"apply"})
 
@@ -97,6 +99,14 @@ class AbstractGraph(Pictured):
         if self.connectome is not None:
             return self.connectome.labels
         return tuple(f"region {k}" for k in range(self.n_regions))
+
+    def undelayed(self) -> "AbstractGraph":
+        """The graph without its delays: itself, where it has none."""
+        return self
+
+    def over_runs(self) -> "AbstractGraph":
+        """The same for runs that differ in its parameters: itself, where it has none."""
+        return self
 
     def bare(self) -> "AbstractGraph":
         """The same without names, which no program depends on."""

@@ -13,9 +13,9 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import (
     COUPLING,
     declared,
-    declared_between,
     is_reserved,
     parameter_names,
+    parts_between,
     with_fields,
     with_leaves,
     without_names,
@@ -27,10 +27,13 @@ from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.delayed import DelayedGraph
+from ngnmm_jax.graphs.delays import MILLISECOND, AbstractDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
+from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain, own_equations
@@ -51,6 +54,10 @@ class Network(AbstractCoupled):
       they are traced by JAX: then only their shape is checked.) Or any of `graphs`.
     - `coupling`: the strength epsilon of linear coupling; a scalar or one value per region. Or any
       of `coupling`, which has its graph: then there is no `connectome`.
+    - `speed`: of conduction along the connectome's tracts, mm/ms (which is m/s): one for all, or
+      one for each connection (region, region). It is the parameter "speed".
+    - `delays`: instead, one delay of all connections (the parameter "delay"), or of each,
+      (region, region), in the unit of the model's time; or any of `graphs.AbstractDelays`.
 
     - `interaction`: the coupling, by which regions act on each other.
     """
@@ -64,7 +71,13 @@ class Network(AbstractCoupled):
     }
 
     def __init__(
-        self, model: AbstractNeuralMass, connectome: Any = None, coupling: Any = 0.0
+        self,
+        model: AbstractNeuralMass,
+        connectome: Any = None,
+        coupling: Any = 0.0,
+        *,
+        speed: Any = None,
+        delays: Any = None,
     ) -> None:
         if not isinstance(coupling, AbstractCoupling):
             graph = connectome if isinstance(connectome, AbstractGraph) else DenseGraph(connectome)
@@ -72,6 +85,8 @@ class Network(AbstractCoupled):
         elif connectome is not None:
             kind = type(coupling).__name__
             _checks.fail("connectome", f"be left out: `{kind}` has its graph", "it is given")
+        if speed is not None or delays is not None:
+            coupling = _delayed(model, coupling, speed, delays)
         self.model = model
         self.interaction = coupling
 
@@ -95,12 +110,12 @@ class Network(AbstractCoupled):
 
     def _check_between(self) -> None:
         """What the coupling declares, as parameters are checked."""
-        kind = type(self.interaction).__name__
-        for name, field in declared_between(self).items():
+        for name, (part, field) in parts_between(self).items():
+            kind = type(part).__name__
             if name in declared(self.model) or is_reserved(name):
                 must = "have a name of its own"
                 _checks.fail(f"{kind}.{name}", must, "a parameter is called so")
-            value = getattr(self.interaction, name)
+            value = getattr(part, name)
             if jnp.ndim(value) == 1:
                 _checks.shape(name, value, (self.n_regions,), f"for {self.n_regions} regions")
             check = _checks.positive if field.metadata["positive"] else _checks.finite
@@ -128,6 +143,15 @@ class Network(AbstractCoupled):
         return self.interaction.graph if linear is None else linear
 
     @property
+    def delays(self) -> AbstractDelays | None:
+        """How long what regions send is on its way; None where it is there at once."""
+        return self.interaction.graph.delays
+
+    def undelayed(self) -> "Network":
+        """The same network without delays: its equilibria are the same, their stability is not."""
+        return with_fields(self, interaction=self.interaction.undelayed())
+
+    @property
     def n_regions(self) -> int:
         """Number of regions."""
         return self.interaction.graph.n_regions
@@ -143,8 +167,19 @@ class Network(AbstractCoupled):
         return len(self.model.variables), self.n_regions
 
     def drive(self, output: Field) -> Field:
-        """The input that each region receives from all regions' outputs (region, …)."""
+        """The input that each region receives from all regions' outputs (region, …).
+
+        `ValueError` where these are delayed: then it does not follow from the outputs of now.
+        """
+        self._only_undelayed()
         return self.interaction.inputs(output)
+
+    def _only_undelayed(self) -> None:
+        if self.delays is not None:
+            raise ValueError(
+                "This network has delays: what was asked for is known only of networks whose slope "
+                "follows from their state. `network.undelayed()` is the same without them."
+            )
 
     def exact_flow(self, dt: Scalar) -> ExactFlow:
         """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
@@ -182,6 +217,7 @@ class Network(AbstractCoupled):
         Such states exist where the rows of the weights sum to the same and no parameter
         differs between regions; `ValueError` says what stands against it.
         """
+        self._only_undelayed()
         only_plain(self, Network, "define `homogeneous` in it")
         if self.model.n_regions is not None or self.coupling.ndim:
             raise ValueError(
@@ -213,6 +249,25 @@ class Network(AbstractCoupled):
         """The homogeneous equilibria of the region-averaged parameters."""
         starts = equilibrium_states(self.averaged(), max_count)
         return jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
+
+
+def _delayed(
+    model: AbstractNeuralMass, coupling: AbstractCoupling, speed: Any, delays: Any
+) -> AbstractCoupling:
+    """A coupling over its graph with delays, from a speed or delays that are given."""
+    if speed is not None and delays is not None:
+        _checks.fail("speed", "not be given with `delays`", "both are")
+    graph = coupling.graph
+    if speed is not None:
+        lengths = None if graph.connectome is None else graph.connectome.tract_lengths
+        if lengths is None:
+            must = "be given with a connectome that has tract lengths"
+            _checks.fail("speed", must, "this one has none: give `tract_lengths=` or `delays=`")
+        unit = SECONDS[model.time_unit] / MILLISECOND
+        delays = TractDelays(
+            as_parameter("tract_lengths", lengths), as_parameter("speed", speed), unit
+        )
+    return with_fields(coupling, graph=DelayedGraph(graph, delays))
 
 
 def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogeneous:

@@ -41,6 +41,7 @@ def own_equations(network: Any, base: type) -> OwnEquations:
     """
     if type(network.interaction) is LinearCoupling and not _overridden(network, base):
         return OwnEquations()
+    network = network.undelayed()
     parts = network.model, network.coupling  # of any axes, elementwise: scalars will do
     scalars = jax.tree.map(lambda leaf: jnp.zeros((), jnp.result_type(leaf)), parts)
     simple = eqx.tree_at(lambda n: (n.model, n.coupling), network.bare(), scalars)

@@ -1,0 +1,128 @@
+"""A graph whose connections take time."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Inexact
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.delays import AbstractDelays, as_delays, span_of
+
+# By this factor delays may become shorter or longer where programs do not know them.
+_ROOM = 2.0
+
+
+class DelayedGraph(AbstractGraph):
+    """Another graph, over whose connections values are on their way for a while.
+
+    What it says by `apply` is of values that do not change: its sums, modes and all that follows
+    at rest are the other graph's. Of values that do, region j gets
+    Σ_k weights_jk values_k(t - τ_jk) (`times`); of values that grow as exp(z t), those that
+    `transfer(z)` makes of them.
+
+    **Arguments:**
+
+    - `graph`: who is connected to whom.
+    - `delays`: any of `AbstractDelays`; or one number, or a matrix (region, region), in the unit
+      of the model's time.
+    - `span`: the shortest and the longest delay that programs allow for where they do not know
+      them (under JAX's transformations); by default half the shortest one and twice the longest.
+    """
+
+    graph: AbstractGraph
+    delays: AbstractDelays  # type: ignore[misc]
+    span: tuple[float, float] | None = eqx.field(static=True)
+
+    def __init__(
+        self, graph: AbstractGraph, delays: Any, span: tuple[float, float] | None = None
+    ) -> None:
+        if not isinstance(graph, AbstractGraph) or isinstance(graph, DelayedGraph):
+            must = "be a graph without delays, as `graphs.DenseGraph(connectome)` is"
+            _checks.fail("graph", must, f"it is {_checks.kind_of(graph)}")
+        self.graph, self.delays = graph, as_delays(delays)
+        n, shape = graph.n_regions, jnp.shape(self.delays.between())
+        if shape not in ((), (n, n)):
+            must = f"have shape ({n}, {n}), for {n} regions"
+            _checks.fail("delays", must, f"their shape is {shape}")
+        if span is None and _checks.is_concrete(self.times(), self.graph.matrix()):
+            low, high = self.range()
+            span = (low / _ROOM, high * _ROOM)
+        self.span = span
+
+    def __check_init__(self) -> None:
+        if self.span is not None and not 0 < self.span[0] <= self.span[1] < float("inf"):
+            must = "be the shortest and the longest delay, both above zero"
+            _checks.fail("span", must, f"it is {self.span}")
+        if _checks.is_concrete(self.times(), self.graph.matrix()):
+            self.range()
+
+    @property
+    def connectome(self) -> Connectome | None:  # type: ignore[override]
+        """What the other graph was made of, where that is known."""
+        return self.graph.connectome
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return self.graph.n_regions
+
+    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+        """What each region gets of values that do not change."""
+        return self.graph.apply(values)
+
+    def matrix(self) -> Any:
+        """The weights (region, region)."""
+        return self.graph.matrix()
+
+    def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
+        """What each region gets where all values are one."""
+        return self.graph.row_sums(dtype)
+
+    def even(self) -> bool:
+        """Whether all rows sum to the same."""
+        return self.graph.even()
+
+    def spectrum(self) -> tuple[Any, int | None]:
+        """Eigenvalues of the weights, without delays."""
+        return self.graph.spectrum()
+
+    def times(self) -> Float[Array, "..."]:
+        """Delays (region, region), or () of all connections; in the unit of the model's time."""
+        return self.delays.between()
+
+    def range(self) -> tuple[float, float]:
+        """The shortest and the longest delay of connections that there are.
+
+        Where JAX traces them those of `span`; `ValueError` where that is not known either.
+        """
+        times, weights = self.times(), self.graph.matrix()
+        if _checks.is_concrete(times, weights):
+            return span_of(times, weights)
+        if self.span is None:
+            must = "be given where delays are traced by JAX"
+            but = (
+                "it is not: use `graphs.DelayedGraph(graph, delays, span=(shortest, longest))`, "
+                "or make the network with numbers and then use `with_parameters`"
+            )
+            _checks.fail("span", must, but)
+        return self.span
+
+    def transfer(self, z: Inexact[Array, "*rate"]) -> Complex[Array, "*rate region region"]:
+        """The weights by which values count that grow as exp(z t), weights_jk exp(-z τ_jk)."""
+        z = jnp.asarray(z)[..., None, None]
+        weights = self.graph.matrix()
+        # Where there is no connection any delay will do, but for its size.
+        times = jnp.where(weights != 0, self.times(), 0.0)
+        return weights * jnp.exp(-z * times)
+
+    def undelayed(self) -> AbstractGraph:
+        """The graph without its delays."""
+        return self.graph
+
+    def over_runs(self) -> "DelayedGraph":
+        """The same whose delays have a last axis for runs."""
+        return with_fields(self, delays=self.delays.over_runs())
