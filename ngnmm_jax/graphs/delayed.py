@@ -1,13 +1,16 @@
 """A graph whose connections take time."""
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax._core.parameters import declared, with_fields
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delays import AbstractDelays, as_delays, span_of
@@ -36,6 +39,8 @@ class DelayedGraph(AbstractGraph):
     graph: AbstractGraph
     delays: AbstractDelays  # type: ignore[misc]
     span: tuple[float, float] | None = eqx.field(static=True)
+    #: How the delays lie on a grid of steps, in programs that take them.
+    reach: Any = eqx.field(static=True)
 
     def __init__(
         self, graph: AbstractGraph, delays: Any, span: tuple[float, float] | None = None
@@ -51,7 +56,7 @@ class DelayedGraph(AbstractGraph):
         if span is None and _checks.is_concrete(self.times(), self.graph.matrix()):
             low, high = self.range()
             span = (low / _ROOM, high * _ROOM)
-        self.span = span
+        self.span, self.reach = span, None
 
     def __check_init__(self) -> None:
         if self.span is not None and not 0 < self.span[0] <= self.span[1] < float("inf"):
@@ -94,14 +99,27 @@ class DelayedGraph(AbstractGraph):
         """Delays (region, region), or () of all connections; in the unit of the model's time."""
         return self.delays.between()
 
-    def range(self) -> tuple[float, float]:
+    def range(self, points: Mapping[str, Any] | None = None) -> tuple[float, float]:
         """The shortest and the longest delay of connections that there are.
 
         Where JAX traces them those of `span`; `ValueError` where that is not known either.
+
+        `points`: values (run, …) of parameters that runs differ in, as of the speed. Delays are
+        taken to rise or fall with each.
         """
-        times, weights = self.times(), self.graph.matrix()
-        if _checks.is_concrete(times, weights):
-            return span_of(times, weights)
+        known = declared(self.delays)
+        varied = {name: value for name, value in (points or {}).items() if name in known}
+        if not _checks.is_concrete(self.times(), self.graph.matrix(), varied):
+            return self._known_span()
+        ends = [(np.min(value), np.max(value)) for value in map(np.asarray, varied.values())]
+        spans = []
+        for corner in itertools.product(*ends):
+            values = map(jnp.asarray, corner)
+            delays = with_fields(self.delays, **dict(zip(varied, values, strict=True)))
+            spans.append(span_of(delays.between(), self.graph.matrix()))
+        return min(low for low, _ in spans), max(high for _, high in spans)
+
+    def _known_span(self) -> tuple[float, float]:
         if self.span is None:
             must = "be given where delays are traced by JAX"
             but = (

@@ -147,6 +147,14 @@ class Network(AbstractCoupled):
         """How long what regions send is on its way; None where it is there at once."""
         return self.interaction.graph.delays
 
+    def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
+        """In the unit of the model's time, also at `points`, values (run, …) of parameters.
+
+        Infinite without delays.
+        """
+        graph: Any = self.interaction.graph
+        return np.inf if graph.delays is None else graph.range(points)[0]
+
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
         return with_fields(self, interaction=self.interaction.undelayed())
