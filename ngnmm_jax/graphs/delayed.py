@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import shown
 from ngnmm_jax._core.parameters import declared, with_fields
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.graphs.base import AbstractGraph
@@ -38,9 +39,9 @@ class DelayedGraph(AbstractGraph):
 
     graph: AbstractGraph
     delays: AbstractDelays  # type: ignore[misc]
-    span: tuple[float, float] | None = eqx.field(static=True)
+    span: tuple[float, float] | None = eqx.field(static=True, metadata={"decides": False})
     #: How the delays lie on a grid of steps, in programs that take them.
-    reach: Any = eqx.field(static=True)
+    reach: Any = eqx.field(static=True, metadata={"decides": False})
 
     def __init__(
         self, graph: AbstractGraph, delays: Any, span: tuple[float, float] | None = None
@@ -136,6 +137,15 @@ class DelayedGraph(AbstractGraph):
         # Where there is no connection any delay will do, but for its size.
         times = jnp.where(weights != 0, self.times(), 0.0)
         return weights * jnp.exp(-z * times)
+
+    def said(self) -> str:
+        """The delays in a line."""
+        numbers = {k: v for k, v in vars(self.delays).items() if k in declared(self.delays)}
+        given = ", ".join(f"{name} {shown(value)}" for name, value in numbers.items())
+        if not _checks.is_concrete(self.times(), self.graph.matrix()):
+            return given or type(self.delays).__name__
+        low, high = self.range()
+        return f"{low:.4g} … {high:.4g}" + (f" ({given})" if given else "")
 
     def undelayed(self) -> AbstractGraph:
         """The graph without its delays."""

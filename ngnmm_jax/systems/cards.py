@@ -29,11 +29,16 @@ class PicturedSystem(Pictured):
 
 def _between(interaction: Any) -> dict[str, Any]:
     """What a network's regions send each other, and over what: in a word where it is the usual."""
-    graph, held = interaction.graph, vars(interaction).items()
+    whole, held = interaction.graph, vars(interaction).items()
+    graph = whole.undelayed()
     rows: dict[str, Any] = {"coupling": interaction.strength}
     if type(interaction) is not LinearCoupling:
-        values = (f"{name} {shown(value)}" for name, value in held if value is not graph)
+        values = (f"{name} {shown(value)}" for name, value in held if value is not whole)
         rows["coupling"] = ", ".join((type(interaction).__name__, *values))
     if type(graph) is DenseGraph:
-        return {**rows, "connectome": getattr(graph.connectome, "name", "") or graph.weights}
-    return {**rows, "graph": graph}
+        rows["connectome"] = getattr(graph.connectome, "name", "") or graph.weights
+    else:
+        rows["graph"] = graph
+    if whole is not graph:
+        rows["delays"] = whole.said()
+    return rows

@@ -1,22 +1,22 @@
 """Networks with delays at work: regions alone, driven by what arrives of the past."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.coupling.base import AbstractSum
-from ngnmm_jax.graphs.past import Reach, arriving
-from ngnmm_jax.integrators import AbstractFixedStep, Stepper
+from ngnmm_jax.graphs.past import Reach, arriving, refined
+from ngnmm_jax.integrators import RK4, AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
 
 
 class Arriving(NamedTuple):
@@ -80,9 +80,9 @@ class Remembered(NamedTuple):
     number: jax.Array
 
 
-def at_work(integrator: AbstractFixedStep, system: Network | Homogeneous, dt: Scalar) -> Stepper:
+def at_work(integrator: AbstractFixedStep, system: Any, dt: Scalar) -> Stepper:
     """An integrator at work on a system, with its delays where it has them (`on_grid`)."""
-    if not isinstance(system, Network) or system.delays is None:
+    if getattr(system, "delays", None) is None:
         return integrator.stepper(system, dt)
     return _Delayed(integrator, system, dt).stepper()
 
@@ -90,7 +90,7 @@ def at_work(integrator: AbstractFixedStep, system: Network | Homogeneous, dt: Sc
 class _Delayed:
     """An integrator on regions that are reached by the past."""
 
-    def __init__(self, integrator: AbstractFixedStep, network: Network, dt: Scalar) -> None:
+    def __init__(self, integrator: AbstractFixedStep, network: Any, dt: Scalar) -> None:
         self.integrator, self.dt = integrator, dt
         interaction: Any = network.interaction
         self.model, self.interaction = network.model, interaction
@@ -110,7 +110,7 @@ class _Delayed:
 
     def start(self, state: jax.Array, past: Any = None) -> Remembered:
         """Where regions have sent the same for ever, unless a `past` is given as `past` has it."""
-        sent = self._sent(state)
+        sent = self.sent(state)
         if past is None:
             shape = (sent.shape[0], self.reach.length, *sent.shape[1:])
             past = jnp.broadcast_to(sent[:, None], shape)
@@ -156,9 +156,9 @@ class _Delayed:
         )
 
     def _with_newest(self, past: jax.Array, number: Any, state: jax.Array) -> jax.Array:
-        return past.at[:, number % self.reach.length].set(self._sent(state))
+        return past.at[:, number % self.reach.length].set(self.sent(state))
 
-    def _sent(self, state: jax.Array) -> jax.Array:
+    def sent(self, state: jax.Array) -> jax.Array:
         """What regions send, those first: (region, *channel, *run)."""
         sent = self.interaction.sent(self.model.output(state))
         return jnp.moveaxis(sent, sent.ndim - state.ndim + 1, 0)
@@ -186,3 +186,68 @@ def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> 
     interaction = with_fields(network.interaction, graph=with_fields(graph, span=None, reach=reach))
     network = with_fields(network, interaction=interaction)
     return with_fields(system, system=network) if hasattr(system, "system") else network
+
+
+class Blocks(eqx.Module):
+    """A network with delays as a map: what is known now, one block of steps of RK4 later.
+
+    What is known is a vector (known,): a state, and what was sent as far back as the longest delay.
+    """
+
+    network: Any
+    halved: Any
+    dt: Any
+    state_shape: tuple[int, ...] = eqx.field(static=True)
+    sent_shape: tuple[int, ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, network: Any, dt: float) -> "Blocks":
+        """Of steps `dt`, and of two half steps for each to see their error."""
+        on, halved = on_grid(network, dt), on_grid(network, dt / 2)
+        shape = tuple(network.state_shape)
+        like = jax.ShapeDtypeStruct(shape, network.coupling.dtype)
+        sent = jax.eval_shape(lambda x: network.interaction.sent(network.model.output(x)), like)
+        sent_shape = (shape[1], on.interaction.graph.reach.used, *sent.shape[: sent.ndim - 1])
+        return cls(on, halved, jnp.asarray(dt, float), shape, sent_shape)
+
+    @property
+    def steps(self) -> int:
+        """Of a block."""
+        return int(self.network.interaction.graph.reach.block)
+
+    @property
+    def size(self) -> int:
+        """How many numbers are known."""
+        return math.prod(self.state_shape) + math.prod(self.sent_shape)
+
+    def known(self, state: jax.Array) -> Float[Array, "known"]:
+        """Where regions have sent the same for ever."""
+        sent = _Delayed(RK4(), self.network, self.dt).sent(state)
+        past = jnp.broadcast_to(sent[:, None], self.sent_shape)
+        return jnp.concatenate([state.ravel(), past.ravel()])
+
+    def state(self, known: Float[Array, "known"]) -> Float[Array, "variable region"]:
+        """The state of now."""
+        return known[: math.prod(self.state_shape)].reshape(self.state_shape)
+
+    def whole(self, known: Float[Array, "known"]) -> Float[Array, "known"]:
+        """A block later."""
+        return self._later(self.network, self.dt, self.steps, known, lambda past: past)
+
+    def halves(self, known: Float[Array, "known"]) -> Float[Array, "known"]:
+        """A block later, each step in two halves."""
+        return self._later(self.halved, self.dt / 2, 2 * self.steps, known, refined)
+
+    def _later(self, network: Any, dt: Any, steps: int, known: Any, on: Any) -> jax.Array:
+        past = on(known[math.prod(self.state_shape) :].reshape(self.sent_shape))
+        length = network.interaction.graph.reach.length
+        missing = jnp.broadcast_to(
+            past[:, :1], (past.shape[0], max(0, length - past.shape[1]), *past.shape[2:])
+        )
+        past = jnp.concatenate([missing, past], axis=1)[:, -length:]
+        stepper = at_work(RK4(), network, dt)
+        memory = stepper.start(self.state(known), past)
+        memory = jax.lax.fori_loop(0, steps, lambda _, m: stepper.advance(m, None), memory)
+        stride = steps // self.steps
+        past = stepper.past(memory)[:, ::-stride][:, : self.sent_shape[1]][:, ::-1]
+        return jnp.concatenate([stepper.state(memory).ravel(), past.ravel()])

@@ -35,6 +35,7 @@ from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
+from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain, own_equations
 
@@ -68,6 +69,7 @@ class Network(AbstractCoupled):
     CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
         ("interaction", "strength"): ("coupling",),
         ("interaction", "graph", "weights"): ("weights",),
+        ("interaction", "graph", "graph", "weights"): ("weights",),
     }
 
     def __init__(
@@ -154,6 +156,10 @@ class Network(AbstractCoupled):
         """
         graph: Any = self.interaction.graph
         return np.inf if graph.delays is None else graph.range(points)[0]
+
+    def in_blocks(self, dt: float) -> Blocks:
+        """A network with delays as a map over blocks of steps `dt`."""
+        return Blocks.of(self, dt)
 
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
