@@ -183,7 +183,24 @@ def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> 
         _checks.fail("coupling", must, f"it is {kind}")
     graph: Any = network.interaction.graph
     reach = Reach.of(graph.range(points), dt)
-    interaction = with_fields(network.interaction, graph=with_fields(graph, span=None, reach=reach))
+    return _over(system, with_fields(graph, span=None, reach=reach))
+
+
+def allowing(system: Any, points: Mapping[str, Any]) -> Any:
+    """A system whose programs allow for the delays at `points`, values (…) of parameters, too."""
+    network = getattr(system, "system", system)
+    if getattr(network, "delays", None) is None:
+        return system
+    graph = network.interaction.graph
+    spans = [graph.range(points), *([] if graph.span is None else [graph.span])]
+    span = min(low for low, _ in spans), max(high for _, high in spans)
+    return _over(system, with_fields(graph, span=span))
+
+
+def _over(system: Any, graph: Any) -> Any:
+    """A system over another graph, without checks."""
+    network = getattr(system, "system", system)
+    interaction = with_fields(network.interaction, graph=graph)
     network = with_fields(network, interaction=interaction)
     return with_fields(system, system=network) if hasattr(system, "system") else network
 
