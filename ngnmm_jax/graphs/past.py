@@ -29,7 +29,8 @@ _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 # Steps that are gathered together, and values that are remembered: few numbers, so that programs
 # are shared; more than the longest delay asks for, so that steps four times as long can go on.
 _BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-_ROUND, _MORE = 32, 4 * (_POINTS - 1)
+_LENGTHS = (32, 48)  # and these times powers of two
+_MORE = 4 * (_POINTS - 1)
 # Regions whose sums are gathered together.
 _TOGETHER = 8
 
@@ -57,7 +58,8 @@ class Reach(NamedTuple):
         whole = max(1, math.floor(low + 1e-9))
         block = max(size for size in _BLOCKS if size <= whole)
         used = math.ceil(high + 1e-9) + _POINTS
-        return cls(block, _ROUND * math.ceil((used + _MORE) / _ROUND), used)
+        doubled = (2 ** math.ceil(math.log2(max(1.0, (used + _MORE) / n))) * n for n in _LENGTHS)
+        return cls(block, min(doubled), used)
 
 
 def refined(past: Float[Array, "region node *axes"]) -> Float[Array, "region half *axes"]:
