@@ -137,7 +137,7 @@ class Alike(AbstractGraph):
         """One stands for all."""
         return 1
 
-    def apply(self, values: Field) -> Field:
+    def apply(self, values: Any) -> Any:  # of NumPy too
         """The sum of a row, times the values."""
         return values if self.sums is None else self.sums * values
 
