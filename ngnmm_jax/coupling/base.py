@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import with_fields, without_names
-from ngnmm_jax._core.types import Field
+from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.structured import MatrixGraph
@@ -32,6 +32,9 @@ class AbstractCoupling(Pictured):
     graph: eqx.AbstractVar[AbstractGraph]
     #: A scalar, or one value for each region that receives.
     strength: eqx.AbstractVar[Float[Array, "..."]]
+    #: Whether `inputs` and `linearised` take regions that are alike (`graphs.Alike` as the graph),
+    #: so that perturbations part along the modes of the graph.
+    HAS_MODES: ClassVar[bool] = False
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
@@ -101,15 +104,16 @@ class AbstractSum(AbstractCoupling):
     `received` takes sums of that shape.
     """
 
+    HAS_MODES: ClassVar[bool] = True
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "sent", "received"})
 
-    def sent(self, outputs: Field) -> Field:
+    def sent(self, outputs: Field) -> Channels:
         """What goes into the tracts, (region, *run) or (channel, region, *run)."""
         return outputs
 
     @abc.abstractmethod
-    def received(self, sums: Field, outputs: Field) -> Field:
+    def received(self, sums: Channels, outputs: Field) -> Field:
         """What regions receive, (region, *run), from the sums and their own outputs of now.
 
         The sums have the shape of what is sent.

@@ -5,7 +5,7 @@ from functools import partial
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from ngnmm_jax._core.types import Field
+from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.structured import LaplacianGraph, by_region
@@ -27,7 +27,7 @@ class DiffusiveCoupling(AbstractSum):
     graph: AbstractGraph
     strength: Float[Array, "..."] = eqx.field(converter=partial(as_parameter, "strength"))
 
-    def received(self, sums: Field, outputs: Field) -> Field:
+    def received(self, sums: Channels, outputs: Field) -> Field:
         """The sums, less a region's own output times those of the weights, times the strength."""
         return self.strength * (sums - by_region(self.graph.row_sums(), outputs))
 

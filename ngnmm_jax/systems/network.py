@@ -25,7 +25,7 @@ from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
-from ngnmm_jax.coupling.sums import as_sum, bends
+from ngnmm_jax.coupling.modes import bends, over_modes
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
@@ -248,7 +248,7 @@ class Network(AbstractCoupled):
         Without the checks of `homogeneous`, and of parameters and sums that are averaged.
         """
         sums = self.graph.row_sums(float).mean()
-        coupling = as_sum(self.interaction)
+        coupling = over_modes(self.interaction)
         return Homogeneous(self.model, with_fields(coupling, graph=Alike(sums)))
 
     def averaged(self) -> Homogeneous:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax.coupling.contract import drawn, like
-from ngnmm_jax.coupling.sums import has_modes
+from ngnmm_jax.coupling.modes import has_modes
 from ngnmm_jax.models.agreement import is_own
 
 # Sizes of outputs at which a drive is looked at, and what no drive is smaller than.
@@ -122,7 +122,7 @@ def only_with_modes(network: Any, base: type) -> None:
         raise ValueError(
             f"`{kind}` has `inputs` that are not linear, as far as its `linear` says, and are not "
             "those of weighted sums: homogeneous states and their modes are not known of it. "
-            "Make it a `coupling.AbstractSum`, with `sent` and `received`, "
+            "Make it a `coupling.AbstractSum` or `coupling.AbstractPairwise`, "
             f"{_STILL}"
         )
 
