@@ -1,7 +1,6 @@
 """Couplings with a nonlinearity of each connection."""
 
 import abc
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -124,7 +123,7 @@ class PairwiseCoupling(AbstractPairwise):
 
     graph: AbstractGraph
     strength: Float[Array, "..."] = eqx.field(converter=partial(as_parameter, "strength"))
-    function: Callable[[Any, Any], Any] = eqx.field(static=True)
+    function: Any = eqx.field(static=True)
 
     def __check_init__(self) -> None:
         if not callable(self.function):

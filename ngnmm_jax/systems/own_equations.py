@@ -137,6 +137,16 @@ def only_a_drive_of_its_own(network: Any, base: type) -> None:
         )
 
 
+def only_fields_of_models(network: Any, base: type) -> None:
+    """Refuse a network whose regions do not follow their model, under whatever they receive."""
+    own = own_equations(network, base)
+    if own.field:
+        raise ValueError(
+            f"{_whose(network, base, own)}, which its spiking populations would not follow: "
+            "write a model with these equations."
+        )
+
+
 def _whose(network: Any, base: type, own: OwnEquations) -> str:
     """The method that is not the library's, and whose it is."""
     if own.field or "drive" in _overridden(network, base):
