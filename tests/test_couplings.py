@@ -7,9 +7,11 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition
+from ngnmm_jax._core.parameters import parameter_names
 from ngnmm_jax.coupling import (
     AbstractPairwise,
     AbstractSum,
+    CouplingSum,
     DiffusiveCoupling,
     KuramotoCoupling,
     LinearCoupling,
@@ -17,7 +19,7 @@ from ngnmm_jax.coupling import (
     SigmoidAfterSum,
     SigmoidBeforeSum,
 )
-from ngnmm_jax.graphs import AbstractGraph, DenseGraph
+from ngnmm_jax.graphs import AbstractGraph, DenseGraph, IdentityGraph
 from ngnmm_jax.models import parameter
 
 WEIGHTS = np.array([[0, 1.0, 3.0, 0], [2.0, 0.5, 2.0, 1], [1.0, 0.5, 0, 2], [0, 0, 1, 0]])
@@ -68,18 +70,23 @@ def test_what_regions_receive(name):
 @pytest.mark.parametrize("name", EVEN)
 def test_modes_are_those_of_the_whole_jacobian(name):
     """Equilibria with all regions alike: each eigenvalue of the network belongs to a mode."""
-    network = ng.Network(MODEL, coupling=COUPLINGS[name])
-    rest = ng.find_equilibria(network.homogeneous())
-    state = rest.states[0]
+    modes_of(ng.Network(MODEL, coupling=COUPLINGS[name]))
+
+
+def modes_of(network):
+    """An equilibrium, and the growth of all modes, compared with the whole network's."""
+    state = ng.find_equilibria(network.homogeneous()).states[0]
     whole = jnp.broadcast_to(state[:, None], network.state_shape)
     assert float(jnp.abs(network.vector_field(whole)).max()) < 1e-12
     flat = jax.jacfwd(lambda x: network.vector_field(x.reshape(whole.shape)).ravel())
     expected = np.linalg.eigvals(flat(whole.ravel()))
-    found = np.asarray(ng.dispersion(network, state).eigenvalues).ravel()
+    modes = ng.dispersion(network, state)
+    found = np.asarray(modes.eigenvalues).ravel()
     assert found.shape == expected.shape
     gaps = np.abs(found[:, None] - expected)
     assert gaps.min(axis=0).max() < 1e-9 * np.abs(expected).max()
     assert gaps.min(axis=1).max() < 1e-9 * np.abs(expected).max()
+    return state, np.asarray(modes.growth)
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS.values(), ids=COUPLINGS)
@@ -323,3 +330,109 @@ def test_the_population_that_is_driven():
     np.testing.assert_allclose(by_flow, by_steps, rtol=1e-6)
     excitation, _ = model.synaptic_currents(state, drive)
     assert float(excitation) == pytest.approx(8 * (5 * 0.04 + 0.3))
+
+
+LOCAL = LinearCoupling(IdentityGraph(4), 2.0)
+FAST = SigmoidAfterSum(GRAPH, 1.0, 20.0, 0.05)
+SUMS = {
+    "linear, over others": {
+        "up": LinearCoupling(GRAPH, 5.0),
+        "down": LinearCoupling(DenseGraph(np.roll(NORMAL, 1, axis=0)), -2.0),
+    },
+    "structural and local": {"far": LinearCoupling(GRAPH, 5.0), "near": LOCAL},
+    "bent, of one graph": {"fast": FAST, "slow": DiffusiveCoupling(GRAPH, 3.0), "near": LOCAL},
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_of_couplings(name):
+    """What arrives, and modes against the whole Jacobian."""
+    coupling = CouplingSum(SUMS[name], 0.8)
+    outputs = jnp.asarray(OUTPUTS)
+    expected = 0.8 * sum(part.inputs(outputs) for part in coupling.parts.values())
+    np.testing.assert_allclose(coupling.inputs(outputs), expected, rtol=1e-14)
+    network = ng.Network(MODEL, coupling=coupling)
+    modes_of(network)
+    found = sum(term.matrix()[0, 0] for term in coupling.linearised(outputs))
+    np.testing.assert_allclose(found, jax.jacfwd(coupling.inputs)(outputs), rtol=1e-12)
+
+
+def test_parts_of_sums_have_names(tmp_path):
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
+    names = {"fast_slope", "fast_midpoint", "fast_coupling", "slow_coupling", "near_coupling"}
+    assert names <= set(parameter_names(network))
+    assert names <= set(parameter_names(network.homogeneous()))
+    changed = network.with_parameters(fast_slope=10.0, slow_coupling=1.0)
+    assert float(changed.interaction.parts["fast"].slope) == 10.0
+    assert float(changed.interaction.parts["slow"].strength) == 1.0
+    assert str(definition("work", changed)) != str(definition("work", network))
+    ng.save(tmp_path / "n.npz", network)
+    assert repr(ng.load(tmp_path / "n.npz")) == repr(network)
+    values = [1.0, 3.0]
+    swept = ng.sweep(network, {"slow_coupling": values}, ng.Stability(places=1))
+    options = {"dt": 0.05, "start": np.full(network.state_shape, 0.05), "variables": ("r_e",)}
+    batch = ng.simulate_batch(network, {"slow_coupling": values}, 1.0, **options)
+    for k, value in enumerate(values):
+        alone = network.with_parameters(slow_coupling=value)
+        state = ng.find_equilibria(alone.homogeneous()).states[0]
+        found = ng.dispersion(alone, state)
+        growth = np.delete(found.growth, found.uniform).max()
+        np.testing.assert_allclose(swept.growth_transverse.values[k, 0], growth, rtol=1e-9)
+        run = ng.simulate(alone, 1.0, integrator="rk4", **options)
+        np.testing.assert_allclose(batch.states[k, -1], run.states[-1], rtol=1e-12)
+
+
+def test_linear_sums_are_certified_and_step_exactly():
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["structural and local"]))
+    rest = ng.find_equilibria(network.homogeneous())
+    same = ng.find_equilibria(ng.Homogeneous(MODEL, 7.0))
+    assert rest.complete
+    np.testing.assert_allclose(rest.states, same.states, rtol=1e-12)
+    assert network.has_flow()
+    values, uniform = network.spectrum()
+    assert float(values[uniform]) == pytest.approx(7.0)
+
+
+def test_graphs_that_do_not_commute():
+    other = DenseGraph(np.roll(NORMAL, 1, axis=0))
+    network = ng.Network(MODEL, coupling=CouplingSum({"a": FAST, "b": LinearCoupling(other, 2.0)}))
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+    with pytest.raises(ValueError, match=r"do not commute .* What still works"):
+        ng.dispersion(network, state)
+    whole = jnp.broadcast_to(state[:, None], network.state_shape)
+    assert float(jnp.abs(network.vector_field(whole)).max()) < 1e-12
+    uneven = ng.Network(
+        MODEL, coupling=CouplingSum({"a": FAST, "b": LinearCoupling(DenseGraph(WEIGHTS), 1.0)})
+    )
+    with pytest.raises(ValueError, match="rows of the weights sum to between"):
+        uneven.homogeneous()
+
+
+def test_modes_of_orbits_of_sums():
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
+    network = network.with_parameters(i_ext_e=8.0, near_coupling=1.0, slow_coupling=1.0)
+    orbit = ng.find_orbit(network.homogeneous())
+    mu = np.linalg.eigvals(along(network, orbit.states, orbit.period))
+    growth = np.log(np.abs(mu)) / float(orbit.period)
+    for mode in np.asarray(ng.dispersion(network, orbit).growth):
+        assert np.abs(growth - mode).min() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: CouplingSum({}), "`parts` must be couplings by name"),
+        (lambda: CouplingSum({"a b": LOCAL}), "`parts` must have names that are words"),
+        (
+            lambda: CouplingSum({"a": LOCAL, "b": LinearCoupling(IdentityGraph(3), 1.0)}),
+            "same regions",
+        ),
+        (
+            lambda: CouplingSum({"a": Crossed(GRAPH)}),
+            "`Crossed.received` must act region by region",
+        ),
+    ],
+)
+def test_what_sums_of_couplings_must_be(made, words):
+    with pytest.raises(ValueError, match=words):
+        made()

@@ -32,9 +32,6 @@ class AbstractCoupling(Pictured):
     graph: eqx.AbstractVar[AbstractGraph]
     #: A scalar, or one value for each region that receives.
     strength: eqx.AbstractVar[Float[Array, "..."]]
-    #: Whether `inputs` and `linearised` take regions that are alike (`graphs.Alike` as the graph),
-    #: so that perturbations part along the modes of the graph.
-    HAS_MODES: ClassVar[bool] = False
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
@@ -54,6 +51,15 @@ class AbstractCoupling(Pictured):
     @abc.abstractmethod
     def inputs(self, outputs: Field) -> Field:
         """What each region receives where regions send these (region, *run), run by run."""
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether, where regions are alike, perturbations part along the modes of its graph.
+
+        Then `inputs` and `linearised` take regions alike, of any axes, with `graphs.Alike` as the
+        graph. By default of what is linear.
+        """
+        return self.linear() is not None
 
     def linear(self) -> AbstractGraph | None:
         """The graph of a linear coupling, whose inputs are `strength * graph.apply(outputs)`.
@@ -104,9 +110,13 @@ class AbstractSum(AbstractCoupling):
     `received` takes sums of that shape.
     """
 
-    HAS_MODES: ClassVar[bool] = True
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "sent", "received"})
+
+    @property
+    def has_modes(self) -> bool:
+        """Sums of what regions alike send part along the modes of the graph."""
+        return True
 
     def sent(self, outputs: Field) -> Channels:
         """What goes into the tracts, (region, *run) or (channel, region, *run)."""

@@ -56,7 +56,6 @@ class AbstractPairwise(AbstractCoupling):
     that can be done (`KuramotoCoupling` is one).
     """
 
-    HAS_MODES: ClassVar[bool] = True
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "passed"})
 
@@ -66,6 +65,11 @@ class AbstractPairwise(AbstractCoupling):
             if shape:
                 kind = type(self).__name__
                 _checks.fail(f"{kind}.{name}", "be one number", f"its shape is {shape}")
+
+    @property
+    def has_modes(self) -> bool:
+        """What passes between regions alike is the same for all connections."""
+        return True
 
     @abc.abstractmethod
     def passed(self, sending: Channels, receiving: Channels) -> Channels:
