@@ -64,6 +64,15 @@ class AbstractCoupled(PicturedSystem):
 
         return ExactFlow(inputs, flow.advance)
 
+    def population_inputs(self, state: State) -> jax.Array:
+        """What drives each population of spiking neurons, (population, *region, *run).
+
+        Of any coupling, from the gates of now. For models with an `exact_flow`, which says it.
+        """
+        flow = self.model.exact_flow(jnp.ones((), state.dtype))
+        assert flow is not None
+        return flow.inputs(state, self.drive(self.model.output(state)))
+
     def has_flow(self) -> bool:
         """Whether `exact_flow` is known of it."""
         return self.model.exact_flow(jnp.asarray(1.0)) is not None
