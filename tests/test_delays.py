@@ -58,7 +58,7 @@ def past_along(function, system, dt, nodes=64):
     run = ng.simulate(system, dt, dt=dt, start=np.zeros(system.state_shape))
     sent = function(-dt * np.arange(nodes)[::-1])
     state = jnp.full(system.state_shape, sent[-1])
-    history = History(jnp.asarray(sent)[None], dt)
+    history = History({"": jnp.asarray(sent)[None]}, dt)
     return dataclasses.replace(run, final_state=state, t1=jnp.asarray(0.0), history=history)
 
 
