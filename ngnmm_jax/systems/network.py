@@ -101,6 +101,7 @@ class Network(AbstractCoupled):
 
     def __check_init__(self) -> None:
         self._check_between()
+        self.interaction.delayed()  # which says what stands against it
         check_coupling(self.interaction)
         check_coupled(self)
         n = self.n_regions
