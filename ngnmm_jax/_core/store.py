@@ -31,6 +31,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core import files, records
+from ngnmm_jax._core.interrupted import keeping
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.records import Damaged
 
@@ -299,6 +300,10 @@ class Store:
             left = busy
         files.sync_folder(self.base)
 
+    def keeping(self, total: int) -> contextlib.AbstractContextManager[None]:
+        """While it lasts, Ctrl-C says how many of `total` blocks are kept."""
+        return keeping(self.folder, "blocks", total, lambda: len(self.numbers()))
+
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Wait until no other living process holds this claim, and hold it."""
@@ -337,7 +342,8 @@ def in_blocks(
     def items(number: int) -> np.ndarray:
         return np.arange(number * size, min((number + 1) * size, total))
 
-    with progress_bar(total * points, what, "point", progress) as bar:
+    kept_here = contextlib.nullcontext() if kept is None else kept.keeping(len(numbers))
+    with kept_here, progress_bar(total * points, what, "point", progress) as bar:
 
         def compute(number: int) -> dict[str, np.ndarray]:
             block = work(items(number), bar.set_postfix_str)

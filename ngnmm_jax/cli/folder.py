@@ -42,8 +42,8 @@ def folder(out: Path, settings: Any) -> Iterator[Folder]:
             _remove(out, set(before) - set(files))
             (part / "settings.toml").write_text(text, encoding="utf-8")
             names = _move(part, out)
-        except KeyboardInterrupt:
-            interrupted(place.kept)
+        except KeyboardInterrupt as stop:
+            interrupted(stop, place.kept)
         except Exception:
             # What was computed is worth more than the figure that failed.
             if any(part.rglob("*.nc")):

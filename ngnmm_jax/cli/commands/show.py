@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.options import prepare
+from ngnmm_jax.cli.options import interruptible
 from ngnmm_jax.cli.output import say, table
 
 
 @app.command()
+@interruptible
 def show(
     store: Annotated[Path, typer.Argument(help="A sweep's Zarr store, finished or not.")],
     out: Annotated[
@@ -29,13 +30,12 @@ def show(
 
     Example: ngnmm show plane.zarr --quantity v_e_band_power --at band=gamma
     """
-    prepare()
-    import ngnmm_jax as ng
     from ngnmm_jax import plot
     from ngnmm_jax.cli.parsing import places
     from ngnmm_jax.cli.reports.sweeps import sweep_facts
+    from ngnmm_jax.sweeps import open_sweep
 
-    data = ng.open_sweep(store)
+    data = open_sweep(store)
     if quantity and "list" in quantity:
         for name in plot.sweep_quantities(data):
             say(f"{name:>32}  {data[name].attrs.get('long_name', '')}")

@@ -7,11 +7,12 @@ import typer
 
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce
-from ngnmm_jax.cli.options import AllowCode, Resume, prepare
+from ngnmm_jax.cli.options import AllowCode, Resume, interruptible, prepare
 from ngnmm_jax.cli.output import kept_in, progress, say, table
 
 
 @app.command("sweep")
+@interruptible
 def sweep_(
     file: Annotated[
         Path, typer.Argument(help="TOML file: network, [vary], [design], [measure], [run].")
@@ -35,7 +36,7 @@ def sweep_(
 
     Example: ngnmm sweep examples/plane.toml && ngnmm show plane.zarr
     """
-    prepare(allow_code)
+    prepare()
     import time
 
     import ngnmm_jax as ng

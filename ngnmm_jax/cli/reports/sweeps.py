@@ -8,7 +8,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.sweeps import discrepancies
+from ngnmm_jax.sweeps.storage import discrepancies
 
 
 def sweep_facts(dataset: Any) -> dict[str, Any]:
