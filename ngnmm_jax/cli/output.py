@@ -89,7 +89,7 @@ def interrupted(stop: KeyboardInterrupt, store: Path | None) -> NoReturn:
     kept = getattr(stop, "kept", "")  # by `Interrupted`, which knows the whole
     if not kept and store is not None:
         blocks = len(list(store.glob(".ngnmm_store/block-*.json")))
-        kept = f"{blocks} blocks kept in {store}" if blocks else ""
+        kept = f"{blocks} block{'s' * (blocks > 1)} kept in {store}" if blocks else ""
     say(f"Interrupted: {kept}; the same command goes on." if kept else "Interrupted.")
     raise typer.Exit(130)
 

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Axis, Bounds, Checked, points
-from ngnmm_jax.cli.estimates import memory
+from ngnmm_jax.cli.estimates import memory, of_map, of_spectra, of_steps
 from ngnmm_jax.cli.settings.sweep import DesignTable, FunctionTable, SweepSettings
 from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
 
@@ -125,6 +125,23 @@ def bytes_of(task: SweepFile) -> float:
     return float(task.design.count) * sum(
         math.prod(out.shape) * np.dtype(out.dtype).itemsize for out in outputs
     )
+
+
+def seconds_of(task: SweepFile) -> float | None:
+    """Roughly what a sweep takes; None where nobody knows before its first block."""
+    measure, network = task.measure, task.network
+    runs, regions = task.design.count, 1 if task.settings.homogeneous else network.n_regions
+    if isinstance(measure, Stability):
+        return of_map(runs)
+    if isinstance(measure, Activity):
+        steps = (measure.transient + measure.duration) / measure.plan(network)[1]
+        return of_steps(steps, regions, max(2, runs))
+    if isinstance(measure, Exponents):
+        dt = measure.dt or float(network.time_step)
+        window = 100_000 if measure.duration is None else measure.duration / dt
+        steps = window + (20_000 if measure.transient is None else measure.transient / dt)
+        return of_spectra(runs, steps, measure.count or 6 * regions, regions)
+    return None
 
 
 def _measure(table: dict[str, Any]) -> AbstractMeasure:

@@ -42,7 +42,7 @@ def sweep_(
     import ngnmm_jax as ng
     from ngnmm_jax._core.store import remove
     from ngnmm_jax.cli.reports.sweeps import against_half_the_step, executor_of, sweep_facts
-    from ngnmm_jax.cli.sweep_file import SweepFile, bytes_of
+    from ngnmm_jax.cli.sweep_file import SweepFile, bytes_of, seconds_of
 
     begun = time.perf_counter()
     task = SweepFile.read(file)
@@ -52,7 +52,13 @@ def sweep_(
     shape = " × ".join(
         f"{name} {size}" for name, size in zip(task.design.names, task.design.shape, strict=True)
     )
-    announce(f"{task.design.count} runs ({shape}) into {store}", bytes_of(task))
+    announce(
+        f"{task.design.count} runs ({shape}) into {store}",
+        bytes_of(task),
+        seconds_of(task),
+        store,
+        held=False,
+    )
     with kept_in(store), executor_of(workers, dask) as executor:
         data = ng.sweep(
             task.network,
