@@ -146,6 +146,8 @@ def _decimal(argument: str, value: Any, shape: tuple[int, ...] | None = None) ->
     try:
         array = np.asarray(value)
         wide = array.astype(float)
+        if array.dtype.kind == "b":
+            raise TypeError
     except (TypeError, ValueError):
         fail(argument, "be a number" if shape == () else "be numbers", f"it is {value!r}")
     if shape is not None and array.shape != shape:

@@ -71,10 +71,12 @@ class Store:
         known = self._known(wanted, records.plain(facts or {}))
         self.facts = known["facts"]
         if known["what"] != what:
-            _checks.fail("store", f"hold a {what}", f"{str(folder)!r} holds a {known['what']}")
+            but = f"{str(folder)!r} holds a {known['what']}: give another folder"
+            _checks.fail("store", f"hold a {what}", but)
         detail = records.differences(known["definition"], wanted["definition"])
         if detail:
-            _checks.fail("store", f"hold the same {what}", f"{str(folder)!r} differs in {detail}")
+            but = f"{str(folder)!r} differs in {detail}: give another folder"
+            _checks.fail("store", f"hold the same {what}", but)
         if known["format"] != FORMAT:
             _checks.fail(
                 "store", f"be of format {FORMAT}", f"{str(folder)!r} is of format {known['format']}"
@@ -119,7 +121,9 @@ class Store:
         try:
             self.base.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}: no store in {str(folder)!r}") from error
+            raise OSError(
+                error.errno, f"{error.strerror}: no store can be in {str(folder)!r}"
+            ) from error
 
     def _known(self, wanted: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
         """The definition that is there; ours where there is none or it is damaged."""

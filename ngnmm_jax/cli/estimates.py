@@ -58,7 +58,8 @@ def _free(out: Path) -> float:
     """Bytes that are free where something is to be written."""
     for place in (out, *out.absolute().parents):
         with contextlib.suppress(OSError):
-            return float(shutil.disk_usage(place).free)
+            disk = shutil.disk_usage(place)
+            return float(disk.free) if disk.total else math.inf  # of a disk that is none
     return math.inf
 
 

@@ -27,13 +27,15 @@ def bifurcate(settings: BifurcateSettings, out: Out = Path("ngnmm_bifurcations")
     varied = settings.varied()
     if len(varied) > 2:
         fail("--vary", "be given once or twice", f"it is {len(varied)} times")
+    if len(varied) == 1 and settings.cuts:
+        fail("--cut", "go with two parameters", "there is one, which `--vary` bounds")
     network = settings.build()
     model = network.model
     options: dict[str, Any] = settings.options("longest_period") | {"progress": progress()}
     if len(varied) == 1:
         options |= settings.options("doublings")
     potential = model.shown if model.shown in model.variables else model.variables[0]
-    shown = settings.variable or potential
+    shown = potential if settings.variable is None else settings.variable
     one_of("variable", shown, model.variables)
     cuts = settings.cuts or [sum(list(varied.values())[-1]) / 2]
     title = title_of(settings, without=varied, connectome=False)

@@ -49,7 +49,7 @@ def fit_(
     from ngnmm_jax.cli.reports.fits import STORE, check_fit, fit_facts, write_fit
 
     task = FitFile.read(file)
-    others = {name: load_fc(name, task.network) for name in against or []}
+    others = {name: load_fc("--against", name, task.network) for name in against or []}
     out = Path(file.stem) if out is None else out
     if not resume:
         remove(out / STORE)

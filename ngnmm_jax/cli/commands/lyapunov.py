@@ -16,6 +16,9 @@ from ngnmm_jax.cli.settings.commands import LyapunovSettings
 # Exponents of a network that are computed unless somebody asks for more.
 _OF_A_NETWORK = 20
 
+# Steps from which exponents can be told.
+_FEWEST = 100
+
 
 @command(app, LyapunovSettings)
 def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> None:
@@ -72,5 +75,8 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
 def _steps(settings: LyapunovSettings, network: Any) -> float:
     """Of a trajectory, at the network's own parameters."""
     dt = settings.dt or float(network.time_step)
+    if settings.duration is not None and settings.duration < _FEWEST * dt:
+        must = f"hold {_FEWEST} steps of {dt:g} {network.model.time_unit}"
+        fail("duration", must, f"it is {settings.duration:g}")
     window = 100_000 if settings.duration is None else settings.duration / dt
     return window + (20_000 if settings.transient is None else settings.transient / dt)

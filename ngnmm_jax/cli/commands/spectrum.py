@@ -3,12 +3,16 @@
 import math
 from pathlib import Path
 
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce, of_steps
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import say, table, title_of
 from ngnmm_jax.cli.settings.commands import SpectrumSettings
+
+# Seconds of which there can be a spectrum, at a sample a millisecond.
+_SHORTEST = 0.1
 
 
 @command(app, SpectrumSettings)
@@ -28,6 +32,9 @@ def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> N
     parameters = settings.grid() if settings.vary else {}
     unit = network.model.time_unit
     length = settings.duration or 20.0 / SECONDS[unit]
+    if length * SECONDS[unit] < _SHORTEST:
+        must = f"be at least {_SHORTEST / SECONDS[unit]:g} {unit}"
+        fail("duration", must, f"it is {length:g}")
     points = math.prod(axis.size for axis in parameters.values())
     samples = points * length * SECONDS[unit] * 1000
     before = 2.0 / SECONDS[unit] if settings.transient is None else settings.transient

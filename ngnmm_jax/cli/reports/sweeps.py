@@ -52,7 +52,12 @@ def executor_of(workers: int | None, dask: str | None) -> Iterator[Any]:
         _checks.fail("workers", "not be given with `dask`", "both are")
     if dask is not None:
         distributed = _checks.require_module("distributed", "dask")
-        with distributed.Client(dask, timeout="10s") as client:
+        try:
+            client = distributed.Client(dask, timeout="10s")
+        except (OSError, ValueError, TimeoutError) as error:
+            but = f"{dask!r} is none: {error}"
+            _checks.fail("dask", "be the address of a scheduler that is there", but)
+        with client:
             yield client.get_executor()
     elif workers is not None:
         from concurrent.futures import ProcessPoolExecutor
