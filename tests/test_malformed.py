@@ -136,10 +136,8 @@ def malformed():
             continue
         for place in [*settings_of(command), *("measure.duration", "measure.dt", "measure.kind")]:
             inside = place.partition(".")[0]
-            if inside not in schema.model_fields or (command, place) == (
-                "connectome",
-                "connectome",
-            ):
+            by_argument = (command, place) == ("connectome", "connectome")
+            if inside not in schema.model_fields or by_argument:
                 continue
             kind = kind_of(command, place)
             if command != "connectome":  # takes no file of settings

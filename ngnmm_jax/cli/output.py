@@ -37,8 +37,8 @@ _BETWEEN = 10.0
 
 
 def say(line: str) -> None:
-    """One line, as it is."""
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    """One line, as it is, at once."""
+    print(line, flush=True)
 
 
 def complain(line: str) -> None:

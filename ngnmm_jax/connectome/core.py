@@ -53,7 +53,7 @@ class Connectome:
     def __init__(
         self,
         weights: ArrayLike,
-        labels: Sequence[str] = (),
+        labels: Sequence[str] | Sequence[bytes] = (),
         tract_lengths: ArrayLike | None = None,
         centroids: ArrayLike | None = None,
         groups: Sequence[str] | None = None,
@@ -396,7 +396,7 @@ def _name(value: Any) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _numbers(argument: str, value: Any, labels: Sequence[str] = ()) -> NDArray[np.float64]:
+def _numbers(argument: str, value: Any, labels: Sequence[Any] = ()) -> NDArray[np.float64]:
     if hasattr(value, "toarray"):  # one of SciPy's sparse ones
         _checks.fail(argument, "be a dense array", "it is sparse: `.toarray()` makes it dense")
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
@@ -407,7 +407,7 @@ def _numbers(argument: str, value: Any, labels: Sequence[str] = ()) -> NDArray[n
     return array
 
 
-def _finite_regions(argument: str, array: NDArray[np.float64], labels: Sequence[str]) -> None:
+def _finite_regions(argument: str, array: NDArray[np.float64], labels: Sequence[Any]) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         rows = sorted({int(k) for k in bad[:, 0]})
