@@ -1,6 +1,7 @@
 """The TOML file of `ngnmm fit`, as `fit` takes it: a network, what is free, the data, the loss."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -196,12 +197,15 @@ def _array(argument: str, where: Any) -> np.ndarray:
         )
     try:
         if path.suffix == ".npy":
-            array = np.load(path)
+            with path.open("rb") as file:
+                array = np.lib.format.read_array(file)
         elif path.suffix == ".npz":
-            with np.load(path) as file:
-                if len(file.files) != 1:
-                    _checks.fail("file", "hold one array", f"{str(path)!r} holds {file.files}")
-                array = file[file.files[0]]
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is no archive of arrays")
+            with np.load(path) as archive:
+                if len(archive.files) != 1:
+                    _checks.fail("file", "hold one array", f"{str(path)!r} holds {archive.files}")
+                array = archive[archive.files[0]]
         else:
             array = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None)
     except (OSError, ValueError, EOFError) as error:
