@@ -20,11 +20,13 @@ from ngnmm_jax._core.parameters import (
     with_leaves,
     without_names,
 )
-from ngnmm_jax._core.types import Field, Scalar
+from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
+from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.modes import alike, as_linear, bends, graphs_of, joint_spectrum
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
@@ -35,8 +37,14 @@ from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
+from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain, own_equations
+from ngnmm_jax.systems.own_equations import (
+    only_a_drive_of_its_own,
+    only_fields_of_models,
+    only_with_modes,
+    own_equations,
+)
 
 
 class Network(AbstractCoupled):
@@ -68,6 +76,7 @@ class Network(AbstractCoupled):
     CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
         ("interaction", "strength"): ("coupling",),
         ("interaction", "graph", "weights"): ("weights",),
+        ("interaction", "graph", "graph", "weights"): ("weights",),
     }
 
     def __init__(
@@ -115,7 +124,7 @@ class Network(AbstractCoupled):
             if name in declared(self.model) or is_reserved(name):
                 must = "have a name of its own"
                 _checks.fail(f"{kind}.{name}", must, "a parameter is called so")
-            value = getattr(part, name)
+            value = getattr(part, field.name)
             if jnp.ndim(value) == 1:
                 _checks.shape(name, value, (self.n_regions,), f"for {self.n_regions} regions")
             check = _checks.positive if field.metadata["positive"] else _checks.finite
@@ -146,6 +155,18 @@ class Network(AbstractCoupled):
     def delays(self) -> AbstractDelays | None:
         """How long what regions send is on its way; None where it is there at once."""
         return self.interaction.graph.delays
+
+    def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
+        """In the unit of the model's time, also at `points`, values (run, …) of parameters.
+
+        Infinite without delays.
+        """
+        graph: Any = self.interaction.graph
+        return np.inf if graph.delays is None else graph.range(points)[0]
+
+    def in_blocks(self, dt: float) -> Blocks:
+        """A network with delays as a map over blocks of steps `dt`."""
+        return Blocks.of(self, dt)
 
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
@@ -186,6 +207,11 @@ class Network(AbstractCoupled):
         only_a_drive_of_its_own(self, Network)
         return super().exact_flow(dt)
 
+    def population_inputs(self, state: State) -> jax.Array:
+        """What drives each population of spiking neurons, (population, region, *run)."""
+        only_fields_of_models(self, Network)
+        return super().population_inputs(state)
+
     def has_flow(self) -> bool:
         """Whether `exact_flow` is known: of its model, whose equations and drive are as here."""
         if not super().has_flow():
@@ -205,10 +231,14 @@ class Network(AbstractCoupled):
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode.
 
-        Of a linear coupling of another kind, those of the graph that it amounts to.
+        Of a linear coupling of another kind, those of the graph that it amounts to. Of a sum of
+        couplings that are not, (mode, graph): of the modes that its graphs have in common.
         The index is None where the rows do not sum to the same. Warns where eigenvalues are so
         ill-conditioned that rounding moves them by over 1e-6 of the largest.
         """
+        graphs = graphs_of(self.interaction)
+        if len(graphs) > 1 and self.interaction.linear() is None:
+            return joint_spectrum(graphs)
         return self.graph.spectrum()
 
     def homogeneous(self) -> Homogeneous:
@@ -218,26 +248,48 @@ class Network(AbstractCoupled):
         differs between regions; `ValueError` says what stands against it.
         """
         self._only_undelayed()
-        only_plain(self, Network, "define `homogeneous` in it")
-        if self.model.n_regions is not None or self.coupling.ndim:
+        only_with_modes(self, Network)
+        if self.model.n_regions is not None or _regional(self.interaction):
             raise ValueError(
                 "A network with parameters that differ between regions has no homogeneous "
                 "states: use scalar parameters, or `find_equilibria(network)`."
             )
-        sums = self.graph.row_sums(float)
-        if not self.graph.even():
+        graphs = graphs_of(self.interaction)
+        uneven = next((graph for graph in graphs if not graph.even()), None)
+        if uneven is None and len(graphs) > 1:
+            return self.apart()
+        total = self.interaction.linear()  # of several, whose sums may be even together
+        if uneven is not None and (total is None or not total.even()):
+            sums = uneven.row_sums(float)
             low, high = float(sums.min()), float(sums.max())
             raise ValueError(
                 f"The rows of the weights sum to between {low:.6g} and {high:.6g} (they differ "
                 f"by {high - low:.1g}); homogeneous states need equal sums. "
-                "Use `connectome.normalised()`."
+                "Use `connectome.normalised()`, or `coupling.DiffusiveCoupling`."
             )
-        return Homogeneous(self.model, self.coupling * sums.mean())
+        system = self.over_modes()
+        return Homogeneous(self.model, system.gain) if system.proportional else system
+
+    def over_modes(self) -> Homogeneous:
+        """The homogeneous system as one of all modes: its graph has the eigenvalues that `along`
+        takes, those of `spectrum`.
+
+        Without the checks of `homogeneous`, and of sums that are averaged.
+        """
+        return Homogeneous(self.model, alike(as_linear(self.interaction)))
+
+    def apart(self) -> Homogeneous:
+        """The same with each of several couplings by itself, and so all parameters by name."""
+        return Homogeneous(self.model, alike(self.interaction))
 
     def averaged(self) -> Homogeneous:
         """The homogeneous system of the region-averaged parameters and row sums."""
         mean = jax.tree.map(lambda p: jnp.mean(p) if getattr(p, "ndim", 0) else p, self.model)
-        return Homogeneous(mean, jnp.mean(self.coupling * self.graph.row_sums()))
+        if not bends(self.interaction):
+            return Homogeneous(mean, jnp.mean(self.coupling * self.graph.row_sums()))
+        system = self.apart()
+        between = jax.tree.map(lambda p: p.mean() if p.ndim else p, system.interaction)
+        return Homogeneous(mean, between)
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
         """Equilibria near the homogeneous ones of the region-averaged parameters."""
@@ -275,18 +327,32 @@ def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Hom
 
     The systems (run,), in NumPy; a homogeneous system has nothing to average.
     """
-    inner = jax.tree.map(np.asarray, Homogeneous(core.model, core.coupling))
     values = {k: np.asarray(v) for k, v in varied.items()}
+    if not isinstance(core, Network):
+        known = parameter_names(core)
+        values = {k: v for k, v in values.items() if k in known}
+        return with_leaves(jax.tree.map(np.asarray, core), values)
     coupling = values.pop(COUPLING, None)
-    if isinstance(core, Network):
+    bent = bends(core.interaction)
+    inner = core.apart() if bent else Homogeneous(core.model, core.coupling)
+    inner = jax.tree.map(np.asarray, inner)
+    strength = inner.coupling if coupling is None else coupling
+    if not bent:
         sums = np.asarray(core.graph.matrix(), float).sum(axis=1)
-        strength = inner.coupling if coupling is None else coupling
         each = strength[..., None] if coupling is not None and coupling.ndim == 1 else strength
-        coupling = (each * sums).mean(axis=-1)
-    elif coupling is None:
-        coupling = inner.coupling
+        strength = (each * sums).mean(axis=-1)
+    elif strength.ndim and (coupling is None or strength.ndim == 2):
+        strength = strength.mean(axis=-1)
     # Parameters that do not vary have no axis of runs, but may have one of regions.
     inner = jax.tree.map(lambda v: v.mean() if v.ndim else v, inner)
     known = parameter_names(inner)
     means = {k: v.mean(axis=1) if v.ndim == 2 else v for k, v in values.items() if k in known}
-    return with_leaves(inner, {**means, COUPLING: np.asarray(coupling)})
+    return with_leaves(inner, {**means, COUPLING: np.asarray(strength)})
+
+
+def _regional(coupling: AbstractCoupling) -> bool:
+    """Whether something of a coupling, beside its graph, has values for each region."""
+    if isinstance(coupling, CouplingSum):
+        return bool(jnp.ndim(coupling.strength)) or any(map(_regional, coupling.parts.values()))
+    held = [v for v in vars(coupling).values() if not isinstance(v, AbstractGraph)]
+    return any(getattr(leaf, "ndim", 0) for leaf in jax.tree.leaves(held))
