@@ -415,8 +415,8 @@ def order_table(problem: str, peers: dict[str, str | None]) -> None:
         for read in (None, "linear"):
             name = f"tvboptim, Heun, {read or 'nearest'}"
             ends[name] = measure("tvboptim_ends", python=python, problem=problem, read=read)
-    if (python := peers["vbjax"]) is not None:
-        ends["vbjax, Heun, rounded down"] = measure("vbjax_ends", python=python, problem=problem)
+    if (other := peers["vbjax"]) is not None:
+        ends["vbjax, Heun, rounded down"] = measure("vbjax_ends", python=other, problem=problem)
     rows = []
     for name, found in ends.items():
         if isinstance(found, float):

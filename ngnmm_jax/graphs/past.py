@@ -30,8 +30,6 @@ _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 # are shared; more than the longest delay asks for, so that steps four times as long can go on.
 _BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _ROUND, _MORE = 32, 4 * (_POINTS - 1)
-# Regions whose sums are gathered together.
-_TOGETHER = 8
 
 
 class Reach(NamedTuple):
@@ -39,11 +37,16 @@ class Reach(NamedTuple):
 
     - `block`: steps whose sums are gathered at once: the shortest delay has so many at least.
     - `length`: values that are remembered, those of now included; `used`: those that count.
+    - `window`: values in a row that a block sees of a region.
     """
 
     block: int
     length: int
     used: int
+
+    @property
+    def window(self) -> int:
+        return self.block + _POINTS - 1
 
     @classmethod
     def of(cls, span: tuple[float, float], dt: float) -> "Reach":
@@ -58,6 +61,24 @@ class Reach(NamedTuple):
         block = max(size for size in _BLOCKS if size <= whole)
         used = math.ceil(high + 1e-9) + _POINTS
         return cls(block, _ROUND * math.ceil((used + _MORE) / _ROUND), used)
+
+
+def ring(past: Float[Array, "region node *run"], reach: Reach) -> Float[Array, "region place *run"]:
+    """Values at the ends of steps as a ring: the first places are there again behind the last, so
+    that any that a block sees are in a row.
+    """
+    return jnp.concatenate([past, past[:, : reach.window - 1]], axis=1)
+
+
+def with_newest(
+    ring: Float[Array, "region place *run"],
+    place: Any,
+    values: Float[Array, "region *run"],
+    reach: Reach,
+) -> Float[Array, "region place *run"]:
+    """A ring with values at one of its places, below `reach.length`."""
+    again = jnp.where(place < reach.window - 1, place + reach.length, place)
+    return ring.at[:, place].set(values).at[:, again].set(values)
 
 
 def refined(past: Float[Array, "region node *axes"]) -> Float[Array, "region half *axes"]:
@@ -76,69 +97,92 @@ def refined(past: Float[Array, "region node *axes"]) -> Float[Array, "region hal
     return jnp.concatenate([both, past[:, -1:]], axis=1)
 
 
+class Reads(NamedTuple):
+    """Where connections read the past, and with which factors: the same in all blocks of steps.
+
+    - `begin` (*run, to, from), or (*run,) of all connections: the oldest value that a block sees,
+      counted from the oldest of all.
+    - `factors` (*run, to, moment and point, from), or (*run, moment, point).
+    """
+
+    begin: jax.Array
+    factors: jax.Array
+
+    @classmethod
+    def of(cls, graph: DelayedGraph, dt: Any, reach: Reach) -> "Reads":
+        """For steps `dt` (); `reach` as the ring was made. Delays beyond it give NaN."""
+        times = jnp.asarray(graph.times())
+
+        def one(times: jax.Array) -> Reads:
+            steps = times / jnp.asarray(dt, times.dtype)
+            if steps.ndim == 0:
+                return cls(*_seen(steps, reach))
+            weights = jnp.asarray(graph.matrix())
+            begin, factors = _seen(jnp.where(weights != 0, steps, reach.block), reach)
+            # Those of a region that receives side by side: products of matrices that lie
+            # otherwise take three times as long.
+            factors = jnp.moveaxis(weights[..., None, None] * factors, 1, -1)
+            return cls(begin, factors.reshape(len(factors), -1, len(factors)))
+
+        if times.ndim in (1, 3):  # each run has its own, or all have the same
+            alone = times.shape[-1] == 1
+            return one(times[..., 0]) if alone else jax.vmap(one, in_axes=-1)(times)
+        return one(times)
+
+
 def arriving(
     graph: DelayedGraph,
-    past: Float[Array, "region node *run"],
+    reads: Reads,
+    past: Float[Array, "region place *run"],
     newest: Any,
-    dt: Any,
     reach: Reach,
 ) -> Float[Array, "step moment region *run"]:
     """The sums of the coming steps: their means, and how much they rise in a step.
 
     **Arguments:**
 
-    - `past`: values at the ends of steps, a ring whose newest entry is at `newest`.
-    - `dt` (): the step. `reach`: as the ring was made. Delays that do not lie in it give NaN.
+    - `past`: values at the ends of steps, a `ring` whose newest entry is at place `newest`.
     """
-    times = jnp.asarray(graph.times())
-    if times.ndim in (1, 3) and times.shape[-1] > 1:  # each run has its own
 
-        def one(run: Any, past: jax.Array) -> jax.Array:
-            return _arriving(graph, times[..., run], past, newest, dt, reach)
+    def one(reads: Reads, past: jax.Array) -> jax.Array:
+        if reads.begin.ndim == 0:
+            return _of_one_delay(graph, reads, past, newest, reach)
+        return _of_each_delay(reads, past, newest, reach)
 
-        numbers = jnp.arange(times.shape[-1])
-        return jax.vmap(one, in_axes=(0, -1), out_axes=-1)(numbers, past)
-    times = times[..., 0] if times.ndim in (1, 3) else times
-    return _arriving(graph, times, past, newest, dt, reach)
+    if reads.begin.ndim in (1, 3):  # each run has its own
+        return jax.vmap(one, in_axes=(0, -1), out_axes=-1)(reads, past)
+    return one(reads, past)
 
 
-def _arriving(
-    graph: DelayedGraph, times: jax.Array, past: jax.Array, newest: Any, dt: Any, reach: Reach
-) -> jax.Array:
-    steps = times / jnp.asarray(dt, times.dtype)
-    if steps.ndim == 0:
-        return _of_one_delay(graph, steps, past, newest, reach)
-    weights = jnp.asarray(graph.matrix())
-    steps = jnp.where(weights != 0, steps, reach.block)
-    begin, factors = _seen(steps, reach)  # (to, from), (to, from, moment, point)
-    factors = weights[..., None, None] * factors.astype(past.dtype)
-    n, window = past.shape[0], reach.block + _POINTS - 1
-    flat = past.reshape(n * reach.length, -1)
-    rows = jnp.arange(n)[:, None] * reach.length
+def _of_each_delay(reads: Reads, past: jax.Array, newest: Any, reach: Reach) -> jax.Array:
+    n, size = past.shape[0], math.prod(past.shape[2:])
+    flat = past.reshape(n, -1)
 
     def sums(one: tuple[jax.Array, jax.Array]) -> jax.Array:
         """Of one region that receives: (step, moment, run)."""
         begin, factors = one
-        places = newest + 1 + begin[:, None] + jnp.arange(window)  # from the oldest entry on
+        places = newest + 1 + begin  # from the oldest entry on
         places = jnp.where(places >= reach.length, places - reach.length, places)
-        seen = flat[rows + places].reshape(n, -1)
-        parts = jnp.tensordot(factors.reshape(n, -1).T, seen, 1, precision="highest")
-        return _folded(parts.reshape(2, _POINTS, window, -1), reach.block)
+        seen = jax.vmap(
+            lambda values, place: jax.lax.dynamic_slice(
+                values, (place * size,), (reach.window * size,)
+            )
+        )(flat, places)
+        parts = jnp.dot(factors, seen, precision="highest")
+        return _folded(parts.reshape(2, _POINTS, reach.window, -1), reach.block)
 
-    found = jax.lax.map(sums, (begin, factors), batch_size=_TOGETHER)
+    found = jax.lax.map(sums, (reads.begin, reads.factors.astype(past.dtype)))
     found = jnp.moveaxis(found, 0, 2)  # (step, moment, region, run)
     return found.reshape(reach.block, 2, n, *past.shape[2:])
 
 
 def _of_one_delay(
-    graph: DelayedGraph, steps: jax.Array, past: jax.Array, newest: Any, reach: Reach
+    graph: DelayedGraph, reads: Reads, past: jax.Array, newest: Any, reach: Reach
 ) -> jax.Array:
     """Where all connections have the same delay: any graph's product, once for a block."""
-    begin, factors = _seen(steps, reach)  # (), (moment, point)
-    window = reach.block + _POINTS - 1
-    places = (newest + 1 + begin + jnp.arange(window)) % reach.length
-    seen = jnp.moveaxis(past[:, places], 1, 0).reshape(window, -1)
-    parts = factors.astype(past.dtype)[..., None, None] * seen
+    places = (newest + 1 + reads.begin + jnp.arange(reach.window)) % reach.length
+    seen = jnp.moveaxis(past[:, places], 1, 0).reshape(reach.window, -1)
+    parts = reads.factors.astype(past.dtype)[..., None, None] * seen
     each = _folded(parts, reach.block)  # (step, moment, region and run)
     each = each.reshape(reach.block * 2, *past.shape[:1], *past.shape[2:])
     return jax.vmap(graph.apply)(each).reshape(reach.block, 2, past.shape[0], *past.shape[2:])

@@ -13,7 +13,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.coupling.base import AbstractSum
-from ngnmm_jax.graphs.past import Reach, arriving, refined
+from ngnmm_jax.graphs.past import Reach, Reads, arriving, refined, ring, with_newest
 from ngnmm_jax.integrators import RK4, AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
@@ -69,7 +69,7 @@ class Remembered(NamedTuple):
     """What is known between steps.
 
     - `inner`: the integrator's memory.
-    - `past` (region, node, …): what was sent at the ends of steps, a ring.
+    - `past` (region, place, …): what was sent at the ends of steps, a `ring`.
     - `coming` (step, moment, region, …): what arrives in the steps of a block.
     - `number`: of steps taken.
     """
@@ -97,6 +97,7 @@ class _Delayed:
         self.graph: Any = interaction.graph
         self.reach: Reach = self.graph.reach
         assert self.reach is not None, "`on_grid` says how delays lie on the steps"
+        self.reads = Reads.of(self.graph, dt, self.reach)
 
     def stepper(self) -> Stepper:
         """The integrator at work."""
@@ -114,7 +115,8 @@ class _Delayed:
         if past is None:
             shape = (sent.shape[0], self.reach.length, *sent.shape[1:])
             past = jnp.broadcast_to(sent[:, None], shape)
-        coming = arriving(self.graph, past, self.reach.length - 1, self.dt, self.reach)
+        past = ring(past, self.reach)
+        coming = arriving(self.graph, self.reads, past, self.reach.length - 1, self.reach)
         first = coming[0, 0] - coming[0, 1] / 2
         inner = self._inner(self._laid_out(first, state)).start(state)
         return Remembered(inner, past, coming, jnp.asarray(0))
@@ -125,7 +127,7 @@ class _Delayed:
         within, length = number % self.reach.block, self.reach.length
         coming = jax.lax.cond(
             within == 0,
-            lambda: arriving(self.graph, past, (number - 1) % length, self.dt, self.reach),
+            lambda: arriving(self.graph, self.reads, past, (number - 1) % length, self.reach),
             lambda: coming,
         )
         at_work = self._inner(None)
@@ -148,7 +150,7 @@ class _Delayed:
 
     def past(self, memory: Remembered) -> jax.Array:
         """What was sent (region, node, …), from the oldest to that of now."""
-        return jnp.roll(memory.past, -memory.number, axis=1)
+        return jnp.roll(memory.past[:, : self.reach.length], -memory.number, axis=1)
 
     def _inner(self, now: Any) -> Stepper:
         return self.integrator.stepper(
@@ -156,7 +158,7 @@ class _Delayed:
         )
 
     def _with_newest(self, past: jax.Array, number: Any, state: jax.Array) -> jax.Array:
-        return past.at[:, number % self.reach.length].set(self.sent(state))
+        return with_newest(past, number % self.reach.length, self.sent(state), self.reach)
 
     def sent(self, state: jax.Array) -> jax.Array:
         """What regions send, those first: (region, *channel, *run)."""
