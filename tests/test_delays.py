@@ -110,6 +110,16 @@ def test_a_delay_out_of_reach_is_nan():
     assert np.isnan(arriving(graph, reads, past, 0, reach)).all()
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_delays_of_whole_steps_are_in_reach_however_they_are_rounded(dtype):
+    for steps, dt in itertools.product((1, 3, 6, 7, 12, 48), (0.1, 0.3, 0.02)):
+        delay = float(f"{steps * dt:g}")
+        graph = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), delay))
+        graph = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), graph)
+        reads = Reads.of(graph, jnp.asarray(dt, dtype), Reach.of((delay, delay), dt))
+        assert np.isfinite(reads.factors).all()
+
+
 def test_refined_is_exact_for_polynomials_of_degree_five():
     t = np.arange(9.0)
     found = refined(jnp.asarray(t**5 - 3 * t**2)[None])
