@@ -48,6 +48,7 @@ bench: $(STAMP)
 	$(BIN)/python -m benchmarks.bifurcations
 	$(BIN)/python -m benchmarks.sweeps
 	$(BIN)/python -m benchmarks.spiking
+	$(BIN)/python -m benchmarks.delays
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

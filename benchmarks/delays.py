@@ -32,9 +32,10 @@ from benchmarks.simulation import plain_field
 
 SPEED, COUPLING, CURRENT, STEP = 10.0, 9.0, 15.0, 0.05
 BATCHES = (1, 8, 64, 1024)
-#: Steps of the runs that are timed: of this library, and of the peers, whose loops keep them all.
+#: Steps of the runs that are timed: of this library; of the peers, whose loops keep them all.
 STEPS = {1: 8000, 8: 2000, 64: 1000, 1024: 400}
 FEW = {1: 2000, 8: 500, 64: 200, 1024: 100}
+FEWER = {1: 500, 8: 100, 64: 50, 1024: 20}
 #: Runs that peers take together; more are taken one part after the other.
 TOGETHER = 64
 #: For the order: steps, and the time that is simulated with each; the reference's step.
@@ -259,7 +260,7 @@ def vbjax(problem: str, bits: int, batch: int, **_: Any) -> float:
     jax = _devices(bits)
     import jax.numpy as jnp
 
-    steps, lanes = FEW[batch], min(batch, TOGETHER)
+    steps, lanes = FEWER[batch], min(batch, TOGETHER)
     loop, buffer = _vbjax(problem, STEP, steps)
 
     def last(current: Any) -> Any:
@@ -412,11 +413,11 @@ def order_table(problem: str, peers: dict[str, str | None]) -> None:
         for points, read in READS.items():
             ends[f"C, {'Heun' if points == 1 else 'RK4'}, {read}"] = c_ends(problem, points)
     if (python := peers["tvboptim"]) is not None:
-        for read in (None, "linear"):
-            name = f"tvboptim, Heun, {read or 'nearest'}"
-            ends[name] = measure("tvboptim_ends", python=python, problem=problem, read=read)
-    if (python := peers["vbjax"]) is not None:
-        ends["vbjax, Heun, rounded down"] = measure("vbjax_ends", python=python, problem=problem)
+        for kind in (None, "linear"):
+            name = f"tvboptim, Heun, {kind or 'nearest'}"
+            ends[name] = measure("tvboptim_ends", python=python, problem=problem, read=kind)
+    if (other := peers["vbjax"]) is not None:
+        ends["vbjax, Heun, rounded down"] = measure("vbjax_ends", python=other, problem=problem)
     rows = []
     for name, found in ends.items():
         if isinstance(found, float):

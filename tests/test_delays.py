@@ -13,7 +13,7 @@ from scipy.special import lambertw
 import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition
 from ngnmm_jax.graphs import AbstractDelays, DelayedGraph, DenseGraph, IdentityGraph
-from ngnmm_jax.graphs.past import Reach, arriving, refined
+from ngnmm_jax.graphs.past import Reach, Reads, arriving, refined, ring
 from ngnmm_jax.simulation.history import History
 
 RNG = np.random.default_rng(0)
@@ -77,8 +77,9 @@ def test_polynomials_of_degree_four_arrive_exactly(block):
 
     nodes = dt * np.arange(1 - reach.length, 1)
     past = jnp.asarray(sent(nodes))
-    ring = jnp.roll(past, 7, axis=1)  # the newest need not be the last one
-    found = arriving(graph, ring, 6, jnp.asarray(dt), reach)
+    past = jnp.roll(past, 7, axis=1)  # the newest need not be the last one
+    reads = Reads.of(graph, jnp.asarray(dt), reach)
+    found = arriving(graph, reads, ring(past, reach), 6, reach)
     x, w = np.polynomial.legendre.leggauss(8)
     for b in range(block):
         at = dt * (b + 0.5 + x / 2)
@@ -93,15 +94,30 @@ def test_one_delay_is_a_matrix_of_the_same():
     past = jnp.asarray(RNG.normal(size=(4, reach.length, 2)))
     one = DelayedGraph(DenseGraph(WEIGHTS), 0.37)
     each = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), 0.37))
-    found = [arriving(graph, past, 5, jnp.asarray(dt), reach) for graph in (one, each)]
+    past = ring(past, reach)
+    found = [
+        arriving(graph, Reads.of(graph, jnp.asarray(dt), reach), past, 5, reach)
+        for graph in (one, each)
+    ]
     np.testing.assert_allclose(*found, rtol=1e-12)
 
 
 def test_a_delay_out_of_reach_is_nan():
     reach = Reach.of((0.3, 0.5), 0.1)
-    past = jnp.ones((4, reach.length))
+    past = ring(jnp.ones((4, reach.length)), reach)
     graph = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), 9.0))
-    assert np.isnan(arriving(graph, past, 0, jnp.asarray(0.1), reach)).all()
+    reads = Reads.of(graph, jnp.asarray(0.1), reach)
+    assert np.isnan(arriving(graph, reads, past, 0, reach)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_delays_of_whole_steps_are_in_reach_however_they_are_rounded(dtype):
+    for steps, dt in itertools.product((1, 3, 6, 7, 12, 48), (0.1, 0.3, 0.02)):
+        delay = float(f"{steps * dt:g}")
+        graph = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), delay))
+        graph = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), graph)
+        reads = Reads.of(graph, jnp.asarray(dt, dtype), Reach.of((delay, delay), dt))
+        assert np.isfinite(reads.factors).all()
 
 
 def test_refined_is_exact_for_polynomials_of_degree_five():

@@ -1,13 +1,15 @@
 r"""What arrives of the past: sums over connections with delays, for whole blocks of steps at once.
 
 In a step from t to t + dt a region receives Σ_k weights_jk x_k(t' - τ_jk), t' running through the
-step. Integrators take it as the straight line that has its mean and its first moment over the
-step; both follow from the values at the ends of earlier steps by the polynomial of degree four
-through the five newest that the step can see, which is an error of order five in the step.
+step. At the ends of steps each x_k(t' - τ_jk) follows from the values at the ends of earlier steps
+by the polynomial of degree four through the five newest of them. Integrators take the sums as the
+straight line that has their mean and their first moment over the step; both are those of the
+polynomial of degree four through the sums at its end and at the four ends of steps before. Both
+errors are of order five in the step, and neither depends on where a block begins.
 
-A delay of τ = (m + f) dt, with m whole and f below 1, sees the values of m - 1 steps ago at the
-latest. So the sums of the coming steps are known for as many steps as the shortest delay has: they
-are gathered together, one matrix product for each region that receives.
+A delay of τ = (m + f) dt, with m whole and f below 1, sees at the end of a step the values of m
+steps before that at the latest. So the sums of the coming steps are known for as many steps as the
+shortest delay has: they are gathered together, one matrix product for each region that receives.
 """
 
 import math
@@ -31,8 +33,6 @@ _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 _BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _LENGTHS = (32, 48)  # and these times powers of two
 _MORE = 4 * (_POINTS - 1)
-# Regions whose sums are gathered together.
-_TOGETHER = 8
 
 
 class Reach(NamedTuple):
@@ -40,11 +40,21 @@ class Reach(NamedTuple):
 
     - `block`: steps whose sums are gathered at once: the shortest delay has so many at least.
     - `length`: values that are remembered, those of now included; `used`: those that count.
+    - `ends`: ends of steps, some before a block included, whose sums make those of its steps.
+    - `window`: values in a row that a block sees of a region.
     """
 
     block: int
     length: int
     used: int
+
+    @property
+    def ends(self) -> int:
+        return self.block + _POINTS - 1
+
+    @property
+    def window(self) -> int:
+        return self.ends + _POINTS - 1
 
     @classmethod
     def of(cls, span: tuple[float, float], dt: float) -> "Reach":
@@ -57,9 +67,27 @@ class Reach(NamedTuple):
             _checks.fail("dt", f"be at most the shortest delay, {span[0]:.6g}", f"it is {dt:.6g}")
         whole = max(1, math.floor(low + 1e-9))
         block = max(size for size in _BLOCKS if size <= whole)
-        used = math.ceil(high + 1e-9) + _POINTS
+        used = math.ceil(high + 1e-9) + 2 * _POINTS - 2
         doubled = (2 ** math.ceil(math.log2(max(1.0, (used + _MORE) / n))) * n for n in _LENGTHS)
         return cls(block, min(doubled), used)
+
+
+def ring(past: Float[Array, "region node *run"], reach: Reach) -> Float[Array, "region place *run"]:
+    """Values at the ends of steps as a ring: the first places are there again behind the last, so
+    that any that a block sees are in a row.
+    """
+    return jnp.concatenate([past, past[:, : reach.window - 1]], axis=1)
+
+
+def with_newest(
+    ring: Float[Array, "region place *run"],
+    place: Any,
+    values: Float[Array, "region *run"],
+    reach: Reach,
+) -> Float[Array, "region place *run"]:
+    """A ring with values at one of its places, below `reach.length`."""
+    again = jnp.where(place < reach.window - 1, place + reach.length, place)
+    return ring.at[:, place].set(values).at[:, again].set(values)
 
 
 def refined(past: Float[Array, "region node *axes"]) -> Float[Array, "region half *axes"]:
@@ -78,106 +106,131 @@ def refined(past: Float[Array, "region node *axes"]) -> Float[Array, "region hal
     return jnp.concatenate([both, past[:, -1:]], axis=1)
 
 
+class Reads(NamedTuple):
+    """Where connections read the past, and with which factors: the same in all blocks of steps.
+
+    - `begin` (*run, to, from), or (*run,) of all connections: the oldest value that a block sees,
+      counted from the oldest of all.
+    - `factors` (*run, to, point, from), or (*run, point).
+    """
+
+    begin: jax.Array
+    factors: jax.Array
+
+    @classmethod
+    def of(cls, graph: DelayedGraph, dt: Any, reach: Reach) -> "Reads":
+        """For steps `dt` (); `reach` as the ring was made. Delays beyond it give NaN."""
+        times = jnp.asarray(graph.times())
+
+        def one(times: jax.Array) -> Reads:
+            steps = times / jnp.asarray(dt, times.dtype)
+            if steps.ndim == 0:
+                return cls(*_seen(steps, reach))
+            weights = jnp.asarray(graph.matrix())
+            begin, factors = _seen(jnp.where(weights != 0, steps, reach.block), reach)
+            # Those of a region that receives side by side: products of matrices that lie
+            # otherwise take three times as long.
+            return cls(begin, jnp.moveaxis(weights[..., None] * factors, 1, -1))
+
+        if times.ndim in (1, 3):  # each run has its own, or all have the same
+            alone = times.shape[-1] == 1
+            return one(times[..., 0]) if alone else jax.vmap(one, in_axes=-1)(times)
+        return one(times)
+
+
 def arriving(
     graph: DelayedGraph,
-    past: Float[Array, "region node *run"],
+    reads: Reads,
+    past: Float[Array, "region place *run"],
     newest: Any,
-    dt: Any,
     reach: Reach,
 ) -> Float[Array, "step moment region *run"]:
     """The sums of the coming steps: their means, and how much they rise in a step.
 
     **Arguments:**
 
-    - `past`: values at the ends of steps, a ring whose newest entry is at `newest`.
-    - `dt` (): the step. `reach`: as the ring was made. Delays that do not lie in it give NaN.
+    - `past`: values at the ends of steps, a `ring` whose newest entry is at place `newest`.
     """
-    times = jnp.asarray(graph.times())
-    if times.ndim in (1, 3) and times.shape[-1] > 1:  # each run has its own
 
-        def one(run: Any, past: jax.Array) -> jax.Array:
-            return _arriving(graph, times[..., run], past, newest, dt, reach)
+    def one(reads: Reads, past: jax.Array) -> jax.Array:
+        if reads.begin.ndim == 0:
+            return _of_one_delay(graph, reads, past, newest, reach)
+        return _of_each_delay(reads, past, newest, reach)
 
-        numbers = jnp.arange(times.shape[-1])
-        return jax.vmap(one, in_axes=(0, -1), out_axes=-1)(numbers, past)
-    times = times[..., 0] if times.ndim in (1, 3) else times
-    return _arriving(graph, times, past, newest, dt, reach)
+    if reads.begin.ndim in (1, 3):  # each run has its own
+        return jax.vmap(one, in_axes=(0, -1), out_axes=-1)(reads, past)
+    return one(reads, past)
 
 
-def _arriving(
-    graph: DelayedGraph, times: jax.Array, past: jax.Array, newest: Any, dt: Any, reach: Reach
-) -> jax.Array:
-    steps = times / jnp.asarray(dt, times.dtype)
-    if steps.ndim == 0:
-        return _of_one_delay(graph, steps, past, newest, reach)
-    weights = jnp.asarray(graph.matrix())
-    steps = jnp.where(weights != 0, steps, reach.block)
-    begin, factors = _seen(steps, reach)  # (to, from), (to, from, moment, point)
-    factors = weights[..., None, None] * factors.astype(past.dtype)
-    n, window = past.shape[0], reach.block + _POINTS - 1
-    flat = past.reshape(n * reach.length, -1)
-    rows = jnp.arange(n)[:, None] * reach.length
+def _of_each_delay(reads: Reads, past: jax.Array, newest: Any, reach: Reach) -> jax.Array:
+    n, size = past.shape[0], math.prod(past.shape[2:])
+    flat = past.reshape(n, -1)
 
     def sums(one: tuple[jax.Array, jax.Array]) -> jax.Array:
-        """Of one region that receives: (step, moment, run)."""
+        """Of one region that receives: (end, run)."""
         begin, factors = one
-        places = newest + 1 + begin[:, None] + jnp.arange(window)  # from the oldest entry on
+        places = newest + 1 + begin  # from the oldest entry on
         places = jnp.where(places >= reach.length, places - reach.length, places)
-        seen = flat[rows + places].reshape(n, -1)
-        parts = jnp.tensordot(factors.reshape(n, -1).T, seen, 1, precision="highest")
-        return _folded(parts.reshape(2, _POINTS, window, -1), reach.block)
+        seen = jax.vmap(
+            lambda values, place: jax.lax.dynamic_slice(
+                values, (place * size,), (reach.window * size,)
+            )
+        )(flat, places)
+        parts = jnp.dot(factors, seen, precision="highest")
+        return _folded(parts.reshape(_POINTS, reach.window, -1), reach.ends)
 
-    found = jax.lax.map(sums, (begin, factors), batch_size=_TOGETHER)
-    found = jnp.moveaxis(found, 0, 2)  # (step, moment, region, run)
-    return found.reshape(reach.block, 2, n, *past.shape[2:])
+    found = jax.lax.map(sums, (reads.begin, reads.factors.astype(past.dtype)))
+    return _over_steps(jnp.moveaxis(found, 0, 1).reshape(reach.ends, n, *past.shape[2:]), reach)
 
 
 def _of_one_delay(
-    graph: DelayedGraph, steps: jax.Array, past: jax.Array, newest: Any, reach: Reach
+    graph: DelayedGraph, reads: Reads, past: jax.Array, newest: Any, reach: Reach
 ) -> jax.Array:
     """Where all connections have the same delay: any graph's product, once for a block."""
-    begin, factors = _seen(steps, reach)  # (), (moment, point)
-    window = reach.block + _POINTS - 1
-    places = (newest + 1 + begin + jnp.arange(window)) % reach.length
-    seen = jnp.moveaxis(past[:, places], 1, 0).reshape(window, -1)
-    parts = factors.astype(past.dtype)[..., None, None] * seen
-    each = _folded(parts, reach.block)  # (step, moment, region and run)
-    each = each.reshape(reach.block * 2, *past.shape[:1], *past.shape[2:])
-    return jax.vmap(graph.apply)(each).reshape(reach.block, 2, past.shape[0], *past.shape[2:])
+    places = (newest + 1 + reads.begin + jnp.arange(reach.window)) % reach.length
+    seen = jnp.moveaxis(past[:, places], 1, 0).reshape(reach.window, -1)
+    parts = reads.factors.astype(past.dtype)[..., None, None] * seen
+    each = _folded(parts, reach.ends).reshape(reach.ends, *past.shape[:1], *past.shape[2:])
+    return _over_steps(jax.vmap(graph.apply)(each), reach)
 
 
-def _folded(parts: jax.Array, block: int) -> jax.Array:
-    """Of each point's part (moment, point, node, …) of the sums, those of steps: (step, moment, …).
+def _folded(parts: jax.Array, ends: int) -> jax.Array:
+    """Of each point's part (point, place, …) of the sums, those at ends of steps: (end, …).
 
-    Step b sees the points from node b on.
+    End number i sees the points from place i on.
     """
-    total = sum(parts[:, k, k : k + block] for k in range(_POINTS))
-    return jnp.swapaxes(jnp.asarray(total), 0, 1)
+    return jnp.asarray(sum(parts[k, k : k + ends] for k in range(_POINTS)))
+
+
+def _over_steps(sums: jax.Array, reach: Reach) -> jax.Array:
+    """Of sums at ends of steps (end, …), their means and rises in those of a block: (step, moment,
+    …).
+    """
+    basis = _lagrange(_NODES - 0.5, np)  # (point, node) of the last step that the points have
+    factors = np.stack([basis @ _WEIGHTS, basis @ (12 * _WEIGHTS * _NODES)]).astype(sums.dtype)
+    found = [sum(f[k] * sums[k : k + reach.block] for k in range(_POINTS)) for f in factors]
+    return jnp.stack(found, axis=1)
 
 
 def _seen(steps: jax.Array, reach: Reach) -> tuple[jax.Array, jax.Array]:
     """Of delays in steps: where in the past, from its oldest value on, a block's values begin; and
-    the factors (…, moment, point) of those that a step sees, NaN where a delay is out of reach.
+    the factors (…, point) of those that count at an end of a step, NaN where a delay is out of
+    reach.
     """
-    whole = jnp.floor(steps)
-    begin = jnp.asarray(reach.length - _POINTS + 1 - whole, int)
-    known = (whole >= reach.block) & (begin >= 0) | (steps == reach.block)
-    begin = jnp.clip(begin, 0, reach.length - reach.block)
-    part = steps - whole
-    # Moments on [-1 - part, -part], of polynomials that are one at one of the points -4 … 0.
-    moments = []
-    at = [-0.5 - part + node for node in _NODES]
-    basis = jnp.stack([_lagrange(x) for x in at])  # (node, point, …)
-    for weights in (_WEIGHTS, 12 * _WEIGHTS * _NODES):
-        moments.append(jnp.tensordot(jnp.asarray(weights, basis.dtype), basis, 1))
-    factors = jnp.moveaxis(jnp.stack(moments), (0, 1), (-2, -1))
-    return begin, jnp.where(known[..., None, None], factors, jnp.nan)
+    # Delays of a whole number of steps are so many, however their quotient is rounded.
+    whole = jnp.floor(steps * (1 + 8 * jnp.finfo(steps.dtype).eps))
+    oldest = reach.length + 2 - 2 * _POINTS
+    begin = jnp.asarray(oldest - whole, int)
+    known = (whole >= reach.block) & (begin >= 0)
+    begin = jnp.clip(begin, 0, reach.length - reach.window)
+    factors = jnp.moveaxis(_lagrange(whole - steps, jnp), 0, -1)
+    return begin, jnp.where(known[..., None], factors, jnp.nan)
 
 
-def _lagrange(x: jax.Array) -> jax.Array:
-    """The polynomials that are one at one of the points -4 … 0, and zero at the others."""
+def _lagrange(x: Any, xp: Any) -> Any:
+    """The polynomials (point, …) that are one at one of the points -4 … 0, zero at the others."""
     points = range(1 - _POINTS, 1)
-    return jnp.stack(
+    return xp.stack(
         [
             math.prod([(x - other) / (point - other) for other in points if other != point])
             for point in points

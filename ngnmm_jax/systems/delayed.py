@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
-from ngnmm_jax.graphs.past import Reach, arriving, refined
+from ngnmm_jax.graphs.past import Reach, Reads, arriving, refined, ring, with_newest
 from ngnmm_jax.integrators import RK4, AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
@@ -78,7 +78,7 @@ class Remembered(NamedTuple):
     """What is known between steps.
 
     - `inner`: the integrator's memory.
-    - `past` (region, node, …): what was sent at the ends of steps, rings.
+    - `past` (region, place, …): what was sent at the ends of steps, each a `ring`.
     - `coming` (step, moment, region, …): what arrives in the steps of a block.
     - `number`: of steps taken.
     """
@@ -103,6 +103,7 @@ class _Delayed:
         self.integrator, self.network, self.dt = integrator, network, dt
         self.graphs = {name: p.graph for name, p in network.interaction.delayed().items()}
         self.reaches: dict[str, Reach] = {name: g.reach for name, g in self.graphs.items()}
+        self.reads = {name: Reads.of(g, dt, g.reach) for name, g in self.graphs.items()}
 
     def stepper(self) -> Stepper:
         """The integrator at work."""
@@ -124,6 +125,7 @@ class _Delayed:
                 )
                 for name, value in now.items()
             }
+        past = {name: ring(some, self.reaches[name]) for name, some in past.items()}
         coming = {name: self._arriving(name, past[name], -1) for name in now}
         first = {k: self._laid_out(c[0, 0] - c[0, 1] / 2, state) for k, c in coming.items()}
         return Remembered(self._inner(first).start(state), past, coming, jnp.asarray(0))
@@ -161,7 +163,10 @@ class _Delayed:
 
     def past(self, memory: Remembered) -> Pasts:
         """What was sent (region, node, …), from the oldest to that of now."""
-        return {k: jnp.roll(past, -memory.number, axis=1) for k, past in memory.past.items()}
+        return {
+            name: jnp.roll(past[:, : self.reaches[name].length], -memory.number, axis=1)
+            for name, past in memory.past.items()
+        }
 
     def _inner(self, now: Any) -> Stepper:
         network = self.network
@@ -170,13 +175,15 @@ class _Delayed:
 
     def _arriving(self, name: str, past: jax.Array, newest: Any) -> jax.Array:
         reach = self.reaches[name]
-        return arriving(self.graphs[name], past, newest % reach.length, self.dt, reach)
+        reads, place = self.reads[name], newest % reach.length
+        return arriving(self.graphs[name], reads, past, place, reach)
 
     def _with_newest(self, past: Pasts, number: Any, state: jax.Array) -> Pasts:
-        return {
-            name: past[name].at[:, number % self.reaches[name].length].set(now)
-            for name, now in self._sent(state).items()
-        }
+        newest = {}
+        for name, now in self._sent(state).items():
+            reach = self.reaches[name]
+            newest[name] = with_newest(past[name], number % reach.length, now, reach)
+        return newest
 
     def _sent(self, state: jax.Array) -> dict[str, Any]:
         """What regions send, those first: (region, *channel, *run)."""
@@ -279,7 +286,8 @@ class Blocks(eqx.Module):
 
     def known(self, state: jax.Array) -> Float[Array, "known"]:
         """Where regions have sent the same for ever."""
-        now = _Delayed(RK4(), self.network, self.dt).start(state).past
+        stepper = at_work(RK4(), self.network, self.dt)
+        now = stepper.past(stepper.start(state))
         past = {name: now[name][:, -shape[1] :] for name, shape in self.sent_shapes}
         return self._flat(state, past)
 
