@@ -103,6 +103,39 @@ def test_simulate_jansen_rit_with_values_per_region(small_file, tmp_path):
     assert dataset.time.attrs["units"] == "s"
 
 
+def test_delays(small_file, small, tmp_path):
+    """As the library has them; what does not go together is refused."""
+    common = ["simulate", "--connectome", small_file, "--duration", "40", "--set", "i_ext_e=13"]
+    invoke(*common, "--delay", "5", "--dt", "0.1", "--out", tmp_path / "one")
+    found = xr.load_dataset(tmp_path / "one" / "activity.nc", engine="h5netcdf")
+    delayed = ng.Network(ng.NextGenEI(i_ext_e=13.0), small, 5.0, delays=5.0)
+    known = ng.simulate(delayed, 40.0, dt=0.1, save_every=1.0)
+    np.testing.assert_allclose(found.v_e.values, known.v_e, rtol=1e-9)
+    settings = tomllib.loads((tmp_path / "one" / "settings.toml").read_text())
+    assert (settings["delay"], "speed" in settings) == (5.0, False)
+    for words, said in (
+        (["--speed", "10", "--delay", "5"], "`speed` must not be given with `delay`"),
+        (["--delay", "5", "--rtol", "1e-9"], "`rtol` must go with adaptive steps"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            invoke(*common, *words, "--out", tmp_path / "two")
+    ng.Connectome(small.weights).save(tmp_path / "bare.npz")
+    said = re.escape("connectome that has tract lengths (--reading lengths=FILE)")
+    with pytest.raises(ValueError, match=said):
+        invoke("simulate", "--connectome", tmp_path / "bare.npz", "--speed", "10")
+
+
+def test_speeds_that_vary(tmp_path):
+    settings = MapSettings(vary={"speed": [5.0, 20.0, 3], "coupling": [1.0, 3.0, 2]})
+    assert settings.build().delays.speed == 20.0
+    with pytest.raises(ValueError, match=r"`vary.speed` must be positive"):
+        MapSettings(vary={"speed": [0.0, 20.0, 3]}).build()
+    (tmp_path / "s.toml").write_text("[vary]\nspeed = { values = [5, 8] }\n")
+    task = SweepFile.read(tmp_path / "s.toml")
+    assert task.design.count == 2
+    assert task.network.delays is not None
+
+
 def test_lyapunov(small_file, tmp_path):
     """A line of the homogeneous system with its cascade; resumed."""
     options = ["--connectome", small_file, "--coupling", "12", "--duration", "500"]

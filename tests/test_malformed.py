@@ -52,7 +52,8 @@ WRONG = {
 #: The kind of every setting, by its place; those of all commands first.
 KINDS = {
     "connectome": "file", "reading": "reading", "order": "choice", "power": "positive",
-    "cache_dir": "text", "model": "model", "coupling": "real", "set": "parameters",
+    "cache_dir": "text", "model": "model", "coupling": "real", "speed": "positive",
+    "delay": "positive", "set": "parameters",
     "duration": "positive", "transient": "not negative", "save_every": "positive",
     "dt": "positive", "rtol": "fraction", "atol": "positive", "seed": "seed",
     "scatter": "not negative", "lambda_low": "real", "lambda_high": "real",

@@ -27,6 +27,8 @@ def run() -> None:
         hint = "" if known else " (NGNMM_DEBUG=1 shows where; please report it)"
         if "could not be read" in str(error) and "=" in str(error):
             hint = " (On the command line: --reading NAME=VALUE.)"
+        if "undelayed()" in str(error):
+            hint = " (On the command line: without --speed and --delay.)"
         complain(f"{kind}{error}{hint}")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

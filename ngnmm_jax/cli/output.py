@@ -68,7 +68,7 @@ def table(title: str, columns: list[dict[str, Any]]) -> None:
 
 def title_of(settings: Any, without: Iterable[str] = (), connectome: bool = True) -> str:
     """A figure's title: model, connectome, parameters that differ from the defaults."""
-    values: dict[str, Any] = {**settings.set, "coupling": settings.coupling}
+    values: dict[str, Any] = {**settings.set, "coupling": settings.coupling, **settings.delays()}
     values = {name: value for name, value in values.items() if name not in set(without)}
     shown = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not isinstance(v, list))
     where = f" on {Path(settings.connectome).stem}" if connectome else ""

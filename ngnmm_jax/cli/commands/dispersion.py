@@ -30,7 +30,7 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
     network = settings.build()
     modes = network.n_regions
     announce(f"equilibria and the {modes} modes of each", 8.0 * modes * modes, 0.0, out)
-    rest = ng.find_equilibria(network.homogeneous())
+    rest = ng.find_equilibria(network.undelayed().homogeneous())  # which no delay moves
     with folder(out, settings) as place:
         limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
         rows = write_dispersion(network, rest, limits, place.part, title_of(settings))

@@ -55,7 +55,7 @@ def fit_(
         remove(out / STORE)
     with folder(out, task.settings) as place:
         place.kept = out / STORE
-        say(f"{task.free.size} free numbers into {out}")
+        say(f"{task.free.size} free numbers into {out}; how long is seen in the first steps")
         result = ng.fit(
             task.system,
             task.free,

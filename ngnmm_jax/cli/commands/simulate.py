@@ -23,6 +23,7 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     """
     import ngnmm_jax as ng
     from ngnmm_jax import plot
+    from ngnmm_jax.integrators import Adaptive
     from ngnmm_jax.models.times import SECONDS
 
     network = settings.build()
@@ -32,12 +33,13 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     if every > length / 8:
         must = f"leave eight samples of {length:g} {model.time_unit}"
         fail("save_every", must, f"it is {every:g}")
+    step = _fixed_step(settings, network)
     announce(
         f"{length:g} {model.time_unit} of {network.n_regions} regions",
         8.0 * (length / every + 1) * len(model.variables) * network.n_regions,
-        of_steps(length / settings.dt, network.n_regions)
-        if settings.dt
-        else of_adaptive(length, network),
+        of_adaptive(length, network)
+        if step is None
+        else of_steps(length / step, network.n_regions),
         out,
     )
     with folder(out, settings) as place:
@@ -45,7 +47,7 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
             network,
             length,
             **settings.options("save_every", "dt", "seed", "scatter"),
-            integrator=_integrator(settings),
+            integrator=Adaptive(**settings.options("rtol", "atol")) if step is None else None,
             progress=progress(),
         )
         run.to_xarray().to_netcdf(place.part / "activity.nc", engine="h5netcdf")
@@ -55,8 +57,11 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
         say(f"{length:g} {run.time_unit} of {network.n_regions} regions: {steps}")
 
 
-def _integrator(settings: SimulateSettings) -> Any:
-    """Adaptive steps of these tolerances; the usual one of fixed steps where `dt` is given."""
-    from ngnmm_jax.integrators import Adaptive
-
-    return None if settings.dt else Adaptive(**settings.options("rtol", "atol"))
+def _fixed_step(settings: SimulateSettings, network: Any) -> float | None:
+    """The step where steps are fixed: where it is given, and where connections are delayed."""
+    if settings.dt is None and network.delays is None:
+        return None
+    for name in ("rtol", "atol"):
+        if getattr(settings, name) != SimulateSettings.model_fields[name].default:
+            fail(name, "go with adaptive steps", "with `dt`, `speed` and `delay` they are fixed")
+    return settings.dt or float(network.time_step)

@@ -28,6 +28,8 @@ class Option:
     parse: Callable[[list[str]], Any] | None = None
 
 
+#: What delays connections: the parameters, each with the network's argument.
+DELAYS = {"speed": "speed", "delay": "delays"}
 #: The settings of each command, by the command's name: they enter themselves.
 COMMANDS: dict[str, "type[SourceSettings]"] = {}
 
@@ -143,6 +145,15 @@ class NetworkSettings(SourceSettings):
         ),
     ] = Field(default_factory=dict)
 
+    speed: Annotated[
+        Positive | None,
+        Option("Of conduction along the connectome's tracts, mm/ms. Default: no delays."),
+    ] = None
+    delay: Annotated[
+        Positive | None,
+        Option("Instead: one delay of all connections, in the model's unit of time."),
+    ] = None
+
     def kind(self) -> Any:
         """The model's class."""
         from ngnmm_jax.models import MODELS, AbstractNeuralMass
@@ -159,6 +170,23 @@ class NetworkSettings(SourceSettings):
         """The lowest and the highest value of what varies."""
         return {}
 
+    def delays(self) -> dict[str, float]:
+        """The speed or the delay: what is given, or else the highest value of what varies."""
+        found = {}
+        for name in DELAYS:
+            low, high = self.varied().get(name, (None, None))
+            value = getattr(self, name) if high is None else high
+            if low is not None and low <= 0:
+                fail(f"vary.{name}", "be positive", f"its smallest value is {low:g}")
+            if value is not None:
+                found[name] = value
+        if len(found) > 1:
+            fail("speed", "not be given with `delay`", "both are")
+        if "speed" in found and self.loaded_connectome.tract_lengths is None:
+            must = "go with a connectome that has tract lengths (--reading lengths=FILE)"
+            fail("speed", must, "this one has none: or give `delay`")
+        return found
+
     def build(self) -> Any:
         """The network, rows normalised; its parameters and the ends of what varies are checked."""
         from ngnmm_jax._core.parameters import COUPLING, declared
@@ -169,8 +197,8 @@ class NetworkSettings(SourceSettings):
         for name in self.set:
             one_of("set", name, names)
         for name, ends in self.varied().items():
-            one_of("vary", name, (*names, COUPLING))
-            for end in ends if name != COUPLING else ():
+            one_of("vary", name, (*names, COUPLING, *DELAYS))
+            for end in ends if name in names else ():
                 _made(kind, {name: end})
         regions = self.loaded_connectome.n_regions
         for name, value in self.set.items():
@@ -178,7 +206,8 @@ class NetworkSettings(SourceSettings):
                 must = f"be one number, or {regions}, one for each region"
                 fail(f"set.{name}", must, f"they are {len(value)}")
         model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.set.items()})
-        return Network(model, self.loaded_connectome.normalised(), self.coupling)
+        given = {DELAYS[name]: value for name, value in self.delays().items()}
+        return Network(model, self.loaded_connectome.normalised(), self.coupling, **given)
 
 
 def _made(kind: Any, values: Mapping[str, Any]) -> Any:

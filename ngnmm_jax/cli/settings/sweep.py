@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ngnmm_jax.cli.checked import Checked, Count, Seed
-from ngnmm_jax.cli.settings.network import NetworkSettings
+from ngnmm_jax.cli.settings.network import DELAYS, NetworkSettings
 
 
 class DesignTable(Checked):
@@ -45,3 +45,15 @@ class SweepSettings(NetworkSettings):
     design: DesignTable = Field(default_factory=DesignTable)
     measure: dict[str, Any] = Field(default_factory=dict)
     run: SweepRunTable = Field(default_factory=SweepRunTable)
+
+    def varied(self) -> dict[str, tuple[float, float]]:
+        """Of delays: other parameters are checked with the design, which says what is meant."""
+        found = {}
+        for name in DELAYS:
+            entry = self.vary.get(name)
+            listed = entry.get("values") if isinstance(entry, dict) else entry
+            if isinstance(listed, list) and all(type(v) in (int, float) for v in listed):
+                values = listed if isinstance(entry, dict) else listed[:2]
+                if values:
+                    found[name] = (float(min(values)), float(max(values)))
+        return found
