@@ -295,6 +295,10 @@ def _delayed(
     """A coupling over its graph with delays, from a speed or delays that are given."""
     if speed is not None and delays is not None:
         _checks.fail("speed", "not be given with `delays`", "both are")
+    if isinstance(coupling, CouplingSum):
+        name = "speed" if delays is None else "delays"
+        must = "be left out: each part of a `CouplingSum` has its own, as `graphs.DelayedGraph`"
+        _checks.fail(name, must, "it is given")
     graph = coupling.graph
     if speed is not None:
         lengths = None if graph.connectome is None else graph.connectome.tract_lengths
