@@ -86,7 +86,7 @@ def _between(coupling: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasse
             own = {k: field for k, field in declared(part).items() if k != "strength"}
             found |= {prefix + k: (part, field) for k, field in own.items()}
             if several is None:
-                left += [getattr(part, name, None) for name in ("delays", "graph")]
+                left += [getattr(part, name, None) for name in ("delays", "graph", "coupling")]
     if prefix:
         found[prefix + COUPLING] = (coupling, _STRENGTH)
     for name, part in (several or {}).items():

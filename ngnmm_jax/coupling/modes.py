@@ -10,6 +10,7 @@ from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.routed import Routed
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.structured import Alike
 
@@ -36,6 +37,8 @@ def alike(coupling: AbstractCoupling) -> AbstractCoupling:
     if isinstance(coupling, CouplingSum):
         parts = {name: alike(part) for name, part in coupling.parts.items()}
         return with_fields(coupling, parts=parts)
+    if isinstance(coupling, Routed):
+        return with_fields(coupling, coupling=alike(coupling.coupling))
     coupling = as_linear(coupling)
     sums = coupling.graph.row_sums(float).mean()
     return with_fields(coupling, graph=Alike(sums))
@@ -45,6 +48,8 @@ def graphs_of(coupling: AbstractCoupling) -> list[AbstractGraph]:
     """The graphs of which a coupling's modes are, in the order of its linearisation's terms."""
     if isinstance(coupling, CouplingSum):
         return [graph for part in coupling.parts.values() for graph in graphs_of(part)]
+    if isinstance(coupling, Routed):
+        return graphs_of(coupling.coupling)
     return [as_linear(coupling).graph]
 
 
