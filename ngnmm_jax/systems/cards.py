@@ -32,16 +32,21 @@ def _between(interaction: Any, *, alone: bool) -> dict[str, Any]:
 
     A homogeneous system stands `alone`, without a graph.
     """
-    graph, held = interaction.graph, vars(interaction).items()
+    whole, held = interaction.graph, vars(interaction).items()
+    graph = whole.undelayed()
     rows: dict[str, Any] = {"coupling": interaction.strength}
     if type(interaction) is not LinearCoupling:
-        values = (f"{name} {_named(value)}" for name, value in held if value is not graph)
+        values = (f"{name} {_named(value)}" for name, value in held if value is not whole)
         rows["coupling"] = ", ".join((type(interaction).__name__, *values))
     if alone:
         return rows
     if type(graph) is DenseGraph:
-        return {**rows, "connectome": getattr(graph.connectome, "name", "") or graph.weights}
-    return {**rows, "graph": graph}
+        rows["connectome"] = getattr(graph.connectome, "name", "") or graph.weights
+    else:
+        rows["graph"] = graph
+    if whole is not graph:
+        rows["delays"] = whole.said()
+    return rows
 
 
 def _named(value: Any) -> str:

@@ -51,6 +51,10 @@ class AbstractCoupled(PicturedSystem):
         drive = self.drive(self.model.output(state))
         return self.model.vector_field(state, drive if stimulus is None else drive + stimulus)
 
+    def nothing(self, state: State) -> Field:
+        """A stimulus that adds nothing, for states (variable, *region, *run)."""
+        return jnp.zeros_like(self.model.output(state))
+
     def exact_flow(self, dt: Scalar) -> ExactFlow:
         """Its model's flow over a step, with inputs (state, stimulus) from what regions send."""
         flow = self.model.exact_flow(dt)

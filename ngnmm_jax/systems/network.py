@@ -38,6 +38,7 @@ from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
+from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
@@ -76,6 +77,7 @@ class Network(AbstractCoupled):
     CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
         ("interaction", "strength"): ("coupling",),
         ("interaction", "graph", "weights"): ("weights",),
+        ("interaction", "graph", "graph", "weights"): ("weights",),
     }
 
     def __init__(
@@ -155,6 +157,18 @@ class Network(AbstractCoupled):
     def delays(self) -> AbstractDelays | None:
         """How long what regions send is on its way; None where it is there at once."""
         return self.interaction.graph.delays
+
+    def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
+        """In the unit of the model's time, also at `points`, values (run, …) of parameters.
+
+        Infinite without delays.
+        """
+        graph: Any = self.interaction.graph
+        return np.inf if graph.delays is None else graph.range(points)[0]
+
+    def in_blocks(self, dt: float) -> Blocks:
+        """A network with delays as a map over blocks of steps `dt`."""
+        return Blocks.of(self, dt)
 
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
