@@ -409,6 +409,19 @@ def test_graphs_that_do_not_commute():
         uneven.homogeneous()
 
 
+def test_modes_of_several_graphs_in_programs():
+    """Derivatives by the parameters of parts, where the weights are known."""
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+
+    def growth(slope):
+        return ng.dispersion(network.with_parameters(fast_slope=slope), state).growth[1]
+
+    found = jax.jit(jax.grad(growth))(20.0)
+    expected = (float(growth(20.001)) - float(growth(19.999))) / 2e-3
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
 def test_modes_of_orbits_of_sums():
     network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
     network = network.with_parameters(i_ext_e=8.0, near_coupling=1.0, slow_coupling=1.0)
@@ -431,6 +444,17 @@ def test_modes_of_orbits_of_sums():
         (
             lambda: CouplingSum({"a": Crossed(GRAPH)}),
             "`Crossed.received` must act region by region",
+        ),
+        (lambda: ng.Homogeneous(MODEL, FAST), "over `graphs.Alike\\(\\)`"),
+        (
+            lambda: ng.Network(
+                MODEL, coupling=CouplingSum({"a": CouplingSum({"b": LOCAL}), "a_b": LOCAL})
+            ),
+            "two are called `a_b_coupling`",
+        ),
+        (
+            lambda: ng.Network(MODEL, coupling=CouplingSum({"a": LOCAL}), speed=5.0),
+            "`speed` must be left out",
         ),
     ],
 )

@@ -90,7 +90,11 @@ def _between(coupling: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasse
     if prefix:
         found[prefix + COUPLING] = (coupling, _STRENGTH)
     for name, part in (several or {}).items():
-        found |= _between(part, f"{prefix}{name}_")
+        more = _between(part, f"{prefix}{name}_")
+        for twice in found.keys() & more.keys():
+            must = "have names by which their parameters differ"
+            _checks.fail("parts", must, f"two are called `{twice}`")
+        found |= more
     return found
 
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
@@ -71,9 +70,8 @@ def commute(graphs: list[AbstractGraph]) -> bool:
     """Whether all do, to rounding; True where JAX traces their weights."""
     if len(graphs) < 2:
         return True
-    if not _checks.is_concrete([graph.matrix() for graph in graphs]):
-        return True
-    return _apart(_matrices(graphs)) <= _COMMUTE
+    matrices = _matrices(graphs)
+    return matrices is None or _apart(matrices) <= _COMMUTE
 
 
 def joint_spectrum(graphs: list[AbstractGraph]) -> tuple[np.ndarray, int]:
@@ -82,10 +80,10 @@ def joint_spectrum(graphs: list[AbstractGraph]) -> tuple[np.ndarray, int]:
     By falling real parts of the first graph's. `ValueError` where they do not commute, or their
     common eigenvectors are not found to 1e-7.
     """
-    if not _checks.is_concrete([graph.matrix() for graph in graphs]):
+    matrices = _matrices(graphs)
+    if matrices is None:
         must = "be known where modes of several graphs are: give `lambdas` (mode, graph)"
         _checks.fail("weights", must, "JAX traces them")
-    matrices = _matrices(graphs)
     left = _apart(matrices)
     if left > _COMMUTE:
         raise ValueError(
@@ -118,9 +116,11 @@ def joint_spectrum(graphs: list[AbstractGraph]) -> tuple[np.ndarray, int]:
     return values, int((np.abs(values - sums) / np.array(sizes)).sum(axis=1).argmin())
 
 
-def _matrices(graphs: list[AbstractGraph]) -> list[np.ndarray]:
-    with jax.ensure_compile_time_eval():
-        return [np.asarray(graph.matrix(), float) for graph in graphs]
+def _matrices(graphs: list[AbstractGraph]) -> list[np.ndarray] | None:
+    """The weights of all; None where JAX traces one's."""
+    known = [graph.known() for graph in graphs]
+    found = [np.asarray(weights, float) for weights in known if weights is not None]
+    return found if len(found) == len(known) else None
 
 
 def _apart(matrices: list[np.ndarray]) -> float:

@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.scalar_roots import scalar_roots
 from ngnmm_jax._core.types import Channels
 from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.linear import LinearCoupling
-from ngnmm_jax.coupling.modes import gain, proportional
+from ngnmm_jax.coupling.modes import gain, graphs_of, proportional
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
 from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.agreement import check_agreement
@@ -50,6 +51,9 @@ class Homogeneous(AbstractCoupled):
 
     def __check_init__(self) -> None:
         check_coupled(self)
+        if not all(isinstance(graph, Alike) for graph in graphs_of(self.interaction)):
+            must = "be a number, or a coupling over `graphs.Alike()`: a region stands for all"
+            _checks.fail("coupling", must, f"it is {_checks.kind_of(self.interaction)} of regions")
         if self.proportional:
             # Here the values in use are known; in programs that search equilibria they are not.
             check_agreement(self.model, "equilibrium_reduction", (self.gain,))
