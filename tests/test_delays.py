@@ -12,7 +12,7 @@ from scipy.special import lambertw
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition
-from ngnmm_jax.graphs import AbstractDelays, DelayedGraph, DenseGraph
+from ngnmm_jax.graphs import AbstractDelays, DelayedGraph, DenseGraph, IdentityGraph
 from ngnmm_jax.graphs.past import Reach, arriving, refined
 from ngnmm_jax.simulation.history import History
 
@@ -58,7 +58,7 @@ def past_along(function, system, dt, nodes=64):
     run = ng.simulate(system, dt, dt=dt, start=np.zeros(system.state_shape))
     sent = function(-dt * np.arange(nodes)[::-1])
     state = jnp.full(system.state_shape, sent[-1])
-    history = History(jnp.asarray(sent)[None], dt)
+    history = History({"": jnp.asarray(sent)[None]}, dt)
     return dataclasses.replace(run, final_state=state, t1=jnp.asarray(0.0), history=history)
 
 
@@ -252,6 +252,71 @@ def test_sweeps_over_speed():
         np.testing.assert_allclose(found.v_e_mean[k], run.v_e[21:].mean(axis=0), rtol=1e-6)
 
 
+# Other couplings
+
+
+def naively(system, start, duration, dt=2e-3):
+    """Heun's method in NumPy, linear between steps: x' = c - rate x, of any weighted sum."""
+    part, rate = system.interaction, float(system.model.rate)
+    weights, times = np.asarray(system.weights), np.asarray(part.graph.times())
+    n, steps = len(start), round(duration / dt)
+    xs = np.empty((steps + 1, n))
+    xs[0] = start
+
+    def slope(x, t, known):
+        back = np.clip(t - times, 0, known * dt) / dt  # (to, from)
+        low = np.minimum(back.astype(int), max(known - 1, 0))
+        seen = xs[low, np.arange(n)] * (1 - (back - low))
+        seen += xs[np.minimum(low + 1, known), np.arange(n)] * (back - low)
+        sent = np.asarray(part.sent(jnp.asarray(seen)))  # elementwise, of pairs too
+        sums = (weights * sent).sum(axis=-1)
+        return np.asarray(part.received(jnp.asarray(sums), jnp.asarray(x))) - rate * x
+
+    for k in range(steps):
+        first = slope(xs[k], k * dt, k)
+        second = slope(xs[k] + dt * first, (k + 1) * dt, k)
+        xs[k + 1] = xs[k] + dt / 2 * (first + second)
+    return xs[-1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [ng.coupling.LinearCoupling, ng.coupling.DiffusiveCoupling, ng.coupling.SigmoidBeforeSum,
+     ng.coupling.SigmoidAfterSum, ng.coupling.KuramotoCoupling],
+)  # fmt: skip
+def test_other_couplings_as_a_plain_program_has_them(make):
+    weights, times = np.array([[0, 1.2], [0.7, 0]]), np.array([[1, 0.53], [0.31, 1]])
+    coupling = make(DelayedGraph(DenseGraph(weights), times), 0.8)
+    system = ng.Network(Scalar(rate=0.5), coupling=coupling)
+    start = np.array([0.9, -0.4])
+    run = ng.simulate(system, 2.0, start=start[None], dt=0.02, integrator="rk4")
+    np.testing.assert_allclose(run.final_state[0], naively(system, start, 2.0), atol=2e-5)
+
+
+def test_sums_of_couplings_each_over_its_tracts():
+    make, start = ng.coupling.LinearCoupling, RNG.uniform(0.05, 0.2, (6, 4))
+    one, other = (DelayedGraph(DenseGraph(CONNECTOME), LENGTHS / v + 0.01) for v in (9.7, 21.0))
+
+    def system(**parts):
+        return ng.Network(ng.NextGenEI(), coupling=ng.coupling.CouplingSum(parts))
+
+    def last(system, **given):
+        given = {"start": start, "dt": 0.05, "integrator": "rk4", **given}
+        return ng.simulate(system, 6.0, **given).final_state
+
+    split = system(a=make(one, 1.0), b=make(one, 3.0))
+    whole = ng.Network(ng.NextGenEI(), coupling=make(one, 4.0))
+    np.testing.assert_allclose(last(split), last(whole), rtol=1e-12)
+    mixed = system(fast=make(other, 1.0), slow=make(one, 3.0), own=make(IdentityGraph(4), 0.1))
+    alone = mixed.with_parameters(fast_coupling=0.0, own_coupling=0.0, slow_coupling=4.0)
+    np.testing.assert_allclose(last(alone), last(whole), rtol=1e-12)
+    half = ng.simulate(mixed, 3.0, start=start, dt=0.05, integrator="rk4")
+    again = ng.simulate(mixed, 3.0, start=half, dt=0.05, integrator="rk4")
+    np.testing.assert_allclose(again.final_state, last(mixed), rtol=1e-12)
+    with pytest.raises(ValueError, match="same couplings"):
+        last(whole, start=half)
+
+
 # What is refused, or told
 
 
@@ -266,6 +331,8 @@ def test_sweeps_over_speed():
         (lambda: ng.Network(ng.NextGenEI(), WEIGHTS, 4.0, speed=3.0), "tract lengths"),
         (lambda: ng.Network(ng.NextGenEI(), ng.Connectome(WEIGHTS, tract_lengths=np.eye(4)), 4.0,
                             speed=3.0), "missing tract lengths"),
+        (lambda: ng.Network(ng.NextGenEI(), coupling=ng.coupling.PairwiseCoupling(
+            DelayedGraph(DenseGraph(WEIGHTS), 3.0), 1.0, lambda a, b: a - b)), "AbstractSum"),
         (lambda: ng.simulate(network(), 10.0, integrator="adaptive"), "fixed steps with delays"),
         (lambda: ng.simulate(network(), 10.0, dt=1.0), "shortest delay, 0.87"),
         (lambda: network().vector_field(jnp.zeros((6, 4))), "has delays"),

@@ -180,9 +180,9 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
         ),
     }
     if delayed:
-        between = system.interaction
-        sent = between.sent(output)
-        found["delayed"] = between.graph.times(), sent, between.received(sent, output)
+        for name, part in system.interaction.delayed().items():
+            sent = part.sent(output)
+            found[f"{name}delayed"] = part.graph.times(), sent, part.received(sent, output)
     with contextlib.suppress(_checks.Disagreement):
         for p in model.populations():
             found[f"population {p[:4]}"] = p[4:]

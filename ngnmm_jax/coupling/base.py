@@ -1,6 +1,7 @@
 """The abstract coupling: from the outputs of all regions to the input of each."""
 
 import abc
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -84,6 +85,30 @@ class AbstractCoupling(Pictured):
         graph = MatrixGraph(jax.jacfwd(self.inputs)(outputs))
         return (Linearised(graph, one, one, jnp.zeros_like(one)),)
 
+    @property
+    def delays(self) -> Any:
+        """How long what regions send is on its way; None where it is there at once."""
+        return self.graph.delays
+
+    def delayed(self, prefix: str = "") -> dict[str, "AbstractSum"]:
+        """What is delayed: couplings by what comes before the names of their parameters.
+
+        `ValueError` where the graph has delays, and what is delayed is not said.
+        """
+        if self.delays is not None:
+            kind = type(self).__name__
+            must = "be an `AbstractSum` where it has delays: what is `sent`, and what `received`"
+            _checks.fail("coupling", must, f"it is {kind}")
+        return {}
+
+    def reached(self, sums: Mapping[str, Channels], outputs: Field, prefix: str = "") -> Field:
+        """What regions receive, (region, *run), where `sums` arrive of what is `delayed`."""
+        return self.inputs(outputs)
+
+    def over(self, change: Callable[[AbstractGraph], AbstractGraph]) -> "AbstractCoupling":
+        """The same over another graph, made of its own; without checks."""
+        return with_fields(self, graph=change(self.graph))
+
     def bare(self) -> "AbstractCoupling":
         """The same without names, which no program depends on."""
         return without_names(self)
@@ -95,7 +120,7 @@ class AbstractCoupling(Pictured):
 
     def undelayed(self) -> "AbstractCoupling":
         """The same over its graph without delays: itself, where that has none."""
-        return with_fields(self, graph=self.graph.undelayed())
+        return self.over(lambda graph: graph.undelayed())
 
 
 class AbstractSum(AbstractCoupling):
@@ -128,6 +153,16 @@ class AbstractSum(AbstractCoupling):
 
         The sums have the shape of what is sent.
         """
+
+    def delayed(self, prefix: str = "") -> dict[str, "AbstractSum"]:
+        """Itself, where its graph has delays."""
+        return {} if self.delays is None else {prefix: self}
+
+    def reached(self, sums: Mapping[str, Channels], outputs: Field, prefix: str = "") -> Field:
+        """What regions receive, (region, *run), where `sums` arrive of what is `delayed`."""
+        if self.delays is None:
+            return self.inputs(outputs)
+        return self.received(sums[prefix], outputs)
 
     def inputs(self, outputs: Field) -> Field:
         """What each region receives where outputs do not change, or are not delayed."""

@@ -1,6 +1,6 @@
 """Several couplings at once."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -9,8 +9,8 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
-from ngnmm_jax._core.types import Channels
-from ngnmm_jax.coupling.base import AbstractCoupling
+from ngnmm_jax._core.types import Channels, Field
+from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.coupling.routed import several
@@ -94,6 +94,30 @@ class CouplingSum(AbstractCoupling):
             for term in terms
         )
 
+    @property
+    def delays(self) -> Any:
+        """Those of parts, by name; None where none has any."""
+        found = {name: part.delays for name, part in self.parts.items()}
+        return None if all(delays is None for delays in found.values()) else found
+
+    def delayed(self, prefix: str = "") -> dict[str, AbstractSum]:
+        """What is delayed of all parts."""
+        found: dict[str, AbstractSum] = {}
+        for name, part in self.parts.items():
+            found |= part.delayed(f"{prefix}{name}_")
+        return found
+
+    def reached(self, sums: Mapping[str, Channels], outputs: Field, prefix: str = "") -> Field:
+        """What regions receive of all parts, where `sums` arrive of what is `delayed`."""
+        parts = self.parts.items()
+        return self.strength * sum(
+            part.reached(sums, outputs, f"{prefix}{name}_") for name, part in parts
+        )
+
+    def over(self, change: Callable[[AbstractGraph], AbstractGraph]) -> "CouplingSum":
+        """The same over other graphs, made of its own; without checks."""
+        return self._with(lambda part: part.over(change))
+
     def bare(self) -> "CouplingSum":
         """The same without names of regions."""
         return self._with(lambda part: part.bare())
@@ -102,10 +126,6 @@ class CouplingSum(AbstractCoupling):
         """The same for outputs (region, run)."""
         strength = self.strength[:, None] if self.strength.ndim == 1 else self.strength
         return with_fields(self._with(lambda part: part.over_runs()), strength=strength)
-
-    def undelayed(self) -> "CouplingSum":
-        """The same without delays."""
-        return self._with(lambda part: part.undelayed())
 
     def _with(self, changed: Any) -> "CouplingSum":
         return with_fields(self, parts={name: changed(part) for name, part in self.parts.items()})

@@ -1,5 +1,6 @@
 """Couplings between single outputs and single inputs of models that have several."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -19,6 +20,7 @@ class Routed(AbstractCoupling):
 
     For models with `outputs` and `inputs`: outputs are (output, region, *run), inputs
     (input, region, *run). Several routes make a `CouplingSum`: as of synapses and gap junctions.
+    Not with delays: simulation refuses them.
 
     **Arguments:**
 
@@ -85,9 +87,9 @@ class Routed(AbstractCoupling):
         """The same for outputs (output, region, run)."""
         return with_fields(self, coupling=self.coupling.over_runs())
 
-    def undelayed(self) -> "Routed":
-        """The same without delays."""
-        return with_fields(self, coupling=self.coupling.undelayed())
+    def over(self, change: Callable[[AbstractGraph], AbstractGraph]) -> "Routed":
+        """The same over another graph, made of its own; without checks."""
+        return with_fields(self, coupling=self.coupling.over(change))
 
 
 def several(coupling: Any) -> bool:

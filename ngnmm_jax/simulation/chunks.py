@@ -123,9 +123,10 @@ def _all_rounds(
         if below is not None:
             counts.append(below[:kept].sum(axis=tuple(range(1, below.ndim))))
         if past is not None:
-            pasts.append(past[:kept])
+            pasts.append(jax.tree.map(lambda some, kept=kept: some[:kept], past))
     saved = xp.concatenate(saves)[:, list(saving.picks)]
-    below, past = (xp.concatenate(some) if some else None for some in (counts, pasts))
+    below = xp.concatenate(counts) if counts else None
+    past = jax.tree.map(lambda *some: xp.concatenate(some), *pasts) if pasts else None
     return xp.concatenate(lasts), saved, below, past
 
 
@@ -167,7 +168,7 @@ def _one_round(core: Any, work: _Work, runs: Runs, pieces: Any, xp: Any) -> tupl
             saved.append(xp.array(xp.asarray(some)[:, :kept]))
     below = None if below is None else by_run(xp.asarray(below))
     past = _past(core, on, memory, work) if driven(core).delays is not None else None
-    past = None if past is None else by_run(xp.asarray(past))
+    past = jax.tree.map(lambda some: by_run(xp.asarray(some)), past)
     return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below, past
 
 
@@ -242,12 +243,11 @@ def _block(
 
 
 @eqx.filter_jit
-def _past(core: Network | Driven, runs: Runs, memory: Any, work: _Work) -> jax.Array:
+def _past(core: Network | Driven, runs: Runs, memory: Any, work: _Work) -> Any:
     """What was sent before (chunk, region, node, …, run), with delays."""
 
     def one_chunk(core: Any, times: _Times, runs: Runs, memory: Any) -> Any:
         _, stepper = _at_work(core, runs, times, work.integrator)
         return stepper.past(memory)
 
-    found: jax.Array = _over_chunks(one_chunk, work.devices, 2)(core, work.times, runs, memory)
-    return found
+    return _over_chunks(one_chunk, work.devices, 2)(core, work.times, runs, memory)

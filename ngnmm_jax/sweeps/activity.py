@@ -23,7 +23,8 @@ from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.sweeps.fused import fused, room
-from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
+from ngnmm_jax.sweeps.outputs import Output
 from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, Shared, streamed
 from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
 from ngnmm_jax.sweeps.summaries.base import Coordinates, is_regional, whole

@@ -44,8 +44,9 @@ def _between(interaction: Any, *, alone: bool) -> dict[str, Any]:
         rows["connectome"] = getattr(graph.connectome, "name", "") or graph.weights
     else:
         rows["graph"] = graph
-    if whole is not graph:
-        rows["delays"] = whole.said()
+    for name, part in interaction.delayed().items():
+        delayed: Any = part.graph
+        rows[f"{name}delays"] = delayed.said()
     return rows
 
 

@@ -9,35 +9,39 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax._core.types import Field, Scalar, State
-from ngnmm_jax.coupling.base import AbstractSum
+from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
 from ngnmm_jax.graphs.past import Reach, arriving, refined
 from ngnmm_jax.integrators import RK4, AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
 
+# What was sent over each coupling with delays, by what comes before the names of its parameters:
+# (region, node, …), the nodes ends of steps.
+Pasts = dict[str, Any]
+
 
 class Arriving(NamedTuple):
     """What reaches regions from outside of them, at a time.
 
-    - `sums` (*channel, region, *run): over the connections, of what was sent.
+    - `sums` (*channel, region, *run): of what was sent, over the connections of each coupling with
+      delays.
     - `push` (*input, region, *run): a stimulus, which adds to what they receive; None without.
     """
 
-    sums: Any
+    sums: dict[str, Any]
     push: Any
 
 
 class Reached(eqx.Module):
-    """The regions of a network, each by itself, with what arrives as their stimulus.
+    """The regions of a network, with what arrives late as their stimulus.
 
     - `now`: what arrives where no stimulus is given.
     """
 
     model: AbstractNeuralMass
-    interaction: AbstractSum
+    interaction: AbstractCoupling
     now: Arriving
 
     def vector_field(self, state: State, stimulus: Arriving | None = None) -> State:
@@ -57,26 +61,31 @@ class Reached(eqx.Module):
 
     def nothing(self, state: State) -> Arriving:
         """That nothing arrives."""
-        sent = self.interaction.sent(self.model.output(state))
-        return Arriving(jnp.zeros_like(sent), None)
+        return Arriving(jax.tree.map(jnp.zeros_like, sent(self, state)), None)
 
     def _received(self, state: State, arriving: Arriving) -> Field:
-        received = self.interaction.received(arriving.sums, self.model.output(state))
+        received = self.interaction.reached(arriving.sums, self.model.output(state))
         return received if arriving.push is None else received + arriving.push
+
+
+def sent(system: Any, state: State) -> dict[str, Any]:
+    """What regions send over each coupling with delays, (*channel, region, *run)."""
+    outputs = system.model.output(state)
+    return {name: part.sent(outputs) for name, part in system.interaction.delayed().items()}
 
 
 class Remembered(NamedTuple):
     """What is known between steps.
 
     - `inner`: the integrator's memory.
-    - `past` (region, node, …): what was sent at the ends of steps, a ring.
+    - `past` (region, node, …): what was sent at the ends of steps, rings.
     - `coming` (step, moment, region, …): what arrives in the steps of a block.
     - `number`: of steps taken.
     """
 
     inner: Any
-    past: jax.Array
-    coming: jax.Array
+    past: Pasts
+    coming: dict[str, Any]
     number: jax.Array
 
 
@@ -91,12 +100,9 @@ class _Delayed:
     """An integrator on regions that are reached by the past."""
 
     def __init__(self, integrator: AbstractFixedStep, network: Any, dt: Scalar) -> None:
-        self.integrator, self.dt = integrator, dt
-        interaction: Any = network.interaction
-        self.model, self.interaction = network.model, interaction
-        self.graph: Any = interaction.graph
-        self.reach: Reach = self.graph.reach
-        assert self.reach is not None, "`on_grid` says how delays lie on the steps"
+        self.integrator, self.network, self.dt = integrator, network, dt
+        self.graphs = {name: p.graph for name, p in network.interaction.delayed().items()}
+        self.reaches: dict[str, Reach] = {name: g.reach for name, g in self.graphs.items()}
 
     def stepper(self) -> Stepper:
         """The integrator at work."""
@@ -108,60 +114,76 @@ class _Delayed:
             past=self.past,
         )
 
-    def start(self, state: jax.Array, past: Any = None) -> Remembered:
+    def start(self, state: jax.Array, past: Pasts | None = None) -> Remembered:
         """Where regions have sent the same for ever, unless a `past` is given as `past` has it."""
-        sent = self.sent(state)
+        now = self._sent(state)
         if past is None:
-            shape = (sent.shape[0], self.reach.length, *sent.shape[1:])
-            past = jnp.broadcast_to(sent[:, None], shape)
-        coming = arriving(self.graph, past, self.reach.length - 1, self.dt, self.reach)
-        first = coming[0, 0] - coming[0, 1] / 2
-        inner = self._inner(self._laid_out(first, state)).start(state)
-        return Remembered(inner, past, coming, jnp.asarray(0))
+            past = {
+                name: jnp.broadcast_to(
+                    value[:, None], (len(value), self.reaches[name].length, *value.shape[1:])
+                )
+                for name, value in now.items()
+            }
+        coming = {name: self._arriving(name, past[name], -1) for name in now}
+        first = {k: self._laid_out(c[0, 0] - c[0, 1] / 2, state) for k, c in coming.items()}
+        return Remembered(self._inner(first).start(state), past, coming, jnp.asarray(0))
 
     def advance(self, memory: Remembered, stimulus: Any, rise: Any = None) -> Remembered:
         """A step, before which what arrives in coming ones is gathered where it is not known."""
         inner, past, coming, number = memory
-        within, length = number % self.reach.block, self.reach.length
-        coming = jax.lax.cond(
-            within == 0,
-            lambda: arriving(self.graph, past, (number - 1) % length, self.dt, self.reach),
-            lambda: coming,
-        )
-        at_work = self._inner(None)
-        state = at_work.state(inner)
-        mean, slope = (self._laid_out(coming[within, k], state) for k in range(2))
+        inner_at_work = self._inner(None)
+        state = inner_at_work.state(inner)
+        mean, slope, after = {}, {}, {}
+        for name in past:
+            within = number % self.reaches[name].block
+            after[name] = jax.lax.cond(
+                within == 0,
+                lambda name=name: self._arriving(name, past[name], number - 1),
+                lambda name=name: coming[name],
+            )
+            mean[name], slope[name] = (
+                self._laid_out(after[name][within, k], state) for k in range(2)
+            )
         if rise is not None and stimulus is None:
             stimulus = jnp.zeros_like(rise)
         elif rise is None and stimulus is not None:
             rise = jnp.zeros_like(stimulus)
-        inner = at_work.advance(inner, Arriving(mean, stimulus), Arriving(slope, rise))
-        past = self._with_newest(past, number, at_work.state(inner))
-        return Remembered(inner, past, coming, number + 1)
+        inner = inner_at_work.advance(inner, Arriving(mean, stimulus), Arriving(slope, rise))
+        past = self._with_newest(past, number, inner_at_work.state(inner))
+        return Remembered(inner, past, after, number + 1)
 
     def kick(self, memory: Remembered, change: jax.Array) -> Remembered:
         """After a change at once, which is sent too."""
-        at_work = self._inner(None)
-        inner = at_work.kick(memory.inner, change)
-        past = self._with_newest(memory.past, memory.number - 1, at_work.state(inner))
+        inner_at_work = self._inner(None)
+        inner = inner_at_work.kick(memory.inner, change)
+        past = self._with_newest(memory.past, memory.number - 1, inner_at_work.state(inner))
         return memory._replace(inner=inner, past=past)
 
-    def past(self, memory: Remembered) -> jax.Array:
+    def past(self, memory: Remembered) -> Pasts:
         """What was sent (region, node, …), from the oldest to that of now."""
-        return jnp.roll(memory.past, -memory.number, axis=1)
+        return {k: jnp.roll(past, -memory.number, axis=1) for k, past in memory.past.items()}
 
     def _inner(self, now: Any) -> Stepper:
-        return self.integrator.stepper(
-            Reached(self.model, self.interaction, Arriving(now, None)), self.dt
-        )
+        network = self.network
+        reached = Reached(network.model, network.interaction, Arriving(now, None))
+        return self.integrator.stepper(reached, self.dt)
 
-    def _with_newest(self, past: jax.Array, number: Any, state: jax.Array) -> jax.Array:
-        return past.at[:, number % self.reach.length].set(self.sent(state))
+    def _arriving(self, name: str, past: jax.Array, newest: Any) -> jax.Array:
+        reach = self.reaches[name]
+        return arriving(self.graphs[name], past, newest % reach.length, self.dt, reach)
 
-    def sent(self, state: jax.Array) -> jax.Array:
+    def _with_newest(self, past: Pasts, number: Any, state: jax.Array) -> Pasts:
+        return {
+            name: past[name].at[:, number % self.reaches[name].length].set(now)
+            for name, now in self._sent(state).items()
+        }
+
+    def _sent(self, state: jax.Array) -> dict[str, Any]:
         """What regions send, those first: (region, *channel, *run)."""
-        sent = self.interaction.sent(self.model.output(state))
-        return jnp.moveaxis(sent, sent.ndim - state.ndim + 1, 0)
+        return {
+            name: jnp.moveaxis(value, value.ndim - state.ndim + 1, 0)
+            for name, value in sent(self.network, state).items()
+        }
 
     def _laid_out(self, sums: jax.Array, state: jax.Array) -> jax.Array:
         """Sums (region, *channel, *run) as couplings have them, (*channel, region, *run)."""
@@ -174,33 +196,46 @@ def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> 
     `points`: values (run, …) of parameters that runs differ in. Raises `ValueError` where a delay
     is shorter than a step, or where delays are traced and their span is not known.
     """
-    network = getattr(system, "system", system)
-    if getattr(network, "delays", None) is None:
+    if getattr(system, "delays", None) is None:
         return system
-    if not isinstance(network.interaction, AbstractSum):
-        kind = type(network.interaction).__name__
-        must = "be an `AbstractSum` where it has delays: what is sent, and what is received"
-        _checks.fail("coupling", must, f"it is {kind}")
-    graph: Any = network.interaction.graph
-    reach = Reach.of(graph.range(points), dt)
-    return _over(system, with_fields(graph, span=None, reach=reach))
+    network = getattr(system, "system", system)
+    reaches = {k: Reach.of(span, dt) for k, span in spans_of(network, points).items()}
+    return _changed(system, lambda name, graph: with_fields(graph, span=None, reach=reaches[name]))
 
 
 def allowing(system: Any, points: Mapping[str, Any]) -> Any:
     """A system whose programs allow for the delays at `points`, values (…) of parameters, too."""
-    network = getattr(system, "system", system)
-    if getattr(network, "delays", None) is None:
+    if getattr(system, "delays", None) is None:
         return system
-    graph = network.interaction.graph
-    spans = [graph.range(points), *([] if graph.span is None else [graph.span])]
-    span = min(low for low, _ in spans), max(high for _, high in spans)
-    return _over(system, with_fields(graph, span=span))
-
-
-def _over(system: Any, graph: Any) -> Any:
-    """A system over another graph, without checks."""
     network = getattr(system, "system", system)
-    interaction = with_fields(network.interaction, graph=graph)
+    spans = spans_of(network, points)
+
+    def wider(name: str, graph: Any) -> Any:
+        (low, high), known = spans[name], graph.span or spans[name]
+        return with_fields(graph, span=(min(low, known[0]), max(high, known[1])))
+
+    return _changed(system, wider)
+
+
+def spans_of(
+    network: Any, points: Mapping[str, Any] | None = None
+) -> dict[str, tuple[float, float]]:
+    """The shortest and the longest delay of each coupling that has any, as `DelayedGraph.range`."""
+    found = {}
+    for prefix, part in network.interaction.delayed().items():
+        own = {k.removeprefix(prefix): v for k, v in (points or {}).items() if k.startswith(prefix)}
+        graph: Any = part.graph
+        found[prefix] = graph.range(own)
+    return found
+
+
+def _changed(system: Any, change: Any) -> Any:
+    """A system with other graphs, `change(name, graph)` of each that has delays; no checks."""
+    network = getattr(system, "system", system)
+    names = iter(network.interaction.delayed())
+    interaction = network.interaction.over(
+        lambda graph: graph if graph.delays is None else change(next(names), graph)
+    )
     network = with_fields(network, interaction=interaction)
     return with_fields(system, system=network) if hasattr(system, "system") else network
 
@@ -215,7 +250,7 @@ class Blocks(eqx.Module):
     halved: Any
     dt: Any
     state_shape: tuple[int, ...] = eqx.field(static=True)
-    sent_shape: tuple[int, ...] = eqx.field(static=True)
+    sent_shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
 
     @classmethod
     def of(cls, network: Any, dt: float) -> "Blocks":
@@ -223,25 +258,30 @@ class Blocks(eqx.Module):
         on, halved = on_grid(network, dt), on_grid(network, dt / 2)
         shape = tuple(network.state_shape)
         like = jax.ShapeDtypeStruct(shape, network.coupling.dtype)
-        sent = jax.eval_shape(lambda x: network.interaction.sent(network.model.output(x)), like)
-        sent_shape = (shape[1], on.interaction.graph.reach.used, *sent.shape[: sent.ndim - 1])
-        return cls(on, halved, jnp.asarray(dt, float), shape, sent_shape)
+        shapes = jax.eval_shape(lambda x: sent(network, x), like)
+        parts = on.interaction.delayed()
+        sent_shapes = tuple(
+            (name, (shape[1], _reach(part).used, *shapes[name].shape[:-1]))
+            for name, part in parts.items()
+        )
+        return cls(on, halved, jnp.asarray(dt, float), shape, sent_shapes)
 
     @property
     def steps(self) -> int:
-        """Of a block."""
-        return int(self.network.interaction.graph.reach.block)
+        """Of a block, up to the shortest delay."""
+        return min(_reach(part).block for part in self.network.interaction.delayed().values())
 
     @property
     def size(self) -> int:
         """How many numbers are known."""
-        return math.prod(self.state_shape) + math.prod(self.sent_shape)
+        shapes = (self.state_shape, *(shape for _, shape in self.sent_shapes))
+        return sum(map(math.prod, shapes))
 
     def known(self, state: jax.Array) -> Float[Array, "known"]:
         """Where regions have sent the same for ever."""
-        sent = _Delayed(RK4(), self.network, self.dt).sent(state)
-        past = jnp.broadcast_to(sent[:, None], self.sent_shape)
-        return jnp.concatenate([state.ravel(), past.ravel()])
+        now = _Delayed(RK4(), self.network, self.dt).start(state).past
+        past = {name: now[name][:, -shape[1] :] for name, shape in self.sent_shapes}
+        return self._flat(state, past)
 
     def state(self, known: Float[Array, "known"]) -> Float[Array, "variable region"]:
         """The state of now."""
@@ -249,22 +289,46 @@ class Blocks(eqx.Module):
 
     def whole(self, known: Float[Array, "known"]) -> Float[Array, "known"]:
         """A block later."""
-        return self._later(self.network, self.dt, self.steps, known, lambda past: past)
+        return self._later(self.network, 1, known)
 
     def halves(self, known: Float[Array, "known"]) -> Float[Array, "known"]:
         """A block later, each step in two halves."""
-        return self._later(self.halved, self.dt / 2, 2 * self.steps, known, refined)
+        return self._later(self.halved, 2, known)
 
-    def _later(self, network: Any, dt: Any, steps: int, known: Any, on: Any) -> jax.Array:
-        past = on(known[math.prod(self.state_shape) :].reshape(self.sent_shape))
-        length = network.interaction.graph.reach.length
-        missing = jnp.broadcast_to(
-            past[:, :1], (past.shape[0], max(0, length - past.shape[1]), *past.shape[2:])
-        )
-        past = jnp.concatenate([missing, past], axis=1)[:, -length:]
+    def _later(self, network: Any, parts: int, known: Any) -> jax.Array:
+        """After the block's steps in so many parts each."""
+        dt = self.dt / parts
+        past = self._past(known)
+        for name, part in network.interaction.delayed().items():
+            some = past[name] if parts == 1 else refined(past[name])
+            missing = max(0, _reach(part).length - some.shape[1])
+            oldest = jnp.broadcast_to(some[:, :1], (len(some), missing, *some.shape[2:]))
+            some = jnp.concatenate([oldest, some], axis=1)
+            past[name] = some[:, -_reach(part).length :]
         stepper = at_work(RK4(), network, dt)
         memory = stepper.start(self.state(known), past)
-        memory = jax.lax.fori_loop(0, steps, lambda _, m: stepper.advance(m, None), memory)
-        stride = steps // self.steps
-        past = stepper.past(memory)[:, ::-stride][:, : self.sent_shape[1]][:, ::-1]
-        return jnp.concatenate([stepper.state(memory).ravel(), past.ravel()])
+        memory = jax.lax.fori_loop(
+            0, parts * self.steps, lambda _, memory: stepper.advance(memory, None), memory
+        )
+        past = stepper.past(memory)
+        past = {
+            name: past[name][:, ::-parts][:, : shape[1]][:, ::-1]
+            for name, shape in self.sent_shapes
+        }
+        return self._flat(stepper.state(memory), past)
+
+    def _past(self, known: jax.Array) -> Pasts:
+        place, found = math.prod(self.state_shape), {}
+        for name, shape in self.sent_shapes:
+            found[name] = known[place : place + math.prod(shape)].reshape(shape)
+            place += math.prod(shape)
+        return found
+
+    def _flat(self, state: jax.Array, past: Pasts) -> jax.Array:
+        return jnp.concatenate([state.ravel(), *(past[k].ravel() for k, _ in self.sent_shapes)])
+
+
+def _reach(part: AbstractSum) -> Reach:
+    graph: Any = part.graph
+    found: Reach = graph.reach
+    return found

@@ -38,7 +38,7 @@ from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
-from ngnmm_jax.systems.delayed import Blocks
+from ngnmm_jax.systems.delayed import Blocks, spans_of
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
@@ -102,6 +102,7 @@ class Network(AbstractCoupled):
 
     def __check_init__(self) -> None:
         self._check_between()
+        self.interaction.delayed()  # which says what stands against it
         check_coupling(self.interaction)
         _check_routes(self.model, self.interaction)
         check_coupled(self)
@@ -154,17 +155,20 @@ class Network(AbstractCoupled):
         return self.interaction.graph if linear is None else linear
 
     @property
-    def delays(self) -> AbstractDelays | None:
-        """How long what regions send is on its way; None where it is there at once."""
-        return self.interaction.graph.delays
+    def delays(self) -> AbstractDelays | dict[str, Any] | None:
+        """How long what regions send is on its way; None where it is there at once.
+
+        Of several couplings by their names.
+        """
+        return self.interaction.delays
 
     def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
         """In the unit of the model's time, also at `points`, values (run, …) of parameters.
 
         Infinite without delays.
         """
-        graph: Any = self.interaction.graph
-        return np.inf if graph.delays is None else graph.range(points)[0]
+        spans = spans_of(self, points)
+        return min((low for low, _ in spans.values()), default=np.inf)
 
     def in_blocks(self, dt: float) -> Blocks:
         """A network with delays as a map over blocks of steps `dt`."""
@@ -335,6 +339,10 @@ def _delayed(
         must = "be left out: a part of other couplings has its own, as `graphs.DelayedGraph`"
         _checks.fail(name, must, "it is given")
     graph = coupling.graph
+    if hasattr(coupling, "parts"):
+        name = "speed" if speed is not None else "delays"
+        must = "be left out for several couplings: give each a `graphs.DelayedGraph`"
+        _checks.fail(name, must, "it is given")
     if speed is not None:
         lengths = None if graph.connectome is None else graph.connectome.tract_lengths
         if lengths is None:
