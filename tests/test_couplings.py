@@ -16,6 +16,7 @@ from ngnmm_jax.coupling import (
     KuramotoCoupling,
     LinearCoupling,
     PairwiseCoupling,
+    Routed,
     SigmoidAfterSum,
     SigmoidBeforeSum,
 )
@@ -408,6 +409,19 @@ def test_graphs_that_do_not_commute():
         uneven.homogeneous()
 
 
+def test_modes_of_several_graphs_in_programs():
+    """Derivatives by the parameters of parts, where the weights are known."""
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+
+    def growth(slope):
+        return ng.dispersion(network.with_parameters(fast_slope=slope), state).growth[1]
+
+    found = jax.jit(jax.grad(growth))(20.0)
+    expected = (float(growth(20.001)) - float(growth(19.999))) / 2e-3
+    assert float(found) == pytest.approx(expected, rel=1e-6)
+
+
 def test_modes_of_orbits_of_sums():
     network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
     network = network.with_parameters(i_ext_e=8.0, near_coupling=1.0, slow_coupling=1.0)
@@ -431,8 +445,88 @@ def test_modes_of_orbits_of_sums():
             lambda: CouplingSum({"a": Crossed(GRAPH)}),
             "`Crossed.received` must act region by region",
         ),
+        (lambda: ng.Homogeneous(MODEL, FAST), "over `graphs.Alike\\(\\)`"),
+        (
+            lambda: ng.Network(
+                MODEL, coupling=CouplingSum({"a": CouplingSum({"b": LOCAL}), "a_b": LOCAL})
+            ),
+            "two are called `a_b_coupling`",
+        ),
+        (
+            lambda: ng.Network(MODEL, coupling=CouplingSum({"a": LOCAL}), speed=5.0),
+            "`speed` must be left out",
+        ),
     ],
 )
 def test_what_sums_of_couplings_must_be(made, words):
+    with pytest.raises(ValueError, match=words):
+        made()
+
+
+class Two(ng.NextGenEI):
+    """Excitation that synapses carry, and potentials that gap junctions compare: two of each."""
+
+    outputs = ("s_e", "v_e")
+    inputs = ("synapses", "junctions")
+    exact_flow = equilibrium_reduction = populations = synaptic_currents = None
+
+    def output(self, state):
+        return jnp.stack([state[2], state[1]])
+
+    def vector_field(self, state, drive):
+        slope = super().vector_field(state, drive[0])
+        return slope.at[1].add(drive[1] / self.tau_e)
+
+
+ROUTES = CouplingSum(
+    {
+        "synapses": Routed(LinearCoupling(GRAPH, 9.0), 0, 0, 2),
+        "junctions": Routed(DiffusiveCoupling(GRAPH, 0.3), 1, 1, 2),
+        "cross": Routed(SigmoidAfterSum(GRAPH, 0.2, 1.0, 0.0), 1, 0, 2),
+    }
+)
+
+
+def test_several_outputs_and_inputs():
+    """What regions receive, modes at rest against the whole Jacobian, and batches."""
+    network = ng.Network(Two(i_ext_e=9.0), coupling=ROUTES)
+    state = jnp.asarray(np.random.default_rng(0).uniform(0.05, 0.2, network.state_shape))
+    s_e, v_e = np.asarray(state)[2], np.asarray(state)[1]
+    expected = [
+        9.0 * NORMAL @ s_e + 0.2 / (1 + np.exp(-NORMAL @ v_e)),
+        0.3 * (NORMAL @ v_e - v_e),
+    ]
+    np.testing.assert_allclose(network.drive(network.model.output(state)), expected, rtol=1e-12)
+    modes_of(network)
+    options = {"dt": 0.02, "start": state, "variables": ("r_e",)}
+    batch = ng.simulate_batch(network, {"junctions_coupling": [0.0, 0.3]}, 0.5, **options)
+    run = ng.simulate(network, 0.5, **options)
+    np.testing.assert_allclose(batch.states[1, -1], run.states[-1], rtol=1e-12)
+    assert isinstance(str(definition("work", network)), str)
+    with pytest.raises(ValueError, match="use `dispersion` at each point"):
+        ng.dispersion_map(network, {"i_ext_e": [1.0, 2.0]})
+    with pytest.raises(ValueError, match="one output and one input"):
+        ng.linear_response(ng.Driven(network, {"v_e": 0.1}))
+
+
+def test_orbits_of_several_outputs_and_inputs():
+    network = ng.Network(Two(i_ext_e=12.0), coupling=ROUTES)
+    orbit = ng.find_orbit(network.homogeneous())
+    mu = np.linalg.eigvals(along(network, orbit.states, orbit.period))
+    growth = np.log(np.abs(mu)) / float(orbit.period)
+    for mode in np.asarray(ng.dispersion(network, orbit).growth):
+        assert np.abs(growth - mode).min() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: ng.Network(Two(), NORMAL, 1.0), "must say between which outputs and inputs"),
+        (lambda: ng.Network(MODEL, coupling=ROUTES), "be between the 0 outputs and 0 inputs"),
+        (lambda: Routed(LOCAL, 0, 2, 2), "`input` must be a place"),
+        (lambda: CouplingSum({"a": LOCAL, "b": Routed(LOCAL, 0, 0, 1)}), "or none of them"),
+    ],
+)
+def test_routes_that_lead_nowhere(made, words):
     with pytest.raises(ValueError, match=words):
         made()

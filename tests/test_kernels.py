@@ -205,6 +205,17 @@ def bent():
     return Bent(DenseGraph(WEIGHTS), jnp.asarray(2.0), jnp.linspace(-0.1, 0.1, REGIONS))
 
 
+def several():
+    """Products of two channels, of sums that bend, and of plain ones, at once."""
+    graph = DenseGraph(WEIGHTS)
+    parts = {
+        "waves": ng.coupling.KuramotoCoupling(graph, 2.0, 0.1),
+        "bent": ng.coupling.SigmoidAfterSum(graph, 1.0, 20.0, 0.05),
+        "near": ng.coupling.LinearCoupling(graph, 2.0),
+    }
+    return ng.coupling.CouplingSum(parts)
+
+
 NOISE = {"input": 0.1, "s_i": 0.02, "v_e": 0.1}
 PULSE = ng.stimuli.Pulse(0.5, 0.8, np.linspace(0.0, 1.0, REGIONS))
 CASES = {
@@ -229,6 +240,11 @@ CASES = {
         {"coupling": np.linspace(1.0, 5.0, RUNS)},
     ),
     "one's own": (lambda: ng.Network(Wilson(), coupling=bent()), Midpoint(), {}),
+    "several": (
+        lambda: ng.Network(ng.NextGenEI(i_ext_e=12.0), coupling=several()),
+        "rk4",
+        {"waves_lag": np.linspace(0.0, 0.4, RUNS), "near_coupling": np.linspace(1.0, 2.0, RUNS)},
+    ),
     "differences": (lambda: ng.Network(Wilson(), Differences(DenseGraph(WEIGHTS)), 2.0), "rk4", {}),
 }
 
@@ -238,6 +254,7 @@ LATER = (
     "stimulus",
     "Jansen and Rit",
     "homogeneous",
+    "several",
     "differences",
 )
 
@@ -545,6 +562,7 @@ class Iterated(AbstractOneStep):
     ("coupling", "integrator", "reason"),
     [
         (ByMatrix, "rk4", "takes the matrix"),
+        (lambda graph, *rest: ng.coupling.DiffusiveCoupling(graph, rest[0]), "rk4", "sums of its"),
         (OfTheMean, "rk4", "joins values of regions"),
         (Shifted, "rk4", "out of all|joins regions"),
         (Bent, Iterated(), "`(scan|while)`"),

@@ -134,7 +134,9 @@ def equations(system: Any) -> dict[str, Any]:
     core = bare(core)
     stimuli = _parts(getattr(system, "stimulus", None))
     shape = tuple(core.state_shape)
-    state, drive = (jax.ShapeDtypeStruct(s, _precision(core)) for s in (shape, shape[1:]))
+    given = (len(core.model.inputs),) if core.model.inputs else ()
+    shapes = shape, (*given, *shape[1:])
+    state, drive = (jax.ShapeDtypeStruct(s, _precision(core)) for s in shapes)
     number = jax.ShapeDtypeStruct((), _precision(core))
     found: dict[str, Any] = {
         "equations": program(
@@ -172,7 +174,10 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
         "observe": model.observe(state),
         "search_box": model.search_box(),
         "slopes": _slopes(model, state, drive),
-        "coupled": (at_once.vector_field(state, drive), at_once.drive(output)),
+        "coupled": (
+            at_once.vector_field(state, drive[0] if model.inputs else drive),
+            at_once.drive(output),
+        ),
     }
     if delayed:
         for name, part in system.interaction.delayed().items():

@@ -86,11 +86,15 @@ def _between(coupling: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasse
             own = {k: field for k, field in declared(part).items() if k != "strength"}
             found |= {prefix + k: (part, field) for k, field in own.items()}
             if several is None:
-                left += [getattr(part, name, None) for name in ("delays", "graph")]
+                left += [getattr(part, name, None) for name in ("delays", "graph", "coupling")]
     if prefix:
         found[prefix + COUPLING] = (coupling, _STRENGTH)
     for name, part in (several or {}).items():
-        found |= _between(part, f"{prefix}{name}_")
+        more = _between(part, f"{prefix}{name}_")
+        for twice in found.keys() & more.keys():
+            must = "have names by which their parameters differ"
+            _checks.fail("parts", must, f"two are called `{twice}`")
+        found |= more
     return found
 
 

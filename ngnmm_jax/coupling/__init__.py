@@ -6,6 +6,7 @@ from ngnmm_jax.coupling.diffusive import DiffusiveCoupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.coupling.pairwise import AbstractPairwise, KuramotoCoupling, PairwiseCoupling
+from ngnmm_jax.coupling.routed import Routed
 from ngnmm_jax.coupling.sigmoidal import SigmoidAfterSum, SigmoidBeforeSum
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "LinearCoupling",
     "Linearised",
     "PairwiseCoupling",
+    "Routed",
     "SigmoidAfterSum",
     "SigmoidBeforeSum",
 ]

@@ -50,7 +50,7 @@ class AbstractCoupling(Pictured):
         return f"{type(self).__name__} of {self.graph.n_regions} regions", dict(vars(self))
 
     @abc.abstractmethod
-    def inputs(self, outputs: Field) -> Field:
+    def inputs(self, outputs: Channels) -> Channels:
         """What each region receives where regions send these (region, *run), run by run."""
 
     @property
@@ -69,7 +69,7 @@ class AbstractCoupling(Pictured):
         """
         return None
 
-    def linearised(self, outputs: Field) -> tuple[Linearised, ...]:
+    def linearised(self, outputs: Channels) -> tuple[Linearised, ...]:
         """What small changes of outputs (region,) change: the terms of a sum, one for each graph.
 
         Of any state; exact, and differentiable. By default from the whole derivative of `inputs`,

@@ -13,6 +13,7 @@ from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linearised import Linearised
+from ngnmm_jax.coupling.routed import several
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.structured import SumGraph
 from ngnmm_jax.models.parameters import as_parameter
@@ -57,6 +58,9 @@ class CouplingSum(AbstractCoupling):
                 _checks.fail(f"parts[{name!r}]", "be a coupling", f"it is {_checks.kind_of(part)}")
             check_coupling(part)
             sizes[name] = part.graph.n_regions
+        if len({several(part) for part in self.parts.values()}) > 1:
+            must = "all be between single outputs and inputs (`Routed`), or none of them"
+            _checks.fail("parts", must, "some are")
         if len(set(sizes.values())) > 1:
             _checks.fail("parts", "be of the same regions", f"they have {sizes}")
 
@@ -70,7 +74,7 @@ class CouplingSum(AbstractCoupling):
         """Whether all parts have."""
         return all(part.has_modes for part in self.parts.values())
 
-    def inputs(self, outputs: Field) -> Field:
+    def inputs(self, outputs: Channels) -> Channels:
         """What each region receives of all parts."""
         return self.strength * sum(part.inputs(outputs) for part in self.parts.values())
 
@@ -82,7 +86,7 @@ class CouplingSum(AbstractCoupling):
             return None
         return SumGraph(known, tuple(part.strength for part in self.parts.values()))
 
-    def linearised(self, outputs: Field) -> tuple[Linearised, ...]:
+    def linearised(self, outputs: Channels) -> tuple[Linearised, ...]:
         """Those of all parts."""
         terms = [term for part in self.parts.values() for term in part.linearised(outputs)]
         return tuple(

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
@@ -10,6 +9,7 @@ from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.routed import Routed
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.structured import Alike
 
@@ -36,6 +36,8 @@ def alike(coupling: AbstractCoupling) -> AbstractCoupling:
     if isinstance(coupling, CouplingSum):
         parts = {name: alike(part) for name, part in coupling.parts.items()}
         return with_fields(coupling, parts=parts)
+    if isinstance(coupling, Routed):
+        return with_fields(coupling, coupling=alike(coupling.coupling))
     coupling = as_linear(coupling)
     sums = coupling.graph.row_sums(float).mean()
     return with_fields(coupling, graph=Alike(sums))
@@ -45,6 +47,8 @@ def graphs_of(coupling: AbstractCoupling) -> list[AbstractGraph]:
     """The graphs of which a coupling's modes are, in the order of its linearisation's terms."""
     if isinstance(coupling, CouplingSum):
         return [graph for part in coupling.parts.values() for graph in graphs_of(part)]
+    if isinstance(coupling, Routed):
+        return graphs_of(coupling.coupling)
     return [as_linear(coupling).graph]
 
 
@@ -66,9 +70,8 @@ def commute(graphs: list[AbstractGraph]) -> bool:
     """Whether all do, to rounding; True where JAX traces their weights."""
     if len(graphs) < 2:
         return True
-    if not _checks.is_concrete([graph.matrix() for graph in graphs]):
-        return True
-    return _apart(_matrices(graphs)) <= _COMMUTE
+    matrices = _matrices(graphs)
+    return matrices is None or _apart(matrices) <= _COMMUTE
 
 
 def joint_spectrum(graphs: list[AbstractGraph]) -> tuple[np.ndarray, int]:
@@ -77,10 +80,10 @@ def joint_spectrum(graphs: list[AbstractGraph]) -> tuple[np.ndarray, int]:
     By falling real parts of the first graph's. `ValueError` where they do not commute, or their
     common eigenvectors are not found to 1e-7.
     """
-    if not _checks.is_concrete([graph.matrix() for graph in graphs]):
+    matrices = _matrices(graphs)
+    if matrices is None:
         must = "be known where modes of several graphs are: give `lambdas` (mode, graph)"
         _checks.fail("weights", must, "JAX traces them")
-    matrices = _matrices(graphs)
     left = _apart(matrices)
     if left > _COMMUTE:
         raise ValueError(
@@ -113,9 +116,11 @@ def joint_spectrum(graphs: list[AbstractGraph]) -> tuple[np.ndarray, int]:
     return values, int((np.abs(values - sums) / np.array(sizes)).sum(axis=1).argmin())
 
 
-def _matrices(graphs: list[AbstractGraph]) -> list[np.ndarray]:
-    with jax.ensure_compile_time_eval():
-        return [np.asarray(graph.matrix(), float) for graph in graphs]
+def _matrices(graphs: list[AbstractGraph]) -> list[np.ndarray] | None:
+    """The weights of all; None where JAX traces one's."""
+    known = [graph.known() for graph in graphs]
+    found = [np.asarray(weights, float) for weights in known if weights is not None]
+    return found if len(found) == len(known) else None
 
 
 def _apart(matrices: list[np.ndarray]) -> float:

@@ -4,6 +4,7 @@ import abc
 import warnings
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -54,10 +55,17 @@ class AbstractGraph(Pictured):
         """What each region gets where all values are one, summed in a type of one's choice."""
         return self.apply(jnp.ones(self.n_regions, dtype))
 
+    def known(self) -> np.ndarray | None:
+        """The weights on the host; None where JAX traces them."""
+        if not _checks.is_concrete(self):
+            return None
+        with jax.ensure_compile_time_eval():  # what is known is so in `jax.jit` too
+            return np.asarray(self.matrix())
+
     def even(self) -> bool:
         """Whether all rows sum to the same, to their precision; True where that is traced."""
-        weights = self.matrix()
-        return not _checks.is_concrete(weights) or _same_row_sum(np.asarray(weights))
+        weights = self.known()
+        return weights is None or _same_row_sum(weights)
 
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the matrix (mode,), sorted, and the index of the uniform mode.
@@ -65,11 +73,10 @@ class AbstractGraph(Pictured):
         The index is None where the rows do not sum to the same. Warns where eigenvalues are so
         ill-conditioned that rounding moves them by over 1e-6 of the largest.
         """
-        matrix = self.matrix()
-        if not _checks.is_concrete(matrix):  # differentiated through
-            values = jnp.linalg.eigvals(matrix)
+        weights = self.known()
+        if weights is None:  # differentiated through
+            values = jnp.linalg.eigvals(self.matrix())
             return values[jnp.lexsort((-values.imag, -values.real))], 0
-        weights = np.asarray(matrix)
         modes = self._eigenmodes(weights)
         if not modes.certain:
             warnings.warn(

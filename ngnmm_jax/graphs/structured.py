@@ -156,8 +156,15 @@ class SumGraph(AbstractGraph):
         return sum(each[1:], each[0])
 
     def undelayed(self) -> "SumGraph":
-        """The same without delays."""
+        """The same without delays: itself, where no part has any."""
+        if self.delays is None:
+            return self
         return SumGraph(tuple(part.undelayed() for part in self.parts), self.factors)
+
+    def said(self) -> str:
+        """Delays in a few words."""
+        delayed: list[Any] = [part for part in self.parts if part.delays is not None]
+        return "; ".join(part.said() for part in delayed)
 
 
 class Alike(AbstractGraph):

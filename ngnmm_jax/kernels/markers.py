@@ -92,6 +92,13 @@ class MarkedGraph(AbstractGraph):
             raise CannotFuse(f"The graph is applied to values of {values.dtype}.")
         return product.bind(values)
 
+    def row_sums(self, dtype: Any = None) -> Any:
+        """Refused: a kernel has none."""
+        raise CannotFuse(
+            "The coupling takes the sums of its graph's rows, as differences between regions do: "
+            "only `apply` can be fused."
+        )
+
     def matrix(self) -> Any:
         """Refused: what is done with it is not a product with the values of regions."""
         raise CannotFuse("The coupling takes the matrix of its graph: only `apply` can be fused.")

@@ -50,6 +50,11 @@ class AbstractNeuralMass(Pictured):
     shown: eqx.AbstractClassVar[str]
     shown_unit: eqx.AbstractClassVar[str]
     nonnegative: eqx.AbstractClassVar[tuple[str, ...]]
+    #: Names of what a region sends and receives, where these are several: then `output` returns
+    #: (output, *axes) and `vector_field` takes a drive (input, *axes). Both, or none: one of each,
+    #: without an axis.
+    outputs: ClassVar[tuple[str, ...]] = ()
+    inputs: ClassVar[tuple[str, ...]] = ()
     #: How variables, what is shown and parameters are written in figures, by name, without units:
     #: TeX between dollars. A class adds to those that it inherits; others are written as they are.
     symbols: ClassVar[Mapping[str, str]] = {}

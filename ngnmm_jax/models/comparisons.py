@@ -54,6 +54,8 @@ def trials(model: Any, coupling: Any = None) -> Iterator[tuple[Any, Callable[[],
 
 def sent(model: Any) -> str:
     """The variable that a model's output is, found by trying states; or what the model shows."""
+    if model.outputs:
+        return str(model.shown)
     model = usual(model)
     state = random_state(model, (1,))
     with jax.ensure_compile_time_eval():
@@ -266,9 +268,8 @@ def linearised(model: Any, y: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, ..
 def slopes(model: Any, states: np.ndarray, drive: Any) -> np.ndarray:
     """The vector field at a state (variable, *axes), or many (state, variable, *axes)."""
     count, drive = len(model.variables) + 1, np.asarray(drive, states.dtype)
-    many = (
-        states if states.ndim > drive.ndim + 1 else np.broadcast_to(states, (count, *states.shape))
-    )
+    axes = drive.ndim - bool(model.inputs)
+    many = states if states.ndim > axes + 1 else np.broadcast_to(states, (count, *states.shape))
     found = np.asarray(_slopes(model, many, drive))
     return found if many is states else found[0]
 

@@ -106,10 +106,11 @@ def _shapes(model: Any) -> None:
     n, dtype = len(model.variables), jnp.result_type(float)
     for axes in ((), _AXES):
         state = jax.ShapeDtypeStruct((n, *axes), dtype)
-        drive = jax.ShapeDtypeStruct(axes, dtype)
+        sent, given = ((len(names),) if names else () for names in (model.outputs, model.inputs))
+        drive = jax.ShapeDtypeStruct((*given, *axes), dtype)
         for name, arguments, expected in (
             ("vector_field", (state, drive), (n, *axes)),
-            ("output", (state,), axes),
+            ("output", (state,), (*sent, *axes)),
             ("observe", (state,), axes),
         ):
             function, what = getattr(usual(model), name), f"for a state {(n, *axes)}"
@@ -132,6 +133,8 @@ def _elementwise(model: Any) -> None:
     names, pair = declared(model), (usual(model), usual(model, 0.2))
     columns = {name: np.stack([getattr(m, name) for m in pair]) for name in names}
     state, drive = random_state(pair[0], _AXES), np.linspace(0.1, 0.9, 6).reshape(_AXES)
+    if model.inputs:
+        drive = np.stack([drive * (1 + k) for k in range(len(model.inputs))])
     drive = drive.astype(state.dtype)
     rest = with_fields(model, **dict.fromkeys(names))
     try:
@@ -151,7 +154,7 @@ def _elementwise(model: Any) -> None:
                 f"a state {state.shape} gives other numbers than its columns, one by one",
             )
     if _stale_step(type(model)):
-        _step(pair[0], state[:, 0], drive[0])
+        _step(pair[0], state[:, 0], drive[:, 0] if model.inputs else drive[0])
 
 
 @eqx.filter_jit
@@ -162,9 +165,11 @@ def _both_ways(rest: Any, columns: Any, y: Any, c: Any) -> Any:
         model = with_fields(rest, **values)
         return model.vector_field(y, c), model.output(y), model.observe(y)
 
-    over_runs = partial(jax.vmap, in_axes=(None, 1, 0))
-    over_regions = partial(jax.vmap, in_axes=(0, 1, 0))
-    alone = over_regions(over_runs(seen, out_axes=(1, 0, 0)), out_axes=(1, 0, 0))(columns, y, c)
+    first = 1 if rest.inputs else 0  # of the axes of a drive, after those of inputs
+    over_runs = partial(jax.vmap, in_axes=(None, 1, first))
+    over_regions = partial(jax.vmap, in_axes=(0, 1, first))
+    out = (1, first, 0)
+    alone = over_regions(over_runs(seen, out_axes=out), out_axes=out)(columns, y, c)
     return seen({name: value[:, None] for name, value in columns.items()}, y, c), alone
 
 

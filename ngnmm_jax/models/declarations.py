@@ -30,6 +30,8 @@ def check_declarations(model: type[Any], base: type[Any], times: Iterable[str]) 
         return
     _names(model)
     _units(model, times)
+    if bool(_texts(model, "outputs")) != bool(_texts(model, "inputs")):
+        _fail(model, "outputs", "be named where `inputs` are, and only there", "one of them is")
     _shown(model, base)
     _symbols(model)
     _order(model, base)

@@ -195,7 +195,8 @@ def dispersion(
 
 def _fit(modal: Homogeneous, lambdas: jax.Array) -> None:
     """Refuse Λ of another shape than the modes of a coupling have."""
-    output = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    sent = (len(modal.model.outputs),) if modal.model.outputs else ()
+    output = jax.ShapeDtypeStruct(sent, jnp.result_type(float))
     graphs = len(jax.eval_shape(lambda x: modal.slopes(x)[0], output))
     if graphs > 1 and (lambdas.ndim != 2 or lambdas.shape[1] != graphs or not lambdas.size):
         must = f"have shape (mode, {graphs}), for the {graphs} graphs of this sum of couplings"
@@ -252,8 +253,9 @@ def _at_rest(
     moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
     ok = (error < 1e-8) & (moved < _NEAR)
     matrix, column, row, through, own = _linearised(inner, modal, refined)
-    factors = mixed(tuple(map(xp.asarray, through)), xp.asarray(own), xp.asarray(lambdas))
-    whole = xp.asarray(matrix) + factors[:, None, None] * xp.outer(column, row)
+    through, several = tuple(map(xp.asarray, through)), bool(inner.model.outputs)
+    factors = mixed(through, xp.asarray(own), xp.asarray(lambdas), several=several)
+    whole = _with_drive(xp, xp.asarray(matrix), column, row, factors)
     status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
     return _Modes(_spectra(xp, whole), refined, error, status)
 
@@ -378,15 +380,25 @@ def _sweep(
     def linear(x: jax.Array) -> jax.Array:
         matrix, column, row = linearise(inner, x)
         factors = modal.along(modal.model.output(x), lambdas)
-        return matrix + factors[:, None, None] * jnp.outer(column, row)
+        return _with_drive(jnp, matrix, column, row, factors)
 
     return propagators(inner.vector_field, linear, starts, dt, steps)
 
 
+def _with_drive(xp: Any, matrix: Any, column: Any, row: Any, factors: Any) -> Any:
+    """The node's matrices (mode, variable, variable), with what comes back over the network."""
+    if column.ndim == 1:
+        return matrix + factors[:, None, None] * xp.outer(column, row)
+    return matrix + xp.einsum("vi,mio,ow->mvw", column, factors, row)
+
+
 def linearise(
     inner: Homogeneous, state: Float[Array, "variable"]
-) -> tuple[Float[Array, "variable variable"], Float[Array, "variable"], Float[Array, "variable"]]:
-    """A, b and c of the module's docstring, at a homogeneous state."""
+) -> tuple[Float[Array, "variable variable"], Float[Array, "..."], Float[Array, "..."]]:
+    """A, b and c of the module's docstring, at a homogeneous state.
+
+    Of a model with several inputs and outputs b is (variable, input), c (output, variable).
+    """
     model: AbstractNeuralMass = inner.model
     drive = inner.drive(model.output(state))
     matrix, column = jax.jacfwd(model.vector_field, argnums=(0, 1))(state, drive)

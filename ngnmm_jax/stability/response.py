@@ -112,6 +112,9 @@ def linear_response(
     if not isinstance(network, Network):
         _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
     only_by_coupling(network, Network, "write its linearisation")
+    if network.model.outputs:
+        but = f"`{type(network.model).__name__}` has several: use `Activity` of noisy runs"
+        _checks.fail("system", "be of a model with one output and one input", but)
     if not driven(system).noise:
         _checks.fail("system", "have white noise", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable

@@ -67,6 +67,11 @@ class Spectrum(NamedTuple):
     @classmethod
     def of(cls, network: Network) -> "Spectrum":
         """That of a network, which must have homogeneous states."""
+        if network.model.outputs:
+            raise ValueError(
+                f"`{type(network.model).__name__}` has several outputs and inputs, of which maps "
+                "and sweeps of modes are not made: use `dispersion` at each point."
+            )
         family, graphs = Family.of(network), graphs_of(network.interaction)
         lambdas: Any
         uniform: int | None

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import checked_again, leaf, parameter_names, with_leaves
-from ngnmm_jax._core.types import Field, Scalar, State
+from ngnmm_jax._core.types import Channels, Field, Scalar, State
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.contract import check_contract
 from ngnmm_jax.models.hooks import ExactFlow
@@ -36,13 +36,17 @@ class AbstractCoupled(PicturedSystem):
         """Shape of the state: (variable,), or (variable, region)."""
 
     @abc.abstractmethod
-    def drive(self, output: Field) -> Field:
-        """The input that each region receives from all regions' outputs, both (*region, *run)."""
+    def drive(self, output: Channels) -> Channels:
+        """The input that each region receives from all regions' outputs, both (*region, *run).
+
+        Of a model with several, (output, *region, *run) and (input, *region, *run).
+        """
 
     def vector_field(self, state: State, stimulus: Field | None = None) -> State:
         """Time derivative of a state (variable, *region, *run).
 
-        A `stimulus` (*region, *run) adds to what each region receives.
+        A `stimulus` (*region, *run) adds to what each region receives; to all inputs alike of a
+        model that has several.
         """
         drive = self.drive(self.model.output(state))
         return self.model.vector_field(state, drive if stimulus is None else drive + stimulus)

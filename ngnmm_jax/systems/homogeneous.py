@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.scalar_roots import scalar_roots
-from ngnmm_jax._core.types import Field
+from ngnmm_jax._core.types import Channels
 from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.linear import LinearCoupling
-from ngnmm_jax.coupling.modes import gain, proportional
+from ngnmm_jax.coupling.modes import gain, graphs_of, proportional
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
 from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.agreement import check_agreement
@@ -50,6 +51,9 @@ class Homogeneous(AbstractCoupled):
 
     def __check_init__(self) -> None:
         check_coupled(self)
+        if not all(isinstance(graph, Alike) for graph in graphs_of(self.interaction)):
+            must = "be a number, or a coupling over `graphs.Alike()`: a region stands for all"
+            _checks.fail("coupling", must, f"it is {_checks.kind_of(self.interaction)} of regions")
         if self.proportional:
             # Here the values in use are known; in programs that search equilibria they are not.
             check_agreement(self.model, "equilibrium_reduction", (self.gain,))
@@ -74,26 +78,31 @@ class Homogeneous(AbstractCoupled):
         """Shape of the state: (variable,)."""
         return (len(self.model.variables),)
 
-    def drive(self, output: Field) -> Field:
+    def drive(self, output: Channels) -> Channels:
         """What the region receives from its output."""
         return self.interaction.inputs(output)
 
-    def slopes(self, output: Field) -> tuple[tuple[Field, ...], Field]:
+    def slopes(self, output: Channels) -> tuple[tuple[Channels, ...], Channels]:
         """What the drive of a perturbation is of its output: `Σ through_g Λ_g + own`, (*run) each.
 
         Λ_g are the eigenvalues of the network's graphs (one, or those of a sum of couplings) along
-        the mode in which regions are perturbed.
+        the mode in which regions are perturbed. (input, output, *run) of a model with several.
         """
         terms = self.interaction.linearised(output)
-        own = sum((term.own[0, 0] for term in terms[1:]), terms[0].own[0, 0])
-        return tuple(term.through()[0, 0] for term in terms), own
+        own = sum((term.own for term in terms[1:]), terms[0].own)
+        through = tuple(term.through() for term in terms)
+        if self.model.outputs:
+            return through, own
+        return tuple(factor[0, 0] for factor in through), own[0, 0]
 
-    def along(self, output: Field, lambdas: Inexact[Array, "mode ..."]) -> Inexact[Array, "..."]:
+    def along(self, output: Channels, lambdas: Inexact[Array, "mode ..."]) -> Inexact[Array, "..."]:
         """What the drive of perturbations along modes is of their outputs, (mode, *run).
+
+        Of a model with several, (mode, input, output, *run).
 
         `lambdas` (mode, *#run), or (mode, graph, *#run) of a sum of couplings.
         """
-        return mixed(*self.slopes(output), lambdas)
+        return mixed(*self.slopes(output), lambdas, several=bool(self.model.outputs))
 
     def variational(
         self,
@@ -113,13 +122,16 @@ class Homogeneous(AbstractCoupled):
 
         def one(v: jax.Array, factor: jax.Array) -> jax.Array:
             if not jnp.iscomplexobj(v):
-                return push(v, factor * d_output(v))
-            drive = factor * (d_output(v.real) + 1j * d_output(v.imag))
+                return push(v, times(factor, d_output(v)))
+            drive = times(factor, d_output(v.real) + 1j * d_output(v.imag))
             return push(v.real, drive.real) + 1j * push(v.imag, drive.imag)
 
+        def times(factor: jax.Array, change: jax.Array) -> jax.Array:
+            return (factor * change).sum(axis=1) if self.model.outputs else factor * change
+
         if lambdas is None:
-            shared = d_drive(jnp.ones_like(output))
-            return dx, jax.vmap(one, in_axes=(1, None), out_axes=1)(xi, shared)
+            shared = jax.vmap(lambda v: push(v, d_drive(d_output(v))), 1, 1)
+            return dx, shared(xi)
         return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, self.along(output, lambdas))
 
     def over_runs(self) -> "Homogeneous":
@@ -177,11 +189,15 @@ class Homogeneous(AbstractCoupled):
         return jax.vmap(lambda u: reduction.function(u)[0])(roots)
 
 
-def mixed(through: tuple[Any, ...], own: Any, lambdas: Any) -> Any:
-    """`Σ through_g Λ_g + own` for modes Λ, (mode, …), or (mode, graph, …) of several graphs."""
-    if len(through) == 1:
-        return through[0] * lambdas + own
-    return sum(factor * lambdas[:, g] for g, factor in enumerate(through)) + own
+def mixed(through: tuple[Any, ...], own: Any, lambdas: Any, *, several: bool) -> Any:
+    """`Σ through_g Λ_g + own` for modes Λ, (mode, …), or (mode, graph, …) of several graphs.
+
+    Of `several` outputs and inputs these have two more axes, after that of modes.
+    """
+    each = [lambdas] if len(through) == 1 else [lambdas[:, g] for g in range(len(through))]
+    if several:
+        each = [values[:, None, None] for values in each]
+    return sum(factor * values for factor, values in zip(through, each, strict=True)) + own
 
 
 @lru_cache(maxsize=128)

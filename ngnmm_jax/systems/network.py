@@ -20,13 +20,14 @@ from ngnmm_jax._core.parameters import (
     with_leaves,
     without_names,
 )
-from ngnmm_jax._core.types import Field, Scalar, State
+from ngnmm_jax._core.types import Channels, Scalar, State
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
 from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.coupling.modes import alike, as_linear, bends, graphs_of, joint_spectrum
+from ngnmm_jax.coupling.routed import Routed, routes, several
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
@@ -103,6 +104,7 @@ class Network(AbstractCoupled):
         self._check_between()
         self.interaction.delayed()  # which says what stands against it
         check_coupling(self.interaction)
+        _check_routes(self.model, self.interaction)
         check_coupled(self)
         n = self.n_regions
         if self.coupling.ndim:
@@ -191,7 +193,7 @@ class Network(AbstractCoupled):
         """Shape of the state: (variable, region)."""
         return len(self.model.variables), self.n_regions
 
-    def drive(self, output: Field) -> Field:
+    def drive(self, output: Channels) -> Channels:
         """The input that each region receives from all regions' outputs (region, …).
 
         `ValueError` where these are delayed: then it does not follow from the outputs of now.
@@ -307,12 +309,35 @@ class Network(AbstractCoupled):
         return jnp.broadcast_to(starts[:, :, None], (*starts.shape, self.n_regions))
 
 
+def _check_routes(model: Any, coupling: AbstractCoupling) -> None:
+    """Refuse a coupling between other numbers of outputs and inputs than a model has."""
+    kind = type(model).__name__
+    if not isinstance(model, AbstractNeuralMass):
+        return  # refused elsewhere
+    if not model.outputs and not several(coupling):
+        return
+    if not several(coupling):
+        must = f"say between which outputs and inputs it is, as `coupling.Routed`: `{kind}` has "
+        must += f"the outputs {', '.join(model.outputs)} and the inputs {', '.join(model.inputs)}"
+        _checks.fail("coupling", must, f"it is {_checks.kind_of(coupling)}")
+    sent, given = len(model.outputs), len(model.inputs)
+    for route in routes(coupling):
+        if route.output >= sent or route.n_inputs != given:
+            must = f"be between the {sent} outputs and {given} inputs of `{kind}`"
+            but = f"one goes from output {route.output} to an input of {route.n_inputs}"
+            _checks.fail("coupling", must, but)
+
+
 def _delayed(
     model: AbstractNeuralMass, coupling: AbstractCoupling, speed: Any, delays: Any
 ) -> AbstractCoupling:
     """A coupling over its graph with delays, from a speed or delays that are given."""
     if speed is not None and delays is not None:
         _checks.fail("speed", "not be given with `delays`", "both are")
+    if isinstance(coupling, CouplingSum | Routed):
+        name = "speed" if delays is None else "delays"
+        must = "be left out: a part of other couplings has its own, as `graphs.DelayedGraph`"
+        _checks.fail(name, must, "it is given")
     graph = coupling.graph
     if hasattr(coupling, "parts"):
         name = "speed" if speed is not None else "delays"
@@ -360,6 +385,8 @@ def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Hom
 
 def _regional(coupling: AbstractCoupling) -> bool:
     """Whether something of a coupling, beside its graph, has values for each region."""
+    if isinstance(coupling, Routed):
+        return _regional(coupling.coupling)
     if isinstance(coupling, CouplingSum):
         return bool(jnp.ndim(coupling.strength)) or any(map(_regional, coupling.parts.values()))
     held = [v for v in vars(coupling).values() if not isinstance(v, AbstractGraph)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.contract import drawn, like
+from ngnmm_jax.coupling.routed import Routed
 from ngnmm_jax.models.agreement import is_own
 
 # Sizes of outputs at which a drive is looked at, and what no drive is smaller than.
@@ -62,6 +63,8 @@ def _library_s(coupling: Any) -> bool:
     """Whether a coupling, and what it sums up, is the library's."""
     if isinstance(coupling, CouplingSum):
         return all(map(_library_s, coupling.parts.values()))
+    if isinstance(coupling, Routed):
+        return _library_s(coupling.coupling)
     return is_own(type(coupling))
 
 
