@@ -32,7 +32,8 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import newton
 from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
-from ngnmm_jax.dynamics.orbits import Orbit, refine
+from ngnmm_jax.dynamics.orbits import refine
+from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
