@@ -145,7 +145,7 @@ def test_orbits_of_the_model(point):
         period=np.asarray(exact.period)[None] * 1.001,
         iterations=np.array([4]),
     )
-    family = Family(ng.NextGenEI(), jnp.asarray(1.0), jnp.asarray(coupling))
+    family = Family(Homogeneous(ng.NextGenEI(), jnp.asarray(coupling)))
     cycle, converged = jax.jit(refined)(family, guesses)
     assert converged.all()
     assert int(cycle.turns[0]) == 1

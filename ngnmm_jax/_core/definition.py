@@ -180,7 +180,7 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
             found["exact_flow"] = (inputs, flow.advance(state, inputs, inputs))
     with contextlib.suppress(_checks.Disagreement):
         mean = system.averaged() if hasattr(system, "averaged") else system
-        reduction = mean.model.equilibrium_reduction(mean.coupling)
+        reduction = mean.reduction()
         if reduction is not None:
             found["reduction"] = (reduction.low, reduction.high, reduction.function(number))
     return found

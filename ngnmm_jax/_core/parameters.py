@@ -56,7 +56,8 @@ def declared_between(system: Any) -> dict[str, dataclasses.Field]:
 def parts_between(system: Any) -> dict[str, tuple[Any, dataclasses.Field]]:
     """The same, each with the part of the coupling that has it."""
     found: dict[str, tuple[Any, dataclasses.Field]] = {}
-    left = [_interaction(system)]
+    inner = getattr(system, "system", system)
+    left = [getattr(inner, name, None) for name in ("interaction", "delays")]
     while left:
         part = left.pop()
         if part is not None:
@@ -68,10 +69,6 @@ def parts_between(system: Any) -> dict[str, tuple[Any, dataclasses.Field]]:
 def all_declared(system: Any) -> dict[str, dataclasses.Field]:
     """What the model of a system and its coupling declare."""
     return {**declared_between(system), **declared(system.model)}
-
-
-def _interaction(system: Any) -> Any:
-    return getattr(getattr(system, "system", system), "interaction", None)
 
 
 def is_reserved(name: str) -> bool:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 else:
     ParameterArray = Float[Array, "..."]
 Field = Num[Array, "*axes"]
+#: What goes through a graph: (*axes), or (channel, *axes).
+Channels = Num[Array, "..."]
 
 
 @runtime_checkable

@@ -5,12 +5,16 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import with_fields, without_names
+from ngnmm_jax._core.types import Channels, Field
+from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.structured import MatrixGraph
 
 
 class AbstractCoupling(Pictured):
@@ -28,6 +32,9 @@ class AbstractCoupling(Pictured):
     graph: eqx.AbstractVar[AbstractGraph]
     #: A scalar, or one value for each region that receives.
     strength: eqx.AbstractVar[Float[Array, "..."]]
+    #: Whether `inputs` and `linearised` take regions that are alike (`graphs.Alike` as the graph),
+    #: so that perturbations part along the modes of the graph.
+    HAS_MODES: ClassVar[bool] = False
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
@@ -45,8 +52,8 @@ class AbstractCoupling(Pictured):
         return f"{type(self).__name__} of {self.graph.n_regions} regions", dict(vars(self))
 
     @abc.abstractmethod
-    def inputs(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
-        """What each region receives where regions send these outputs, for each run by itself."""
+    def inputs(self, outputs: Field) -> Field:
+        """What each region receives where regions send these (region, *run), run by run."""
 
     def linear(self) -> AbstractGraph | None:
         """The graph of a linear coupling, whose inputs are `strength * graph.apply(outputs)`.
@@ -54,6 +61,22 @@ class AbstractCoupling(Pictured):
         That may be another one than `graph`; None where the inputs are not linear in the outputs.
         """
         return None
+
+    def linearised(self, outputs: Field) -> tuple[Linearised, ...]:
+        """What small changes of outputs (region,) change: the terms of a sum, one for each graph.
+
+        Of any state; exact, and differentiable. By default from the whole derivative of `inputs`,
+        which knows no delays: `ValueError` where the graph has them.
+        """
+        if self.graph.delays is not None:
+            kind = type(self).__name__
+            raise ValueError(
+                f"`{kind}` has delays, and does not say what is delayed: make it an "
+                "`AbstractSum`, with `sent` and `received`."
+            )
+        one = jnp.ones((1, 1, *outputs.shape), outputs.dtype)
+        graph = MatrixGraph(jax.jacfwd(self.inputs)(outputs))
+        return (Linearised(graph, one, one, jnp.zeros_like(one)),)
 
     def bare(self) -> "AbstractCoupling":
         """The same without names, which no program depends on."""
@@ -76,25 +99,53 @@ class AbstractSum(AbstractCoupling):
 
         c_j(t) = received(Σ_k weights_jk sent(output_k)(t - τ_jk), output_j(t)),
 
-    where `sent` and `received` act region by region. By default a region sends its output.
+    where `sent` and `received` act region by region. By default a region sends its output. It may
+    send several things, which are summed apart: `sent` gives (channel, region, *run) then, and
+    `received` takes sums of that shape.
     """
 
+    HAS_MODES: ClassVar[bool] = True
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "sent", "received"})
 
-    def sent(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
-        """What goes into the tracts where regions have these outputs."""
+    def sent(self, outputs: Field) -> Channels:
+        """What goes into the tracts, (region, *run) or (channel, region, *run)."""
         return outputs
 
     @abc.abstractmethod
-    def received(
-        self, sums: Float[Array, "region *run"], outputs: Float[Array, "region *run"]
-    ) -> Float[Array, "region *run"]:
-        """What regions receive, from the sums that arrive and their own outputs at that time."""
+    def received(self, sums: Channels, outputs: Field) -> Field:
+        """What regions receive, (region, *run), from the sums and their own outputs of now.
 
-    def inputs(self, outputs: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+        The sums have the shape of what is sent.
+        """
+
+    def inputs(self, outputs: Field) -> Field:
         """What each region receives where outputs do not change, or are not delayed."""
-        return self.received(self.graph.apply(self.sent(outputs)), outputs)
+        sent = self.sent(outputs)
+        through = self.graph.apply if sent.ndim == outputs.ndim else jax.vmap(self.graph.apply)
+        return self.received(through(sent), outputs)
+
+    def linearised(self, outputs: Field) -> tuple[Linearised, ...]:
+        """What small changes of outputs (region,) change, with the graph's delays: one term.
+
+        Exact, and differentiable; `sent` and `received` act region by region.
+        """
+        one = jnp.ones_like(outputs)
+        values, sent = jax.jvp(self.sent, (outputs,), (one,))
+        single = values.ndim == outputs.ndim
+        sums = (self.graph.apply if single else jax.vmap(self.graph.apply))(values)
+
+        def by_sums(change: jax.Array) -> jax.Array:
+            return jax.jvp(lambda s: self.received(s, outputs), (sums,), (change,))[1]
+
+        if single:
+            received, sent = by_sums(jnp.ones_like(sums))[None], sent[None]
+        else:
+            each = jnp.eye(sums.shape[0], dtype=sums.dtype)
+            each = each.reshape(*each.shape, *(1,) * outputs.ndim)
+            received = jax.vmap(by_sums)(jnp.broadcast_to(each, (len(each), *sums.shape)))
+        own = jax.jvp(lambda x: self.received(sums, x), (outputs,), (one,))[1]
+        return (Linearised(self.graph, received[None], sent[:, None], own[None, None]),)
 
 
 def spread(leaf: Any) -> Any:

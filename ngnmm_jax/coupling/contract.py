@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.models.agreement import is_own
 
 # Values must agree to this many roundings of the largest.
@@ -69,7 +70,49 @@ def _try(structure: Any, likes: Any) -> None:
                 each = _apart(name, graph.apply, graph.apply, values)
                 _a_matrix(graph, values, each)
         name = f"{type(coupling).__name__}.inputs"
-        _apart(name, coupling.inputs, coupling.over_runs().inputs, values)
+        each = _apart(name, coupling.inputs, coupling.over_runs().inputs, values)
+        if isinstance(coupling, AbstractSum) and not is_own(type(coupling)):
+            _a_sum(coupling, values, each)
+
+
+def _a_sum(coupling: AbstractSum, values: np.ndarray, inputs: np.ndarray) -> None:
+    """What is sent and received is elementwise over regions and runs, and makes the inputs."""
+    kind = type(coupling).__name__
+    together: Any = coupling.over_runs()
+    _shaped(f"{kind}.sent", coupling.sent, values[:, 0], values.shape[:1])
+    sent = np.stack([np.asarray(coupling.sent(jnp.asarray(v))) for v in values.T], axis=-1)
+    _shaped(f"{kind}.sent", together.sent, values, values.shape)
+    through = coupling.graph.apply if sent.ndim == values.ndim else jax.vmap(coupling.graph.apply)
+    sums = np.asarray(through(jnp.asarray(sent)))
+    whole: dict[str, Any] = {
+        "sent": (lambda x: together.sent(x), (values,), sent),
+        "received": (lambda x, s: together.received(s, x), (values, sums), inputs),
+    }
+    for name, (function, arguments, expected) in whole.items():
+        found = np.asarray(jax.jit(function)(*map(jnp.asarray, arguments)))
+        if found.shape != expected.shape or not _alike(found, expected):
+            must = "keep runs apart, and with the graph's sums make the inputs"
+            _checks.fail(f"{kind}.{name}", must, "it gives other numbers")
+        # One region's values are changed: what becomes of the others' must not.
+        changed = [v.copy() for v in arguments]
+        for v in changed:
+            v[..., 0, :] = 2 * v[..., 0, :] + 0.1
+        other = np.asarray(jax.jit(function)(*map(jnp.asarray, changed)))
+        if not _alike(other[..., 1:, :], found[..., 1:, :]):
+            must = "act region by region: what one has changes nothing in others"
+            _checks.fail(f"{kind}.{name}", must, "it mixes regions: that is the graph's")
+
+
+def _shaped(name: str, function: Any, values: np.ndarray, shape: tuple[int, ...]) -> None:
+    """What is sent: of the outputs' shape, or with an axis of channels before."""
+    try:
+        sent = jax.eval_shape(function, jax.ShapeDtypeStruct(values.shape, values.dtype))
+    except Exception as error:
+        raise ValueError(f"`{name}` could not be evaluated for {shape}: {error}") from error
+    found = getattr(sent, "shape", None)
+    if found is None or (found != shape and found[1:] != shape):
+        must = f"return {shape}, or (channel, …) of these, for values {shape}"
+        _checks.fail(name, must, f"it returns {sent if found is None else found}")
 
 
 def _apart(name: str, alone: Any, together: Any, values: np.ndarray) -> np.ndarray:

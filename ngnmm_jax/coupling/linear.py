@@ -5,6 +5,7 @@ from functools import partial
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.models.parameters import as_parameter
@@ -22,9 +23,7 @@ class LinearCoupling(AbstractSum):
     graph: AbstractGraph
     strength: Float[Array, "..."] = eqx.field(converter=partial(as_parameter, "strength"))
 
-    def received(
-        self, sums: Float[Array, "region *run"], outputs: Float[Array, "region *run"]
-    ) -> Float[Array, "region *run"]:
+    def received(self, sums: Channels, outputs: Field) -> Field:
         """The sums, times the strength."""
         return self.strength * sums
 

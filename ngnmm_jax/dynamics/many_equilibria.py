@@ -155,7 +155,7 @@ def _reduced(systems: Any, u: jax.Array) -> tuple[jax.Array, jax.Array, jax.Arra
     """The scalar function's states and values at points (system, point), and its interval."""
 
     def one(system: Any, u: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        reduction = system.model.equilibrium_reduction(system.coupling)
+        reduction = system.reduction()
         states, values = jax.vmap(reduction.function)(u)
         return states, values, jnp.stack([reduction.low, reduction.high])
 

@@ -7,18 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.placement import jacobian_is_small, placed
-from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax._core.several import several
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
+from ngnmm_jax.dynamics.delayed import orbits as delayed_orbits
+from ngnmm_jax.dynamics.delayed.system import DelayedSystem, is_delayed
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.floquet import Multipliers, Propagated, multipliers
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema, run_up, turns
+from ngnmm_jax.dynamics.periodic import Orbit, arrived, no_orbit, told, with_status
 from ngnmm_jax.dynamics.products import product_spectrum
 from ngnmm_jax.dynamics.shooting import (
     BLOCK,
@@ -42,6 +43,8 @@ _LONGEST = 10
 _MOVED, _GAP = 1e-6, 1e-5
 # The default transient, in the system's steps.
 _TRANSIENT = 40_000
+# States over a period that a guess has at least.
+_FEWEST = 8
 # A window in which a run passes its section less often than this is too short to judge by, and is
 # made four times as long, by samples further apart. Runs go on for so many times the default.
 _FEW_CROSSINGS, _WIDER, _LONGER = 8, 4, (1, 4, 16, 64)
@@ -59,7 +62,7 @@ class OscillatingSystem(System, Protocol):
 
 @placed(lambda system, **given: jacobian_is_small(system))
 def find_orbit(
-    system: OscillatingSystem,
+    system: OscillatingSystem | DelayedSystem,
     *,
     start: ArrayLike | None = None,
     period: float | None = None,
@@ -79,27 +82,38 @@ def find_orbit(
     The orbit that is found must be one: Newton's last step is small against its extent, which is
     over 1e-6 of 1 + |x|; and the run must have reached it: it is stable, and near the run.
 
+    Of a system with one delay the orbit consists of polynomials instead, found by collocation from
+    a run whose past is its start for ever; the multipliers are the leading ones, as many as there
+    are variables, of the infinitely many that it has (-inf are logs of those that rounding has
+    lost), and `error` counts the polynomials' last coefficients too (`dynamics.delayed`).
+
     Differentiable with respect to parameters, by the implicit function theorem.
 
     **Arguments:**
 
     - `system`: `network.homogeneous()`, or anything with `vector_field`, `state_shape` of one
-      axis and `time_step`.
+      axis and `time_step`; or a `dynamics.delayed.system.DelayedSystem`.
     - `start` (variable,): with `period`, a state near the orbit; alone, where the transient
-      starts (by default near an equilibrium).
+      starts (by default near an equilibrium). With `period` and a delay, states (sample, variable)
+      at equal steps over one period, its end left out.
     - `transient`, `window`: how long, in the model's unit; by default 40,000 and 16,000 of the
       system's time steps, and where the window then holds fewer than eight turns, or the run has
       not arrived, 4, 16 and 64 times as long (not under JAX transformations).
     - `steps`: steps in each of the eight segments. By default 64, or as many as make a step ten
       `time_step` at most, and twice as many until `error` is below 1e-9 or no longer falls
-      (16,384 at most); 256 under JAX transformations.
+      (16,384 at most); 256 under JAX transformations. With a delay as many
+      as make pieces of 12 steps: 16 to 96 of these, as need be; 16 there.
     - `throw`: raise `SolverError` where there is no periodic orbit or Newton's iteration fails.
     """
     _checks.require_x64("find_orbit")
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
+    of_past = is_delayed(system)
     if start is not None:
-        start = first_state(start, system.state_shape, "(variable,)")
+        if of_past and period is not None:
+            start = _over_a_period(start, system.state_shape)
+        else:
+            start = first_state(start, system.state_shape, "(variable,)")
     for name, value in (("transient", transient), ("window", window)):
         if value is not None:
             _checks.positive(name, value)
@@ -107,15 +121,30 @@ def find_orbit(
         _checks.positive("period", period)
         if start is None:
             _checks.fail("start", "be given with `period`", "it is not")
-        result = _near_guess(system, start, jnp.asarray(period, dtype=float), steps)
+        near = delayed_orbits.near_guess if of_past else _near_guess
+        result = near(system, start, jnp.asarray(period, dtype=float), steps)
     else:
         begin = _near_equilibrium(system) if start is None else start
-        result = _settled(system, begin, transient, window, steps)
+        settled = delayed_orbits.settled if of_past else _settled
+        result = settled(system, begin, transient, window, steps)
     if not _checks.on_host(result):
         return result
     if throw:
         raise_unless_ok("find_orbit", result.status, result)
     return result
+
+
+def _over_a_period(start: Any, shape: tuple[int, ...]) -> Any:
+    """States at equal steps over a period."""
+    start = _checks.floats("start", start)
+    if start.ndim != 2 or start.shape[1:] != shape or start.shape[0] < _FEWEST:
+        must = (
+            f"be states (sample, variable), {_FEWEST} or more, at equal steps over the period: a "
+            "system with a delay does not follow from one state"
+        )
+        _checks.fail("start", must, f"its shape is {start.shape}")
+    _checks.finite("start", start)
+    return start
 
 
 def _near_guess(system: Any, guess: Any, period: Any, steps: int | None) -> Orbit:
@@ -209,6 +238,8 @@ def refine(system: Any, orbit: Orbit) -> Orbit:
     It carries derivatives with respect to the system's parameters, and its status tells
     whether the orbit is one of this system.
     """
+    if is_delayed(system):
+        return delayed_orbits.refine(system, orbit)
     steps = (orbit.ts.shape[0] - 1) // SEGMENTS
     xp: Any = np if _checks.on_host(system, orbit) else jnp
     result = told(xp, _refine(system, orbit.states, orbit.period, steps))
@@ -287,5 +318,5 @@ def _multipliers(xp: Any, followed: Propagated) -> tuple[Multipliers, Any]:
 
 
 def _near_equilibrium(system: Any) -> Float[Array, "variable"]:
-    state = rest_state(system)
+    state = rest_state(system.undelayed() if is_delayed(system) else system)
     return state + 0.02 * (1 + jnp.abs(state))

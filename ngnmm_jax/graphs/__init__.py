@@ -4,13 +4,18 @@ from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import AbstractDelays, CommonDelay, GivenDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
+from ngnmm_jax.graphs.structured import Alike, IdentityGraph, LaplacianGraph, MatrixGraph
 
 __all__ = [
     "AbstractDelays",
     "AbstractGraph",
+    "Alike",
     "CommonDelay",
     "DelayedGraph",
     "DenseGraph",
     "GivenDelays",
+    "IdentityGraph",
+    "LaplacianGraph",
+    "MatrixGraph",
     "TractDelays",
 ]

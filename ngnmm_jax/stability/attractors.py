@@ -131,7 +131,7 @@ def _marcher(
         start = jnp.asarray(route.start).T
 
         def column(x: jax.Array, point: dict[str, jax.Array]) -> tuple[jax.Array, _Arrival]:
-            inner = family.at(point)[0]
+            inner = family.at(point)
             field, steps = inner.vector_field, Steps.of(inner.model, x.shape[-1])
             x = jnp.where(jnp.isfinite(x).all(axis=0), x, start) * (1 + kick)
             end, path = settle(field, x, steps, transient=transient, samples=window, stride=stride)
@@ -212,12 +212,12 @@ class Refined(NamedTuple):
 
 def refined(family: Family, guesses: Guesses) -> Refined:
     """Orbits refined from guesses."""
-    inner, _ = family.at(guesses.point)
+    inner = family.at(guesses.point)
     guess = jnp.asarray(guesses.state).T
-    strengths = jnp.broadcast_to(inner.coupling, guess.shape)
+    uniform = jnp.broadcast_to(inner.uniform, guess.shape)
     cycle = shoot(
         inner.vector_field,
-        lambda pair: inner.variational(pair, strengths),
+        lambda pair: inner.variational(pair, uniform),
         guess,
         guesses.period,
         Steps.of(inner.model, guess.shape[-1]),

@@ -6,10 +6,13 @@ linearisation with the coupling multiplied by Λ (the master stability function)
     dξ/dt = (A + Λ epsilon b cᵀ) ξ,
 
 A the node's Jacobian at the drive of the homogeneous state, b the derivative of its vector
-field with respect to the drive, c that of its output. On an equilibrium growth is the largest
-real part of the eigenvalues of this matrix; on a periodic orbit, whose monodromy matrix is an
-entire function of Λ, it is the largest log|multiplier| / period. Growth against Λ is the
-dispersion relation; Λ = 1 (with rows that sum to one) is the perturbation that all share.
+field with respect to the drive, c that of its output. Where coupling is not linear, the place of
+Λ epsilon is taken by what `Homogeneous.along` gives: linear in Λ, and dependent on the state.
+On an equilibrium growth is the largest real part of the eigenvalues of this matrix; on a periodic
+orbit, whose monodromy matrix is an entire function of Λ, it is the largest log|multiplier| /
+period. Growth against Λ is the dispersion relation; Λ = 1 (with rows that sum to one) is the
+perturbation that all share. With one delay of all connections, what the perturbation sends comes
+back later, as Λ epsilon b c(t - τ)ᵀ ξ(t - τ): `dynamics.delayed.monodromy`.
 """
 
 from collections.abc import Callable
@@ -29,6 +32,9 @@ from ngnmm_jax._core.placement import placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax.dynamics.delayed.monodromy import leading
+from ngnmm_jax.dynamics.delayed.orbits import path_of
+from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.equilibria import newton
 from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
@@ -39,6 +45,7 @@ from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.systems.delayed import DelayedHomogeneous
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -62,12 +69,14 @@ class Dispersion(AbstractResult):
     - `eigenvalues` (mode, variable): by falling real part, per unit of the model's time; of
       A + Λ epsilon b cᵀ, or on an orbit the Floquet exponents log(μ) / period (under JAX
       transformations NaN where |μ| is below 1e-10 of the monodromy matrix, which has lost them).
+      With a delay there are infinitely many: the leading ones, NaN where rounding has lost them.
     - `state` (variable,): the equilibrium, or a state on the orbit, as Newton's iteration
       refined it.
     - `error`: size of Newton's last correction relative to 1 + |state|; on an orbit, the
       largest of the shooting's residual, of the relative error of interpolating in Λ, and of how
       much each mode's exponents miss Liouville's formula: that their sum times the period is the
-      integral of the trace (relative to 1 + |integral|).
+      integral of the trace (relative to 1 + |integral|). With a delay, in place of that formula,
+      how far the leading multipliers are from those of wider pieces, and the neutral one from 1.
     - `uniform`: index in `lambdas` of the perturbation that all regions share, or None.
     - `status`: `Status.OK`, or `NOT_CONVERGED` where the state given is no equilibrium, or the
       error on an orbit is above 1e-6.
@@ -165,7 +174,8 @@ def dispersion(
     inner = system.homogeneous()
     uniform = None
     if lambdas is None:
-        lambdas, uniform = system.spectrum()
+        graph = system.graph if system.delays is None else system.interaction.graph
+        lambdas, uniform = graph.spectrum()
     xp: Any = np if _checks.on_host(lambdas) else jnp
     lambdas = xp.atleast_1d(xp.asarray(lambdas))
     if not xp.issubdtype(lambdas.dtype, np.inexact):
@@ -174,13 +184,20 @@ def dispersion(
     if lambdas.ndim != 1 or not lambdas.size:
         _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
     _checks.finite("lambdas", lambdas)
-    if isinstance(state, Orbit):
-        found = _of_orbit(inner, system.coupling, state, lambdas)
+    if is_delayed(inner):
+        if not isinstance(state, Orbit):
+            raise ValueError(
+                "The characteristic roots of an equilibrium with delays are not known here: give "
+                "an orbit, or use `network.undelayed()`."
+            )
+        found = _of_delayed_orbit(inner, state, lambdas)
+    elif isinstance(state, Orbit):
+        found = _of_orbit(inner, system.over_modes(), state, lambdas)
     else:
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
-        found = _of_equilibrium(inner, system.coupling, state, lambdas)
+        found = _of_equilibrium(inner, system.over_modes(), state, lambdas)
     found = _Modes(*map(jnp.asarray, found))
     names = system.model.time_unit, notation_of(system)
     result = Dispersion(lambdas, *found, uniform, *names)
@@ -209,31 +226,36 @@ class _Exponents(NamedTuple):
 
 
 def _of_equilibrium(
-    inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array
+    inner: Homogeneous, modal: Homogeneous, state: jax.Array, lambdas: jax.Array
 ) -> _Modes:
-    if _checks.on_host(inner, coupling, state, lambdas):
-        return _at_rest(np, inner, coupling, state, lambdas, newton_on_host(inner, state))
-    return _at_rest_in_a_program(inner, coupling, state, lambdas)
+    if _checks.on_host(inner, modal, state, lambdas):
+        return _at_rest(np, inner, modal, state, lambdas, newton_on_host(inner, state))
+    return _at_rest_in_a_program(inner, modal, state, lambdas)
 
 
 @eqx.filter_jit
 def _at_rest_in_a_program(
-    inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array
+    inner: Homogeneous, modal: Homogeneous, state: jax.Array, lambdas: jax.Array
 ) -> _Modes:
     found = newton(inner.vector_field, state)
-    return _at_rest(jnp, inner, coupling, state, lambdas, found)
+    return _at_rest(jnp, inner, modal, state, lambdas, found)
 
 
 def _at_rest(
-    xp: Any, inner: Homogeneous, coupling: Any, state: Any, lambdas: Any, found: tuple[Any, Any]
+    xp: Any,
+    inner: Homogeneous,
+    modal: Homogeneous,
+    state: Any,
+    lambdas: Any,
+    found: tuple[Any, Any],
 ) -> _Modes:
     """The modes of an equilibrium, of which `found` is the state and Newton's last correction."""
     refined, error = found
     moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
     ok = (error < 1e-8) & (moved < _NEAR)
-    matrix, column, row = _linearised(inner, refined)
-    strengths = xp.asarray(lambdas) * xp.asarray(coupling)
-    mixed = xp.asarray(matrix) + strengths[:, None, None] * xp.outer(column, row)
+    matrix, column, row, through, own = _linearised(inner, modal, refined)
+    factors = xp.asarray(through) * xp.asarray(lambdas) + xp.asarray(own)
+    mixed = xp.asarray(matrix) + factors[:, None, None] * xp.outer(column, row)
     status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
     return _Modes(_spectra(xp, mixed), refined, error, status)
 
@@ -244,20 +266,31 @@ def _spectra(xp: Any, matrices: Any) -> Any:
     return xp.take_along_axis(values, xp.argsort(-values.real, axis=-1), axis=-1)
 
 
-def _of_orbit(inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array) -> _Modes:
+def _of_orbit(inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
     """Doubles the nodes until the interpolation is exact (under JAX's transformations, once)."""
     orbit = refine(inner, orbit)
-    if not _checks.on_host(inner, coupling, orbit, lambdas):
-        found = _floquet_in_a_program(inner, coupling, orbit, lambdas)
+    if not _checks.on_host(inner, modal, orbit, lambdas):
+        found = _floquet_in_a_program(inner, modal, orbit, lambdas)
         return _told(jnp, orbit, found.values, jnp.maximum(found.miss, found.gap))
     nodes = _NODES
-    orbit, *known = jax.tree.map(np.asarray, (orbit, coupling, lambdas))
+    orbit, lambdas = jax.tree.map(np.asarray, (orbit, lambdas))
     while True:
         with np.errstate(over="ignore", invalid="ignore"):  # of what is no orbit
-            found = _floquet(inner, known[0], orbit, known[1], nodes)
+            found = _floquet(inner, modal, orbit, lambdas, nodes)
         if not found.miss >= _EXACT or nodes >= _MOST_NODES:
             return _told(np, orbit, found.values, np.maximum(found.miss, found.gap))
         nodes *= 2
+
+
+def _of_delayed_orbit(inner: DelayedHomogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
+    """The leading exponents of each mode, as many as there are variables."""
+    orbit = refine(inner, orbit)
+    xp: Any = np if _checks.on_host(inner, orbit, lambdas) else jnp
+    found = leading(inner, path_of(orbit), orbit.period, lambdas, orbit.phases.shape[0])
+    error = xp.maximum(
+        orbit.error, xp.where(xp.isnan(found.errors[:, 0]), 0.0, found.errors[:, 0]).max()
+    )
+    return _told(xp, orbit, found.logs / orbit.period, error)
 
 
 def _told(xp: Any, orbit: Orbit, values: Any, error: Any) -> _Modes:
@@ -269,11 +302,11 @@ def _told(xp: Any, orbit: Orbit, values: Any, error: Any) -> _Modes:
 
 @eqx.filter_jit
 def _floquet_in_a_program(
-    inner: Homogeneous, coupling: jax.Array, orbit: Orbit, lambdas: jax.Array
+    inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: jax.Array
 ) -> _Exponents:
     """`_floquet` from the whole monodromy matrices: what they have lost is NaN."""
     every, back = _places(jnp, lambdas, _NODES)
-    through = _propagated(jnp, inner, every * coupling, orbit)
+    through = _propagated(jnp, inner, modal, every, orbit)
     (monodromy,), volumes, error = back(product(through.matrices)[None], through.volumes.sum(0))
     mu = eigenvalues(jnp, monodromy)
     lost = jnp.abs(mu) < _LOST * jnp.abs(monodromy).max(axis=(1, 2))[:, None]
@@ -285,12 +318,12 @@ def _floquet_in_a_program(
 
 
 def _floquet(
-    inner: Homogeneous, coupling: Any, orbit: Orbit, lambdas: Any, nodes: int
+    inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: Any, nodes: int
 ) -> _Exponents:
     """Floquet exponents from monodromy matrices at so many nodes, each a product of factors."""
     every, back = _places(np, lambdas, nodes)
     pieces = [
-        _propagated(np, inner, every[index] * coupling, orbit)
+        _propagated(np, inner, modal, every[index], orbit)
         for index, _ in padded(len(every), _LANES)
     ]
     factors = np.concatenate([p.factors for p in pieces], axis=2)[:, :, : len(every)]
@@ -332,25 +365,33 @@ def _places(xp: Any, lambdas: Any, nodes: int) -> tuple[Any, Callable[[Any, Any]
     return xp.concatenate([where, checks]), back
 
 
-def _propagated(xp: Any, inner: Homogeneous, strengths: Any, orbit: Orbit) -> Propagated:
-    """Propagators of perturbations of several strengths along an orbit."""
+def _propagated(
+    xp: Any, inner: Homogeneous, modal: Homogeneous, lambdas: Any, orbit: Orbit
+) -> Propagated:
+    """Propagators of perturbations of several modes along an orbit."""
     segments = orbit.states.shape[0]
     steps = (orbit.ts.shape[0] - 1) // segments
     dt = orbit.period / (segments * steps)
     return swept(
-        xp, lambda x, dt, n: _sweep(inner, strengths, x, dt, n), orbit.states, dt, steps, BLOCK
+        xp, lambda x, dt, n: _sweep(inner, modal, lambdas, x, dt, n), orbit.states, dt, steps, BLOCK
     )
 
 
 @eqx.filter_jit
 def _sweep(
-    inner: Homogeneous, strengths: jax.Array, starts: jax.Array, dt: jax.Array, steps: int
+    inner: Homogeneous,
+    modal: Homogeneous,
+    lambdas: jax.Array,
+    starts: jax.Array,
+    dt: jax.Array,
+    steps: int,
 ) -> Propagated:
-    """Steps over all segments at once, with the perturbations of all strengths."""
+    """Steps over all segments at once, with the perturbations of all modes."""
 
     def linear(x: jax.Array) -> jax.Array:
         matrix, column, row = linearise(inner, x)
-        return matrix + strengths[:, None, None] * jnp.outer(column, row)
+        factors = modal.along(modal.model.output(x), lambdas)
+        return matrix + factors[:, None, None] * jnp.outer(column, row)
 
     return propagators(inner.vector_field, linear, starts, dt, steps)
 
@@ -360,9 +401,12 @@ def linearise(
 ) -> tuple[Float[Array, "variable variable"], Float[Array, "variable"], Float[Array, "variable"]]:
     """A, b and c of the module's docstring, at a homogeneous state."""
     model: AbstractNeuralMass = inner.model
-    drive = inner.coupling * model.output(state)
+    drive = inner.drive(model.output(state))
     matrix, column = jax.jacfwd(model.vector_field, argnums=(0, 1))(state, drive)
     return matrix, column, jax.jacfwd(model.output)(state)
 
 
-_linearised = eqx.filter_jit(linearise)
+@eqx.filter_jit
+def _linearised(inner: Homogeneous, modal: Homogeneous, state: jax.Array) -> tuple[Any, ...]:
+    """A, b and c, and the slopes of the coupling."""
+    return *linearise(inner, state), *modal.slopes(modal.model.output(state))

@@ -4,10 +4,12 @@ Near an equilibrium every region j answers its input d_j and its noise ξ_j line
 region's Jacobian at fixed input, b_j and c_j the derivatives by its input and of its output, at
 the frequency ω,
 
-    x_j = (iω - A_j)⁻¹ (b_j d_j + D_j ξ_j),     d = εW y,     y_j = c_jᵀ x_j.
+    x_j = (iω - A_j)⁻¹ (b_j d_j + D_j ξ_j),     d = C y,     y_j = c_jᵀ x_j,
 
+with C what the coupling makes of small changes of outputs: εW where it is linear, and what
+`AbstractCoupling.linearised` gives at the equilibrium where it is not.
 Eliminating the regions leaves one system with as many equations as regions,
-(I - diag(h) εW) y = g ξ with h_j = c_jᵀ (iω - A_j)⁻¹ b_j: a spectrum costs a small matrix for each
+(I - diag(h) C) y = g ξ with h_j = c_jᵀ (iω - A_j)⁻¹ b_j: a spectrum costs a small matrix for each
 frequency, whatever the model's number of variables, and its derivatives by all parameters cost
 little more. Newton's iteration for the equilibrium of a network with regional parameters is
 eliminated in the same way.
@@ -21,7 +23,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Inexact, Int
+from jaxtyping import Array, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import INPUT
@@ -31,12 +33,12 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
-from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.network import Network
-from ngnmm_jax.systems.own_equations import only_plain
+from ngnmm_jax.systems.own_equations import only_by_coupling
 
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 60, 8
@@ -138,7 +140,7 @@ def linear_response(
     network = undriven(system)
     if not isinstance(network, Network):
         _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
-    only_plain(network, Network, "write its linearisation")
+    only_by_coupling(network, Network, "write its linearisation")
     if not driven(system).noise:
         _checks.fail("system", "have white noise", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable
@@ -174,13 +176,14 @@ def _respond(
     local = linearised(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local)
+    terms = _terms(network, state)
     unit = SECONDS[network.model.time_unit]
 
     @jax.checkpoint
     def at(covariance: jax.Array, frequency: jax.Array) -> tuple[jax.Array, Any]:
         # The slow correlations are taken on the way, at the first frequency, which is zero.
         omega = 2 * jnp.pi * frequency * unit
-        gains = _transfer(local, seen, noise, _scaled_weights(network, 1j * omega), omega)
+        gains = _transfer(local, seen, noise, _growing(terms, 1j * omega), omega)
         slow = jnp.where(frequency == 0, gains.real, 0.0)
         covariance = covariance + jnp.einsum("iks,jks->ij", slow, slow)
         power = 2 * unit * (gains.real**2 + gains.imag**2).sum(axis=(1, 2))
@@ -230,20 +233,24 @@ def _eigenvalues(matrix: jax.Array) -> jax.Array:
     return jnp.linalg.eigvals(matrix)
 
 
-def _scaled_weights(network: Network, rate: Any = None) -> Inexact[Array, "region region"]:
-    """The weights times the coupling, which may differ between the regions that receive.
+def between(network: Network, state: Float[Array, "variable region"]) -> Any:
+    """What small changes of all outputs change of what each region receives, (region, region).
 
-    With a rate z (), complex, those by which delayed outputs count that grow as exp(z t).
+    Of changes that stay as they are, whatever the delays.
     """
-    strength = jnp.broadcast_to(network.coupling, (network.n_regions,))[:, None]
-    graph = network.graph
-    if rate is None or network.delays is None:
-        return strength * graph.matrix()
-    if not isinstance(graph, DelayedGraph):
-        name, kind = type(network.interaction).__name__, type(graph).__name__
-        must = "be a `DelayedGraph` where its `graph` is one"
-        _checks.fail(f"{name}.linear", must, f"it is a {kind}, which has no delays")
-    return strength * graph.transfer(rate)
+    return sum(term.matrix()[0, 0] for term in _terms(network, state))
+
+
+def _terms(network: Network, state: jax.Array) -> tuple[Linearised, ...]:
+    return network.interaction.linearised(network.model.output(state))
+
+
+def _growing(terms: tuple[Linearised, ...], rate: jax.Array) -> Any:
+    """What `between` is of changes that grow as exp(rate * t)."""
+    return sum(
+        (term.matrix() if term.graph.delays is None else term.transfer(rate))[0, 0]
+        for term in terms
+    )
 
 
 class Local(NamedTuple):
@@ -296,7 +303,7 @@ def _noise(system: Driven, local: Local) -> Float[Array, "source variable region
 
 
 def _transfer(
-    local: Local, seen: jax.Array, noise: jax.Array, epsilon_w: jax.Array, omega: jax.Array
+    local: Local, seen: jax.Array, noise: jax.Array, coupled: jax.Array, omega: jax.Array
 ) -> Complex[Array, "region region source"]:
     """What each region shows of each region's noise."""
     variables, regions = local.push.shape
@@ -305,8 +312,8 @@ def _transfer(
     answers = solve_each(1j * omega * unit - local.matrix, columns)
     output = (local.output[:, None] * answers).sum(axis=0)
     shown = (seen[:, None] * answers).sum(axis=0)
-    loop = jnp.eye(regions) - output[0][:, None] * epsilon_w
-    through = shown[0][:, None] * (epsilon_w @ jnp.linalg.inv(loop))
+    loop = jnp.eye(regions) - output[0][:, None] * coupled
+    through = shown[0][:, None] * (coupled @ jnp.linalg.inv(loop))
     gains = through[:, :, None] * output[1:].T[None]
     return gains + jnp.eye(regions)[:, :, None] * shown[1:].T[None]
 
@@ -355,12 +362,12 @@ def equilibrium(
 def _correction(network: Network, state: jax.Array) -> jax.Array:
     """Newton's step, the regions eliminated."""
     local = linearised(network, state)
-    epsilon_w = _scaled_weights(network)
+    coupled = between(network, state)
     rest = jnp.stack([network.vector_field(state), local.push], axis=1)
     answers = -solve_each(local.matrix, rest)
     output = (local.output[:, None] * answers).sum(axis=0)
-    loop = jnp.eye(network.n_regions) - output[1][:, None] * epsilon_w
-    drive = epsilon_w @ jnp.linalg.solve(loop, output[0])
+    loop = jnp.eye(network.n_regions) - output[1][:, None] * coupled
+    drive = coupled @ jnp.linalg.solve(loop, output[0])
     return answers[:, 0] + answers[:, 1] * drive
 
 
@@ -380,24 +387,25 @@ def eigenvalue_near(
     keys = jax.random.split(stream(0, Purpose.PROBES))
     probe, source = (1 + jax.random.uniform(key, state.shape, state.dtype) for key in keys)
     local = linearised(network, state)
+    terms = _terms(network, state)
 
-    def phi(network: Any, local: Local, value: jax.Array) -> jax.Array:
-        epsilon_w = _scaled_weights(network, value)
+    def phi(terms: Any, local: Local, value: jax.Array) -> jax.Array:
+        through = _growing(terms, value)
         unit = jnp.eye(state.shape[0], dtype=state.dtype)[:, :, None]
         columns = jnp.stack([local.push, source], axis=1)
         answers = solve_each(value * unit - local.matrix, columns)
         output = (local.output[:, None] * answers).sum(axis=0)
         shown = (probe[:, None] * answers).sum(axis=0)
-        loop = jnp.eye(state.shape[1]) - output[0][:, None] * epsilon_w
-        drive = epsilon_w @ jnp.linalg.solve(loop, output[1])
+        loop = jnp.eye(state.shape[1]) - output[0][:, None] * through
+        drive = through @ jnp.linalg.solve(loop, output[1])
         return 1 / (shown[1].sum() + (shown[0] * drive).sum())
 
-    def correction(network: Any, local: Local, value: jax.Array) -> jax.Array:
+    def correction(terms: Any, local: Local, value: jax.Array) -> jax.Array:
         one = jnp.ones_like(value)
-        here, slope = jax.jvp(lambda z: phi(network, local, z), (value,), (one,))
+        here, slope = jax.jvp(lambda z: phi(terms, local, z), (value,), (one,))
         return -here / slope
 
-    fixed = jax.lax.stop_gradient((network, local))
+    fixed = jax.lax.stop_gradient((terms, local))
     value = jnp.asarray(guess, complex)
 
     def step(value: jax.Array, _: None) -> tuple[jax.Array, None]:
@@ -405,6 +413,6 @@ def eigenvalue_near(
 
     value, _ = jax.lax.scan(step, jax.lax.stop_gradient(value), None, length=steps)
     value = jax.lax.stop_gradient(value)
-    value = value + correction(network, local, value)
-    last = correction(network, local, value)
+    value = value + correction(terms, local, value)
+    last = correction(terms, local, value)
     return value + last, jnp.abs(last)

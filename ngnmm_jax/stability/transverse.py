@@ -76,7 +76,7 @@ class Spectrum(NamedTuple):
         """
         if is_own(type(network)) and is_own(type(network.graph)):
             return int(self.lambdas.size)
-        values = np.append(np.asarray(self.lambdas), self.family.row_sum)
+        values = np.append(np.asarray(self.lambdas), self.family.system.uniform)
         size = max(float(np.abs(values).max()), np.finfo(float).tiny)
         digits = np.round(values / size, 9) + 0.0
         return [digits.real.tolist(), digits.imag.tolist(), f"{size:.9g}", int(self.uniform)]
@@ -156,9 +156,10 @@ def _equilibrium_modes(
     spectrum: Spectrum, point: dict[str, jax.Array], state: jax.Array
 ) -> RestingModes:
     """All modes of one equilibrium, from a parameter point and the state."""
-    inner, coupling = spectrum.family.at(point)
+    inner = spectrum.family.at(point)
     matrix, column, row = linearise(inner, state)
-    z, errors = rank_one_eigenvalues(matrix, column, row, spectrum.lambdas * coupling)
+    factors = inner.along(inner.model.output(state), spectrum.lambdas)
+    z, errors = rank_one_eigenvalues(matrix, column, row, factors)
     which = jnp.argmax(z.real, axis=0)[None]
     leading, error = (jnp.take_along_axis(part, which, axis=0)[0] for part in (z, errors))
     kept = _fastest(inner.model, leading.real, leading.imag, spectrum.uniform)
@@ -210,7 +211,7 @@ def monodromies(nodes: int, few: int) -> Callable[[Spectrum, Orbits], jax.Array]
 
     def monodromy(spectrum: Spectrum, orbits: Orbits) -> jax.Array:
         lambdas, period = spectrum.lambdas, orbits.period
-        inner, coupling = spectrum.family.at(orbits.point)
+        inner = spectrum.family.at(orbits.point)
         where, check = _nodes(lambdas, nodes)
         x = jnp.asarray(orbits.state).T
         size, runs = x.shape
@@ -220,7 +221,7 @@ def monodromies(nodes: int, few: int) -> Callable[[Spectrum, Orbits], jax.Array]
         base = lambdas if short else interpolation_nodes(lambdas, few)
         weights = jnp.eye(base.shape[0]) if short else interpolation(base, where)
         every = base if check is None else jnp.concatenate([base, check])
-        strengths = jnp.repeat(every, size)[:, None] * coupling
+        along = jnp.repeat(every, size)[:, None]
 
         def identities(count: int) -> jax.Array:
             eye = jnp.eye(size, dtype=lambdas.dtype)[:, None, :, None]
@@ -228,7 +229,7 @@ def monodromies(nodes: int, few: int) -> Callable[[Spectrum, Orbits], jax.Array]
 
         def step(k: jax.Array, carry: Any) -> Any:
             pair, h = carry
-            pair = mesh_step(lambda y: inner.variational(y, strengths), pair, h)
+            pair = mesh_step(lambda y: inner.variational(y, along), pair, h)
             return pair, mesh.steps[k + 1] * period
 
         def segment(j: jax.Array, carry: Any) -> Any:
@@ -319,7 +320,7 @@ def aperiodic_modes(
     """
     family, lambdas, uniform = spectrum
     point, states = lanes
-    inner, coupling = family.at(point)
+    inner = family.at(point)
     x = states.T
     size, runs = x.shape
     steps = Steps.of(inner.model, runs)
@@ -329,13 +330,12 @@ def aperiodic_modes(
         low, high = lambdas.min(), lambdas.max()
         where = low + (high - low) * (1 - jnp.cos(jnp.pi * jnp.linspace(0, 1, _FEW_MODES))) / 2
         where = jnp.append(where, lambdas[uniform])
-    strengths = where[:, None] * coupling
     direction = 1.0 + 0.5 * jnp.cos(jnp.arange(size) * 2.0)
     xi = jnp.broadcast_to(direction[:, None, None], (size, where.shape[0], runs))
     Pair = tuple[jax.Array, jax.Array]
 
     def step(pair: Pair, h: jax.Array) -> Pair:
-        return RK4().step(lambda y: inner.variational(y, strengths), pair, h)
+        return RK4().step(lambda y: inner.variational(y, where[:, None]), pair, h)
 
     def advance(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
         x, xi = repeat(step, pair, steps.dt, _NORMALISE * steps.stiffness)

@@ -8,35 +8,44 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import COUPLING, parameter_names, with_leaves
-from ngnmm_jax._core.types import Scalar
+from ngnmm_jax._core.parameters import parameter_names, with_leaves
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
 
 class Family(eqx.Module):
-    """The homogeneous systems of a network, over values of its parameters."""
+    """The homogeneous systems of a network, over values of its parameters.
 
-    model: AbstractNeuralMass
-    row_sum: Scalar
-    coupling: Scalar
+    - `system`: that of the network's own values, over the eigenvalues of its graph (`Alike`).
+    """
+
+    system: Homogeneous
 
     @classmethod
     def of(cls, network: Network) -> "Family":
         """That of a network, which must have homogeneous states."""
+        if network.delays is not None:
+            raise ValueError(
+                "This network has delays, with which its homogeneous states and their modes are "
+                "not mapped here: use `network.undelayed()`, or `find_orbit` and `dispersion` at "
+                "single points."
+            )
         network.homogeneous()
-        return cls(network.model, network.graph.row_sums(float).mean(), network.coupling)
+        return cls(network.over_modes())
+
+    @property
+    def model(self) -> AbstractNeuralMass:
+        """The equations of a region."""
+        return self.system.model
 
     def many(self, points: Mapping[str, Any]) -> Any:
         """The systems at many points, (point,) for each parameter, on the host."""
-        system = jax.tree.map(np.asarray, Homogeneous(self.model, self.coupling))
-        for name in points:  # with a coupling's own parameters the modes would change
-            _checks.one_of("parameters", name, parameter_names(system))
-        system = with_leaves(system, {name: np.asarray(v) for name, v in points.items()})
-        return with_leaves(system, {COUPLING: system.coupling * np.asarray(self.row_sum)})
+        for name in points:  # with other parameters of a coupling the modes would change
+            _checks.one_of("parameters", name, parameter_names(self.system))
+        system = jax.tree.map(np.asarray, self.system)
+        return with_leaves(system, {name: np.asarray(v) for name, v in points.items()})
 
-    def at(self, point: dict[str, jax.Array]) -> tuple[Homogeneous, jax.Array]:
-        """The system where parameters have these values, (*run), and its coupling there."""
-        system = with_leaves(Homogeneous(self.model, self.coupling), point)
-        return Homogeneous(system.model, system.coupling * self.row_sum), system.coupling
+    def at(self, point: Mapping[str, jax.Array]) -> Homogeneous:
+        """The system where parameters have these values, (*run)."""
+        return with_leaves(self.system, point)

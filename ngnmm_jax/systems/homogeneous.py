@@ -1,9 +1,8 @@
 """The homogeneous system that a network contains."""
 
-from functools import lru_cache, partial
-from typing import Any
+from functools import lru_cache
+from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact
@@ -11,9 +10,13 @@ from jaxtyping import Array, Float, Inexact
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.scalar_roots import scalar_roots
 from ngnmm_jax._core.types import Field
+from ngnmm_jax.coupling.base import AbstractCoupling
+from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
+from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.agreement import check_agreement
 from ngnmm_jax.models.base import AbstractNeuralMass, bounds_own_slope
+from ngnmm_jax.models.hooks import EquilibriumReduction
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 
@@ -23,15 +26,47 @@ class Homogeneous(AbstractCoupled):
 
     State (variable,); the drive is `coupling * output`. Parameters and coupling are scalars;
     or they have an axis of runs, for what works elementwise on states (variable, run).
+
+    **Arguments:**
+
+    - `model`: a neural mass, with scalar parameters.
+    - `coupling`: a number; or any of `coupling` over `graphs.Alike`, as a network has it where
+      its regions are alike.
     """
 
     model: AbstractNeuralMass
-    coupling: Float[Array, "*run"] = eqx.field(converter=partial(as_parameter, "coupling"))
+    interaction: AbstractCoupling
+    #: Where definitions of its numbers have what stands elsewhere in it.
+    CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
+        ("interaction", "strength"): ("coupling",),
+    }
+
+    def __init__(self, model: AbstractNeuralMass, coupling: Any) -> None:
+        if not isinstance(coupling, AbstractCoupling):
+            coupling = LinearCoupling(Alike(), as_parameter("coupling", coupling))
+        self.model = model
+        self.interaction = coupling
 
     def __check_init__(self) -> None:
         check_coupled(self)
-        # Here the values in use are known; in the programs that search equilibria they are not.
-        check_agreement(self.model, "equilibrium_reduction", (self.coupling,))
+        if self.proportional:
+            # Here the values in use are known; in programs that search equilibria they are not.
+            check_agreement(self.model, "equilibrium_reduction", (self.gain,))
+
+    @property
+    def coupling(self) -> Any:  # of any type, so that `eqx.tree_at` finds the leaf by it
+        """The strength of the coupling."""
+        return self.interaction.strength
+
+    @property
+    def proportional(self) -> bool:
+        """Whether the drive is `gain * output`."""
+        return type(self.interaction) is LinearCoupling
+
+    @property
+    def gain(self) -> Any:
+        """What the drive is of the output, where it is proportional to that."""
+        return self.interaction.graph.apply(self.coupling)
 
     @property
     def state_shape(self) -> tuple[int]:
@@ -40,29 +75,48 @@ class Homogeneous(AbstractCoupled):
 
     def drive(self, output: Field) -> Field:
         """What the region receives from its output."""
-        return self.coupling * output
+        return self.interaction.inputs(output)
+
+    def slopes(self, output: Field) -> tuple[Field, Field]:
+        """What the drive of a perturbation is of its output: `through * Λ + own`, both (*run).
+
+        Λ is the eigenvalue of the network's graph along which regions are perturbed.
+        """
+        (term,) = self.interaction.linearised(output)
+        return term.through()[0, 0], term.own[0, 0]
+
+    def along(self, output: Field, lambdas: Inexact[Array, "mode *#run"]) -> Inexact[Array, "..."]:
+        """What the drive of perturbations along modes is of their outputs, (mode, *run)."""
+        through, own = self.slopes(output)
+        return through * lambdas + own
+
+    @property
+    def uniform(self) -> Any:
+        """The eigenvalue of the perturbation that all regions share."""
+        return self.interaction.graph.row_sums()
 
     def variational(
         self,
         pair: tuple[Float[Array, "variable *run"], Inexact[Array, "variable tangent *run"]],
-        strengths: Inexact[Array, "tangent *#run"],
+        lambdas: Inexact[Array, "tangent *#run"],
     ) -> tuple[jax.Array, jax.Array]:
         """Time derivatives of a state and of its perturbations.
 
-        Perturbation k obeys the node's linearisation with coupling `strengths[k]`: that of
-        the transverse mode Λ is Λ epsilon. Elementwise over `*run`.
+        Perturbation k obeys the node's linearisation with the drive that it has along the mode
+        `lambdas[k]` of the network's graph. Elementwise over `*run`.
         """
         x, xi = pair
         output, d_output = jax.linearize(self.model.output, x)
-        dx, push = jax.linearize(self.model.vector_field, x, self.coupling * output)
+        dx, push = jax.linearize(self.model.vector_field, x, self.drive(output))
+        factors = self.along(output, lambdas)
 
-        def one(v: jax.Array, strength: jax.Array) -> jax.Array:
+        def one(v: jax.Array, factor: jax.Array) -> jax.Array:
             if not jnp.iscomplexobj(v):
-                return push(v, strength * d_output(v))
-            drive = strength * (d_output(v.real) + 1j * d_output(v.imag))
+                return push(v, factor * d_output(v))
+            drive = factor * (d_output(v.real) + 1j * d_output(v.imag))
             return push(v.real, drive.real) + 1j * push(v.imag, drive.imag)
 
-        return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, strengths)
+        return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, factors)
 
     def over_runs(self) -> "Homogeneous":
         """Itself: there are no values per region."""
@@ -75,6 +129,8 @@ class Homogeneous(AbstractCoupled):
     @property
     def scalar_search(self) -> bool:
         """Whether equilibria are the roots of a scalar function."""
+        if not self.proportional:
+            return False
         leaves, structure = jax.tree.flatten(self)
         like = tuple(jax.ShapeDtypeStruct((), jnp.result_type(leaf)) for leaf in leaves)
         return _offers_reduction(structure, like)
@@ -82,13 +138,19 @@ class Homogeneous(AbstractCoupled):
     @property
     def certain_search(self) -> bool:
         """Whether all equilibria are found for certain: by the model's `certain_reduction`."""
-        return type(self) is Homogeneous and bounds_own_slope(type(self.model))
+        return (
+            type(self) is Homogeneous and self.proportional and bounds_own_slope(type(self.model))
+        )
 
     def certain_reduction(self) -> CertainReduction:
         """Equilibria as roots that are all found, on the host with leaves (system,)."""
-        reduction = self.model.certain_reduction(self.coupling)
+        reduction = self.model.certain_reduction(self.gain)
         assert reduction is not None  # that of its own class
         return reduction
+
+    def reduction(self) -> EquilibriumReduction | None:
+        """Equilibria as roots of the model's scalar function; None where it has none for them."""
+        return self.model.equilibrium_reduction(self.gain) if self.proportional else None
 
     def many_starts(self) -> Float[Array, "candidate variable"]:
         """Candidates for equilibria, from many starts in the model's search box."""
@@ -99,7 +161,7 @@ class Homogeneous(AbstractCoupled):
 
         As part of a program; not certified to be near all equilibria, as `certain_reduction` is.
         """
-        reduction = self.model.equilibrium_reduction(self.coupling)
+        reduction = self.reduction()
         if reduction is None:
             return self.many_starts()
         roots = scalar_roots(
@@ -117,7 +179,7 @@ def _offers_reduction(structure: Any, leaves: Any) -> bool:
     offered: list[Any] = []
 
     def look(system: Homogeneous) -> None:
-        offered.append(system.model.equilibrium_reduction(system.coupling))
+        offered.append(system.reduction())
 
     jax.eval_shape(look, jax.tree.unflatten(structure, leaves))
     return offered[0] is not None

@@ -25,18 +25,25 @@ from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.modes import bends, over_modes
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import MILLISECOND, AbstractDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
+from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
+from ngnmm_jax.systems.delayed import delayed_homogeneous
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain, own_equations
+from ngnmm_jax.systems.own_equations import (
+    only_a_drive_of_its_own,
+    only_with_modes,
+    own_equations,
+)
 
 
 class Network(AbstractCoupled):
@@ -211,33 +218,53 @@ class Network(AbstractCoupled):
         """
         return self.graph.spectrum()
 
-    def homogeneous(self) -> Homogeneous:
-        """The dynamics of states in which all regions do the same.
+    def homogeneous(self) -> Any:
+        """The dynamics of states in which all regions do the same: a `Homogeneous` system, or a
+        `DelayedHomogeneous` one.
 
         Such states exist where the rows of the weights sum to the same and no parameter
-        differs between regions; `ValueError` says what stands against it.
+        differs between regions; `ValueError` says what stands against it. With delays its
+        equilibria are those without; it oscillates where all delays are one.
         """
-        self._only_undelayed()
-        only_plain(self, Network, "define `homogeneous` in it")
-        if self.model.n_regions is not None or self.coupling.ndim:
+        only_with_modes(self, Network)
+        if self.model.n_regions is not None or _regional(self.interaction):
             raise ValueError(
                 "A network with parameters that differ between regions has no homogeneous "
                 "states: use scalar parameters, or `find_equilibria(network)`."
             )
-        sums = self.graph.row_sums(float)
-        if not self.graph.even():
+        graph = self.graph if self.delays is None else self.interaction.graph
+        if not graph.even():
+            sums = graph.row_sums(float)
             low, high = float(sums.min()), float(sums.max())
             raise ValueError(
                 f"The rows of the weights sum to between {low:.6g} and {high:.6g} (they differ "
                 f"by {high - low:.1g}); homogeneous states need equal sums. "
-                "Use `connectome.normalised()`."
+                "Use `connectome.normalised()`, or `coupling.DiffusiveCoupling`."
             )
-        return Homogeneous(self.model, self.coupling * sums.mean())
+        if self.delays is not None:
+            coupling = with_fields(self.interaction, graph=Alike(graph.row_sums(float).mean()))
+            return delayed_homogeneous(Homogeneous(self.model, coupling), graph)
+        system = self.over_modes()
+        return Homogeneous(self.model, system.gain) if system.proportional else system
+
+    def over_modes(self) -> Homogeneous:
+        """The homogeneous system as one of all modes: its graph has the eigenvalues that `along`
+        takes, and all its parameters are the network's.
+
+        Without the checks of `homogeneous`, and of parameters and sums that are averaged.
+        """
+        sums = self.graph.row_sums(float).mean()
+        coupling = over_modes(self.interaction)
+        return Homogeneous(self.model, with_fields(coupling, graph=Alike(sums)))
 
     def averaged(self) -> Homogeneous:
         """The homogeneous system of the region-averaged parameters and row sums."""
         mean = jax.tree.map(lambda p: jnp.mean(p) if getattr(p, "ndim", 0) else p, self.model)
-        return Homogeneous(mean, jnp.mean(self.coupling * self.graph.row_sums()))
+        if not bends(self.interaction):
+            return Homogeneous(mean, jnp.mean(self.coupling * self.graph.row_sums()))
+        system = self.over_modes()
+        between = jax.tree.map(lambda p: p.mean() if p.ndim else p, system.interaction)
+        return Homogeneous(mean, between)
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
         """Equilibria near the homogeneous ones of the region-averaged parameters."""
@@ -275,18 +302,30 @@ def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Hom
 
     The systems (run,), in NumPy; a homogeneous system has nothing to average.
     """
-    inner = jax.tree.map(np.asarray, Homogeneous(core.model, core.coupling))
     values = {k: np.asarray(v) for k, v in varied.items()}
+    if not isinstance(core, Network):
+        known = parameter_names(core)
+        values = {k: v for k, v in values.items() if k in known}
+        return with_leaves(jax.tree.map(np.asarray, core), values)
     coupling = values.pop(COUPLING, None)
-    if isinstance(core, Network):
+    bent = bends(core.interaction)
+    inner = core.over_modes() if bent else Homogeneous(core.model, core.coupling)
+    inner = jax.tree.map(np.asarray, inner)
+    strength = inner.coupling if coupling is None else coupling
+    if not bent:
         sums = np.asarray(core.graph.matrix(), float).sum(axis=1)
-        strength = inner.coupling if coupling is None else coupling
         each = strength[..., None] if coupling is not None and coupling.ndim == 1 else strength
-        coupling = (each * sums).mean(axis=-1)
-    elif coupling is None:
-        coupling = inner.coupling
+        strength = (each * sums).mean(axis=-1)
+    elif strength.ndim and (coupling is None or strength.ndim == 2):
+        strength = strength.mean(axis=-1)
     # Parameters that do not vary have no axis of runs, but may have one of regions.
     inner = jax.tree.map(lambda v: v.mean() if v.ndim else v, inner)
     known = parameter_names(inner)
     means = {k: v.mean(axis=1) if v.ndim == 2 else v for k, v in values.items() if k in known}
-    return with_leaves(inner, {**means, COUPLING: np.asarray(coupling)})
+    return with_leaves(inner, {**means, COUPLING: np.asarray(strength)})
+
+
+def _regional(coupling: AbstractCoupling) -> bool:
+    """Whether something of a coupling, beside its graph, has values for each region."""
+    held = [v for v in vars(coupling).values() if not isinstance(v, AbstractGraph)]
+    return any(getattr(leaf, "ndim", 0) for leaf in jax.tree.leaves(held))

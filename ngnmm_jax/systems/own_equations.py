@@ -9,11 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax.coupling.contract import drawn, like
-from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.modes import has_modes
+from ngnmm_jax.models.agreement import is_own
 
 # Sizes of outputs at which a drive is looked at, and what no drive is smaller than.
 _SIZES = np.array([1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1e3])
 _TINY = 1e-30
+# What is left where modes are not known.
+_STILL = (
+    "or use what takes any vector field (`simulate`, `find_equilibria`, `lyapunov_spectrum`, "
+    "`continue_equilibria`)."
+)
 
 
 class OwnEquations(NamedTuple):
@@ -39,8 +45,9 @@ def own_equations(network: Any, base: type) -> OwnEquations:
     A coupling that says nothing in `linear` counts as one that is not, whatever numbers tell: what
     they were drawn from may lie on one side of a bend.
     """
-    if type(network.interaction) is LinearCoupling and not _overridden(network, base):
-        return OwnEquations()
+    if is_own(type(network.interaction)) and not _overridden(network, base):
+        bent = network.interaction.linear() is None
+        return OwnEquations(drive=bent, bends=bent)
     network = network.undelayed()
     parts = network.model, network.coupling  # of any axes, elementwise: scalars will do
     scalars = jax.tree.map(lambda leaf: jnp.zeros((), jnp.result_type(leaf)), parts)
@@ -94,15 +101,29 @@ def _terms(network: Any, states: jax.Array, outputs: jax.Array) -> Any:
     return network.vector_field(state), plain, drives, linear, between, drives.mean(axis=0)
 
 
-def only_plain(network: Any, base: type, way_out: str) -> None:
-    """Refuse a network with other equations than those of `base`, or no linear coupling."""
+def only_by_coupling(network: Any, base: type, way_out: str) -> None:
+    """Refuse a network whose regions follow other equations than their model's, under other inputs
+    than its coupling's; or whose coupling is not what its `linear` says.
+    """
     own = own_equations(network, base)
-    if own.field or own.drive:
+    mistaken = own.drive and network.interaction.linear() is not None
+    if own.field or mistaken or (own.drive and "drive" in _overridden(network, base)):
         raise ValueError(
             f"{_whose(network, base, own)}; what was asked for is known only of networks whose "
-            "regions receive coupling times weights times outputs: "
-            f"{way_out}, or use what takes any vector field (`simulate`, `find_equilibria`, "
-            "`lyapunov_spectrum`, `continue_equilibria`)."
+            f"regions receive what their coupling gives: {way_out}, {_STILL}"
+        )
+
+
+def only_with_modes(network: Any, base: type) -> None:
+    """Refuse the same, and couplings of which no modes are known."""
+    only_by_coupling(network, base, "define `homogeneous` in it")
+    kind = type(network.interaction).__name__
+    if not has_modes(network.interaction):
+        raise ValueError(
+            f"`{kind}` has `inputs` that are not linear, as far as its `linear` says, and are not "
+            "those of weighted sums: homogeneous states and their modes are not known of it. "
+            "Make it a `coupling.AbstractSum` or `coupling.AbstractPairwise`, "
+            f"{_STILL}"
         )
 
 

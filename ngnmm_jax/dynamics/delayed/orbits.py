@@ -5,30 +5,36 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.delayed.collocation import Collocated, collocate
-from ngnmm_jax.dynamics.delayed.fourier import coefficients, evaluate, tail
 from ngnmm_jax.dynamics.delayed.monodromy import Leading, leading
+from ngnmm_jax.dynamics.delayed.pieces import (
+    POINTS,
+    Path,
+    evaluate,
+    from_even,
+    from_sequence,
+    on_pieces,
+    roughness,
+    sequence,
+    slopes,
+)
 from ngnmm_jax.dynamics.delayed.runs import settle
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema
 from ngnmm_jax.dynamics.periodic import Orbit, arrived, no_orbit, told, with_status
 
 #: Segments of an orbit, as those of systems without delay have.
 SEGMENTS = 8
-# Steps over the period, an odd number: as many as the run seems to need, and twice as many until
-# the last third of the coefficients are this small, relative to the orbit's extent; under JAX's
-# transformations the second number.
-_STEPS, _TRACED, _FINE = (65, 129, 257, 513), 129, 1e-11
-# Of a run's coefficients that are this small none is needed at first.
-_SEEN = 1e-5
+# Pieces of an orbit: twice as many until their last coefficients are this small, relative to the
+# orbit's extent; and under JAX's transformations. Samples of a run that they are laid through.
+_PIECES, _TRACED, _FINE, _SAMPLES = (16, 32, 48, 64, 96), 16, 1e-10, 1024
 # The default transient and window, in the system's steps, are at least so many delays.
 _TRANSIENT, _DELAYS = 40_000, 100
 # Runs go on for so many times the default; a window with fewer turns is too short.
 _LONGER, _FEW_CROSSINGS, _WIDER = (1, 4, 16), 8, 4
-# Steps for which the past is kept, under JAX's transformations.
+# Steps for which the past is kept, at least; under JAX's transformations at most.
 _ROOM = 4096
 # Newton's last step relative to the extent, and the equations' residual relative to the slopes.
 _MOVED, _GAP = 1e-8, 1e-6
@@ -43,8 +49,7 @@ def settled(
     known = _checks.on_host(system, start)
     xp: Any = np if known else jnp
     step, delay = system.time_step, system.delay
-    room = 1 << int(np.ceil(np.log2(float(delay / step) + 4))) if known else _ROOM
-    nodes = _nodes(steps) or (_STEPS[-1] if known else _TRACED)
+    room = max(_ROOM, 1 << int(np.ceil(np.log2(float(delay / step) + 4)))) if known else _ROOM
     counts = [
         xp.asarray(
             xp.maximum(default, share * _DELAYS * delay / step)
@@ -60,11 +65,12 @@ def settled(
         apart = xp.ceil(xp.maximum(counts[1], 16.0) / WINDOW) * stride
         whole = (longer * counts[0] // apart, length // apart, apart)
         before, samples, every = (jnp.asarray(n, int) for n in whole)
-        return settle(system, jnp.asarray(start, float), before, samples, every, nodes, room)
+        return settle(system, jnp.asarray(start, float), before, samples, every, _SAMPLES, room)
 
     if not known:
         end = run(1, 1)
-        result = arrived(xp, _refine(system, end.states, end.period), end)
+        path = from_even(end.states, _number(steps) or _TRACED)
+        result = arrived(xp, _refine(system, path, end.period), end)
         status = jnp.where(end.periodic, told(xp, result).status, Status.NOT_PERIODIC)
         return with_status(result, status)
     found, stride = None, 1
@@ -80,121 +86,111 @@ def settled(
             break
         stride = stride * _WIDER if few else stride
     if found is None:
-        return no_orbit(system, end.states[:: max(nodes // SEGMENTS, 1)][:SEGMENTS], nodes + 1)
+        states = end.states[:: _SAMPLES // SEGMENTS]
+        return no_orbit(system, states, POINTS * (_number(steps) or _TRACED) + 1)
     return told(xp, found)
 
 
 def near_guess(system: Any, start: Any, period: Any, steps: int | None) -> Orbit:
     """The orbit near values (sample, variable) at equal steps of a period, its end left out."""
-    known = _checks.on_host(system, start, period)
-    nodes = start.shape[0]
-    odd = nodes if nodes % 2 else nodes + 1
-    at = jnp.arange(odd) / odd
-    values = start if odd == nodes else _of_even(start, at)
-    if known:
-        return told(np, refined(system, values, period, steps))
-    count = _nodes(steps) or _TRACED
-    return told(jnp, _refine(system, _resampled(values, count), period))
+    if _checks.on_host(system, start, period):
+        return told(np, refined(system, start, period, steps))
+    return told(jnp, _refine(system, from_even(start, _number(steps) or _TRACED), period))
+
+
+def path_of(orbit: Orbit) -> Path:
+    """An orbit as it was found: what it is between its samples."""
+    return from_sequence(orbit.ts / orbit.period, orbit.samples)
 
 
 def refine(system: Any, orbit: Orbit) -> Orbit:
-    """The orbit again, by Newton's iteration from itself, with its steps: of `system`."""
+    """The orbit again, by Newton's iteration from itself, with its pieces: of `system`."""
     xp: Any = np if _checks.on_host(system, orbit) else jnp
-    result = told(xp, _refine(system, orbit.samples[:-1], orbit.period))
+    result = told(xp, _refine(system, path_of(orbit), orbit.period))
     none = orbit.status == Status.NOT_PERIODIC
     return with_status(result, xp.where(none, orbit.status, result.status))
 
 
 def refined(system: Any, values: jax.Array, period: Any, steps: int | None) -> Orbit:
-    """The orbit near values at equal steps, with as many as it needs; on the host."""
-    period = jnp.asarray(period, float)
-    for nodes in (_nodes(steps),) if steps else _enough(values):
-        found = collocate(system, _resampled(values, nodes), period)
-        turned = _turns(found.values)
-        if int(turned) > 1 and bool(jnp.isfinite(found.period)):
-            series = coefficients(found.values)
-            some = evaluate(series, jnp.arange(nodes) / nodes / turned)[0]
-            found = collocate(system, some, found.period / turned)
-        if bool(tail(found.values) < _FINE):
+    """The orbit near values at equal steps, with as many pieces as it needs; on the host."""
+    period, path = jnp.asarray(period, float), None
+    number = _number(steps)
+    for pieces in (number,) if number else _PIECES:
+        begin = _laid(values, pieces) if path is None else _again(path, pieces)
+        found = collocate(system, begin, period)
+        turned = int(_turns(found.path))
+        if turned > 1 and bool(jnp.isfinite(found.period)):
+            at = jnp.arange(values.shape[0]) / values.shape[0] / turned
+            values, path = evaluate(found.path, at), None
+            period = found.period / turned
+            found = collocate(system, _laid(values, pieces), period)
+        sound = bool(found.moved < _MOVED)
+        if sound and bool(roughness(found.path) < _FINE):
             break
-        if bool(jnp.isfinite(found.values).all()) and bool(found.moved < _MOVED):
-            values, period = found.values, found.period
+        if sound:
+            path, period = found.path, found.period
     return _described(np, system, found)
 
 
-def _nodes(steps: int | None) -> int | None:
-    """Steps over the period from those in a segment."""
-    return None if steps is None else SEGMENTS * steps + 1
+_laid = jax.jit(from_even, static_argnums=1)
+_again = jax.jit(on_pieces, static_argnums=1)
 
 
-def _enough(values: jax.Array) -> tuple[int, ...]:
-    """The numbers of steps from which on a run's values are told from each other."""
-    sizes = np.abs(np.asarray(coefficients(values)))
-    sizes = (sizes / np.maximum(np.ptp(np.asarray(values), axis=0), 1e-300)).max(axis=1)
-    last = np.flatnonzero(sizes > _SEEN).max(initial=0)
-    return tuple(n for n in _STEPS if n // 2 > last) or _STEPS[-1:]
+def _number(steps: int | None) -> int | None:
+    """Pieces with as many points as there are steps in all segments."""
+    return None if steps is None else max(2, -(-SEGMENTS * steps // POINTS))
 
 
-def _resampled(values: jax.Array, nodes: int) -> jax.Array:
-    """The same function at another number of equal steps."""
-    if values.shape[0] == nodes:
-        return values
-    return evaluate(coefficients(values), jnp.arange(nodes) / nodes)[0]
-
-
-def _of_even(values: jax.Array, at: jax.Array) -> jax.Array:
-    """A function by its values at an even number of steps, whose last coefficient is halved."""
-    series = coefficients(values)
-    return evaluate(series.at[-1].multiply(0.5), at)[0]
-
-
-def _turns(values: Float[Array, "node variable"]) -> Any:
+@jax.jit
+def _turns(path: Path) -> Any:
     """The largest k up to eight for which the orbit has returned after period / k; 1 if none."""
-    series, n = coefficients(values), values.shape[0]
+    at = jnp.arange(256) / 256
+    values = evaluate(path, at)
     extent = jnp.maximum(jnp.ptp(values, axis=0), 1e-300)
 
-    def back(k: int) -> Any:
-        later = evaluate(series, jnp.arange(n) / n + 1 / k)[0]
-        return (jnp.abs(later - values) / extent).max() < _SAME
+    def back(k: jax.Array) -> jax.Array:
+        gap = jnp.abs(evaluate(path, at + 1 / k) - values) / extent
+        return jnp.where(gap.max() < _SAME, k, 1)
 
-    return jnp.stack([jnp.where(back(k), k, 1) for k in range(2, 9)]).max()
+    return jax.lax.map(back, jnp.arange(2, 9)).max()
 
 
-def _refine(system: Any, values: jax.Array, period: Any) -> Orbit:
+def _refine(system: Any, path: Path, period: Any) -> Orbit:
     """Newton's iteration, and what the orbit is; also as part of a program."""
-    xp: Any = np if _checks.on_host(system, values, period) else jnp
-    found = collocate(system, values, jnp.asarray(period, float))
+    xp: Any = np if _checks.on_host(system, path, period) else jnp
+    found = collocate(system, path, jnp.asarray(period, float))
     return _described(xp, system, found)
 
 
 def _described(xp: Any, system: Any, found: Collocated) -> Orbit:
     """What the orbit is that was found."""
-    values, _, period, residual, moved = found
-    nodes, n = values.shape
-    spectrum = leading(system, values, period, jnp.asarray(system.gain)[None], n)
-    logs, error = _known(xp, spectrum)
-    rough = tail(values)
-    error = xp.maximum(error, rough)
-    series = coefficients(values)
-    fine, slopes = evaluate(series, jnp.arange(4 * nodes + 1) / (4 * nodes))
-    size, extent = 1 + jnp.abs(values).max(axis=0), jnp.ptp(values, axis=0)
+    n = found.path.values.shape[-1]
+    spectrum = leading(system, found.path, found.period, jnp.asarray(system.gain)[None], n)
+    return _assembled(found, *map(jnp.asarray, _known(xp, spectrum)))
+
+
+@jax.jit
+def _assembled(found: Collocated, logs: jax.Array, error: jax.Array) -> Orbit:
+    path, period, residual, moved = found
+    at, samples = sequence(path)
+    _, rises = sequence(path._replace(values=slopes(path)))
+    size, extent = 1 + jnp.abs(samples).max(axis=0), jnp.ptp(samples, axis=0)
     still = ~((extent / size).max() > STILL)
-    turned = _turns(values)
+    turned = _turns(path)
     converged = (moved < _MOVED) & (residual < _GAP) & (turned == 1)
-    status = xp.where(xp.asarray(converged), Status.OK, Status.NOT_CONVERGED)
-    status = xp.where(xp.asarray(still), Status.NOT_PERIODIC, status)
+    status = jnp.where(converged, Status.OK, Status.NOT_CONVERGED)
     return Orbit(
         period=period,
-        states=evaluate(series, jnp.arange(SEGMENTS) / SEGMENTS)[0],
-        ts=period * jnp.arange(nodes + 1) / nodes,
-        samples=jnp.concatenate([values, values[:1]]),
-        extrema=extrema(fine, slopes, 1 / (4 * nodes)),
-        log_multipliers=jnp.asarray(logs.real),
-        phases=jnp.exp(1j * jnp.asarray(logs.imag)),
+        states=evaluate(path, jnp.arange(SEGMENTS) / SEGMENTS),
+        ts=period * at,
+        samples=samples,
+        extrema=extrema(samples, rises, jnp.diff(at)[:, None]),
+        log_multipliers=logs.real,
+        phases=jnp.exp(1j * logs.imag),
         residual=residual,
-        error=jnp.asarray(error),
+        error=jnp.maximum(error, roughness(path)),
         turns=turned,
-        status=jnp.asarray(status),
+        status=jnp.where(still, Status.NOT_PERIODIC, status),
     )
 
 

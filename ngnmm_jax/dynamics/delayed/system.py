@@ -1,13 +1,11 @@
 """What is asked of a system with one delay."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-@runtime_checkable
 class DelayedSystem(Protocol):
     """A system whose slope depends on what it sent a while ago, and on its state of now.
 
@@ -51,6 +49,12 @@ class DelayedSystem(Protocol):
         ...
 
 
+def is_delayed(system: Any) -> bool:
+    """Whether a system is a `DelayedSystem`, by its methods."""
+    names = ("slope", "sent", "undelayed")
+    return all(callable(getattr(type(system), name, None)) for name in names)
+
+
 def linearised(system: Any, state: jax.Array, arriving: jax.Array) -> tuple[Any, Any, Any]:
     """The derivatives of the slope by the state, and by what arrives; and of what is sent.
 
@@ -58,8 +62,3 @@ def linearised(system: Any, state: jax.Array, arriving: jax.Array) -> tuple[Any,
     """
     by_state, by_arriving = jax.jacfwd(system.slope, argnums=(0, 1))(state, arriving)
     return by_state, by_arriving, jax.jacfwd(system.sent)(state)
-
-
-def arriving_at_rest(system: Any, state: jax.Array) -> jax.Array:
-    """What arrives where the state does not change."""
-    return jnp.asarray(system.gain) * system.sent(state)

@@ -1,0 +1,136 @@
+"""Couplings with a nonlinearity of each connection."""
+
+import abc
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import declared, with_fields
+from ngnmm_jax._core.types import Channels, Field, ParameterArray
+from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
+from ngnmm_jax.coupling.linearised import Linearised
+from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.structured import Alike, MatrixGraph
+from ngnmm_jax.models.parameters import as_parameter, parameter
+
+
+class KuramotoCoupling(AbstractSum):
+    """Region j receives `strength * Σ_k weights_jk sin(output_k - output_j - lag)`.
+
+    Outputs are phases (rad). As two sums, of sines and of cosines: it costs what a linear coupling
+    does, and knows delays. Over a graph with delays output_k is that of the past.
+
+    Source: Kuramoto; the lag is that of Sakaguchi and Kuramoto, Prog. Theor. Phys. 76, 576 (1986).
+
+    **Arguments:**
+
+    - `graph`: the weights, as `graphs.DenseGraph(connectome)`.
+    - `strength`, `lag`: a scalar, or one value for each region that receives.
+    """
+
+    graph: AbstractGraph
+    strength: Float[Array, "..."] = eqx.field(converter=partial(as_parameter, "strength"))
+    lag: ParameterArray = parameter(0.0, unit="rad", doc="phase lag of what is received")
+
+    def sent(self, outputs: Field) -> Channels:
+        """Sines and cosines, (channel, region, *run)."""
+        return jnp.stack([jnp.sin(outputs), jnp.cos(outputs)])
+
+    def received(self, sums: Channels, outputs: Field) -> Field:
+        """The sine of the differences, summed, times the strength."""
+        own = outputs + self.lag
+        return self.strength * (jnp.cos(own) * sums[0] - jnp.sin(own) * sums[1])
+
+
+class AbstractPairwise(AbstractCoupling):
+    """Region j receives `strength * Σ_k weights_jk passed(output_k, output_j)`.
+
+    A class of one's own has the fields `graph` and `strength`, and says `passed`; what it declares
+    by `parameter` is one number for all connections. A step evaluates it N² times for N regions,
+    with arrays of (region, region, run): for large networks, write it as an `AbstractSum` where
+    that can be done (`KuramotoCoupling` is one).
+    """
+
+    HAS_MODES: ClassVar[bool] = True
+    #: Methods that a definition of its numbers traces.
+    TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "passed"})
+
+    def __check_init__(self) -> None:
+        for name in declared(self).keys() - {"strength"}:
+            shape = jnp.shape(getattr(self, name))
+            if shape:
+                kind = type(self).__name__
+                _checks.fail(f"{kind}.{name}", "be one number", f"its shape is {shape}")
+
+    @abc.abstractmethod
+    def passed(self, sending: Channels, receiving: Channels) -> Channels:
+        """What passes over a connection, elementwise, from both regions' outputs.
+
+        These broadcast against each other: (1, region, *run) and (region, 1, *run).
+        """
+
+    def inputs(self, outputs: Field) -> Field:
+        """What each region receives where regions send these (region, *run)."""
+        if isinstance(self.graph, Alike):
+            return self.strength * self.graph.apply(self.passed(outputs, outputs))
+        values = self.passed(outputs[None], outputs[:, None])
+        return self.strength * jnp.einsum(
+            "jk,jk...->j...", self.graph.matrix(), values, precision="highest"
+        )
+
+    def linearised(self, outputs: Field) -> tuple[Linearised, ...]:
+        """What small changes of outputs (region,) change, with the graph's delays: one term."""
+        graph: Any = self.graph
+        one = jnp.ones((1, 1, *outputs.shape), outputs.dtype)
+        if isinstance(graph, Alike):
+            sent, own = self._slopes(outputs, outputs)
+            own = graph.apply(self.strength * own)
+            return (Linearised(graph, self.strength * sent * one, one, own * one),)
+        n = graph.n_regions
+        pairs = (jnp.broadcast_to(x, (n, n)) for x in (outputs[None], outputs[:, None]))
+        by_sender, by_receiver = self._slopes(*pairs)
+        weights = graph.matrix()
+        own = self.strength * (weights * by_receiver).sum(axis=1)
+        through: Any = MatrixGraph(weights * by_sender)
+        if graph.delays is not None:
+            through = with_fields(graph, graph=through)
+        return (Linearised(through, self.strength * one, one, own * one),)
+
+    def _slopes(self, sending: Field, receiving: Field) -> tuple[Field, Field]:
+        """The derivatives of what passes, by what either region sends."""
+        one = jnp.ones_like(sending)
+        by_sender = jax.jvp(lambda x: self.passed(x, receiving), (sending,), (one,))[1]
+        return by_sender, jax.jvp(lambda x: self.passed(sending, x), (receiving,), (one,))[1]
+
+
+class PairwiseCoupling(AbstractPairwise):
+    """Region j receives `strength * Σ_k weights_jk function(output_k, output_j)`.
+
+    As `AbstractPairwise`, of which a class of one's own may have parameters.
+
+    **Arguments:**
+
+    - `graph`: the weights, as `graphs.DenseGraph(connectome)`.
+    - `strength`: a scalar, or one value for each region that receives.
+    - `function`: what passes, elementwise, from what the sending region has for an output and
+      what the receiving one has; made of `jax.numpy`. Files cannot hold it (`ng.save`).
+    """
+
+    graph: AbstractGraph
+    strength: Float[Array, "..."] = eqx.field(converter=partial(as_parameter, "strength"))
+    function: Callable[[Any, Any], Any] = eqx.field(static=True)
+
+    def __check_init__(self) -> None:
+        if not callable(self.function):
+            but = f"it is {_checks.kind_of(self.function)}"
+            _checks.fail("function", "be a function of two regions' outputs", but)
+
+    def passed(self, sending: Channels, receiving: Channels) -> Channels:
+        """The function."""
+        return self.function(sending, receiving)
