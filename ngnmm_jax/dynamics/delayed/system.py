@@ -1,11 +1,12 @@
 """What is asked of a system with one delay."""
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import Array, Float
 
 
+@runtime_checkable
 class DelayedSystem(Protocol):
     """A system whose slope depends on what it sent a while ago, and on its state of now.
 
