@@ -107,6 +107,10 @@ class DelayedHomogeneous(AbstractCoupled):
         """The same without delays: its equilibria are the same, their stability is not."""
         return self.present
 
+    def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
+        """Those without delays."""
+        return self.present.equilibrium_candidates(max_count)
+
     def bare(self) -> "DelayedHomogeneous":
         """Itself: there are no names to leave out."""
         return self
