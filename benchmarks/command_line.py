@@ -18,6 +18,7 @@ from benchmarks.common import ROOT, machine, table
 MAP = ("map", "--vary", "i_ext_e=9:13:5", "--vary", "coupling=8:12:5")
 COMMANDS: dict[str, tuple[str, ...]] = {
     "--help": ("--help",),
+    "connectome": ("connectome",),
     "dispersion": ("dispersion", "--set", "i_ext_e=15", "--coupling", "9"),
     "simulate 100 ms": ("simulate", "--duration", "100"),
     "map 5 × 5": MAP,
@@ -31,7 +32,9 @@ def timed(source: Path, words: tuple[str, ...], folder: Path, cache: Path) -> tu
     }  # fmt: skip
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     code = "from ngnmm_jax.cli import main; main()"
-    out = () if words == ("--help",) else ("--out", str(folder))
+    out = () if len(words) == 1 and "-" in words[0] else ("--out", str(folder))
+    if not (source / "ngnmm_jax" / "cli" / "settings").is_dir():  # as older ones call it
+        words = tuple("--axis" if word == "--vary" else word for word in words)
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     begun = time.perf_counter()
     done = subprocess.run(

@@ -1,6 +1,7 @@
 """What the benchmarks share: the machine, timing, tables and their record, engines in processes."""
 
 import argparse
+import contextlib
 import datetime
 import json
 import math
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -61,9 +62,12 @@ def best_of(work: Callable[[], Any], repeats: int = 3) -> float:
     return min(times)
 
 
-def in_process(module: str, engine: str, **settings: Any) -> float:
-    """What one engine of a benchmark measures in a process of its own; NaN if not installed."""
-    command = [sys.executable, "-m", module, "--engine", engine, "--settings", json.dumps(settings)]
+def in_process(module: str, engine: str, *, python: str = sys.executable, **settings: Any) -> Any:
+    """What one engine of a benchmark measures in a process of its own; NaN if not installed.
+
+    `python`: of the environment that has the engine, where it is not this one.
+    """
+    command = [python, "-m", module, "--engine", engine, "--settings", json.dumps(settings)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     lines = done.stdout.strip().splitlines()
     if done.returncode == 0 and lines:
@@ -74,18 +78,25 @@ def in_process(module: str, engine: str, **settings: Any) -> float:
     return float("nan")
 
 
-def c_program(source: str, flags: list[str], arguments: list[int], processes: int) -> float:
+@contextlib.contextmanager
+def compiled(source: str, flags: list[str]) -> Iterator[str]:
+    """A C program of this folder, while it is used."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = str(Path(folder) / "program")
+        compiler = ["gcc", "-O3", "-march=native", "-ffast-math", *flags]
+        path = str(ROOT / "benchmarks" / source)
+        subprocess.run([*compiler, path, "-o", program, "-lm"], check=True)
+        yield program
+
+
+def c_program(source: str, flags: list[str], arguments: list[Any], processes: int) -> float:
     """First number that a C program prints, per process with all of them at once; best of three.
 
     Compiled when the benchmark runs; NaN where there is no gcc.
     """
     if shutil.which("gcc") is None:
         return float("nan")
-    with tempfile.TemporaryDirectory() as folder:
-        program = str(Path(folder) / "program")
-        compiler = ["gcc", "-O3", "-march=native", "-ffast-math", *flags]
-        path = str(ROOT / "benchmarks" / source)
-        subprocess.run([*compiler, path, "-o", program, "-lm"], check=True)
+    with compiled(source, flags) as program:
         best = float("inf")
         for _ in range(3):
             started = [

@@ -112,7 +112,7 @@ def speed() -> None:
     for bits in (64, 32):
         for method, dt in (("rk4", 0.05), ("moebius", 0.1), ("moebius", 0.2)):
             for batch in BATCHES:
-                options = {"bits": bits, "batch": batch, "method": method, "dt": dt}
+                options: dict[str, Any] = {"bits": bits, "batch": batch, "method": method, "dt": dt}
                 options["duration"] = {32: 1000.0, 512: 200.0}[batch]
                 alone = measure("ours", devices=1, **options) if batch > 32 else float("nan")
                 every = measure("ours", **options)

@@ -12,10 +12,9 @@
 Importing the package changes no configuration of JAX; the analyses need 64 bits, and say so.
 """
 
-import importlib
-import importlib.util
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ngnmm_jax._core.lazily import from_homes
 from ngnmm_jax._core.version import __version__
 
 if TYPE_CHECKING:
@@ -217,26 +216,15 @@ _HOMES = {
         "Design",
         "Exponents",
         "Stability",
-        "open_sweep",
         "sweep",
     ),
+    "sweeps.storage": ("open_sweep",),
     "systems": ("stimuli",),
     "systems.driven": ("Driven",),
     "systems.homogeneous": ("Homogeneous",),
     "systems.network": ("Network",),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        value = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-        globals()[name] = value
-        return value
-    room = f"{__name__}.{name}"
-    if not name.startswith("__") and importlib.util.find_spec(room) is not None:
-        return importlib.import_module(room)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = from_homes(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

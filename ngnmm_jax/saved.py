@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import importlib
 import json
+import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,8 @@ def load(path: str | Path, *, classes: Sequence[type] = ()) -> Any:
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no archive of arrays")
         with np.load(path, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         if _MANIFEST not in arrays and "weights" in arrays:

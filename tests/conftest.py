@@ -28,6 +28,9 @@ with install_import_hook("ngnmm_jax", "beartype.beartype"):
     # Now, since it is imported when it is asked for; but for what imports the command line's rooms.
     for name in set(ng.__all__) - {"explore", "plot"}:
         getattr(ng, name)
+    for room in (ng.models, ng.sweeps):
+        for name in room.__all__:
+            getattr(room, name)
 
 # Compiled programs are kept: tests of one run share many, the next run has all. Processes that the
 # tests start keep theirs there too.

@@ -1,13 +1,17 @@
 """The command line: what it prints and writes, and how it repeats a run."""
 
 import csv
+import errno
 import inspect
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +20,9 @@ import xarray as xr
 from typer.testing import CliRunner
 
 import ngnmm_jax as ng
+from ngnmm_jax._core import progress
+from ngnmm_jax._core.store import Store
+from ngnmm_jax.cli import _unraisable, output
 from ngnmm_jax.cli.entry import app
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.cli.folder import folder
@@ -284,19 +291,102 @@ def test_refused_before_any_work(arguments, words, tmp_path):
 
 
 def test_interrupted_and_replaced(small_file, tmp_path, monkeypatch):
-    from ngnmm_jax.cli.reports import stability
-
     def stopped(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(stability, "dispersion_map", stopped)
-    words = ["map", "--connectome", str(small_file), "--out", str(tmp_path / "m")]
+    monkeypatch.setattr(Store, "finish", stopped)
+    axes = ["--vary", "i_ext_e=0:1:3000", "--vary", "coupling=0:1:1"]
+    words = ["map", "--connectome", str(small_file), *axes, "--out", str(tmp_path / "m")]
     result = RUNNER.invoke(app, words)
     assert result.exit_code == 130
-    assert "kept in" in result.output
-    assert not list((tmp_path / "m").iterdir())  # no half of a file
+    kept = r"Interrupted: 0 of \d+ blocks kept in .*/m/blocks; the same command goes on\."
+    assert re.search(kept, "".join(result.output.splitlines()))
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["blocks"]  # no half of a file
     (tmp_path / "m" / "settings.toml").write_text("[provenance]\ncommand = 'simulate'\n")
     assert "holds the output of ngnmm simulate" in RUNNER.invoke(app, words).output
+
+
+def test_interrupted_while_it_computes(small_file, tmp_path):
+    """As with Ctrl-C: one line, no traceback, the status that shells give."""
+    code = "from ngnmm_jax.cli import main; main()"
+    axes = ["--vary", "i_ext_e=0:16:99", "--vary", "coupling=0:30:99"]
+    words = ["map", "--connectome", small_file, *axes, "--out", tmp_path / "m"]
+    with subprocess.Popen([sys.executable, "-c", code, *map(str, words)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:  # fmt: skip
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=120)
+    assert "a map of 9,801 points: " in first
+    assert "roughly" in first
+    assert said.startswith("Interrupted")
+    assert "Traceback" not in errors
+    assert process.returncode == 130
+
+
+def test_an_interruption_that_python_ignores_comes_again():
+    """In a callback, as JAX has one, an exception is lost."""
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        _unraisable(SimpleNamespace(exc_type=KeyboardInterrupt))
+        for _ in range(200):
+            time.sleep(0.1)
+
+
+def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(output, "_BETWEEN", 0.02)
+    monkeypatch.setattr(progress, "LINES", True)
+    with output.lines():
+        time.sleep(0.2)
+        with progress.progress_bar(8, "map", "point", None) as bar:
+            bar.update(3)
+            time.sleep(0.2)
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("at work for ")
+    assert "3/8" in said[-1]
+    time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_full_disk(tmp_path):
+    """Whole results are kept, with their settings; halves of files, and of older runs, are not."""
+    (tmp_path / "settings.toml").write_text(
+        "coupling = 1.0\n[provenance]\ncommand = 'dispersion'\nfiles = ['old.csv']\n"
+    )
+    (tmp_path / "old.csv").write_text("of an older run")
+    with (  # noqa: PT012
+        pytest.raises(OSError, match=r"No space left on device, for .*make room"),
+        folder(tmp_path, DispersionSettings()) as place,
+    ):
+        xr.Dataset({"a": ("x", np.arange(900.0))}).to_netcdf(
+            place.part / "whole.nc", engine="h5netcdf"
+        )
+        half = (place.part / "whole.nc").read_bytes()[:4000]
+        for name in ("half.nc", "half.png"):
+            (place.part / name).write_bytes(half)
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert {path.name for path in tmp_path.iterdir()} == {"settings.toml", "whole.nc"}
+    assert tomllib.loads((tmp_path / "settings.toml").read_text())["coupling"] == 5.0
+
+
+def test_what_does_not_fit_is_refused(tmp_path, monkeypatch):
+    from ngnmm_jax.cli import estimates
+
+    monkeypatch.setattr(estimates.shutil, "disk_usage", lambda _: SimpleNamespace(free=9, total=9))
+    with pytest.raises(ValueError, match=r"needs 1 kB, and .* has 9 bytes of disk left"):
+        estimates.announce("a map", 1e3, 1.0, tmp_path)
+    assert estimates.duration(0.04) == "0.04 s"
+    assert estimates.duration(100) == "100 s"
+    assert estimates.duration(7300) == "2 hours"
+    assert estimates.duration(1e12).endswith("years")
+
+
+def test_files_of_windows(tmp_path):
+    text = "coupling = 7.0\r\n# Gr\u00f6\u00dfe\r\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "s.toml").write_bytes(text.encode(encoding))
+        assert SimulateSettings.merge(tmp_path / "s.toml").coupling == 7.0
+    (tmp_path / "s.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ValueError, match="not UTF-8, as which to save it"):
+        SimulateSettings.merge(tmp_path / "s.toml")
 
 
 def test_files_of_ones_own_stay(small_file, tmp_path):
@@ -576,7 +666,7 @@ def test_sweep_and_show(small_file, small, tmp_path):
         ("[design]\nkind = 'cube'", "`design.kind` must be one of 'grid'"),
         ("[vary]", "`vary` must name at least one parameter"),
         ("[vary]\ni_ext_e = [0, 1]", r"`vary.i_ext_e` must be \[low, high, count\]"),
-        ("[vary]\ni_ext = [0, 1, 2]", "`parameters` must be one of .*did you mean"),
+        ("[vary]\ni_ext = [0, 1, 2]", "`vary` must be one of .*did you mean"),
         ("[design]\nkind = 'list'\n[vary]\ni_ext_e = [0, 1, 2]", r"must be \{ values = "),
         ("[design]\nkind = 'sobol'\n[vary]\ni_ext_e = [0, 1]", "have a `count`"),
         ("[design]\nkind = 'sobol'\ncount = 4\n[vary]\ni_ext_e = [1, 0]", r"\[low, high\]"),
@@ -622,6 +712,17 @@ def test_examples():
     assert sizes == {"fit_global": 4, "fit_regional": 203}
 
 
+WITHOUT_JAX = """
+import sys
+from typer.testing import CliRunner
+from ngnmm_jax.cli.entry import app
+for words in ("--help", "--version", "dispersoin", "connectome FILE --out o", "show line.zarr"):
+    words = words.replace("FILE", sys.argv[1]).split()
+    print(CliRunner().invoke(app, words, catch_exceptions=False).exit_code)
+print([name for name in ("jax", "equinox", "diffrax") if name in sys.modules])
+"""
+
+
 def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_measures.py").write_text(
@@ -637,6 +738,12 @@ def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monke
     assert ng.open_sweep("line.zarr").level.attrs["units"] == "1/ms"
     invoke("show", "line.zarr")
     assert (tmp_path / "line.png").stat().st_size > 5_000
+    # Without JAX, whose import takes seconds: figures of sweeps, connectomes, help, typos.
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_JAX, str(small_file)], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}, check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["0", "0", "2", "0", "0", "[]"], done.stdout + done.stderr
     with pytest.raises(ValueError, match="`quantity` must be one of 'level'"):
         invoke("show", "line.zarr", "--quantity", "levle")
     with pytest.raises(ValueError, match="`store` must be the folder of a sweep"):

@@ -110,8 +110,11 @@ TEXTS = [
 ]  # fmt: skip
 
 
+ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32")
+
+
 @pytest.mark.parametrize(("name", "content", "named"), TEXTS, ids=[t[0] for t in TEXTS])
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ENCODINGS)
 def test_text(tmp_path, name, content, named, encoding):
     (tmp_path / name).write_text(content, encoding=encoding, newline="")
     loaded = ng.Connectome.load(tmp_path / name)

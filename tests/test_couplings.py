@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.definition import definition
+from ngnmm_jax._core.parameters import parameter_names
 from ngnmm_jax.coupling import (
+    AbstractPairwise,
+    AbstractSum,
+    CouplingSum,
     DiffusiveCoupling,
     KuramotoCoupling,
     LinearCoupling,
@@ -14,7 +19,8 @@ from ngnmm_jax.coupling import (
     SigmoidAfterSum,
     SigmoidBeforeSum,
 )
-from ngnmm_jax.graphs import DenseGraph
+from ngnmm_jax.graphs import AbstractGraph, DenseGraph, IdentityGraph
+from ngnmm_jax.models import parameter
 
 WEIGHTS = np.array([[0, 1.0, 3.0, 0], [2.0, 0.5, 2.0, 1], [1.0, 0.5, 0, 2], [0, 0, 1, 0]])
 NORMAL = WEIGHTS / WEIGHTS.sum(axis=1, keepdims=True)
@@ -64,18 +70,23 @@ def test_what_regions_receive(name):
 @pytest.mark.parametrize("name", EVEN)
 def test_modes_are_those_of_the_whole_jacobian(name):
     """Equilibria with all regions alike: each eigenvalue of the network belongs to a mode."""
-    network = ng.Network(MODEL, coupling=COUPLINGS[name])
-    rest = ng.find_equilibria(network.homogeneous())
-    state = rest.states[0]
+    modes_of(ng.Network(MODEL, coupling=COUPLINGS[name]))
+
+
+def modes_of(network):
+    """An equilibrium, and the growth of all modes, compared with the whole network's."""
+    state = ng.find_equilibria(network.homogeneous()).states[0]
     whole = jnp.broadcast_to(state[:, None], network.state_shape)
     assert float(jnp.abs(network.vector_field(whole)).max()) < 1e-12
     flat = jax.jacfwd(lambda x: network.vector_field(x.reshape(whole.shape)).ravel())
     expected = np.linalg.eigvals(flat(whole.ravel()))
-    found = np.asarray(ng.dispersion(network, state).eigenvalues).ravel()
+    modes = ng.dispersion(network, state)
+    found = np.asarray(modes.eigenvalues).ravel()
     assert found.shape == expected.shape
     gaps = np.abs(found[:, None] - expected)
     assert gaps.min(axis=0).max() < 1e-9 * np.abs(expected).max()
     assert gaps.min(axis=1).max() < 1e-9 * np.abs(expected).max()
+    return state, np.asarray(modes.growth)
 
 
 @pytest.mark.parametrize("coupling", COUPLINGS.values(), ids=COUPLINGS)
@@ -100,3 +111,328 @@ def test_diffusive_coupling_is_linear_over_differences():
     assert values[uniform] == 0.0
     assert float(network.homogeneous().coupling) == 0.0
     assert network.has_flow()
+
+
+def along(network, states, period, steps=2000):
+    """The whole network's monodromy matrix from a homogeneous state, by Runge and Kutta's steps."""
+    x = jnp.broadcast_to(states[0][:, None], network.state_shape)
+    shape, h = x.shape, period / steps
+
+    def slope(pair):
+        x, xi = pair
+        field = network.vector_field
+        return field(x), jax.vmap(lambda v: jax.jvp(field, (x,), (v,))[1])(xi)
+
+    def step(pair, _):
+        def moved(k, part):
+            return jax.tree.map(lambda a, b: a + part * h * b, pair, k)
+
+        first = slope(pair)
+        second = slope(moved(first, 0.5))
+        third = slope(moved(second, 0.5))
+        last = slope(moved(third, 1.0))
+        mean = jax.tree.map(
+            lambda a, b, c, d: (a + 2 * b + 2 * c + d) / 6, *(first, second, third, last)
+        )
+        return moved(mean, 1.0), None
+
+    eye = jnp.eye(x.size).reshape(x.size, *shape)
+    (_, end), _ = jax.jit(lambda pair: jax.lax.scan(step, pair, None, length=steps))((x, eye))
+    return np.asarray(end).reshape(x.size, x.size).T
+
+
+def test_modes_of_orbits_are_those_of_the_whole_network():
+    """What a mode's drive is of its output varies along the orbit; the growth of every mode."""
+    coupling = COUPLINGS["sigmoid after"]
+    network = ng.Network(MODEL, coupling=coupling).with_parameters(i_ext_e=10.0)
+    orbit = ng.find_orbit(network.homogeneous())
+    mu = np.linalg.eigvals(along(network, orbit.states, orbit.period))
+    found = ng.dispersion(network, orbit)
+    growth = np.log(np.abs(mu)) / float(orbit.period)
+    for mode in np.asarray(found.growth):
+        assert np.abs(growth - mode).min() < 1e-6
+    assert abs(growth.max() - found.growth.max()) < 1e-6
+
+
+def test_slopes_of_growth_by_a_couplings_own_parameters():
+    """With the equilibrium's motion, against differences; in a program too."""
+    network = ng.Network(MODEL, coupling=SigmoidAfterSum(GRAPH, 1.0, 20.0, 0.05))
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+
+    def growth(values):
+        names = ("slope", "midpoint", "coupling")
+        changed = network.with_parameters(**dict(zip(names, values, strict=True)))
+        return ng.dispersion(changed, state, lambdas=[-0.3]).growth[0]
+
+    at = jnp.asarray([20.0, 0.05, 1.0])
+    found = jax.jit(jax.grad(growth))(at)
+    steps = 1e-5 * np.diag([20.0, 0.05, 1.0])
+    expected = [
+        (float(growth(at + h)) - float(growth(at - h))) / (2 * np.abs(h).sum()) for h in steps
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_spectra_of_small_noise():
+    """Linear response against the whole Jacobian's resolvent; regions differ."""
+    model = ng.NextGenEI(i_ext_e=[1.0, 2.0, 0.0, 3.0])
+    network = ng.Network(model, coupling=COUPLINGS["pairwise"])
+    found = ng.linear_response(ng.Driven(network, {"v_e": 0.1}), [10.0], variable="r_e")
+    shape = network.state_shape
+    flat = jax.jacfwd(lambda x: network.vector_field(x.reshape(shape)).ravel())
+    jacobian = np.asarray(flat(found.state.ravel()))
+    resolvent = np.linalg.inv(2j * np.pi * 0.01 * np.eye(len(jacobian)) - jacobian)
+    gains = resolvent.reshape(*shape, *shape)[0, :, 1]
+    expected = 2e-3 * 0.01 * (np.abs(gains) ** 2).sum(axis=1)
+    np.testing.assert_allclose(found.power[0], expected, rtol=1e-9)
+
+
+def test_a_couplings_parameters_in_maps_sweeps_and_batches():
+    network = ng.Network(MODEL, coupling=SigmoidAfterSum(GRAPH, 1.0, 20.0, 0.05))
+    slopes = [10.0, 20.0]
+    swept = ng.sweep(network, {"slope": slopes}, ng.Stability(places=1))
+    grid = ng.dispersion_map(network, {"slope": slopes}, oscillations=False)
+    options = {"dt": 0.05, "start": np.full(network.state_shape, 0.05), "variables": ("r_e",)}
+    batch = ng.simulate_batch(network, {"slope": slopes}, 2.0, **options)
+    for k, slope in enumerate(slopes):
+        alone = network.with_parameters(slope=slope)
+        state = ng.find_equilibria(alone.homogeneous()).states[0]
+        growth = ng.dispersion(alone, state).growth[1:].max()
+        np.testing.assert_allclose(swept.growth_transverse.values[k, 0], growth, rtol=1e-9)
+        np.testing.assert_allclose(grid.growth_transverse[k, 0], growth, rtol=1e-9)
+        run = ng.simulate(alone, 2.0, integrator="rk4", **options)
+        np.testing.assert_allclose(batch.states[k, -1], run.states[-1], rtol=1e-12)
+    branch = ng.continue_equilibria(network.homogeneous(), {"slope": (10.0, 30.0)})
+    assert branch.parameter[-1] == pytest.approx(30.0)
+
+
+class Wave(AbstractSum):
+    """Two channels, from one's own class."""
+
+    graph: AbstractGraph
+    strength: jax.Array = parameter(1.0, unit="1", doc="")
+    tilt: jax.Array = parameter(0.5, unit="1", doc="")
+
+    def sent(self, outputs):
+        return jnp.stack([outputs, outputs**2])
+
+    def received(self, sums, outputs):
+        return self.strength * (sums[0] + self.tilt * sums[1] - outputs)
+
+
+class Junction(AbstractPairwise):
+    graph: AbstractGraph
+    strength: jax.Array = parameter(1.0, unit="1", doc="")
+    bend: jax.Array = parameter(3.0, unit="1", doc="")
+
+    def passed(self, sending, receiving):
+        return jnp.tanh(self.bend * (sending - receiving))
+
+
+class Mixing(Wave):
+    def sent(self, outputs):
+        return outputs - outputs.mean(axis=0)
+
+
+class Other(Wave):
+    def inputs(self, outputs):
+        return self.strength * self.graph.apply(outputs)
+
+
+class Crossed(Wave):
+    def sent(self, outputs):
+        return outputs
+
+    def received(self, sums, outputs):
+        return self.strength * sums / (1 + outputs.mean(axis=0))
+
+
+@pytest.mark.parametrize("kind", [Wave, Junction])
+def test_couplings_of_ones_own(kind, tmp_path):
+    network = ng.Network(MODEL, coupling=kind(GRAPH, 2.0))
+    outputs = jnp.asarray(OUTPUTS)
+    (term,) = network.interaction.linearised(outputs)
+    expected = jax.jacfwd(network.interaction.inputs)(outputs)
+    np.testing.assert_allclose(term.matrix()[0, 0], expected, rtol=1e-12, atol=1e-14)
+    inner = network.homogeneous()
+    state = jnp.asarray([0.05, -1.0, 0.05, 0.05, -1.0, 0.05])
+    whole = jnp.broadcast_to(state[:, None], network.state_shape)
+    found = network.vector_field(whole)
+    np.testing.assert_allclose(found, np.tile(inner.vector_field(state)[:, None], 4), atol=1e-14)
+    ng.save(tmp_path / "n.npz", network)
+    assert type(ng.load(tmp_path / "n.npz", classes=[kind]).interaction) is kind
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: Mixing(GRAPH), "`Mixing.sent` must act region by region"),
+        (lambda: Crossed(GRAPH), "`Crossed.received` must act region by region"),
+        (lambda: Other(GRAPH), "`Other.received` must .* make the inputs"),
+        (lambda: Junction(GRAPH, 1.0, np.ones(4)), "`Junction.bend` must be one number"),
+        (lambda: PairwiseCoupling(GRAPH, 1.0, 3.0), "`function` must be a function"),
+    ],
+)
+def test_what_sums_must_keep_to(made, words):
+    with pytest.raises(ValueError, match=words):
+        ng.Network(MODEL, coupling=made())
+
+
+def test_what_has_no_homogeneous_states_says_why():
+    for coupling, words in (
+        (SigmoidAfterSum(DenseGraph(WEIGHTS), 1.0), "rows of the weights sum to between"),
+        (SigmoidAfterSum(GRAPH, 1.0, np.ones(4)), "parameters that differ between regions"),
+    ):
+        network = ng.Network(MODEL, coupling=coupling)
+        with pytest.raises(ValueError, match=words):
+            network.homogeneous()
+    assert np.isfinite(ng.initial_state(network)).all()
+    with pytest.raises(ValueError, match='"moebius" is not known: use "rk4"'):
+        ng.simulate(network, 1.0, dt=0.1, integrator="moebius")
+
+
+def test_other_couplings_are_other_definitions():
+    known = [str(definition("work", ng.Network(MODEL, coupling=c))) for c in COUPLINGS.values()]
+    assert len(set(known)) == len(known)
+    changed = SigmoidAfterSum(GRAPH, 2.0, 20.0, 0.06)
+    assert str(definition("work", ng.Network(MODEL, coupling=changed))) not in known
+
+
+def test_spiking_networks_of_any_coupling():
+    """Populations follow the mean field of the same coupling."""
+    coupling = SigmoidAfterSum(GRAPH, 0.2, 50.0, 0.03)
+    network = ng.Network(MODEL, coupling=coupling).with_parameters(i_ext_e=2.0)
+    start = ng.initial_state(network, scatter=0.0)
+    run = ng.simulate_spiking(network, 4.0, neurons=2000, start=start, dt=0.02)
+    gap = np.abs(np.asarray(run.activity.v_e)[-1] - np.asarray(start)[1])
+    assert (gap < 0.1).all()
+
+
+def test_the_population_that_is_driven():
+    """Which equations the gains reach, and all equilibria for certain, by another way."""
+    state = jnp.asarray([0.05, -1.0, 0.04, 0.06, -0.9, 0.05])
+    drive = jnp.asarray(0.3)
+    push = jax.jacfwd(ng.NextGenEI(gain_e=0.7, gain_i=0.2).vector_field, argnums=1)(state, drive)
+    np.testing.assert_allclose(push, [0, 0.7, 0, 0, 0.2, 0], atol=1e-15)
+    model = ng.NextGenEI(i_ext_e=2.0, gain_i=0.0)
+    network = ng.Network(model, NORMAL, 15.0)
+    rest = ng.find_equilibria(network.homogeneous())
+    assert rest.complete
+    # Without the network's input on inhibition it is as if j_ee alone were larger.
+    same = ng.find_equilibria(ng.Homogeneous(ng.NextGenEI(i_ext_e=2.0, j_ee=20.0), 0.0))
+    np.testing.assert_allclose(rest.states, same.states, rtol=1e-9)
+    start = jnp.tile(state[:, None], 4) * (1 + 0.1 * jnp.arange(4))
+    options = {"dt": 0.01, "start": start}
+    by_flow, by_steps = (
+        ng.simulate(network, 5.0, integrator=way, **options).states[-1]
+        for way in ("moebius", "rk4")
+    )
+    np.testing.assert_allclose(by_flow, by_steps, rtol=1e-6)
+    excitation, _ = model.synaptic_currents(state, drive)
+    assert float(excitation) == pytest.approx(8 * (5 * 0.04 + 0.3))
+
+
+LOCAL = LinearCoupling(IdentityGraph(4), 2.0)
+FAST = SigmoidAfterSum(GRAPH, 1.0, 20.0, 0.05)
+SUMS = {
+    "linear, over others": {
+        "up": LinearCoupling(GRAPH, 5.0),
+        "down": LinearCoupling(DenseGraph(np.roll(NORMAL, 1, axis=0)), -2.0),
+    },
+    "structural and local": {"far": LinearCoupling(GRAPH, 5.0), "near": LOCAL},
+    "bent, of one graph": {"fast": FAST, "slow": DiffusiveCoupling(GRAPH, 3.0), "near": LOCAL},
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_of_couplings(name):
+    """What arrives, and modes against the whole Jacobian."""
+    coupling = CouplingSum(SUMS[name], 0.8)
+    outputs = jnp.asarray(OUTPUTS)
+    expected = 0.8 * sum(part.inputs(outputs) for part in coupling.parts.values())
+    np.testing.assert_allclose(coupling.inputs(outputs), expected, rtol=1e-14)
+    network = ng.Network(MODEL, coupling=coupling)
+    modes_of(network)
+    found = sum(term.matrix()[0, 0] for term in coupling.linearised(outputs))
+    np.testing.assert_allclose(found, jax.jacfwd(coupling.inputs)(outputs), rtol=1e-12)
+
+
+def test_parts_of_sums_have_names(tmp_path):
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
+    names = {"fast_slope", "fast_midpoint", "fast_coupling", "slow_coupling", "near_coupling"}
+    assert names <= set(parameter_names(network))
+    assert names <= set(parameter_names(network.homogeneous()))
+    changed = network.with_parameters(fast_slope=10.0, slow_coupling=1.0)
+    assert float(changed.interaction.parts["fast"].slope) == 10.0
+    assert float(changed.interaction.parts["slow"].strength) == 1.0
+    assert str(definition("work", changed)) != str(definition("work", network))
+    ng.save(tmp_path / "n.npz", network)
+    assert repr(ng.load(tmp_path / "n.npz")) == repr(network)
+    values = [1.0, 3.0]
+    swept = ng.sweep(network, {"slow_coupling": values}, ng.Stability(places=1))
+    options = {"dt": 0.05, "start": np.full(network.state_shape, 0.05), "variables": ("r_e",)}
+    batch = ng.simulate_batch(network, {"slow_coupling": values}, 1.0, **options)
+    for k, value in enumerate(values):
+        alone = network.with_parameters(slow_coupling=value)
+        state = ng.find_equilibria(alone.homogeneous()).states[0]
+        found = ng.dispersion(alone, state)
+        growth = np.delete(found.growth, found.uniform).max()
+        np.testing.assert_allclose(swept.growth_transverse.values[k, 0], growth, rtol=1e-9)
+        run = ng.simulate(alone, 1.0, integrator="rk4", **options)
+        np.testing.assert_allclose(batch.states[k, -1], run.states[-1], rtol=1e-12)
+
+
+def test_linear_sums_are_certified_and_step_exactly():
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["structural and local"]))
+    rest = ng.find_equilibria(network.homogeneous())
+    same = ng.find_equilibria(ng.Homogeneous(MODEL, 7.0))
+    assert rest.complete
+    np.testing.assert_allclose(rest.states, same.states, rtol=1e-12)
+    assert network.has_flow()
+    values, uniform = network.spectrum()
+    assert float(values[uniform]) == pytest.approx(7.0)
+
+
+def test_graphs_that_do_not_commute():
+    other = DenseGraph(np.roll(NORMAL, 1, axis=0))
+    network = ng.Network(MODEL, coupling=CouplingSum({"a": FAST, "b": LinearCoupling(other, 2.0)}))
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+    with pytest.raises(ValueError, match=r"do not commute .* What still works"):
+        ng.dispersion(network, state)
+    whole = jnp.broadcast_to(state[:, None], network.state_shape)
+    assert float(jnp.abs(network.vector_field(whole)).max()) < 1e-12
+    uneven = ng.Network(
+        MODEL, coupling=CouplingSum({"a": FAST, "b": LinearCoupling(DenseGraph(WEIGHTS), 1.0)})
+    )
+    with pytest.raises(ValueError, match="rows of the weights sum to between"):
+        uneven.homogeneous()
+
+
+def test_modes_of_orbits_of_sums():
+    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
+    network = network.with_parameters(i_ext_e=8.0, near_coupling=1.0, slow_coupling=1.0)
+    orbit = ng.find_orbit(network.homogeneous())
+    mu = np.linalg.eigvals(along(network, orbit.states, orbit.period))
+    growth = np.log(np.abs(mu)) / float(orbit.period)
+    for mode in np.asarray(ng.dispersion(network, orbit).growth):
+        assert np.abs(growth - mode).min() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: CouplingSum({}), "`parts` must be couplings by name"),
+        (lambda: CouplingSum({"a b": LOCAL}), "`parts` must have names that are words"),
+        (
+            lambda: CouplingSum({"a": LOCAL, "b": LinearCoupling(IdentityGraph(3), 1.0)}),
+            "same regions",
+        ),
+        (
+            lambda: CouplingSum({"a": Crossed(GRAPH)}),
+            "`Crossed.received` must act region by region",
+        ),
+    ],
+)
+def test_what_sums_of_couplings_must_be(made, words):
+    with pytest.raises(ValueError, match=words):
+        made()

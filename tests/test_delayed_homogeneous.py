@@ -11,7 +11,7 @@ from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.delayed.pieces import evaluate
 from ngnmm_jax.dynamics.delayed.system import linearised
 from ngnmm_jax.graphs import DelayedGraph, DenseGraph
-from ngnmm_jax.systems.delayed import DelayedHomogeneous
+from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [3.0, 1.0, 0]]) / 4
 LENGTHS = np.array([[0, 40.0, 60.0], [40.0, 0, 90.0], [60.0, 90.0, 0]])

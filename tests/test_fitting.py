@@ -374,20 +374,17 @@ def test_resume_gives_the_same(system, method, tmp_path):
     def interrupted(s, key):
         return bowl(s, key)
 
-    class Stop(Exception):
-        pass
-
     original = track.add
 
     def add(self, row):
         original(self, row)
         stop.append(1)
         if len(stop) == 14:
-            raise Stop
+            raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(track, "add", add)
-        with pytest.raises(Stop):
+        with pytest.raises(KeyboardInterrupt, match=r"14 of 30 steps kept in .*; the same call"):
             ng.fit(system, UNKNOWNS, interrupted, store=tmp_path / "kept", **options)
     blocks = sorted((tmp_path / "kept").glob("block-*.npz"))
     assert len(blocks) == 2

@@ -158,7 +158,7 @@ def test_a_home_that_cannot_be_written_to(tmp_path):
     environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     for words, said in (((), True), (("--no-cache",), False)):
         done = subprocess.run(
-            [sys.executable, "-m", "ngnmm_jax.cli", "connectome", *words, "--out", tmp_path / "o"],
+            [sys.executable, "-m", "ngnmm_jax.cli", "reproduce", *words],  # lists the figures
             capture_output=True, text=True, env=environment, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr

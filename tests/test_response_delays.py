@@ -7,7 +7,6 @@ import pytest
 from scipy.special import lambertw
 
 import ngnmm_jax as ng
-from ngnmm_jax.coupling import AbstractCoupling
 from ngnmm_jax.dynamics.equilibria import jacobian
 from ngnmm_jax.fitting import Free, Gradient, interval, losses
 from ngnmm_jax.graphs import TractDelays
@@ -173,23 +172,9 @@ def test_characteristic_roots_by_newton():
         assert float(error) < 1e-10
 
 
-class Turned(AbstractCoupling):
-    graph: ng.graphs.AbstractGraph
-    strength: jax.Array = ng.models.parameter(5.0, unit="1", doc="")
-
-    def linear(self):
-        return self.graph.undelayed()
-
-    def inputs(self, outputs):
-        return self.strength * self.graph.apply(outputs)
-
-
 def test_what_is_not_known(system):
     with pytest.raises(ValueError, match="stability=False"):
         ng.linear_response(system)
-    forgets = ng.Network(MODEL, coupling=Turned(system.system.interaction.graph, np.asarray(5.0)))
-    with pytest.raises(ValueError, match=r"`Turned\.linear` must be a `DelayedGraph`"):
-        respond(ng.Driven(forgets, NOISE))
 
 
 @pytest.mark.slow

@@ -190,6 +190,27 @@ def all_files(folder):
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
+def test_an_interruption_says_what_is_kept(tmp_path, monkeypatch):
+    """Of maps and Lyapunov maps (which are both in blocks), and of sweeps."""
+    calls = []
+
+    def third(*_, **__):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return saved(*_, **__)
+
+    saved = Store.put
+    monkeypatch.setattr(Store, "put", third)
+    with pytest.raises(KeyboardInterrupt, match=r"^2 of 8 blocks kept in .*map; the same call"):
+        tiny(tmp_path / "map")
+    calls.clear()  # a sweep's first is its layout
+    with pytest.raises(KeyboardInterrupt, match=r"^1 of 8 blocks kept in .*sweep; the same call"):
+        sweep(tmp_path / "sweep")
+    monkeypatch.undo()
+    assert sweep(tmp_path / "sweep")["status"].shape == (8, 5)
+
+
 # ---------------------------------------------------------------- damage
 
 

@@ -5,8 +5,6 @@ import os
 import platform
 from pathlib import Path
 
-import jax
-
 
 def keep_compiled(folder: str | Path | None = None) -> Path:
     """Keep compiled programs on disk from now on, and use those that are there.
@@ -24,6 +22,8 @@ def keep_compiled(folder: str | Path | None = None) -> Path:
 
     Returns the folder in use. It may be deleted at any time.
     """
+    import jax
+
     named = None if folder else os.environ.get("JAX_COMPILATION_CACHE_DIR")
     base = Path(folder) if folder else cache_folder() / "compiled"
     path = Path(named) if named else base / f"jax-{jax.__version__}-{_processor()}"

@@ -1,20 +1,23 @@
 """Checks of arguments, with one form of error: "Argument `x` must …, but …".
 
 Every check looks at concrete values only: under `jax.jit`, `jax.vmap` or `jax.grad` the
-values are not known and the checks of values pass, while shapes are still checked.
+values are not known and the checks of values pass, while shapes are still checked. What needs no
+JAX, such as a connectome, is checked without it: importing it takes seconds.
 """
 
 import importlib
+import sys
 from numbers import Real
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax._core.messages import one_of as one_of
+
+if TYPE_CHECKING:
+    import jax
 
 
 class Disagreement(ValueError):
@@ -30,7 +33,10 @@ def kind_of(value: Any) -> str:
 
 def is_concrete(*values: Any) -> bool:
     """Whether no leaf of `values` is being traced by a JAX transformation."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    jax = sys.modules.get("jax")  # where nobody imported it, nothing is traced
+    return jax is None or not any(
+        isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values)
+    )
 
 
 def on_host(*values: Any) -> bool:
@@ -38,7 +44,9 @@ def on_host(*values: Any) -> bool:
 
     Inside of `jax.jit` it is not, even where no argument is traced.
     """
-    return is_concrete(*values) and not isinstance(jnp.asarray(0.0) + 0, jax.core.Tracer)
+    import jax
+
+    return is_concrete(*values) and not isinstance(jax.numpy.asarray(0.0) + 0, jax.core.Tracer)
 
 
 def hashable(argument: str, value: Any) -> None:
@@ -85,18 +93,29 @@ def numbers(
             array = array.astype(float)
     except (TypeError, ValueError, OverflowError):  # ragged, sparse, too large
         fail(argument, must, f"it is a {type(value).__name__}")
-    kinds = (np.integer, np.floating, *((np.bool_,) if booleans else ()))
-    if not any(jnp.issubdtype(array.dtype, kind) for kind in kinds):
+    logical = booleans and array.dtype.kind == "b"
+    if not logical and not any(_is_a(array.dtype, kind) for kind in ("integer", "floating")):
         shown = repr(value) if array.ndim == 0 else f"an array of {array.dtype}"
         fail(argument, must, f"it is {shown}")
     return array
 
 
-def floats(argument: str, value: Any, dtype: Any = float) -> jax.Array:
+def _is_a(dtype: np.dtype, kind: str) -> bool:
+    """Whether a type is one of "floating" or "integer" numbers, JAX's own (bfloat16) included."""
+    if dtype.kind != "V":  # as NumPy sees those
+        return dtype.kind in {"floating": "f", "integer": "iu"}[kind]
+    import jax
+
+    return bool(jax.numpy.issubdtype(dtype, getattr(jax.numpy, kind)))
+
+
+def floats(argument: str, value: Any, dtype: Any = float) -> "jax.Array":
     """`value` as a JAX array of that type; what is no array of real numbers is refused."""
+    import jax
+
     if is_concrete(value):
         numbers(argument, value)
-    return jnp.asarray(value, dtype=dtype)
+    return jax.numpy.asarray(value, dtype=dtype)
 
 
 def positive(argument: str, value: Any) -> None:
@@ -127,12 +146,14 @@ def _decimal(argument: str, value: Any, shape: tuple[int, ...] | None = None) ->
     try:
         array = np.asarray(value)
         wide = array.astype(float)
+        if array.dtype.kind == "b":
+            raise TypeError
     except (TypeError, ValueError):
         fail(argument, "be a number" if shape == () else "be numbers", f"it is {value!r}")
     if shape is not None and array.shape != shape:
         fail(argument, "be a single number", f"its shape is {array.shape}")
     finite(argument, wide)
-    if not jnp.issubdtype(array.dtype, jnp.floating) or array.dtype.itemsize > 4:
+    if not _is_a(array.dtype, "floating") or array.dtype.itemsize > 4:
         return wide
     short = np.array([float(f"{v:.6g}") for v in wide.ravel()]).reshape(wide.shape)
     return np.where(short.astype(array.dtype) == array, short, wide)
@@ -171,12 +192,15 @@ def positive_integer(argument: str, value: Any) -> None:
 
 def shape(argument: str, value: Any, expected: tuple[int, ...], axes: str) -> None:
     """Refuse an array of another shape than `expected`, whose axes are named `axes`."""
-    if tuple(jnp.shape(value)) != expected:
-        fail(argument, f"have shape {expected} {axes}", f"its shape is {tuple(jnp.shape(value))}")
+    found = tuple(np.shape(value))
+    if found != expected:
+        fail(argument, f"have shape {expected} {axes}", f"its shape is {found}")
 
 
 def require_x64(what: str) -> None:
     """Refuse to run an analysis in 32-bit arithmetic."""
+    import jax
+
     if not jax.config.read("jax_enable_x64"):
         raise RuntimeError(
             f"{what} needs 64-bit arithmetic, but JAX is set to 32-bit. Call "

@@ -109,10 +109,13 @@ def _held(whole: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[Any, tuple[s
 
 
 def _choices(part: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    """What a module holds beside arrays: words and numbers in its static fields."""
+    """What a module holds beside arrays: words and numbers in its static fields.
+
+    But for those that say that they decide nothing.
+    """
     for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if field.metadata.get("static") and _is_plain(value):
+        value, says = getattr(part, field.name), field.metadata
+        if says.get("static") and says.get("decides", True) and _is_plain(value):
             yield ".".join((*path, field.name)), plain(value)
 
 
@@ -161,14 +164,20 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
     """All that the equations of a system compute of a state, an input and a number."""
     model = system.model
     output = model.output(state)
+    delayed = getattr(system, "delays", None) is not None
+    at_once = system.undelayed() if delayed else system
     found: dict[str, Any] = {
         "vector_field": model.vector_field(state, drive),
         "output": output,
         "observe": model.observe(state),
         "search_box": model.search_box(),
         "slopes": _slopes(model, state, drive),
-        "coupled": (system.vector_field(state, drive), system.drive(output)),
+        "coupled": (at_once.vector_field(state, drive), at_once.drive(output)),
     }
+    if delayed:
+        for name, part in system.interaction.delayed().items():
+            sent = part.sent(output)
+            found[f"{name}delayed"] = part.graph.times(), sent, part.received(sent, output)
     with contextlib.suppress(_checks.Disagreement):
         for p in model.populations():
             found[f"population {p[:4]}"] = p[4:]

@@ -88,6 +88,9 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}{PART}")
     try:
         _write(part, path, stream.getvalue(), new=False, sync=True)
+    except OSError as error:
+        why = f"{error.strerror}: {str(path)!r} could not be written"
+        raise OSError(error.errno, why) from error
     finally:
         part.unlink(missing_ok=True)
 

@@ -29,6 +29,18 @@ _NOISE = "_noise"
 Whole = TypeVar("Whole")
 
 
+@dataclasses.dataclass
+class _Part:
+    """One of several couplings, as far as its strength is concerned."""
+
+    strength: Any = dataclasses.field(
+        metadata={"unit": "1", "doc": "strength of this coupling", "positive": False}
+    )
+
+
+(_STRENGTH,) = dataclasses.fields(_Part)
+
+
 def noise_name(variable: str) -> str:
     """What the strength of a variable's noise, or of that of the input, is called."""
     return variable + _NOISE
@@ -54,15 +66,34 @@ def declared_between(system: Any) -> dict[str, dataclasses.Field]:
 
 
 def parts_between(system: Any) -> dict[str, tuple[Any, dataclasses.Field]]:
-    """The same, each with the part of the coupling that has it."""
-    found: dict[str, tuple[Any, dataclasses.Field]] = {}
+    """The same, each with the part of the coupling that has it, and its field there.
+
+    What belongs to one of several couplings has the name of that before its own; its strength is
+    "…_coupling".
+    """
     inner = getattr(system, "system", system)
-    left = [getattr(inner, name, None) for name in ("interaction", "delays")]
+    found = _between(getattr(inner, "interaction", None))
+    delays = getattr(inner, "delays", None)  # of a homogeneous system, beside its coupling
+    return {**{name: (delays, field) for name, field in declared(delays).items()}, **found}
+
+
+def _between(coupling: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasses.Field]]:
+    found: dict[str, tuple[Any, dataclasses.Field]] = {}
+    if coupling is None:
+        return found
+    several = getattr(coupling, "parts", None)
+    left = [coupling]
     while left:
         part = left.pop()
         if part is not None:
-            found |= {k: (part, field) for k, field in declared(part).items() if k != "strength"}
-            left += [getattr(part, name, None) for name in ("delays", "graph")]
+            own = {k: field for k, field in declared(part).items() if k != "strength"}
+            found |= {prefix + k: (part, field) for k, field in own.items()}
+            if several is None:
+                left += [getattr(part, name, None) for name in ("delays", "graph")]
+    if prefix:
+        found[prefix + COUPLING] = (coupling, _STRENGTH)
+    for name, part in (several or {}).items():
+        found |= _between(part, f"{prefix}{name}_")
     return found
 
 
@@ -198,8 +229,10 @@ def leaf(system: Any, name: str) -> Any:
     noise = getattr(system, "noise", {})
     if noise_of(name) in noise:
         return noise[noise_of(name)]
-    if name in declared_between(system):
-        return getattr(parts_between(system)[name][0], name)
+    between = parts_between(system)
+    if name in between:
+        part, field = between[name]
+        return getattr(part, field.name)
     return getattr(system if hasattr(system, name) else model, name)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core import files, records
+from ngnmm_jax._core.interrupted import keeping
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.records import Damaged
 
@@ -70,10 +71,12 @@ class Store:
         known = self._known(wanted, records.plain(facts or {}))
         self.facts = known["facts"]
         if known["what"] != what:
-            _checks.fail("store", f"hold a {what}", f"{str(folder)!r} holds a {known['what']}")
+            but = f"{str(folder)!r} holds a {known['what']}: give another folder"
+            _checks.fail("store", f"hold a {what}", but)
         detail = records.differences(known["definition"], wanted["definition"])
         if detail:
-            _checks.fail("store", f"hold the same {what}", f"{str(folder)!r} differs in {detail}")
+            but = f"{str(folder)!r} differs in {detail}: give another folder"
+            _checks.fail("store", f"hold the same {what}", but)
         if known["format"] != FORMAT:
             _checks.fail(
                 "store", f"be of format {FORMAT}", f"{str(folder)!r} is of format {known['format']}"
@@ -118,7 +121,9 @@ class Store:
         try:
             self.base.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}: no store in {str(folder)!r}") from error
+            raise OSError(
+                error.errno, f"{error.strerror}: no store can be in {str(folder)!r}"
+            ) from error
 
     def _known(self, wanted: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
         """The definition that is there; ours where there is none or it is damaged."""
@@ -299,6 +304,10 @@ class Store:
             left = busy
         files.sync_folder(self.base)
 
+    def keeping(self, total: int) -> contextlib.AbstractContextManager[None]:
+        """While it lasts, Ctrl-C says how many of `total` blocks are kept."""
+        return keeping(self.folder, "blocks", total, lambda: len(self.numbers()))
+
     @contextlib.contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Wait until no other living process holds this claim, and hold it."""
@@ -337,7 +346,8 @@ def in_blocks(
     def items(number: int) -> np.ndarray:
         return np.arange(number * size, min((number + 1) * size, total))
 
-    with progress_bar(total * points, what, "point", progress) as bar:
+    kept_here = contextlib.nullcontext() if kept is None else kept.keeping(len(numbers))
+    with kept_here, progress_bar(total * points, what, "point", progress) as bar:
 
         def compute(number: int) -> dict[str, np.ndarray]:
             block = work(items(number), bar.set_postfix_str)

@@ -34,6 +34,9 @@ def common(
     ] = False,
 ) -> None:
     """Whole-brain networks of next-generation neural masses: simulation and stability."""
+    import os
+
     from ngnmm_jax.cli import options
 
+    os.environ["MPLBACKEND"] = "Agg"  # figures go into files
     options.KEEP_COMPILED = cache

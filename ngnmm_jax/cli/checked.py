@@ -1,6 +1,7 @@
 """Settings with types and ranges: what is wrong is said in one line that names it."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, ClassVar, NoReturn, Self
 
 import numpy as np
@@ -32,6 +33,15 @@ class Checked(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
         _say(first, cls, where)
+
+
+@contextlib.contextmanager
+def called(here: str, there: str) -> Iterator[None]:
+    """What the library says of its argument `there` is said of the setting `here`."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error).replace(f"Argument `{there}`", f"Argument `{here}`")) from None
 
 
 def _axis(value: list[float]) -> list[float]:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Any
 
 from ngnmm_jax.cli import commands  # noqa: F401  (they enter themselves into the app)
 from ngnmm_jax.cli.app import app
@@ -10,12 +11,15 @@ from ngnmm_jax.cli.output import complain, say
 
 def run() -> None:
     """The command that the command line names; errors are one line unless NGNMM_DEBUG is set."""
+    words = sorted(sys.argv[1:], key=lambda word: word not in ("--cache", "--no-cache"))
     try:
-        app(sorted(sys.argv[1:], key=lambda word: word not in ("--cache", "--no-cache")))
+        code = app(words, prog_name="ngnmm", standalone_mode=False)
     except KeyboardInterrupt:
         say("Interrupted.")
         sys.exit(130)
     except Exception as error:
+        if hasattr(error, "format_message"):  # of Typer: an option that is none, or has no value
+            sys.exit(_misused(error))
         if os.environ.get("NGNMM_DEBUG"):
             raise
         known = isinstance(error, ValueError | RuntimeError | OSError | ImportError)
@@ -25,3 +29,15 @@ def run() -> None:
             hint = " (On the command line: --reading NAME=VALUE.)"
         complain(f"{kind}{error}{hint}")
         sys.exit(1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _misused(error: Any) -> int:
+    """Say what is wrong with the words, in one line; the exit status."""
+    context = getattr(error, "ctx", None)
+    place = "ngnmm" if context is None else context.command_path
+    if not sys.argv[1:]:
+        error.show()
+    else:
+        complain(f"{error.format_message()} ({place} --help shows what there is.)")
+    return int(error.exit_code)

@@ -1,6 +1,7 @@
 """The TOML file of `ngnmm fit`, as `fit` takes it: a network, what is free, the data, the loss."""
 
 import dataclasses
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.cli.checked import called
 from ngnmm_jax.cli.settings.fit import FitRunTable, FitSettings, LossTable, TargetTable, VaryTable
 from ngnmm_jax.fitting import Free, Gradient, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators import fixed
@@ -70,7 +72,7 @@ def _unknown(table: VaryTable) -> Unknown:
     """A free parameter, as `Free` takes it."""
     options: dict[str, Any] = {}
     if table.per is not None:
-        options["per"] = table.per if table.per == "region" else _array(table.per)
+        options["per"] = table.per if table.per == "region" else _array("per", table.per)
     if table.prior is not None:
         options["prior"] = tuple(table.prior)
     if table.spread is not None:
@@ -107,7 +109,9 @@ class FitFile:
         if check.get("signal") is not None:
             names = (*network.model.variables, network.model.shown)
             _checks.one_of("signal", check["signal"], names)
-        return cls(network, system, Free(system, parameters), objective, options, check, settings)
+        with called("vary", "parameters"):
+            free = Free(system, parameters)
+        return cls(network, system, free, objective, options, check, settings)
 
 
 def _run_options(table: FitRunTable, objective: Objective) -> dict[str, Any]:
@@ -128,18 +132,18 @@ def _run_options(table: FitRunTable, objective: Objective) -> dict[str, Any]:
 def _objective(target: TargetTable, loss: LossTable, network: Network) -> Objective:
     data: dict[str, np.ndarray] = {}
     if target.fc is not None:
-        data["fc"] = load_fc(target.fc, network)
+        data["fc"] = load_fc("target.fc", target.fc, network)
     if target.spectrum is not None:
-        table = _array(target.spectrum)
+        table = _array("target.spectrum", target.spectrum)
         if table.ndim != 2 or table.shape[1] != 1 + network.n_regions:
             columns = f"have a column of frequencies (Hz) and {network.n_regions} more"
-            _checks.fail("spectrum", columns, f"its shape is {table.shape}")
+            _checks.fail("target.spectrum", columns, f"its shape is {table.shape}")
         data["frequencies"], data["spectrum"] = table[:, 0], table[:, 1:]
         if (np.diff(table[:, 0]) <= 0).any() or (table < 0).any():
             must = "have rising frequencies and powers that are not negative"
-            _checks.fail("spectrum", must, "it has not")
+            _checks.fail("target.spectrum", must, "it has not")
     model = network.model
-    variable = loss.variable or model.synaptic
+    variable = model.synaptic if loss.variable is None else loss.variable
     _checks.one_of("loss.variable", variable, (*model.variables, model.shown))
     if loss.prediction == "linear":
         for name in ("duration", "transient", "dt", "truncate"):
@@ -169,34 +173,39 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
     return Objective(data, weights, loss.prediction, variable, options, loss.limit)
 
 
-def load_fc(where: str, network: Network) -> np.ndarray:
+def load_fc(argument: str, where: str, network: Network) -> np.ndarray:
     """A functional connectivity: "embedded" in the connectome, or a file."""
     if where == "embedded":
         known = None if network.connectome is None else network.connectome.functional_connectivity
         if known is None:
-            _checks.fail("fc", "be a file", "the connectome embeds none")
+            _checks.fail(argument, "be a file", "the connectome embeds none")
         return np.asarray(known)
-    matrix = _array(where)
+    matrix = _array(argument, where)
     n = network.n_regions
-    _checks.shape("fc", matrix, (n, n), "(region, region)")
+    _checks.shape(argument, matrix, (n, n), "(region, region)")
     if not np.allclose(matrix, matrix.T, atol=1e-6):
-        _checks.fail("fc", "be symmetric", f"{where!r} is not")
+        _checks.fail(argument, "be symmetric", f"{where!r} is not")
     return matrix
 
 
-def _array(where: Any) -> np.ndarray:
+def _array(argument: str, where: Any) -> np.ndarray:
     """Numbers in a file: .npy, .npz (its only array), or text."""
     path = Path(str(where))
     if not path.is_file():
-        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+        raise FileNotFoundError(
+            f"Argument `{argument}` must name a file, but there is no file {str(path)!r}."
+        )
     try:
         if path.suffix == ".npy":
-            array = np.load(path)
+            with path.open("rb") as file:
+                array = np.lib.format.read_array(file)
         elif path.suffix == ".npz":
-            with np.load(path) as file:
-                if len(file.files) != 1:
-                    _checks.fail("file", "hold one array", f"{str(path)!r} holds {file.files}")
-                array = file[file.files[0]]
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is no archive of arrays")
+            with np.load(path) as archive:
+                if len(archive.files) != 1:
+                    _checks.fail("file", "hold one array", f"{str(path)!r} holds {archive.files}")
+                array = archive[archive.files[0]]
         else:
             array = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None)
     except (OSError, ValueError, EOFError) as error:

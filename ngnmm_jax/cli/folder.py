@@ -1,6 +1,7 @@
 """The folder that a command writes: whole files, settings last, and what lay there before."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -8,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ngnmm_jax._core.files import SCRATCH, clear, scratch
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.output import interrupted, say
 from ngnmm_jax.cli.toml import read_toml
+
+# A disk on which there is no room, or none for this user.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Folder:
@@ -25,32 +30,69 @@ class Folder:
 
 
 @contextlib.contextmanager
+def writable(out: Path) -> Iterator[None]:
+    """What goes wrong inside is said of `--out`."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        fail("--out", "be a place that can be written to", f"{str(out)!r} is none: {why}")
+
+
+@contextlib.contextmanager
 def folder(out: Path, settings: Any) -> Iterator[Folder]:
     """The folder of one run of the command whose settings these are."""
     begun = time.perf_counter()
-    out.mkdir(parents=True, exist_ok=True)
-    clear(out, (SCRATCH,))
+    with writable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        clear(out, (SCRATCH,))
     before = _written_before(out, settings)
-    with scratch(out) as part:
+    with contextlib.ExitStack() as stack:
+        with writable(out):
+            part = stack.enter_context(scratch(out))
         place = Folder(part)
         try:
             yield place
-            files = sorted(map(str, _files(part)))
-            text = as_toml(settings, files)
-            for path in sorted(part.rglob("*.nc")):
-                _note(path, text)
-            _remove(out, set(before) - set(files))
-            (part / "settings.toml").write_text(text, encoding="utf-8")
-            names = _move(part, out)
-        except KeyboardInterrupt:
-            interrupted(place.kept)
-        except Exception:
+            names = _finish(part, out, settings, before)
+        except KeyboardInterrupt as stop:
+            interrupted(stop, place.kept)
+        except Exception as error:
             # What was computed is worth more than the figure that failed.
-            if any(part.rglob("*.nc")):
-                _move(part, out)
-                say(f"What was computed is kept in {out}, but the command failed:")
+            if _only_whole(part):
+                with contextlib.suppress(OSError):
+                    _finish(part, out, settings, before)
+                    say(f"What was computed is kept in {out}, but the command failed:")
+            if isinstance(error, OSError) and error.errno in _FULL:
+                raise OSError(
+                    f"{error.strerror}, for {str(out)!r}: make room, and call again."
+                ) from error
             raise
     say(f"{time.perf_counter() - begun:.1f} s. In {out}: {', '.join(names)}")
+
+
+def _finish(part: Path, out: Path, settings: Any, before: list[str]) -> list[str]:
+    """All files to their places, with the settings that they come from; what there is."""
+    files = sorted(map(str, _files(part)))
+    text = as_toml(settings, files)
+    for path in sorted(part.rglob("*.nc")):
+        _note(path, text)
+    (part / "settings.toml").write_text(text, encoding="utf-8")
+    _remove(out, set(before) - set(files))
+    return _move(part, out)
+
+
+def _only_whole(part: Path) -> bool:
+    """Whether there are results that can be read to their end; all else goes."""
+    from ngnmm_jax._core import checks as _checks
+
+    h5py = _checks.require_module("h5py", "data")
+    for name in _files(part):
+        try:
+            with h5py.File(part / name) as file:
+                file.visititems(lambda _, item: item[()] if hasattr(item, "shape") else None)
+        except OSError:
+            (part / name).unlink()
+    return bool(_files(part))
 
 
 def _written_before(out: Path, settings: Any) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 
 from ngnmm_jax._core import progress as _progress
 from ngnmm_jax.cli import parsing
-from ngnmm_jax.cli.output import kept_in, say
+from ngnmm_jax.cli.output import kept_in, lines, say
 from ngnmm_jax.cli.settings.network import NetworkSettings, Option, SourceSettings
 
 Config = Annotated[
@@ -32,10 +32,12 @@ def command(
     schema: type[SourceSettings],
     *,
     without: tuple[str, ...] = (),
+    computes: bool = True,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function of `settings` (and of options of its own) a command of the app.
 
-    `without`: settings that are no options of it; "config": it takes no file of them.
+    `without`: settings that are no options of it; "config": it takes no file of them. `computes`:
+    it needs JAX, which is made ready once the settings are known to be sound.
     """
     options = {k: _parameter(k, schema) for k in schema.model_fields if k not in without}
 
@@ -52,10 +54,12 @@ def command(
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
-            with kept_in():
-                prepare(given.get("allow_code", False))
+            with kept_in(), lines():
+                parsing.allow_code(given.get("allow_code", False))
                 values = {key: _given(key, schema, given[key]) for key in options}
                 settings = schema.merge(given.get("config"), values)
+                if computes:
+                    prepare()
                 function(settings=settings, **{p.name: given[p.name] for p in own})
 
         every = [own[0], *common, *options.values(), *own[1:]]
@@ -71,23 +75,29 @@ def command(
 KEEP_COMPILED = True
 
 
-def prepare(code: bool = False) -> None:
-    """JAX as all commands use it: 64 bits, all processors, programs kept for the next call.
+def interruptible(function: Callable[..., None]) -> Callable[..., None]:
+    """A command that is a function with options of its own, which says something meanwhile."""
 
-    `code`: settings may name models and measures of one's own.
-    """
+    @functools.wraps(function)
+    def run(**given: Any) -> None:
+        with kept_in(), lines():
+            parsing.allow_code(given.get("allow_code", False))
+            function(**given)
+
+    return run
+
+
+def prepare() -> None:
+    """JAX as all commands use it: 64 bits, all processors, programs kept for the next call."""
     # XLA complains about its own tuning hints in cached programs; and Equinox's checks, which
     # programs on disk cannot hold, give NaN, which statuses report.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("EQX_ON_ERROR", "nan")
     import jax
-    import matplotlib as mpl
 
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-    mpl.use("Agg")
     _progress.LINES = True
-    parsing.allow_code(code)
     jax.config.update("jax_enable_compilation_cache", KEEP_COMPILED)
     if not KEEP_COMPILED:
         return

@@ -3,6 +3,8 @@
 import codecs
 import contextlib
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -11,6 +13,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from ngnmm_jax._core.progress import state
 
 _SPELLED = {
     "Λ": "Lambda", "λ": "lambda", "ε": "epsilon", "τ": "tau", "π": "pi", "×": "x", "…": "...",
@@ -28,11 +32,13 @@ codecs.register_error("spelled", _spell)
 with contextlib.suppress(AttributeError, OSError):
     sys.stdout.reconfigure(errors="spelled")  # type: ignore[union-attr]
 console = Console()
+# Seconds between two lines where there is no terminal.
+_BETWEEN = 10.0
 
 
 def say(line: str) -> None:
-    """One line, as it is."""
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    """One line, as it is, at once."""
+    print(line, flush=True)
 
 
 def complain(line: str) -> None:
@@ -71,17 +77,40 @@ def title_of(settings: Any, without: Iterable[str] = (), connectome: bool = True
 
 @contextlib.contextmanager
 def kept_in(store: Path | None = None) -> Iterator[None]:
-    """While it lasts, an interruption says that `store` keeps what is finished."""
+    """While it lasts, an interruption says what `store` keeps of what is finished."""
     try:
         yield
-    except KeyboardInterrupt:
-        interrupted(store)
+    except KeyboardInterrupt as stop:
+        interrupted(stop, store)
 
 
-def interrupted(store: Path | None) -> NoReturn:
+def interrupted(stop: KeyboardInterrupt, store: Path | None) -> NoReturn:
     """End the command, saying what is kept."""
-    if store is None:
-        say("Interrupted.")
-    else:
-        say(f"Interrupted: what was finished is kept in {store}; the same command goes on.")
+    kept = getattr(stop, "kept", "")  # by `Interrupted`, which knows the whole
+    if not kept and store is not None:
+        blocks = len(list(store.glob(".ngnmm_store/block-*.json")))
+        kept = f"{blocks} block{'s' * (blocks > 1)} kept in {store}" if blocks else ""
+    say(f"Interrupted: {kept}; the same command goes on." if kept else "Interrupted.")
     raise typer.Exit(130)
+
+
+@contextlib.contextmanager
+def lines() -> Iterator[None]:
+    """While it lasts, a line every ten seconds says how far the work is, without a terminal."""
+    if sys.stderr is None or sys.stderr.isatty():
+        yield
+        return
+    over, begun = threading.Event(), time.monotonic()
+
+    def write() -> None:
+        while not over.wait(_BETWEEN):
+            with contextlib.suppress(OSError, ValueError):  # a pipe that nobody reads any more
+                line = state() or f"at work for {time.monotonic() - begun:.0f} s"
+                sys.stderr.write(f"{line}\n")
+                sys.stderr.flush()
+
+    threading.Thread(target=write, name="ngnmm lines", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()

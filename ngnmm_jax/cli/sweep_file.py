@@ -12,8 +12,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
-from ngnmm_jax.cli.checked import Axis, Bounds, Checked, points
-from ngnmm_jax.cli.estimates import memory
+from ngnmm_jax.cli.checked import Axis, Bounds, Checked, called, points
+from ngnmm_jax.cli.estimates import memory, of_map, of_spectra, of_steps
 from ngnmm_jax.cli.settings.sweep import DesignTable, FunctionTable, SweepSettings
 from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
 
@@ -87,7 +87,7 @@ def _design(vary: dict[str, Any], table: DesignTable) -> Design:
         fail("vary", "name at least one parameter", "it is empty")
     if "count" in allowed and table.count is None:
         fail("design", "have a `count` of points", "it has none")
-    if 16.0 * (table.count or 1) * len(vary) > memory():
+    if 16.0 * (table.count or 1) * (table.regions or 1) * len(vary) > memory():
         fail("design.count", "fit into memory", f"it is {table.count}")
     return kind.make({name: kind.values(name, entry) for name, entry in vary.items()}, **given)
 
@@ -106,14 +106,13 @@ class SweepFile:
     def read(cls, path: Path) -> "SweepFile":
         """Read and check a file; relative paths are relative to where the command runs."""
         settings = SweepSettings.of_file(path)
-        network = settings.build()
-        return cls(
-            network.homogeneous() if settings.homogeneous else network,
-            _design(settings.vary, settings.design),
-            _measure(settings.measure),
-            settings.run.model_dump(exclude_none=True),
-            settings,
-        )
+        whole = settings.build()
+        network = whole.homogeneous() if settings.homogeneous else whole
+        design, measure = _design(settings.vary, settings.design), _measure(settings.measure)
+        with called("vary", "parameters"):
+            design.check(network, measure.extras(network))
+        options = settings.run.model_dump(exclude_none=True)
+        return cls(network, design, measure, options, settings)
 
 
 def bytes_of(task: SweepFile) -> float:
@@ -125,6 +124,23 @@ def bytes_of(task: SweepFile) -> float:
     return float(task.design.count) * sum(
         math.prod(out.shape) * np.dtype(out.dtype).itemsize for out in outputs
     )
+
+
+def seconds_of(task: SweepFile) -> float | None:
+    """Roughly what a sweep takes; None where nobody knows before its first block."""
+    measure, network = task.measure, task.network
+    runs, regions = task.design.count, 1 if task.settings.homogeneous else network.n_regions
+    if isinstance(measure, Stability):
+        return of_map(runs)
+    if isinstance(measure, Activity):
+        steps = (measure.transient + measure.duration) / measure.plan(network)[1]
+        return of_steps(steps, regions, max(2, runs))
+    if isinstance(measure, Exponents):
+        dt = measure.dt or float(network.time_step)
+        window = 100_000 if measure.duration is None else measure.duration / dt
+        steps = window + (20_000 if measure.transient is None else measure.transient / dt)
+        return of_spectra(runs, steps, measure.count or 6 * regions, regions)
+    return None
 
 
 def _measure(table: dict[str, Any]) -> AbstractMeasure:

@@ -53,7 +53,7 @@ class Connectome:
     def __init__(
         self,
         weights: ArrayLike,
-        labels: Sequence[str] = (),
+        labels: Sequence[str] | Sequence[bytes] = (),
         tract_lengths: ArrayLike | None = None,
         centroids: ArrayLike | None = None,
         groups: Sequence[str] | None = None,
@@ -68,7 +68,7 @@ class Connectome:
         weights, names = _framed("weights", weights)
         if names is not None and not len(labels) and names != [str(k) for k in range(len(names))]:
             labels = names
-        weights = _numbers("weights", weights)
+        weights = _numbers("weights", weights, labels)
         if weights.ndim != 2 or weights.shape[0] != weights.shape[1]:
             _checks.fail("weights", "be a square matrix", f"its shape is {weights.shape}")
         n = weights.shape[0]
@@ -83,14 +83,14 @@ class Connectome:
         ):
             if _is_frame(given) and field != "centroids":
                 given = _aligned(field, given, names)
-            array = None if given is None else _numbers(field, given)
+            array = None if given is None else _numbers(field, given, labels)
             if array is not None:
                 _checks.shape(field, array, shape, f"for {n} regions")
             self._set(field, array)
         if self.tract_lengths is not None:
             _nonnegative("tract_lengths", self.tract_lengths)
-        self._set("labels", tuple(map(str, labels)) or default_labels(n))
-        self._set("groups", None if groups is None else tuple(map(str, groups)))
+        self._set("labels", tuple(map(_name, labels)) or default_labels(n))
+        self._set("groups", None if groups is None else tuple(map(_name, groups)))
         for field in ("labels", "groups"):
             entries = getattr(self, field)
             if entries is not None and len(entries) != n:
@@ -267,7 +267,12 @@ class Connectome:
     def power(self, exponent: float) -> "Connectome":
         """Every non-zero weight raised to `exponent` (> 0), which compresses their range."""
         _checks.positive("exponent", exponent)
-        return dataclasses.replace(self, weights=self.weights**exponent)
+        with np.errstate(over="ignore", under="ignore"):
+            weights = self.weights**exponent
+        if not np.isfinite(weights).all() or (weights > 0).sum() != self.n_connections:
+            must = "leave all weights finite and above zero: scale them first (`.scaled()`)"
+            _checks.fail("exponent", must, f"{exponent:g} does not")
+        return dataclasses.replace(self, weights=weights)
 
     def symmetrised(self) -> "Connectome":
         """The mean of the weights and their transpose; of a triangle, both its sides.
@@ -387,20 +392,27 @@ def _aligned(argument: str, value: Any, names: Sequence[str] | None) -> Any:
     return values[np.ix_(order, order)]
 
 
-def _numbers(argument: str, value: ArrayLike) -> NDArray[np.float64]:
+def _name(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _numbers(argument: str, value: Any, labels: Sequence[Any] = ()) -> NDArray[np.float64]:
+    if hasattr(value, "toarray"):  # one of SciPy's sparse ones
+        _checks.fail(argument, "be a dense array", "it is sparse: `.toarray()` makes it dense")
     if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
         _checks.fail(argument, "have no masked entries", "it has: `.filled(0)` makes them zero")
     numbers = _checks.numbers(argument, value, booleans=True)
     array = np.array(numbers, dtype=np.float64, order="C")
-    _finite_regions(argument, array)
+    _finite_regions(argument, array, labels)
     return array
 
 
-def _finite_regions(argument: str, array: NDArray[np.float64]) -> None:
+def _finite_regions(argument: str, array: NDArray[np.float64], labels: Sequence[Any]) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         rows = sorted({int(k) for k in bad[:, 0]})
-        shown = ", ".join(map(str, rows[:10])) + (", …" if len(rows) > 10 else "")
+        names = list(map(_name, labels)) if len(labels) == len(array) else range(len(array))
+        shown = ", ".join(str(names[k]) for k in rows[:10]) + (", …" if len(rows) > 10 else "")
         _checks.fail(
             argument,
             "be finite",

@@ -211,6 +211,9 @@ def _unnamed(arrays: dict[str, Any], known: set[str], where: str) -> str:
     ]
     if len(square) == 1:
         return square[0]
+    single = [name for name in arrays if name not in known and np.size(arrays[name]) == 1]
+    if single and len(single) == len(arrays) - len(known):
+        raise ValueError(f"{where} holds single numbers, and no matrix of two regions or more")
     has = ", ".join(f"{name!r} {np.shape(arrays[name])}" for name in sorted(arrays)) or "nothing"
     raise ValueError(
         f"{where} has no array named 'weights', 'SC' or the like (it has {has}): say which one "

@@ -22,9 +22,18 @@ Rows = list[list[str]]
 
 
 def decoded(data: bytes, notes: list[str]) -> str:
-    """Text in UTF-8, in UTF-16 with its mark, or else in Latin-1."""
+    """Text in UTF-8, in UTF-16 or UTF-32 with its mark, or else in Latin-1.
+
+    UTF-16 without its mark is known by its zeros, which no text has otherwise.
+    """
+    if data[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return data.decode("utf-32")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16")
+    if b"\0" in data[:2]:
+        order = "little" if data[1:2] == b"\0" else "big"
+        notes.append(f"read as UTF-16 without its mark, {order}-endian")
+        return data.decode(f"utf-16-{order[0]}e")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

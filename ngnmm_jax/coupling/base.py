@@ -1,6 +1,7 @@
 """The abstract coupling: from the outputs of all regions to the input of each."""
 
 import abc
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -32,9 +33,6 @@ class AbstractCoupling(Pictured):
     graph: eqx.AbstractVar[AbstractGraph]
     #: A scalar, or one value for each region that receives.
     strength: eqx.AbstractVar[Float[Array, "..."]]
-    #: Whether `inputs` and `linearised` take regions that are alike (`graphs.Alike` as the graph),
-    #: so that perturbations part along the modes of the graph.
-    HAS_MODES: ClassVar[bool] = False
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs"})
 
@@ -54,6 +52,15 @@ class AbstractCoupling(Pictured):
     @abc.abstractmethod
     def inputs(self, outputs: Field) -> Field:
         """What each region receives where regions send these (region, *run), run by run."""
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether, where regions are alike, perturbations part along the modes of its graph.
+
+        Then `inputs` and `linearised` take regions alike, of any axes, with `graphs.Alike` as the
+        graph. By default of what is linear.
+        """
+        return self.linear() is not None
 
     def linear(self) -> AbstractGraph | None:
         """The graph of a linear coupling, whose inputs are `strength * graph.apply(outputs)`.
@@ -78,6 +85,30 @@ class AbstractCoupling(Pictured):
         graph = MatrixGraph(jax.jacfwd(self.inputs)(outputs))
         return (Linearised(graph, one, one, jnp.zeros_like(one)),)
 
+    @property
+    def delays(self) -> Any:
+        """How long what regions send is on its way; None where it is there at once."""
+        return self.graph.delays
+
+    def delayed(self, prefix: str = "") -> dict[str, "AbstractSum"]:
+        """What is delayed: couplings by what comes before the names of their parameters.
+
+        `ValueError` where the graph has delays, and what is delayed is not said.
+        """
+        if self.delays is not None:
+            kind = type(self).__name__
+            must = "be an `AbstractSum` where it has delays: what is `sent`, and what `received`"
+            _checks.fail("coupling", must, f"it is {kind}")
+        return {}
+
+    def reached(self, sums: Mapping[str, Channels], outputs: Field, prefix: str = "") -> Field:
+        """What regions receive, (region, *run), where `sums` arrive of what is `delayed`."""
+        return self.inputs(outputs)
+
+    def over(self, change: Callable[[AbstractGraph], AbstractGraph]) -> "AbstractCoupling":
+        """The same over another graph, made of its own; without checks."""
+        return with_fields(self, graph=change(self.graph))
+
     def bare(self) -> "AbstractCoupling":
         """The same without names, which no program depends on."""
         return without_names(self)
@@ -89,7 +120,7 @@ class AbstractCoupling(Pictured):
 
     def undelayed(self) -> "AbstractCoupling":
         """The same over its graph without delays: itself, where that has none."""
-        return with_fields(self, graph=self.graph.undelayed())
+        return self.over(lambda graph: graph.undelayed())
 
 
 class AbstractSum(AbstractCoupling):
@@ -104,9 +135,13 @@ class AbstractSum(AbstractCoupling):
     `received` takes sums of that shape.
     """
 
-    HAS_MODES: ClassVar[bool] = True
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "sent", "received"})
+
+    @property
+    def has_modes(self) -> bool:
+        """Sums of what regions alike send part along the modes of the graph."""
+        return True
 
     def sent(self, outputs: Field) -> Channels:
         """What goes into the tracts, (region, *run) or (channel, region, *run)."""
@@ -118,6 +153,16 @@ class AbstractSum(AbstractCoupling):
 
         The sums have the shape of what is sent.
         """
+
+    def delayed(self, prefix: str = "") -> dict[str, "AbstractSum"]:
+        """Itself, where its graph has delays."""
+        return {} if self.delays is None else {prefix: self}
+
+    def reached(self, sums: Mapping[str, Channels], outputs: Field, prefix: str = "") -> Field:
+        """What regions receive, (region, *run), where `sums` arrive of what is `delayed`."""
+        if self.delays is None:
+            return self.inputs(outputs)
+        return self.received(sums[prefix], outputs)
 
     def inputs(self, outputs: Field) -> Field:
         """What each region receives where outputs do not change, or are not delayed."""

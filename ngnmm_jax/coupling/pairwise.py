@@ -1,7 +1,6 @@
 """Couplings with a nonlinearity of each connection."""
 
 import abc
-from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
@@ -57,7 +56,6 @@ class AbstractPairwise(AbstractCoupling):
     that can be done (`KuramotoCoupling` is one).
     """
 
-    HAS_MODES: ClassVar[bool] = True
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"inputs", "passed"})
 
@@ -67,6 +65,11 @@ class AbstractPairwise(AbstractCoupling):
             if shape:
                 kind = type(self).__name__
                 _checks.fail(f"{kind}.{name}", "be one number", f"its shape is {shape}")
+
+    @property
+    def has_modes(self) -> bool:
+        """What passes between regions alike is the same for all connections."""
+        return True
 
     @abc.abstractmethod
     def passed(self, sending: Channels, receiving: Channels) -> Channels:
@@ -124,7 +127,7 @@ class PairwiseCoupling(AbstractPairwise):
 
     graph: AbstractGraph
     strength: Float[Array, "..."] = eqx.field(converter=partial(as_parameter, "strength"))
-    function: Callable[[Any, Any], Any] = eqx.field(static=True)
+    function: Any = eqx.field(static=True)
 
     def __check_init__(self) -> None:
         if not callable(self.function):

@@ -1,5 +1,6 @@
 """Lyapunov spectra of any vector field, by tangents and Gram and Schmidt's process."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
@@ -23,7 +24,7 @@ from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
-from ngnmm_jax.dynamics.tangents import Stretching, follow
+from ngnmm_jax.dynamics.tangents import Stretching, follow, follow_map
 
 # The window is cut into this many blocks, whose scatter gives the standard errors.
 _BLOCKS = 20
@@ -184,20 +185,23 @@ def lyapunov_spectrum(
 
     The state takes steps of RK4, the tangents that step's exact linearisation (of a network:
     one matrix product for all tangents at each stage); after each interval they are made
-    orthonormal. Works under `jax.vmap` over parameters and initial states;
-    `lyapunov_map` does it over a plane, with blocks on disk.
+    orthonormal. With delays tangents are of what was sent before, too, as far as the longest
+    delay. Works under `jax.vmap` over parameters and initial states; `lyapunov_map` does it over a
+    plane, with blocks on disk.
 
     **Arguments:**
 
     - `system`: a network, `network.homogeneous()`, or anything with `vector_field`,
       `state_shape` and `time_step`.
-    - `count`: how many exponents; by default all.
+    - `count`: how many exponents; by default all (of delays, which have infinitely many, it must
+      be given; it counts those of the discretised past).
     - `duration`, `transient`: the window and what is left out before it (while the tangents
       turn into place), in the model's unit; by default 100,000 and 20,000 steps (of a stiff model,
       as many of the steps that its typical time alone would ask for: `model.tempo()`).
     - `dt`: the step; by default the system's `time_step`.
-    - `interval`: between orthonormalisations; by default as long as the tangents stay well
-      conditioned, which the transient shows.
+    - `interval`: between orthonormalisations (with delays in whole blocks of steps, up to the
+      shortest delay); by default as long as the tangents stay well conditioned, which the
+      transient shows.
     - `start` (*state): by default near an equilibrium, with noise of `seed`.
     - `progress`: a progress bar; None shows one where it takes over two seconds (never under
       JAX's transformations).
@@ -208,6 +212,13 @@ def lyapunov_spectrum(
     """
     _checks.require_x64("lyapunov_spectrum")
     system = bare(system)
+    if getattr(system, "delays", None) is not None:
+        result = _with_delays(
+            system, count, duration, transient, dt, interval, start, seed, progress
+        )
+        if throw:
+            raise_unless_ok("lyapunov_spectrum", result.status, result)
+        return result
     shape = tuple(system.state_shape)
     count = number_of_exponents(count, shape)
     step, stiffness = pace(system) if dt is None else (dt, 1.0)
@@ -228,6 +239,53 @@ def lyapunov_spectrum(
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
     return result
+
+
+def _with_delays(
+    system: Any,
+    count: int | None,
+    duration: float | None,
+    transient: float | None,
+    dt: float | None,
+    interval: float | None,
+    start: Any,
+    seed: int,
+    progress: bool | None,
+) -> LyapunovSpectrum:
+    """Of a network with delays: tangents carry what was sent, too."""
+    if count is None:
+        _checks.fail("count", "be given with delays: there are infinitely many", "it is not")
+    step, stiffness = pace(system) if dt is None else (dt, 1.0)
+    _checks.positive("dt", step)
+    if dt is None:
+        step = min(step, system.shortest_delay())
+    flow = system.in_blocks(float(step))
+    count = number_of_exponents(count, (flow.size,))
+    size = jnp.asarray(step * flow.steps, float)
+    usual = (-(-20_000 // flow.steps), -(-100_000 // flow.steps))
+    steps = plan(size, duration, transient, interval, stiffness, usual)
+    if start is not None:
+        start = first_state(start, tuple(system.state_shape), "of the system's state")
+    rest = rest_state(system.undelayed()) if start is None else start
+    if rest.shape != tuple(system.state_shape):
+        rest = jnp.broadcast_to(rest[:, None], system.state_shape)
+    near, _ = _begin(rest, seed, 1)
+    x = flow.known(near if start is None else start)
+    xi = jax.random.normal(stream(seed, Purpose.TANGENTS), (flow.size, count))
+
+    def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
+        return _follow_blocks(flow, x, xi, length, stride)
+
+    loop = _with_bar(progress) if _checks.on_host(flow, x, size) else _scan
+    result = exponents(advance, x, xi, size, steps, runs=0, loop=loop, each=flow.steps)
+    return dataclasses.replace(result, state=flow.state(result.state))
+
+
+@eqx.filter_jit
+def _follow_blocks(
+    flow: Any, x: jax.Array, xi: jax.Array, length: Any, stride: Any
+) -> tuple[jax.Array, jax.Array, Stretching]:
+    return follow_map(flow.whole, flow.halves, x, xi, length, stride)
 
 
 def number_of_exponents(count: int | None, shape: tuple[int, ...]) -> int:
@@ -286,8 +344,12 @@ def exponents(
     steps: Plan,
     runs: int,
     loop: Loop = _scan,
+    each: int = 1,
 ) -> LyapunovSpectrum:
-    """Lyapunov exponents, from `follow` as `advance(x, xi, length, stride)`."""
+    """Lyapunov exponents, from `follow` as `advance(x, xi, length, stride)`.
+
+    `each`: of the system's steps that one of these counts for.
+    """
     # The first half of the transient is left out of the choice of the interval.
     given = steps.interval > 0
     stride = steps.interval + _FIRST * (~given)
@@ -308,14 +370,17 @@ def exponents(
         return tuple(pair), stretching
 
     (x, _), stretching = loop(over_block, (x, xi), _BLOCKS)
-    return _spectrum(x, stretching, block, stride, dt, runs)
+    return _spectrum(x, stretching, block, stride, dt, runs, each * ROUGH)
 
 
 @partial(jax.jit, static_argnames="runs")
 def _spectrum(
-    x: jax.Array, blocks: Stretching, block: Any, stride: Any, dt: Any, runs: int
+    x: jax.Array, blocks: Stretching, block: Any, stride: Any, dt: Any, runs: int, most: Any
 ) -> LyapunovSpectrum:
-    """The result, from each block's stretching, all with a first axis (block,), and its length."""
+    """The result, from each block's stretching, all with a first axis (block,), and its length.
+
+    `most`: the steps' relative error that is allowed.
+    """
     rates, widest = blocks.logs / (block * dt), blocks.widest.max(axis=0)
     # Of order four: two halves leave a sixteenth of the step's error.
     rough = 16 / 15 * blocks.rough.mean(axis=0)
@@ -329,7 +394,7 @@ def _spectrum(
         return jnp.moveaxis(array, range(array.ndim - runs, array.ndim), range(runs))
 
     errors = jnp.hypot(_scatter(rates), 1 / (_BLOCKS * block * dt))
-    fine = (rough < ROUGH).all(axis=0)
+    fine = (rough < most).all(axis=0)
     status = jnp.where(fine, Status.OK, Status.STEP_TOO_LARGE)
     status = jnp.where(widest < _LOST, status, Status.ILL_CONDITIONED)
     return LyapunovSpectrum(

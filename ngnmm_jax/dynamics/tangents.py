@@ -76,6 +76,44 @@ def follow(
     return jax.lax.fori_loop(0, parts.max(), part, (x, xi, Stretching(each, none, each, none)))
 
 
+def follow_map(
+    whole: VectorField,
+    halves: VectorField,
+    x: Float[Array, "size"],
+    xi: Float[Array, "size tangent"],
+    length: Any,
+    stride: Any,
+) -> tuple[jax.Array, jax.Array, Stretching]:
+    """`follow` for `length` turns of a map `whole`; `halves` is the same map by half steps."""
+    count = xi.shape[1]
+    parts = jnp.clip(length // jnp.maximum(_LEAST, stride), 1, _PARTS)
+
+    def turn(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return pushed(whole, *pair, 0)
+
+    def part(j: jax.Array, carry: Any) -> Any:
+        x, xi, sums = carry
+        once, twice = ((xi * pushed(way, x, xi, 0)[1]).sum(axis=0) for way in (whole, halves))
+        rough = jnp.abs(once - twice) / jnp.maximum(jnp.abs(twice), 1e-300)
+        end = (j + 1) * length // parts
+
+        def interval(carry: Any) -> Any:
+            k, x, xi, logs, widest = carry
+            number = jnp.minimum(stride, end - k)
+            x, xi = jax.lax.fori_loop(0, number, turn, (x, xi))
+            xi, some = gram_schmidt(xi)
+            spread = some.max() - some.min()
+            spread = jnp.where(jnp.isfinite(spread), spread, 0.0)
+            return k + number, x, xi, logs + some, jnp.maximum(widest, spread)
+
+        begun = (j * length // parts, x, xi, sums.logs, sums.widest)
+        _, x, xi, logs, widest = jax.lax.while_loop(lambda c: c[0] < end, interval, begun)
+        return x, xi, Stretching(logs, widest, sums.rough + rough / parts, sums.leaks)
+
+    each, none = jnp.zeros(count), jnp.zeros(())
+    return jax.lax.fori_loop(0, parts, part, (x, xi, Stretching(each, none, each, none)))
+
+
 def _stretched(
     field: VectorField, x: jax.Array, xi: jax.Array, steps: tuple[jax.Array, ...], runs: int
 ) -> tuple[jax.Array, ...]:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.interrupted import keeping
 from ngnmm_jax._core.store import Store
 
 Arrays = dict[str, np.ndarray]
@@ -37,6 +38,12 @@ class Checkpoint:
         what the first one found, or goes on where it was killed.
         """
         return self._store.alone("fit")
+
+    def keeping(
+        self, total: int, done: Callable[[], int]
+    ) -> contextlib.AbstractContextManager[None]:
+        """While it lasts, Ctrl-C says how many of `total` steps are kept."""
+        return keeping(self._store.folder, "steps", total, done)
 
     def read(self, restored: Callable[[Arrays, int], Any]) -> Stand | None:
         """The newest that is whole.

@@ -25,6 +25,7 @@ from ngnmm_jax._core.parameters import (
     parameter_names,
     with_leaves,
 )
+from ngnmm_jax.systems.delayed import allowing
 from ngnmm_jax.systems.driven import undriven
 
 # A start's regions differ from each other by this much, in unbounded space.
@@ -197,7 +198,7 @@ class Free(Pictured):
                             "per", f"have {regions} regions", f"it has {unknown.per.shape}"
                         )
                     shapes[name] = (1 + unknown.per.shape[0],)
-        self.system = system
+        self.system = allowing(system, _bounds(parameters))
         self.parameters = dict(parameters)
         self.shapes = shapes
 
@@ -331,6 +332,13 @@ class Free(Pictured):
                 columns.append(drawn[:, None] + some)
             start += n
         return jnp.concatenate(columns, axis=1)
+
+
+def _bounds(parameters: Mapping[str, Unknown]) -> dict[str, np.ndarray]:
+    """Bounds (2,) of the parameters that have both, by their names in the system."""
+    named = {k: u for k, u in parameters.items() if u.where is None and u.apply is None}
+    finite = {k: u for k, u in named.items() if u.low > 0 and math.isfinite(u.high)}
+    return {name: np.array([unknown.low, unknown.high]) for name, unknown in finite.items()}
 
 
 def _suits(system: Any, name: str, unknown: Unknown) -> None:

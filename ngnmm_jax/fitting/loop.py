@@ -1,5 +1,6 @@
 """The steps of a fit: each start's best so far, what is kept on disk, when it ends."""
 
+import contextlib
 import dataclasses
 import time
 import warnings
@@ -54,7 +55,7 @@ class Loop:
         began = time.monotonic() - self._resume()
         done, steps = self._stand[1], self.problem.steps
         bar = progress_bar(steps, "fit", "step", progress, initial=done)
-        with bar:
+        with self._keeping(), bar:
             try:
                 for number in range(done, steps):
                     if self.track.resting.all():
@@ -66,7 +67,7 @@ class Loop:
                         self._save(began)
             finally:
                 self._save(began)
-        self._finish()
+            self._finish()
         self.spent = time.monotonic() - began
 
     def result(self) -> Fit:
@@ -131,6 +132,11 @@ class Loop:
 
     def _key(self, number: int) -> Any:
         return jax.random.fold_in(self.key, number) if self.resample else self.key
+
+    def _keeping(self) -> contextlib.AbstractContextManager[None]:
+        if self.checkpoint is None:
+            return contextlib.nullcontext()
+        return self.checkpoint.keeping(self.problem.steps, lambda: self._saved)
 
     def _save(self, began: float) -> None:
         state, done = self._stand

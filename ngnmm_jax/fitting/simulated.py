@@ -16,7 +16,8 @@ from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.simulation.saving import select
-from ngnmm_jax.simulation.start import has_own_rest, own_rest, scattered, signs
+from ngnmm_jax.simulation.start import at_once, has_own_rest, own_rest, scattered, signs
+from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -63,9 +64,10 @@ def simulated(
         _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))
     grid = _grid(whole, method, duration, transient, dt, sample, truncate)
 
+    whole = on_grid(whole, grid.step)
     start_key, noise_key = (split_off(key, p) for p in (Purpose.START, Purpose.NOISE))
     sd = jnp.asarray(scatter, whole.coupling.dtype)
-    network = undriven(system)
+    network = at_once(undriven(system))
     state = scattered(network.state_shape, signs(model), _rest(network), sd, start_key)
     stepper = whole.stepper(method, jnp.asarray(grid.step, state.dtype), noise_key)
 

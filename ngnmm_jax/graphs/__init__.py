@@ -4,7 +4,7 @@ from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import AbstractDelays, CommonDelay, GivenDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
-from ngnmm_jax.graphs.structured import Alike, IdentityGraph, LaplacianGraph, MatrixGraph
+from ngnmm_jax.graphs.structured import Alike, IdentityGraph, LaplacianGraph, MatrixGraph, SumGraph
 
 __all__ = [
     "AbstractDelays",
@@ -17,5 +17,6 @@ __all__ = [
     "IdentityGraph",
     "LaplacianGraph",
     "MatrixGraph",
+    "SumGraph",
     "TractDelays",
 ]

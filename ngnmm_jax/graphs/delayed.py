@@ -1,13 +1,17 @@
 """A graph whose connections take time."""
 
+import itertools
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax._core.cards import shown
+from ngnmm_jax._core.parameters import declared, with_fields
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delays import AbstractDelays, as_delays, span_of
@@ -35,7 +39,9 @@ class DelayedGraph(AbstractGraph):
 
     graph: AbstractGraph
     delays: AbstractDelays  # type: ignore[misc]
-    span: tuple[float, float] | None = eqx.field(static=True)
+    span: tuple[float, float] | None = eqx.field(static=True, metadata={"decides": False})
+    #: How the delays lie on a grid of steps, in programs that take them.
+    reach: Any = eqx.field(static=True, metadata={"decides": False})
 
     def __init__(
         self, graph: AbstractGraph, delays: Any, span: tuple[float, float] | None = None
@@ -51,7 +57,7 @@ class DelayedGraph(AbstractGraph):
         if span is None and _checks.is_concrete(self.times(), self.graph.matrix()):
             low, high = self.range()
             span = (low / _ROOM, high * _ROOM)
-        self.span = span
+        self.span, self.reach = span, None
 
     def __check_init__(self) -> None:
         if self.span is not None and not 0 < self.span[0] <= self.span[1] < float("inf"):
@@ -94,14 +100,27 @@ class DelayedGraph(AbstractGraph):
         """Delays (region, region), or () of all connections; in the unit of the model's time."""
         return self.delays.between()
 
-    def range(self) -> tuple[float, float]:
+    def range(self, points: Mapping[str, Any] | None = None) -> tuple[float, float]:
         """The shortest and the longest delay of connections that there are.
 
         Where JAX traces them those of `span`; `ValueError` where that is not known either.
+
+        `points`: values (run, …) of parameters that runs differ in, as of the speed. Delays are
+        taken to rise or fall with each.
         """
-        times, weights = self.times(), self.graph.matrix()
-        if _checks.is_concrete(times, weights):
-            return span_of(times, weights)
+        known = declared(self.delays)
+        varied = {name: value for name, value in (points or {}).items() if name in known}
+        if not _checks.is_concrete(self.times(), self.graph.matrix(), varied):
+            return self._known_span()
+        ends = [(np.min(value), np.max(value)) for value in map(np.asarray, varied.values())]
+        spans = []
+        for corner in itertools.product(*ends):
+            values = map(jnp.asarray, corner)
+            delays = with_fields(self.delays, **dict(zip(varied, values, strict=True)))
+            spans.append(span_of(delays.between(), self.graph.matrix()))
+        return min(low for low, _ in spans), max(high for _, high in spans)
+
+    def _known_span(self) -> tuple[float, float]:
         if self.span is None:
             must = "be given where delays are traced by JAX"
             but = (
@@ -118,6 +137,15 @@ class DelayedGraph(AbstractGraph):
         # Where there is no connection any delay will do, but for its size.
         times = jnp.where(weights != 0, self.times(), 0.0)
         return weights * jnp.exp(-z * times)
+
+    def said(self) -> str:
+        """The delays in a line."""
+        numbers = {k: v for k, v in vars(self.delays).items() if k in declared(self.delays)}
+        given = ", ".join(f"{name} {shown(value)}" for name, value in numbers.items())
+        if not _checks.is_concrete(self.times(), self.graph.matrix()):
+            return given or type(self.delays).__name__
+        low, high = self.range()
+        return f"{low:.4g} … {high:.4g}" + (f" ({given})" if given else "")
 
     def undelayed(self) -> AbstractGraph:
         """The graph without its delays."""

@@ -120,6 +120,46 @@ class MatrixGraph(AbstractGraph):
         return self.weights
 
 
+class SumGraph(AbstractGraph):
+    """The connections of several graphs at once, each times a factor.
+
+    **Arguments:**
+
+    - `parts`: graphs of the same regions.
+    - `factors`: of each, a scalar or one value for each region that receives; by default one.
+    """
+
+    parts: tuple[AbstractGraph, ...]
+    factors: tuple[Any, ...] | None = None
+
+    @property
+    def delays(self) -> Any:
+        """Those of the first part that has any."""
+        return next((part.delays for part in self.parts if part.delays is not None), None)
+
+    @property
+    def connectome(self) -> Connectome | None:  # type: ignore[override]
+        """That of the first part which has one."""
+        known = (part.connectome for part in self.parts)
+        return next((connectome for connectome in known if connectome is not None), None)
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return self.parts[0].n_regions
+
+    def apply(self, values: Field) -> Field:
+        """What each region gets over all connections."""
+        each = [part.apply(values) for part in self.parts]
+        if self.factors is not None:
+            each = [by_region(f, v) for f, v in zip(self.factors, each, strict=True)]
+        return sum(each[1:], each[0])
+
+    def undelayed(self) -> "SumGraph":
+        """The same without delays."""
+        return SumGraph(tuple(part.undelayed() for part in self.parts), self.factors)
+
+
 class Alike(AbstractGraph):
     """All regions as one: where their values are the same, each gets the sum of its row times it.
 

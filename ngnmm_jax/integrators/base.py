@@ -1,5 +1,6 @@
 """What an integrator is, and what one is at work on a system."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -16,7 +17,8 @@ from ngnmm_jax.models.times import smallest_step
 class Stepper(NamedTuple):
     """A fixed-step integrator at work on a system, whose memory may hold more than the state.
 
-    - `start(state)`: the memory at the beginning.
+    - `start(state)`: the memory at the beginning; of a system with delays also
+      `start(state, past)`, of what was sent before.
     - `advance(memory, stimulus, rise)`: the memory one step later, with what is added meanwhile to
       the input of each region (None: nothing): its mean, and how much it rises from the step's
       beginning to its end, in a straight line (left out or None: it is constant).
@@ -24,13 +26,15 @@ class Stepper(NamedTuple):
     - `kick(memory, change)`: the memory after a change of the state at once.
     - `below(memory)`: how often noise took variables below zero that cannot be negative, (*axes) of
       the state but the first; None where there is no such noise.
+    - `past(memory)`: what a system with delays has sent, as `start` takes it; None without.
     """
 
-    start: Callable[[jax.Array], Any]
+    start: Callable[..., Any]
     advance: Callable[..., Any]
     state: Callable[[Any], jax.Array]
     kick: Callable[[Any, jax.Array], Any]
     below: Callable[[Any], Any] = lambda memory: None
+    past: Callable[[Any], Any] = lambda memory: None
 
 
 class AbstractIntegrator(eqx.Module):
@@ -49,12 +53,22 @@ class AbstractIntegrator(eqx.Module):
     def longest_step(self, system: Any, points: Mapping[str, Any] | None = None) -> float:
         """The longest step that is taken where none is asked for, in the model's unit of time.
 
-        That of the fastest of some `points`, values (point, …) of parameters by name. A number also
-        where JAX traces parameters; `ValueError` where it traces those that decide it.
+        That of the fastest of some `points`, values (point, …) of parameters by name; at most the
+        shortest delay. A number also where JAX traces parameters; `ValueError` where it traces
+        those that decide it.
         """
         if points and _checks.is_concrete(dict(points)):
-            return self.reach * smallest_step(at_points(system.model, points))
-        return self.reach * concrete_step(system)
+            longest = self.reach * smallest_step(at_points(system.model, points))
+        else:
+            longest = self.reach * concrete_step(system)
+        return min(longest, shortest_delay(system, points))
+
+
+def shortest_delay(system: Any, points: Mapping[str, Any] | None = None) -> float:
+    """Of a system; infinite where it has none."""
+    if getattr(system, "delays", None) is None:
+        return math.inf
+    return float(system.shortest_delay(points))
 
 
 class AbstractFixedStep(AbstractIntegrator):
@@ -100,7 +114,8 @@ class AbstractOneStep(AbstractFixedStep):
                 return self.step(lambda y: system.vector_field(y, stimulus), state, dt)
 
             def field(y: _Timed) -> _Timed:
-                return _Timed(system.vector_field(y.state, stimulus + rise * y.part), 1 / dt)
+                now = jax.tree.map(lambda mean, slope: mean + slope * y.part, stimulus, rise)
+                return _Timed(system.vector_field(y.state, now), 1 / dt)
 
             return self.step(field, _Timed(state, jnp.full_like(dt, -0.5)), dt).state
 

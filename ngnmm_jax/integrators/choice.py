@@ -44,9 +44,11 @@ def chosen(
     """The integrator that is meant, which suits the system: a network, driven or homogeneous.
 
     The one that is given; else RK4 where a step `dt` is given; else, of a single run, `Adaptive`,
-    and of runs in lock-step, which take fixed steps, `Moebius` where the system has an exact flow
-    (its model has one, and its coupling is linear) and RK4 where it has none.
+    and of runs in lock-step or with delays, which take fixed steps, `Moebius` where the system has
+    an exact flow (its model has one, and its coupling is linear) and RK4 where it has none.
     """
+    delayed = getattr(system, "delays", None) is not None
+    lockstep = lockstep or delayed
     if integrator is None:
         if dt is not None:
             return RK4()
@@ -55,7 +57,8 @@ def chosen(
         return Moebius() if system.has_flow() else RK4()
     found = named(integrator)
     if lockstep and not isinstance(found, AbstractFixedStep):
-        _checks.fail("integrator", "take fixed steps here", f"it is {spelled(found)}")
+        where = "with delays" if delayed else "here"
+        _checks.fail("integrator", f"take fixed steps {where}", f"it is {spelled(found)}")
     if found.needs_flow and system.model.exact_flow(jnp.asarray(1.0)) is None:
         free = ", ".join(repr(name) for name, kind in PLAIN.items() if not kind.needs_flow)
         kind = type(system.model).__name__
@@ -85,6 +88,7 @@ def identified(integrator: AbstractFixedStep, system: Any) -> Any:
         return identified(integrator.integrator, system)
 
     def first_step(system: Any, state: jax.Array, dt: jax.Array) -> Any:
+        system = system.undelayed() if getattr(system, "delays", None) is not None else system
         stepper = integrator.stepper(system, dt)
         return stepper.advance(stepper.start(state), None)
 

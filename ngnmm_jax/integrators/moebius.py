@@ -37,7 +37,7 @@ class Moebius(AbstractFixedStep):
         tables = jnp.stack([_rolled(_MEAN), _rolled((*_RISE, 0.0))])
 
         def undisturbed(state: jax.Array) -> jax.Array:
-            return flow.inputs(state, jnp.zeros_like(system.model.output(state)))
+            return flow.inputs(state, system.nothing(state))
 
         def start(state: jax.Array) -> Any:
             # Time derivatives of the inputs along the solution.
@@ -63,9 +63,9 @@ class Moebius(AbstractFixedStep):
             weights = tables[:, newest].astype(history.dtype)
             mean, rise = jnp.tensordot(weights, history, 1, precision="highest")
 
-            def pushed(stimulus: jax.Array) -> jax.Array:
+            def pushed(stimulus: Any) -> jax.Array:
                 """What a stimulus adds to the inputs, which are linear in it."""
-                zero = jnp.zeros_like(stimulus)
+                zero = jax.tree.map(jnp.zeros_like, stimulus)
                 return jax.jvp(lambda s: flow.inputs(state, s), (zero,), (stimulus,))[1]
 
             if stimulus is not None:

@@ -29,13 +29,17 @@ class NextGenEI(AbstractNeuralMass):
     population, `r_e, v_e, s_e, r_i, v_i, s_i`. With `c` the network's input:
 
         tau_e  dr_e/dt = delta_e / (π tau_e) + 2 r_e v_e
-        tau_e  dv_e/dt = v_e² + eta_e - (π tau_e r_e)² + i_ext_e + tau_e (j_ee s_e + c - j_ei s_i)
+        tau_e  dv_e/dt = v_e² + eta_e - (π tau_e r_e)² + i_ext_e
+                         + tau_e (j_ee s_e + gain_e c - j_ei s_i)
         tau_se ds_e/dt = r_e - s_e
         tau_i  dr_i/dt = delta_i / (π tau_i) + 2 r_i v_i
-        tau_i  dv_i/dt = v_i² + eta_i - (π tau_i r_i)² + i_ext_i + tau_i (j_ie s_e + c - j_ii s_i)
+        tau_i  dv_i/dt = v_i² + eta_i - (π tau_i r_i)² + i_ext_i
+                         + tau_i (j_ie s_e + gain_i c - j_ii s_i)
         tau_si ds_i/dt = r_i - s_i
 
-    A region sends s_e; what it receives, c, reaches both populations. Times in ms, rates and gates
+    A region sends s_e. What it receives, c (a stimulus and noise on the input too), reaches both
+    populations alike, as in the paper; `gain_e` and `gain_i` say otherwise: `gain_i=0` drives the
+    excitatory one alone. Times in ms, rates and gates
     in 1/ms, the rest without dimension.
 
     Source: Delicado, Huguet and Clusella, arXiv 2512.03907, with its parameter values; the
@@ -56,6 +60,7 @@ class NextGenEI(AbstractNeuralMass):
         "tau_se": r"$\tau_{se}$", "tau_si": r"$\tau_{si}$",
         "eta_e": r"$\eta_e$", "eta_i": r"$\eta_i$",
         "delta_e": r"$\Delta_e$", "delta_i": r"$\Delta_i$",
+        "gain_e": "$g_e$", "gain_i": "$g_i$",
         "j_ee": "$J_{ee}$", "j_ei": "$J_{ei}$", "j_ie": "$J_{ie}$", "j_ii": "$J_{ii}$",
     }  # fmt: skip
     synaptic = "s_e"
@@ -96,14 +101,21 @@ class NextGenEI(AbstractNeuralMass):
     j_ie: ParameterArray = parameter(13.0, unit="1", doc="synaptic weight to i from e")
     j_ii: ParameterArray = parameter(5.0, unit="1", doc="synaptic weight to i from i")
 
+    gain_e: ParameterArray = parameter(1.0, unit="1", doc="of the network's input, on excitatory")
+    gain_i: ParameterArray = parameter(1.0, unit="1", doc="of the network's input, on inhibitory")
+
     def vector_field(self, state: State, drive: Field) -> State:
         r_e, v_e, s_e, r_i, v_i, s_i = state
         x_e = _PI * self.tau_e * r_e
         x_i = _PI * self.tau_i * r_i
         current_e = self.eta_e + self.i_ext_e
-        current_e = current_e + self.tau_e * (self.j_ee * s_e + drive - self.j_ei * s_i)
+        current_e = current_e + self.tau_e * (
+            self.j_ee * s_e + self.gain_e * drive - self.j_ei * s_i
+        )
         current_i = self.eta_i + self.i_ext_i
-        current_i = current_i + self.tau_i * (self.j_ie * s_e + drive - self.j_ii * s_i)
+        current_i = current_i + self.tau_i * (
+            self.j_ie * s_e + self.gain_i * drive - self.j_ii * s_i
+        )
         return jnp.stack(
             [
                 (self.delta_e / (_PI * self.tau_e) + 2 * r_e * v_e) / self.tau_e,
@@ -125,8 +137,9 @@ class NextGenEI(AbstractNeuralMass):
         )
 
     def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
-        """Onto the excitatory population: tau_e (j_ee s_e + c), and tau_e j_ei s_i."""
-        return self.tau_e * (self.j_ee * state[2] + drive), self.tau_e * self.j_ei * state[5]
+        """Onto the excitatory population: tau_e (j_ee s_e + gain_e c), and tau_e j_ei s_i."""
+        excitation = self.j_ee * state[2] + self.gain_e * drive
+        return self.tau_e * excitation, self.tau_e * self.j_ei * state[5]
 
     def exact_flow(self, dt: Scalar) -> ExactFlow | None:
         """Both populations' Möbius maps, and their gates.
@@ -138,8 +151,8 @@ class NextGenEI(AbstractNeuralMass):
 
         def inputs(state: State, drive: Field) -> jax.Array:
             s_e, s_i = state[2], state[5]
-            to_e = self.tau_e * (self.j_ee * s_e + drive - self.j_ei * s_i)
-            to_i = self.tau_i * (self.j_ie * s_e + drive - self.j_ii * s_i)
+            to_e = self.tau_e * (self.j_ee * s_e + self.gain_e * drive - self.j_ei * s_i)
+            to_i = self.tau_i * (self.j_ie * s_e + self.gain_i * drive - self.j_ii * s_i)
             return jnp.stack([self.eta_e + self.i_ext_e + to_e, self.eta_i + self.i_ext_i + to_i])
 
         def advance(state: State, inputs: jax.Array, rise: jax.Array) -> tuple[State, State]:
@@ -181,7 +194,8 @@ class NextGenEI(AbstractNeuralMass):
         r"""Scalar reduction in u = log x, with x = π tau r of a population, as in `qif_rest`.
 
         Where j_ii ≥ 0 x is that of the excitatory population, and x_i its only partner; where
-        j_ii < 0 it is x_i, and x_e its partner, which there is none of where j_ie + coupling = 0.
+        j_ii < 0 it is x_i, and x_e its partner, which there is none of where
+        j_ie + gain_i coupling = 0.
         """
         c = self._at_rest(coupling)
         low_e, high_e, low_i, high_i = qif_rest.bounds(c, jnp)
@@ -217,9 +231,9 @@ class NextGenEI(AbstractNeuralMass):
             current_i=self.eta_i + self.i_ext_i,
             delta_e=self.delta_e,
             delta_i=self.delta_i,
-            a=(self.j_ee + coupling) / _PI,
+            a=(self.j_ee + self.gain_e * coupling) / _PI,
             b=self.tau_e * self.j_ei / (_PI * self.tau_i),
-            d=self.tau_i * (self.j_ie + coupling) / (_PI * self.tau_e),
+            d=self.tau_i * (self.j_ie + self.gain_i * coupling) / (_PI * self.tau_e),
             h=self.j_ii / _PI,
         )
 

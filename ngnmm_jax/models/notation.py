@@ -3,8 +3,6 @@
 import dataclasses
 from typing import Any
 
-from ngnmm_jax._core.parameters import declared, declared_between
-
 
 @dataclasses.dataclass(frozen=True)
 class Notation:
@@ -41,6 +39,8 @@ def notation_of(thing: Any) -> Notation:
     kind: Any = model if isinstance(model, type) else type(model)
     if not hasattr(kind, "symbols"):
         return Notation()
+    from ngnmm_jax._core.parameters import declared, declared_between
+
     symbols: dict[str, str] = {}
     for part in reversed(kind.__mro__):
         symbols |= part.__dict__.get("symbols", {})

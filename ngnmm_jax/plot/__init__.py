@@ -1,32 +1,38 @@
 """Figures: each function takes a result and axes, and returns the axes."""
 
-from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, symbol
-from ngnmm_jax.plot.bifurcations import (
-    bifurcation_curves,
-    bifurcation_diagram,
-    bifurcations,
-    frequencies,
-)
-from ngnmm_jax.plot.chaos import LYAPUNOV_QUANTITIES, cascade, lyapunov, orbit_diagram
-from ngnmm_jax.plot.fits import (
-    fc_comparison,
-    fit_history,
-    fit_parameters,
-    identifiability,
-    spectrum_fit,
-)
-from ngnmm_jax.plot.regions import animate, brain, connectome_matrix, structural_spectrum
-from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
-from ngnmm_jax.plot.spiking import spikes
-from ngnmm_jax.plot.stability import (
-    MAP_QUANTITIES,
-    dispersion,
-    dispersion_family,
-    dispersion_map,
-    map_cut,
-    map_details,
-)
-from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
+from typing import TYPE_CHECKING
+
+from ngnmm_jax._core.lazily import from_homes
+
+if TYPE_CHECKING:
+    from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, symbol
+    from ngnmm_jax.plot.animation import animate
+    from ngnmm_jax.plot.chaos import LYAPUNOV_QUANTITIES, cascade, lyapunov, orbit_diagram
+    from ngnmm_jax.plot.diagrams import (
+        bifurcation_curves,
+        bifurcation_diagram,
+        bifurcations,
+        frequencies,
+    )
+    from ngnmm_jax.plot.fits import (
+        fc_comparison,
+        fit_history,
+        fit_parameters,
+        identifiability,
+        spectrum_fit,
+    )
+    from ngnmm_jax.plot.regions import brain, connectome_matrix, structural_spectrum
+    from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
+    from ngnmm_jax.plot.spiking import spikes
+    from ngnmm_jax.plot.stability import (
+        MAP_QUANTITIES,
+        dispersion,
+        dispersion_family,
+        dispersion_map,
+        map_cut,
+        map_details,
+    )
+    from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
 
 __all__ = [
     "DECAYING",
@@ -67,3 +73,64 @@ __all__ = [
     "sweep_quantities",
     "symbol",
 ]
+
+_HOMES = {
+    "_style": (
+        "DECAYING",
+        "GROWING",
+        "UNIFORM",
+        "symbol",
+    ),
+    "diagrams": (
+        "bifurcation_curves",
+        "bifurcation_diagram",
+        "bifurcations",
+        "frequencies",
+    ),
+    "chaos": (
+        "LYAPUNOV_QUANTITIES",
+        "cascade",
+        "lyapunov",
+        "orbit_diagram",
+    ),
+    "fits": (
+        "fc_comparison",
+        "fit_history",
+        "fit_parameters",
+        "identifiability",
+        "spectrum_fit",
+    ),
+    "animation": ("animate",),
+    "regions": (
+        "brain",
+        "connectome_matrix",
+        "structural_spectrum",
+    ),
+    "signals": (
+        "activity",
+        "comodulogram",
+        "mean_field",
+        "raster",
+        "rhythm",
+        "spectrum",
+    ),
+    "spiking": ("spikes",),
+    "stability": (
+        "MAP_QUANTITIES",
+        "dispersion",
+        "dispersion_family",
+        "dispersion_map",
+        "map_cut",
+        "map_details",
+    ),
+    "sweeps": (
+        "sweep",
+        "sweep_overview",
+        "sweep_quantities",
+    ),
+}
+__getattr__ = from_homes(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,16 +5,13 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.animation import FuncAnimation
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.models.times import SECONDS
-from ngnmm_jax.plot._style import DECAYING, finish, make_axes, picked, quantity
-from ngnmm_jax.simulation.result import Simulation
+from ngnmm_jax.plot._style import DECAYING, finish, make_axes
 
 
 def brain(
@@ -48,9 +45,9 @@ def brain(
         else {"cmap": "viridis", "vmin": float(array.min()), "vmax": float(array.max())}
     )
     sizes = 25 + 120 * np.abs(array) / bound
-    views = _views(connectome)
-    axes = figure.subplots(1, 3, width_ratios=[np.ptp(across) + 20 for _, across, *_ in views])
-    for ax, (title, across, up, depth, label_x, label_y) in zip(axes, views, strict=True):
+    every = views(connectome)
+    axes = figure.subplots(1, 3, width_ratios=[np.ptp(across) + 20 for _, across, *_ in every])
+    for ax, (title, across, up, depth, label_x, label_y) in zip(axes, every, strict=True):
         order = np.argsort(depth)
         dots = ax.scatter(
             across[order], up[order], c=array[order], s=sizes[order], lw=0.4, ec="0.3", **options
@@ -66,8 +63,8 @@ def brain(
     return figure
 
 
-def _views(connectome: Connectome) -> tuple[Any, ...]:
-    """Titles, the coordinates across, up and towards the reader, and the axes' labels."""
+def views(connectome: Connectome) -> tuple[Any, ...]:
+    """Titles, the coordinates across, up and towards the reader, the axes' labels: of a brain."""
     assert connectome.centroids is not None
     x, y, z = connectome.centroids.T
     return (
@@ -75,57 +72,6 @@ def _views(connectome: Connectome) -> tuple[Any, ...]:
         ("from the left", y, z, -x, "y (mm)", "z (mm)"),
         ("from behind", x, z, -y, "x (mm)", "z (mm)"),
     )
-
-
-def animate(
-    run: Simulation,
-    connectome: Connectome,
-    variable: str | None = None,
-    *,
-    window: float = 0.2,
-    slower: float = 50.0,
-    frames_per_second: int = 20,
-) -> FuncAnimation:
-    """The last `window` seconds of one variable on the brain, so many times slower.
-
-    `animate(run, connectome).save("activity.gif", writer="pillow")`; or "activity.mp4", where
-    ffmpeg is installed.
-    """
-    variable, values = picked(run, variable)
-    if values.ndim != 2 or values.shape[1] != connectome.n_regions:
-        _checks.fail(
-            "run",
-            f"be one run of the connectome's {connectome.n_regions} regions",
-            f"`{variable}` has shape {values.shape}",
-        )
-    _checks.positive("window", window)
-    _checks.positive("slower", slower)
-    _checks.positive_integer("frames_per_second", frames_per_second)
-    seconds = np.asarray(run.ts) * SECONDS[run.time_unit]
-    count = max(2, round(min(window, seconds[-1] - seconds[0]) * slower * frames_per_second))
-    times = np.linspace(max(seconds[-1] - window, seconds[0]), seconds[-1], count)
-    frames = np.stack([np.interp(times, seconds, column) for column in values.T], axis=1)
-    low, high = np.quantile(frames, [0.005, 0.995])
-    figure = brain(connectome, frames[0], label=quantity(run, variable), diverging=False)
-    dots: list[Any] = [ax.collections[0] for ax in figure.axes if ax.collections and ax.get_title()]
-    sizes = 25 + 120 * np.clip((frames - low) / max(high - low, 1e-12), 0, 1)
-    for points in dots:
-        points.set_clim(low, max(high, low + 1e-12))
-        points.set_cmap("magma")
-    figure.suptitle(" ")
-    orders = [np.argsort(depth) for *_, depth, _, _ in _views(connectome)]
-
-    def draw(k: int) -> list[Any]:
-        for points, order in zip(dots, orders, strict=True):
-            points.set_array(frames[k][order])
-            points.set_sizes(sizes[k][order])
-        figure.suptitle(f"{1e3 * times[k]:.1f} ms")
-        return dots
-
-    # Every frame has its size: the layout must not move.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    return FuncAnimation(figure, draw, frames=count, interval=1000 / frames_per_second)
 
 
 def connectome_matrix(connectome: Connectome, *, ax: Axes | None = None) -> Axes:

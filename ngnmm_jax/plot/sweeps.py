@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.plot._style import DECAYING, bare, colour_bar, draw_map, finish, make_axes
-from ngnmm_jax.sweeps.designs import POINT, REPLICATE
+from ngnmm_jax.sweeps.outputs import POINT, REPLICATE
 from ngnmm_jax.sweeps.storage import CHECK, DIGESTS, DISCREPANCY
 
 # Panels of a figure at most, where nobody says which.

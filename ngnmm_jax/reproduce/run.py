@@ -18,6 +18,7 @@ import ngnmm_jax as ng
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.files import write
+from ngnmm_jax._core.interrupted import keeping
 from ngnmm_jax._core.records import Damaged
 from ngnmm_jax._core.store import MARK, Store, is_store, remove
 from ngnmm_jax.reproduce import activity, comparison, exactness, reference, states, transverse
@@ -96,10 +97,14 @@ def reproduce(
         say(f"{places[name]}: {record['seconds']} s")
         return record
 
-    for name, _, here in store.finish(names, lambda name: _read(store, name), make):
-        if not here:
-            say(f"{places[name]}: there already")
-        _write_table(store, connectome.name, quick)
+    def finished() -> int:
+        return sum(store.names(name) is not None for name in names)
+
+    with keeping(folder, "figures", len(names), finished):
+        for name, _, here in store.finish(names, lambda name: _read(store, name), make):
+            if not here:
+                say(f"{places[name]}: there already")
+            _write_table(store, connectome.name, quick)
     return _write_table(store, connectome.name, quick)
 
 

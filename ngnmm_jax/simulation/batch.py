@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -18,11 +19,13 @@ from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.simulation.chunks import Runs, run_chunks
 from ngnmm_jax.simulation.fixed import fraction_below
+from ngnmm_jax.simulation.history import History, past_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Outcome, Simulation, package
 from ngnmm_jax.simulation.saving import Request
 from ngnmm_jax.simulation.start import begins, initial_states
 from ngnmm_jax.simulation.varied import count_runs
+from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.driven import Driven, driven
 from ngnmm_jax.systems.network import Network
 
@@ -85,6 +88,7 @@ def simulate_batch(
             dt = request.step(method.longest_step(core, varied))
         dt = _checks.time("dt", dt)
         _checks.positive("dt", dt)
+        core = on_grid(core, dt, varied)
         saving = request.plan(dt)
         known: Any = np if _checks.is_concrete(seed) else jnp
         numbers = run_seeds(seed, n) if np.ndim(seed) == 0 else known.asarray(seed)
@@ -93,13 +97,15 @@ def simulate_batch(
         else:
             states = first_states(start, n, core.state_shape, dtype)
         varied = {name: value.astype(dtype) for name, value in varied.items()}
-        runs = Runs(varied, states, numbers)
-        last, saved, below = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
+        runs = Runs(varied, states, numbers, past_of(start, core, dt, runs=n))
+        found = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
+        last, saved, below, sent = found
         stats = {"num_steps": jnp.asarray(saving.n_steps)}
         if below is not None:
             stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
         status = _ended(states, last, saved)
-        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats)
+        history = None if sent is None else History(jax.tree.map(jnp.asarray, sent), dt)
+        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history)
         return package(core.model, system, saving, outcome, request.t0 + request.duration)
 
 

@@ -32,12 +32,13 @@ _STEP = 8
 
 class Runs(NamedTuple):
     """What differs between the runs of a batch: values of parameters by name, states (run,
-    variable, region), and seeds (run,).
+    variable, region), seeds (run,); with delays also what was sent before, (run, region, node, …).
     """
 
     parameters: Any
     states: Any
     seeds: Any
+    past: Any = None
 
 
 class _Times(NamedTuple):
@@ -68,9 +69,9 @@ def run_chunks(
     *,
     t0: float,
     chunk: int | None,
-) -> tuple[Any, Any, Any]:
-    """Last states (run, variable, region), saved ones (run, time, …), and how often variables went
-    below zero, (run,), or None.
+) -> tuple[Any, Any, Any, Any]:
+    """Last states (run, variable, region), saved ones (run, time, …), how often variables went
+    below zero, (run,), or None, and what was sent before the end, (run, region, node, …), or None.
 
     NumPy's arrays but where JAX traces.
     """
@@ -106,23 +107,27 @@ def _room_for_results(core: Any, runs: Runs, saving: Saving, device: Any) -> boo
 
 def _all_rounds(
     core: Any, work: _Work, runs: Runs, saving: Saving, chunk: int
-) -> tuple[Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any]:
     """All runs, so many on each device at a time: as `run_chunks` returns them."""
     n, traced = runs.states.shape[0], not _checks.on_host(core, runs)
     xp: Any = jnp if traced else np
     work = work._replace(devices=work.devices[: math.ceil(n / chunk)])
     devices = work.devices
     pieces = blocks_of_saves(saving, traced, in_pieces=False)
-    lasts, saves, counts = [], [], []
+    lasts, saves, counts, pasts = [], [], [], []
     for index, kept in padded(n, chunk * len(devices)):
         some = jax.tree.map(lambda value, index=index: value[index], runs)
-        last, saved, below = _one_round(core, work, some, pieces, xp)
+        last, saved, below, past = _one_round(core, work, some, pieces, xp)
         lasts.append(last[:kept])
         saves.append(saved[:kept])
         if below is not None:
             counts.append(below[:kept].sum(axis=tuple(range(1, below.ndim))))
+        if past is not None:
+            pasts.append(jax.tree.map(lambda some, kept=kept: some[:kept], past))
     saved = xp.concatenate(saves)[:, list(saving.picks)]
-    return xp.concatenate(lasts), saved, xp.concatenate(counts) if counts else None
+    below = xp.concatenate(counts) if counts else None
+    past = jax.tree.map(lambda *some: xp.concatenate(some), *pasts) if pasts else None
+    return xp.concatenate(lasts), saved, below, past
 
 
 def _chunk_of(n: int, devices: list[Any], most: int | None) -> int:
@@ -137,9 +142,9 @@ def _chunk_of(n: int, devices: list[Any], most: int | None) -> int:
     return min(most, _STEP * math.ceil(each / _STEP)) if n > 1 else 1
 
 
-def _one_round(core: Any, work: _Work, runs: Runs, pieces: Any, xp: Any) -> tuple[Any, Any, Any]:
+def _one_round(core: Any, work: _Work, runs: Runs, pieces: Any, xp: Any) -> tuple[Any, ...]:
     """One chunk on each device: last states (run, variable, region), saved ones (run, time, …),
-    and how often variables went below zero, (run, region), or None.
+    how often variables went below zero, (run, region), or None, and what was sent before, or None.
 
     In blocks of saves, which any number of them shares.
     """
@@ -155,14 +160,16 @@ def _one_round(core: Any, work: _Work, runs: Runs, pieces: Any, xp: Any) -> tupl
 
     runs = jax.tree.map(by_chunk, runs)
     memory, first = _start(core, runs, work)
-    on = runs._replace(states=None)  # they are in the memory from here on
+    on = runs._replace(states=None, past=None)  # they are in the memory from here on
     last, below, saved = runs.states, None, [xp.asarray(first)]
     for kept, room, *steps in pieces:
         memory, some, (last, below) = _block(core, on, memory, work, (*steps, room))
         if kept:  # a copy, so that the rest of the room is given back
             saved.append(xp.array(xp.asarray(some)[:, :kept]))
     below = None if below is None else by_run(xp.asarray(below))
-    return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below
+    past = _past(core, on, memory, work) if driven(core).delays is not None else None
+    past = jax.tree.map(lambda some: by_run(xp.asarray(some)), past)
+    return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below, past
 
 
 def _over_chunks(function: Callable[..., Any], devices: tuple[Any, ...], whole: int) -> Any:
@@ -200,7 +207,8 @@ def _start(core: Network | Driven, runs: Runs, work: _Work) -> tuple[Any, jax.Ar
     def one_chunk(core: Any, times: _Times, runs: Runs) -> Any:
         system, stepper = _at_work(core, runs, times, work.integrator)
         state = runs.states
-        return stepper.start(state), select(system.model, work.variables, state)[None]
+        given = () if runs.past is None else (runs.past,)
+        return stepper.start(state, *given), select(system.model, work.variables, state)[None]
 
     return _over_chunks(one_chunk, work.devices, 2)(core, work.times, runs)
 
@@ -232,3 +240,14 @@ def _block(
 
     run = _over_chunks(one_chunk, work.devices, 3)
     return run(core, work.times, () if known else counts, runs, memory)
+
+
+@eqx.filter_jit
+def _past(core: Network | Driven, runs: Runs, memory: Any, work: _Work) -> Any:
+    """What was sent before (chunk, region, node, …, run), with delays."""
+
+    def one_chunk(core: Any, times: _Times, runs: Runs, memory: Any) -> Any:
+        _, stepper = _at_work(core, runs, times, work.integrator)
+        return stepper.past(memory)
+
+    return _over_chunks(one_chunk, work.devices, 2)(core, work.times, runs, memory)

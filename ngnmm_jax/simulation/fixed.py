@@ -14,8 +14,10 @@ from ngnmm_jax._core.randomness import first_step
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.integrators.loops import finite_status, save_steps, settled
+from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.result import Outcome
 from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
+from ngnmm_jax.systems.delayed import at_work
 from ngnmm_jax.systems.driven import Driven, driven, noise_key
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -39,15 +41,16 @@ class _Work(NamedTuple):
         """The integrator at work."""
         if isinstance(system, Driven):
             return system.stepper(self.integrator, self.dt, *self.begin)
-        return self.integrator.stepper(system, self.dt)
+        return at_work(self.integrator, system, self.dt)
 
 
 @eqx.filter_jit
 def _start(
-    system: Network | Homogeneous | Driven, state: jax.Array, work: _Work
+    system: Network | Homogeneous | Driven, state: jax.Array, past: Any, work: _Work
 ) -> tuple[Any, jax.Array]:
     """The memory at the beginning, and what is saved there."""
-    return work.stepper(system).start(state), select(system.model, work.variables, state)
+    given = () if past is None else (past,)
+    return work.stepper(system).start(state, *given), select(system.model, work.variables, state)
 
 
 @eqx.filter_jit
@@ -73,6 +76,12 @@ def _block(
     return memory, saved, (stepper.state(memory), stepper.below(memory))
 
 
+@eqx.filter_jit
+def _past(system: Network | Homogeneous | Driven, memory: Any, work: _Work) -> Any:
+    """What was sent before, of a system with delays."""
+    return work.stepper(system).past(memory)
+
+
 def run_fixed(
     system: Network | Homogeneous | Driven,
     state: jax.Array,
@@ -83,14 +92,15 @@ def run_fixed(
     t0: float,
     seed: Any,
     progress: bool | None,
+    past: Any = None,
 ) -> Outcome:
-    """What was computed of a run."""
+    """What was computed of a run; of a network with delays, from a `past` if that is given."""
     begin = (noise_key(seed), (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt))))
     work = _Work(jnp.asarray(dt, state.dtype), begin, saving.variables, integrator)
     traced = not _checks.on_host(system, state, begin)
     long = progress is not False and saving.n_steps >= _LONG_RUN
     pieces = blocks_of_saves(saving, traced, long)
-    memory, first = _start(system, state, work)
+    memory, first = _start(system, state, past, work)
     saved: list[Any] = [first[None]]
     last, below = state, None
     shown = progress if progress or (long and len(pieces) > 1) else False
@@ -103,13 +113,15 @@ def run_fixed(
     stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
     if below is not None:
         stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
+    sent = _past(system, memory, work)
+    history = None if sent is None else History(sent, dt)
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
-        return Outcome(last, stacked, finite_status(last, stacked), stats)
+        return Outcome(last, stacked, finite_status(last, stacked), stats, history)
     every = np.concatenate(saved)[list(saving.picks)]
     finite = settled(every).all() and settled(np.asarray(last)).all()
     status = jnp.asarray(Status.OK if finite else Status.NOT_FINITE)
-    return Outcome(last, jnp.asarray(every), status, stats)
+    return Outcome(last, jnp.asarray(every), status, stats, history)
 
 
 def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:

@@ -15,6 +15,7 @@ from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.saving import Saving
 from ngnmm_jax.systems.driven import Driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -33,8 +34,10 @@ class Simulation(AbstractResult):
       the fraction of values of `nonnegative` variables (in all steps; by diffrax in what was saved)
       that it took below zero (see `Driven`).
     - `shown`: the saved variable that figures show unless told otherwise.
+    - `history`: of a network with delays, what regions have sent before `t1`, as far as the longest
+      delay; `simulate(…, start=run)` goes on from that too.
 
-    Runs of a batch have a leading axis `run` on `states`, `final_state` and `status`.
+    Runs of a batch have a leading axis `run` on `states`, `final_state`, `status` and `history`.
     """
 
     ts: Float[Array, "time"]
@@ -49,6 +52,7 @@ class Simulation(AbstractResult):
     time_unit: str = eqx.field(static=True)
     labels: tuple[str, ...] | None = eqx.field(static=True)
     notation: Notation = eqx.field(static=True, default=Notation())
+    history: History | None = None
 
     @property
     def sampling_interval(self) -> float:
@@ -71,7 +75,8 @@ class Simulation(AbstractResult):
             (self.states[number], self.final_state[number], self.status[number]),
         )
         stats = {k: v[number] if np.shape(v) == (count,) else v for k, v in self.stats.items()}
-        return dataclasses.replace(one, stats=stats)
+        history = None if self.history is None else self.history[number]
+        return dataclasses.replace(one, stats=stats, history=history)
 
     def __getitem__(self, variable: str) -> Float[Array, "..."]:
         _checks.one_of("variable", variable, self.variables)
@@ -110,12 +115,16 @@ class Simulation(AbstractResult):
 
 
 class Outcome(NamedTuple):
-    """What was computed of a run or a batch: the last states, those saved, how it ended."""
+    """What was computed of a run or a batch: the last states, those saved, how it ended.
+
+    - `history`: what was sent before, where that counts.
+    """
 
     last: Any
     saved: Any
     status: Any
     stats: dict[str, Any]
+    history: History | None = None
 
 
 def package(
@@ -141,4 +150,5 @@ def package(
         time_unit=model.time_unit,
         labels=system.labels if isinstance(system, Network) else None,
         notation=notation_of(model),
+        history=outcome.history,
     )

@@ -15,10 +15,12 @@ from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import RK4, AbstractFixedStep, AbstractIntegrator, Adaptive, chosen
 from ngnmm_jax.simulation.adaptive import run_adaptive
 from ngnmm_jax.simulation.fixed import run_fixed
+from ngnmm_jax.simulation.history import past_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package
 from ngnmm_jax.simulation.saving import Request, Saving
 from ngnmm_jax.simulation.start import beginning
+from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -49,6 +51,12 @@ def simulate(
     loop. All times are in the model's unit (ms for `NextGenEI`, s for `JansenRit`).
 
     A `Driven` network takes its stimulus as it comes, and its noise in fixed steps (`Driven` says).
+
+    With delays steps are fixed, at most as long as the shortest delay: of "moebius", or RK4 for
+    models without an exact flow. What was sent in between steps is interpolated to the methods'
+    order. Regions are taken to have sent the same for ever before the run, unless `start` is a
+    run of such a network, whose history goes on; where what is sent begins to change abruptly, its
+    slope jumps again after each delay, and there the order is two.
 
     **Arguments:**
 
@@ -84,8 +92,10 @@ def simulate(
     integrator, step, saving = _steps(core, request, integrator, dt, adjoint)
     t1 = request.t0 + request.duration
     if isinstance(integrator, AbstractFixedStep):
+        core = on_grid(core, step)
+        past = past_of(start, core, step)
         outcome = run_fixed(
-            core, first, saving, integrator, step, t0=t0, seed=seed, progress=progress
+            core, first, saving, integrator, step, t0=t0, seed=seed, progress=progress, past=past
         )
     else:
         outcome = run_adaptive(

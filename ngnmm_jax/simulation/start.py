@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax._core.parameters import bare, leaf, noise_of, with_leaves
+from ngnmm_jax._core.parameters import bare, leaf, parameter_names, with_leaves
 from ngnmm_jax._core.placement import jacobian_is_small, placed, wide
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.starting import first_state
@@ -53,7 +53,7 @@ def initial_state(
     """
     if _checks.is_concrete(scatter) and (not math.isfinite(scatter) or scatter < 0):
         _checks.fail("scatter", "be a finite number that is not negative", f"it is {scatter}")
-    core = undriven(system)
+    core = at_once(undriven(system))
     if not _checks.on_host(core, scatter, seed):
         return _state_near_rest(bare(core), jnp.asarray(scatter, core.coupling.dtype), seed)
     state = initial_states(core, {}, np.array([scatter]), np.array([seed]))[0]
@@ -99,8 +99,9 @@ def initial_states(
     standard deviation for all, or (run,). A run's state does not depend on the other runs (to the
     bit with `in_blocks`, as `search` has it).
     """
-    core = undriven(system)
-    varied = {k: value for k, value in varied.items() if noise_of(k) is None}
+    core = at_once(undriven(system))
+    known = parameter_names(core)
+    varied = {k: value for k, value in varied.items() if k in known}
     if not _checks.on_host(core, varied, scatter, seeds):
         scatter = jnp.broadcast_to(jnp.asarray(scatter, core.coupling.dtype), jnp.shape(seeds))
         core = bare(core)
@@ -141,6 +142,11 @@ def initial_states(
         one_device=True,
         lockstep=True,
     )
+
+
+def at_once(core: Network | Homogeneous) -> Network | Homogeneous:
+    """A system without its delays, which rests where it does."""
+    return core.undelayed() if isinstance(core, Network) else core
 
 
 def has_own_rest(core: Network | Homogeneous) -> TypeGuard[Network]:

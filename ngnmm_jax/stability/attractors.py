@@ -214,10 +214,9 @@ def refined(family: Family, guesses: Guesses) -> Refined:
     """Orbits refined from guesses."""
     inner = family.at(guesses.point)
     guess = jnp.asarray(guesses.state).T
-    uniform = jnp.broadcast_to(inner.uniform, guess.shape)
     cycle = shoot(
         inner.vector_field,
-        lambda pair: inner.variational(pair, uniform),
+        lambda pair: inner.variational(pair, None),
         guess,
         guesses.period,
         Steps.of(inner.model, guess.shape[-1]),

@@ -45,8 +45,8 @@ from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
-from ngnmm_jax.systems.delayed import DelayedHomogeneous
-from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
+from ngnmm_jax.systems.homogeneous import Homogeneous, mixed
 from ngnmm_jax.systems.network import Network
 
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this
@@ -65,7 +65,8 @@ _LANES = 26
 class Dispersion(AbstractResult):
     """Growth and frequency of the perturbations of a homogeneous equilibrium or orbit.
 
-    - `lambdas` (mode,): structural eigenvalues Λ.
+    - `lambdas` (mode,): structural eigenvalues Λ; where modes are those of several graphs, the
+      first one's.
     - `eigenvalues` (mode, variable): by falling real part, per unit of the model's time; of
       A + Λ epsilon b cᵀ, or on an orbit the Floquet exponents log(μ) / period (under JAX
       transformations NaN where |μ| is below 1e-10 of the monodromy matrix, which has lost them).
@@ -167,7 +168,8 @@ def dispersion(
 
     - `system`: with scalar parameters and rows that sum to the same.
     - `state`: an equilibrium (variable,) or an orbit of `network.homogeneous()`.
-    - `lambdas` (mode,): real or complex Λ; by default the eigenvalues of the weights.
+    - `lambdas` (mode,): real or complex Λ; by default the eigenvalues of the weights. Of a sum of
+      couplings that are not all linear, (mode, graph).
     - `throw`: raise `SolverError` if the state is no equilibrium, or the orbit none.
     """
     _checks.require_x64("dispersion")
@@ -181,8 +183,8 @@ def dispersion(
     if not xp.issubdtype(lambdas.dtype, np.inexact):
         lambdas = lambdas.astype(float)
     lambdas = jnp.asarray(lambdas)
-    if lambdas.ndim != 1 or not lambdas.size:
-        _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
+    modal = system.over_modes()
+    _fit(modal, lambdas)
     _checks.finite("lambdas", lambdas)
     if is_delayed(inner):
         if not isinstance(state, Orbit):
@@ -192,18 +194,30 @@ def dispersion(
             )
         found = _of_delayed_orbit(inner, state, lambdas)
     elif isinstance(state, Orbit):
-        found = _of_orbit(inner, system.over_modes(), state, lambdas)
+        found = _of_orbit(inner, modal, state, lambdas)
     else:
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
-        found = _of_equilibrium(inner, system.over_modes(), state, lambdas)
+        found = _of_equilibrium(inner, modal, state, lambdas)
     found = _Modes(*map(jnp.asarray, found))
     names = system.model.time_unit, notation_of(system)
+    lambdas = lambdas if lambdas.ndim == 1 else lambdas[:, 0]
     result = Dispersion(lambdas, *found, uniform, *names)
     if throw:
         raise_unless_ok("dispersion", found.status, result)
     return result
+
+
+def _fit(modal: Homogeneous, lambdas: jax.Array) -> None:
+    """Refuse Λ of another shape than the modes of a coupling have."""
+    output = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    graphs = len(jax.eval_shape(lambda x: modal.slopes(x)[0], output))
+    if graphs > 1 and (lambdas.ndim != 2 or lambdas.shape[1] != graphs or not lambdas.size):
+        must = f"have shape (mode, {graphs}), for the {graphs} graphs of this sum of couplings"
+        _checks.fail("lambdas", must, f"its shape is {lambdas.shape}")
+    if graphs == 1 and (lambdas.ndim != 1 or not lambdas.size):
+        _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
 
 
 class _Modes(NamedTuple):
@@ -254,10 +268,10 @@ def _at_rest(
     moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
     ok = (error < 1e-8) & (moved < _NEAR)
     matrix, column, row, through, own = _linearised(inner, modal, refined)
-    factors = xp.asarray(through) * xp.asarray(lambdas) + xp.asarray(own)
-    mixed = xp.asarray(matrix) + factors[:, None, None] * xp.outer(column, row)
+    factors = mixed(tuple(map(xp.asarray, through)), xp.asarray(own), xp.asarray(lambdas))
+    whole = xp.asarray(matrix) + factors[:, None, None] * xp.outer(column, row)
     status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
-    return _Modes(_spectra(xp, mixed), refined, error, status)
+    return _Modes(_spectra(xp, whole), refined, error, status)
 
 
 def _spectra(xp: Any, matrices: Any) -> Any:
@@ -346,7 +360,7 @@ def _places(xp: Any, lambdas: Any, nodes: int) -> tuple[Any, Callable[[Any, Any]
     The latter takes factors (factor, place, n, n) and volumes (place,); it also returns the
     relative error of the interpolation.
     """
-    if lambdas.shape[0] <= nodes:
+    if lambdas.shape[0] <= nodes or lambdas.ndim > 1:
         return lambdas, lambda factors, volumes: (factors, volumes, xp.asarray(0.0))
     where = interpolation_nodes(lambdas, nodes, xp)
     middle = (where[0] + where[nodes // 2]) / 2

@@ -242,7 +242,7 @@ def dispersion_map(
     )
     found = DispersionMap(
         parameters=values,
-        lambdas=np.asarray(spectrum.lambdas),
+        lambdas=spectrum.shown,
         **{name: plane.on_grid(value) for name, value in fields.items()},
         variables=system.model.variables,
         time_unit=system.model.time_unit,

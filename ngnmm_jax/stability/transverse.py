@@ -17,6 +17,7 @@ import numpy as np
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.placement import wide
+from ngnmm_jax.coupling.modes import commute, graphs_of, joint_spectrum
 from ngnmm_jax.dynamics.lockstep.meshes import adaptive_mesh, mesh_step
 from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import ROUGH
@@ -55,7 +56,8 @@ class Spectrum(NamedTuple):
     """What modes are modes of.
 
     - `family`: of homogeneous systems.
-    - `lambdas` (mode,): structural eigenvalues; `uniform`: the index of the one that all share.
+    - `lambdas` (mode,): structural eigenvalues, or (mode, graph) of a sum of couplings;
+      `uniform`: the index of the mode that all share.
     """
 
     family: Family
@@ -65,8 +67,21 @@ class Spectrum(NamedTuple):
     @classmethod
     def of(cls, network: Network) -> "Spectrum":
         """That of a network, which must have homogeneous states."""
-        lambdas, uniform = network.spectrum()
-        return cls(Family.of(network), jnp.asarray(lambdas), jnp.asarray(uniform or 0))
+        family, graphs = Family.of(network), graphs_of(network.interaction)
+        lambdas: Any
+        uniform: int | None
+        if len(graphs) > 1 and commute(graphs):  # whatever the parts' own parameters are
+            family = Family(network.apart())
+            lambdas, uniform = joint_spectrum(graphs)
+        else:
+            lambdas, uniform = network.spectrum()
+        return cls(family, jnp.asarray(lambdas), jnp.asarray(uniform or 0))
+
+    @property
+    def shown(self) -> np.ndarray:
+        """The eigenvalues (mode,) by which modes are known: of the first of several graphs."""
+        lambdas = np.asarray(self.lambdas)
+        return lambdas if lambdas.ndim == 1 else lambdas[:, 0]
 
     def decides(self, network: Network) -> Any:
         """What of it decides numbers, beside the network's values and equations.
@@ -76,7 +91,7 @@ class Spectrum(NamedTuple):
         """
         if is_own(type(network)) and is_own(type(network.graph)):
             return int(self.lambdas.size)
-        values = np.append(np.asarray(self.lambdas), self.family.system.uniform)
+        values = np.append(np.asarray(self.lambdas), network.graph.row_sums(float).mean())
         size = max(float(np.abs(values).max()), np.finfo(float).tiny)
         digits = np.round(values / size, 9) + 0.0
         return [digits.real.tolist(), digits.imag.tolist(), f"{size:.9g}", int(self.uniform)]
@@ -192,9 +207,10 @@ def modes_at_rest(
 def _nodes(lambdas: Any, nodes: int, xp: Any = jnp) -> tuple[Any, Any]:
     """Λ at which monodromy matrices are computed, and one more that checks what lies between.
 
-    With no more modes than nodes, these are the modes themselves, and there is no check.
+    With no more modes than nodes, or of several graphs, these are the modes themselves, and there
+    is no check.
     """
-    if lambdas.shape[0] <= nodes:
+    if lambdas.shape[0] <= nodes or lambdas.ndim > 1:
         return lambdas, None
     where = interpolation_nodes(lambdas, nodes, xp)
     return where, (where[:1] + 3 * where[-1:]) / 4
@@ -217,11 +233,11 @@ def monodromies(nodes: int, few: int) -> Callable[[Spectrum, Orbits], jax.Array]
         size, runs = x.shape
         mesh = adaptive_mesh(inner.vector_field, x, period, Steps.of(inner.model, runs))
 
-        short = lambdas.shape[0] <= few
+        short = lambdas.shape[0] <= few or lambdas.ndim > 1
         base = lambdas if short else interpolation_nodes(lambdas, few)
         weights = jnp.eye(base.shape[0]) if short else interpolation(base, where)
         every = base if check is None else jnp.concatenate([base, check])
-        along = jnp.repeat(every, size)[:, None]
+        along = jnp.repeat(every, size, axis=0)[..., None]
 
         def identities(count: int) -> jax.Array:
             eye = jnp.eye(size, dtype=lambdas.dtype)[:, None, :, None]
@@ -324,7 +340,7 @@ def aperiodic_modes(
     x = states.T
     size, runs = x.shape
     steps = Steps.of(inner.model, runs)
-    direct = lambdas.shape[0] <= _FEW_MODES or jnp.iscomplexobj(lambdas)
+    direct = lambdas.shape[0] <= _FEW_MODES or jnp.iscomplexobj(lambdas) or lambdas.ndim > 1
     where = lambdas
     if not direct:
         low, high = lambdas.min(), lambdas.max()
@@ -335,7 +351,7 @@ def aperiodic_modes(
     Pair = tuple[jax.Array, jax.Array]
 
     def step(pair: Pair, h: jax.Array) -> Pair:
-        return RK4().step(lambda y: inner.variational(y, where[:, None]), pair, h)
+        return RK4().step(lambda y: inner.variational(y, where[..., None]), pair, h)
 
     def advance(pair: Pair, _: None) -> tuple[Pair, jax.Array]:
         x, xi = repeat(step, pair, steps.dt, _NORMALISE * steps.stiffness)

@@ -1,13 +1,19 @@
 """Sweeps over parameters: designs, measures, and their streamed, resumable execution."""
 
-from ngnmm_jax.sweeps import summaries
-from ngnmm_jax.sweeps.activity import Activity
-from ngnmm_jax.sweeps.analyses import Exponents, Stability
-from ngnmm_jax.sweeps.designs import Design
-from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output
-from ngnmm_jax.sweeps.run import sweep
-from ngnmm_jax.sweeps.storage import discrepancies, open_sweep
-from ngnmm_jax.sweeps.summaries import AbstractSummary
+from typing import TYPE_CHECKING
+
+from ngnmm_jax._core.lazily import from_homes
+
+if TYPE_CHECKING:
+    from ngnmm_jax.sweeps import summaries
+    from ngnmm_jax.sweeps.activity import Activity
+    from ngnmm_jax.sweeps.analyses import Exponents, Stability
+    from ngnmm_jax.sweeps.designs import Design
+    from ngnmm_jax.sweeps.measures import AbstractMeasure, Function
+    from ngnmm_jax.sweeps.outputs import Output
+    from ngnmm_jax.sweeps.run import sweep
+    from ngnmm_jax.sweeps.storage import discrepancies, open_sweep
+    from ngnmm_jax.sweeps.summaries import AbstractSummary
 
 __all__ = [
     "AbstractMeasure",
@@ -23,3 +29,28 @@ __all__ = [
     "summaries",
     "sweep",
 ]
+
+_HOMES = {
+    "activity": ("Activity",),
+    "analyses": (
+        "Exponents",
+        "Stability",
+    ),
+    "designs": ("Design",),
+    "measures": (
+        "AbstractMeasure",
+        "Function",
+    ),
+    "outputs": ("Output",),
+    "run": ("sweep",),
+    "storage": (
+        "discrepancies",
+        "open_sweep",
+    ),
+    "summaries": ("AbstractSummary",),
+}
+__getattr__ = from_homes(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -23,12 +23,14 @@ from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.sweeps.fused import fused, room
-from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
+from ngnmm_jax.sweeps.outputs import Output
 from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, Shared, streamed
 from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
 from ngnmm_jax.sweeps.summaries.base import Coordinates, is_regional, whole
 from ngnmm_jax.sweeps.summaries.gathering import Gathering
 from ngnmm_jax.sweeps.summaries.separate import check_separate
+from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -282,9 +284,9 @@ class Activity(AbstractMeasure):
     def evaluate(
         self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
-        core = self._core(system)
         plan, dt = self.plan(system)
         given = dict(points)
+        core = on_grid(self._core(system), dt, given)
         starts = self._starts(system, given, seeds)
         dtype = self._dtype(system)
         lanes = {

@@ -12,7 +12,8 @@ from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import number_of_exponents
 from ngnmm_jax.stability.resting import find_resting, resting_modes
 from ngnmm_jax.stability.transverse import Spectrum
-from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, Points, System
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
+from ngnmm_jax.sweeps.outputs import Output
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network

@@ -15,8 +15,8 @@ from ngnmm_jax._core.programs import body, digest, identity
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.version import __version__
 from ngnmm_jax.models.notation import notation_of
-from ngnmm_jax.sweeps.designs import REPLICATE
 from ngnmm_jax.sweeps.names import label
+from ngnmm_jax.sweeps.outputs import REPLICATE
 from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Coordinates
 from ngnmm_jax.sweeps.task import Task
 

@@ -11,12 +11,10 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import ordered
 from ngnmm_jax._core.parameters import SCATTER, check_values, one_for_all, parameter_names
 from ngnmm_jax._core.randomness import run_seeds
+from ngnmm_jax.sweeps.outputs import POINT, REPLICATE
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
-
-#: The dimension of the points of lists, random and Sobol designs, and that of replicates.
-POINT, REPLICATE = "point", "replicate"
 
 # How a parameter that differs between regions is swept.
 _SCALED = "give values (value, region), as in `scales[:, None] * values_of_{name}`"

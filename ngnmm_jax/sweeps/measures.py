@@ -17,6 +17,7 @@ from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.placement import on_cpu
 from ngnmm_jax._core.programs import Operations, Traced, identity, traced
 from ngnmm_jax._core.status import SolverError, Status
+from ngnmm_jax.sweeps.outputs import Output
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -26,35 +27,6 @@ Points = dict[str, np.ndarray]
 
 #: Points of cheap measures that a device takes at a time.
 CHEAP = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Output:
-    """One result of a measure, at one point of a sweep.
-
-    - `dims`: names of its dimensions, beside those of the sweep; `shape`: their sizes.
-    - `dtype`: its type.
-    - `units`: "1" or "" where it has none; `title`: what it is, in words.
-    - `more`: further attributes.
-    """
-
-    dims: tuple[str, ...] = ()
-    shape: tuple[int, ...] = ()
-    dtype: str = "float64"
-    units: str = ""
-    title: str = ""
-    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if len(self.dims) != len(self.shape):
-            but = f"they are {self.dims} and {self.shape}"
-            _checks.fail("dims", "name each size of `shape`", but)
-
-    @property
-    def attrs(self) -> dict[str, Any]:
-        """Attributes in files, named as the CF conventions do."""
-        named = {"units": self.units, "long_name": self.title}
-        return {name: text for name, text in named.items() if text} | dict(self.more)
 
 
 class AbstractMeasure(abc.ABC):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.sweeps.designs import REPLICATE, Design
-from ngnmm_jax.sweeps.measures import Output
+from ngnmm_jax.sweeps.designs import Design
+from ngnmm_jax.sweeps.outputs import REPLICATE, Output
 from ngnmm_jax.sweeps.storage import CHECK, DIGESTS, DISCREPANCY
 
 # What a store adds: a variable, and its dimension.

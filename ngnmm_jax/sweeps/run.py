@@ -1,5 +1,6 @@
 """Sweeps: named parameters, what to compute at each point, what to keep; in blocks, anywhere."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from ngnmm_jax._core.workers import refuse_forked, watch_pool
 from ngnmm_jax.sweeps.dataset import assembled, attributes, coordinates
 from ngnmm_jax.sweeps.designs import Design
 from ngnmm_jax.sweeps.executors import elsewhere
-from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, Output, System
+from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, System
 from ngnmm_jax.sweeps.names import check_names
+from ngnmm_jax.sweeps.outputs import Output
 from ngnmm_jax.sweeps.storage import Blocks, SweepStore
 from ngnmm_jax.sweeps.task import Task
 from ngnmm_jax.systems.driven import Driven
@@ -84,9 +86,18 @@ def sweep(
     blocks, results = task.blocks, {}
     left = sum(blocks.runs(k)[0].size for k in todo if k < len(blocks))
     failed = 0
-    with progress_bar(
-        parameters.count, "sweep", "run", progress, initial=parameters.count - left, unit_scale=True
-    ) as bar:
+    kept = task.store.store.keeping(len(task.todo)) if task.store else contextlib.nullcontext()
+    with (
+        kept,
+        progress_bar(
+            parameters.count,
+            "sweep",
+            "run",
+            progress,
+            initial=parameters.count - left,
+            unit_scale=True,
+        ) as bar,
+    ):
         for number, fields, bad in _run(task, todo, executor):
             results[number] = fields
             failed += bad

@@ -22,7 +22,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.records import Damaged
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.store import Store, is_store
-from ngnmm_jax.sweeps.measures import Output
+from ngnmm_jax.sweeps.outputs import Output
 
 #: Digests of the blocks (block,), zero for what is not finished; the last is the error estimate's.
 DIGESTS = "block_digest"

@@ -10,7 +10,8 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import within_memory
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.sweeps.designs import Design
-from ngnmm_jax.sweeps.measures import AbstractMeasure, Output, System
+from ngnmm_jax.sweeps.measures import AbstractMeasure, System
+from ngnmm_jax.sweeps.outputs import Output
 from ngnmm_jax.sweeps.storage import Blocks, SweepStore
 
 # Runs that are computed together at least: fewer cost as much.

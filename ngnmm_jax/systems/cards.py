@@ -1,5 +1,6 @@
 """What is shown of systems: the model and what was set in it, the coupling, what drives it."""
 
+import inspect
 from typing import Any
 
 from ngnmm_jax._core.cards import Pictured, shown
@@ -18,8 +19,7 @@ class PicturedSystem(Pictured):
         regions = getattr(core, "n_regions", None)
         what = "one region of" if regions is None else f"{regions} regions of"
         rows: dict[str, Any] = {"parameters": set_in(core.model), "coupling": core.coupling}
-        if regions is not None:
-            rows |= _between(core.interaction)
+        rows |= _between(core.interaction, alone=regions is None)
         if core is not driven:
             rows["noise"] = ", ".join(f"{k} {shown(v)}" for k, v in driven.noise.items()) or "none"
             stimulus = driven.stimulus
@@ -27,13 +27,29 @@ class PicturedSystem(Pictured):
         return f"{type(self).__name__}: {what} {type(core.model).__name__}", rows
 
 
-def _between(interaction: Any) -> dict[str, Any]:
-    """What a network's regions send each other, and over what: in a word where it is the usual."""
-    graph, held = interaction.graph, vars(interaction).items()
+def _between(interaction: Any, *, alone: bool) -> dict[str, Any]:
+    """What regions send each other, and over what: in a word where it is the usual.
+
+    A homogeneous system stands `alone`, without a graph.
+    """
+    whole, held = interaction.graph, vars(interaction).items()
+    graph = whole.undelayed()
     rows: dict[str, Any] = {"coupling": interaction.strength}
     if type(interaction) is not LinearCoupling:
-        values = (f"{name} {shown(value)}" for name, value in held if value is not graph)
+        values = (f"{name} {_named(value)}" for name, value in held if value is not whole)
         rows["coupling"] = ", ".join((type(interaction).__name__, *values))
+    if alone:
+        return rows
     if type(graph) is DenseGraph:
-        return {**rows, "connectome": getattr(graph.connectome, "name", "") or graph.weights}
-    return {**rows, "graph": graph}
+        rows["connectome"] = getattr(graph.connectome, "name", "") or graph.weights
+    else:
+        rows["graph"] = graph
+    for name, part in interaction.delayed().items():
+        delayed: Any = part.graph
+        rows[f"{name}delays"] = delayed.said()
+    return rows
+
+
+def _named(value: Any) -> str:
+    """A function by its name, other values as they are shown elsewhere."""
+    return str(value.__name__) if inspect.isfunction(value) else shown(value)

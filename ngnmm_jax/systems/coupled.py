@@ -47,6 +47,10 @@ class AbstractCoupled(PicturedSystem):
         drive = self.drive(self.model.output(state))
         return self.model.vector_field(state, drive if stimulus is None else drive + stimulus)
 
+    def nothing(self, state: State) -> Field:
+        """A stimulus that adds nothing, for states (variable, *region, *run)."""
+        return jnp.zeros_like(self.model.output(state))
+
     def exact_flow(self, dt: Scalar) -> ExactFlow:
         """Its model's flow over a step, with inputs (state, stimulus) from what regions send."""
         flow = self.model.exact_flow(dt)
@@ -59,6 +63,15 @@ class AbstractCoupled(PicturedSystem):
             return local(state, self.drive(self.model.output(state)) + stimulus)
 
         return ExactFlow(inputs, flow.advance)
+
+    def population_inputs(self, state: State) -> jax.Array:
+        """What drives each population of spiking neurons, (population, *region, *run).
+
+        Of any coupling, from the gates of now. For models with an `exact_flow`, which says it.
+        """
+        flow = self.model.exact_flow(jnp.ones((), state.dtype))
+        assert flow is not None
+        return flow.inputs(state, self.drive(self.model.output(state)))
 
     def has_flow(self) -> bool:
         """Whether `exact_flow` is known of it."""

@@ -1,154 +1,334 @@
-"""The homogeneous system of a network with delays."""
+"""Networks with delays at work: regions alone, driven by what arrives of the past."""
 
-from typing import Any, ClassVar, NoReturn
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ngnmm_jax._core.types import Field, State
-from ngnmm_jax.coupling.base import AbstractSum
-from ngnmm_jax.graphs.delays import AbstractDelays
+from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax._core.types import Field, Scalar, State
+from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
+from ngnmm_jax.graphs.past import Reach, arriving, refined
+from ngnmm_jax.integrators import RK4, AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
-from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.models.hooks import ExactFlow
 
-# Delays of connections are one where they differ by less than this part of it.
-_SAME = 1e-12
+# What was sent over each coupling with delays, by what comes before the names of its parameters:
+# (region, node, …), the nodes ends of steps.
+Pasts = dict[str, Any]
 
 
-class DelayedHomogeneous(AbstractCoupled):
-    """One region that drives itself, some time later: a network where all regions do the same.
+class Arriving(NamedTuple):
+    """What reaches regions from outside of them, at a time.
 
-    Its equilibria are those without delays. Oscillations that all regions share exist where each
-    gets the same sums of the past: known here where all connections have one delay. What it does
-    depends on its past, so that it has no `vector_field` of a state alone.
-
-    **Arguments:**
-
-    - `present`: the homogeneous system without delays, over the graph whose modes are those of the
-      network.
-    - `delays`: of one connection, (1, 1) or (), which stands for all; of all where they differ.
-    - `span`: the shortest and the longest delay where they differ; None where they do not.
+    - `sums` (*channel, region, *run): of what was sent, over the connections of each coupling with
+      delays.
+    - `push` (*input, region, *run): a stimulus, which adds to what they receive; None without.
     """
 
-    present: Homogeneous
-    delays: AbstractDelays
-    span: tuple[float, float] | None = eqx.field(static=True)
-    #: Where definitions of its numbers have what stands elsewhere in it.
-    CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
-        ("present", "model"): ("model",),
-        ("present", "interaction", "strength"): ("coupling",),
-    }
+    sums: dict[str, Any]
+    push: Any
 
-    def __init__(
-        self,
-        present: Homogeneous,
-        delays: AbstractDelays,
-        span: tuple[float, float] | None = None,
-    ) -> None:
-        self.present, self.delays, self.span = present, delays, span
 
-    def __check_init__(self) -> None:
-        check_coupled(self)
+class Reached(eqx.Module):
+    """The regions of a network, with what arrives late as their stimulus.
 
-    @property  # type: ignore[misc]
-    def model(self) -> AbstractNeuralMass:  # type: ignore[override]
-        """The equations of a region."""
-        return self.present.model
+    - `now`: what arrives where no stimulus is given.
+    """
 
-    @property
-    def interaction(self) -> Any:
-        """What passes between regions."""
-        return self.present.interaction
+    model: AbstractNeuralMass
+    interaction: AbstractCoupling
+    now: Arriving
 
-    @property
-    def coupling(self) -> Any:
-        """The strength of the coupling."""
-        return self.present.coupling
+    def vector_field(self, state: State, stimulus: Arriving | None = None) -> State:
+        """Time derivative of a state (variable, region, *run)."""
+        arriving = self.now if stimulus is None else stimulus
+        return self.model.vector_field(state, self._received(state, arriving))
 
-    @property
-    def state_shape(self) -> tuple[int]:
-        """Shape of the state: (variable,)."""
-        return self.present.state_shape
+    def exact_flow(self, dt: Scalar) -> ExactFlow:
+        """The model's flow over a step, with inputs (state, what arrives)."""
+        flow: Any = self.model.exact_flow(dt)
 
-    @property
-    def delay(self) -> Any:
-        """How long all is on its way; `ValueError` where that differs between connections."""
-        if self.span is not None:
-            low, high = self.span
-            raise ValueError(
-                f"The delays are between {low:.6g} and {high:.6g}: regions that oscillate alike "
-                "would receive sums of unlike times, so that homogeneous oscillations are known of "
-                "one common delay only (`Network(…, delays=…)` with one number). Equilibria are "
-                "those without delays (`find_equilibria`), and `simulate` takes the network."
+        def inputs(state: State, arriving: Any) -> jax.Array:
+            found: jax.Array = flow.inputs(state, self._received(state, arriving))
+            return found
+
+        return ExactFlow(inputs, flow.advance)
+
+    def nothing(self, state: State) -> Arriving:
+        """That nothing arrives."""
+        return Arriving(jax.tree.map(jnp.zeros_like, sent(self, state)), None)
+
+    def _received(self, state: State, arriving: Arriving) -> Field:
+        received = self.interaction.reached(arriving.sums, self.model.output(state))
+        return received if arriving.push is None else received + arriving.push
+
+
+def sent(system: Any, state: State) -> dict[str, Any]:
+    """What regions send over each coupling with delays, (*channel, region, *run)."""
+    outputs = system.model.output(state)
+    return {name: part.sent(outputs) for name, part in system.interaction.delayed().items()}
+
+
+class Remembered(NamedTuple):
+    """What is known between steps.
+
+    - `inner`: the integrator's memory.
+    - `past` (region, node, …): what was sent at the ends of steps, rings.
+    - `coming` (step, moment, region, …): what arrives in the steps of a block.
+    - `number`: of steps taken.
+    """
+
+    inner: Any
+    past: Pasts
+    coming: dict[str, Any]
+    number: jax.Array
+
+
+def at_work(integrator: AbstractFixedStep, system: Any, dt: Scalar) -> Stepper:
+    """An integrator at work on a system, with its delays where it has them (`on_grid`)."""
+    if getattr(system, "delays", None) is None:
+        return integrator.stepper(system, dt)
+    return _Delayed(integrator, system, dt).stepper()
+
+
+class _Delayed:
+    """An integrator on regions that are reached by the past."""
+
+    def __init__(self, integrator: AbstractFixedStep, network: Any, dt: Scalar) -> None:
+        self.integrator, self.network, self.dt = integrator, network, dt
+        self.graphs = {name: p.graph for name, p in network.interaction.delayed().items()}
+        self.reaches: dict[str, Reach] = {name: g.reach for name, g in self.graphs.items()}
+
+    def stepper(self) -> Stepper:
+        """The integrator at work."""
+        return Stepper(
+            self.start,
+            self.advance,
+            lambda memory: self._inner(None).state(memory.inner),
+            self.kick,
+            past=self.past,
+        )
+
+    def start(self, state: jax.Array, past: Pasts | None = None) -> Remembered:
+        """Where regions have sent the same for ever, unless a `past` is given as `past` has it."""
+        now = self._sent(state)
+        if past is None:
+            past = {
+                name: jnp.broadcast_to(
+                    value[:, None], (len(value), self.reaches[name].length, *value.shape[1:])
+                )
+                for name, value in now.items()
+            }
+        coming = {name: self._arriving(name, past[name], -1) for name in now}
+        first = {k: self._laid_out(c[0, 0] - c[0, 1] / 2, state) for k, c in coming.items()}
+        return Remembered(self._inner(first).start(state), past, coming, jnp.asarray(0))
+
+    def advance(self, memory: Remembered, stimulus: Any, rise: Any = None) -> Remembered:
+        """A step, before which what arrives in coming ones is gathered where it is not known."""
+        inner, past, coming, number = memory
+        inner_at_work = self._inner(None)
+        state = inner_at_work.state(inner)
+        mean, slope, after = {}, {}, {}
+        for name in past:
+            within = number % self.reaches[name].block
+            after[name] = jax.lax.cond(
+                within == 0,
+                lambda name=name: self._arriving(name, past[name], number - 1),
+                lambda name=name: coming[name],
             )
-        return jnp.reshape(self.delays.between(), ())
+            mean[name], slope[name] = (
+                self._laid_out(after[name][within, k], state) for k in range(2)
+            )
+        if rise is not None and stimulus is None:
+            stimulus = jnp.zeros_like(rise)
+        elif rise is None and stimulus is not None:
+            rise = jnp.zeros_like(stimulus)
+        inner = inner_at_work.advance(inner, Arriving(mean, stimulus), Arriving(slope, rise))
+        past = self._with_newest(past, number, inner_at_work.state(inner))
+        return Remembered(inner, past, after, number + 1)
+
+    def kick(self, memory: Remembered, change: jax.Array) -> Remembered:
+        """After a change at once, which is sent too."""
+        inner_at_work = self._inner(None)
+        inner = inner_at_work.kick(memory.inner, change)
+        past = self._with_newest(memory.past, memory.number - 1, inner_at_work.state(inner))
+        return memory._replace(inner=inner, past=past)
+
+    def past(self, memory: Remembered) -> Pasts:
+        """What was sent (region, node, …), from the oldest to that of now."""
+        return {k: jnp.roll(past, -memory.number, axis=1) for k, past in memory.past.items()}
+
+    def _inner(self, now: Any) -> Stepper:
+        network = self.network
+        reached = Reached(network.model, network.interaction, Arriving(now, None))
+        return self.integrator.stepper(reached, self.dt)
+
+    def _arriving(self, name: str, past: jax.Array, newest: Any) -> jax.Array:
+        reach = self.reaches[name]
+        return arriving(self.graphs[name], past, newest % reach.length, self.dt, reach)
+
+    def _with_newest(self, past: Pasts, number: Any, state: jax.Array) -> Pasts:
+        return {
+            name: past[name].at[:, number % self.reaches[name].length].set(now)
+            for name, now in self._sent(state).items()
+        }
+
+    def _sent(self, state: jax.Array) -> dict[str, Any]:
+        """What regions send, those first: (region, *channel, *run)."""
+        return {
+            name: jnp.moveaxis(value, value.ndim - state.ndim + 1, 0)
+            for name, value in sent(self.network, state).items()
+        }
+
+    def _laid_out(self, sums: jax.Array, state: jax.Array) -> jax.Array:
+        """Sums (region, *channel, *run) as couplings have them, (*channel, region, *run)."""
+        return jnp.moveaxis(sums, 0, sums.ndim - state.ndim + 1)
+
+
+def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> Any:
+    """A system whose delays know how they lie on a grid of steps `dt`, for programs; others as is.
+
+    `points`: values (run, …) of parameters that runs differ in. Raises `ValueError` where a delay
+    is shorter than a step, or where delays are traced and their span is not known.
+    """
+    if getattr(system, "delays", None) is None:
+        return system
+    network = getattr(system, "system", system)
+    reaches = {k: Reach.of(span, dt) for k, span in spans_of(network, points).items()}
+    return _changed(system, lambda name, graph: with_fields(graph, span=None, reach=reaches[name]))
+
+
+def allowing(system: Any, points: Mapping[str, Any]) -> Any:
+    """A system whose programs allow for the delays at `points`, values (…) of parameters, too."""
+    if getattr(system, "delays", None) is None:
+        return system
+    network = getattr(system, "system", system)
+    spans = spans_of(network, points)
+
+    def wider(name: str, graph: Any) -> Any:
+        (low, high), known = spans[name], graph.span or spans[name]
+        return with_fields(graph, span=(min(low, known[0]), max(high, known[1])))
+
+    return _changed(system, wider)
+
+
+def spans_of(
+    network: Any, points: Mapping[str, Any] | None = None
+) -> dict[str, tuple[float, float]]:
+    """The shortest and the longest delay of each coupling that has any, as `DelayedGraph.range`."""
+    found = {}
+    for prefix, part in network.interaction.delayed().items():
+        own = {k.removeprefix(prefix): v for k, v in (points or {}).items() if k.startswith(prefix)}
+        graph: Any = part.graph
+        found[prefix] = graph.range(own)
+    return found
+
+
+def _changed(system: Any, change: Any) -> Any:
+    """A system with other graphs, `change(name, graph)` of each that has delays; no checks."""
+    network = getattr(system, "system", system)
+    names = iter(network.interaction.delayed())
+    interaction = network.interaction.over(
+        lambda graph: graph if graph.delays is None else change(next(names), graph)
+    )
+    network = with_fields(network, interaction=interaction)
+    return with_fields(system, system=network) if hasattr(system, "system") else network
+
+
+class Blocks(eqx.Module):
+    """A network with delays as a map: what is known now, one block of steps of RK4 later.
+
+    What is known is a vector (known,): a state, and what was sent as far back as the longest delay.
+    """
+
+    network: Any
+    halved: Any
+    dt: Any
+    state_shape: tuple[int, ...] = eqx.field(static=True)
+    sent_shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, network: Any, dt: float) -> "Blocks":
+        """Of steps `dt`, and of two half steps for each to see their error."""
+        on, halved = on_grid(network, dt), on_grid(network, dt / 2)
+        shape = tuple(network.state_shape)
+        like = jax.ShapeDtypeStruct(shape, network.coupling.dtype)
+        shapes = jax.eval_shape(lambda x: sent(network, x), like)
+        parts = on.interaction.delayed()
+        sent_shapes = tuple(
+            (name, (shape[1], _reach(part).used, *shapes[name].shape[:-1]))
+            for name, part in parts.items()
+        )
+        return cls(on, halved, jnp.asarray(dt, float), shape, sent_shapes)
 
     @property
-    def gain(self) -> Any:
-        """What the rows of the graph sum to."""
-        return self.present.uniform
+    def steps(self) -> int:
+        """Of a block, up to the shortest delay."""
+        return min(_reach(part).block for part in self.network.interaction.delayed().values())
 
-    def sent(self, state: Float[Array, "variable"]) -> Float[Array, "channel"]:
-        """What goes into the tracts."""
-        return jnp.atleast_1d(self.interaction.sent(self.model.output(state)))
+    @property
+    def size(self) -> int:
+        """How many numbers are known."""
+        shapes = (self.state_shape, *(shape for _, shape in self.sent_shapes))
+        return sum(map(math.prod, shapes))
 
-    def slope(
-        self, state: Float[Array, "variable"], arriving: Float[Array, "channel"]
-    ) -> Float[Array, "variable"]:
-        """Time derivative of a state, where such sums arrive."""
-        output = self.model.output(state)
-        sums = arriving if self.interaction.sent(output).ndim else arriving[0]
-        return self.model.vector_field(state, self.interaction.received(sums, output))
+    def known(self, state: jax.Array) -> Float[Array, "known"]:
+        """Where regions have sent the same for ever."""
+        now = _Delayed(RK4(), self.network, self.dt).start(state).past
+        past = {name: now[name][:, -shape[1] :] for name, shape in self.sent_shapes}
+        return self._flat(state, past)
 
-    def undelayed(self) -> Homogeneous:
-        """The same without delays: its equilibria are the same, their stability is not."""
-        return self.present
+    def state(self, known: Float[Array, "known"]) -> Float[Array, "variable region"]:
+        """The state of now."""
+        return known[: math.prod(self.state_shape)].reshape(self.state_shape)
 
-    def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
-        """Those without delays."""
-        return self.present.equilibrium_candidates(max_count)
+    def whole(self, known: Float[Array, "known"]) -> Float[Array, "known"]:
+        """A block later."""
+        return self._later(self.network, 1, known)
 
-    def bare(self) -> "DelayedHomogeneous":
-        """Itself: there are no names to leave out."""
-        return self
+    def halves(self, known: Float[Array, "known"]) -> Float[Array, "known"]:
+        """A block later, each step in two halves."""
+        return self._later(self.halved, 2, known)
 
-    def drive(self, output: Field) -> Field:
-        """`ValueError`: it does not follow from the output of now."""
-        return self._needs_its_past()
-
-    def vector_field(self, state: State, stimulus: Field | None = None) -> State:
-        """`ValueError`: it does not follow from the state alone."""
-        return self._needs_its_past()
-
-    def _needs_its_past(self) -> NoReturn:
-        raise ValueError(
-            "This homogeneous system has a delay: what was asked for is known only of systems "
-            "whose slope follows from their state. `find_equilibria`, `find_orbit` and "
-            "`dispersion` take it; `undelayed()` is the same without its delay."
+    def _later(self, network: Any, parts: int, known: Any) -> jax.Array:
+        """After the block's steps in so many parts each."""
+        dt = self.dt / parts
+        past = self._past(known)
+        for name, part in network.interaction.delayed().items():
+            some = past[name] if parts == 1 else refined(past[name])
+            missing = max(0, _reach(part).length - some.shape[1])
+            oldest = jnp.broadcast_to(some[:, :1], (len(some), missing, *some.shape[2:]))
+            some = jnp.concatenate([oldest, some], axis=1)
+            past[name] = some[:, -_reach(part).length :]
+        stepper = at_work(RK4(), network, dt)
+        memory = stepper.start(self.state(known), past)
+        memory = jax.lax.fori_loop(
+            0, parts * self.steps, lambda _, memory: stepper.advance(memory, None), memory
         )
+        past = stepper.past(memory)
+        past = {
+            name: past[name][:, ::-parts][:, : shape[1]][:, ::-1]
+            for name, shape in self.sent_shapes
+        }
+        return self._flat(stepper.state(memory), past)
+
+    def _past(self, known: jax.Array) -> Pasts:
+        place, found = math.prod(self.state_shape), {}
+        for name, shape in self.sent_shapes:
+            found[name] = known[place : place + math.prod(shape)].reshape(shape)
+            place += math.prod(shape)
+        return found
+
+    def _flat(self, state: jax.Array, past: Pasts) -> jax.Array:
+        return jnp.concatenate([state.ravel(), *(past[k].ravel() for k, _ in self.sent_shapes)])
 
 
-def delayed_homogeneous(present: Homogeneous, graph: Any) -> DelayedHomogeneous:
-    """The homogeneous system over a graph with delays, of the one without."""
-    delays = graph.delays
-    if not isinstance(present.interaction, AbstractSum):
-        kind = type(present.interaction).__name__
-        raise ValueError(
-            f"`{kind}` does not say what of it is delayed: homogeneous states are known of "
-            "weighted sums (`coupling.AbstractSum`), or without delays (`network.undelayed()`)."
-        )
-    if delays.common:
-        return DelayedHomogeneous(present, delays)
-    low, high = graph.range()
-    if not high - low <= _SAME * high:
-        return DelayedHomogeneous(present, delays, (low, high))
-    there = jnp.argwhere(graph.matrix() != 0, size=1, fill_value=0)[0]
-    n = graph.n_regions
-
-    def of_one(leaf: Any) -> Any:
-        return leaf[there[0], there[1]][None, None] if jnp.shape(leaf) == (n, n) else leaf
-
-    return DelayedHomogeneous(present, jax.tree.map(of_one, delays))
+def _reach(part: AbstractSum) -> Reach:
+    graph: Any = part.graph
+    found: Reach = graph.reach
+    return found

@@ -19,6 +19,7 @@ from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.cards import PicturedSystem
+from ngnmm_jax.systems.delayed import at_work
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.stimuli import AbstractStimulus
@@ -131,6 +132,15 @@ class Driven(PicturedSystem):
         return getattr(self.system, "connectome", None)
 
     @property
+    def delays(self) -> Any:
+        """The network's delays; None without."""
+        return getattr(self.system, "delays", None)
+
+    def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
+        """The network's; infinite without delays."""
+        return self.system.shortest_delay(points) if isinstance(self.system, Network) else np.inf
+
+    @property
     def state_shape(self) -> tuple[int, ...]:
         """Shape of the state: (variable, region)."""
         return self.system.state_shape
@@ -188,7 +198,7 @@ class Driven(PicturedSystem):
         - `keys` () or (run,), for `Purpose.NOISE`; (run,) for states (variable, region, run).
         - `begin`: when it starts, and the number of its first step (`first_step`); by default zero.
         """
-        inner = integrator.stepper(self.system, dt)
+        inner = at_work(integrator, self.system, dt)
         begin = (jnp.zeros(()), jnp.asarray(0)) if begin is None else begin
         drawn = _noise_of(self, dt, keys)
         stimulated = _stimulus_of(self, dt, begin, batched=jnp.ndim(keys) == 1)
@@ -226,9 +236,9 @@ class Driven(PicturedSystem):
                     at = inner.kick(at, jnp.where(bad, turn * found, 0.0))
             return at, number + 1, below
 
-        def start(state: jax.Array) -> Any:
+        def start(state: jax.Array, *past: Any) -> Any:
             below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.any() else None
-            return inner.start(state), first, below
+            return inner.start(state, *past), first, below
 
         return Stepper(
             start,
@@ -236,6 +246,7 @@ class Driven(PicturedSystem):
             lambda memory: inner.state(memory[0]),
             lambda memory, change: (inner.kick(memory[0], change), *memory[1:]),
             lambda memory: memory[2],
+            lambda memory: inner.past(memory[0]),
         )
 
 

@@ -12,6 +12,7 @@ from ngnmm_jax._core.scalar_roots import scalar_roots
 from ngnmm_jax._core.types import Field
 from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.modes import gain, proportional
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
 from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.agreement import check_agreement
@@ -61,12 +62,12 @@ class Homogeneous(AbstractCoupled):
     @property
     def proportional(self) -> bool:
         """Whether the drive is `gain * output`."""
-        return type(self.interaction) is LinearCoupling
+        return proportional(self.interaction)
 
     @property
     def gain(self) -> Any:
         """What the drive is of the output, where it is proportional to that."""
-        return self.interaction.graph.apply(self.coupling)
+        return gain(self.interaction)
 
     @property
     def state_shape(self) -> tuple[int]:
@@ -77,38 +78,38 @@ class Homogeneous(AbstractCoupled):
         """What the region receives from its output."""
         return self.interaction.inputs(output)
 
-    def slopes(self, output: Field) -> tuple[Field, Field]:
-        """What the drive of a perturbation is of its output: `through * Λ + own`, both (*run).
+    def slopes(self, output: Field) -> tuple[tuple[Field, ...], Field]:
+        """What the drive of a perturbation is of its output: `Σ through_g Λ_g + own`, (*run) each.
 
-        Λ is the eigenvalue of the network's graph along which regions are perturbed.
+        Λ_g are the eigenvalues of the network's graphs (one, or those of a sum of couplings) along
+        the mode in which regions are perturbed.
         """
-        (term,) = self.interaction.linearised(output)
-        return term.through()[0, 0], term.own[0, 0]
+        terms = self.interaction.linearised(output)
+        own = sum((term.own[0, 0] for term in terms[1:]), terms[0].own[0, 0])
+        return tuple(term.through()[0, 0] for term in terms), own
 
-    def along(self, output: Field, lambdas: Inexact[Array, "mode *#run"]) -> Inexact[Array, "..."]:
-        """What the drive of perturbations along modes is of their outputs, (mode, *run)."""
-        through, own = self.slopes(output)
-        return through * lambdas + own
+    def along(self, output: Field, lambdas: Inexact[Array, "mode ..."]) -> Inexact[Array, "..."]:
+        """What the drive of perturbations along modes is of their outputs, (mode, *run).
 
-    @property
-    def uniform(self) -> Any:
-        """The eigenvalue of the perturbation that all regions share."""
-        return self.interaction.graph.row_sums()
+        `lambdas` (mode, *#run), or (mode, graph, *#run) of a sum of couplings.
+        """
+        return mixed(*self.slopes(output), lambdas)
 
     def variational(
         self,
         pair: tuple[Float[Array, "variable *run"], Inexact[Array, "variable tangent *run"]],
-        lambdas: Inexact[Array, "tangent *#run"],
+        lambdas: Inexact[Array, "tangent ..."] | None,
     ) -> tuple[jax.Array, jax.Array]:
         """Time derivatives of a state and of its perturbations.
 
         Perturbation k obeys the node's linearisation with the drive that it has along the mode
-        `lambdas[k]` of the network's graph. Elementwise over `*run`.
+        `lambdas[k]` of the network's graph, as `along` has it; None: all regions share them.
+        Elementwise over `*run`.
         """
         x, xi = pair
         output, d_output = jax.linearize(self.model.output, x)
-        dx, push = jax.linearize(self.model.vector_field, x, self.drive(output))
-        factors = self.along(output, lambdas)
+        drive, d_drive = jax.linearize(self.drive, output)
+        dx, push = jax.linearize(self.model.vector_field, x, drive)
 
         def one(v: jax.Array, factor: jax.Array) -> jax.Array:
             if not jnp.iscomplexobj(v):
@@ -116,7 +117,10 @@ class Homogeneous(AbstractCoupled):
             drive = factor * (d_output(v.real) + 1j * d_output(v.imag))
             return push(v.real, drive.real) + 1j * push(v.imag, drive.imag)
 
-        return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, factors)
+        if lambdas is None:
+            shared = d_drive(jnp.ones_like(output))
+            return dx, jax.vmap(one, in_axes=(1, None), out_axes=1)(xi, shared)
+        return dx, jax.vmap(one, in_axes=(1, 0), out_axes=1)(xi, self.along(output, lambdas))
 
     def over_runs(self) -> "Homogeneous":
         """Itself: there are no values per region."""
@@ -171,6 +175,13 @@ class Homogeneous(AbstractCoupled):
             max_count=max_count,
         )
         return jax.vmap(lambda u: reduction.function(u)[0])(roots)
+
+
+def mixed(through: tuple[Any, ...], own: Any, lambdas: Any) -> Any:
+    """`Σ through_g Λ_g + own` for modes Λ, (mode, …), or (mode, graph, …) of several graphs."""
+    if len(through) == 1:
+        return through[0] * lambdas + own
+    return sum(factor * lambdas[:, g] for g, factor in enumerate(through)) + own
 
 
 @lru_cache(maxsize=128)

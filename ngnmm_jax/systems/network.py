@@ -20,27 +20,29 @@ from ngnmm_jax._core.parameters import (
     with_leaves,
     without_names,
 )
-from ngnmm_jax._core.types import Field, Scalar
+from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
+from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
-from ngnmm_jax.coupling.modes import bends, over_modes
+from ngnmm_jax.coupling.modes import alike, as_linear, bends, graphs_of, joint_spectrum
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import MILLISECOND, AbstractDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
-from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
-from ngnmm_jax.systems.delayed import delayed_homogeneous
+from ngnmm_jax.systems.delayed import Blocks, spans_of
+from ngnmm_jax.systems.delayed_homogeneous import delayed_homogeneous, raise_uneven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
+    only_fields_of_models,
     only_with_modes,
     own_equations,
 )
@@ -75,6 +77,7 @@ class Network(AbstractCoupled):
     CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
         ("interaction", "strength"): ("coupling",),
         ("interaction", "graph", "weights"): ("weights",),
+        ("interaction", "graph", "graph", "weights"): ("weights",),
     }
 
     def __init__(
@@ -99,6 +102,7 @@ class Network(AbstractCoupled):
 
     def __check_init__(self) -> None:
         self._check_between()
+        self.interaction.delayed()  # which says what stands against it
         check_coupling(self.interaction)
         check_coupled(self)
         n = self.n_regions
@@ -122,7 +126,7 @@ class Network(AbstractCoupled):
             if name in declared(self.model) or is_reserved(name):
                 must = "have a name of its own"
                 _checks.fail(f"{kind}.{name}", must, "a parameter is called so")
-            value = getattr(part, name)
+            value = getattr(part, field.name)
             if jnp.ndim(value) == 1:
                 _checks.shape(name, value, (self.n_regions,), f"for {self.n_regions} regions")
             check = _checks.positive if field.metadata["positive"] else _checks.finite
@@ -150,9 +154,24 @@ class Network(AbstractCoupled):
         return self.interaction.graph if linear is None else linear
 
     @property
-    def delays(self) -> AbstractDelays | None:
-        """How long what regions send is on its way; None where it is there at once."""
-        return self.interaction.graph.delays
+    def delays(self) -> AbstractDelays | dict[str, Any] | None:
+        """How long what regions send is on its way; None where it is there at once.
+
+        Of several couplings by their names.
+        """
+        return self.interaction.delays
+
+    def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
+        """In the unit of the model's time, also at `points`, values (run, …) of parameters.
+
+        Infinite without delays.
+        """
+        spans = spans_of(self, points)
+        return min((low for low, _ in spans.values()), default=np.inf)
+
+    def in_blocks(self, dt: float) -> Blocks:
+        """A network with delays as a map over blocks of steps `dt`."""
+        return Blocks.of(self, dt)
 
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
@@ -193,6 +212,11 @@ class Network(AbstractCoupled):
         only_a_drive_of_its_own(self, Network)
         return super().exact_flow(dt)
 
+    def population_inputs(self, state: State) -> jax.Array:
+        """What drives each population of spiking neurons, (population, region, *run)."""
+        only_fields_of_models(self, Network)
+        return super().population_inputs(state)
+
     def has_flow(self) -> bool:
         """Whether `exact_flow` is known: of its model, whose equations and drive are as here."""
         if not super().has_flow():
@@ -212,10 +236,14 @@ class Network(AbstractCoupled):
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the weights (mode,), sorted, and the index of the uniform mode.
 
-        Of a linear coupling of another kind, those of the graph that it amounts to.
+        Of a linear coupling of another kind, those of the graph that it amounts to. Of a sum of
+        couplings that are not, (mode, graph): of the modes that its graphs have in common.
         The index is None where the rows do not sum to the same. Warns where eigenvalues are so
         ill-conditioned that rounding moves them by over 1e-6 of the largest.
         """
+        graphs = graphs_of(self.interaction)
+        if len(graphs) > 1 and self.interaction.linear() is None:
+            return joint_spectrum(graphs)
         return self.graph.spectrum()
 
     def homogeneous(self) -> Any:
@@ -232,37 +260,37 @@ class Network(AbstractCoupled):
                 "A network with parameters that differ between regions has no homogeneous "
                 "states: use scalar parameters, or `find_equilibria(network)`."
             )
-        graph = self.graph if self.delays is None else self.interaction.graph
-        if not graph.even():
-            sums = graph.row_sums(float)
-            low, high = float(sums.min()), float(sums.max())
-            raise ValueError(
-                f"The rows of the weights sum to between {low:.6g} and {high:.6g} (they differ "
-                f"by {high - low:.1g}); homogeneous states need equal sums. "
-                "Use `connectome.normalised()`, or `coupling.DiffusiveCoupling`."
-            )
         if self.delays is not None:
-            coupling = with_fields(self.interaction, graph=Alike(graph.row_sums(float).mean()))
-            return delayed_homogeneous(Homogeneous(self.model, coupling), graph)
+            return delayed_homogeneous(self.model, self.interaction)
+        graphs = graphs_of(self.interaction)
+        uneven = next((graph for graph in graphs if not graph.even()), None)
+        if uneven is None and len(graphs) > 1:
+            return self.apart()
+        total = self.interaction.linear()  # of several, whose sums may be even together
+        if uneven is not None and (total is None or not total.even()):
+            sums = uneven.row_sums(float)
+            raise_uneven(sums, "`connectome.normalised()`, or `coupling.DiffusiveCoupling`")
         system = self.over_modes()
         return Homogeneous(self.model, system.gain) if system.proportional else system
 
     def over_modes(self) -> Homogeneous:
         """The homogeneous system as one of all modes: its graph has the eigenvalues that `along`
-        takes, and all its parameters are the network's.
+        takes, those of `spectrum`.
 
-        Without the checks of `homogeneous`, and of parameters and sums that are averaged.
+        Without the checks of `homogeneous`, and of sums that are averaged.
         """
-        sums = self.graph.row_sums(float).mean()
-        coupling = over_modes(self.interaction)
-        return Homogeneous(self.model, with_fields(coupling, graph=Alike(sums)))
+        return Homogeneous(self.model, alike(as_linear(self.interaction)))
+
+    def apart(self) -> Homogeneous:
+        """The same with each of several couplings by itself, and so all parameters by name."""
+        return Homogeneous(self.model, alike(self.interaction))
 
     def averaged(self) -> Homogeneous:
         """The homogeneous system of the region-averaged parameters and row sums."""
         mean = jax.tree.map(lambda p: jnp.mean(p) if getattr(p, "ndim", 0) else p, self.model)
         if not bends(self.interaction):
             return Homogeneous(mean, jnp.mean(self.coupling * self.graph.row_sums()))
-        system = self.over_modes()
+        system = self.apart()
         between = jax.tree.map(lambda p: p.mean() if p.ndim else p, system.interaction)
         return Homogeneous(mean, between)
 
@@ -285,6 +313,10 @@ def _delayed(
     if speed is not None and delays is not None:
         _checks.fail("speed", "not be given with `delays`", "both are")
     graph = coupling.graph
+    if hasattr(coupling, "parts"):
+        name = "speed" if speed is not None else "delays"
+        must = "be left out for several couplings: give each a `graphs.DelayedGraph`"
+        _checks.fail(name, must, "it is given")
     if speed is not None:
         lengths = None if graph.connectome is None else graph.connectome.tract_lengths
         if lengths is None:
@@ -309,7 +341,7 @@ def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Hom
         return with_leaves(jax.tree.map(np.asarray, core), values)
     coupling = values.pop(COUPLING, None)
     bent = bends(core.interaction)
-    inner = core.over_modes() if bent else Homogeneous(core.model, core.coupling)
+    inner = core.apart() if bent else Homogeneous(core.model, core.coupling)
     inner = jax.tree.map(np.asarray, inner)
     strength = inner.coupling if coupling is None else coupling
     if not bent:
@@ -327,5 +359,7 @@ def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Hom
 
 def _regional(coupling: AbstractCoupling) -> bool:
     """Whether something of a coupling, beside its graph, has values for each region."""
+    if isinstance(coupling, CouplingSum):
+        return bool(jnp.ndim(coupling.strength)) or any(map(_regional, coupling.parts.values()))
     held = [v for v in vars(coupling).values() if not isinstance(v, AbstractGraph)]
     return any(getattr(leaf, "ndim", 0) for leaf in jax.tree.leaves(held))

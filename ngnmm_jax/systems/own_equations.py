@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.contract import drawn, like
-from ngnmm_jax.coupling.modes import has_modes
 from ngnmm_jax.models.agreement import is_own
 
 # Sizes of outputs at which a drive is looked at, and what no drive is smaller than.
@@ -45,7 +45,7 @@ def own_equations(network: Any, base: type) -> OwnEquations:
     A coupling that says nothing in `linear` counts as one that is not, whatever numbers tell: what
     they were drawn from may lie on one side of a bend.
     """
-    if is_own(type(network.interaction)) and not _overridden(network, base):
+    if _library_s(network.interaction) and not _overridden(network, base):
         bent = network.interaction.linear() is None
         return OwnEquations(drive=bent, bends=bent)
     network = network.undelayed()
@@ -56,6 +56,13 @@ def own_equations(network: Any, base: type) -> OwnEquations:
     own = _told(structure, tuple(map(like, leaves)))
     silent = network.interaction.linear() is None and "drive" not in _overridden(network, base)
     return own._replace(bends=True) if silent else own
+
+
+def _library_s(coupling: Any) -> bool:
+    """Whether a coupling, and what it sums up, is the library's."""
+    if isinstance(coupling, CouplingSum):
+        return all(map(_library_s, coupling.parts.values()))
+    return is_own(type(coupling))
 
 
 def _overridden(network: Any, base: type) -> list[str]:
@@ -118,7 +125,7 @@ def only_with_modes(network: Any, base: type) -> None:
     """Refuse the same, and couplings of which no modes are known."""
     only_by_coupling(network, base, "define `homogeneous` in it")
     kind = type(network.interaction).__name__
-    if not has_modes(network.interaction):
+    if not network.interaction.has_modes:
         raise ValueError(
             f"`{kind}` has `inputs` that are not linear, as far as its `linear` says, and are not "
             "those of weighted sums: homogeneous states and their modes are not known of it. "
@@ -134,6 +141,16 @@ def only_a_drive_of_its_own(network: Any, base: type) -> None:
         raise ValueError(
             f"{_whose(network, base, own)}, for which the method "
             '"moebius" is not known: use "rk4", or define `exact_flow` in the network\'s class.'
+        )
+
+
+def only_fields_of_models(network: Any, base: type) -> None:
+    """Refuse a network whose regions do not follow their model, under whatever they receive."""
+    own = own_equations(network, base)
+    if own.field:
+        raise ValueError(
+            f"{_whose(network, base, own)}, which its spiking populations would not follow: "
+            "write a model with these equations."
         )
 
 

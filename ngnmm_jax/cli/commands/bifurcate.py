@@ -7,7 +7,7 @@ from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, table, title_of
+from ngnmm_jax.cli.output import progress, say, table, title_of
 from ngnmm_jax.cli.settings.commands import BifurcateSettings
 
 
@@ -27,16 +27,20 @@ def bifurcate(settings: BifurcateSettings, out: Out = Path("ngnmm_bifurcations")
     varied = settings.varied()
     if len(varied) > 2:
         fail("--vary", "be given once or twice", f"it is {len(varied)} times")
+    if len(varied) == 1 and settings.cuts:
+        fail("--cut", "go with two parameters", "there is one, which `--vary` bounds")
     network = settings.build()
     model = network.model
     options: dict[str, Any] = settings.options("longest_period") | {"progress": progress()}
     if len(varied) == 1:
         options |= settings.options("doublings")
     potential = model.shown if model.shown in model.variables else model.variables[0]
-    shown = settings.variable or potential
+    shown = potential if settings.variable is None else settings.variable
     one_of("variable", shown, model.variables)
     cuts = settings.cuts or [sum(list(varied.values())[-1]) / 2]
     title = title_of(settings, without=varied, connectome=False)
+    over = " and ".join(f"{k} from {low:g} to {high:g}" for k, (low, high) in varied.items())
+    say(f"bifurcations over {over}; how long is not known before")
     with folder(out, settings) as place:
         rows = write_bifurcations(
             network.homogeneous(), varied, cuts, shown, options, place.part, title

@@ -24,6 +24,7 @@ def compare(settings: CompareSettings, out: Out = Path("ngnmm_comparison")) -> N
     for name in MODELS:
         one = MapSettings.of({**settings.model_dump(), "model": name}, "settings")
         every[name] = Plane(one.build(), one.grid())
+    say(f"maps of {', '.join(every)}, one after another; roughly a minute or two")
     with folder(out, settings) as place:
         rows = write_comparison(every, place.part, progress(), lambda line: say(f"  {line}"))
         table("Over each model's plane", rows)

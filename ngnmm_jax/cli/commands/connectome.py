@@ -12,7 +12,7 @@ from ngnmm_jax.cli.output import say
 from ngnmm_jax.cli.settings.commands import ConnectomeSettings
 
 
-@command(app, ConnectomeSettings, without=("connectome", "config"))
+@command(app, ConnectomeSettings, without=("connectome", "config"), computes=False)
 def connectome(
     settings: ConnectomeSettings,
     source: Annotated[
@@ -23,6 +23,8 @@ def connectome(
     ] = None,
 ) -> None:
     """Load a connectome, check it, and describe it and its eigenmodes.
+
+    Says how the file was read, and everything that was inferred.
 
     Example: ngnmm connectome my_weights.csv --out mine
     """

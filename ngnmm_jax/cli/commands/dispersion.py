@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
+from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import table, title_of
@@ -27,6 +28,8 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
         must = f"be below `lambda_high`, {settings.lambda_high:g}"
         fail("lambda_low", must, f"it is {settings.lambda_low:g}")
     network = settings.build()
+    modes = network.n_regions
+    announce(f"equilibria and the {modes} modes of each", 8.0 * modes * modes, 0.0, out)
     rest = ng.find_equilibria(network.homogeneous())
     with folder(out, settings) as place:
         limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)

@@ -7,11 +7,12 @@ import typer
 
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
-from ngnmm_jax.cli.options import AllowCode, Resume, prepare
+from ngnmm_jax.cli.options import AllowCode, Resume, interruptible, prepare
 from ngnmm_jax.cli.output import progress, say, table
 
 
 @app.command("fit")
+@interruptible
 def fit_(
     file: Annotated[
         Path,
@@ -41,14 +42,14 @@ def fit_(
 
     Example: ngnmm fit examples/fit_global.toml --out fitted
     """
-    prepare(allow_code)
+    prepare()
     import ngnmm_jax as ng
     from ngnmm_jax._core.store import remove
     from ngnmm_jax.cli.fit_file import FitFile, load_fc
     from ngnmm_jax.cli.reports.fits import STORE, check_fit, fit_facts, write_fit
 
     task = FitFile.read(file)
-    others = {name: load_fc(name, task.network) for name in against or []}
+    others = {name: load_fc("--against", name, task.network) for name in against or []}
     out = Path(file.stem) if out is None else out
     if not resume:
         remove(out / STORE)

@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.checked import points
-from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.estimates import announce, of_spectra
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, table, title_of
@@ -14,6 +15,9 @@ from ngnmm_jax.cli.settings.commands import LyapunovSettings
 
 # Exponents of a network that are computed unless somebody asks for more.
 _OF_A_NETWORK = 20
+
+# Steps from which exponents can be told.
+_FEWEST = 100
 
 
 @command(app, LyapunovSettings)
@@ -42,7 +46,14 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     count = settings.exponents or (_OF_A_NETWORK if settings.whole_network else size)
     if count > size:
         fail("exponents", f"be at most {size}", f"it is {count}")
-    announce(f"spectra at {many:,} points", 8.0 * many * (4 * count + 2 * size))
+    steps = _steps(settings, network)
+    regions = network.n_regions if settings.whole_network else 1
+    announce(
+        f"{count} exponents at {many:,} points, {steps:,.0f} steps each",
+        8.0 * many * (4 * count + 2 * size),
+        of_spectra(many, steps, count, regions),
+        out,
+    )
     system = network if settings.whole_network else network.homogeneous()
     parameters = {name: points(axis) for name, axis in varied.items()}
     with folder(out, settings) as place:
@@ -59,3 +70,13 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
             progress(),
         )
         table("The spectra", rows)
+
+
+def _steps(settings: LyapunovSettings, network: Any) -> float:
+    """Of a trajectory, at the network's own parameters."""
+    dt = settings.dt or float(network.time_step)
+    if settings.duration is not None and settings.duration < _FEWEST * dt:
+        must = f"hold {_FEWEST} steps of {dt:g} {network.model.time_unit}"
+        fail("duration", must, f"it is {settings.duration:g}")
+    window = 100_000 if settings.duration is None else settings.duration / dt
+    return window + (20_000 if settings.transient is None else settings.transient / dt)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.estimates import announce, of_map
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, table, title_of
@@ -33,8 +33,11 @@ def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
     if len(plane) != 2:
         fail("--vary", "be given twice", f"it is {len(plane)} times")
     points = math.prod(int(count) for _, _, count in plane.values())
-    announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT)
+    _, (low, high, _) = list(plane.values())
+    if settings.cut is not None and not low <= settings.cut <= high:
+        fail("cut", f"lie between {low:g} and {high:g}", f"it is {settings.cut:g}")
     network = settings.build()
+    announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT, of_map(points), out)
     cut = network.model.cut if settings.cut is None else settings.cut
     title = title_of(settings, without=(*settings.set, "coupling"))
     with folder(out, settings) as place:

@@ -5,7 +5,7 @@ from typing import Any
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.estimates import announce, of_adaptive, of_steps
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, say, title_of
@@ -35,6 +35,10 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     announce(
         f"{length:g} {model.time_unit} of {network.n_regions} regions",
         8.0 * (length / every + 1) * len(model.variables) * network.n_regions,
+        of_steps(length / settings.dt, network.n_regions)
+        if settings.dt
+        else of_adaptive(length, network),
+        out,
     )
     with folder(out, settings) as place:
         run = ng.simulate(

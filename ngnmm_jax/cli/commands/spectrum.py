@@ -1,13 +1,18 @@
 """`ngnmm spectrum`: its rhythms."""
 
+import math
 from pathlib import Path
 
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.estimates import announce, of_steps
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import say, table, title_of
 from ngnmm_jax.cli.settings.commands import SpectrumSettings
+
+# Seconds of which there can be a spectrum, at a sample a millisecond.
+_SHORTEST = 0.1
 
 
 @command(app, SpectrumSettings)
@@ -27,8 +32,19 @@ def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> N
     parameters = settings.grid() if settings.vary else {}
     unit = network.model.time_unit
     length = settings.duration or 20.0 / SECONDS[unit]
-    samples = length * SECONDS[unit] * 1000
-    announce(f"{length:g} {unit} of {network.n_regions} regions", 8.0 * samples * network.n_regions)
+    if length * SECONDS[unit] < _SHORTEST:
+        must = f"be at least {_SHORTEST / SECONDS[unit]:g} {unit}"
+        fail("duration", must, f"it is {length:g}")
+    points = math.prod(axis.size for axis in parameters.values())
+    samples = points * length * SECONDS[unit] * 1000
+    before = 2.0 / SECONDS[unit] if settings.transient is None else settings.transient
+    steps = (length + before) / (settings.dt or float(network.time_step))
+    announce(
+        f"{points} x {length:g} {unit} of {network.n_regions} regions",
+        8.0 * samples * network.n_regions * len(network.model.variables),
+        of_steps(steps, network.n_regions, points),
+        out,
+    )
     with folder(out, settings) as place:
         rows = write_spectra(
             network,

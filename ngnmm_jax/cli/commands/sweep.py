@@ -7,11 +7,12 @@ import typer
 
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce
-from ngnmm_jax.cli.options import AllowCode, Resume, prepare
+from ngnmm_jax.cli.options import AllowCode, Resume, interruptible, prepare
 from ngnmm_jax.cli.output import kept_in, progress, say, table
 
 
 @app.command("sweep")
+@interruptible
 def sweep_(
     file: Annotated[
         Path, typer.Argument(help="TOML file: network, [vary], [design], [measure], [run].")
@@ -35,13 +36,13 @@ def sweep_(
 
     Example: ngnmm sweep examples/plane.toml && ngnmm show plane.zarr
     """
-    prepare(allow_code)
+    prepare()
     import time
 
     import ngnmm_jax as ng
     from ngnmm_jax._core.store import remove
     from ngnmm_jax.cli.reports.sweeps import against_half_the_step, executor_of, sweep_facts
-    from ngnmm_jax.cli.sweep_file import SweepFile, bytes_of
+    from ngnmm_jax.cli.sweep_file import SweepFile, bytes_of, seconds_of
 
     begun = time.perf_counter()
     task = SweepFile.read(file)
@@ -51,7 +52,13 @@ def sweep_(
     shape = " × ".join(
         f"{name} {size}" for name, size in zip(task.design.names, task.design.shape, strict=True)
     )
-    announce(f"{task.design.count} runs ({shape}) into {store}", bytes_of(task))
+    announce(
+        f"{task.design.count} runs ({shape}) into {store}",
+        bytes_of(task),
+        seconds_of(task),
+        store,
+        held=False,
+    )
     with kept_in(store), executor_of(workers, dask) as executor:
         data = ng.sweep(
             task.network,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.sweeps import discrepancies
+from ngnmm_jax.sweeps.storage import discrepancies
 
 
 def sweep_facts(dataset: Any) -> dict[str, Any]:
@@ -52,7 +52,12 @@ def executor_of(workers: int | None, dask: str | None) -> Iterator[Any]:
         _checks.fail("workers", "not be given with `dask`", "both are")
     if dask is not None:
         distributed = _checks.require_module("distributed", "dask")
-        with distributed.Client(dask, timeout="10s") as client:
+        try:
+            client = distributed.Client(dask, timeout="10s")
+        except (OSError, ValueError, TimeoutError) as error:
+            but = f"{dask!r} is none: {error}"
+            _checks.fail("dask", "be the address of a scheduler that is there", but)
+        with client:
             yield client.get_executor()
     elif workers is not None:
         from concurrent.futures import ProcessPoolExecutor

@@ -86,7 +86,7 @@ class SimulateSettings(NetworkSettings):
     duration: _Duration = None
     save_every: Annotated[Positive | None, Option("Sampling interval. Default: 1 ms.")] = None
     dt: Annotated[Positive | None, Option("Fixed RK4 step; adaptive steps if not given.")] = None
-    rtol: Annotated[Positive, Option("Relative tolerance of adaptive steps.")] = 1e-6
+    rtol: Annotated[Positive, Field(lt=1), Option("Relative tolerance of adaptive steps.")] = 1e-6
     atol: Annotated[Positive, Option("Absolute tolerance of adaptive steps.")] = 1e-8
     seed: _SeedOption = 0
     scatter: _Scatter = 0.01

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
-from ngnmm_jax.cli.checked import Checked, Positive
+from ngnmm_jax.cli.checked import Checked, Positive, called
 from ngnmm_jax.cli.toml import read_toml
 
 
@@ -110,10 +110,12 @@ class SourceSettings(Checked):
         """The connectome as it is in its source, its weights raised to the power; read once."""
         from ngnmm_jax.connectome import Connectome
 
-        loaded = Connectome.load(
-            self.connectome, order=self.order, cache_dir=self.cache_dir, **self.reading
-        )
-        return loaded if self.power == 1.0 else loaded.power(self.power)
+        with called("connectome", "name_or_path"):
+            loaded = Connectome.load(
+                self.connectome, order=self.order, cache_dir=self.cache_dir, **self.reading
+            )
+        with called("power", "exponent"):
+            return loaded if self.power == 1.0 else loaded.power(self.power)
 
     def options(self, *names: str) -> dict[str, Any]:
         """Some of the settings, as keyword arguments."""
@@ -170,6 +172,11 @@ class NetworkSettings(SourceSettings):
             one_of("vary", name, (*names, COUPLING))
             for end in ends if name != COUPLING else ():
                 _made(kind, {name: end})
+        regions = self.loaded_connectome.n_regions
+        for name, value in self.set.items():
+            if isinstance(value, list) and len(value) != regions:
+                must = f"be one number, or {regions}, one for each region"
+                fail(f"set.{name}", must, f"they are {len(value)}")
         model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.set.items()})
         return Network(model, self.loaded_connectome.normalised(), self.coupling)
 

@@ -73,7 +73,6 @@ def stepper(
     that are extrapolated linearly from those over the last two steps.
     """
     tau, delta, tau_s = (parameter(system, name) for name in ("tau", "delta", "tau_s"))
-    flow = system.exact_flow(dt)
     spread = delta[..., None] * offsets
     half = (dt / (2 * tau))[..., None]
     decay, half_decay = jnp.exp(-dt / tau_s), jnp.exp(-dt / (2 * tau_s))
@@ -83,7 +82,7 @@ def stepper(
         near = now.rate + 0.75 * (now.rate - now.before)
         middle = near + (now.gates - near) * half_decay
         state = assembled(system.model, rate=near, gate=middle)
-        kappa = flow.inputs(state, jnp.zeros_like(middle[0]))[..., None] + spread
+        kappa = system.population_inputs(state)[..., None] + spread
         potentials, fired = through_infinity(now.potentials, kappa, half)
         count = fired.sum(axis=-1, dtype=jnp.int32)
         rate = count / (offsets.size * dt)
@@ -128,6 +127,5 @@ def largest_half_angle(
 ) -> jax.Array:
     """The largest √κ / (2 tau), half angle per time, of any neuron; the `last` excitability."""
     state = assembled(system.model, rate=rate, gate=gates)
-    inputs = system.exact_flow(jnp.ones(())).inputs(state, jnp.zeros_like(gates[0]))
-    top = inputs + parameter(system, "delta") * last
+    top = system.population_inputs(state) + parameter(system, "delta") * last
     return (jnp.sqrt(jnp.maximum(top, 0.0)) / (2 * parameter(system, "tau"))).max()

@@ -1,0 +1,84 @@
+"""What regions have sent before now, which networks with delays go on from."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from scipy.interpolate import make_interp_spline
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.graphs.past import Reach
+from ngnmm_jax.systems.driven import undriven
+
+# Steps count as the same to this fraction; the order of the spline between others.
+_SAME, _ORDER = 1e-9, 5
+
+
+class History(eqx.Module):
+    """What regions sent over their connections, up to the end of a run.
+
+    - `sent` (*run, region, node, *channel): at the ends of steps, the last one now; of each
+      coupling with delays, by what comes before the names of its parameters.
+    - `dt`: the time from one node to the next.
+    """
+
+    sent: dict[str, Float[Array, "..."]]
+    dt: float = eqx.field(static=True)
+
+    def __getitem__(self, run: Any) -> "History":
+        return History({name: sent[run] for name, sent in self.sent.items()}, self.dt)
+
+    def on(self, dt: float, reaches: dict[str, Reach], axis: int) -> dict[str, Any]:
+        """The same with nodes `dt` apart, along an axis, as many as delays on that grid ask for.
+
+        By a spline of order five where that is another step than its own. `ValueError` where it
+        does not go so far back, or is of other couplings.
+        """
+        if self.sent.keys() != reaches.keys():
+            must = "be a run of a network with the same couplings, or a state"
+            names = ", ".join(map(repr, self.sent))
+            _checks.fail("start", must, f"it remembers what was sent over {names}")
+        return {k: self._on(self.sent[k], dt, reach, axis) for k, reach in reaches.items()}
+
+    def _on(self, sent: Any, dt: float, reach: Reach, axis: int) -> Any:
+        length, back = reach.length, (reach.used - 1) * dt
+        sent = jnp.moveaxis(sent, axis, 0)
+        if abs(dt - self.dt) <= _SAME * dt and length <= sent.shape[0]:
+            return jnp.moveaxis(sent[-length:], 0, axis)
+        times = -dt * np.arange(length)[::-1]
+        known = -self.dt * np.arange(sent.shape[0])[::-1]
+        if back > -known[0] + _SAME * dt:
+            must = f"remember the longest delay, {back:.6g} with the method's points before it"
+            but = (
+                f"it remembers {-known[0]:.6g}: take a smaller `dt`, or start from its "
+                "`final_state`, a constant past"
+            )
+            _checks.fail("start", must, but)
+        if not _checks.is_concrete(sent):
+            but = "JAX traces it, and the step is another one"
+            _checks.fail("start", f"be a run of the same step, {dt:g}", but)
+        between = make_interp_spline(known, np.asarray(sent), min(_ORDER, known.size - 1))
+        found = np.where(
+            (times >= known[0]).reshape(-1, *(1,) * (sent.ndim - 1)), between(times), np.nan
+        )
+        return jnp.moveaxis(jnp.asarray(found, sent.dtype), 0, axis)
+
+
+def past_of(start: Any, system: Any, dt: float, *, runs: int | None = None) -> Any:
+    """What a system on its grid of steps goes on from: that of a run; else None, a constant past.
+
+    By coupling; with `runs`, for each of so many, (run, region, node, …), from one run or from as
+    many.
+    """
+    history, network = getattr(start, "history", None), undriven(system)
+    if history is None or getattr(network, "delays", None) is None:
+        return None
+    between: Any = network.interaction
+    reaches = {name: part.graph.reach for name, part in between.delayed().items()}
+    batch = bool(np.ndim(start.status))
+    found = history.on(dt, reaches, 1 + batch)
+    if not runs or batch:
+        return found
+    return {name: jnp.broadcast_to(some, (runs, *some.shape)) for name, some in found.items()}

@@ -1,0 +1,416 @@
+"""Networks with delays: what arrives of the past, simulations, and their Lyapunov exponents."""
+
+import dataclasses
+import itertools
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import lambertw
+
+import ngnmm_jax as ng
+from ngnmm_jax._core.definition import definition
+from ngnmm_jax.graphs import AbstractDelays, DelayedGraph, DenseGraph, IdentityGraph
+from ngnmm_jax.graphs.past import Reach, arriving, refined
+from ngnmm_jax.simulation.history import History
+
+RNG = np.random.default_rng(0)
+WEIGHTS = np.array([[0, 1, 2, 0.5], [1, 0, 0, 3], [2, 1, 0, 1], [0, 1, 1, 0]]) / 3
+LENGTHS = np.array([[0, 23, 31, 8.7], [12, 0, 0, 40], [55.5, 20, 0, 9], [0, 33, 61, 0]])
+CONNECTOME = ng.Connectome(WEIGHTS, tract_lengths=LENGTHS)
+
+
+class Scalar(ng.AbstractNeuralMass):
+    """x' = what arrives."""
+
+    variables: ClassVar = ("x",)
+    units: ClassVar = ("1",)
+    time_unit: ClassVar = "ms"
+    shown: ClassVar = "x"
+    shown_unit: ClassVar = "1"
+    nonnegative: ClassVar = ()
+    rate: jax.Array = ng.models.parameter(0.0, unit="1/ms", doc="of decay")
+
+    def vector_field(self, state, drive):
+        return jnp.stack([drive - self.rate * state[0]])
+
+    def output(self, state):
+        return state[0]
+
+    def search_box(self):
+        return jnp.array([-1.0]), jnp.array([1.0])
+
+
+def network(**given):
+    given = given or {"speed": 10.0}
+    return ng.Network(ng.NextGenEI(i_ext_e=10.0), CONNECTOME, 4.0, **given)
+
+
+def alone(strength, delay):
+    """x' = strength x(t - delay)."""
+    return ng.Network(Scalar(), np.array([[1.0]]), strength, delays=delay)
+
+
+def past_along(function, system, dt, nodes=64):
+    """A run at rest whose history is a function's of the time."""
+    run = ng.simulate(system, dt, dt=dt, start=np.zeros(system.state_shape))
+    sent = function(-dt * np.arange(nodes)[::-1])
+    state = jnp.full(system.state_shape, sent[-1])
+    history = History({"": jnp.asarray(sent)[None]}, dt)
+    return dataclasses.replace(run, final_state=state, t1=jnp.asarray(0.0), history=history)
+
+
+# What arrives
+
+
+@pytest.mark.parametrize("block", [1, 3])
+def test_polynomials_of_degree_four_arrive_exactly(block):
+    dt, times = 0.1, RNG.uniform(0.3, 1.1, (4, 4))
+    graph = DelayedGraph(DenseGraph(WEIGHTS), times)
+    reach = Reach.of((0.3, 1.1), dt)._replace(block=block)
+    factors = RNG.normal(size=(4, 5))
+
+    def sent(t):  # (region, …)
+        return sum(c.reshape(4, *[1] * t.ndim) * t**k for k, c in enumerate(factors.T))
+
+    nodes = dt * np.arange(1 - reach.length, 1)
+    past = jnp.asarray(sent(nodes))
+    ring = jnp.roll(past, 7, axis=1)  # the newest need not be the last one
+    found = arriving(graph, ring, 6, jnp.asarray(dt), reach)
+    x, w = np.polynomial.legendre.leggauss(8)
+    for b in range(block):
+        at = dt * (b + 0.5 + x / 2)
+        values = sent(at[:, None, None] - times)[np.arange(4)[None, :], :, :, np.arange(4)[None, :]]
+        values = np.einsum("jk,kjq->jq", WEIGHTS, np.moveaxis(values[0], 1, -1))
+        np.testing.assert_allclose(found[b, 0], values @ w / 2, rtol=1e-12)
+        np.testing.assert_allclose(found[b, 1], 12 * (values * x) @ w / 4, rtol=1e-11)
+
+
+def test_one_delay_is_a_matrix_of_the_same():
+    dt, reach = 0.1, Reach.of((0.37, 0.37), 0.1)
+    past = jnp.asarray(RNG.normal(size=(4, reach.length, 2)))
+    one = DelayedGraph(DenseGraph(WEIGHTS), 0.37)
+    each = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), 0.37))
+    found = [arriving(graph, past, 5, jnp.asarray(dt), reach) for graph in (one, each)]
+    np.testing.assert_allclose(*found, rtol=1e-12)
+
+
+def test_a_delay_out_of_reach_is_nan():
+    reach = Reach.of((0.3, 0.5), 0.1)
+    past = jnp.ones((4, reach.length))
+    graph = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), 9.0))
+    assert np.isnan(arriving(graph, past, 0, jnp.asarray(0.1), reach)).all()
+
+
+def test_refined_is_exact_for_polynomials_of_degree_five():
+    t = np.arange(9.0)
+    found = refined(jnp.asarray(t**5 - 3 * t**2)[None])
+    half = np.arange(17) / 2
+    np.testing.assert_allclose(found[0], half**5 - 3 * half**2, rtol=1e-12, atol=1e-9)
+
+
+# Simulations
+
+
+def test_an_exact_solution_to_order_four():
+    """x' = -π/2 x(t - 1) keeps cos(π t / 2): the Hopf bifurcation of the delayed decay."""
+    system, errors = alone(-np.pi / 2, 1.0), []
+    for dt in (1 / 6.3, 1 / 12.3, 1 / 24.3):  # off the grid, by the same fraction of a step
+        start = past_along(lambda t: np.cos(np.pi / 2 * t), system, dt)
+        run = ng.simulate(system, round(3 / dt) * dt, start=start, dt=dt, save_every=dt)
+        errors.append(np.abs(run.x[:, 0] - np.cos(np.pi / 2 * run.ts)).max())
+    assert errors[-1] < 1e-6
+    assert (np.log2(errors[:-1]) - np.log2(errors[1:]) > 3.7).all()
+
+
+@pytest.mark.parametrize("integrator", ["rk4", "moebius"])
+def test_networks_to_order_four(integrator):
+    system = network()
+    first = ng.simulate(system, 60.0, dt=0.05, integrator="rk4", scatter=0.05)
+    ends = [
+        ng.simulate(system, 4.0, dt=dt, integrator=integrator, start=first).final_state
+        for dt in (0.1, 0.05, 0.025, 0.0125)
+    ]
+    gaps = [float(jnp.abs(a - b).max()) for a, b in itertools.pairwise(ends)]
+    slopes = np.log2(gaps[:-1]) - np.log2(gaps[1:])
+    assert (slopes > 3.5).all(), (gaps, slopes)
+
+
+def test_a_run_that_goes_on_is_the_whole():
+    system = ng.Driven(network(), {"v_e": 0.1})
+    whole = ng.simulate(system, 20.0, dt=0.05, integrator="rk4", seed=3)
+    part = ng.simulate(system, 7.0, dt=0.05, integrator="rk4", seed=3)
+    part = ng.simulate(system, 13.0, dt=0.05, integrator="rk4", seed=3, start=part)
+    np.testing.assert_allclose(part.final_state, whole.final_state, rtol=1e-12)
+    batch = ng.simulate_batch(network(), {"coupling": [3.0, 4.0]}, 7.0, dt=0.05, seed=3)
+    batch = ng.simulate_batch(network(), {"coupling": [3.0, 4.0]}, 5.0, dt=0.05, start=batch)
+    alone = ng.simulate(network().with_parameters(coupling=3.0), 12.0, dt=0.05, seed=3)
+    np.testing.assert_allclose(batch.run(0).final_state, alone.final_state, rtol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("speed", [7.0, 10.0, 14.0]), ("coupling", [1.0, 4.0])]
+)
+def test_a_batch_is_its_runs(name, values):
+    system = network()
+    batch = ng.simulate_batch(system, {name: np.array(values)}, 6.0, dt=0.05, seed=0)
+    for k, value in enumerate(values):
+        one = system.with_parameters(**{name: value})
+        seed = int(ng.run_seeds(0, len(values))[k]) if hasattr(ng, "run_seeds") else None
+        if seed is None and k:
+            continue
+        run = ng.simulate(one, 6.0, dt=0.05, integrator="rk4", seed=seed or 0)
+        np.testing.assert_allclose(batch.run(k).final_state, run.final_state, rtol=1e-10)
+
+
+def test_regions_in_another_order_do_the_same():
+    order = np.array([2, 0, 3, 1])
+    other = ng.Connectome(WEIGHTS[order][:, order], tract_lengths=LENGTHS[order][:, order])
+    start = RNG.uniform(0.05, 0.2, (6, 4))
+    systems = network(), ng.Network(network().model, other, 4.0, speed=10.0)
+    a, b = (
+        ng.simulate(system, 10.0, dt=0.05, start=first).final_state
+        for system, first in zip(systems, (start, start[:, order]), strict=True)
+    )
+    np.testing.assert_allclose(a[:, order], b, rtol=1e-10)
+
+
+def test_long_delays_alone_leave_regions_alone():
+    """Until something arrives that has changed, a region does what it does by itself."""
+    system = network(delays=50.0)
+    start = RNG.uniform(0.05, 0.2, (6, 4))
+    run = ng.simulate(system, 40.0, start=start, dt=0.05, integrator="rk4")
+    drive = 4.0 * WEIGHTS @ start[2]
+    quiet = ng.Network(system.model, np.zeros((4, 4)), 0.0)
+    same = ng.simulate(
+        ng.Driven(quiet, {}, ng.stimuli.Constant(drive))
+        if hasattr(ng.stimuli, "Constant")
+        else ng.Driven(quiet, {}, ng.stimuli.Custom(lambda t: jnp.asarray(drive))),
+        40.0, start=start, dt=0.05, integrator="rk4",
+    )  # fmt: skip
+    np.testing.assert_allclose(run.final_state, same.final_state, rtol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [({"speed": 9.7}, "speed"), ({"delays": 3.31}, "delay")]
+)
+def test_gradients_by_speed_and_delay(given, name):
+    system = network(**given)
+    start = RNG.uniform(0.05, 0.2, (6, 4))
+
+    def last(value):
+        run = ng.simulate(
+            system.with_parameters(**{name: value}), 6.0, start=start, dt=0.05, save_every=3.0
+        )
+        return (run.final_state**2).sum()
+
+    value, step = float(next(iter(given.values()))), 1e-4
+    slope = (last(value + step) - last(value - step)) / (2 * step)
+    np.testing.assert_allclose(jax.grad(last)(value), slope, rtol=1e-6)
+    np.testing.assert_allclose(jax.jit(jax.jacfwd(last))(value), slope, rtol=1e-6)
+
+
+def test_gradients_by_each_delay():
+    start = RNG.uniform(0.05, 0.2, (6, 4))
+    times = jnp.asarray(np.where(LENGTHS > 0, LENGTHS / 9.7, 1.0))
+    graph = DelayedGraph(DenseGraph(WEIGHTS), times)
+
+    def last(times):
+        delayed = dataclasses.replace(graph.delays, times=times)
+        whole = DelayedGraph(graph.graph, delayed, span=(0.4, 13.0))
+        system = ng.Network(ng.NextGenEI(), coupling=ng.coupling.LinearCoupling(whole, 4.0))
+        return (ng.simulate(system, 5.0, start=start, dt=0.05).final_state ** 2).sum()
+
+    found, step = jax.grad(last)(times), 1e-5
+    there = np.zeros((4, 4))
+    there[3, 1] = 1
+    slope = (last(times + step * there) - last(times - step * there)) / (2 * step)
+    np.testing.assert_allclose(found[3, 1], slope, rtol=1e-5)
+    assert not found[WEIGHTS == 0].any()
+
+
+def test_32_bits():
+    start = RNG.uniform(0.05, 0.2, (6, 4))
+    runs = [
+        ng.simulate(network(), 20.0, start=start, dt=0.05, integrator="rk4", dtype=dtype)
+        for dtype in (jnp.float32, jnp.float64)
+    ]
+    assert runs[0].states.dtype == jnp.float32
+    np.testing.assert_allclose(runs[0].states, runs[1].states, atol=2e-4)
+
+
+def test_sweeps_over_speed():
+    measure = ng.Activity(duration=64.0, transient=20.0, keep=["mean"], scatter=0.0)
+    found = ng.sweep(network(), ng.Design.grid({"speed": [6.0, 12.0]}), measure)
+    for k, speed in enumerate((6.0, 12.0)):
+        run = ng.simulate(
+            network().with_parameters(speed=speed), 84.0, scatter=0.0, save_every=1.0,
+            integrator="moebius",
+        )  # fmt: skip
+        np.testing.assert_allclose(found.v_e_mean[k], run.v_e[21:].mean(axis=0), rtol=1e-6)
+
+
+# Other couplings
+
+
+def naively(system, start, duration, dt=2e-3):
+    """Heun's method in NumPy, linear between steps: x' = c - rate x, of any weighted sum."""
+    part, rate = system.interaction, float(system.model.rate)
+    weights, times = np.asarray(system.weights), np.asarray(part.graph.times())
+    n, steps = len(start), round(duration / dt)
+    xs = np.empty((steps + 1, n))
+    xs[0] = start
+
+    def slope(x, t, known):
+        back = np.clip(t - times, 0, known * dt) / dt  # (to, from)
+        low = np.minimum(back.astype(int), max(known - 1, 0))
+        seen = xs[low, np.arange(n)] * (1 - (back - low))
+        seen += xs[np.minimum(low + 1, known), np.arange(n)] * (back - low)
+        sent = np.asarray(part.sent(jnp.asarray(seen)))  # elementwise, of pairs too
+        sums = (weights * sent).sum(axis=-1)
+        return np.asarray(part.received(jnp.asarray(sums), jnp.asarray(x))) - rate * x
+
+    for k in range(steps):
+        first = slope(xs[k], k * dt, k)
+        second = slope(xs[k] + dt * first, (k + 1) * dt, k)
+        xs[k + 1] = xs[k] + dt / 2 * (first + second)
+    return xs[-1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [ng.coupling.LinearCoupling, ng.coupling.DiffusiveCoupling, ng.coupling.SigmoidBeforeSum,
+     ng.coupling.SigmoidAfterSum, ng.coupling.KuramotoCoupling],
+)  # fmt: skip
+def test_other_couplings_as_a_plain_program_has_them(make):
+    weights, times = np.array([[0, 1.2], [0.7, 0]]), np.array([[1, 0.53], [0.31, 1]])
+    coupling = make(DelayedGraph(DenseGraph(weights), times), 0.8)
+    system = ng.Network(Scalar(rate=0.5), coupling=coupling)
+    start = np.array([0.9, -0.4])
+    run = ng.simulate(system, 2.0, start=start[None], dt=0.02, integrator="rk4")
+    np.testing.assert_allclose(run.final_state[0], naively(system, start, 2.0), atol=2e-5)
+
+
+def test_sums_of_couplings_each_over_its_tracts():
+    make, start = ng.coupling.LinearCoupling, RNG.uniform(0.05, 0.2, (6, 4))
+    one, other = (DelayedGraph(DenseGraph(CONNECTOME), LENGTHS / v + 0.01) for v in (9.7, 21.0))
+
+    def system(**parts):
+        return ng.Network(ng.NextGenEI(), coupling=ng.coupling.CouplingSum(parts))
+
+    def last(system, **given):
+        given = {"start": start, "dt": 0.05, "integrator": "rk4", **given}
+        return ng.simulate(system, 6.0, **given).final_state
+
+    split = system(a=make(one, 1.0), b=make(one, 3.0))
+    whole = ng.Network(ng.NextGenEI(), coupling=make(one, 4.0))
+    np.testing.assert_allclose(last(split), last(whole), rtol=1e-12)
+    mixed = system(fast=make(other, 1.0), slow=make(one, 3.0), own=make(IdentityGraph(4), 0.1))
+    alone = mixed.with_parameters(fast_coupling=0.0, own_coupling=0.0, slow_coupling=4.0)
+    np.testing.assert_allclose(last(alone), last(whole), rtol=1e-12)
+    half = ng.simulate(mixed, 3.0, start=start, dt=0.05, integrator="rk4")
+    again = ng.simulate(mixed, 3.0, start=half, dt=0.05, integrator="rk4")
+    np.testing.assert_allclose(again.final_state, last(mixed), rtol=1e-12)
+    with pytest.raises(ValueError, match="same couplings"):
+        last(whole, start=half)
+
+
+# What is refused, or told
+
+
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (lambda: network(speed=3.0, delays=3.0), "both are"),
+        (lambda: network(speed=-1.0), "speed"),
+        (lambda: network(speed=np.ones(4)), "speed"),
+        (lambda: network(delays=np.ones((3, 3))), r"shape \(4, 4\)"),
+        (lambda: network(delays=LENGTHS * 0.0), "0 → 1"),
+        (lambda: ng.Network(ng.NextGenEI(), WEIGHTS, 4.0, speed=3.0), "tract lengths"),
+        (lambda: ng.Network(ng.NextGenEI(), ng.Connectome(WEIGHTS, tract_lengths=np.eye(4)), 4.0,
+                            speed=3.0), "missing tract lengths"),
+        (lambda: ng.Network(ng.NextGenEI(), coupling=ng.coupling.PairwiseCoupling(
+            DelayedGraph(DenseGraph(WEIGHTS), 3.0), 1.0, lambda a, b: a - b)), "AbstractSum"),
+        (lambda: ng.simulate(network(), 10.0, integrator="adaptive"), "fixed steps with delays"),
+        (lambda: ng.simulate(network(), 10.0, dt=1.0), "shortest delay, 0.87"),
+        (lambda: network().vector_field(jnp.zeros((6, 4))), "has delays"),
+        (lambda: network().homogeneous(), "delays"),
+        (lambda: ng.lyapunov_spectrum(network()), "count"),
+        (lambda: ng.simulate(network().with_parameters(speed=2.0), 5.0,
+                             start=ng.simulate(network(), 5.0)), "remembers"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_with_a_way_out(make, match):
+    with pytest.raises(ValueError, match=match):
+        make()
+
+
+def test_speeds_beyond_what_a_program_allows_are_told():
+    system = network()
+
+    def run(speed):
+        return ng.simulate(system.with_parameters(speed=speed), 2.0, dt=0.05, throw=False)
+
+    assert jax.jit(lambda s: run(s).status)(2.0) == ng.Status.NOT_FINITE
+    assert jax.jit(lambda s: run(s).status)(8.0) == ng.Status.OK
+
+
+def test_definitions_see_delays():
+    class Later(AbstractDelays):
+        more: jax.Array
+
+        def between(self):
+            return LENGTHS + 2.0 + self.more
+
+    class Earlier(Later):
+        def between(self):
+            return LENGTHS + 1.0 + self.more
+
+    known = definition("run", network())
+    assert known == definition("run", network(speed=5.0).with_parameters(speed=10.0))
+    others = [network(speed=5.0), network(delays=3.0), network(delays=LENGTHS + 1)]
+    others += [network(delays=kind(jnp.asarray(0.0))) for kind in (Later, Earlier)]
+    found = [definition("run", system) for system in others]
+    assert all(a != b for k, a in enumerate(found) for b in (known, *found[:k]))
+
+
+def test_networks_show_their_delays():
+    assert "0.87 … 6.1 (speed 10)" in repr(network())
+
+
+# Lyapunov exponents
+
+
+def test_exponents_at_rest_are_characteristic_roots():
+    """Of x' = -x(t - 1): the real parts of Lambert's function at -1, in pairs."""
+    found = ng.lyapunov_spectrum(
+        alone(-1.0, 1.0), 4, duration=400.0, transient=60.0, dt=1 / 30, start=np.zeros((1, 1))
+    )
+    roots = np.array([lambertw(-1.0, k).real for k in (0, -1, 1, -2)])
+    assert (np.abs(found.exponents - roots) < 4 * found.errors).all()
+    assert (found.errors < 4e-3).all()
+    pairs = found.exponents.reshape(2, 2).mean(axis=1)
+    np.testing.assert_allclose(pairs, [roots[0], roots[2]], atol=2e-4)
+
+
+class MackeyGlass(Scalar):
+    """x' = 0.2 c / (1 + c^10) - 0.1 x, with c = x(t - τ)."""
+
+    def vector_field(self, state, drive):
+        return jnp.stack([0.2 * drive / (1 + drive**10) - 0.1 * state[0]])
+
+    def search_box(self):
+        return jnp.array([0.5]), jnp.array([1.5])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("delay", "dimension"), [(17.0, 2.13), (23.0, 2.82), (30.0, 3.58)])
+def test_mackey_and_glass(delay, dimension):
+    """Kaplan and Yorke's dimension as Farmer found it, Physica D 4, 366 (1982)."""
+    system = ng.Network(MackeyGlass(), np.array([[1.0]]), 1.0, delays=delay)
+    start = np.full((1, 1), 1.2)
+    found = ng.lyapunov_spectrum(system, 4, duration=1e5, transient=5e3, dt=0.25, start=start)
+    np.testing.assert_allclose(found.kaplan_yorke, dimension, atol=0.1)
+    assert found.number_positive == (2 if delay == 30 else 1)
