@@ -5,9 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
 import ngnmm_jax as ng
+from ngnmm_jax.dynamics.delayed.collocation import collocate
 from ngnmm_jax.dynamics.delayed.monodromy import leading
 from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.delayed.pieces import evaluate, slopes
@@ -154,7 +156,21 @@ def test_derivatives_of_period_and_exponents(wave):
     value = jax.jit(found)
     ends = [float(value(system.delay + s)[1]) for s in (-h, h)]
     assert float(slower) == pytest.approx((ends[1] - ends[0]) / (2 * h), rel=1e-5)
-    bend = float(jax.jit(jax.grad(jax.grad(lambda d: found(d)[0])))(system.delay))
+
+
+@pytest.mark.slow
+def test_second_derivative_of_the_period(wave):
+    system, orbit = wave
+
+    def found(delay):
+        near = eqx.tree_at(lambda s: s.delay, system, delay)
+        return collocate(near, path_of(orbit), orbit.period).period
+
+    def period(delay):
+        return 2 * np.pi / StuartLandau(jnp.asarray(delay), 0.3).wave()[1]
+
+    h = 1e-3
+    bend = float(jax.jit(jax.grad(jax.grad(found)))(system.delay))
     curve = (period(1.7 + h) - 2 * period(1.7) + period(1.7 - h)) / h**2
     assert bend == pytest.approx(curve, rel=1e-4)
 
@@ -177,10 +193,8 @@ class MackeyGlass(One):
 
 @pytest.mark.slow
 def test_wrights_equation():
-    """Near the Hopf point, period 4 + 16 μ² / … : the series of Nussbaum starts 4 (1 + …).
-
-    Amplitude and period by the expansion of small oscillations: with a = π/2 + μ,
-    x ≈ A cos(π t / 2), A² = 40 μ / (3 π - 2); the period's change is of order μ.
+    """Near its Hopf point, by the expansion of small oscillations: with the rate π/2 + μ,
+    x ≈ A cos(π t / 2), A² = 40 μ / (3 π - 2), and the period is 4 to order μ.
     """
     mus = np.array([0.004, 0.008])
     sizes, periods = [], []
@@ -198,40 +212,35 @@ def test_wrights_equation():
     np.testing.assert_allclose((periods[1] - 4) / (periods[0] - 4), 2, rtol=0.02)
 
 
-def integrated(system, orbit, turns=1, steps=40):
-    """Independent: SciPy's method of steps from the orbit's past, by interpolation of it."""
-    from scipy.integrate import solve_ivp
-
+def integrated(system, orbit):
+    """After a period: SciPy's solver, step by step of the delay, from the orbit's past."""
     path, period, delay = path_of(orbit), float(orbit.period), float(system.delay)
-    past = [lambda t: np.asarray(evaluate(path, jnp.atleast_1d(t / period)))[0]]
-    ends, x, t = [], np.asarray(evaluate(path, jnp.zeros(1)))[0], 0.0
-    slope = jax.jit(system.slope)
-    while t < turns * period:
-        before = past[-1]
-        stop = min(t + delay, turns * period)
+    at = jax.jit(lambda t: evaluate(path, jnp.atleast_1d(t / period))[0])
+    before, x, t = at, np.asarray(at(0.0)), 0.0
+    slope = eqx.filter_jit(system.slope)
+    while t < period:
+        stop = min(t + delay, period)
         solution = solve_ivp(
             lambda s, x, before=before: np.asarray(slope(x, system.gain * before(s - delay))),
             (t, stop), x, rtol=1e-11, atol=1e-12, dense_output=True,
         )  # fmt: skip
-        past.append(solution.sol)
-        x, t = solution.y[:, -1], stop
-        ends.append(x)
+        before, x, t = solution.sol, solution.y[:, -1], stop
     return x
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("tau", "doubled"), [(10.0, 1), (15.0, 2)])
-def test_mackey_glass_before_chaos(tau, doubled):
-    """A cycle at τ = 10, of twice the turns at 15 (Farmer 1982: doublings from τ = 13.3 on)."""
-    system = MackeyGlass(jnp.asarray(tau), time_step=0.05)
-    orbit = ng.find_orbit(system, start=np.array([1.2]), transient=4000.0)
-    assert orbit.ok
-    assert orbit.stable
-    x = np.asarray(evaluate(path_of(orbit), jnp.arange(4096) / 4096))[:, 0]
-    maxima = ((x > np.roll(x, 1)) & (x > np.roll(x, -1))).sum()
-    assert maxima % doubled == 0
-    end = integrated(system, orbit)
-    np.testing.assert_allclose(end, np.asarray(orbit.samples[0]), atol=2e-8)
+def test_mackey_glass_before_chaos():
+    """A cycle at τ = 12, of twice the turns at 15 (Farmer 1982: doublings from τ = 13.3 on)."""
+    periods = []
+    for tau in (12.0, 15.0):
+        system = MackeyGlass(jnp.asarray(tau), time_step=0.05)
+        orbit = ng.find_orbit(system, start=np.array([1.2]), transient=4000.0)
+        assert orbit.ok
+        assert orbit.stable
+        end = integrated(system, orbit)
+        np.testing.assert_allclose(end, np.asarray(orbit.samples[0]), atol=2e-8)
+        periods.append(float(orbit.period))
+    assert 2 * periods[0] < periods[1] < 2.5 * periods[0]
 
 
 def test_what_settles_at_rest_or_is_no_guess():

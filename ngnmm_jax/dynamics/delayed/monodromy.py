@@ -55,8 +55,9 @@ _LANES = 16
 # Strengths at which matrices are computed, to be interpolated between: twice as many until that is
 # so exact, relative to their entries, or as many as there are.
 _NODES, _BETWEEN = 12, 1e-11
-# Matrices of this size are searched for their leading eigenvalues only, and some more.
-_LARGE, _MORE = 150, 6
+# Matrices of this size are searched for their leading eigenvalues only, and some more; of that
+# size they are not made.
+_LARGE, _MORE, _MOST = 150, 6, 3000
 
 
 class Leading(NamedTuple):
@@ -75,7 +76,8 @@ def leading(system: Any, path: Path, period: Any, strengths: Any, count: int) ->
 
     On the host pieces are halved until they are exact, by how far multipliers are from those of
     pieces twice as wide; matrices are interpolated between strengths, of which they are entire
-    functions. As part of a program they are the orbit's, and the error is not known.
+    functions. NaN where the delay is so many periods that they would be too large. As part of a
+    program they are the orbit's own pieces, and the error is not known.
     """
     if not _checks.on_host(system, path, period, strengths):
         return _in_a_program(system, path, period, strengths, count)
@@ -95,6 +97,8 @@ def _multipliers(
 ) -> np.ndarray:
     """Leading eigenvalues (strength, count or more) of the matrices, by falling size."""
     kept = _pieces_of_past(np.asarray(path.mesh), float(system.delay / period))
+    if kept * (POINTS + 1) * system.sent(path.values[0, 0]).size > _MOST:
+        return np.full((len(strengths), count), np.nan + 0j)
 
     def matrices(some: np.ndarray) -> np.ndarray:
         parts = [

@@ -165,6 +165,9 @@ def _refine(system: Any, path: Path, period: Any) -> Orbit:
 def _described(xp: Any, system: Any, found: Collocated) -> Orbit:
     """What the orbit is that was found."""
     n = found.path.values.shape[-1]
+    if xp is np and not found.moved < _MOVED:  # no orbit, whose multipliers may take for ever
+        unknown = jnp.full(n, jnp.nan + 0j), jnp.asarray(jnp.nan)
+        return _assembled(found, *unknown)
     spectrum = leading(system, found.path, found.period, jnp.asarray(system.gain)[None], n)
     return _assembled(found, *map(jnp.asarray, _known(xp, spectrum)))
 
