@@ -26,6 +26,7 @@ def network(**delays):
 def test_one_delay_is_a_homogeneous_system():
     inner = network(delays=12.0).homogeneous()
     assert isinstance(inner, DelayedHomogeneous)
+    assert "12" in repr(inner)
     assert float(inner.delay) == 12.0
     assert float(inner.with_parameters(delay=3.0, coupling=4.0).delay) == 3.0
     plain = network().homogeneous()
@@ -37,8 +38,17 @@ def test_one_delay_is_a_homogeneous_system():
     state = jnp.asarray(other.states[0]) + 0.1
     arriving = inner.gain * inner.sent(state)
     np.testing.assert_allclose(inner.slope(state, arriving), plain.vector_field(state), rtol=1e-12)
-    with pytest.raises(ValueError, match="has a delay"):
-        inner.vector_field(state)
+    for refused in (
+        lambda: inner.vector_field(state),
+        lambda: inner.shortest_delay(),
+        lambda: inner.certain_search,
+        lambda: ng.lyapunov_spectrum(inner, count=1, duration=2.0, transient=1.0),
+        lambda: ng.continue_equilibria(inner, {"i_ext_e": (8.0, 9.0)}),
+    ):
+        with pytest.raises(ValueError, match="has a delay"):
+            refused()
+    with pytest.raises(ValueError, match="`delay` must be positive"):
+        inner.with_parameters(delay=-1.0)
 
 
 def test_equal_delays_are_one():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax._core.parameters import checked_again, with_fields
 from ngnmm_jax._core.types import Field, State
 from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.graphs.delays import AbstractDelays
@@ -55,6 +55,13 @@ class DelayedHomogeneous(AbstractCoupled):
 
     def __check_init__(self) -> None:
         check_coupled(self)
+        checked_again(self.delays)
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """As other systems, and its delay."""
+        head, rows = super().card()
+        span = self.span
+        return head, {**rows, "delay": self.delay if span is None else f"{span[0]:g} … {span[1]:g}"}
 
     @property  # type: ignore[misc]
     def model(self) -> AbstractNeuralMass:  # type: ignore[override]
@@ -126,11 +133,21 @@ class DelayedHomogeneous(AbstractCoupled):
         """`ValueError`: it does not follow from the state alone."""
         return self._needs_its_past()
 
+    @property
+    def certain_search(self) -> bool:
+        """`ValueError`: it is the system without delays that is searched."""
+        return self._needs_its_past()
+
+    def shortest_delay(self, points: Any = None) -> float:
+        """`ValueError`: networks with delays are simulated, homogeneous systems are not."""
+        return self._needs_its_past()
+
     def _needs_its_past(self) -> NoReturn:
         raise ValueError(
             "This homogeneous system has a delay: what was asked for is known only of systems "
-            "whose slope follows from their state. `find_equilibria`, `find_orbit` and "
-            "`dispersion` take it; `undelayed()` is the same without its delay."
+            "whose slope follows from their state. `find_equilibria` and `find_orbit` take it, and "
+            "`dispersion` what that finds; `simulate` takes the network, and `undelayed()` is the "
+            "same without its delay."
         )
 
 
