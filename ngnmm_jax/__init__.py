@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from ngnmm_jax.connectome import Connectome, Eigenmodes
     from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
     from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
-    from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
+    from ngnmm_jax.dynamics.orbits import find_orbit
+    from ngnmm_jax.dynamics.periodic import Orbit
     from ngnmm_jax.explorer import explore
     from ngnmm_jax.fitting.fit import fit
     from ngnmm_jax.fitting.free import Free
@@ -175,10 +176,8 @@ _HOMES = {
         "LyapunovSpectrum",
         "lyapunov_spectrum",
     ),
-    "dynamics.orbits": (
-        "Orbit",
-        "find_orbit",
-    ),
+    "dynamics.orbits": ("find_orbit",),
+    "dynamics.periodic": ("Orbit",),
     "explorer": ("explore",),
     "fitting.fit": ("fit",),
     "fitting.free": ("Free",),

@@ -71,7 +71,10 @@ def parts_between(system: Any) -> dict[str, tuple[Any, dataclasses.Field]]:
     What belongs to one of several couplings has the name of that before its own; its strength is
     "…_coupling".
     """
-    return _between(_interaction(system))
+    inner = getattr(system, "system", system)
+    found = _between(getattr(inner, "interaction", None))
+    delays = getattr(inner, "delays", None)  # of a homogeneous system, beside its coupling
+    return {**{name: (delays, field) for name, field in declared(delays).items()}, **found}
 
 
 def _between(coupling: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasses.Field]]:
@@ -101,10 +104,6 @@ def _between(coupling: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasse
 def all_declared(system: Any) -> dict[str, dataclasses.Field]:
     """What the model of a system and its coupling declare."""
     return {**declared_between(system), **declared(system.model)}
-
-
-def _interaction(system: Any) -> Any:
-    return getattr(getattr(system, "system", system), "interaction", None)
 
 
 def is_reserved(name: str) -> bool:

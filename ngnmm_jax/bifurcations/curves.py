@@ -28,7 +28,8 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
     EquilibriumCurve,
 )
-from ngnmm_jax.dynamics.orbits import Orbit, find_orbit
+from ngnmm_jax.dynamics.orbits import find_orbit
+from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import notation_of
 
 # Steps in units of arclength: the width of the parameter's bounds, and a variable's size.

@@ -27,7 +27,7 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 )
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
-from ngnmm_jax.dynamics.orbits import Orbit
+from ngnmm_jax.dynamics.periodic import Orbit
 
 # Cycles at a Hopf point begin with this amplitude, in units of arclength, or less where the
 # parameter would move by more than this.

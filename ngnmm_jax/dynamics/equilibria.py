@@ -22,6 +22,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
+from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.many_equilibria import search
 
 VectorField = Callable[[jax.Array], jax.Array]
@@ -50,7 +51,7 @@ class Equilibria(AbstractResult):
 
     - `states` (equilibrium, *state): NaN where not `found`.
     - `eigenvalues` (equilibrium, dimension): of the Jacobian, by falling real part, per unit
-      of the model's time.
+      of the model's time. NaN of a homogeneous system with a delay: that has others.
     - `residuals` (equilibrium,): largest |dx/dt|.
     - `errors` (equilibrium,): size of Newton's last correction, an estimate of the distance
       to the exact equilibrium relative to 1 + |x|; the certificate asks it below `tolerance`.
@@ -134,6 +135,10 @@ def find_equilibria(
     - `throw`: raise `SolverError` where none is found, or more than `max_count`.
     """
     _checks.require_x64("find_equilibria")
+    if is_delayed(system):
+        now: Any = system
+        found = find_equilibria(now.undelayed(), start=start, max_count=max_count, throw=throw)
+        return eqx.tree_at(lambda e: e.eigenvalues, found, found.eigenvalues * jnp.nan)
     if max_count is not None:
         _checks.positive_integer("max_count", max_count)
     if start is not None:

@@ -7,18 +7,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Complex, Float, Int
+from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.placement import jacobian_is_small, placed
-from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax._core.several import several
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
+from ngnmm_jax.dynamics.delayed import orbits as delayed_orbits
+from ngnmm_jax.dynamics.delayed.system import DelayedSystem, is_delayed
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.floquet import Multipliers, Propagated, multipliers
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema, run_up, turns
+from ngnmm_jax.dynamics.periodic import Orbit, arrived, no_orbit, told, with_status
 from ngnmm_jax.dynamics.products import product_spectrum
 from ngnmm_jax.dynamics.shooting import (
     BLOCK,
@@ -42,11 +43,11 @@ _LONGEST = 10
 _MOVED, _GAP = 1e-6, 1e-5
 # The default transient, in the system's steps.
 _TRANSIENT = 40_000
+# States over a period that a guess has at least.
+_FEWEST = 8
 # A window in which a run passes its section less often than this is too short to judge by, and is
 # made four times as long, by samples further apart. Runs go on for so many times the default.
 _FEW_CROSSINGS, _WIDER, _LONGER = 8, 4, (1, 4, 16, 64)
-# A run is on an orbit that is this near, relative to how far it reaches.
-_NEAR = 0.2
 
 
 @runtime_checkable
@@ -59,93 +60,9 @@ class OscillatingSystem(System, Protocol):
         ...
 
 
-class Orbit(AbstractResult):
-    """A periodic orbit.
-
-    - `period`, in the model's unit of time: the least one.
-    - `states` (segment, variable): on the orbit, at equal intervals of time from its start.
-    - `ts` (sample,), `samples` (sample, variable): one period, its end included.
-    - `extrema` (2, variable): lowest and highest values along it.
-    - `log_multipliers` (variable,): log|μ| of the Floquet multipliers, by falling size, and
-      `phases` (variable,): μ / |μ|. One multiplier is 1: how far its log is from zero is a
-      measure of the orbit's error.
-    - `residual`: largest gap between segments, relative to 1 + |x|, after Newton's iteration.
-    - `error`: of the multipliers: by how much they miss that a shift along the orbit has 1, and
-      that all logs sum to the integral of the divergence over the period (Liouville's formula;
-      relative to 1 + |integral|). NaN where it is not known.
-    - `turns`: how often the solution runs through the least orbit in `period`: 1, unless it was
-      found under a JAX transformation before its transient had died away (NOT_CONVERGED then).
-    - `status`: OK; NOT_PERIODIC (the run ends in an equilibrium or does not return: all but
-      `states` is NaN then; or it nearly returns, but to no orbit that attracts it); or
-      NOT_CONVERGED (Newton's iteration failed, rounding blurs the orbit, the run has not reached
-      it, or its `error` is above 1e-6).
-    """
-
-    period: Float[Array, ""]
-    states: Float[Array, "segment variable"]
-    ts: Float[Array, "sample"]
-    samples: Float[Array, "sample variable"]
-    extrema: Float[Array, "2 variable"]
-    log_multipliers: Float[Array, "variable"]
-    phases: Complex[Array, "variable"]
-    residual: Float[Array, ""]
-    error: Float[Array, ""]
-    turns: Int[Array, ""]
-    status: Int[Array, ""]
-
-    @property
-    def stats(self) -> dict[str, Any]:
-        """Steps over the period, what Newton's iteration left, and the multipliers' error."""
-        return {
-            "steps": self.ts.shape[-1] - 1,
-            "residual": self.residual,
-            "error": self.error,
-            "turns": self.turns,
-        }
-
-    def summary(self) -> dict[str, Any]:
-        """Its period, whether it is stable, and the Floquet exponents."""
-        if jnp.ndim(self.period):  # orbits under `vmap`
-            return {"period": self.period, "extrema": self.extrema}
-        return {
-            "period": self.period,
-            "stable": self.stable,
-            "exponents": several(self.exponents),
-        }
-
-    @property
-    def exponents(self) -> Float[Array, "variable"]:
-        """Real parts of the Floquet exponents, log|μ| / period, by falling size."""
-        return self.log_multipliers / self.period
-
-    @property
-    def multipliers(self) -> Complex[Array, "variable"]:
-        """The Floquet multipliers (those below 1e-308 are zero)."""
-        return jnp.exp(self.log_multipliers) * self.phases
-
-    @property
-    def neutral(self) -> Int[Array, ""]:
-        """Index of the multiplier nearest to 1: that of a shift along the orbit."""
-        return jnp.argmin(jnp.abs(self.multipliers - 1))
-
-    @property
-    def stable(self) -> Bool[Array, ""]:
-        """Whether all multipliers but the neutral one lie inside the unit circle.
-
-        False unless the status is OK: it is not known then.
-        """
-        return (self.status == Status.OK) & (self._others < 0).all()
-
-    @property
-    def _others(self) -> Float[Array, "variable"]:
-        """log|μ| of all multipliers but the neutral one."""
-        neutral = jnp.arange(self.phases.shape[0]) == self.neutral
-        return jnp.where(neutral, -jnp.inf, self.log_multipliers)
-
-
 @placed(lambda system, **given: jacobian_is_small(system))
 def find_orbit(
-    system: OscillatingSystem,
+    system: OscillatingSystem | DelayedSystem,
     *,
     start: ArrayLike | None = None,
     period: float | None = None,
@@ -165,27 +82,38 @@ def find_orbit(
     The orbit that is found must be one: Newton's last step is small against its extent, which is
     over 1e-6 of 1 + |x|; and the run must have reached it: it is stable, and near the run.
 
+    Of a system with one delay the orbit consists of polynomials instead, found by collocation from
+    a run whose past is its start for ever; the multipliers are the leading ones, as many as there
+    are variables, of the infinitely many that it has (-inf are logs of those that rounding has
+    lost), and `error` counts the polynomials' last coefficients too (`dynamics.delayed`).
+
     Differentiable with respect to parameters, by the implicit function theorem.
 
     **Arguments:**
 
     - `system`: `network.homogeneous()`, or anything with `vector_field`, `state_shape` of one
-      axis and `time_step`.
+      axis and `time_step`; or a `dynamics.delayed.system.DelayedSystem`.
     - `start` (variable,): with `period`, a state near the orbit; alone, where the transient
-      starts (by default near an equilibrium).
+      starts (by default near an equilibrium). With `period` and a delay, states (sample, variable)
+      at equal steps over one period, its end left out.
     - `transient`, `window`: how long, in the model's unit; by default 40,000 and 16,000 of the
       system's time steps, and where the window then holds fewer than eight turns, or the run has
       not arrived, 4, 16 and 64 times as long (not under JAX transformations).
     - `steps`: steps in each of the eight segments. By default 64, or as many as make a step ten
       `time_step` at most, and twice as many until `error` is below 1e-9 or no longer falls
-      (16,384 at most); 256 under JAX transformations.
+      (16,384 at most); 256 under JAX transformations. With a delay as many
+      as make pieces of 12 steps: 16 to 96 of these, as need be; 16 there.
     - `throw`: raise `SolverError` where there is no periodic orbit or Newton's iteration fails.
     """
     _checks.require_x64("find_orbit")
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
+    of_past = is_delayed(system)
     if start is not None:
-        start = first_state(start, system.state_shape, "(variable,)")
+        if of_past and period is not None:
+            start = _over_a_period(start, system.state_shape)
+        else:
+            start = first_state(start, system.state_shape, "(variable,)")
     for name, value in (("transient", transient), ("window", window)):
         if value is not None:
             _checks.positive(name, value)
@@ -193,10 +121,12 @@ def find_orbit(
         _checks.positive("period", period)
         if start is None:
             _checks.fail("start", "be given with `period`", "it is not")
-        result = _near_guess(system, start, jnp.asarray(period, dtype=float), steps)
+        near = delayed_orbits.near_guess if of_past else _near_guess
+        result = near(system, start, jnp.asarray(period, dtype=float), steps)
     else:
         begin = _near_equilibrium(system) if start is None else start
-        result = _settled(system, begin, transient, window, steps)
+        settled = delayed_orbits.settled if of_past else _settled
+        result = settled(system, begin, transient, window, steps)
     if not _checks.on_host(result):
         return result
     if throw:
@@ -204,13 +134,26 @@ def find_orbit(
     return result
 
 
+def _over_a_period(start: Any, shape: tuple[int, ...]) -> Any:
+    """States at equal steps over a period."""
+    start = _checks.floats("start", start)
+    if start.ndim != 2 or start.shape[1:] != shape or start.shape[0] < _FEWEST:
+        must = (
+            f"be states (sample, variable), {_FEWEST} or more, at equal steps over the period: a "
+            "system with a delay does not follow from one state"
+        )
+        _checks.fail("start", must, f"its shape is {start.shape}")
+    _checks.finite("start", start)
+    return start
+
+
 def _near_guess(system: Any, guess: Any, period: Any, steps: int | None) -> Orbit:
     """The orbit that Newton's iteration finds from a state and a period."""
     if not _checks.on_host(period, system):
         states = walk(system, guess, period)
-        return _told(jnp, _refine(system, states, period, steps or _STEPS))
+        return told(jnp, _refine(system, states, period, steps or _STEPS))
     first = steps or _first_steps(system, period)
-    return _told(np, _refined(system, walk(system, guess, period, first), period, steps))
+    return told(np, _refined(system, walk(system, guess, period, first), period, steps))
 
 
 def _settled(
@@ -224,9 +167,9 @@ def _settled(
     ]
     if xp is jnp:
         run = _run(xp, system, start, counts)
-        result = _arrived(xp, _refine(system, run.states, run.period, steps or _STEPS), run)
-        status = jnp.where(run.periodic, _told(xp, result).status, Status.NOT_PERIODIC)
-        return _with_status(result, status)
+        result = arrived(xp, _refine(system, run.states, run.period, steps or _STEPS), run)
+        status = jnp.where(run.periodic, told(xp, result).status, Status.NOT_PERIODIC)
+        return with_status(result, status)
     found: Orbit | None = None
     stride = 1
     for longer in _LONGER if transient is None and window is None else (1,):
@@ -236,7 +179,7 @@ def _settled(
             first = steps or _first_steps(system, run.period)
             coarse = stride > 1  # too far apart to interpolate between
             states = walk(system, run.states[0], run.period, first) if coarse else run.states
-            found = _arrived(xp, _refined(system, states, run.period, steps), run)
+            found = arrived(xp, _refined(system, states, run.period, steps), run)
             if found.status == Status.OK:
                 break
         elif bool(run.still) or not few:
@@ -244,8 +187,8 @@ def _settled(
             break
         start, stride = run.end, stride * _WIDER if few else stride
     if found is None:
-        return _no_orbit(system, run.states, steps or BLOCK)
-    return _told(xp, found)
+        return no_orbit(system, run.states, SEGMENTS * (steps or BLOCK) + 1)
+    return told(xp, found)
 
 
 def _run(
@@ -257,31 +200,6 @@ def _run(
     whole = (transient // apart, stride * window // apart, apart)
     before, samples, every = (jnp.asarray(n, int) for n in whole)
     return run_up(system, start, before, samples, every, SEGMENTS)
-
-
-def _arrived(xp: Any, orbit: Orbit, run: Run) -> Orbit:
-    """The orbit, its status that of one that a run settles on: it attracts, and is near the run."""
-    samples, scale, logs, origin = map(
-        xp.asarray, (orbit.samples, run.scale, orbit.log_multipliers, run.states[0])
-    )
-    gap = (xp.abs(samples - origin) / scale).max(axis=1).min()
-    attracts = xp.where(xp.arange(logs.size) == orbit.neutral, -xp.inf, logs).max() < _INEXACT
-    found, far = orbit.status == Status.OK, gap >= _NEAR
-    # Newton's iteration creeps along a slow spiral, away from the run.
-    creeps = (orbit.status == Status.NOT_CONVERGED) & (orbit.residual < 1e-9) & (orbit.turns == 1)
-    status = xp.where(found & far, Status.NOT_CONVERGED, orbit.status)
-    status = xp.where((found & ~attracts) | (creeps & far), Status.NOT_PERIODIC, status)
-    return _with_status(orbit, status)
-
-
-def _told(xp: Any, orbit: Orbit) -> Orbit:
-    """The orbit, not converged where its multipliers are inexact."""
-    inexact = (orbit.status == Status.OK) & ~(orbit.error < _INEXACT)
-    return _with_status(orbit, xp.where(inexact, Status.NOT_CONVERGED, orbit.status))
-
-
-def _with_status(orbit: Orbit, status: Any) -> Orbit:
-    return eqx.tree_at(lambda orbit: orbit.status, orbit, jnp.asarray(status))
 
 
 def _first_steps(system: Any, period: Any) -> int:
@@ -320,30 +238,13 @@ def refine(system: Any, orbit: Orbit) -> Orbit:
     It carries derivatives with respect to the system's parameters, and its status tells
     whether the orbit is one of this system.
     """
+    if is_delayed(system):
+        return delayed_orbits.refine(system, orbit)
     steps = (orbit.ts.shape[0] - 1) // SEGMENTS
     xp: Any = np if _checks.on_host(system, orbit) else jnp
-    result = _told(xp, _refine(system, orbit.states, orbit.period, steps))
+    result = told(xp, _refine(system, orbit.states, orbit.period, steps))
     none = orbit.status == Status.NOT_PERIODIC
-    return _with_status(result, xp.where(none, orbit.status, result.status))
-
-
-def _no_orbit(system: Any, states: jax.Array, steps: int) -> Orbit:
-    """What is returned where an attractor is not periodic: NaN, but for the states."""
-    (n,), nan = system.state_shape, jnp.asarray(jnp.nan)
-    samples = SEGMENTS * steps + 1
-    return Orbit(
-        period=nan,
-        states=states,
-        ts=jnp.full(samples, nan),
-        samples=jnp.full((samples, n), nan),
-        extrema=jnp.full((2, n), nan),
-        log_multipliers=jnp.full(n, nan),
-        phases=jnp.full(n, nan, complex),
-        residual=nan,
-        error=nan,
-        turns=jnp.asarray(1),
-        status=jnp.asarray(Status.NOT_PERIODIC),
-    )
+    return with_status(result, xp.where(none, orbit.status, result.status))
 
 
 def _refine(
@@ -417,5 +318,5 @@ def _multipliers(xp: Any, followed: Propagated) -> tuple[Multipliers, Any]:
 
 
 def _near_equilibrium(system: Any) -> Float[Array, "variable"]:
-    state = rest_state(system)
+    state = rest_state(system.undelayed() if is_delayed(system) else system)
     return state + 0.02 * (1 + jnp.abs(state))

@@ -63,15 +63,26 @@ def run_up(
         room=WINDOW,
         place=lambda k: jnp.maximum(k - transient, 0),
     )
-    dt = dt * stride
-    sample = jnp.arange(WINDOW)
-    path = jnp.where(sample[:, None] < window, path, path[0])
+    path = jnp.where(jnp.arange(WINDOW)[:, None] < window, path, path[0])
+    found = least_return(path, jax.vmap(field)(path), dt * stride, window, segments)
+    return found._replace(end=end)
+
+
+def least_return(
+    path: Float[Array, "sample variable"],
+    slopes: Float[Array, "sample variable"],
+    dt: Float[Array, ""],
+    window: Int[Array, ""],
+    segments: int,
+) -> Run:
+    """What a sampled run does in its first `window` samples, `dt` apart; the rest repeat one."""
+    end = path[-1]
+    sample = jnp.arange(path.shape[0])
     scale = jnp.ptp(path, axis=0)
     still = (scale / (1 + jnp.abs(path).max(axis=0))).max() < STILL
     scale = jnp.where(scale > 0, scale, 1.0)
 
     # A section through the slowest point of the first half, where interpolation is best.
-    slopes = jax.vmap(field)(path)
     speed = jnp.abs(slopes / scale).max(axis=1)
     origin = jnp.argmin(jnp.where(sample < window // 2, speed, jnp.inf))
     anchor = path[origin]

@@ -126,8 +126,10 @@ class TractDelays(AbstractDelays):
             _checks.fail("speed", must, f"its shape is {jnp.shape(self.speed)}")
 
     def between(self) -> Float[Array, "..."]:
-        """The lengths over the speed."""
-        return self.lengths / (self.speed * self.unit)
+        """The lengths over the speed; NaN, without derivatives, where there is no length."""
+        known = ~jnp.isnan(self.lengths)
+        times = jnp.where(known, self.lengths, 1.0) / (self.speed * self.unit)
+        return jnp.where(known, times, jnp.nan)
 
 
 def as_delays(delays: Any) -> AbstractDelays:

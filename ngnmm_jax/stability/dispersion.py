@@ -11,7 +11,8 @@ field with respect to the drive, c that of its output. Where coupling is not lin
 On an equilibrium growth is the largest real part of the eigenvalues of this matrix; on a periodic
 orbit, whose monodromy matrix is an entire function of Λ, it is the largest log|multiplier| /
 period. Growth against Λ is the dispersion relation; Λ = 1 (with rows that sum to one) is the
-perturbation that all share.
+perturbation that all share. With one delay of all connections, what the perturbation sends comes
+back later, as Λ epsilon b c(t - τ)ᵀ ξ(t - τ): `dynamics.delayed.monodromy`.
 """
 
 from collections.abc import Callable
@@ -31,15 +32,20 @@ from ngnmm_jax._core.placement import placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax.dynamics.delayed.monodromy import leading
+from ngnmm_jax.dynamics.delayed.orbits import path_of
+from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.equilibria import newton
 from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
-from ngnmm_jax.dynamics.orbits import Orbit, refine
+from ngnmm_jax.dynamics.orbits import refine
+from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.homogeneous import Homogeneous, mixed
 from ngnmm_jax.systems.network import Network
 
@@ -64,12 +70,14 @@ class Dispersion(AbstractResult):
     - `eigenvalues` (mode, variable): by falling real part, per unit of the model's time; of
       A + Λ epsilon b cᵀ, or on an orbit the Floquet exponents log(μ) / period (under JAX
       transformations NaN where |μ| is below 1e-10 of the monodromy matrix, which has lost them).
+      With a delay there are infinitely many: the leading ones, NaN where rounding has lost them.
     - `state` (variable,): the equilibrium, or a state on the orbit, as Newton's iteration
       refined it.
     - `error`: size of Newton's last correction relative to 1 + |state|; on an orbit, the
       largest of the shooting's residual, of the relative error of interpolating in Λ, and of how
       much each mode's exponents miss Liouville's formula: that their sum times the period is the
-      integral of the trace (relative to 1 + |integral|).
+      integral of the trace (relative to 1 + |integral|). With a delay, in place of that formula,
+      how far the leading multipliers are from those of wider pieces, and the neutral one from 1.
     - `uniform`: index in `lambdas` of the perturbation that all regions share, or None.
     - `status`: `Status.OK`, or `NOT_CONVERGED` where the state given is no equilibrium, or the
       error on an orbit is above 1e-6.
@@ -168,7 +176,8 @@ def dispersion(
     inner = system.homogeneous()
     uniform = None
     if lambdas is None:
-        lambdas, uniform = system.spectrum()
+        graph = system.graph if system.delays is None else system.interaction.graph
+        lambdas, uniform = graph.spectrum()
     xp: Any = np if _checks.on_host(lambdas) else jnp
     lambdas = xp.atleast_1d(xp.asarray(lambdas))
     if not xp.issubdtype(lambdas.dtype, np.inexact):
@@ -177,7 +186,14 @@ def dispersion(
     modal = system.over_modes()
     _fit(modal, lambdas)
     _checks.finite("lambdas", lambdas)
-    if isinstance(state, Orbit):
+    if is_delayed(inner):
+        if not isinstance(state, Orbit):
+            raise ValueError(
+                "The characteristic roots of an equilibrium with delays are not known here: give "
+                "an orbit, or use `network.undelayed()`."
+            )
+        found = _of_delayed_orbit(inner, state, lambdas)
+    elif isinstance(state, Orbit):
         found = _of_orbit(inner, modal, state, lambdas)
     else:
         state = _checks.floats("state", state)
@@ -280,6 +296,17 @@ def _of_orbit(inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: jax
         if not found.miss >= _EXACT or nodes >= _MOST_NODES:
             return _told(np, orbit, found.values, np.maximum(found.miss, found.gap))
         nodes *= 2
+
+
+def _of_delayed_orbit(inner: DelayedHomogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
+    """The leading exponents of each mode, as many as there are variables."""
+    orbit = refine(inner, orbit)
+    xp: Any = np if _checks.on_host(inner, orbit, lambdas) else jnp
+    found = leading(inner, path_of(orbit), orbit.period, lambdas, orbit.phases.shape[0])
+    error = xp.maximum(
+        orbit.error, xp.where(xp.isnan(found.errors[:, 0]), 0.0, found.errors[:, 0]).max()
+    )
+    return _told(xp, orbit, found.logs / orbit.period, error)
 
 
 def _told(xp: Any, orbit: Orbit, values: Any, error: Any) -> _Modes:

@@ -13,6 +13,9 @@ Eliminating the regions leaves one system with as many equations as regions,
 frequency, whatever the model's number of variables, and its derivatives by all parameters cost
 little more. Newton's iteration for the equilibrium of a network with regional parameters is
 eliminated in the same way.
+
+With conduction delays W is W(iω), weights_jk exp(-iω τ_jk): the system is no larger than without,
+and the equilibrium, at ω = 0, the same.
 """
 
 from typing import Any, NamedTuple
@@ -30,6 +33,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.driven import Driven, driven, undriven
@@ -53,6 +57,9 @@ class LinearResponse(AbstractResult):
     - `growth`: the largest real part of the whole Jacobian's eigenvalues, per unit of the model's
       time; it carries no derivatives. NaN where it was not asked for.
     - `status`: OK; NOT_CONVERGED; or UNSTABLE, where growth is not negative.
+    - `cross` (frequency, region, region): one-sided cross-spectral density of a row's variable and
+      the conjugate of a column's: its phase is above zero where the row's leads. None where it was
+      not asked for.
     """
 
     frequencies: Float[Array, "frequency"]
@@ -64,6 +71,25 @@ class LinearResponse(AbstractResult):
     growth: Float[Array, ""]
     status: Int[Array, ""]
     variable: str = eqx.field(static=True)
+    cross: Complex[Array, "frequency region region"] | None = None
+
+    @property
+    def coherency(self) -> Complex[Array, "frequency region region"]:
+        """The cross-spectra over the roots of both regions' power, at each frequency.
+
+        Its real part is the correlation of what is left by a filter about the frequency.
+        """
+        if self.cross is None:
+            must = "be known: use `linear_response(…, cross=True)`"
+            _checks.fail("cross", must, "it was not asked for")
+        sd = jnp.sqrt(self.power)
+        return self.cross / (sd[:, :, None] * sd[:, None, :])
+
+    @property
+    def coherence(self) -> Float[Array, "frequency region region"]:
+        """The coherency's squared modulus, from 0 to 1."""
+        value = self.coherency
+        return value.real**2 + value.imag**2
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -89,12 +115,13 @@ def linear_response(
     variable: str | None = None,
     start: Any = None,
     stability: bool = True,
+    cross: bool = False,
     throw: bool = True,
 ) -> LinearResponse:
     """Power spectra and slow correlations that weak noise causes at a network's equilibrium.
 
     Exact to first order in the noise where the status is OK; differentiable by all parameters, the
-    equilibrium's motion included.
+    equilibrium's motion included. Of a network with delays too, by speed and by delays.
 
     **Arguments:**
 
@@ -105,6 +132,8 @@ def linear_response(
       equilibrium of the region-averaged parameters.
     - `stability`: whether all eigenvalues are computed, to make sure that the equilibrium is
       stable. For 100 regions that costs more than the rest.
+    - `cross`: whether cross-spectra, of which coherence is made, are kept: a matrix of regions for
+      each frequency.
     - `throw`: raise `SolverError` where it does not converge, or is unstable.
     """
     _checks.require_x64("linear_response")
@@ -129,8 +158,8 @@ def linear_response(
         _checks.shape("start", start, network.state_shape, "(variable, region)")
         _checks.finite("start", start)
     elif _checks.on_host(network):
-        start = rest_state(network)  # known beforehand, it need not be part of the program
-    result = _respond(driven(system).bare(), frequencies, variable, start, stability)
+        start = rest_state(network.undelayed())  # known beforehand, no part of the program
+    result = _respond(driven(system).bare(), frequencies, variable, start, stability, cross)
     if throw:
         raise_unless_ok("linear_response", result.status, result)
     return result
@@ -143,26 +172,30 @@ def _respond(
     variable: str,
     start: jax.Array | None,
     stability: bool,
+    cross: bool,
 ) -> LinearResponse:
     network: Any = system.system
     state, error = equilibrium(network, start)
     local = linearised(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local)
-    coupled = between(network, state)
+    terms = _terms(network, state)
     unit = SECONDS[network.model.time_unit]
 
     @jax.checkpoint
     def at(covariance: jax.Array, frequency: jax.Array) -> tuple[jax.Array, Any]:
         # The slow correlations are taken on the way, at the first frequency, which is zero.
-        gains = _transfer(local, seen, noise, coupled, 2 * jnp.pi * frequency * unit)
+        omega = 2 * jnp.pi * frequency * unit
+        gains = _transfer(local, seen, noise, _growing(terms, 1j * omega), omega)
         slow = jnp.where(frequency == 0, gains.real, 0.0)
         covariance = covariance + jnp.einsum("iks,jks->ij", slow, slow)
-        return covariance, 2 * unit * (gains.real**2 + gains.imag**2).sum(axis=(1, 2))
+        power = 2 * unit * (gains.real**2 + gains.imag**2).sum(axis=(1, 2))
+        between = 2 * unit * jnp.einsum("iks,jks->ij", gains, gains.conj()) if cross else None
+        return covariance, (power, between)
 
     nothing = jnp.zeros((network.n_regions,) * 2)
     every = jnp.concatenate([jnp.zeros(1), frequencies])
-    total, power = jax.lax.scan(at, nothing, every)
+    total, (power, between) = jax.lax.scan(at, nothing, every)
     covariance = total / (every == 0).sum()
     sd = jnp.sqrt(jnp.diagonal(covariance))
     tolerance = float(jnp.finfo(state.dtype).eps) ** 0.6
@@ -181,12 +214,18 @@ def _respond(
         rate,
         jnp.where(good, status, Status.NOT_CONVERGED),
         variable,
+        None if between is None else between[1:],
     )
 
 
 def growth(system: Network | Driven, state: Any) -> Float[Array, ""]:
     """The largest real part of the eigenvalues of a whole network's Jacobian, per unit of time."""
-    network = undriven(system)
+    network: Any = undriven(system)
+    if network.delays is not None:
+        raise ValueError(
+            "The largest growth of a network with delays is not known here: use "
+            "`linear_response(…, stability=False)`, and see to it that the equilibrium is stable."
+        )
     matrix = jacobian(network.vector_field, jnp.asarray(state, float))
     return _eigenvalues(matrix).real.max()
 
@@ -198,9 +237,23 @@ def _eigenvalues(matrix: jax.Array) -> jax.Array:
 
 
 def between(network: Network, state: Float[Array, "variable region"]) -> Any:
-    """What small changes of all outputs change of what each region receives, (region, region)."""
-    terms = network.interaction.linearised(network.model.output(state))
-    return sum(term.matrix()[0, 0] for term in terms)
+    """What small changes of all outputs change of what each region receives, (region, region).
+
+    Of changes that stay as they are, whatever the delays.
+    """
+    return sum(term.matrix()[0, 0] for term in _terms(network, state))
+
+
+def _terms(network: Network, state: jax.Array) -> tuple[Linearised, ...]:
+    return network.interaction.linearised(network.model.output(state))
+
+
+def _growing(terms: tuple[Linearised, ...], rate: jax.Array) -> Any:
+    """What `between` is of changes that grow as exp(rate * t)."""
+    return sum(
+        (term.matrix() if term.graph.delays is None else term.transfer(rate))[0, 0]
+        for term in terms
+    )
 
 
 class Local(NamedTuple):
@@ -214,7 +267,7 @@ class Local(NamedTuple):
 def linearised(network: Network, state: Float[Array, "variable region"]) -> Local:
     """A, b and c of the module's docstring for all regions, (…, region)."""
     model = network.model
-    drive = network.drive(model.output(state))
+    drive = network.undelayed().drive(model.output(state))
     unit = jnp.eye(state.shape[0], dtype=state.dtype)
     everywhere = jnp.broadcast_to(unit[:, :, None], (*unit.shape, state.shape[1]))
 
@@ -276,6 +329,7 @@ def equilibrium(
     Damped Newton steps whose derivative is cut, then two whose derivative is kept, so that
     derivatives of first and second order by all parameters are exact.
     """
+    network = network.undelayed()
     fixed = jax.lax.stop_gradient(network)
     if start is None:
         start = rest_state(fixed)
@@ -325,6 +379,8 @@ def eigenvalue_near(
 ) -> tuple[Complex[Array, ""], Float[Array, ""]]:
     """The eigenvalue of a whole network's Jacobian near a guess, and Newton's last correction.
 
+    Of a network with delays, the characteristic root.
+
     The eigenvalue is a root of φ(λ) = 1 / (uᵀ (λ - J)⁻¹ v), with fixed vectors u and v, where the
     regions are eliminated; Newton's iteration from the guess, of which the last two steps carry
     derivatives (exact ones, by the implicit function theorem). `guess` is complex, per unit of the
@@ -334,24 +390,25 @@ def eigenvalue_near(
     keys = jax.random.split(stream(0, Purpose.PROBES))
     probe, source = (1 + jax.random.uniform(key, state.shape, state.dtype) for key in keys)
     local = linearised(network, state)
-    coupled = between(network, state)
+    terms = _terms(network, state)
 
-    def phi(local: Local, coupled: jax.Array, value: jax.Array) -> jax.Array:
+    def phi(terms: Any, local: Local, value: jax.Array) -> jax.Array:
+        through = _growing(terms, value)
         unit = jnp.eye(state.shape[0], dtype=state.dtype)[:, :, None]
         columns = jnp.stack([local.push, source], axis=1)
         answers = solve_each(value * unit - local.matrix, columns)
         output = (local.output[:, None] * answers).sum(axis=0)
         shown = (probe[:, None] * answers).sum(axis=0)
-        loop = jnp.eye(state.shape[1]) - output[0][:, None] * coupled
-        drive = coupled @ jnp.linalg.solve(loop, output[1])
+        loop = jnp.eye(state.shape[1]) - output[0][:, None] * through
+        drive = through @ jnp.linalg.solve(loop, output[1])
         return 1 / (shown[1].sum() + (shown[0] * drive).sum())
 
-    def correction(local: Local, coupled: jax.Array, value: jax.Array) -> jax.Array:
+    def correction(terms: Any, local: Local, value: jax.Array) -> jax.Array:
         one = jnp.ones_like(value)
-        here, slope = jax.jvp(lambda z: phi(local, coupled, z), (value,), (one,))
+        here, slope = jax.jvp(lambda z: phi(terms, local, z), (value,), (one,))
         return -here / slope
 
-    fixed = jax.lax.stop_gradient((local, coupled))
+    fixed = jax.lax.stop_gradient((terms, local))
     value = jnp.asarray(guess, complex)
 
     def step(value: jax.Array, _: None) -> tuple[jax.Array, None]:
@@ -359,6 +416,6 @@ def eigenvalue_near(
 
     value, _ = jax.lax.scan(step, jax.lax.stop_gradient(value), None, length=steps)
     value = jax.lax.stop_gradient(value)
-    value = value + correction(local, coupled, value)
-    last = correction(local, coupled, value)
+    value = value + correction(terms, local, value)
+    last = correction(terms, local, value)
     return value + last, jnp.abs(last)

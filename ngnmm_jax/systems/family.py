@@ -25,6 +25,12 @@ class Family(eqx.Module):
     @classmethod
     def of(cls, network: Network) -> "Family":
         """That of a network, which must have homogeneous states."""
+        if network.delays is not None:
+            raise ValueError(
+                "This network has delays, with which its homogeneous states and their modes are "
+                "not mapped here: use `network.undelayed()`, or `find_orbit` and `dispersion` at "
+                "single points."
+            )
         network.homogeneous()
         return cls(network.over_modes())
 

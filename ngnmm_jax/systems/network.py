@@ -39,6 +39,7 @@ from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.delayed import Blocks, spans_of
+from ngnmm_jax.systems.delayed_homogeneous import delayed_homogeneous, raise_uneven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
@@ -247,19 +248,22 @@ class Network(AbstractCoupled):
             return joint_spectrum(graphs)
         return self.graph.spectrum()
 
-    def homogeneous(self) -> Homogeneous:
-        """The dynamics of states in which all regions do the same.
+    def homogeneous(self) -> Any:
+        """The dynamics of states in which all regions do the same: a `Homogeneous` system, or a
+        `DelayedHomogeneous` one.
 
         Such states exist where the rows of the weights sum to the same and no parameter
-        differs between regions; `ValueError` says what stands against it.
+        differs between regions; `ValueError` says what stands against it. With delays its
+        equilibria are those without; it oscillates where all delays are one.
         """
-        self._only_undelayed()
         only_with_modes(self, Network)
         if self.model.n_regions is not None or _regional(self.interaction):
             raise ValueError(
                 "A network with parameters that differ between regions has no homogeneous "
                 "states: use scalar parameters, or `find_equilibria(network)`."
             )
+        if self.delays is not None:
+            return delayed_homogeneous(self.model, self.interaction)
         graphs = graphs_of(self.interaction)
         uneven = next((graph for graph in graphs if not graph.even()), None)
         if uneven is None and len(graphs) > 1:
@@ -267,12 +271,7 @@ class Network(AbstractCoupled):
         total = self.interaction.linear()  # of several, whose sums may be even together
         if uneven is not None and (total is None or not total.even()):
             sums = uneven.row_sums(float)
-            low, high = float(sums.min()), float(sums.max())
-            raise ValueError(
-                f"The rows of the weights sum to between {low:.6g} and {high:.6g} (they differ "
-                f"by {high - low:.1g}); homogeneous states need equal sums. "
-                "Use `connectome.normalised()`, or `coupling.DiffusiveCoupling`."
-            )
+            raise_uneven(sums, "`connectome.normalised()`, or `coupling.DiffusiveCoupling`")
         system = self.over_modes()
         return Homogeneous(self.model, system.gain) if system.proportional else system
 

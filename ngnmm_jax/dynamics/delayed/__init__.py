@@ -1,0 +1,1 @@
+"""Systems with one delay: runs, periodic orbits, and what becomes of their perturbations."""
