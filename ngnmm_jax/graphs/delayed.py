@@ -4,6 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
 from ngnmm_jax._core import checks as _checks
@@ -89,6 +90,10 @@ class DelayedGraph(AbstractGraph):
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the weights, without delays."""
         return self.graph.spectrum()
+
+    def eigenvectors(self) -> np.ndarray:
+        """Of the weights, without delays."""
+        return self.graph.eigenvectors()
 
     def times(self) -> Float[Array, "..."]:
         """Delays (region, region), or () of all connections; in the unit of the model's time."""

@@ -31,13 +31,16 @@ from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import newton
 from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
+from ngnmm_jax.dynamics.gain_bounds import Node
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import Orbit, refine
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
+from ngnmm_jax.dynamics.quasi_polynomials import rightmost_roots
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.stability.roots import characteristic_roots
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -141,7 +144,7 @@ def dispersion(
     *,
     lambdas: Any = None,
     throw: bool = True,
-) -> Dispersion:
+) -> Any:
     """Dispersion relation of a homogeneous equilibrium, or of a homogeneous periodic orbit.
 
     The state or orbit is refined by Newton's iteration, through which derivatives with respect
@@ -161,7 +164,13 @@ def dispersion(
     - `throw`: raise `SolverError` if the state is no equilibrium, or the orbit none.
     """
     _checks.require_x64("dispersion")
-    inner = system.homogeneous()
+    if system.delays is not None and not _by_modes(system, state):
+        if lambdas is not None:
+            must = "be left out where delays, parameters or the state differ between regions"
+            _checks.fail("lambdas", must, "they are given, and there are no modes then")
+        assert not isinstance(state, Orbit)  # which was refused
+        return characteristic_roots(system, state, throw=throw)
+    inner = system.undelayed().homogeneous()
     uniform = None
     if lambdas is None:
         lambdas, uniform = system.spectrum()
@@ -179,7 +188,11 @@ def dispersion(
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
-        found = _of_equilibrium(inner, system.coupling, state, lambdas)
+        if system.delays is None:
+            found = _of_equilibrium(inner, system.coupling, state, lambdas)
+        else:
+            delay = system.delays.between()
+            found = _with_one_delay(inner, system.coupling, state, lambdas, delay)
     found = _Modes(*map(jnp.asarray, found))
     names = system.model.time_unit, notation_of(system)
     result = Dispersion(lambdas, *found, uniform, *names)
@@ -235,6 +248,34 @@ def _at_rest(
     mixed = xp.asarray(matrix) + strengths[:, None, None] * xp.outer(column, row)
     status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
     return _Modes(_spectra(xp, mixed), refined, error, status)
+
+
+def _by_modes(system: Network, state: ArrayLike | Orbit) -> bool:
+    """Whether modes of a delayed network are those of its weights: with one delay for all."""
+    if isinstance(state, Orbit):
+        must = "be an equilibrium, where the network has delays"
+        _checks.fail("state", must, "it is an orbit")
+    assert system.delays is not None
+    alike = system.model.n_regions is None and not system.coupling.ndim
+    return bool(system.delays.common and alike and jnp.ndim(state) == 1 and system.graph.even())
+
+
+def _with_one_delay(
+    inner: Homogeneous, coupling: jax.Array, state: jax.Array, lambdas: jax.Array, delay: Any
+) -> _Modes:
+    """The rightmost characteristic roots of each mode."""
+    if not _checks.on_host(inner, coupling, state, lambdas, delay):
+        must = "have known values where it has delays: derivatives come from `roots.root_near`"
+        _checks.fail("system", must, "JAX is tracing them")
+    refined, error = newton_on_host(inner, state)
+    moved = np.abs(refined - np.asarray(state)).max() / (1 + np.abs(np.asarray(state)).max())
+    parts = (np.asarray(part, float)[None] for part in _linearised(inner, jnp.asarray(refined)))
+    strengths = np.asarray(lambdas) * float(coupling)
+    found = rightmost_roots(Node(*parts), strengths, float(delay))
+    still = error < 1e-8 and moved < _NEAR
+    status = Status.OK if found.certified.all() else Status.NOT_CERTIFIED
+    status = status if still else Status.NOT_CONVERGED
+    return _Modes(found.values, refined, error, status)
 
 
 def _spectra(xp: Any, matrices: Any) -> Any:

@@ -1,0 +1,221 @@
+"""The linearisation of a delayed network at an equilibrium, as a loop over its regions.
+
+With A_k, b_k and c_k a region's Jacobian, its derivative by the input and the gradient of what it
+sends, small perturbations y_k exp(z t) obey
+
+    (z - A_k) y_k = b_k q_k Σ_l W_kl exp(-z τ_kl) c_lᵀ y_l,
+
+q_k what the region makes of the sum (the strength, where coupling is linear); by what it makes of
+its own output at once, A_k has more. Let p_k(z) be det(z - A_k), and
+n_k(z) = c_kᵀ adj(z - A_k) b_k. Then z is a root where M(z) u = 0,
+
+    M_kl(z) = p_k(z) δ_kl - q_k W_kl exp(-z τ_kl) n_l(z),
+
+which has no poles: roots at a region's own eigenvalues, as without coupling, are roots of det M
+as all others are. The perturbation is y_k = adj(z - A_k) b_k u_k, and what is sent n_k(z) u_k.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.coupling.base import AbstractSum
+from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, Rectangle, roots_in
+from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
+
+# The first step of tiles, in longest delays; tiles across a rectangle, at least.
+_STEP, _TILES = 0.5, 8
+# Steps towards a left eigenvector, and how small its entries may be.
+_POWERS, _SMALL = 60, 1e-6
+# Where no root grows: the first step to the left, in longest delays and in the nodes' slowest rate,
+# by what each is longer than the one before, and how many there are at most.
+_FIRST, _LONGER, _MOVES = 0.5, 1.5, 12
+
+
+class Loop(NamedTuple):
+    """A linearised network, on the host; where all regions are the same, `node` is of one.
+
+    - `weights` (region, region): what a region makes of what others send, q_k W_kl.
+    - `times` (region, region): delays; 0 where nothing is sent.
+    """
+
+    node: Node
+    weights: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def of(cls, network: Any, state: Any) -> "Loop":
+        """That of a network at a state (variable, region)."""
+        interaction = network.interaction
+        if not isinstance(interaction, AbstractSum):
+            kind = type(interaction).__name__
+            must = "be a sum of what regions send (`AbstractSum`)"
+            _checks.fail("coupling", must, f"it is a `{kind}`, of which no linear form is known")
+        parts = _linearised(network.bare(), jnp.asarray(state))
+        matrix, push, sent, received = (np.moveaxis(np.asarray(part), -1, 0) for part in parts)
+        if all((part == part[:1]).all() for part in (matrix, push, sent)):
+            matrix, push, sent = matrix[:1], push[:1], sent[:1]
+        weights = received[:, None] * np.asarray(network.weights)
+        times = 0.0 if network.delays is None else np.asarray(network.interaction.graph.times())
+        node = Node(*(np.asarray(part, float) for part in (matrix, push, sent)))
+        return cls(node, weights.astype(float), np.where(weights != 0, times, 0.0).astype(float))
+
+    @property
+    def longest(self) -> float:
+        """The longest delay."""
+        return float(self.times.max())
+
+    def gains(self, line: float) -> np.ndarray:
+        """Bounds κ_l (region,) on the columns of |W(z)| where Re z ≥ `line`.
+
+        Σ_k s_k |q_k W_kl| exp(-line τ_kl) / s_l, in units s > 0 of which all are right, and those
+        of a left eigenvector, which are aimed at, best. The largest where there is one node.
+        """
+        with np.errstate(over="ignore"):
+            size = np.minimum(np.abs(self.weights) * np.exp(-line * self.times), 1e100)
+        units = np.ones(len(size))
+        for _ in range(_POWERS):
+            pushed = units @ size
+            largest = float(pushed.max())
+            if largest == 0:
+                break
+            units = np.maximum((units + pushed / largest) / 2, _SMALL)
+        gains = (units @ size) / units
+        return gains if len(self.node.matrix) > 1 else gains.max(keepdims=True)
+
+    def rectangle(self, line: float) -> Rectangle | None:
+        """One that holds all roots with Re z ≥ `line`; None where there are none.
+
+        Elsewhere M, its columns divided by p, is diagonally dominant in those units.
+        """
+        lines = np.full(len(self.node.matrix), line)
+        found = bounds(self.node, lambda x: self.gains(float(x[0])), lines)
+        if not found.some.any():
+            return None
+        return Rectangle(line, float(found.right.max()), 0.0, float(found.top.max()))
+
+
+class Roots(NamedTuple):
+    """Roots right of a line, by falling real part, one of each pair (that with Im z ≥ 0).
+
+    - `line`: all with Re z ≥ this are there, where `certified`.
+    - `found`: as `roots_in` has them; `sent` (root, region): what regions send.
+    """
+
+    line: float
+    found: AnalyticRoots
+    sent: np.ndarray
+
+
+def roots_right_of(loop: Loop, line: float, **options: Any) -> Roots:
+    """All characteristic roots right of a line."""
+    place = loop.rectangle(line)
+    if place is None:
+        none = np.zeros((0, len(loop.weights)), complex)
+        nothing = np.zeros(0, complex), np.zeros(0), none, none
+        return Roots(line, AnalyticRoots(*nothing, True, 0.0, 0), none)
+    scale = max(place.right - place.left, place.top) / _TILES
+    if loop.longest > 0:
+        scale = min(scale, _STEP / loop.longest)
+    function = Characteristic(loop, scale)
+    found = roots_in(function, place, **options)
+    sent = function.node(found.values[:, None])[1] * found.right
+    unseen = ~(np.abs(sent) > 0).any(axis=1, keepdims=True)
+    sent = np.where(unseen, found.right, sent)
+    largest = np.take_along_axis(sent, np.abs(sent).argmax(axis=1)[:, None], axis=1)
+    sent = sent * (np.abs(largest) / largest) / np.linalg.norm(sent, axis=1, keepdims=True)
+    return Roots(line, found, sent)
+
+
+def rightmost(loop: Loop, fewest: int, **options: Any) -> Roots:
+    """All growing roots; where these are fewer than asked for, those right of a line further left.
+
+    It moves until there are as many; or until what is right of it can no longer be certified: then
+    what was certified before is returned.
+    """
+    best = roots_right_of(loop, 0.0, **options)
+    slowest = np.abs(loop.node.rates.real).min(initial=np.inf)
+    step = max(slowest, 1e-3 * np.abs(loop.node.rates).max())
+    if loop.longest > 0:
+        step = min(step, _FIRST / loop.longest)
+    line = 0.0
+    for _ in range(_MOVES):
+        if best.found.values.size >= fewest or not best.found.certified:
+            break
+        line, step = line - step, _LONGER * step
+        found = roots_right_of(loop, line, **options)
+        if not found.found.certified:
+            break
+        best = found
+    return best
+
+
+def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tuple[Array, ...]:
+    """A (variable, variable, region), b and c (variable, region), q (region,), for JAX."""
+    model, between = network.model, network.interaction
+    output = model.output(state)
+    one = jnp.ones_like(output)
+    sums = between.graph.apply(between.sent(output))
+    d_sent = jax.jvp(between.sent, (output,), (one,))[1]
+    by_sum = jax.jvp(lambda s: between.received(s, output), (sums,), (one,))[1]
+    at_once = jax.jvp(lambda o: between.received(sums, o), (output,), (one,))[1]
+    drive = between.received(sums, output)
+
+    def column(tangent: Array) -> tuple[Array, Array]:
+        change = jax.jvp(lambda x: model.vector_field(x, drive), (state,), (tangent,))[1]
+        return change, jax.jvp(model.output, (state,), (tangent,))[1]
+
+    unit = jnp.eye(state.shape[0], dtype=state.dtype)
+    everywhere = jnp.broadcast_to(unit[:, :, None], (*unit.shape, state.shape[1]))
+    matrix, gradient = jax.vmap(column, out_axes=(1, 0))(everywhere)
+    push = jax.jvp(lambda d: model.vector_field(state, d), (drive,), (one,))[1]
+    matrix = matrix + push[:, None] * (at_once * gradient)[None]
+    return matrix, push, d_sent * gradient, jnp.broadcast_to(by_sum, one.shape)
+
+
+_linearised = eqx.filter_jit(linearised_loop)
+
+
+@dataclasses.dataclass
+class Characteristic:
+    """M(z) of a loop, as `roots_in` takes it; `scale`: over which it changes."""
+
+    loop: Loop
+    scale: float
+
+    def __post_init__(self) -> None:
+        self.size = len(self.loop.weights)
+        self.node = Fraction(self.loop.node, float(self.loop.gains(0.0).max()))
+
+    def __call__(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """M and M' (point, region, region)."""
+        parts = self.node(z[:, None])
+        p, n, dp, dn = (np.broadcast_to(x, (z.size, self.size)) for x in parts)
+        # Real functions are several times as fast as those of complex numbers.
+        phase = z.imag[:, None, None] * self.loop.times
+        size = np.exp(-z.real[:, None, None] * self.loop.times) * self.loop.weights
+        passed = np.empty(phase.shape, complex)
+        passed.real, passed.imag = size * np.cos(phase), -size * np.sin(phase)
+        value = -passed * n[:, None]
+        passed *= self.loop.times * n[:, None] - dn[:, None]
+        diagonal = np.arange(self.size)
+        value[:, diagonal, diagonal] += p
+        passed[:, diagonal, diagonal] += dp
+        return value, passed
+
+    def possible(self, z: np.ndarray, reach: float) -> np.ndarray:
+        """Where |n / p| κ comes near one."""
+        result = np.zeros(z.shape, bool)
+        for x in np.unique(z.real):
+            which = np.flatnonzero(z.real == x)
+            gains = self.loop.gains(float(x) - reach / 2)
+            for move in reach / 2 * np.array([0, -1, 1, 1j, -1j]):
+                p, n, _, _ = self.node(z[which, None] + move)
+                result[which] |= (np.abs(n) * gains >= 0.8 * np.abs(p)).any(axis=1)
+        return result
