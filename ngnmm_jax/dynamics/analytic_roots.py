@@ -36,6 +36,10 @@ _ROOT, _SAME = 1e-6, 1e-9
 # Roots within this, relative, that a circle finds together are one, as far as rounding can tell;
 # and how exact its sums are.
 _CLUSTER, _ROUNDED = 1e-6, 1e-13
+# How far, in scales, an edge is moved away from roots at a time, and places that are tried.
+_ASIDE, _PLACES = 0.05, 8
+# Evaluations at most, of matrices of size 100, and by how much more of the smallest.
+_MOST, _SMALL = 20_000, 10
 # How often all is swept, in steps that are halved, before parts are looked at.
 _SWEEPS = 3
 # Nodes of circles around roots, and the smallest rectangles that are cut, in scales of z.
@@ -140,14 +144,19 @@ class _Panel(NamedTuple):
     slope: np.ndarray
 
 
-def roots_in(function: MatrixFunction, inside: Rectangle, most: int = 20_000) -> AnalyticRoots:
+def roots_in(
+    function: MatrixFunction, inside: Rectangle, most: int | None = None
+) -> AnalyticRoots:
     """All roots of det M(z) in a rectangle that is its own mirror image about the real axis.
 
     **Arguments:**
 
     - `inside`: with `bottom` 0; of it and its mirror image the roots are found.
-    - `most`: evaluations of M at which the search is given up, uncertified.
+    - `most`: evaluations of M at which the search is given up, uncertified; by default 20,000 of a
+      matrix of size 100, and more of smaller ones.
     """
+    if most is None:
+        most = round(_MOST * max(1.0, min(_SMALL, 100 / function.size)))
     search = _Search(function, inside, most)
     missing, certified = search.certify()
     known = search.known.take(search.inside(inside))
@@ -229,7 +238,7 @@ class _Search:
         z = np.where(z.imag < 0, z.conj(), z)
         right, left, other = (self.random(count, n) for _ in range(3))
         error, before = np.full(count, np.inf), np.full(count, np.inf)
-        doubtful, going = np.ones(count, bool), np.arange(count)
+        doubtful, done, going = np.ones(count, bool), np.zeros(count, bool), np.arange(count)
         for _ in range(_NEWTON):
             if not going.size or self.spent:
                 break
@@ -246,12 +255,12 @@ class _Search:
             fast = (error <= _NEARLY * self.unit) & (error <= _FAST * before)
             done = (error <= _DONE * self.unit) | fast
             going = going[~done[going] & ~wild]
-        good = np.flatnonzero(error <= _ROOT * self.unit)
-        z, error = z[good], error[good]
-        z = np.where(np.abs(z.imag) <= np.maximum(_SAME * self.unit, 4 * error), z.real, z)
-        z = np.where(z.imag < 0, z.conj(), z)
-        found = _Known(z, np.ones(good.size, int), error, right[good], left[good])
-        return found, doubtful[good] | ~(fast | done)[good]
+        near = np.maximum(_CLUSTER * self.unit, 4 * error)
+        doubtful |= ~done | (np.abs(z.imag) > _SAME * self.unit) & (np.abs(z.imag) <= near)
+        z = np.where(np.abs(z.imag) <= near, z.real, np.where(z.imag < 0, z.conj(), z))
+        found = _Known(z, np.ones(count, int), error, right, left)
+        good = error <= _ROOT * self.unit
+        return found.take(good), doubtful[good]
 
     def random(self, count: int, n: int) -> np.ndarray:
         """Vectors of length about one."""
@@ -262,13 +271,15 @@ class _Search:
         before = self.known.values.size
         order = np.argsort(found.errors, kind="stable")
         for k in order:
-            reach = np.maximum(_SAME * self.unit, 10 * (found.errors[k] + self.known.errors))
-            if (np.abs(self.known.values - found.values[k]) <= reach).any():
-                continue
-            one = found.take([k])
-            self.known = _Known(*map(np.concatenate, zip(self.known, one, strict=True)))
-            if doubtful[k]:
-                self.count(self.known.values.size - 1)
+            away = np.abs(self.known.values - found.values[k])
+            reach = np.maximum(_CLUSTER * self.unit, 10 * (found.errors[k] + self.known.errors))
+            if not (away <= reach).any():
+                one = found.take([k])
+                self.known = _Known(*map(np.concatenate, zip(self.known, one, strict=True)))
+                if doubtful[k]:
+                    self.count(self.known.values.size - 1)
+            elif away.min() > _SAME * self.unit and self.known.many[away.argmin()] == 1:
+                self.count(int(away.argmin()))
         return self.known.values.size > before
 
     def count(self, k: int) -> None:
@@ -315,13 +326,23 @@ class _Search:
         """
         for halved in range(_SWEEPS):
             self.sweep(self.function.scale / 2**halved)
-            missing, resolved = self.missing(self.region)
+            place = self.beside()
+            missing, resolved = self.missing(place)
             if self.spent or (resolved and abs(missing) < _TOLERANCE):
                 break
         else:
-            self.locate(self.region)
-            missing, resolved = self.missing(self.region)
+            self.locate(place)
+            missing, resolved = self.missing(place)
         return missing, resolved and abs(missing) < _TOLERANCE
+
+    def beside(self) -> Rectangle:
+        """The rectangle, its left edge further left where known roots lie next to it."""
+        real = self.known.values.real
+        moves = self.function.scale * _ASIDE * np.arange(_PLACES)
+        gaps = np.abs(self.region.left - moves[:, None] - real).min(axis=1, initial=np.inf)
+        clear = gaps >= _ASIDE / 2 * self.function.scale
+        best = clear.argmax() if clear.any() else gaps.argmax()
+        return self.region._replace(left=self.region.left - moves[best])
 
     def locate(self, place: Rectangle) -> None:
         """Look for roots that are missing in a rectangle, and in parts of it."""
@@ -446,6 +467,8 @@ def _ahead(start: complex, end: complex) -> bool:
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
+    largest = np.abs(vectors).max(axis=-1, keepdims=True)
+    vectors = vectors / np.where((largest > 0) & np.isfinite(largest), largest, 1.0)
     sizes = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(sizes > 0, sizes, 1.0)
 

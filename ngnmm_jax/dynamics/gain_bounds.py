@@ -60,7 +60,8 @@ def bounds(node: Node, gains: Callable[[np.ndarray], np.ndarray], line: np.ndarr
     """
     rates, at_line = node.rates, gains(line)
     crossings = _crossings(node, at_line, line)
-    size = np.abs(np.concatenate([rates, crossings], axis=1)).max(axis=1) + np.finfo(float).tiny
+    size = np.abs(np.concatenate([rates, crossings], axis=1)).max(axis=1)
+    size = np.where(size > 0, size, 1.0)
     near = _CLEAR * size[:, None]
 
     def clear(x: np.ndarray) -> np.ndarray:
