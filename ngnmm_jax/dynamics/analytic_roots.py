@@ -18,7 +18,7 @@ iteration with two vectors, of order three); Güttel and Tisseur, Acta Numerica 
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -36,6 +36,8 @@ _ROOT, _SAME = 1e-6, 1e-9
 # Roots within this, relative, that a circle finds together are one, as far as rounding can tell;
 # and how exact its sums are.
 _CLUSTER, _ROUNDED = 1e-6, 1e-13
+# Panels, in scales, at first.
+_LONGEST = 8
 # How far, in scales, an edge is moved away from roots at a time, and places that are tried.
 _ASIDE, _PLACES = 0.05, 8
 # Evaluations at most, of matrices of size 100, and by how much more of the smallest.
@@ -48,6 +50,7 @@ _CIRCLE, _SMALLEST = 32, 1e-6
 _TOGETHER = 2**18
 
 
+@runtime_checkable
 class MatrixFunction(Protocol):
     """A matrix of functions that are real on the real axis and analytic everywhere.
 
@@ -75,7 +78,7 @@ class Rectangle(NamedTuple):
     bottom: float
     top: float
 
-    def has(self, z: Any, slack: float = 0.0) -> Any:
+    def has(self, z: Any, slack: Any = 0.0) -> Any:
         """Whether points lie in it, or no further outside than `slack`."""
         bottom = -np.inf if self.bottom == 0 else self.bottom - slack
         inside = (z.real >= self.left - slack) & (z.real <= self.right + slack)
@@ -144,9 +147,7 @@ class _Panel(NamedTuple):
     slope: np.ndarray
 
 
-def roots_in(
-    function: MatrixFunction, inside: Rectangle, most: int | None = None
-) -> AnalyticRoots:
+def roots_in(function: MatrixFunction, inside: Rectangle, most: int | None = None) -> AnalyticRoots:
     """All roots of det M(z) in a rectangle that is its own mirror image about the real axis.
 
     **Arguments:**
@@ -163,9 +164,8 @@ def roots_in(
     known = known.take(np.argsort(-known.values.real, kind="stable"))
     each = np.repeat(np.arange(known.values.size), known.many)
     right, left = search.vectors(known)
-    return AnalyticRoots(
-        known.values[each], known.errors[each], right, left, certified, missing, search.evaluations
-    )
+    values, errors = known.values[each], known.errors[each]
+    return AnalyticRoots(values, errors, right, left, certified, missing, search.evaluations)
 
 
 @dataclasses.dataclass
@@ -203,7 +203,7 @@ class _Search:
 
     def inside(self, place: Rectangle) -> np.ndarray:
         """Which of the known roots lie in a rectangle; those of its edge, to their errors, do."""
-        return place.has(self.known.values, _SAME * self.unit)
+        return place.has(self.known.values, self.known.errors + _DONE * self.unit)
 
     def sweep(self, step: float) -> None:
         """Look for roots in all of the rectangle, in steps, and a little outside of it."""
@@ -410,7 +410,7 @@ class _Search:
     def begin(self, start: complex, end: complex) -> None:
         """Cut an edge that is much longer than the functions' scale."""
         for a, b in self.leaves(start, end):
-            if abs(b - a) > 4 * self.function.scale and (a, b) not in self.panels:
+            if abs(b - a) > _LONGEST * self.function.scale and (a, b) not in self.panels:
                 if len(self.cut) > self.most:
                     return
                 self.cut.add((a, b))

@@ -113,7 +113,7 @@ class Roots(NamedTuple):
     sent: np.ndarray
 
 
-def roots_right_of(loop: Loop, line: float, **options: Any) -> Roots:
+def roots_right_of(loop: Loop, line: float) -> Roots:
     """All characteristic roots right of a line."""
     place = loop.rectangle(line)
     if place is None:
@@ -124,7 +124,7 @@ def roots_right_of(loop: Loop, line: float, **options: Any) -> Roots:
     if loop.longest > 0:
         scale = min(scale, _STEP / loop.longest)
     function = Characteristic(loop, scale)
-    found = roots_in(function, place, **options)
+    found = roots_in(function, place)
     sent = function.node(found.values[:, None])[1] * found.right
     unseen = ~(np.abs(sent) > 0).any(axis=1, keepdims=True)
     sent = np.where(unseen, found.right, sent)
@@ -133,23 +133,23 @@ def roots_right_of(loop: Loop, line: float, **options: Any) -> Roots:
     return Roots(line, found, sent)
 
 
-def rightmost(loop: Loop, fewest: int, **options: Any) -> Roots:
+def rightmost(loop: Loop, fewest: int) -> Roots:
     """All growing roots; where these are fewer than asked for, those right of a line further left.
 
     It moves until there are as many; or until what is right of it can no longer be certified: then
     what was certified before is returned.
     """
-    best = roots_right_of(loop, 0.0, **options)
-    slowest = np.abs(loop.node.rates.real).min(initial=np.inf)
-    step = max(slowest, 1e-3 * np.abs(loop.node.rates).max())
+    best = roots_right_of(loop, 0.0)
+    rates = loop.node.rates
+    step = max(np.abs(rates.real).min(), 1e-3 * np.abs(rates).max()) or np.inf
     if loop.longest > 0:
         step = min(step, _FIRST / loop.longest)
-    line = 0.0
+    line, step = 0.0, float(step) if np.isfinite(step) else 1.0
     for _ in range(_MOVES):
         if best.found.values.size >= fewest or not best.found.certified:
             break
         line, step = line - step, _LONGER * step
-        found = roots_right_of(loop, line, **options)
+        found = roots_right_of(loop, line)
         if not found.found.certified:
             break
         best = found

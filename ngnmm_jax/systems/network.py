@@ -36,6 +36,7 @@ from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.loops import Loop, rightmost
 from ngnmm_jax.systems.own_equations import only_a_drive_of_its_own, only_plain, own_equations
 
 
@@ -150,6 +151,15 @@ class Network(AbstractCoupled):
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
         return with_fields(self, interaction=self.interaction.undelayed())
+
+    def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
+        """Characteristic roots of an equilibrium (variable, region), and whether they are certain.
+
+        One of each pair, by falling real part: all that grow, and so many at least, where these
+        can be certified.
+        """
+        found = rightmost(Loop.of(self, state), fewest).found
+        return found.values, found.certified
 
     @property
     def n_regions(self) -> int:
