@@ -355,3 +355,44 @@ def test_the_papers_network_with_delays():
     assert bool(roots.certified)
     assert int(roots.number_growing) == 84
     assert_allclose(roots.roots[0], 0.06911843 + 0.66610077j, atol=1e-8)
+
+
+def test_map_over_speed_and_its_store(small, tmp_path):
+    """Each point is what `dispersion` says there; finished blocks are found again."""
+    network, _ = small
+    axes = {"speed": np.array([4.0, 10.0]), "i_ext_e": np.array([2.0, 15.0])}
+    result = ng.dispersion_map(network, axes, store=tmp_path / "map", chunk=2)
+    assert result.ok
+    for i, speed in enumerate(axes["speed"]):
+        for j, current in enumerate(axes["i_ext_e"]):
+            here = network.with_parameters(speed=speed, i_ext_e=current)
+            roots = ng.dispersion(here, result.states[i, j, 0])
+            assert_allclose(result.growth[i, j, 0], roots.growth[0], atol=1e-12)
+            assert_allclose(result.frequency[i, j, 0], roots.frequency[0], atol=1e-8)
+            assert result.number_growing[i, j, 0] == int(roots.number_growing)
+            assert result.stable[i, j, 0] == bool(roots.growth[0] < 0)
+    again = ng.dispersion_map(network, axes, store=tmp_path / "map", chunk=2)
+    np.testing.assert_array_equal(again.growth, result.growth)
+    slower = network.with_parameters(coupling=8.0)
+    with pytest.raises(ValueError, match="coupling"):
+        ng.dispersion_map(slower, axes, store=tmp_path / "map", chunk=2)
+    with pytest.raises(ValueError, match="oscillations"):
+        ng.dispersion_map(network, axes, oscillations=True)
+
+
+def test_map_over_one_delay(small):
+    """As `dispersion` has it; with hardly any delay, the map without."""
+    network, _ = small
+    same = ng.Network(network.model, network.connectome, 9.0, delays=8.0)
+    axes = {"delay": np.array([1e-9, 8.0]), "i_ext_e": np.array([2.0, 15.0])}
+    result = ng.dispersion_map(same, axes)
+    none = ng.dispersion_map(same.undelayed(), {"i_ext_e": axes["i_ext_e"]}, oscillations=False)
+    assert result.ok
+    assert_allclose(result.growth_transverse[0, :, 0], none.growth_transverse[:, 0], atol=1e-8)
+    assert_allclose(result.growth_uniform[0, :, 0], none.growth_uniform[:, 0], atol=1e-8)
+    modes = ng.dispersion(same.with_parameters(i_ext_e=15.0), result.states[1, 1, 0])
+    best = int(modes.fastest)
+    assert result.fastest[1, 1, 0] == best
+    assert_allclose(result.growth_transverse[1, 1, 0], modes.growth[best], atol=1e-12)
+    assert_allclose(result.frequency[1, 1, 0], modes.frequency[best], atol=1e-8)
+    assert result.number_growing[1, 1, 0] == int(modes.number_growing)

@@ -243,7 +243,7 @@ def _at_rest(
     refined, error = found
     moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
     ok = (error < 1e-8) & (moved < _NEAR)
-    matrix, column, row = _linearised(inner, refined)
+    matrix, column, row = linearised(inner, refined)
     strengths = xp.asarray(lambdas) * xp.asarray(coupling)
     mixed = xp.asarray(matrix) + strengths[:, None, None] * xp.outer(column, row)
     status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
@@ -269,7 +269,7 @@ def _with_one_delay(
         _checks.fail("system", must, "JAX is tracing them")
     refined, error = newton_on_host(inner, state)
     moved = np.abs(refined - np.asarray(state)).max() / (1 + np.abs(np.asarray(state)).max())
-    parts = (np.asarray(part, float)[None] for part in _linearised(inner, jnp.asarray(refined)))
+    parts = (np.asarray(part, float)[None] for part in linearised(inner, jnp.asarray(refined)))
     strengths = np.asarray(lambdas) * float(coupling)
     found = rightmost_roots(Node(*parts), strengths, float(delay))
     still = error < 1e-8 and moved < _NEAR
@@ -405,4 +405,4 @@ def linearise(
     return matrix, column, jax.jacfwd(model.output)(state)
 
 
-_linearised = eqx.filter_jit(linearise)
+linearised = eqx.filter_jit(linearise)
