@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -396,3 +397,39 @@ def test_map_over_one_delay(small):
     assert_allclose(result.growth_transverse[1, 1, 0], modes.growth[best], atol=1e-12)
     assert_allclose(result.frequency[1, 1, 0], modes.frequency[best], atol=1e-8)
     assert result.number_growing[1, 1, 0] == int(modes.number_growing)
+
+
+def test_hopf_points_continue_in_delay_and_coupling():
+    """x' = coupling x(t - delay): they lie where the product is -π/2, ω the reciprocal of it."""
+    network = ng.Network(Line(), np.ones((1, 1)), -1.5, delays=1.0)
+    bounds = {"delay": (0.5, 3.0), "coupling": (-4.0, -0.2)}
+    curve = ng.continue_hopf(network, np.zeros(1), 0.02 + 1.5j, bounds)
+    assert curve.ok
+    delay, coupling = curve.parameters.values()
+    assert_allclose(delay * coupling, -np.pi / 2, atol=1e-9)
+    assert_allclose(curve.roots.imag, -coupling, atol=1e-9)
+    assert_allclose([delay.min(), delay.max()], [0.5, 3.0], atol=1e-8)
+    assert curve.certified.all()
+    assert (curve.others == 0).all()
+    with pytest.raises(ValueError, match="bounds"):
+        ng.continue_hopf(network, np.zeros(1), 1.5j, {"delay": (2.0, 3.0), "coupling": (-4, -1)})
+    growing = network.with_parameters(coupling=1.5)
+    with pytest.raises(ValueError, match="root"):
+        ng.continue_hopf(growing, np.zeros(1), 0.7, {"delay": (0.5, 1.5), "coupling": (0.2, 2)})
+
+
+def test_figures_of_roots(small):
+    network, state = small
+    roots = ng.dispersion(network, state)
+    ax = ng.plot.characteristic_roots(roots)
+    shown = np.concatenate([part.get_offsets() for part in ax.collections])
+    assert_allclose(np.sort(shown[:, 0]), np.sort(roots.growth))
+    assert "Hz" in ax.get_ylabel()
+    plt.close(ax.figure)
+    grid = {"speed": np.array([4.0, 10.0]), "i_ext_e": np.array([2.0, 15.0])}
+    result = ng.dispersion_map(network, grid)
+    ax = ng.plot.roots_map(result)
+    assert_allclose(ax.collections[0].get_array().ravel(), result.growth[..., 0].T.ravel())
+    plt.close(ax.figure)
+    with pytest.raises(ValueError, match="quantity"):
+        ng.plot.roots_map(result, quantity="period")

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-# Gauss's nodes of a panel; of its Legendre coefficients the last two must be this small, times the
-# panel's length, and all that a contour's panels leave open no more than the second.
-_NODES, _RESOLVED, _TOLERANCE = 12, 1e-3, 0.02
+from ngnmm_jax.dynamics.contours import Contours, Rectangle
+
+# How near to an integer an integral must be.
+_TOLERANCE = 0.02
 # Newton's iterations; corrections, relative to the size of z, that end them: any, and such as are
 # this much smaller than the ones before.
 _NEWTON, _DONE, _NEARLY, _FAST = 30, 1e-14, 1e-9, 1e-2
@@ -36,8 +37,6 @@ _ROOT, _SAME = 1e-6, 1e-9
 # Roots within this, relative, that a circle finds together are one, as far as rounding can tell;
 # and how exact its sums are.
 _CLUSTER, _ROUNDED = 1e-6, 1e-13
-# Panels, in scales, at first.
-_LONGEST = 8
 # How far, in scales, an edge is moved away from roots at a time, and places that are tried.
 _ASIDE, _PLACES = 0.05, 8
 # Evaluations at most, of matrices of size 100, and by how much more of the smallest.
@@ -68,29 +67,6 @@ class MatrixFunction(Protocol):
     def possible(self, z: np.ndarray, reach: float) -> np.ndarray:
         """Around which points there may be roots: a hint, by which nothing is certified."""
         ...
-
-
-class Rectangle(NamedTuple):
-    """left ≤ Re z ≤ right, bottom ≤ Im z ≤ top; where the bottom is 0, with its mirror image."""
-
-    left: float
-    right: float
-    bottom: float
-    top: float
-
-    def has(self, z: Any, slack: Any = 0.0) -> Any:
-        """Whether points lie in it, or no further outside than `slack`."""
-        bottom = -np.inf if self.bottom == 0 else self.bottom - slack
-        inside = (z.real >= self.left - slack) & (z.real <= self.right + slack)
-        return inside & (z.imag >= bottom) & (z.imag <= self.top + slack)
-
-    def quarters(self) -> list["Rectangle"]:
-        """It cut in four, or in two across its longer side where that is much longer."""
-        x, y = (self.left + self.right) / 2, (self.bottom + self.top) / 2
-        wide, high = self.right - self.left, self.top - self.bottom
-        xs = [(self.left, self.right)] if high > 2 * wide else [(self.left, x), (x, self.right)]
-        ys = [(self.bottom, self.top)] if wide > 2 * high else [(self.bottom, y), (y, self.top)]
-        return [Rectangle(a, b, c, d) for a, b in xs for c, d in ys]
 
 
 class AnalyticRoots(NamedTuple):
@@ -139,14 +115,6 @@ class _Known(NamedTuple):
         return (many / (z[:, None] - poles)).sum(axis=1) if poles.size else np.zeros_like(z)
 
 
-class _Panel(NamedTuple):
-    """Nodes on a line between two points, and the logarithmic derivative there."""
-
-    half: complex
-    z: np.ndarray
-    slope: np.ndarray
-
-
 def roots_in(function: MatrixFunction, inside: Rectangle, most: int | None = None) -> AnalyticRoots:
     """All roots of det M(z) in a rectangle that is its own mirror image about the real axis.
 
@@ -160,7 +128,7 @@ def roots_in(function: MatrixFunction, inside: Rectangle, most: int | None = Non
         most = round(_MOST * max(1.0, min(_SMALL, 100 / function.size)))
     search = _Search(function, inside, most)
     missing, certified = search.certify()
-    known = search.known.take(search.inside(inside))
+    known = search.known.take(search.inside(inside) & (search.known.many > 0))
     known = known.take(np.argsort(-known.values.real, kind="stable"))
     each = np.repeat(np.arange(known.values.size), known.many)
     right, left = search.vectors(known)
@@ -177,12 +145,7 @@ class _Search:
     def __post_init__(self) -> None:
         self.known = _Known.none(self.function.size)
         self.evaluations = 0
-        self.panels: dict[tuple[complex, complex], _Panel] = {}
-        self.cut: set[tuple[complex, complex]] = set()
-        self.nodes, self.weights = np.polynomial.legendre.leggauss(_NODES)
-        basis = np.polynomial.legendre.legvander(self.nodes, _NODES - 1)
-        norms = (2 * np.arange(_NODES) + 1) / 2
-        self.last = (basis * self.weights[:, None] * norms).T[-2:]
+        self.contours = Contours(self.slopes, self.function.scale)
         size = max(abs(complex(self.region.right, self.region.top)), abs(self.region.left))
         self.unit = max(size, float(np.finfo(float).tiny))
         self.rng = np.random.default_rng(0)
@@ -298,8 +261,8 @@ class _Search:
             z = centre + radius * turn
             slope = (self.slopes(z) - others.slope(z)) * radius * turn
             sums = np.array([(slope * turn**p).mean() for p in range(4)])
-            many = round(sums[0].real)
-            spread, rough = _spread(sums, many) if many > 0 else (np.inf, 0.0)
+            many = max(0, round(sums[0].real))  # 0: it is none after all
+            spread, rough = _spread(sums, many) if many > 0 else (0.0, 0.0)
             near = spread * radius <= _CLUSTER * self.unit
             if abs(sums[0] - many) < _TOLERANCE and near:
                 values, multiple, errors = (np.array(x) for x in self.known[:3])
@@ -363,77 +326,16 @@ class _Search:
 
     def missing(self, place: Rectangle) -> tuple[float, bool]:
         """The number of roots in a rectangle that are not known, and whether panels resolve it."""
-        a, b = complex(place.left, place.bottom), complex(place.right, place.bottom)
-        c, d = complex(place.right, place.top), complex(place.left, place.top)
-        edges = [(b, c), (c, d), (d, a)] + ([] if place.bottom == 0 else [(a, b)])
-        resolved = self.resolve(edges)
-        total = 0j
-        for start, end in edges:
-            for leaf in self.leaves(start, end):
-                panel = self.panels[leaf]
-                part = panel.half * (self.weights @ (panel.slope - self.known.slope(panel.z)))
-                total += part if _ahead(start, end) else -part
-        if place.bottom == 0:  # the mirror image's part is minus the conjugate
-            return float(total.imag / np.pi), resolved
-        return float((total / (2j * np.pi)).real), resolved
-
-    def leaves(self, start: complex, end: complex) -> list[tuple[complex, complex]]:
-        """The panels of an edge, each from its lower left end."""
-        key = (start, end) if _ahead(start, end) else (end, start)
-        if key not in self.cut:
-            return [key]
-        middle = (key[0] + key[1]) / 2
-        return self.leaves(key[0], middle) + self.leaves(middle, key[1])
-
-    def resolve(self, edges: list[tuple[complex, complex]]) -> bool:
-        """Cut the edges' panels until what is left of the slope is resolved by each of them."""
-        shortest = _SMALLEST * self.function.scale
-        for start, end in edges:
-            self.begin(start, end)
+        edges = place.edges
         while True:
-            leaves = [leaf for edge in edges for leaf in self.leaves(*edge)]
-            self.compute([leaf for leaf in leaves if leaf not in self.panels])
-            rough = [leaf for leaf in leaves if self.roughness(leaf) > _RESOLVED]
-            if not rough:
-                return True
+            rough = self.contours.rough(edges, self.known.slope)
             lengths = np.array([abs(b - a) for a, b in rough])
-            if self.spent or (lengths < shortest).all():
-                return False
-            middles = np.array([(a + b) / 2 for a, b in rough])
+            if not rough or self.spent or (lengths < _SMALLEST * self.function.scale).all():
+                return self.contours.turns(place, self.known.slope), not rough
             near = lengths <= 2 * self.function.scale
             if near.any():
-                self.look(middles[near], lengths[near])
-            for leaf in rough:
-                if self.roughness(leaf) > _RESOLVED and abs(leaf[1] - leaf[0]) >= shortest:
-                    self.cut.add(leaf)
-
-    def begin(self, start: complex, end: complex) -> None:
-        """Cut an edge that is much longer than the functions' scale."""
-        for a, b in self.leaves(start, end):
-            if abs(b - a) > _LONGEST * self.function.scale and (a, b) not in self.panels:
-                if len(self.cut) > self.most:
-                    return
-                self.cut.add((a, b))
-                self.begin(a, (a + b) / 2)
-                self.begin((a + b) / 2, b)
-
-    def compute(self, keys: list[tuple[complex, complex]]) -> None:
-        """Panels that are not there yet."""
-        keys = list(dict.fromkeys(keys))
-        halves = [(b - a) / 2 for a, b in keys]
-        nodes = [(a + b) / 2 + h * self.nodes for (a, b), h in zip(keys, halves, strict=True)]
-        if not keys:
-            return
-        slopes = self.slopes(np.concatenate(nodes)).reshape(len(keys), -1)
-        for key, half, z, slope in zip(keys, halves, nodes, slopes, strict=True):
-            self.panels[key] = _Panel(half, z, slope)
-
-    def roughness(self, key: tuple[complex, complex]) -> float:
-        """How large the last coefficients of what is left of the slope are, as parts of a turn."""
-        panel = self.panels[key]
-        left = panel.slope - self.known.slope(panel.z)
-        size = float((np.abs(self.last @ left) * abs(panel.half)).max())
-        return size if np.isfinite(size) else np.inf
+                self.look(np.array([(a + b) / 2 for a, b in rough])[near], lengths[near])
+            self.contours.halve(rough, self.known.slope, _SMALLEST * self.function.scale)
 
     def vectors(self, known: _Known) -> tuple[np.ndarray, np.ndarray]:
         """Null vectors of all roots, each as often as it is one."""
@@ -460,10 +362,6 @@ def _thinned(guesses: np.ndarray, known: np.ndarray, apart: float) -> np.ndarray
             every.append(guess)
             kept.append(guess)
     return np.array(kept, complex)
-
-
-def _ahead(start: complex, end: complex) -> bool:
-    return (start.real, start.imag) <= (end.real, end.imag)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

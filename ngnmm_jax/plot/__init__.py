@@ -16,6 +16,7 @@ from ngnmm_jax.plot.fits import (
     spectrum_fit,
 )
 from ngnmm_jax.plot.regions import animate, brain, connectome_matrix, structural_spectrum
+from ngnmm_jax.plot.roots import ROOTS_QUANTITIES, characteristic_roots, roots_map
 from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
 from ngnmm_jax.plot.spiking import spikes
 from ngnmm_jax.plot.stability import (
@@ -33,6 +34,7 @@ __all__ = [
     "GROWING",
     "LYAPUNOV_QUANTITIES",
     "MAP_QUANTITIES",
+    "ROOTS_QUANTITIES",
     "UNIFORM",
     "activity",
     "animate",
@@ -41,6 +43,7 @@ __all__ = [
     "bifurcations",
     "brain",
     "cascade",
+    "characteristic_roots",
     "comodulogram",
     "connectome_matrix",
     "dispersion",
@@ -58,6 +61,7 @@ __all__ = [
     "orbit_diagram",
     "raster",
     "rhythm",
+    "roots_map",
     "spectrum",
     "spectrum_fit",
     "spikes",

@@ -190,13 +190,14 @@ def root_near(
     """
     _checks.require_x64("root_near")
     network = network.bare()
-    return _root_near(network, spread(network, state), jnp.asarray(guess, complex), steps)
+    start = spread(network, state)
+    return _root_near(network, start, jnp.asarray(guess, complex), steps)[:2]
 
 
-@eqx.filter_jit
-def _root_near(
+def followed_root(
     network: Any, start: jax.Array, guess: jax.Array, steps: int
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """As `root_near` has them, and the equilibrium (variable, region)."""
     undelayed = network.undelayed()
     state, _ = equilibrium(undelayed, jax.lax.stop_gradient(start))
     loop = linearised_loop(network, state)
@@ -227,4 +228,7 @@ def _root_near(
     value, _ = jax.lax.scan(step, jax.lax.stop_gradient(guess), None, length=steps)
     value = jax.lax.stop_gradient(value)
     last = correction(loop, graph, value)
-    return value + last, jnp.abs(last)
+    return value + last, jnp.abs(last), state
+
+
+_root_near = eqx.filter_jit(followed_root)

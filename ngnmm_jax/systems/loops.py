@@ -26,7 +26,8 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.coupling.base import AbstractSum
-from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, Rectangle, roots_in
+from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, roots_in
+from ngnmm_jax.dynamics.contours import Rectangle
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
 
 # The first step of tiles, in longest delays; tiles across a rectangle, at least.
