@@ -31,7 +31,9 @@ _TOLERANCE = 0.02
 _NEWTON, _DONE, _NEARLY, _FAST = 30, 1e-14, 1e-9, 1e-2
 # Tiles overlap: to each side of their middle they reach so many steps of it. Guesses that are
 # nearer to each other, or to a root, than this times that are taken for one.
-_OVERLAP, _ALIKE = 0.6, 0.03
+_OVERLAP, _ALIKE, _EQUAL = 0.6, 0.03, 1e-4
+# Eigenvalues that are looked for at once around a point, and double steps of the iteration.
+_FEW, _TURNS = 12, 4
 # Corrections above this, relative, are of no root; roots nearer than the second are one.
 _ROOT, _SAME = 1e-6, 1e-9
 # Roots within this, relative, that a circle finds together are one, as far as rounding can tell;
@@ -41,8 +43,8 @@ _CLUSTER, _ROUNDED = 1e-6, 1e-13
 _ASIDE, _PLACES = 0.05, 8
 # Evaluations at most, of matrices of size 100, and by how much more of the smallest.
 _MOST, _SMALL = 20_000, 10
-# How often all is swept, in steps that are halved, before parts are looked at.
-_SWEEPS = 3
+# How often all is swept, in steps that are halved; before, so few that are missing are looked for.
+_SWEEPS, _FEW_MISSING = 3, 4.5
 # Nodes of circles around roots, and the smallest rectangles that are cut, in scales of z.
 _CIRCLE, _SMALLEST = 32, 1e-6
 # Matrices that are worked on together hold so many numbers, to stay in a processor's cache.
@@ -182,18 +184,37 @@ class _Search:
 
     def look(self, z: np.ndarray, reach: np.ndarray) -> bool:
         """Look for roots in squares around points, `reach` to each side; whether any are new."""
-        starts = [np.zeros(0, complex)]
+        starts: list[np.ndarray] = []
         reach = np.broadcast_to(reach, z.shape)
         for part, inverse, _, slope in self.each(z):
             with np.errstate(all="ignore"):
-                theta = np.linalg.eigvals(np.nan_to_num(inverse @ slope))
-                away = 1 / theta
+                away = 1 / self.largest(inverse @ slope, 1 / (1.5 * reach[part]))
                 near = np.maximum(np.abs(away.real), np.abs(away.imag)) <= reach[part, None]
-            starts.append((z[part, None] - away)[near])
-        guesses = np.concatenate(starts)
-        guesses = np.where(guesses.imag < 0, guesses.conj(), guesses)
+            guesses = z[part, None] - away
+            guesses = np.where(guesses.imag < 0, guesses.conj(), guesses)
+            starts += [guess[inside] for guess, inside in zip(guesses, near, strict=True)]
         apart = _ALIKE * float(reach.min(initial=np.inf))
-        return self.add(*self.refine(_thinned(guesses, self.known.values, apart)))
+        return self.add(*self.refine(_thinned(starts, self.known.values, apart)))
+
+    def largest(self, matrices: np.ndarray, above: np.ndarray) -> np.ndarray:
+        """Rough eigenvalues (point, …) of matrices, those of modulus above something.
+
+        By simultaneous iteration, where these are few.
+        """
+        matrices = np.nan_to_num(matrices)
+        count, n = matrices.shape[:2]
+        if n < 3 * _FEW:
+            return np.linalg.eigvals(matrices)
+        space = np.broadcast_to(self.random(n, _FEW), (count, n, _FEW))
+        for _ in range(_TURNS):
+            space = np.linalg.qr(matrices @ (matrices @ space))[0]
+        values = np.linalg.eigvals(_adjoint(space) @ (matrices @ space))
+        crowded = np.flatnonzero(np.abs(values).min(axis=1) > above)
+        result = np.zeros((count, n), complex)
+        result[:, :_FEW] = values
+        if crowded.size:
+            result[crowded] = np.linalg.eigvals(matrices[crowded])
+        return result
 
     def refine(self, z: np.ndarray) -> tuple[_Known, np.ndarray]:
         """Newton's iteration from guesses: those that found a root, and which may be multiple."""
@@ -291,6 +312,9 @@ class _Search:
             self.sweep(self.function.scale / 2**halved)
             place = self.beside()
             missing, resolved = self.missing(place)
+            if resolved and 0.5 <= abs(missing) < _FEW_MISSING:
+                self.locate(place)
+                missing, resolved = self.missing(place)
             if self.spent or (resolved and abs(missing) < _TOLERANCE):
                 break
         else:
@@ -354,14 +378,24 @@ class _Search:
         return np.concatenate(right), np.concatenate(left)
 
 
-def _thinned(guesses: np.ndarray, known: np.ndarray, apart: float) -> np.ndarray:
-    """Guesses that are no nearer than this to known roots, nor to each other."""
-    every, kept = list(known), []
-    for guess in guesses:
-        if not every or np.abs(np.asarray(every) - guess).min() > apart:
-            every.append(guess)
-            kept.append(guess)
-    return np.array(kept, complex)
+def _thinned(starts: list[np.ndarray], known: np.ndarray, apart: float) -> np.ndarray:
+    """Guesses from some points that are no nearer than this to known roots, nor to earlier points'.
+
+    Those of one point are of different roots, but for such as are the same.
+    """
+    every, kept = known, [np.zeros(0, complex)]
+    for guesses in starts:
+        if every.size and guesses.size:
+            guesses = guesses[np.abs(guesses[:, None] - every).min(axis=1) > apart]
+        alike = np.abs(guesses[:, None] - guesses) <= _EQUAL * apart
+        guesses = guesses[~np.tril(alike, -1).any(axis=1)]
+        every = np.append(every, guesses)
+        kept.append(guesses)
+    return np.concatenate(kept)
+
+
+def _adjoint(matrices: np.ndarray) -> np.ndarray:
+    return matrices.conj().swapaxes(-1, -2)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

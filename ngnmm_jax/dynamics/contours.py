@@ -10,7 +10,7 @@ import numpy as np
 
 # Gauss's nodes of a panel; of the Legendre coefficients of what is integrated the last two must be
 # this small, times half the panel's length.
-_NODES, _RESOLVED = 12, 1e-3
+_NODES, _RESOLVED = 12, 1e-2
 # Panels, in scales, at first; cuts at most.
 _LONGEST, _CUTS = 8, 100_000
 
