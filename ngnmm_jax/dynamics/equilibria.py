@@ -86,7 +86,7 @@ class Equilibria(AbstractResult):
         return {
             "number": self.found.sum(axis=-1),
             "complete": self.complete,
-            "growth": several(self.growth),
+            "growth": several(self.eigenvalues[..., 0].real),
         }
 
     @property

@@ -210,10 +210,8 @@ def dispersion_map(
       and so rounded up to these.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
-    With delays it is of equilibria only, by their characteristic roots: with one delay for all
-    connections a `DispersionMap`, where modes have it each by itself; else a `RootsMap`, of all
-    roots of the whole network, whose number is certified (some 2 s of a processor for each
-    equilibrium of 100 regions). "speed" and "delay" can be axes.
+    With delays ("speed" and "delay" can be axes) it is of equilibria only: a `RootsMap`, of all
+    characteristic roots; with one delay for all connections a `DispersionMap`, mode by mode.
 
     Raises `SolverError` where no point of the grid has a state, `ValueError` where `store`
     holds something else.
@@ -222,10 +220,7 @@ def dispersion_map(
     values = parameter_axes(system, parameters)
     _checks.positive_integer("chunk", chunk)
     if system.delays is not None:
-        if oscillations:
-            must = "be left out, or False, where the network has delays"
-            _checks.fail("oscillations", must, "it is True: maps with delays are of equilibria")
-        return _with_delays(system, values, store, chunk, progress)
+        return _with_delays(system, values, oscillations, store, chunk, progress)
     oscillations = oscillations is None or oscillations
     plane, spectrum = _Plane.of(values), Spectrum.of(system)
     lines = -(-chunk // plane.along.size)
@@ -271,11 +266,15 @@ def dispersion_map(
 def _with_delays(
     system: Network,
     values: dict[str, np.ndarray],
+    oscillations: bool | None,
     store: str | Path | None,
     chunk: int,
     progress: bool | None,
 ) -> "DispersionMap | RootsMap":
     """The map of a network with delays, of its equilibria."""
+    if oscillations:
+        must = "be left out, or False, where the network has delays"
+        _checks.fail("oscillations", must, "it is True: maps with delays are of equilibria")
     plane = _Plane.of(values)
     lines = max(1, min(-(-chunk // plane.along.size), _DELAYED // plane.along.size))
     places = Places(system, plane.lines(np.arange(plane.number)).points, _EQUILIBRIA)
