@@ -192,10 +192,9 @@ def dispersion_map(
 
     All equilibria (`complete` says where that is certain); and, with `oscillations`, the
     attractors that a run meets when the *first* axis is swept up and down (hysteresis: where the
-    two differ, both are kept). Orbits are
-    refined by Newton's iteration on adaptive steps of order five: periods to some 1e-7 relative,
-    growth to some 1e-6 of the leading multiplier, but less exact next to bifurcations, which
-    magnify the steps' error (`dispersion` has no such error: its own is in its `error`).
+    two differ, both are kept). Orbits are refined by Newton's iteration on adaptive steps of order
+    five: periods to some 1e-7 relative, growth to some 1e-6 of the leading multiplier, but less
+    exact next to bifurcations (`dispersion` has no such error: its own is in its `error`).
 
     **Arguments:**
 
@@ -213,8 +212,7 @@ def dispersion_map(
     With delays ("speed" and "delay" can be axes) it is of equilibria only: a `RootsMap`, of all
     characteristic roots; with one delay for all connections a `DispersionMap`, mode by mode.
 
-    Raises `SolverError` where no point of the grid has a state, `ValueError` where `store`
-    holds something else.
+    Raises `SolverError` where no point has a state, `ValueError` where `store` holds another map.
     """
     _checks.require_x64("dispersion_map")
     values = parameter_axes(system, parameters)

@@ -31,12 +31,12 @@ from ngnmm_jax.dynamics.contours import Rectangle
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
 
 # The first step of tiles, in longest delays; tiles across a rectangle, at least.
-_STEP, _TILES = 0.5, 8
+_STEP, _TILES = 0.5, 32
 # Steps towards a left eigenvector, and how small its entries may be.
 _POWERS, _SMALL = 60, 1e-6
 # Where no root grows: the first step to the left, in longest delays and in the nodes' slowest rate,
 # by what each is longer than the one before, and how many there are at most.
-_FIRST, _LONGER, _MOVES = 0.5, 1.5, 12
+_FIRST, _LONGER, _MOVES = 0.25, 1.5, 14
 
 
 class Loop(NamedTuple):
