@@ -31,7 +31,7 @@ _TOLERANCE = 0.02
 _NEWTON, _DONE, _NEARLY, _FAST = 30, 1e-14, 1e-9, 1e-2
 # Tiles overlap: to each side of their middle they reach so many steps of it. Guesses that are
 # nearer to each other, or to a root, than this times that are taken for one.
-_OVERLAP, _ALIKE, _EQUAL = 0.6, 0.03, 1e-4
+_OVERLAP, _ALIKE, _EQUAL = 0.8, 0.03, 1e-4
 # Eigenvalues that are looked for at once around a point, and double steps of the iteration.
 _FEW, _TURNS = 12, 4
 # Corrections above this, relative, are of no root; roots nearer than the second are one.
