@@ -15,7 +15,13 @@ from ngnmm_jax.dynamics.gain_bounds import Node
 from ngnmm_jax.dynamics.quasi_polynomials import rightmost_roots
 from ngnmm_jax.models import parameter
 from ngnmm_jax.stability.roots import characteristic_roots, root_near
-from ngnmm_jax.systems.loops import Loop, rightmost, roots_right_of
+from ngnmm_jax.systems.loops import (
+    Loop,
+    _of_one_mode,
+    rightmost,
+    rightmost_of_modes,
+    roots_right_of,
+)
 
 #: x' = input, of one variable, which is sent.
 INTEGRATOR = Node(np.zeros((1, 1, 1)), np.ones((1, 1)), np.ones((1, 1)))
@@ -433,3 +439,18 @@ def test_figures_of_roots(small):
     plt.close(ax.figure)
     with pytest.raises(ValueError, match="quantity"):
         ng.plot.roots_map(result, quantity="period")
+
+
+def test_modes_as_loops_of_their_own():
+    """What a discretisation does not certify is searched: complex strengths, roots of no mode."""
+    node, strengths = drawn(8, 1, 3, 1.0).node, np.array([0.7, -0.4 + 0.6j, 0.0])
+    modes = rightmost_roots(node, strengths, 2.0)
+    for k, strength in enumerate(strengths):
+        values, _, certified = _of_one_mode(node, complex(strength), 2.0)
+        assert certified
+        assert_allclose(values[:3].real, modes.values[k].real, atol=1e-11)
+        gap = np.abs(values[:, None] - modes.values[k]).min(axis=0)
+        assert_allclose(gap[:2], 0, atol=1e-11)
+    long = rightmost_of_modes(node, np.array([0.5 + 0.5j, 0.5 - 0.5j]), 60.0)
+    assert long.certified.all()
+    assert_allclose(long.values[0].real, long.values[1].real, atol=1e-12)

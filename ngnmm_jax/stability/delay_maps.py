@@ -16,7 +16,6 @@ from ngnmm_jax._core.parameters import COUPLING, parameter_names
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.gain_bounds import Node
-from ngnmm_jax.dynamics.quasi_polynomials import rightmost_roots
 from ngnmm_jax.models.notation import Notation
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.atlas import Table
@@ -25,7 +24,7 @@ from ngnmm_jax.stability.kinds import EQUILIBRIUM
 from ngnmm_jax.stability.resting import Resting, find_resting
 from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.loops import Loop, rightmost
+from ngnmm_jax.systems.loops import Loop, rightmost, rightmost_of_modes
 from ngnmm_jax.systems.network import Network
 
 # A root grows where its real part is above this part of its modulus, and above its error.
@@ -193,7 +192,7 @@ class Places:
 
         def one(point: _Point) -> dict[str, Any]:
             delay = float(point.times)
-            found = rightmost_roots(point.node, point.strength * lambdas, delay, 1)
+            found = rightmost_of_modes(point.node, point.strength * lambdas, delay, 1)
             z, error = found.values[:, 0], found.errors[:, 0]
             others = np.delete(np.arange(z.size), uniform)
             if not others.size:

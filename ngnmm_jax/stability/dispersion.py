@@ -35,13 +35,13 @@ from ngnmm_jax.dynamics.gain_bounds import Node
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import Orbit, refine
 from ngnmm_jax.dynamics.products import grouped, product_spectrum
-from ngnmm_jax.dynamics.quasi_polynomials import rightmost_roots
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.roots import characteristic_roots
 from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.loops import rightmost_of_modes
 from ngnmm_jax.systems.network import Network
 
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this
@@ -271,7 +271,7 @@ def _with_one_delay(
     moved = np.abs(refined - np.asarray(state)).max() / (1 + np.abs(np.asarray(state)).max())
     parts = (np.asarray(part, float)[None] for part in linearised(inner, jnp.asarray(refined)))
     strengths = np.asarray(lambdas) * float(coupling)
-    found = rightmost_roots(Node(*parts), strengths, float(delay))
+    found = rightmost_of_modes(Node(*parts), strengths, float(delay))
     still = error < 1e-8 and moved < _NEAR
     status = Status.OK if found.certified.all() else Status.NOT_CERTIFIED
     status = status if still else Status.NOT_CONVERGED

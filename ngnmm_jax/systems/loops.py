@@ -29,11 +29,14 @@ from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, roots_in
 from ngnmm_jax.dynamics.contours import Rectangle
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
+from ngnmm_jax.dynamics.quasi_polynomials import Rightmost, rightmost_roots
 
 # The first step of tiles, in longest delays; tiles across a rectangle, at least.
 _STEP, _TILES = 0.5, 32
 # Steps towards a left eigenvector, and how small its entries may be.
 _POWERS, _SMALL = 60, 1e-6
+# A root of two modes, relative; what counts as a slow rate, of the fastest.
+_BOTH, _SLOWEST = 1e-9, 0.02
 # Where no root grows: the first step to the left, in longest delays and in the nodes' slowest rate,
 # by what each is longer than the one before, and how many there are at most.
 _FIRST, _LONGER, _MOVES = 0.25, 1.5, 14
@@ -142,10 +145,12 @@ def rightmost(loop: Loop, fewest: int) -> Roots:
     """
     best = roots_right_of(loop, 0.0)
     rates = loop.node.rates
-    step = max(np.abs(rates.real).min(), 1e-3 * np.abs(rates).max()) or np.inf
+    step = max(np.abs(rates.real).min(), _SLOWEST * np.abs(rates).max()) or np.inf
     if loop.longest > 0:
         step = min(step, _FIRST / loop.longest)
     line, step = 0.0, float(step) if np.isfinite(step) else 1.0
+    if not loop.weights.any():  # there are no others than the nodes' own
+        step = 1.01 * float(np.abs(rates).max()) or 1.0
     for _ in range(_MOVES):
         if best.found.values.size >= fewest or not best.found.certified:
             break
@@ -155,6 +160,54 @@ def rightmost(loop: Loop, fewest: int) -> Roots:
             break
         best = found
     return best
+
+
+def rightmost_of_modes(
+    node: Node, strengths: np.ndarray, delay: float, count: int | None = None
+) -> Rightmost:
+    """The rightmost roots of each mode, as `rightmost_roots` has them.
+
+    Where it does not certify them, with long delays, as loops of one region, or of two that stand
+    for the real and the imaginary part.
+    """
+    found = rightmost_roots(node, strengths, delay, count)
+    for k in np.flatnonzero(~found.certified):
+        values, errors, certified = _of_one_mode(node, complex(strengths[k]), delay)
+        if certified and values.size >= found.values.shape[1]:
+            found.values[k] = values[: found.values.shape[1]]
+            found.errors[k] = errors[: found.values.shape[1]]
+            found.certified[k] = True
+    return found
+
+
+def _of_one_mode(
+    node: Node, strength: complex, delay: float
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Roots by falling real part, their errors, and whether they are certain."""
+    weights = np.array([[strength.real, -strength.imag], [strength.imag, strength.real]])
+    weights = weights if strength.imag else weights[:1, :1]
+    times = np.where(weights != 0, delay, 0.0)
+    found = rightmost(Loop(node, weights, times), node.matrix.shape[-1]).found
+    z, pairs = found.values, found.values.imag != 0
+    if strength.imag:  # of each pair the one that is the mode's, and not its conjugate's
+        fraction = Fraction(node, abs(strength))
+
+        def miss(z: np.ndarray) -> np.ndarray:
+            p, n, _, _ = (part[:, 0] for part in fraction(z[:, None]))
+            return np.abs(p - strength * np.exp(-z * delay) * n)
+
+        here, there = miss(z), miss(z.conj())
+        both = np.maximum(here, there) <= _BOTH * np.abs(fraction(z[:, None])[2][:, 0] * z)
+        # What is a root of both modes is there twice.
+        second = both & (np.cumsum(both) % 2 == 0)
+        values = np.where(both & second | ~both & (there < here), z.conj(), z)
+        kept = pairs | ~second
+        values, errors = values[kept], found.errors[kept]
+    else:
+        values = np.append(z, z[pairs].conj())
+        errors = np.append(found.errors, found.errors[pairs])
+    order = np.argsort(-values.real, kind="stable")
+    return values[order], errors[order], found.certified
 
 
 def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tuple[Array, ...]:
