@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         continue_equilibria,
         two_parameter_diagram,
     )
+    from ngnmm_jax.bifurcations.delay_hopf import HopfCurve, continue_hopf
     from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
     from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram, orbit_diagram
     from ngnmm_jax.connectome import Connectome, Eigenmodes
@@ -60,9 +61,11 @@ if TYPE_CHECKING:
     from ngnmm_jax.simulation.single import simulate
     from ngnmm_jax.simulation.spiking import SpikingSimulation, simulate_spiking
     from ngnmm_jax.simulation.start import initial_state
+    from ngnmm_jax.stability.delay_maps import RootsMap
     from ngnmm_jax.stability.dispersion import Dispersion, dispersion
     from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
     from ngnmm_jax.stability.response import LinearResponse, linear_response
+    from ngnmm_jax.stability.roots import CharacteristicRoots, characteristic_roots, root_near
     from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
     from ngnmm_jax.systems import stimuli
     from ngnmm_jax.systems.driven import Driven
@@ -73,6 +76,7 @@ __all__ = [
     "AbstractNeuralMass",
     "Activity",
     "Branch",
+    "CharacteristicRoots",
     "Connectome",
     "Design",
     "Diagram",
@@ -85,6 +89,7 @@ __all__ = [
     "Fit",
     "Free",
     "Homogeneous",
+    "HopfCurve",
     "JansenRit",
     "LinearResponse",
     "LyapunovMap",
@@ -93,6 +98,7 @@ __all__ = [
     "NextGenEI",
     "Orbit",
     "OrbitDiagram",
+    "RootsMap",
     "Simulation",
     "SolverError",
     "SpecialPoint",
@@ -101,9 +107,11 @@ __all__ = [
     "Status",
     "__version__",
     "bifurcation_diagram",
+    "characteristic_roots",
     "continue_bifurcation",
     "continue_cycles",
     "continue_equilibria",
+    "continue_hopf",
     "coupling",
     "dispersion",
     "dispersion_map",
@@ -125,6 +133,7 @@ __all__ = [
     "open_sweep",
     "orbit_diagram",
     "plot",
+    "root_near",
     "run_seeds",
     "save",
     "signals",
@@ -155,6 +164,10 @@ _HOMES = {
         "continue_cycles",
         "continue_equilibria",
         "two_parameter_diagram",
+    ),
+    "bifurcations.delay_hopf": (
+        "HopfCurve",
+        "continue_hopf",
     ),
     "chaos.lyapunov_map": (
         "LyapunovMap",
@@ -199,6 +212,7 @@ _HOMES = {
         "simulate_spiking",
     ),
     "simulation.start": ("initial_state",),
+    "stability.delay_maps": ("RootsMap",),
     "stability.dispersion": (
         "Dispersion",
         "dispersion",
@@ -210,6 +224,11 @@ _HOMES = {
     "stability.response": (
         "LinearResponse",
         "linear_response",
+    ),
+    "stability.roots": (
+        "CharacteristicRoots",
+        "characteristic_roots",
+        "root_near",
     ),
     "sweeps": (
         "Activity",

@@ -352,7 +352,6 @@ def test_sums_of_couplings_each_over_its_tracts():
         (lambda: ng.simulate(network(), 10.0, integrator="adaptive"), "fixed steps with delays"),
         (lambda: ng.simulate(network(), 10.0, dt=1.0), "shortest delay, 0.87"),
         (lambda: network().vector_field(jnp.zeros((6, 4))), "has delays"),
-        (lambda: network().homogeneous(), "delays"),
         (lambda: ng.lyapunov_spectrum(network()), "count"),
         (lambda: ng.simulate(network().with_parameters(speed=2.0), 5.0,
                              start=ng.simulate(network(), 5.0)), "remembers"),

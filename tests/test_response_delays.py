@@ -172,9 +172,13 @@ def test_characteristic_roots_by_newton():
         assert float(error) < 1e-10
 
 
-def test_what_is_not_known(system):
+def test_stability_is_that_of_the_characteristic_roots(system):
+    found = ng.linear_response(system, throw=False)
+    roots = ng.characteristic_roots(system.system, found.state)
+    np.testing.assert_allclose(found.growth, roots.growth[0], rtol=1e-9)
+    assert found.status == (ng.Status.UNSTABLE if roots.growth[0] > 0 else ng.Status.OK)
     with pytest.raises(ValueError, match="stability=False"):
-        ng.linear_response(system)
+        jax.jit(lambda s: ng.linear_response(s).growth)(system)
 
 
 @pytest.mark.slow

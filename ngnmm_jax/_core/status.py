@@ -27,6 +27,7 @@ class Status(enum.IntEnum):
     UNSTABLE = 8
     TRUNCATED = 10
     STEP_TOO_LARGE = 12
+    NOT_CERTIFIED = 13
 
     @property
     def explanation(self) -> str:
@@ -72,6 +73,11 @@ _EXPLANATIONS = {
     Status.TRUNCATED: (
         "there are more equilibria than places for them: those of lowest first variable were kept; "
         "ask for more places (`max_count` of `find_equilibria`, `places` of `Stability`)"
+    ),
+    Status.NOT_CERTIFIED: (
+        "the characteristic roots that were found are not shown to be all right of the line: the "
+        "delays are too long for the search, or roots too near to each other; shorten the delays, "
+        "or have it return what was found with `throw=False`"
     ),
     Status.NONE_FOUND: "no equilibrium was found: widen the search or give a `start`",
 }

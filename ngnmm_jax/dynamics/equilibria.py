@@ -16,13 +16,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import bare, constant
+from ngnmm_jax._core.parameters import bare, constant, with_fields
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
-from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.many_equilibria import search
 
 VectorField = Callable[[jax.Array], jax.Array]
@@ -51,7 +50,9 @@ class Equilibria(AbstractResult):
 
     - `states` (equilibrium, *state): NaN where not `found`.
     - `eigenvalues` (equilibrium, dimension): of the Jacobian, by falling real part, per unit
-      of the model's time. NaN of a homogeneous system with a delay: that has others.
+      of the model's time. Of a network with delays its characteristic roots, one of each pair: all
+      that grow, and at least six where so many could be certified; NaN behind these. NaN of a
+      homogeneous system whose delays differ: there it has none of its own.
     - `residuals` (equilibrium,): largest |dx/dt|.
     - `errors` (equilibrium,): size of Newton's last correction, an estimate of the distance
       to the exact equilibrium relative to 1 + |x|; the certificate asks it below `tolerance`.
@@ -64,7 +65,8 @@ class Equilibria(AbstractResult):
       but where two equilibria are nearer to each other than rounding can tell, next to a fold.
       False where equilibria come from a grid, from many starts or from yours, and under `jit`,
       `vmap` or `grad`.
-    - `status`: `Status.OK`; `NONE_FOUND`; `TRUNCATED` where more were found than `max_count`.
+    - `status`: `Status.OK`; `NONE_FOUND`; `TRUNCATED` where more were found than `max_count`;
+      `NOT_CERTIFIED` where characteristic roots may be missing.
     """
 
     states: Float[Array, "equilibrium *state"]
@@ -85,7 +87,7 @@ class Equilibria(AbstractResult):
         return {
             "number": self.found.sum(axis=-1),
             "complete": self.complete,
-            "growth": several(self.eigenvalues.real.max(axis=-1)),
+            "growth": several(self.eigenvalues[..., 0].real),
         }
 
     @property
@@ -96,7 +98,7 @@ class Equilibria(AbstractResult):
     @property
     def growth(self) -> Float[Array, "equilibrium"]:
         """Largest real part of the eigenvalues, per unit of the model's time."""
-        return self.eigenvalues.real.max(axis=-1)
+        return self.eigenvalues[..., 0].real
 
     @property
     def stable(self) -> Bool[Array, "equilibrium"]:
@@ -128,24 +130,25 @@ def find_equilibria(
 
     **Arguments:**
 
-    - `system`: `network.homogeneous()`, or a network.
+    - `system`: `network.homogeneous()`, or a network; one with delays has the same equilibria as
+      without them, but other stability.
     - `start` (start, *state): initial guesses to use in place of the model's own.
     - `max_count`: the largest number returned; more is an error (status TRUNCATED). By default
       as many as there are; under JAX transformations 8.
     - `throw`: raise `SolverError` where none is found, or more than `max_count`.
     """
     _checks.require_x64("find_equilibria")
-    if is_delayed(system):
-        now: Any = system
-        found = find_equilibria(now.undelayed(), start=start, max_count=max_count, throw=throw)
-        return eqx.tree_at(lambda e: e.eigenvalues, found, found.eigenvalues * jnp.nan)
     if max_count is not None:
         _checks.positive_integer("max_count", max_count)
     if start is not None:
         start = _checks.floats("start", start)
         _checks.finite("start", start)
         _checks.shape("start", start, (start.shape[0], *system.state_shape), "(start, *state)")
-    result = _found(bare(system), start, max_count)
+    delays = getattr(system, "delays", None)
+    if delays is None:
+        result = _found(bare(system), start, max_count)
+    else:
+        result = _delayed(system, start, max_count)
     if throw:
         raise_unless_ok("find_equilibria", result.status, result)
     if not _checks.is_concrete(result):
@@ -168,6 +171,24 @@ def _found(
         places = max(MOST, starts.shape[0]) if max_count is None else max_count
         return _from_starts(system, starts, places)
     return _searched(system, max_count or MOST, _scalar(system))
+
+
+def _delayed(system: Any, starts: Any, max_count: int | None) -> Equilibria:
+    """Those without delays, and the characteristic roots that they have with them."""
+    if not _checks.on_host(system, starts):
+        must = "have known values where it has delays, since its characteristic roots are searched"
+        but = "JAX is tracing them: `find_equilibria(network.undelayed())` has the same states"
+        _checks.fail("system", must, but)
+    result = _found(bare(system.undelayed()), starts, max_count)
+    every = [system.rightmost_roots(result.states[k]) for k in np.flatnonzero(result.found)]
+    width = max(1, *(values.size for values, _ in every), 1)
+    eigenvalues = np.full((result.found.shape[0], width), np.nan, complex)
+    for k, (values, _) in zip(np.flatnonzero(result.found), every, strict=True):
+        eigenvalues[k, : values.size] = values
+    unsure = result.status == Status.OK and not all(c and values.size for values, c in every)
+    status = Status.NOT_CERTIFIED if unsure else result.status
+    roots = {"eigenvalues": jnp.asarray(eigenvalues), "status": jnp.asarray(status)}
+    return with_fields(result, **roots)
 
 
 def _alone(system: Any, max_count: int | None) -> Equilibria:

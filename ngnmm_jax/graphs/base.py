@@ -91,6 +91,10 @@ class AbstractGraph(Pictured):
             uniform = int(np.abs(modes.values - weights.sum(axis=1, dtype=float).mean()).argmin())
         return modes.values, uniform
 
+    def eigenvectors(self) -> np.ndarray:
+        """Of the matrix (region, mode), of length one, in the order of `spectrum`."""
+        return self._eigenmodes(np.asarray(self.matrix())).vectors
+
     def _eigenmodes(self, weights: np.ndarray) -> Eigenmodes:
         """Those of its connectome, unless its weights have changed since."""
         known = self.connectome

@@ -96,6 +96,10 @@ class DelayedGraph(AbstractGraph):
         """Eigenvalues of the weights, without delays."""
         return self.graph.spectrum()
 
+    def eigenvectors(self) -> np.ndarray:
+        """Of the weights, without delays."""
+        return self.graph.eigenvectors()
+
     def times(self) -> Float[Array, "..."]:
         """Delays (region, region), or () of all connections; in the unit of the model's time."""
         return self.delays.between()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         spectrum_fit,
     )
     from ngnmm_jax.plot.regions import brain, connectome_matrix, structural_spectrum
+    from ngnmm_jax.plot.roots import ROOTS_QUANTITIES, characteristic_roots, roots_map
     from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
     from ngnmm_jax.plot.spiking import spikes
     from ngnmm_jax.plot.stability import (
@@ -39,6 +40,7 @@ __all__ = [
     "GROWING",
     "LYAPUNOV_QUANTITIES",
     "MAP_QUANTITIES",
+    "ROOTS_QUANTITIES",
     "UNIFORM",
     "activity",
     "animate",
@@ -47,6 +49,7 @@ __all__ = [
     "bifurcations",
     "brain",
     "cascade",
+    "characteristic_roots",
     "comodulogram",
     "connectome_matrix",
     "dispersion",
@@ -64,6 +67,7 @@ __all__ = [
     "orbit_diagram",
     "raster",
     "rhythm",
+    "roots_map",
     "spectrum",
     "spectrum_fit",
     "spikes",
@@ -105,6 +109,11 @@ _HOMES = {
         "brain",
         "connectome_matrix",
         "structural_spectrum",
+    ),
+    "roots": (
+        "ROOTS_QUANTITIES",
+        "characteristic_roots",
+        "roots_map",
     ),
     "signals": (
         "activity",

@@ -16,6 +16,7 @@ back later, as Λ epsilon b c(t - τ)ᵀ ξ(t - τ): `dynamics.delayed.monodromy
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,7 +35,6 @@ from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.delayed.monodromy import leading
 from ngnmm_jax.dynamics.delayed.orbits import path_of
-from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.equilibria import newton
 from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
@@ -45,8 +45,10 @@ from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.stability.roots import characteristic_roots
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.homogeneous import Homogeneous, mixed
+from ngnmm_jax.systems.loops import node_of, rightmost_of_modes
 from ngnmm_jax.systems.network import Network
 
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this
@@ -152,7 +154,7 @@ def dispersion(
     *,
     lambdas: Any = None,
     throw: bool = True,
-) -> Dispersion:
+) -> Any:
     """Dispersion relation of a homogeneous equilibrium, or of a homogeneous periodic orbit.
 
     The state or orbit is refined by Newton's iteration, through which derivatives with respect
@@ -173,33 +175,35 @@ def dispersion(
     - `throw`: raise `SolverError` if the state is no equilibrium, or the orbit none.
     """
     _checks.require_x64("dispersion")
-    inner = system.homogeneous()
+    inner = _shared(system, state)
+    if inner is None:
+        if lambdas is not None:
+            must = "be left out where delays, parameters or the state differ between regions"
+            _checks.fail("lambdas", must, "they are given, and there are no modes then")
+        assert not isinstance(state, Orbit)
+        return characteristic_roots(system, state, throw=throw)
     uniform = None
     if lambdas is None:
-        graph = system.graph if system.delays is None else system.interaction.graph
+        graph: Any = system if system.delays is None else system.interaction.graph
         lambdas, uniform = graph.spectrum()
     xp: Any = np if _checks.on_host(lambdas) else jnp
     lambdas = xp.atleast_1d(xp.asarray(lambdas))
     if not xp.issubdtype(lambdas.dtype, np.inexact):
         lambdas = lambdas.astype(float)
     lambdas = jnp.asarray(lambdas)
-    modal = system.over_modes()
+    delayed = isinstance(inner, DelayedHomogeneous)
+    modal = inner.present if isinstance(inner, DelayedHomogeneous) else system.over_modes()
     _fit(modal, lambdas)
     _checks.finite("lambdas", lambdas)
-    if is_delayed(inner):
-        if not isinstance(state, Orbit):
-            raise ValueError(
-                "The characteristic roots of an equilibrium with delays are not known here: give "
-                "an orbit, or use `network.undelayed()`."
-            )
-        found = _of_delayed_orbit(inner, state, lambdas)
-    elif isinstance(state, Orbit):
-        found = _of_orbit(inner, modal, state, lambdas)
+    if isinstance(state, Orbit):
+        of_orbit: Any = _of_delayed_orbit if delayed else partial(_of_orbit, modal=modal)
+        found = of_orbit(inner, orbit=state, lambdas=lambdas)
     else:
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
         _checks.finite("state", state)
-        found = _of_equilibrium(inner, modal, state, lambdas)
+        at_rest: Any = _with_one_delay if delayed else partial(_of_equilibrium, modal=modal)
+        found = at_rest(inner, state=state, lambdas=lambdas)
     found = _Modes(*map(jnp.asarray, found))
     names = system.model.time_unit, notation_of(system)
     lambdas = lambdas if lambdas.ndim == 1 else lambdas[:, 0]
@@ -274,6 +278,38 @@ def _at_rest(
     whole = _with_drive(xp, xp.asarray(matrix), column, row, factors)
     status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
     return _Modes(_spectra(xp, whole), refined, error, status)
+
+
+def _shared(system: Network, state: ArrayLike | Orbit) -> Homogeneous | DelayedHomogeneous | None:
+    """The homogeneous system whose modes a state has; None where it has roots of the whole network.
+
+    With delays: of equilibria (variable,) where all connections have one delay.
+    """
+    if system.delays is None or isinstance(state, Orbit):
+        return system.homogeneous()
+    if jnp.ndim(state) != 1:
+        return None
+    try:
+        inner: Any = system.homogeneous()
+    except ValueError:  # regions differ, or the sums that they receive
+        return None
+    return inner if inner.span is None and not system.model.outputs else None
+
+
+def _with_one_delay(inner: DelayedHomogeneous, state: jax.Array, lambdas: jax.Array) -> _Modes:
+    """The rightmost characteristic roots of each mode."""
+    present, delay = inner.present, inner.delay
+    if not _checks.on_host(present, state, lambdas, delay):
+        must = "have known values where it has delays: derivatives come from `roots.root_near`"
+        _checks.fail("system", must, "JAX is tracing them")
+    refined, error = newton_on_host(present, state)
+    moved = np.abs(refined - np.asarray(state)).max() / (1 + np.abs(np.asarray(state)).max())
+    node, through = node_of(present, refined)
+    found = rightmost_of_modes(node, np.asarray(lambdas) * through, float(delay))
+    still = error < 1e-8 and moved < _NEAR
+    status = Status.OK if found.certified.all() else Status.NOT_CERTIFIED
+    status = status if still else Status.NOT_CONVERGED
+    return _Modes(found.values, refined, error, status)
 
 
 def _spectra(xp: Any, matrices: Any) -> Any:

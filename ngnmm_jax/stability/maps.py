@@ -20,6 +20,7 @@ from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.stability.atlas import Atlas
 from ngnmm_jax.stability.attractors import Lines
+from ngnmm_jax.stability.delay_maps import Places, RootsMap
 from ngnmm_jax.stability.kinds import APERIODIC, KINDS, NOTHING
 from ngnmm_jax.stability.resting import find_resting
 from ngnmm_jax.stability.transverse import Spectrum
@@ -30,6 +31,8 @@ from ngnmm_jax.systems.network import Network
 _EQUILIBRIA = 3
 # Points that are finished, and stored, together: 64 lines of the paper's plane.
 _CHUNK = 20_480
+# With delays: a point takes a second.
+_DELAYED = 64
 
 
 class DispersionMap(AbstractResult):
@@ -180,38 +183,43 @@ def dispersion_map(
     system: Network,
     parameters: Mapping[str, Any],
     *,
-    oscillations: bool = True,
+    oscillations: bool | None = None,
     store: str | Path | None = None,
     chunk: int = _CHUNK,
     progress: bool | None = None,
-) -> DispersionMap:
+) -> Any:
     """Transverse stability of the homogeneous states over a grid of parameters.
 
     All equilibria (`complete` says where that is certain); and, with `oscillations`, the
     attractors that a run meets when the *first* axis is swept up and down (hysteresis: where the
-    two differ, both are kept). Orbits are
-    refined by Newton's iteration on adaptive steps of order five: periods to some 1e-7 relative,
-    growth to some 1e-6 of the leading multiplier, but less exact next to bifurcations, which
-    magnify the steps' error (`dispersion` has no such error: its own is in its `error`).
+    two differ, both are kept). Orbits are refined by Newton's iteration on adaptive steps of order
+    five: periods to some 1e-7 relative, growth to some 1e-6 of the leading multiplier, but less
+    exact next to bifurcations (`dispersion` has no such error: its own is in its `error`).
 
     **Arguments:**
 
     - `system`: gives the connectome and the parameters that are not varied.
     - `parameters`: values by name of the model's parameters or of "coupling", one axis each; for
       the paper's plane `{"i_ext_e": jnp.arange(321) / 20, "coupling": jnp.arange(601) / 20}`.
-    - `oscillations`: look for oscillating states too.
+    - `oscillations`: look for oscillating states too. By default without delays only: with them,
+      maps are of equilibria.
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
       processes that are given the same folder share them.
     - `chunk`: points that are finished, and stored, together: in whole lines along the first axis,
       and so rounded up to these.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
-    Raises `SolverError` where no point of the grid has a state, `ValueError` where `store`
-    holds something else.
+    With delays ("speed" and "delay" can be axes) it is of equilibria only: a `RootsMap`, of all
+    characteristic roots; with one delay for all connections a `DispersionMap`, mode by mode.
+
+    Raises `SolverError` where no point has a state, `ValueError` where `store` holds another map.
     """
     _checks.require_x64("dispersion_map")
     values = parameter_axes(system, parameters)
     _checks.positive_integer("chunk", chunk)
+    if system.delays is not None:
+        return _with_delays(system, values, oscillations, store, chunk, progress)
+    oscillations = oscillations is None or oscillations
     plane, spectrum = _Plane.of(values), Spectrum.of(system)
     lines = -(-chunk // plane.along.size)
     # Known beforehand, so that all blocks have as many places.
@@ -249,5 +257,61 @@ def dispersion_map(
         notation=notation_of(system),
     )
     if not (found.kind > NOTHING).any():
+        raise SolverError("dispersion_map", Status.NONE_FOUND, found)
+    return found
+
+
+def _with_delays(
+    system: Network,
+    values: dict[str, np.ndarray],
+    oscillations: bool | None,
+    store: str | Path | None,
+    chunk: int,
+    progress: bool | None,
+) -> "DispersionMap | RootsMap":
+    """The map of a network with delays, of its equilibria."""
+    if oscillations:
+        must = "be left out, or False, where the network has delays"
+        _checks.fail("oscillations", must, "it is True: maps with delays are of equilibria")
+    plane = _Plane.of(values)
+    lines = max(1, min(-(-chunk // plane.along.size), _DELAYED // plane.along.size))
+    places = Places(system, plane.lines(np.arange(plane.number)).points, _EQUILIBRIA)
+    delays: Any = system.delays
+    common = delays.common
+
+    def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
+        say("roots")
+        points = plane.points_of(which)
+        return places.modes(points) if common else places.roots(points)
+
+    fields = in_blocks(
+        plane.number,
+        lines,
+        block,
+        store=store,
+        definition=lambda: definition(
+            "map with delays",
+            system,
+            axes=ordered(values),
+            places=places.resting.places,
+            lines=lines,
+        ),
+        progress=progress,
+        what="map",
+        points=plane.along.size,
+    )
+    grid: dict[str, Any] = {name: plane.on_grid(value) for name, value in fields.items()}
+    names: dict[str, Any] = {
+        "variables": system.model.variables,
+        "time_unit": system.model.time_unit,
+        "notation": notation_of(system),
+    }
+    found: Any
+    if common:
+        lambdas = np.asarray(system.spectrum()[0])
+        found = DispersionMap(parameters=values, lambdas=lambdas, **grid, **names)
+    else:
+        found = RootsMap(parameters=values, **grid, **names)
+    if (found.status == Status.NONE_FOUND).all():
         raise SolverError("dispersion_map", Status.NONE_FOUND, found)
     return found

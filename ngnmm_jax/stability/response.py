@@ -23,10 +23,11 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import INPUT
+from ngnmm_jax._core.parameters import INPUT, with_fields
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.results import AbstractResult
@@ -159,7 +160,16 @@ def linear_response(
         _checks.finite("start", start)
     elif _checks.on_host(network):
         start = rest_state(network.undelayed())  # known beforehand, no part of the program
-    result = _respond(driven(system).bare(), frequencies, variable, start, stability, cross)
+    delayed = network.delays is not None
+    if delayed and stability and not _checks.on_host(network):
+        raise ValueError(
+            "Whether an equilibrium with delays is stable is not known where JAX traces the "
+            "network: use `linear_response(…, stability=False)`."
+        )
+    asked = stability and not delayed
+    result = _respond(driven(system).bare(), frequencies, variable, start, asked, cross)
+    if delayed and stability:
+        result = _with_roots(network, result)
     if throw:
         raise_unless_ok("linear_response", result.status, result)
     return result
@@ -218,13 +228,25 @@ def _respond(
     )
 
 
+def _with_roots(network: Network, result: "LinearResponse") -> "LinearResponse":
+    """Whether an equilibrium with delays is stable: by its characteristic roots."""
+    if not np.isfinite(np.asarray(result.state)).all():
+        return result
+    values, certified = network.rightmost_roots(np.asarray(result.state), 1)
+    rate = values[0].real if values.size else np.nan
+    known = Status.OK if certified and values.size else Status.NOT_CERTIFIED
+    known = Status.UNSTABLE if rate >= 0 else known
+    status = jnp.where(result.status == Status.OK, known, result.status)
+    return with_fields(result, growth=jnp.asarray(rate), status=status)
+
+
 def growth(system: Network | Driven, state: Any) -> Float[Array, ""]:
     """The largest real part of the eigenvalues of a whole network's Jacobian, per unit of time."""
     network: Any = undriven(system)
     if network.delays is not None:
         raise ValueError(
-            "The largest growth of a network with delays is not known here: use "
-            "`linear_response(…, stability=False)`, and see to it that the equilibrium is stable."
+            "The largest growth of a network with delays is not that of a Jacobian: "
+            "`dispersion(network, state)` has it."
         )
     matrix = jacobian(network.vector_field, jnp.asarray(state, float))
     return _eigenvalues(matrix).real.max()

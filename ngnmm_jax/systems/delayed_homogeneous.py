@@ -16,6 +16,7 @@ from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.loops import Loop, node_of, rightmost
 
 # Delays of connections are one where they differ by less than this part of it.
 _SAME = 1e-12
@@ -116,6 +117,19 @@ class DelayedHomogeneous(AbstractCoupled):
     def undelayed(self) -> Homogeneous:
         """The same without delays: its equilibria are the same, their stability is not."""
         return self.present
+
+    def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
+        """As a network's, of perturbations that all regions share; NaN where delays differ.
+
+        There perturbations of one region at a time grow, or such as differ between regions.
+        """
+        if self.span is not None:
+            return np.full(1, np.nan + 0j), True
+        node, through = node_of(self.present, state)
+        weights = np.full((1, 1), through * float(self.gain))
+        times = np.where(weights != 0, float(self.delay), 0.0)
+        found = rightmost(Loop(node, weights, times), fewest).found
+        return found.values, found.certified
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
         """Those without delays."""

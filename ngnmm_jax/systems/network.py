@@ -41,6 +41,7 @@ from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.delayed import Blocks, spans_of
 from ngnmm_jax.systems.delayed_homogeneous import delayed_homogeneous, raise_uneven
 from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.loops import Loop, rightmost
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
     only_fields_of_models,
@@ -178,6 +179,15 @@ class Network(AbstractCoupled):
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
         return with_fields(self, interaction=self.interaction.undelayed())
+
+    def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
+        """Characteristic roots of an equilibrium (variable, region), and whether they are certain.
+
+        One of each pair, by falling real part: all that grow, and so many at least, where these
+        can be certified.
+        """
+        found = rightmost(Loop.of(self, state), fewest).found
+        return found.values, found.certified
 
     @property
     def n_regions(self) -> int:
@@ -338,10 +348,6 @@ def _delayed(
         must = "be left out: a part of other couplings has its own, as `graphs.DelayedGraph`"
         _checks.fail(name, must, "it is given")
     graph = coupling.graph
-    if hasattr(coupling, "parts"):
-        name = "speed" if speed is not None else "delays"
-        must = "be left out for several couplings: give each a `graphs.DelayedGraph`"
-        _checks.fail(name, must, "it is given")
     if speed is not None:
         lengths = None if graph.connectome is None else graph.connectome.tract_lengths
         if lengths is None:

@@ -1,0 +1,82 @@
+"""Characteristic roots of networks with delays, and maps of them."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.plot import _style as style
+from ngnmm_jax.stability.delay_maps import RootsMap
+from ngnmm_jax.stability.roots import CharacteristicRoots
+
+#: What a map of roots can show, and its label.
+ROOTS_QUANTITIES = {
+    "growth": "growth of the rightmost root (1/{unit})",
+    "number_growing": "number of growing roots",
+    "frequency": "frequency of the rightmost root (Hz)",
+}
+
+
+def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None) -> Axes:
+    """Growth against frequency: a marker for each pair of roots, larger the more regions take part.
+
+    Red ones grow, blue ones decay; the number of regions is Σ|u|² squared over Σ|u|⁴, of the
+    pattern u. Left of the dotted line roots were not looked for.
+    """
+    ax = style.make_axes(ax)
+    growth, frequency = np.asarray(result.growth), np.asarray(result.frequency)
+    share = np.abs(np.asarray(result.patterns)) ** 2
+    wide = share.sum(axis=1) ** 2 / np.maximum((share**2).sum(axis=1), 1e-300)
+    size = 6 + 60 * wide / max(share.shape[1], 1)
+    ax.axvline(0, color="0.6", lw=0.8, zorder=0)
+    for mask, colour, text in (
+        (growth > 0, style.GROWING, "growing"),
+        (growth <= 0, style.DECAYING, "decaying"),
+    ):
+        if mask.any():
+            ax.scatter(growth[mask], frequency[mask], s=size[mask], color=colour, edgecolor="w",
+                       linewidth=0.4, label=f"{mask.sum()} {text}")  # fmt: skip
+    ax.axvline(float(result.line), color="0.4", lw=0.9, ls=":", zorder=0)
+    unit = result.time_unit
+    ax.set_xlabel(f"growth rate (1/{unit})")
+    ax.set_ylabel("frequency (Hz)")
+    if not bool(result.certified):
+        ax.set_title("not certified to be all", fontsize="small", loc="left")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**style.LEGEND)
+    return style.finish(ax)
+
+
+def roots_map(result: RootsMap, *, ax: Axes | None = None, quantity: str = "growth") -> Axes:
+    """A map over two parameters, of the equilibrium that grows most slowly at each point.
+
+    A black line is where the rightmost root crosses the imaginary axis; grey is where the number of
+    roots is not certified.
+
+    **Arguments:**
+
+    - `quantity`: "growth", "number_growing" or "frequency".
+    """
+    _checks.one_of("quantity", quantity, ROOTS_QUANTITIES)
+    names, x, y = style.plane_of(result)
+    ax = style.make_axes(ax, (6.4, 4.2))
+    growth = np.where(result.certified, result.growth, np.inf)
+    place = growth.argmin(axis=-1)[..., None]
+    there = np.isfinite(growth).any(axis=-1)
+
+    def chosen(values: np.ndarray) -> np.ma.MaskedArray:
+        picked = np.take_along_axis(values.astype(float), place, axis=-1)[..., 0]
+        return np.ma.masked_array(picked, ~there)
+
+    shown, slowest = chosen(getattr(result, quantity)), chosen(result.growth)
+    options: dict[str, Any] = {"cmap": "viridis"}
+    if quantity == "growth" and shown.count():
+        options = {"cmap": "RdBu_r", "norm": style.around_zero(shown)}
+    style.draw_map(ax, x, y, shown, **options)
+    if slowest.count() and slowest.min() < 0 < slowest.max() and min(slowest.shape) > 1:
+        ax.contour(x, y, slowest.T, levels=[0.0], colors="k", linewidths=0.8)
+    title = ROOTS_QUANTITIES[quantity].format(unit=result.time_unit)
+    ax.set_title(title, fontsize="medium", loc="left")
+    style.label_axes(ax, names, result)
+    return ax

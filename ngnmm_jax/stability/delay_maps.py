@@ -1,0 +1,222 @@
+"""Maps of networks with delays: the homogeneous equilibria at every point, and their roots."""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import parameter_names, with_leaves
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.dynamics.gain_bounds import Node
+from ngnmm_jax.models.notation import Notation
+from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.stability.atlas import Table
+from ngnmm_jax.stability.kinds import EQUILIBRIUM
+from ngnmm_jax.stability.resting import Resting, find_resting
+from ngnmm_jax.systems.family import Family
+from ngnmm_jax.systems.loops import Loop, node_of, rightmost, rightmost_of_modes
+from ngnmm_jax.systems.network import Network
+
+# A root grows where its real part is above this part of its modulus, and above its error.
+_NEUTRAL = 1e-10
+
+
+class RootsMap(AbstractResult):
+    """Characteristic roots of the homogeneous equilibria of a network over a grid of parameters.
+
+    Arrays have the grid's axes, in the order of `parameters`, and then `state`: places for
+    equilibria, by rising first variable. Places without one hold NaN, or -1 for integers. With
+    delays that differ between connections nothing but equilibria is homogeneous: there are no
+    oscillating states in such a map, and no modes.
+
+    - `parameters`: their values, by name.
+    - `states` (…, state, variable): the equilibria.
+    - `growth`: real part of the rightmost root, per unit of the model's time; `frequency` (Hz) of
+      that root.
+    - `number_growing`: how many roots grow, pairs counted once.
+    - `error`: Newton's last correction of the rightmost root.
+    - `certified`: whether it is certain that no root is further right, and that no other grows.
+    - `complete` (grid): whether it is certain that there are no other homogeneous equilibria.
+    - `status` (grid): OK; NONE_FOUND where there is no equilibrium; NOT_CERTIFIED.
+    """
+
+    parameters: dict[str, np.ndarray] = eqx.field(converter=OrderedDict)
+    states: np.ndarray
+    growth: np.ndarray
+    frequency: np.ndarray
+    number_growing: np.ndarray
+    error: np.ndarray
+    certified: np.ndarray
+    complete: np.ndarray
+    status: np.ndarray
+    variables: tuple[str, ...] = eqx.field(static=True)
+    time_unit: str = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Errors of the growth, and at how many points all equilibria are known."""
+        known = f"{int(self.complete.sum())} of {self.complete.size} points"
+        return {"error": self.error[self.number_growing >= 0], "complete": known}
+
+    def summary(self) -> dict[str, Any]:
+        """The grid, and how the equilibria grow."""
+        there = self.number_growing >= 0
+        return {
+            "parameters": self.parameters,
+            "equilibria": int(there.sum()),
+            "growth": self.growth[there],
+            "number_growing": self.number_growing[there],
+        }
+
+    @property
+    def stable(self) -> np.ndarray:
+        """Whether no perturbation of an equilibrium grows, homogeneous or not."""
+        return self.certified & (self.growth < 0)
+
+    def to_xarray(self) -> Any:
+        """An `xarray.Dataset` with the parameters as coordinates."""
+        xarray = _checks.require_module("xarray", "data")
+        dims, rate = [*self.parameters, "state"], {"units": f"1/{self.time_unit}"}
+        units = {"growth": rate, "error": rate, "frequency": {"units": "Hz"}}
+        names = ("growth", "frequency", "number_growing", "error", "certified")
+        data: dict[str, Any] = {k: (dims, getattr(self, k), units.get(k, {})) for k in names}
+        data["states"] = ([*dims, "variable"], self.states)
+        data |= {k: (list(self.parameters), getattr(self, k)) for k in ("complete", "status")}
+        coords = {**self.parameters, "variable": list(self.variables)}
+        return xarray.Dataset(data, coords, {"title": "ngnmm_jax map of characteristic roots"})
+
+
+class _Point(NamedTuple):
+    """One equilibrium: its node, what that makes of a mode's Λ times what is sent; the delays."""
+
+    node: Node
+    through: float
+    times: np.ndarray
+
+
+class Places:
+    """The equilibria at points of a map of a network with delays."""
+
+    def __init__(self, network: Network, points: Mapping[str, Any], fewest: int) -> None:
+        self.network, self.points = network, dict(points)
+        self.family = Family.of(network.undelayed())
+        shared: Any = network.homogeneous()
+        self.present = shared.present
+        own = parameter_names(self.present)
+        self.inner = {k: v for k, v in self.points.items() if k in own}
+        self.between = [k for k in self.points if k not in own]
+        self.count = len(next(iter(self.points.values())))
+        self.resting = find_resting(self.family, self.inner, self.count, fewest=fewest)
+        self.weights = np.asarray(network.interaction.graph.matrix(), float)
+        self.known: dict[tuple[float, ...], np.ndarray] = {}
+
+    def times(self, k: int) -> np.ndarray:
+        """Delays at a point."""
+        values = {name: float(self.points[name][k]) for name in self.between}
+        key = tuple(values.values())
+        if key not in self.known:
+            here = self.network.with_parameters(**values)
+            graph: Any = here.interaction.graph
+            self.known[key] = np.asarray(graph.times())
+        return self.known[key]
+
+    def over(
+        self, which: np.ndarray, work: Callable[[_Point], dict[str, Any]]
+    ) -> tuple[Resting, np.ndarray, list[dict[str, Any]]]:
+        """What a function makes of the equilibria of some points, and where they are.
+
+        On as many threads as there are processors: NumPy leaves them to each other.
+        """
+        resting = self.resting.take(which)
+        place = np.argwhere(resting.found)
+        jobs = []
+        for point, state in place:
+            k = int(which[point])
+            here = {name: jnp.asarray(values[k]) for name, values in self.inner.items()}
+            system = with_leaves(self.present, here)
+            jobs.append(_Point(*node_of(system, resting.states[point, state]), self.times(k)))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return resting, place, list(pool.map(work, jobs))
+
+    def roots(self, which: np.ndarray) -> dict[str, np.ndarray]:
+        """Of all the network: a block of a `RootsMap`."""
+
+        def one(point: _Point) -> dict[str, Any]:
+            weights = point.through * self.weights
+            times = np.where(weights != 0, point.times, 0.0)
+            found = rightmost(Loop(point.node, weights, times), 1).found
+            if not found.values.size:
+                return {"certified": False}
+            size = np.abs(found.values).max()
+            z, least = found.values[0], np.maximum(found.errors, _NEUTRAL * size)
+            return {
+                "growth": z.real,
+                "frequency": _hertz(self.network, z),
+                "number_growing": int((found.values.real > least).sum()),
+                "error": found.errors[0],
+                "certified": found.certified,
+            }
+
+        resting, place, found = self.over(which, one)
+        shape = resting.found.shape
+        block = {k: np.full(shape, np.nan) for k in ("growth", "frequency", "error")}
+        block["number_growing"] = np.full(shape, -1, np.int32)
+        block["certified"] = np.zeros(shape, bool)
+        for (point, state), values in zip(place, found, strict=True):
+            for name, value in values.items():
+                block[name][point, state] = value
+        status = np.where(resting.found.any(axis=1), Status.OK, Status.NONE_FOUND)
+        unsure = (resting.found & ~block["certified"]).any(axis=1)
+        status = np.where(unsure, Status.NOT_CERTIFIED, status).astype(np.int8)
+        known = {"states": resting.states, "complete": resting.complete, "status": status}
+        return {**known, **block}
+
+    def modes(self, which: np.ndarray) -> dict[str, np.ndarray]:
+        """Of all modes where there is one delay: a block of a `DispersionMap`."""
+        lambdas, uniform = self.network.interaction.graph.spectrum()
+        uniform = uniform or 0
+        lambdas = np.asarray(lambdas)
+
+        def one(point: _Point) -> dict[str, Any]:
+            delay = float(point.times)
+            found = rightmost_of_modes(point.node, point.through * lambdas, delay, 1)
+            z, error = found.values[:, 0], found.errors[:, 0]
+            others = np.delete(np.arange(z.size), uniform)
+            if not others.size:
+                others = np.array([uniform])
+            best = int(others[np.argmax(z.real[others])])
+            least = np.maximum(error, _NEUTRAL * np.abs(z).max())
+            return {
+                "growth_uniform": z[uniform].real,
+                "growth_transverse": z[best].real,
+                "number_growing": int((z.real > least)[others].sum()),
+                "fastest": best,
+                "frequency": _hertz(self.network, z[best]),
+                "error": error[best],
+                "certified": bool(found.certified.all()),
+            }
+
+        resting, place, found = self.over(which, one)
+        points, places = resting.found.shape
+        table = Table.blank(points, places, resting.states.shape[-1])
+        table.states[:], table.complete[:] = resting.states, resting.complete
+        for (point, state), values in zip(place, found, strict=True):
+            table.kind[point, state] = EQUILIBRIUM
+            if not values.pop("certified"):
+                table.status[point] = Status.NOT_CERTIFIED
+            for name, value in values.items():
+                getattr(table, name)[point, state] = value
+        table.conclude(oscillations=False)
+        return vars(table)
+
+
+def _hertz(network: Network, z: complex) -> float:
+    return abs(z.imag) / (2 * np.pi * SECONDS[network.model.time_unit])

@@ -1,0 +1,310 @@
+"""The linearisation of a delayed network at an equilibrium, as a loop over its regions.
+
+With A_k, b_k and c_k a region's Jacobian, its derivative by the input and the gradient of what it
+sends, small perturbations y_k exp(z t) obey
+
+    (z - A_k) y_k = b_k q_k Σ_l W_kl exp(-z τ_kl) c_lᵀ y_l,
+
+q_k what the region makes of the sum (the strength, where coupling is linear); by what it makes of
+its own output at once, A_k has more. Let p_k(z) be det(z - A_k), and
+n_k(z) = c_kᵀ adj(z - A_k) b_k. Then z is a root where M(z) u = 0,
+
+    M_kl(z) = p_k(z) δ_kl - q_k W_kl exp(-z τ_kl) n_l(z),
+
+which has no poles: roots at a region's own eigenvalues, as without coupling, are roots of det M
+as all others are. The perturbation is y_k = adj(z - A_k) b_k u_k, and what is sent n_k(z) u_k.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, roots_in
+from ngnmm_jax.dynamics.contours import Rectangle
+from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
+from ngnmm_jax.dynamics.quasi_polynomials import Rightmost, rightmost_roots
+
+# The first step of tiles, in longest delays; tiles across a rectangle, at least.
+_STEP, _TILES = 0.5, 32
+# Steps towards a left eigenvector, and how small its entries may be.
+_POWERS, _SMALL = 60, 1e-6
+# A root of two modes, relative; what counts as a slow rate, of the fastest.
+_BOTH, _SLOWEST = 1e-9, 0.02
+# Where no root grows: the first step to the left, in longest delays and in the nodes' slowest rate,
+# by what each is longer than the one before, and how many there are at most.
+_FIRST, _LONGER, _MOVES = 0.25, 1.5, 14
+
+
+class Loop(NamedTuple):
+    """A linearised network, on the host; where all regions are the same, `node` is of one.
+
+    - `weights` (*term, region, region): what a region makes of what others send, q_k W_kl; of each
+      term of the coupling's linearisation.
+    - `times` (*term, region, region): delays; 0 where nothing is sent.
+    """
+
+    node: Node
+    weights: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def of(cls, network: Any, state: Any) -> "Loop":
+        """That of a network at a state (variable, region)."""
+        matrix, push, sent, terms = _linearised(network.bare(), jnp.asarray(state))
+        parts = [np.moveaxis(np.asarray(p, float), -1, 0) for p in (matrix, push, sent)]
+        if all((part == part[:1]).all() for part in parts):
+            parts = [part[:1] for part in parts]
+        weights = np.stack([np.asarray(factor * term.matrix()) for factor, term in terms])
+        times = [0.0 if g.delays is None else np.asarray(g.times(), float) for _, g in terms]
+        there = [np.where(w != 0, t, 0.0) for w, t in zip(weights, times, strict=True)]
+        return cls(Node(*parts), weights.astype(float), np.stack(there))
+
+    @property
+    def size(self) -> int:
+        """How many regions there are."""
+        return self.weights.shape[-1]
+
+    @property
+    def terms(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Weights and times (region, region), of each term."""
+        shape = (-1, self.size, self.size)
+        return list(zip(self.weights.reshape(shape), self.times.reshape(shape), strict=True))
+
+    @property
+    def longest(self) -> float:
+        """The longest delay."""
+        return float(self.times.max())
+
+    def gains(self, line: float) -> np.ndarray:
+        """Bounds κ_l (region,) on the columns of |W(z)| where Re z ≥ `line`.
+
+        Σ_k s_k |q_k W_kl| exp(-line τ_kl) / s_l, in units s > 0 of which all are right, and those
+        of a left eigenvector, which are aimed at, best. The largest where there is one node.
+        """
+        with np.errstate(over="ignore"):
+            each = [np.minimum(np.abs(w) * np.exp(-line * t), 1e100) for w, t in self.terms]
+        size = np.sum(each, axis=0)
+        units = np.ones(len(size))
+        for _ in range(_POWERS):
+            pushed = units @ size
+            largest = float(pushed.max())
+            if largest == 0:
+                break
+            units = np.maximum((units + pushed / largest) / 2, _SMALL)
+        gains = (units @ size) / units
+        return gains if len(self.node.matrix) > 1 else gains.max(keepdims=True)
+
+    def rectangle(self, line: float) -> Rectangle | None:
+        """One that holds all roots with Re z ≥ `line`; None where there are none.
+
+        Elsewhere M, its columns divided by p, is diagonally dominant in those units.
+        """
+        lines = np.full(len(self.node.matrix), line)
+        found = bounds(self.node, lambda x: self.gains(float(x[0])), lines)
+        if not found.some.any():
+            return None
+        return Rectangle(line, float(found.right.max()), 0.0, float(found.top.max()))
+
+
+class Roots(NamedTuple):
+    """Roots right of a line, by falling real part, one of each pair (that with Im z ≥ 0).
+
+    - `line`: all with Re z ≥ this are there, where `certified`.
+    - `found`: as `roots_in` has them; `sent` (root, region): what regions send.
+    """
+
+    line: float
+    found: AnalyticRoots
+    sent: np.ndarray
+
+
+def roots_right_of(loop: Loop, line: float) -> Roots:
+    """All characteristic roots right of a line."""
+    place = loop.rectangle(line)
+    if place is None:
+        none = np.zeros((0, loop.size), complex)
+        nothing = np.zeros(0, complex), np.zeros(0), none, none
+        return Roots(line, AnalyticRoots(*nothing, True, 0.0, 0), none)
+    scale = max(place.right - place.left, place.top) / _TILES
+    if loop.longest > 0:
+        scale = min(scale, _STEP / loop.longest)
+    function = Characteristic(loop, scale)
+    found = roots_in(function, place)
+    sent = function.node(found.values[:, None])[1] * found.right
+    unseen = ~(np.abs(sent) > 0).any(axis=1, keepdims=True)
+    sent = np.where(unseen, found.right, sent)
+    largest = np.take_along_axis(sent, np.abs(sent).argmax(axis=1)[:, None], axis=1)
+    sent = sent * (np.abs(largest) / largest) / np.linalg.norm(sent, axis=1, keepdims=True)
+    return Roots(line, found, sent)
+
+
+def rightmost(loop: Loop, fewest: int) -> Roots:
+    """All growing roots; where these are fewer than asked for, those right of a line further left.
+
+    It moves until there are as many; or until what is right of it can no longer be certified: then
+    what was certified before is returned.
+    """
+    best = roots_right_of(loop, 0.0)
+    rates = loop.node.rates
+    step = max(np.abs(rates.real).min(), _SLOWEST * np.abs(rates).max()) or np.inf
+    if loop.longest > 0:
+        step = min(step, _FIRST / loop.longest)
+    line, step = 0.0, float(step) if np.isfinite(step) else 1.0
+    if not loop.weights.any():  # there are no others than the nodes' own
+        step = 1.01 * float(np.abs(rates).max()) or 1.0
+    for _ in range(_MOVES):
+        if best.found.values.size >= fewest or not best.found.certified:
+            break
+        line, step = line - step, _LONGER * step
+        found = roots_right_of(loop, line)
+        if not found.found.certified:
+            break
+        best = found
+    return best
+
+
+def rightmost_of_modes(
+    node: Node, strengths: np.ndarray, delay: float, count: int | None = None
+) -> Rightmost:
+    """The rightmost roots of each mode, as `rightmost_roots` has them.
+
+    Where it does not certify them, with long delays, as loops of one region, or of two that stand
+    for the real and the imaginary part.
+    """
+    found = rightmost_roots(node, strengths, delay, count)
+    for k in np.flatnonzero(~found.certified):
+        values, errors, certified = _of_one_mode(node, complex(strengths[k]), delay)
+        if certified and values.size >= found.values.shape[1]:
+            found.values[k] = values[: found.values.shape[1]]
+            found.errors[k] = errors[: found.values.shape[1]]
+            found.certified[k] = True
+    return found
+
+
+def _of_one_mode(
+    node: Node, strength: complex, delay: float
+) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Roots by falling real part, their errors, and whether they are certain."""
+    weights = np.array([[strength.real, -strength.imag], [strength.imag, strength.real]])
+    weights = weights if strength.imag else weights[:1, :1]
+    times = np.where(weights != 0, delay, 0.0)
+    found = rightmost(Loop(node, weights, times), node.matrix.shape[-1]).found
+    z, pairs = found.values, found.values.imag != 0
+    if strength.imag:  # of each pair the one that is the mode's, and not its conjugate's
+        fraction = Fraction(node, abs(strength))
+
+        def miss(z: np.ndarray) -> np.ndarray:
+            p, n, _, _ = (part[:, 0] for part in fraction(z[:, None]))
+            return np.abs(p - strength * np.exp(-z * delay) * n)
+
+        here, there = miss(z), miss(z.conj())
+        both = np.maximum(here, there) <= _BOTH * np.abs(fraction(z[:, None])[2][:, 0] * z)
+        # What is a root of both modes is there twice.
+        second = both & (np.cumsum(both) % 2 == 0)
+        values = np.where(both & second | ~both & (there < here), z.conj(), z)
+        kept = pairs | ~second
+        values, errors = values[kept], found.errors[kept]
+    else:
+        values = np.append(z, z[pairs].conj())
+        errors = np.append(found.errors, found.errors[pairs])
+    order = np.argsort(-values.real, kind="stable")
+    return values[order], errors[order], found.certified
+
+
+def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tuple[Any, ...]:
+    """A (variable, variable, region), b and c (variable, region), and the terms, for JAX.
+
+    Each term is what regions make of its graph's weights, factors (region, region), and the graph.
+    """
+    model = network.model
+    if model.outputs:
+        kind = type(model).__name__
+        must = "have one output and one input where characteristic roots are asked for"
+        _checks.fail("model", must, f"`{kind}` has several")
+    output = model.output(state)
+    terms = network.interaction.linearised(output)
+    own = sum((term.own[0, 0] for term in terms[1:]), terms[0].own[0, 0])
+    drive = network.undelayed().drive(output)
+
+    def column(tangent: Array) -> tuple[Array, Array]:
+        change = jax.jvp(lambda x: model.vector_field(x, drive), (state,), (tangent,))[1]
+        return change, jax.jvp(model.output, (state,), (tangent,))[1]
+
+    unit = jnp.eye(state.shape[0], dtype=state.dtype)
+    everywhere = jnp.broadcast_to(unit[:, :, None], (*unit.shape, state.shape[1]))
+    matrix, gradient = jax.vmap(column, out_axes=(1, 0))(everywhere)
+    push = jax.jvp(lambda d: model.vector_field(state, d), (drive,), (jnp.ones_like(drive),))[1]
+    matrix = matrix + push[:, None] * (own * gradient)[None]
+    factors = (jnp.einsum("cj,ck->jk", term.received[0], term.sent[:, 0]) for term in terms)
+    return matrix, push, gradient, tuple(zip(factors, (t.graph for t in terms), strict=True))
+
+
+def node_of(present: Any, state: Any) -> tuple[Node, float]:
+    """One of regions that are alike, and what it makes of a mode's Λ times what is sent.
+
+    `present`: their homogeneous system without delays, over `graphs.Alike`.
+    """
+    matrix, push, sent, through = _of_one(present, jnp.asarray(state))
+    return Node(*(np.asarray(part, float)[None] for part in (matrix, push, sent))), float(through)
+
+
+@eqx.filter_jit
+def _of_one(present: Any, state: Float[Array, "variable"]) -> tuple[Array, ...]:
+    model = present.model
+    output = model.output(state)
+    matrix, push = jax.jacfwd(model.vector_field, argnums=(0, 1))(state, present.drive(output))
+    sent = jax.jacfwd(model.output)(state)
+    (through,), own = present.slopes(output)
+    return matrix + own * jnp.outer(push, sent), push, sent, through
+
+
+_linearised = eqx.filter_jit(linearised_loop)
+
+
+@dataclasses.dataclass
+class Characteristic:
+    """M(z) of a loop, as `roots_in` takes it; `scale`: over which it changes."""
+
+    loop: Loop
+    scale: float
+
+    def __post_init__(self) -> None:
+        self.size = self.loop.size
+        self.node = Fraction(self.loop.node, float(self.loop.gains(0.0).max()))
+
+    def __call__(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """M and M' (point, region, region)."""
+        parts = self.node(z[:, None])
+        p, n, dp, dn = (np.broadcast_to(x, (z.size, self.size)) for x in parts)
+        # Real functions are several times as fast as those of complex numbers.
+        value = np.zeros((z.size, self.size, self.size), complex)
+        slope = np.zeros_like(value)
+        for weights, times in self.loop.terms:
+            phase = z.imag[:, None, None] * times
+            size = np.exp(-z.real[:, None, None] * times) * weights
+            passed = np.empty(phase.shape, complex)
+            passed.real, passed.imag = size * np.cos(phase), -size * np.sin(phase)
+            value -= passed * n[:, None]
+            passed *= times * n[:, None] - dn[:, None]
+            slope += passed
+        diagonal = np.arange(self.size)
+        value[:, diagonal, diagonal] += p
+        slope[:, diagonal, diagonal] += dp
+        return value, slope
+
+    def possible(self, z: np.ndarray, reach: float) -> np.ndarray:
+        """Where |n / p| κ comes near one."""
+        result = np.zeros(z.shape, bool)
+        for x in np.unique(z.real):
+            which = np.flatnonzero(z.real == x)
+            gains = self.loop.gains(float(x) - reach / 2)
+            for move in reach / 2 * np.array([0, -1, 1, 1j, -1j]):
+                p, n, _, _ = self.node(z[which, None] + move)
+                result[which] |= (np.abs(n) * gains >= 0.8 * np.abs(p)).any(axis=1)
+        return result
