@@ -127,10 +127,8 @@ def characteristic_roots(
     given = spread(network, state)
     undelayed = network.undelayed()
     known = at_rest(_slope(undelayed.bare(), given), given, undelayed.time_step)
-    if known is not None:
-        refined, error = np.asarray(given), known
-    else:
-        refined, error = map(np.asarray, _refined(undelayed.bare(), given))
+    found = (given, known) if known is not None else _refined(undelayed.bare(), given)
+    refined, error = map(np.asarray, found)
     moved = np.abs(refined - np.asarray(given)).max() / (1 + np.abs(np.asarray(given)).max())
     still = bool(error < _CONVERGED and moved < _NEAR)
     loop = Loop.of(network, refined)
