@@ -177,7 +177,9 @@ def test_small_perturbations_grow_by_the_rightmost_root():
     times = dt * np.arange(1 - first.history.sent[""].shape[1], 1)
     past = state[2][:, None] + amount * (sent[:, None] * np.exp(z * times)).real
     begun = dataclasses.replace(
-        first, final_state=jnp.asarray(state + at(0.0)), history=History({"": jnp.asarray(past)}, dt)
+        first,
+        final_state=jnp.asarray(state + at(0.0)),
+        history=History({"": jnp.asarray(past)}, dt),
     )
     run = ng.simulate(system, 20.0, dt=dt, start=begun, integrator="rk4", t0=0.0)
     grown = np.asarray(run.final_state) - state

@@ -386,9 +386,7 @@ class _Search:
         return np.concatenate(right), np.concatenate(left)
 
 
-def _thinned(
-    guesses: np.ndarray, tile: np.ndarray, known: np.ndarray, apart: float
-) -> np.ndarray:
+def _thinned(guesses: np.ndarray, tile: np.ndarray, known: np.ndarray, apart: float) -> np.ndarray:
     """Which guesses are no nearer than this to known roots, nor to earlier ones of other tiles.
 
     Those of one tile are of different roots, but for such as are the same.

@@ -120,11 +120,12 @@ def characteristic_roots(
     """
     _checks.require_x64("characteristic_roots")
     if not _checks.on_host(network, state):
-        must = "have known values here: derivatives of a root come from `stability.roots.root_near`"
+        must = "have known values here: derivatives of a root come from `root_near`"
         _checks.fail("network", must, "JAX is tracing them")
     if line is not None:
         _checks.finite("line", line)
     given = spread(network, state)
+    network.only_by_coupling("find the roots of its own linearisation")
     undelayed = network.undelayed()
     known = at_rest(_slope(undelayed.bare(), given), given, undelayed.time_step)
     at = (given, known) if known is not None else _refined(undelayed.bare(), given)
