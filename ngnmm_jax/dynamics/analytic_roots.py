@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ngnmm_jax._core.threads import one_blas_thread
 from ngnmm_jax.dynamics.contours import Contours, Rectangle
 
 # How near to an integer an integral must be.
@@ -117,6 +118,7 @@ class _Known(NamedTuple):
         return (many / (z[:, None] - poles)).sum(axis=1) if poles.size else np.zeros_like(z)
 
 
+@one_blas_thread()
 def roots_in(function: MatrixFunction, inside: Rectangle, most: int | None = None) -> AnalyticRoots:
     """All roots of det M(z) in a rectangle that is its own mirror image about the real axis.
 
@@ -386,9 +388,7 @@ class _Search:
         return np.concatenate(right), np.concatenate(left)
 
 
-def _thinned(
-    guesses: np.ndarray, tile: np.ndarray, known: np.ndarray, apart: float
-) -> np.ndarray:
+def _thinned(guesses: np.ndarray, tile: np.ndarray, known: np.ndarray, apart: float) -> np.ndarray:
     """Which guesses are no nearer than this to known roots, nor to earlier ones of other tiles.
 
     Those of one tile are of different roots, but for such as are the same.
