@@ -50,7 +50,7 @@ _SWEEPS, _FEW_MISSING = 3, 4.5
 # Nodes of circles around roots, and the smallest rectangles that are cut, in scales of z.
 _CIRCLE, _SMALLEST = 32, 1e-6
 # Matrices that are worked on together hold so many numbers, to stay in a processor's cache.
-_TOGETHER = 2**18
+_TOGETHER = 2**16
 
 
 @runtime_checkable
