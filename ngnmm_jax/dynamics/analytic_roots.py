@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
+from ngnmm_jax._core.threads import one_blas_thread
 from ngnmm_jax.dynamics.contours import Contours, Rectangle
 
 # How near to an integer an integral must be.
@@ -30,8 +31,9 @@ _TOLERANCE = 0.02
 # this much smaller than the ones before.
 _NEWTON, _DONE, _NEARLY, _FAST = 30, 1e-14, 1e-9, 1e-2
 # Tiles overlap: to each side of their middle they reach so many steps of it. Guesses that are
-# nearer to each other, or to a root, than this times that are taken for one.
-_OVERLAP, _ALIKE, _EQUAL = 0.8, 0.03, 1e-4
+# nearer to those of other tiles, or to a root, than this times that are taken for one; where
+# vectors have this cosine, also such as are nearer than the next; and equal ones of one tile.
+_OVERLAP, _ALIKE, _ALONG, _FAR, _EQUAL = 0.8, 0.03, 0.95, 0.25, 3e-6
 # Eigenvalues that are looked for at once around a point, and double steps of the iteration.
 _FEW, _TURNS = 12, 4
 # Corrections above this, relative, are of no root; roots nearer than the second are one.
@@ -48,7 +50,7 @@ _SWEEPS, _FEW_MISSING = 3, 4.5
 # Nodes of circles around roots, and the smallest rectangles that are cut, in scales of z.
 _CIRCLE, _SMALLEST = 32, 1e-6
 # Matrices that are worked on together hold so many numbers, to stay in a processor's cache.
-_TOGETHER = 2**18
+_TOGETHER = 2**16
 
 
 @runtime_checkable
@@ -117,6 +119,7 @@ class _Known(NamedTuple):
         return (many / (z[:, None] - poles)).sum(axis=1) if poles.size else np.zeros_like(z)
 
 
+@one_blas_thread()
 def roots_in(function: MatrixFunction, inside: Rectangle, most: int | None = None) -> AnalyticRoots:
     """All roots of det M(z) in a rectangle that is its own mirror image about the real axis.
 
@@ -200,8 +203,7 @@ class _Search:
         below = guesses.imag < 0
         guesses = np.where(below, guesses.conj(), guesses)
         vectors = np.where(below[:, None], vectors.conj(), vectors)
-        apart = _ALIKE * float(reach.min(initial=np.inf))
-        kept = _thinned(guesses, tile, self.known.values, apart)
+        kept = _thinned(guesses, vectors, tile, self.known.values, float(reach.min(initial=np.inf)))
         return self.add(*self.refine(guesses[kept], vectors[kept]))
 
     def largest(self, matrices: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -386,16 +388,21 @@ class _Search:
         return np.concatenate(right), np.concatenate(left)
 
 
-def _thinned(guesses: np.ndarray, tile: np.ndarray, known: np.ndarray, apart: float) -> np.ndarray:
-    """Which guesses are no nearer than this to known roots, nor to earlier ones of other tiles.
+def _thinned(
+    guesses: np.ndarray, vectors: np.ndarray, tile: np.ndarray, known: np.ndarray, reach: float
+) -> np.ndarray:
+    """Which guesses are of other roots than those known, and than earlier ones of other tiles.
 
     Those of one tile are of different roots, but for such as are the same.
     """
+    vectors = _unit(vectors)
+    along = np.abs(vectors.conj() @ vectors.T) > _ALONG
     kept = np.zeros(guesses.size, bool)
     for k, guess in enumerate(guesses):
-        others = np.where(tile[:k][kept[:k]] == tile[k], _EQUAL * apart, apart)
-        alike = (np.abs(guesses[:k][kept[:k]] - guess) <= others).any()
-        kept[k] = not alike and not (np.abs(known - guess) <= apart).any()
+        apart = np.where(along[k], _FAR, _ALIKE)
+        apart = np.where(tile == tile[k], _EQUAL, apart) * reach
+        alike = (kept & (np.abs(guesses - guess) <= apart)).any()
+        kept[k] = not alike and not (np.abs(known - guess) <= _ALIKE * reach).any()
     return kept
 
 

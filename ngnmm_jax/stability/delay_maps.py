@@ -14,6 +14,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import parameter_names, with_leaves
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
+from ngnmm_jax._core.threads import one_blas_thread
 from ngnmm_jax.dynamics.gain_bounds import Node
 from ngnmm_jax.models.notation import Notation
 from ngnmm_jax.models.times import SECONDS
@@ -133,7 +134,7 @@ class Places:
     ) -> tuple[Resting, np.ndarray, list[dict[str, Any]]]:
         """What a function makes of the equilibria of some points, and where they are.
 
-        On as many threads as there are processors: NumPy leaves them to each other.
+        On as many threads as there are processors, to which NumPy leaves them.
         """
         resting = self.resting.take(which)
         place = np.argwhere(resting.found)
@@ -143,7 +144,7 @@ class Places:
             here = {name: jnp.asarray(values[k]) for name, values in self.inner.items()}
             system = with_leaves(self.present, here)
             jobs.append(_Point(*node_of(system, resting.states[point, state]), self.times(k)))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             return resting, place, list(pool.map(work, jobs))
 
     def roots(self, which: np.ndarray) -> dict[str, np.ndarray]:

@@ -31,7 +31,7 @@ from ngnmm_jax.systems.network import Network
 _EQUILIBRIA = 3
 # Points that are finished, and stored, together: 64 lines of the paper's plane.
 _CHUNK = 20_480
-# With delays: a point takes a second.
+# With delays, where a point takes up to a second.
 _DELAYED = 64
 
 
