@@ -459,6 +459,31 @@ def test_modes_as_loops_of_their_own():
     assert_allclose(long.values[0].real, long.values[1].real, atol=1e-12)
 
 
+class Wright(Line):
+    """x' = input (1 + x): by itself it stays where it is, whatever that is."""
+
+    def vector_field(self, state, drive):
+        return drive[None] * (1 + state)
+
+
+def test_regions_that_stay_where_they_are():
+    """Their own Jacobian is singular: roots, their derivatives and Hopf points all the same."""
+    network = ng.Network(Wright(), np.array([[1.0]]), -1.4, delays=1.0)
+    exact = lambertw(-1.4)
+    for state in (np.zeros(1), np.zeros((1, 1)), np.full((1, 1), 1e-4)):
+        found = characteristic_roots(network, state)
+        assert_allclose(found.growth[0], exact.real, atol=1e-9)
+    root, error = root_near(network, np.zeros(1), complex(exact) + 0.02)
+    assert_allclose(complex(root), complex(exact), atol=1e-9)
+    assert float(error) < 1e-9
+    bounds = {"coupling": (-4.0, -0.5), "delay": (0.3, 3.0)}
+    curve = ng.continue_hopf(network, np.zeros((1, 1)), 0.03 + 1.5j, bounds)
+    assert curve.ok
+    assert np.isfinite(curve.states).all()
+    product = curve.parameters["coupling"] * curve.parameters["delay"]
+    assert_allclose(product, -np.pi / 2, rtol=1e-8)
+
+
 class Turning(Line):
     """Phases beside a frame that turns at Ω: x' = ω - Ω + the input."""
 

@@ -427,6 +427,78 @@ def test_networks_show_their_delays():
     assert "0.87 … 6.1 (speed 10)" in repr(network())
 
 
+def test_a_delay_that_is_whole_but_for_rounding():
+    """Within 1e-9 below a number of steps; more below it is one step less."""
+    for missing in (0.0, 1e-13, 1e-10, 1e-7):
+        delay = 0.3 - missing
+        system = ng.Network(Scalar(rate=1.0), np.array([[0, 1.0], [0.5, 0]]), 0.7, delays=delay)
+        assert ng.simulate(system, 1.0, dt=0.1, start=np.array([[1.0, 2.0]])).ok
+
+
+def test_derivatives_by_a_weight_that_is_zero():
+    """The delay that is given there counts."""
+    step, start = 1e-5, np.full((6, 4), 0.1)
+    times = jnp.asarray(np.where(LENGTHS > 0, LENGTHS / 9.7, 3.37))
+
+    def last(w):
+        graph = DelayedGraph(DenseGraph(w), times, span=(0.5, 14.0))
+        system = ng.Network(ng.NextGenEI(i_ext_e=10.0), graph, 3.0)
+        return (ng.simulate(system, 8.0, dt=0.05, start=start).final_state ** 2).sum()
+
+    there, weights = np.zeros((4, 4)), jnp.asarray(WEIGHTS)
+    there[0, 0] = step
+    slope = (last(weights + there) - last(weights)) / step
+    np.testing.assert_allclose(jax.grad(last)(weights)[0, 0], slope, rtol=1e-3)
+
+
+def test_runs_go_on_from_orbits_and_exponents_from_runs():
+    system = ng.Network(ng.NextGenEI(i_ext_e=13.0), np.array([[1.0]]), 5.0, delays=4.0)
+    orbit = ng.find_orbit(system.homogeneous())
+    period = float(orbit.period)
+    given = {"dt": period / 1500, "save_every": period / 10, "integrator": "rk4"}
+    run = ng.simulate(system, period, start=orbit, **given)
+    np.testing.assert_allclose(run.v_e[-1], run.v_e[0], atol=1e-5)
+    growing = ng.Network(Scalar(rate=1.0), np.array([[1.0]]), -1.8, delays=2.0)
+    given = {"dt": 0.05, "integrator": "rk4"}
+    first = ng.simulate(growing, 10.0, start=np.array([[1.0]]), **given)
+    found = ng.lyapunov_spectrum(growing, 1, dt=0.05, duration=20.0, transient=4.0, start=first)
+    after = [ng.simulate(growing, t, start=first, **given).final_state for t in (24.0, 26.0)]
+    assert min(after) * 0.5 < found.state < max(after) * 2  # blocks are whole
+
+
+def test_what_has_no_steps_with_delays_is_refused():
+    class Twice(ng.Network):
+        def vector_field(self, state, stimulus=None):
+            return 2.0 * super().vector_field(state, stimulus)
+
+    even = ng.Connectome(np.ones((4, 4)) - np.eye(4), tract_lengths=LENGTHS + 5).normalised()
+    given = {"dt": 0.05, "start": np.full(6, 0.1)}
+    inner = ng.Network(ng.NextGenEI(), even, 4.0, delays=4.0).homogeneous()
+    unequal = ng.Network(ng.NextGenEI(), even, 4.0, speed=10.0).homogeneous()
+    own = Twice(ng.NextGenEI(), even, 4.0, speed=10.0)
+    for refused, match in (
+        (lambda: ng.simulate(inner, 5.0, **given), "takes the network"),
+        (lambda: ng.simulate(unequal, 5.0), "takes the network"),
+        (lambda: ng.lyapunov_spectrum(inner, count=1, dt=0.05), "has a delay"),
+        (lambda: ng.simulate(own, 5.0, **given), "`vector_field` of its own"),
+        (lambda: ng.characteristic_roots(own, np.full(6, 0.1)), "`vector_field` of its own"),
+        (lambda: network().with_parameters(speed=np.ones(4)), "speed"),
+        (lambda: ng.simulate_batch(network(), {"speed": np.ones((2, 4))}, 5.0), "of connections"),
+        (lambda: ng.simulate_batch(network(delays=3.0), {"delay": np.ones((2, 4))}, 5.0), "delay"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            refused()
+
+
+def test_other_precision_under_transformations():
+    def last(speed):
+        system = network().with_parameters(speed=speed)
+        given = {"dt": 0.05, "start": np.full(6, 0.1), "dtype": jnp.float64}
+        return ng.simulate(system, 2.0, **given).final_state.sum()
+
+    assert np.isfinite(jax.grad(last)(9.7))
+
+
 # Lyapunov exponents
 
 

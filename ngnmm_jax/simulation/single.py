@@ -21,6 +21,7 @@ from ngnmm_jax.simulation.result import Simulation, package
 from ngnmm_jax.simulation.saving import Request, Saving
 from ngnmm_jax.simulation.start import beginning
 from ngnmm_jax.systems.delayed import on_grid, only_networks
+from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -28,7 +29,7 @@ from ngnmm_jax.systems.network import Network
 
 @placed(lambda system, **given: steps_are_few(system))
 def simulate(
-    system: Network | Homogeneous | Driven,
+    system: Network | Homogeneous | DelayedHomogeneous | Driven,
     duration: Time,
     *,
     start: ArrayLike | Any = None,
