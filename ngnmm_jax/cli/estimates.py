@@ -15,8 +15,8 @@ from ngnmm_jax.cli.output import say
 # homogeneous system and of one tangent of a network, of a point of a map.
 _STEP, _STEP_OF_MANY, _ADAPTIVE_STEP = 5e-6, 2e-6, 6e-5
 _TANGENTS, _TANGENT_OF_NETWORK, _MAP_POINT = 1e-7, 3e-6, 1.2e-3
-# Of the characteristic roots of an equilibrium of a network of a hundred regions with delays, and of
-# the modes of one with one delay.
+# Of the characteristic roots of an equilibrium of a network of a hundred regions with delays, and
+# of the modes of one with one delay.
 _ROOTS, _MODES = 0.5, 0.1
 # What a call of each takes besides, once its programs are compiled.
 _BESIDES = 4.0

@@ -28,7 +28,7 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
         found = dispersion(network, rest.states[k], throw=False)
         plot.characteristic_roots(found, ax=ax)
         shown = float(network.model.observe(rest.states[k]))
-        ax.set_title(f"{network.model.shown} = {shown:.3f}", fontsize="medium", loc="center")
+        ax.set_title(f"{network.model.shown} = {shown:.3f}", fontsize="medium", loc="right")
         rows.append({"equilibrium": k, network.model.shown: shown, **roots_facts(found, lambdas)})
         nearest = np.asarray(found.overlaps).argmax(axis=1)
         for j, z in enumerate(np.asarray(found.roots)):
@@ -43,7 +43,7 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
             brain.suptitle(f"{title}; equilibrium {k}, rightmost root")
             brain.savefig(out / f"pattern_{k}.png", dpi=150)
             plt.close(brain)
-    figure.suptitle(title)
+    figure.suptitle(title, fontsize="medium")
     figure.savefig(out / "dispersion.png", dpi=150)
     plt.close(figure)
     unit = network.model.time_unit
