@@ -160,8 +160,9 @@ class Explorer:
         return f" The map is of {self.third} = {self._others[self.third]:g}: it takes long."
 
     def _draw_map(self) -> None:
-        still = self.third is None or self._base.delays is not None
-        fixed = {} if still else {self.third: self.values[self.third]}
+        fixed = {}
+        if self.third is not None and self._base.delays is None:
+            fixed[self.third] = self.values[self.third]
         if self._map_at == fixed:
             return
         result = self._fixed_map

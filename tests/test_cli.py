@@ -172,7 +172,7 @@ def test_maps_with_delays(tracts, tmp_path):
     found = xr.load_dataset(tmp_path / "speeds" / "map.nc", engine="h5netcdf")
     network = ng.Network(ng.NextGenEI(), connectome, 9.0, speed=20.0)
     known = ng.dispersion_map(network, {"speed": [5.0, 20.0], "i_ext_e": [0.0, 12.0]})
-    assert isinstance(known, ng.stability.RootsMap)
+    assert isinstance(known, ng.RootsMap)
     np.testing.assert_allclose(found.growth, known.growth, rtol=1e-9)
     for name in ("map.png", "details.png", "cut.png"):
         assert (tmp_path / "speeds" / name).stat().st_size > 10_000
@@ -234,6 +234,44 @@ def test_speeds_that_vary(tmp_path):
     task = SweepFile.read(tmp_path / "s.toml")
     assert task.design.count == 2
     assert task.network.delays is not None
+    for more, said in (
+        ("[measure]\nkind = 'stability'\n", "`measure.kind` must be 'activity'"),
+        ("[measure]\nkind = 'exponents'\n", "`ngnmm lyapunov --network`"),
+    ):
+        (tmp_path / "t.toml").write_text("delay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n" + more)
+        with pytest.raises(ValueError, match=re.escape(said)):
+            SweepFile.read(tmp_path / "t.toml")
+    text = "homogeneous = true\ndelay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n"
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(ValueError, match="`homogeneous` must be left out with delays"):
+        SweepFile.read(tmp_path / "t.toml")
+
+
+def test_fits_of_speeds(tracts, tmp_path):
+    """Their stability is not followed; steps are up to the shortest delay within the bounds."""
+    fc = tmp_path / "fc.csv"
+    np.savetxt(fc, np.eye(6), delimiter=",")
+    values = {
+        "connectome": str(tracts[1]),
+        "speed": 10.0,
+        "vary": {"speed": {"interval": [5.0, 1e4]}},
+        "target": {"fc": str(fc)},
+    }
+
+    def read(**loss):
+        (tmp_path / "fit.toml").write_text(tomli_w.dumps({**values, "loss": loss}))
+        return FitFile.read(tmp_path / "fit.toml")
+
+    task = read()
+    assert task.objective.weights == {"fc_correlation": 1.0}
+    assert task.free.names == ("speed",)
+    task = read(prediction="simulated", duration=10.0)
+    fastest = task.network.with_parameters(speed=1e4)
+    assert task.objective.options["dt"] <= fastest.shortest_delay() < fastest.time_step
+    with pytest.raises(ValueError, match=r"`loss.margin` must be left out with delays"):
+        read(fc_correlation=1.0, margin=1.0)
+    with pytest.raises(ValueError, match="`dt` must be at most the shortest delay"):
+        read(prediction="simulated", duration=10.0, dt=0.1)
 
 
 def test_lyapunov(small_file, tmp_path):

@@ -36,10 +36,10 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
             overlap = float(found.overlaps[j, mode])
             numbers = [z.real, z.imag, float(found.frequency[j]), float(found.error[j])]
             lines.append([k, j, *numbers, mode, overlap, bool(found.certified)])
-        known = network.connectome is not None and network.connectome.centroids is not None
-        if known and found.roots.shape[0]:
+        where = network.connectome
+        if where is not None and where.centroids is not None and found.roots.shape[0]:
             pattern = np.abs(np.asarray(found.patterns[0]))
-            brain = plot.brain(network.connectome, pattern, label="amplitude (unit norm)")
+            brain = plot.brain(where, pattern, label="amplitude (unit norm)")
             brain.suptitle(f"{title}; equilibrium {k}, rightmost root")
             brain.savefig(out / f"pattern_{k}.png", dpi=150)
             plt.close(brain)
