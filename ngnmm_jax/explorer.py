@@ -32,8 +32,9 @@ from ngnmm_jax.systems.network import Network
 # Λ of the curve; samples of a run; what counts as no activity.
 _GRID = np.linspace(-1.0, 1.0, 161)
 _SAMPLES, _STEPS = 1000, 10_000
-# Points of the map along an axis, without delays and with them.
-_POINTS, _FEW_POINTS = 33, 7
+# Points of the map along an axis: without delays, with them, and with delays between more regions
+# than the last number.
+_POINTS, _FEW_POINTS, _FEWEST_POINTS, _MANY = 33, 7, 3, 30
 # Of Welch's windows, as a fraction of the run.
 _WINDOW = 0.3
 _STILL = 1e-3
@@ -54,8 +55,9 @@ def explore(
     - `system`: where it begins; it must have homogeneous states.
     - `parameters`: two (of the model, "coupling", with delays "speed" or "delay") and their bounds,
       for two sliders and the map; by default those of the model's `plane`.
-    - `points`: of the map along each of them, by default 33, with delays 7. It is that of
-      equilibria, and is computed anew when a third parameter moves, without delays.
+    - `points`: of the map along each of them, by default 33, with delays 7 (of more than thirty
+      regions 3). It is that of equilibria, and is computed anew when a third parameter moves,
+      without delays.
     - `background`: a map to show instead, as of `dispersion_map` with oscillations, over the same
       two parameters.
 
@@ -65,7 +67,7 @@ def explore(
     With delays states are equilibria: oscillations that regions share are not looked for. With one
     delay of all connections there is a curve as without; where delays differ (`speed`), the roots
     of the whole network are in its place, and a map of them behind, each point of which takes
-    as long as an answer: seconds in networks of a hundred regions. The map then stays as it is
+    as long as an answer: many seconds in networks of a hundred regions. The map then stays as it is
     where a third parameter moves. At each new speed or delay the run is compiled again.
     """
     return Explorer(system, parameters, points=points, background=background)
@@ -89,7 +91,8 @@ class Explorer:
     ) -> None:
         _checks.require_x64("the explorer")
         if points is None:
-            points = _POINTS if system.delays is None else _FEW_POINTS
+            few = _FEW_POINTS if system.n_regions <= _MANY else _FEWEST_POINTS
+            points = _POINTS if system.delays is None else few
         _checks.positive_integer("points", points)
         system.homogeneous()
         known = {name: leaf(system, name) for name in parameter_names(system)}
