@@ -66,9 +66,9 @@ def explore(
 
     With delays states are equilibria: oscillations that regions share are not looked for. With one
     delay of all connections there is a curve as without; where delays differ (`speed`), the roots
-    of the whole network are in its place, and a map of them behind, each point of which takes
-    as long as an answer: many seconds in networks of a hundred regions. The map then stays as it is
-    where a third parameter moves. At each new speed or delay the run is compiled again.
+    of the whole network are in its place, and a map of them behind. With a hundred regions an
+    answer takes seconds, and each point of the map, too, which stays as it is where a third
+    parameter moves. At each new speed or delay the run is compiled again.
     """
     return Explorer(system, parameters, points=points, background=background)
 

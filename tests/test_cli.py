@@ -157,6 +157,10 @@ def test_dispersion_with_delays(tracts, tmp_path):
     network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0, delays=12.0)
     known = ng.dispersion(network, state)
     assert f"{int(known.number_growing)} of 5" in output
+    words = ["--config", tmp_path / "roots" / "settings.toml", "--delay", "12"]
+    invoke("dispersion", *words, "--out", tmp_path / "again")  # in place of the speed
+    written = [(tmp_path / name / "dispersion.csv").read_text() for name in ("modes", "again")]
+    assert written[0] == written[1]
     uniform = float(known.growth[known.uniform])
     assert re.search(rf"uniform growth .* {uniform:.5g} ", output)
     assert re.search(rf"stable .* {'yes' if uniform < 0 else 'no'} ", output)

@@ -457,3 +457,39 @@ def test_modes_as_loops_of_their_own():
     long = rightmost_of_modes(node, np.array([0.5 + 0.5j, 0.5 - 0.5j]), 60.0)
     assert long.certified.all()
     assert_allclose(long.values[0].real, long.values[1].real, atol=1e-12)
+
+
+class Turning(Line):
+    """Phases beside a frame that turns at Ω: x' = ω - Ω + the input."""
+
+    detuning: jax.Array = parameter(0.0, unit="1/ms", doc="ω - Ω")
+
+    def vector_field(self, state, drive):
+        return jnp.stack([self.detuning + drive])
+
+
+@pytest.mark.parametrize(("delay", "turning"), [(0.9, 1.3), (2.1, 1.3), (3.3, 0.7)])
+def test_oscillators_that_turn_together(delay, turning):
+    """Yeung and Strogatz, PRL 82, 648 (1999); Earl and Strogatz, PRE 67, 036204 (2003).
+
+    Phase oscillators with one delay can turn together at Ω = ω - K sin(Ω τ), which is stable where
+    K cos(Ω τ) > 0. Along a mode Λ, z = K cos(Ω τ) (Λ exp(-z τ) - 1): by Lambert's function.
+    """
+    strength, weights = 0.8, np.array([[0, 1, 2.0], [2, 0, 1], [0, 3, 0]]) / 3
+    graph = ng.graphs.DelayedGraph(ng.graphs.DenseGraph(weights), delay)
+    between = ng.coupling.KuramotoCoupling(graph, strength, lag=turning * delay)
+    detuning = strength * np.sin(turning * delay)
+    network = ng.Network(Turning(detuning=detuning), coupling=between)
+    state = np.zeros((1, 3))
+    modes = ng.dispersion(network, state[:, 0])
+    rate = strength * np.cos(turning * delay)
+    for k, mode in enumerate(np.asarray(modes.lambdas)):
+        exact = [
+            lambertw(rate * mode * delay * np.exp(rate * delay), branch) / delay - rate
+            for branch in range(-4, 5)
+        ]
+        best = max(exact, key=lambda z: z.real)
+        assert_allclose(modes.growth[k], best.real, atol=1e-9)
+    assert (np.asarray(modes.growth).max() < 1e-9) == (rate > 0)
+    found = characteristic_roots(network, state, line=-0.5)
+    assert_allclose(found.growth[0], np.asarray(modes.growth).max(), atol=1e-9)

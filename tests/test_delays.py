@@ -154,6 +154,38 @@ def test_networks_to_order_four(integrator):
     assert (slopes > 3.5).all(), (gaps, slopes)
 
 
+def test_small_perturbations_grow_by_the_rightmost_root():
+    """One that begins as the root's own, its past included, stays it: both ways are independent."""
+    system = network()
+    rest = ng.find_equilibria(system)
+    state, amount, dt = np.asarray(rest.states[0]), 1e-9, 0.0125
+    roots = ng.characteristic_roots(system, state)
+    z, sent = complex(roots.roots[0]), np.asarray(roots.patterns[0])
+    passed = 4.0 * np.asarray(system.interaction.graph.transfer(jnp.asarray(z))) @ sent
+    wave = []
+    for k, x in enumerate(state.T):
+        drive = 4.0 * WEIGHTS[k] @ state[2]
+        local, push = jax.jacfwd(system.model.vector_field, (0, 1))(jnp.asarray(x), drive)
+        wave.append(np.linalg.solve(z * np.eye(6) - local, push * passed[k]))
+    wave = np.array(wave).T
+    np.testing.assert_allclose(wave[2], sent, atol=1e-8)  # what it sends is what came in
+
+    def at(t):
+        return amount * (wave * np.exp(z * t)).real
+
+    first = ng.simulate(system, dt, dt=dt, start=state + at(0.0))
+    times = dt * np.arange(1 - first.history.sent[""].shape[1], 1)
+    past = state[2][:, None] + amount * (sent[:, None] * np.exp(z * times)).real
+    begun = dataclasses.replace(
+        first,
+        final_state=jnp.asarray(state + at(0.0)),
+        history=History({"": jnp.asarray(past)}, dt),
+    )
+    run = ng.simulate(system, 20.0, dt=dt, start=begun, integrator="rk4", t0=0.0)
+    grown = np.asarray(run.final_state) - state
+    np.testing.assert_allclose(grown, at(20.0), atol=1e-5 * np.abs(at(20.0)).max())
+
+
 def test_a_run_that_goes_on_is_the_whole():
     system = ng.Driven(network(), {"v_e": 0.1})
     whole = ng.simulate(system, 20.0, dt=0.05, integrator="rk4", seed=3)

@@ -26,7 +26,7 @@ def test_pages(tmp_path):
     rooms = {"coupling", "fitting", "graphs", "integrators", "models", "observe", "plot"}
     rooms |= {"signals", "stimuli", "sweeps", "__version__"}
     assert set(ng.__all__) - ids <= rooms  # whose own names have pages
-    values = {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "ROOTS_QUANTITIES"}
-    values |= {"GROWING", "DECAYING", "UNIFORM"}
+    values = {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "GROWING", "DECAYING", "UNIFORM"}
+    values |= {"ROOTS_QUANTITIES"}
     assert set(ng.plot.__all__) - ids == values
     assert "Two commands" in (tmp_path / "index.html").read_text()

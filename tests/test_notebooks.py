@@ -88,6 +88,14 @@ def test_dispersion(run):
     assert pictures(notebook) == 5
 
 
+def test_delays(run):
+    """The certified roots, and their growth in a run of the whole equations."""
+    text = printed(run("11"))
+    assert "0.0241 per ms without delays, 0.0691 with them, at 106.0 Hz; 84 roots grow" in text
+    assert "all certified: True" in text
+    assert float(text.split("in the simulation ")[1].split()[0]) == pytest.approx(0.06912, abs=2e-5)
+
+
 @pytest.mark.slow
 def test_classical(run):
     notebook = run("05")

@@ -251,6 +251,8 @@ class _Follower(NamedTuple):
             others.append(int((~pair & (found.values.real > found.errors)).sum()))
             certified.append(found.certified)
         roots = np.array([at.root for at in points])
+        if not all(np.isfinite(at.state).all() for at in points):
+            status = Status.NOT_CONVERGED
         return HopfCurve(
             parameters={name: values[:, k] for k, name in enumerate(self.names)},
             roots=roots,

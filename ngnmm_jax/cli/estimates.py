@@ -17,7 +17,7 @@ _STEP, _STEP_OF_MANY, _ADAPTIVE_STEP = 5e-6, 2e-6, 6e-5
 _TANGENTS, _TANGENT_OF_NETWORK, _MAP_POINT = 1e-7, 3e-6, 1.2e-3
 # Of the characteristic roots of an equilibrium of a network of a hundred regions with delays, and
 # of the modes of one with one delay.
-_ROOTS, _MODES = 20.0, 0.1
+_ROOTS, _MODES = 2.0, 0.1
 # What a call of each takes besides, once its programs are compiled.
 _BESIDES = 4.0
 # An adaptive step of an oscillating network, in those that a fixed one takes.

@@ -157,14 +157,14 @@ class _Search:
         """Whether the search has to be given up."""
         return self.evaluations >= self.most
 
-    def each(self, z: np.ndarray) -> Iterable[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-        """M⁻¹, M and M' at points, as many at once as is good."""
+    def each(self, z: np.ndarray) -> Iterable[tuple[slice, np.ndarray, np.ndarray]]:
+        """M and M' at points, as many at once as is good."""
         chunk = max(1, _TOGETHER // self.function.size**2)
         for begin in range(0, z.size, chunk):
             part = slice(begin, begin + chunk)
             value, slope = self.function(z[part])
             self.evaluations += len(value)
-            yield part, _inverses(value), value, slope
+            yield part, value, slope
 
     def inside(self, place: Rectangle) -> np.ndarray:
         """Which of the known roots lie in a rectangle; those of its edge, to their errors, do."""
@@ -184,52 +184,59 @@ class _Search:
 
     def look(self, z: np.ndarray, reach: np.ndarray) -> bool:
         """Look for roots in squares around points, `reach` to each side; whether any are new."""
-        starts: list[np.ndarray] = []
         reach = np.broadcast_to(reach, z.shape)
-        for part, inverse, _, slope in self.each(z):
+        size = self.function.size
+        found = [(np.zeros(0, int), np.zeros(0, complex), np.zeros((0, size), complex))]
+        for part, value, slope in self.each(z):
+            values, vectors = self.largest(_solved(value, slope), 1 / (1.5 * reach[part]))
             with np.errstate(all="ignore"):
-                away = 1 / self.largest(inverse @ slope, 1 / (1.5 * reach[part]))
+                away = 1 / values
                 near = np.maximum(np.abs(away.real), np.abs(away.imag)) <= reach[part, None]
-            guesses = z[part, None] - away
-            guesses = np.where(guesses.imag < 0, guesses.conj(), guesses)
-            starts += [guess[inside] for guess, inside in zip(guesses, near, strict=True)]
+            k, j = np.nonzero(near)
+            found.append((part.start + k, away[k, j], vectors[k, :, j]))
+        tile, away, vectors = (np.concatenate(each) for each in zip(*found, strict=True))
+        nearest = np.argsort(np.abs(away), kind="stable")
+        tile, guesses, vectors = tile[nearest], (z[tile] - away)[nearest], vectors[nearest]
+        below = guesses.imag < 0
+        guesses = np.where(below, guesses.conj(), guesses)
+        vectors = np.where(below[:, None], vectors.conj(), vectors)
         apart = _ALIKE * float(reach.min(initial=np.inf))
-        return self.add(*self.refine(_thinned(starts, self.known.values, apart)))
+        kept = _thinned(guesses, tile, self.known.values, apart)
+        return self.add(*self.refine(guesses[kept], vectors[kept]))
 
-    def largest(self, matrices: np.ndarray, above: np.ndarray) -> np.ndarray:
-        """Rough eigenvalues (point, …) of matrices, those of modulus above something.
+    def largest(self, matrices: np.ndarray, above: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rough eigenvalues (point, …) of matrices, those of modulus above something, and vectors.
 
         By simultaneous iteration, where these are few.
         """
         matrices = np.nan_to_num(matrices)
         count, n = matrices.shape[:2]
         if n < 3 * _FEW:
-            return np.linalg.eigvals(matrices)
+            return np.linalg.eig(matrices)
         space = np.broadcast_to(self.random(n, _FEW), (count, n, _FEW))
         for _ in range(_TURNS):
             space = np.linalg.qr(matrices @ (matrices @ space))[0]
-        values = np.linalg.eigvals(_adjoint(space) @ (matrices @ space))
-        crowded = np.flatnonzero(np.abs(values).min(axis=1) > above)
-        result = np.zeros((count, n), complex)
-        result[:, :_FEW] = values
+        few, inner = np.linalg.eig(_adjoint(space) @ (matrices @ space))
+        crowded = np.flatnonzero(np.abs(few).min(axis=1) > above)
+        values, vectors = np.zeros((count, n), complex), np.zeros((count, n, n), complex)
+        values[:, :_FEW], vectors[:, :, :_FEW] = few, space @ inner
         if crowded.size:
-            result[crowded] = np.linalg.eigvals(matrices[crowded])
-        return result
+            values[crowded], vectors[crowded] = np.linalg.eig(matrices[crowded])
+        return values, vectors
 
-    def refine(self, z: np.ndarray) -> tuple[_Known, np.ndarray]:
+    def refine(self, z: np.ndarray, right: np.ndarray) -> tuple[_Known, np.ndarray]:
         """Newton's iteration from guesses: those that found a root, and which may be multiple."""
         n, count = self.function.size, z.size
-        z = np.where(z.imag < 0, z.conj(), z)
-        right, left, other = (self.random(count, n) for _ in range(3))
+        left, other = self.random(count, n), self.random(count, n)
         error, before = np.full(count, np.inf), np.full(count, np.inf)
         doubtful, done, going = np.ones(count, bool), np.zeros(count, bool), np.arange(count)
         for _ in range(_NEWTON):
             if not going.size or self.spent:
                 break
-            for part, inverse, _, slope in self.each(z[going]):
+            for part, value, slope in self.each(z[going]):
                 which = going[part]
-                v = inverse @ np.stack([right[which], other[which]], axis=-1)
-                w = (left[which].conj()[:, None] @ inverse)[:, 0].conj()
+                v = _solved(value, np.stack([right[which], other[which]], axis=-1))
+                w = _solved(_adjoint(value), left[which][..., None])[..., 0]
                 step = _rayleigh(w, right[which], slope, v[..., 0])
                 z[which] -= step
                 before[which], error[which] = error[which], np.abs(step)
@@ -299,7 +306,8 @@ class _Search:
     def slopes(self, z: np.ndarray) -> np.ndarray:
         """The logarithmic derivative of the determinant, tr(M⁻¹ M')."""
         result = np.empty(z.size, complex)
-        for part, inverse, _, slope in self.each(z):
+        for part, value, slope in self.each(z):
+            inverse = _solved(value, np.eye(self.function.size))
             result[part] = np.einsum("kij,kji->k", inverse, slope)
         return result
 
@@ -378,20 +386,17 @@ class _Search:
         return np.concatenate(right), np.concatenate(left)
 
 
-def _thinned(starts: list[np.ndarray], known: np.ndarray, apart: float) -> np.ndarray:
-    """Guesses from some points that are no nearer than this to known roots, nor to earlier points'.
+def _thinned(guesses: np.ndarray, tile: np.ndarray, known: np.ndarray, apart: float) -> np.ndarray:
+    """Which guesses are no nearer than this to known roots, nor to earlier ones of other tiles.
 
-    Those of one point are of different roots, but for such as are the same.
+    Those of one tile are of different roots, but for such as are the same.
     """
-    every, kept = known, [np.zeros(0, complex)]
-    for guesses in starts:
-        if every.size and guesses.size:
-            guesses = guesses[np.abs(guesses[:, None] - every).min(axis=1) > apart]
-        alike = np.abs(guesses[:, None] - guesses) <= _EQUAL * apart
-        guesses = guesses[~np.tril(alike, -1).any(axis=1)]
-        every = np.append(every, guesses)
-        kept.append(guesses)
-    return np.concatenate(kept)
+    kept = np.zeros(guesses.size, bool)
+    for k, guess in enumerate(guesses):
+        others = np.where(tile[:k][kept[:k]] == tile[k], _EQUAL * apart, apart)
+        alike = (np.abs(guesses[:k][kept[:k]] - guess) <= others).any()
+        kept[k] = not alike and not (np.abs(known - guess) <= apart).any()
+    return kept
 
 
 def _adjoint(matrices: np.ndarray) -> np.ndarray:
@@ -405,15 +410,15 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.where(sizes > 0, sizes, 1.0)
 
 
-def _inverses(matrices: np.ndarray) -> np.ndarray:
-    """Inverses; of matrices that are singular, of ones that are not quite."""
+def _solved(matrices: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """M⁻¹ times vectors; of matrices that are singular, of ones that are not quite."""
     try:
-        return np.linalg.inv(matrices)
+        return np.linalg.solve(matrices, right)
     except np.linalg.LinAlgError:
         n = matrices.shape[-1]
         tiny = np.finfo(float).eps * np.abs(matrices).max(axis=(1, 2)) + np.finfo(float).tiny
         moved = matrices + tiny[:, None, None] * np.diag(np.linspace(0.5, 1.0, n))
-        return np.linalg.inv(moved)
+        return np.linalg.solve(moved, right)
 
 
 def _rayleigh(w: np.ndarray, before: np.ndarray, slope: np.ndarray, v: np.ndarray) -> np.ndarray:

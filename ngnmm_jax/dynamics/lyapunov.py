@@ -53,7 +53,8 @@ class LyapunovSpectrum(AbstractResult):
       cancel along a trajectory as errors may; of all exponents of a system, also how much a step's
       change of volume differs from the integral of the divergence (Liouville's formula).
     - `running` (*run, block, exponent): the estimate after each block.
-    - `state` (*run, *state): where the trajectory ended; another call can go on from there.
+    - `state` (*run, *state): where the trajectory ended; another call can go on from there
+      (with delays, but for what was on its way).
     - `interval` (*run,): time between orthonormalisations.
     - `status` (*run,): OK; NOT_FINITE where the trajectory diverged; ILL_CONDITIONED where the
       interval between orthonormalisations was too long for the tangents; STEP_TOO_LARGE where the
@@ -202,7 +203,8 @@ def lyapunov_spectrum(
     - `interval`: between orthonormalisations (with delays in whole blocks of steps, up to the
       shortest delay); by default as long as the tangents stay well conditioned, which the
       transient shows.
-    - `start` (*state): by default near an equilibrium, with noise of `seed`.
+    - `start` (*state): by default near an equilibrium, with noise of `seed`; or a run, of a network
+      with delays with its history.
     - `progress`: a progress bar; None shows one where it takes over two seconds (never under
       JAX's transformations).
     - `throw`: raise `SolverError` where the trajectory diverges, or `interval` or `dt` is too long.
@@ -264,13 +266,14 @@ def _with_delays(
     size = jnp.asarray(step * flow.steps, float)
     usual = (-(-20_000 // flow.steps), -(-100_000 // flow.steps))
     steps = plan(size, duration, transient, interval, stiffness, usual)
+    history = getattr(start, "history", None)
     if start is not None:
         start = first_state(start, tuple(system.state_shape), "of the system's state")
     rest = rest_state(system.undelayed()) if start is None else start
     if rest.shape != tuple(system.state_shape):
         rest = jnp.broadcast_to(rest[:, None], system.state_shape)
     near, _ = _begin(rest, seed, 1)
-    x = flow.known(near if start is None else start)
+    x = flow.known(near if start is None else start, history)
     xi = jax.random.normal(stream(seed, Purpose.TANGENTS), (flow.size, count))
 
     def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:

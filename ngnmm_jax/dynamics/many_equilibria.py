@@ -27,6 +27,8 @@ from ngnmm_jax._core.small_linalg import eigenvalues
 _FEW, _MANY = 4, 128
 # Newton's iterations at most, and the relative correction that ends them.
 _NEWTON, _DONE = 12, 1e-15
+# A state that moves by less in a step, relative, is at rest.
+_ROUNDING = 1e-16
 # States this near, relative to 1 + |x|, are one, unless they are known to be two.
 _SAME = 1e-6
 # Roots of the scalar function that are looked for on a grid.
@@ -273,11 +275,26 @@ def _newton(
     return states, errors
 
 
+def at_rest(slope: Any, state: Any, step: Any) -> float | None:
+    """By how much a state moves in a step, relative, where that is rounding; None where it is more.
+
+    There Newton's iteration has nothing to gain; and where the Jacobian is singular, as that of
+    phases, which may all be shifted, it would lose the state.
+    """
+    moved = np.abs(np.asarray(slope)).max() * float(step)
+    moved = float(moved / (1 + np.abs(np.asarray(state)).max()))
+    return moved if moved <= _ROUNDING else None
+
+
 def newton_on_host(system: Any, state: Any) -> tuple[np.ndarray, float]:
     """Newton's iteration of one system: the state and its last correction's relative size."""
     systems = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (_FEW, *np.shape(leaf))),
                            system)  # fmt: skip
-    states, errors = _newton(systems, np.zeros(1, dtype=int), np.asarray(state)[None], _FEW)
+    first, given = np.zeros(1, dtype=int), np.asarray(state)[None]
+    known = at_rest(_each(systems, first, given, _FEW)[1], state, system.time_step)
+    if known is not None:
+        return given[0], known
+    states, errors = _newton(systems, first, given, _FEW)
     return states[0], float(errors[0])
 
 

@@ -138,8 +138,9 @@ class DelayedGraph(AbstractGraph):
         """The weights by which values count that grow as exp(z t), weights_jk exp(-z τ_jk)."""
         z = jnp.asarray(z)[..., None, None]
         weights = self.graph.matrix()
-        # Where there is no connection any delay will do, but for its size.
-        times = jnp.where(weights != 0, self.times(), 0.0)
+        # Where there is no connection any delay will do, but for derivatives by its weight.
+        times = self.times()
+        times = jnp.where((weights != 0) | jnp.isfinite(times), times, 0.0)
         return weights * jnp.exp(-z * times)
 
     def said(self) -> str:

@@ -33,6 +33,8 @@ _WEIGHTS = np.array([5.0, 8.0, 5.0]) / 18
 _BLOCKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _LENGTHS = (32, 48)  # and these times powers of two
 _MORE = 4 * (_POINTS - 1)
+# A delay within this part below a whole number of steps is so many.
+_SAME = 1e-9
 
 
 class Reach(NamedTuple):
@@ -63,9 +65,10 @@ class Reach(NamedTuple):
         `ValueError` where the shortest is below a step.
         """
         low, high = (value / dt for value in span)
-        if low < 1 - 1e-9:
-            _checks.fail("dt", f"be at most the shortest delay, {span[0]:.6g}", f"it is {dt:.6g}")
-        whole = max(1, math.floor(low + 1e-9))
+        if low < 1 - _SAME:
+            shortest = np.format_float_positional(span[0], 12, fractional=False, trim="-")
+            _checks.fail("dt", f"be at most the shortest delay, {shortest}", f"it is {dt:.12g}")
+        whole = max(1, math.floor(low * (1 + _SAME)))
         block = max(size for size in _BLOCKS if size <= whole)
         used = math.ceil(high + 1e-9) + 2 * _POINTS - 2
         doubled = (2 ** math.ceil(math.log2(max(1.0, (used + _MORE) / n))) * n for n in _LENGTHS)
@@ -127,7 +130,10 @@ class Reads(NamedTuple):
             if steps.ndim == 0:
                 return cls(*_seen(steps, reach))
             weights = jnp.asarray(graph.matrix())
-            begin, factors = _seen(jnp.where(weights != 0, steps, reach.block), reach)
+            # Where there is no connection any delay will do, but for derivatives by its weight.
+            given = jnp.clip(steps, reach.block, reach.length - 2 * _POINTS)
+            given = jnp.where(jnp.isfinite(steps), given, reach.block)
+            begin, factors = _seen(jnp.where(weights != 0, steps, given), reach)
             # Those of a region that receives side by side: products of matrices that lie
             # otherwise take three times as long.
             return cls(begin, jnp.moveaxis(weights[..., None] * factors, 1, -1))
@@ -218,7 +224,7 @@ def _seen(steps: jax.Array, reach: Reach) -> tuple[jax.Array, jax.Array]:
     reach.
     """
     # Delays of a whole number of steps are so many, however their quotient is rounded.
-    whole = jnp.floor(steps * (1 + 8 * jnp.finfo(steps.dtype).eps))
+    whole = jnp.floor(steps * (1 + max(8 * float(jnp.finfo(steps.dtype).eps), _SAME)))
     oldest = reach.length + 2 - 2 * _POINTS
     begin = jnp.asarray(oldest - whole, int)
     known = (whole >= reach.block) & (begin >= 0)

@@ -9,6 +9,9 @@ from jaxtyping import Array, Float
 from scipy.interpolate import make_interp_spline
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.dynamics.delayed.orbits import path_of
+from ngnmm_jax.dynamics.delayed.pieces import evaluate
+from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.graphs.past import Reach
 from ngnmm_jax.systems.driven import undriven
 
@@ -52,8 +55,8 @@ class History(eqx.Module):
         if back > -known[0] + _SAME * dt:
             must = f"remember the longest delay, {back:.6g} with the method's points before it"
             but = (
-                f"it remembers {-known[0]:.6g}: take a smaller `dt`, or start from its "
-                "`final_state`, a constant past"
+                f"it remembers {-known[0]:.6g}: start from its `final_state`, a constant past (or "
+                "take a smaller `dt`, where that is all that lacks)"
             )
             _checks.fail("start", must, but)
         if not _checks.is_concrete(sent):
@@ -66,6 +69,19 @@ class History(eqx.Module):
         return jnp.moveaxis(jnp.asarray(found, sent.dtype), 0, axis)
 
 
+def along(orbit: Orbit, network: Any, dt: float) -> History:
+    """What regions sent that all went along an orbit, as far back as a network remembers."""
+    parts = network.interaction.delayed()
+    path, sent = path_of(orbit), {}
+    for name, part in parts.items():
+        times = -dt * jnp.arange(part.graph.reach.length)[::-1]
+        states = evaluate(path, times / orbit.period).T  # (variable, node)
+        one = part.sent(network.model.output(states))
+        one = jnp.moveaxis(one, -1, 0)  # (node, *channel)
+        sent[name] = jnp.broadcast_to(one, (network.n_regions, *one.shape))
+    return History(sent, dt)
+
+
 def past_of(start: Any, system: Any, dt: float, *, runs: int | None = None) -> Any:
     """What a system on its grid of steps goes on from: that of a run; else None, a constant past.
 
@@ -73,11 +89,15 @@ def past_of(start: Any, system: Any, dt: float, *, runs: int | None = None) -> A
     many.
     """
     history, network = getattr(start, "history", None), undriven(system)
-    if history is None or getattr(network, "delays", None) is None:
+    if getattr(network, "delays", None) is None:
+        return None
+    if isinstance(start, Orbit):
+        history = along(start, network, dt)
+    if history is None:
         return None
     between: Any = network.interaction
     reaches = {name: part.graph.reach for name, part in between.delayed().items()}
-    batch = bool(np.ndim(start.status))
+    batch = not isinstance(start, Orbit) and bool(np.ndim(start.status))
     found = history.on(dt, reaches, 1 + batch)
     if not runs or batch:
         return found

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.systems.driven import Driven
@@ -24,9 +25,15 @@ def cast(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
     if jnp.dtype(dtype) == jnp.dtype("float64"):
         _checks.require_x64("dtype=float64")
     # Numbers of Python and NumPy too; whole numbers, truth values and texts stay.
-    found = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array_like(leaf) else leaf, system
-    )
+    found = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if _floating(leaf) else leaf, system)
     if not isinstance(system, Driven):
         return found
     return eqx.tree_at(lambda d: d.stimulus, found, system.stimulus, is_leaf=lambda x: x is None)
+
+
+def _floating(leaf: Any) -> bool:
+    """Whether it holds floats, of JAX (traced too), NumPy or Python."""
+    if isinstance(leaf, float | complex | np.inexact):
+        return True
+    kind = getattr(leaf, "dtype", None)
+    return kind is not None and bool(jnp.issubdtype(kind, jnp.inexact))

@@ -20,7 +20,7 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package
 from ngnmm_jax.simulation.saving import Request, Saving
 from ngnmm_jax.simulation.start import beginning
-from ngnmm_jax.systems.delayed import on_grid
+from ngnmm_jax.systems.delayed import on_grid, only_networks
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -86,6 +86,7 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
+    only_networks(system)
     core = cast(system.bare(), dtype)
     first, t0 = beginning(system, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)

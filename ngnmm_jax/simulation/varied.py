@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import check_values, one_for_all, parameter_names
+from ngnmm_jax._core.parameters import check_values, one_for_all, parameter_names, parts_between
 from ngnmm_jax._core.starting import state_of
+from ngnmm_jax.graphs.delays import AbstractDelays
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -24,6 +25,10 @@ def count_runs(
         if value.ndim not in (1, 2) or value.shape[1:] not in ((), regions):
             one_each = f" or (run, {regions[0]} regions)" if regions else ""
             _checks.fail(name, f"have shape (run,){one_each}", f"its shape is {value.shape}")
+        part, _ = parts_between(core).get(name, (None, None))
+        if value.ndim == 2 and isinstance(part, AbstractDelays):
+            but = f"its shape is {value.shape}: it is of connections, which all have the same here"
+            _checks.fail(name, "have shape (run,)", but)
         if value.ndim == 1:
             one_for_all(core, name, "give values (run, region)")
         counts[name] = value.shape[0]

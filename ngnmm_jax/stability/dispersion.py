@@ -300,7 +300,7 @@ def _with_one_delay(inner: DelayedHomogeneous, state: jax.Array, lambdas: jax.Ar
     """The rightmost characteristic roots of each mode."""
     present, delay = inner.present, inner.delay
     if not _checks.on_host(present, state, lambdas, delay):
-        must = "have known values where it has delays: derivatives come from `roots.root_near`"
+        must = "have known values where it has delays: derivatives come from `root_near`"
         _checks.fail("system", must, "JAX is tracing them")
     refined, error = newton_on_host(present, state)
     moved = np.abs(refined - np.asarray(state)).max() / (1 + np.abs(np.asarray(state)).max())

@@ -41,6 +41,9 @@ from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.own_equations import only_by_coupling
 
+# A Jacobian is singular where inputs move its region by more than their size over this, in steps;
+# then by this part of a step is added to it.
+_SINGULAR, _OWN = 1e-11, 0.05
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 60, 8
 
@@ -389,7 +392,15 @@ def _correction(network: Network, state: jax.Array) -> jax.Array:
     local = linearised(network, state)
     coupled = between(network, state)
     rest = jnp.stack([network.vector_field(state), local.push], axis=1)
-    answers = -solve_each(local.matrix, rest)
+    # A region whose own Jacobian is singular is taken with some of its input by itself.
+    fixed = jax.lax.stop_gradient(local)
+    probe = jnp.abs(solve_each(fixed.matrix, fixed.push[:, None])[:, 0]).max(axis=0)
+    size = jnp.abs(fixed.push).max(axis=0) * network.time_step
+    alone = _OWN / (size * jnp.maximum(jnp.abs(fixed.output).max(axis=0), 1e-300))
+    shift = jnp.where(probe <= size / _SINGULAR, 0.0, jnp.where(size > 0, alone, 0.0))
+    coupled = coupled + jnp.diag(shift)
+    matrix = local.matrix - shift * local.push[:, None] * local.output[None]
+    answers = -solve_each(matrix, rest)
     output = (local.output[:, None] * answers).sum(axis=0)
     loop = jnp.eye(network.n_regions) - output[1][:, None] * coupled
     drive = coupled @ jnp.linalg.solve(loop, output[0])

@@ -20,6 +20,7 @@ from ngnmm_jax._core.parameters import constant
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax.dynamics.many_equilibria import at_rest
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.response import equilibrium
 from ngnmm_jax.systems.loops import Loop, Roots, linearised_loop, rightmost, roots_right_of
@@ -119,12 +120,16 @@ def characteristic_roots(
     """
     _checks.require_x64("characteristic_roots")
     if not _checks.on_host(network, state):
-        must = "have known values here: derivatives of a root come from `stability.roots.root_near`"
+        must = "have known values here: derivatives of a root come from `root_near`"
         _checks.fail("network", must, "JAX is tracing them")
     if line is not None:
         _checks.finite("line", line)
     given = spread(network, state)
-    refined, error = map(np.asarray, _refined(network.undelayed().bare(), given))
+    network.only_by_coupling("find the roots of its own linearisation")
+    undelayed = network.undelayed()
+    known = at_rest(_slope(undelayed.bare(), given), given, undelayed.time_step)
+    at = (given, known) if known is not None else _refined(undelayed.bare(), given)
+    refined, error = map(np.asarray, at)
     moved = np.abs(refined - np.asarray(given)).max() / (1 + np.abs(np.asarray(given)).max())
     still = bool(error < _CONVERGED and moved < _NEAR)
     loop = Loop.of(network, refined)
@@ -146,6 +151,7 @@ def spread(network: Network, state: ArrayLike) -> Float[Array, "variable region"
 
 
 _refined = eqx.filter_jit(equilibrium)
+_slope = eqx.filter_jit(lambda network, state: network.vector_field(state))
 
 
 def _result(network: Network, state: np.ndarray, found: Roots, still: bool) -> CharacteristicRoots:

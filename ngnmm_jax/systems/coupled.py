@@ -10,7 +10,13 @@ import numpy as np
 from jaxtyping import Array, Bool
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import checked_again, leaf, parameter_names, with_leaves
+from ngnmm_jax._core.parameters import (
+    checked_again,
+    leaf,
+    parameter_names,
+    parts_between,
+    with_leaves,
+)
 from ngnmm_jax._core.types import Channels, Field, Scalar, State
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.contract import check_contract
@@ -100,7 +106,8 @@ class AbstractCoupled(PicturedSystem):
         given = {name: as_parameter(name, value) for name, value in values.items()}
         given = {name: v.astype(leaf(self, name).dtype) for name, v in given.items()}
         system = with_leaves(self, given)
-        for part in (system.model, getattr(system, "interaction", None), system):
+        between = (part for part, _ in parts_between(system).values())
+        for part in (system.model, getattr(system, "interaction", None), *between, system):
             if part is not None:
                 checked_again(part)
         return system

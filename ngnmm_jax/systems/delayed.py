@@ -197,6 +197,13 @@ class _Delayed:
         return jnp.moveaxis(sums, 0, sums.ndim - state.ndim + 1)
 
 
+def only_networks(system: Any) -> None:
+    """Refuse what has a delay but no connections over which it could be stepped."""
+    network = getattr(system, "system", system)
+    if getattr(network, "delays", None) is not None and not network.interaction.delayed():
+        network.drive(jnp.zeros(()))  # which says why
+
+
 def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> Any:
     """A system whose delays know how they lie on a grid of steps `dt`, for programs; others as is.
 
@@ -206,6 +213,7 @@ def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> 
     if getattr(system, "delays", None) is None:
         return system
     network = getattr(system, "system", system)
+    network.only_by_coupling("leave its equations as they are where it has delays")
     reaches = {k: Reach.of(span, dt) for k, span in spans_of(network, points).items()}
     return _changed(system, lambda name, graph: with_fields(graph, span=None, reach=reaches[name]))
 
@@ -284,10 +292,15 @@ class Blocks(eqx.Module):
         shapes = (self.state_shape, *(shape for _, shape in self.sent_shapes))
         return sum(map(math.prod, shapes))
 
-    def known(self, state: jax.Array) -> Float[Array, "known"]:
-        """Where regions have sent the same for ever."""
-        stepper = at_work(RK4(), self.network, self.dt)
-        now = stepper.past(stepper.start(state))
+    def known(self, state: jax.Array, history: Any = None) -> Float[Array, "known"]:
+        """Where regions have sent the same for ever, or what a `History` says."""
+        if history is None:
+            stepper = at_work(RK4(), self.network, self.dt)
+            now = stepper.past(stepper.start(state))
+        else:
+            parts = self.network.interaction.delayed()
+            reaches = {name: _reach(part) for name, part in parts.items()}
+            now = history.on(float(self.dt), reaches, 1)
         past = {name: now[name][:, -shape[1] :] for name, shape in self.sent_shapes}
         return self._flat(state, past)
 

@@ -156,6 +156,10 @@ class DelayedHomogeneous(AbstractCoupled):
         """`ValueError`: networks with delays are simulated, homogeneous systems are not."""
         return self._needs_its_past()
 
+    def in_blocks(self, dt: float) -> NoReturn:
+        """`ValueError`: its tangents are those of the network."""
+        self._needs_its_past()
+
     def _needs_its_past(self) -> NoReturn:
         raise ValueError(
             "This homogeneous system has a delay: what was asked for is known only of systems "

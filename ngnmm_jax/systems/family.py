@@ -28,8 +28,8 @@ class Family(eqx.Module):
         if network.delays is not None:
             raise ValueError(
                 "This network has delays, with which its homogeneous states and their modes are "
-                "not mapped here: use `network.undelayed()`, or `find_orbit` and `dispersion` at "
-                "single points."
+                "not known here: use `network.undelayed()`; or `dispersion_map` of the network, "
+                "`dispersion` and `find_orbit`."
             )
         network.homogeneous()
         return cls(network.over_modes())

@@ -39,6 +39,8 @@ _BOTH, _SLOWEST = 1e-9, 0.02
 # Where no root grows: the first step to the left, in longest delays and in the nodes' slowest rate,
 # by what each is longer than the one before, and how many there are at most.
 _FIRST, _LONGER, _MOVES = 0.25, 1.5, 14
+# Matrices that are filled together hold so many numbers, to stay in a processor's own cache.
+_TOGETHER = 2**14
 
 
 class Loop(NamedTuple):
@@ -277,26 +279,32 @@ class Characteristic:
     def __post_init__(self) -> None:
         self.size = self.loop.size
         self.node = Fraction(self.loop.node, float(self.loop.gains(0.0).max()))
+        # Of times that are the same, as there and back, only one takes exponentials.
+        each = [np.unique(times, return_inverse=True) for _, times in self.loop.terms]
+        shape = (self.size, self.size)
+        self.times = [(times, where.reshape(shape)) for times, where in each]
 
     def __call__(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """M and M' (point, region, region)."""
-        parts = self.node(z[:, None])
-        p, n, dp, dn = (np.broadcast_to(x, (z.size, self.size)) for x in parts)
-        # Real functions are several times as fast as those of complex numbers.
         value = np.zeros((z.size, self.size, self.size), complex)
         slope = np.zeros_like(value)
-        for weights, times in self.loop.terms:
-            phase = z.imag[:, None, None] * times
-            size = np.exp(-z.real[:, None, None] * times) * weights
-            passed = np.empty(phase.shape, complex)
-            passed.real, passed.imag = size * np.cos(phase), -size * np.sin(phase)
+        chunk = max(1, _TOGETHER // self.size**2)
+        for begin in range(0, z.size, chunk):
+            part = slice(begin, begin + chunk)
+            self.fill(z[part, None], value[part], slope[part])
+        return value, slope
+
+    def fill(self, z: np.ndarray, value: np.ndarray, slope: np.ndarray) -> None:
+        """M and M' of points (point, 1), into arrays of zeros."""
+        p, n, dp, dn = self.node(z)
+        for (weights, times), (different, where) in zip(self.loop.terms, self.times, strict=True):
+            passed = np.exp(-z * different)[:, where] * weights
             value -= passed * n[:, None]
             passed *= times * n[:, None] - dn[:, None]
             slope += passed
         diagonal = np.arange(self.size)
         value[:, diagonal, diagonal] += p
         slope[:, diagonal, diagonal] += dp
-        return value, slope
 
     def possible(self, z: np.ndarray, reach: float) -> np.ndarray:
         """Where |n / p| κ comes near one."""

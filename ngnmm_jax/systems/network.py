@@ -44,6 +44,7 @@ from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.loops import Loop, rightmost
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
+    only_by_coupling,
     only_fields_of_models,
     only_with_modes,
     own_equations,
@@ -172,6 +173,10 @@ class Network(AbstractCoupled):
         spans = spans_of(self, points)
         return min((low for low, _ in spans.values()), default=np.inf)
 
+    def only_by_coupling(self, way_out: str) -> None:
+        """Refuse equations of one's own, beside the model's under the coupling's inputs."""
+        only_by_coupling(self.undelayed(), Network, way_out)
+
     def in_blocks(self, dt: float) -> Blocks:
         """A network with delays as a map over blocks of steps `dt`."""
         return Blocks.of(self, dt)
@@ -186,6 +191,7 @@ class Network(AbstractCoupled):
         One of each pair, by falling real part: all that grow, and so many at least, where these
         can be certified.
         """
+        self.only_by_coupling("find the roots of its own linearisation")
         found = rightmost(Loop.of(self, state), fewest).found
         return found.values, found.certified
 

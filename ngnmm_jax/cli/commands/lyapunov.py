@@ -6,7 +6,7 @@ from typing import Any
 
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.checked import points
+from ngnmm_jax.cli.checked import called, points
 from ngnmm_jax.cli.estimates import announce, of_spectra, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
@@ -103,7 +103,10 @@ def _with_delays(settings: LyapunovSettings, out: Path) -> None:
     announce(what, held, seconds, out)
     with folder(out, settings) as place:
         options = settings.options("duration", "transient", "dt", "seed")
-        found = ng.lyapunov_spectrum(network, settings.exponents, **options, progress=progress())
+        with called("exponents", "count"):
+            found = ng.lyapunov_spectrum(
+                network, settings.exponents, **options, progress=progress()
+            )
         table("The spectrum", write_exponents(found, network.model.time_unit, place.part))
 
 
