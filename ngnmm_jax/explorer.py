@@ -23,13 +23,18 @@ from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, bare, finish, symb
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.single import simulate
+from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
+from ngnmm_jax.stability.roots import CharacteristicRoots
 from ngnmm_jax.systems.network import Network
 
 # Λ of the curve; samples of a run; what counts as no activity.
 _GRID = np.linspace(-1.0, 1.0, 161)
 _SAMPLES, _STEPS = 1000, 10_000
+# Points of the map along an axis: without delays, with them, and with delays between more regions
+# than the last number.
+_POINTS, _FEW_POINTS, _FEWEST_POINTS, _MANY = 33, 7, 3, 30
 # Of Welch's windows, as a fraction of the run.
 _WINDOW = 0.3
 _STILL = 1e-3
@@ -40,23 +45,30 @@ def explore(
     system: Network,
     parameters: Mapping[str, tuple[float, float]] | None = None,
     *,
-    points: int = 33,
-    background: DispersionMap | None = None,
+    points: int | None = None,
+    background: DispersionMap | RootsMap | None = None,
 ) -> "Explorer":
     """An explorer of a network: show its `widget` in Jupyter, as the last line of a cell.
 
     **Arguments:**
 
     - `system`: where it begins; it must have homogeneous states.
-    - `parameters`: two (of the model, or "coupling") and their bounds, for two sliders and the
-      map; by default those of the model's `plane`.
-    - `points`: of the map along each of them. It is that of equilibria, and is computed anew
-      when a third parameter moves.
+    - `parameters`: two (of the model, "coupling", with delays "speed" or "delay") and their bounds,
+      for two sliders and the map; by default those of the model's `plane`.
+    - `points`: of the map along each of them, by default 33, with delays 7 (of more than thirty
+      regions 3). It is that of equilibria, and is computed anew when a third parameter moves,
+      without delays.
     - `background`: a map to show instead, as of `dispersion_map` with oscillations, over the same
       two parameters.
 
     Needs ipywidgets (`pip install 'ngnmm-jax[notebooks]'`). The first answer takes as long as the
     compilation, some 20 seconds; the next ones 0.1 to 0.2 s each.
+
+    With delays states are equilibria: oscillations that regions share are not looked for. With one
+    delay of all connections there is a curve as without; where delays differ (`speed`), the roots
+    of the whole network are in its place, and a map of them behind. With a hundred regions an
+    answer takes seconds, and each point of the map, too, which stays as it is where a third
+    parameter moves. At each new speed or delay the run is compiled again.
     """
     return Explorer(system, parameters, points=points, background=background)
 
@@ -74,10 +86,13 @@ class Explorer:
         system: Network,
         parameters: Mapping[str, tuple[float, float]] | None = None,
         *,
-        points: int = 33,
-        background: DispersionMap | None = None,
+        points: int | None = None,
+        background: DispersionMap | RootsMap | None = None,
     ) -> None:
         _checks.require_x64("the explorer")
+        if points is None:
+            few = _FEW_POINTS if system.n_regions <= _MANY else _FEWEST_POINTS
+            points = _POINTS if system.delays is None else few
         _checks.positive_integer("points", points)
         system.homogeneous()
         known = {name: leaf(system, name) for name in parameter_names(system)}
@@ -129,10 +144,10 @@ class Explorer:
         network = self.network
         try:
             self._draw_map()
-            state, curve = _state_and_curve(network)
+            state, found = _state_and_growth(network)
             run = _activity(network)
-            self._picture.show(self.values, curve, run)
-            self.text = f"{state} {_in_words(curve)} {_heard(run)}"
+            self._picture.show(self.values, found, run)
+            self.text = f"{state} {_in_words(found)} {_heard(run)}{self._of_the_map()}"
         except (SolverError, ValueError) as error:
             self._picture.clear()
             self.text = f"Nothing to show here: {html.escape(str(error))}"
@@ -141,8 +156,16 @@ class Explorer:
         self._image.value = self.png
         self._line.value = f"{self.text} <small>({1000 * self.seconds:.0f} ms)</small>"
 
+    def _of_the_map(self) -> str:
+        """What is to be known of the map, where it does not follow a third parameter."""
+        if self._base.delays is None or self.third is None:
+            return ""
+        return f" The map is of {self.third} = {self._others[self.third]:g}: it takes long."
+
     def _draw_map(self) -> None:
-        fixed = {} if self.third is None else {self.third: self.values[self.third]}
+        fixed = {}
+        if self.third is not None and self._base.delays is None:
+            fixed[self.third] = self.values[self.third]
         if self._map_at == fixed:
             return
         result = self._fixed_map
@@ -204,9 +227,15 @@ class Explorer:
         self.update()
 
 
-def _state_and_curve(network: Network) -> tuple[str, Dispersion]:
-    """The attractor that all regions may share, and its dispersion relation: curve, then modes."""
+def _state_and_growth(network: Network) -> tuple[str, Dispersion | CharacteristicRoots]:
+    """The attractor that all regions may share, and what grows on it.
+
+    Its dispersion relation, curve, then modes; its roots where delays differ.
+    """
     homogeneous = network.homogeneous()
+    delays: Any = network.delays
+    if delays is not None:
+        return _at_rest_with_delays(network, differ=not delays.common)
     rest = find_equilibria(homogeneous)
     place = int(np.argmax(np.asarray(rest.stable)))
     state: Any = rest.states[place]
@@ -217,8 +246,26 @@ def _state_and_curve(network: Network) -> tuple[str, Dispersion]:
         if orbit.status == Status.OK:
             hertz = 1 / (float(orbit.period) * SECONDS[network.model.time_unit])
             state, words = orbit, f"On an orbit of {hertz:.1f} Hz."
-    lambdas = np.concatenate([_GRID, np.asarray(network.spectrum()[0])])
-    return words, dispersion(network, state, lambdas=lambdas)
+    return words, dispersion(network, state, lambdas=_curve_and_modes(network))
+
+
+def _curve_and_modes(network: Network) -> np.ndarray:
+    return np.concatenate([_GRID, np.asarray(network.spectrum()[0])])
+
+
+def _at_rest_with_delays(
+    network: Network, *, differ: bool
+) -> tuple[str, Dispersion | CharacteristicRoots]:
+    """Of the equilibrium that grows least; of roots, of the one with the least first variable."""
+    rest = find_equilibria(network.homogeneous())
+    if differ:
+        others = rest.states.shape[0] - 1
+        words = "At rest" + (f", with {others} equilibria more" if others else "")
+        return f"{words}.", dispersion(network, rest.states[0], throw=False)
+    state = rest.states[int(np.argmax(np.asarray(rest.stable)))]
+    alone = "stable" if bool(rest.stable.any()) else "unstable"
+    words = f"At rest, {alone} alone; oscillations with a delay are not looked for."
+    return words, dispersion(network, state, lambdas=_curve_and_modes(network))
 
 
 def _activity(network: Network) -> Simulation:
@@ -249,7 +296,22 @@ def _at_modes(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return lambdas[first], growth[first], frequency[first]
 
 
-def _in_words(curve: Dispersion) -> str:
+def _in_words(found: Dispersion | CharacteristicRoots) -> str:
+    if isinstance(found, CharacteristicRoots):
+        return _roots_in_words(found)
+    return _modes_in_words(found)
+
+
+def _roots_in_words(found: CharacteristicRoots) -> str:
+    growing, certain = int(found.number_growing), bool(found.certified)
+    words = f"{growing} roots grow" + ("" if certain else " at least (not certified)")
+    if growing:
+        words += f"; the fastest: {float(found.growth[0]):.3g} per {found.time_unit}, "
+        words += f"{float(found.frequency[0]):.1f} Hz"
+    return words + "; delays differ, so that there is no curve over Λ, nor a shared oscillation."
+
+
+def _modes_in_words(curve: Dispersion) -> str:
     lambdas, growth, frequency = _at_modes(curve)
     growing = int((growth[1:] > 0).sum())
     words = f"{growing} of {lambdas.size - 1} modes grow"
@@ -283,19 +345,9 @@ class _Picture:
             self.figure = Figure(figsize=(10.0, 5.6), dpi=100, layout="constrained")
             self.canvas = FigureCanvasAgg(self.figure)
             (self.curve, self.map), (self.raster, self.spectrum) = self.figure.subplots(2, 2)
-        ax = finish(self.curve)
-        ax.axhline(0, color="0.6", lw=0.8)
-        (self._line,) = ax.plot([], [], color="0.35", lw=1.4)
-        self._modes = {
-            colour: ax.plot([], [], marker, ms=size, color=colour, mec="w", mew=0.4)[0]
-            for colour, marker, size in (
-                (GROWING, "o", 4.5),
-                (DECAYING, "o", 4.5),
-                (UNIFORM, "s", 6.0),
-            )
-        }
-        ax.set(xlabel="structural eigenvalue Λ", ylabel=f"growth (1/{model.time_unit})")
-        ax.set_xlim(-1.05, 1.05)
+        delays: Any = network.delays
+        if delays is None or delays.common:
+            self._make_curve(model.time_unit)
         self._names = names
         self._place = None
         ax = self.raster
@@ -309,19 +361,47 @@ class _Picture:
         ax.set(xlabel="frequency (Hz)", ylabel=f"power of {bare(model.shown, model)} (dB)")
         ax.legend(frameon=False, fontsize="small", loc="upper right")
 
-    def show_map(self, result: DispersionMap) -> None:
+    def _make_curve(self, unit: str) -> None:
+        ax = finish(self.curve)
+        ax.axhline(0, color="0.6", lw=0.8)
+        (self._line,) = ax.plot([], [], color="0.35", lw=1.4)
+        self._modes = {
+            colour: ax.plot([], [], marker, ms=size, color=colour, mec="w", mew=0.4)[0]
+            for colour, marker, size in (
+                (GROWING, "o", 4.5),
+                (DECAYING, "o", 4.5),
+                (UNIFORM, "s", 6.0),
+            )
+        }
+        ax.set(xlabel="structural eigenvalue Λ", ylabel=f"growth (1/{unit})")
+        ax.set_xlim(-1.05, 1.05)
+
+    def show_map(self, result: DispersionMap | RootsMap) -> None:
         """Another map under the place."""
         place = self.map.get_subplotspec()
         for ax in [ax for ax in self.figure.axes
                    if ax not in (self.curve, self.raster, self.spectrum)]:  # fmt: skip
             ax.remove()
         self.map = self.figure.add_subplot(place)
-        plot.dispersion_map(result, ax=self.map)
+        draw: Any = plot.roots_map if isinstance(result, RootsMap) else plot.dispersion_map
+        draw(result, ax=self.map)
         self.figure.set_layout_engine("constrained")
         (self._place,) = self.map.plot([], [], "o", ms=9, mfc="none", mec="k", mew=2.2)
 
-    def show(self, values: dict[str, float], curve: Dispersion, run: Simulation) -> None:
+    def show(
+        self, values: dict[str, float], found: Dispersion | CharacteristicRoots, run: Simulation
+    ) -> None:
         """What there is at a place of the plane."""
+        if isinstance(found, CharacteristicRoots):
+            self.curve.clear()
+            plot.characteristic_roots(found, ax=self.curve)
+        else:
+            self._show_curve(found)
+        if self._place is not None:
+            self._place.set_data(*([values[name]] for name in self._names))
+        self._show_run(run)
+
+    def _show_curve(self, curve: Dispersion) -> None:
         growth = np.asarray(curve.growth)
         self._line.set_data(_GRID, growth[: _GRID.size])
         lambdas, at, _ = _at_modes(curve)
@@ -332,9 +412,8 @@ class _Picture:
         low, high = min(growth.min(), 0.0), max(growth.max(), 0.0)
         room = 0.08 * (high - low or 1.0)
         self.curve.set_ylim(low - room, high + room)
-        if self._place is not None:
-            self._place.set_data(*([values[name]] for name in self._names))
 
+    def _show_run(self, run: Simulation) -> None:
         shown = np.asarray(run[run.shown])
         part = shown[_SAMPLES * 7 // 10 :]
         ts = np.asarray(run.ts)[_SAMPLES * 7 // 10 :]
@@ -362,8 +441,11 @@ class _Picture:
 
     def clear(self) -> None:
         """No activity and no curve."""
-        for artist in (self._line, *self._modes.values(), self._regions, self._mean):
-            artist.set_data([], [])
+        for ax in (self.curve, self.spectrum):
+            for artist in ax.lines:
+                artist.set_data([], [])
+        for dots in self.curve.collections:
+            dots.set_offsets(np.empty((0, 2)))
         self._image.set_data(np.full((2, 2), np.nan))
 
     def png(self) -> bytes:

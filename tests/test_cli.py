@@ -125,6 +125,110 @@ def test_delays(small_file, small, tmp_path):
         invoke("simulate", "--connectome", tmp_path / "bare.npz", "--speed", "10")
 
 
+@pytest.fixture(scope="module")
+def tracts(tmp_path_factory):
+    """Six regions with lengths of tracts, and their file."""
+    connectome = ng.Connectome.synthetic(6, seed=3).normalised()
+    path = tmp_path_factory.mktemp("tracts") / "tracts.npz"
+    connectome.save(path)
+    return connectome, path
+
+
+def test_dispersion_with_delays(tracts, tmp_path):
+    """Roots where delays differ, modes where they do not, as the library has them."""
+    connectome, path = tracts
+    point = ["dispersion", "--connectome", path, "--set", "i_ext_e=15", "--coupling", "9"]
+    output = invoke(*point, "--speed", "10", "--out", tmp_path / "roots")
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0, speed=10.0)
+    state = ng.find_equilibria(network.undelayed().homogeneous()).states[0]
+    known = ng.dispersion(network, state)
+    assert re.search(rf"growing roots .* {int(known.number_growing)} ", output)
+    assert re.search("certified to be all .* yes", output)
+    with (tmp_path / "roots" / "dispersion.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    growth = [float(row["growth_per_ms"]) for row in rows]
+    np.testing.assert_allclose(growth, known.growth, rtol=1e-9)
+    modes = [int(row["nearest_mode"]) for row in rows]
+    np.testing.assert_array_equal(modes, known.overlaps.argmax(axis=1))
+    for name in ("dispersion.png", "pattern_0.png"):
+        assert (tmp_path / "roots" / name).stat().st_size > 10_000
+
+    output = invoke(*point, "--delay", "12", "--out", tmp_path / "modes")
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0, delays=12.0)
+    known = ng.dispersion(network, state)
+    assert f"{int(known.number_growing)} of 5" in output
+    words = ["--config", tmp_path / "roots" / "settings.toml", "--delay", "12"]
+    invoke("dispersion", *words, "--out", tmp_path / "again")  # in place of the speed
+    written = [(tmp_path / name / "dispersion.csv").read_text() for name in ("modes", "again")]
+    assert written[0] == written[1]
+    uniform = float(known.growth[known.uniform])
+    assert re.search(rf"uniform growth .* {uniform:.5g} ", output)
+    assert re.search(rf"stable .* {'yes' if uniform < 0 else 'no'} ", output)
+
+
+def test_maps_with_delays(tracts, tmp_path):
+    """Over speed and coupling, at one speed, with one delay; gone on with; as the library does."""
+    connectome, path = tracts
+    common = ["map", "--connectome", path]
+    grid = [*common, "--vary", "speed=5:20:2", "--vary", "i_ext_e=0:12:2", "--coupling", "9"]
+    output = invoke(*grid, "--out", tmp_path / "speeds")
+    assert re.search(r"all equilibria are unstable .* 50.0%", output)
+    found = xr.load_dataset(tmp_path / "speeds" / "map.nc", engine="h5netcdf")
+    network = ng.Network(ng.NextGenEI(), connectome, 9.0, speed=20.0)
+    known = ng.dispersion_map(network, {"speed": [5.0, 20.0], "i_ext_e": [0.0, 12.0]})
+    assert isinstance(known, ng.RootsMap)
+    np.testing.assert_allclose(found.growth, known.growth, rtol=1e-9)
+    for name in ("map.png", "details.png", "cut.png"):
+        assert (tmp_path / "speeds" / name).stat().st_size > 10_000
+    block = tmp_path / "speeds" / "blocks" / "block-00000.npz"
+    written = block.stat().st_mtime_ns
+    invoke("map", "--config", tmp_path / "speeds" / "settings.toml", "--out", tmp_path / "speeds")
+    assert block.stat().st_mtime_ns == written
+    plane = ["--vary", "i_ext_e=0:6:2", "--vary", "coupling=2:4:2"]
+    invoke(*common, "--speed", "10", *plane, "--out", tmp_path / "plane")
+    roots = xr.load_dataset(tmp_path / "plane" / "map.nc", engine="h5netcdf")
+    assert (roots.growth.dims, bool(roots.certified[..., 0].all())) == (
+        ("i_ext_e", "coupling", "state"), True,
+    )  # fmt: skip
+    invoke(*common, "--delay", "10", *plane, "--out", tmp_path / "modes")
+    modes = xr.load_dataset(tmp_path / "modes" / "map.nc", engine="h5netcdf")
+    assert "growth_transverse" in modes
+
+
+def test_what_delays_do_not_go_with(tracts, tmp_path):
+    """Said in one line, before anything is computed."""
+    where = ["--connectome", tracts[1], "--out", tmp_path / "out"]
+    for words, said in (
+        (["lyapunov", "--speed", "10"], "`--network` must be given with delays"),
+        (["lyapunov", "--speed", "10", "--network"], "`exponents` must be given with delays"),
+        (["lyapunov", "--network", "--vary", "speed=2:9:3"], "`--vary` must be left out"),
+        (["bifurcate", "--delay", "10"], "`delay` must be left out: diagrams are of systems"),
+        (["bifurcate", "--vary", "speed=2:9"], "`speed` must be left out: diagrams are of"),
+        (["simulate", "--delay", "0.01", "--dt", "0.1"], "`dt` must be at most the shortest delay"),
+        (["spectrum", "--vary", "delay=0.01:9:3", "--dt", "0.1"], "`dt` must be at most the"),
+        (["map", "--vary", "speed=1:9:3", "--vary", "delay=1:9:3"], "not be given with `delay`"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            invoke(*words, *where)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_lyapunov_with_delays(tracts, tmp_path):
+    """Of a state at rest: its rightmost characteristic roots."""
+    words = ["--connectome", tracts[1], "--network", "--speed", "10", "--exponents", "2"]
+    words += ["--set", "i_ext_e=2", "--duration", "2000", "--transient", "500"]
+    output = invoke("lyapunov", *words, "--out", tmp_path)
+    assert re.search(r"positive .* 0 ", output)
+    network = ng.Network(ng.NextGenEI(i_ext_e=2.0), tracts[0], 5.0, speed=10.0)
+    state = ng.find_equilibria(network.undelayed().homogeneous()).states[0]
+    with (tmp_path / "lyapunov.csv").open() as file:
+        first = next(csv.DictReader(file))
+    growth = float(ng.dispersion(network, state).growth[0])
+    error = float(first["standard_error"])
+    assert float(first["value_per_ms"]) == pytest.approx(growth, abs=4 * error)
+
+
 def test_speeds_that_vary(tmp_path):
     settings = MapSettings(vary={"speed": [5.0, 20.0, 3], "coupling": [1.0, 3.0, 2]})
     assert settings.build().delays.speed == 20.0
@@ -134,6 +238,44 @@ def test_speeds_that_vary(tmp_path):
     task = SweepFile.read(tmp_path / "s.toml")
     assert task.design.count == 2
     assert task.network.delays is not None
+    for more, said in (
+        ("[measure]\nkind = 'stability'\n", "`measure.kind` must be 'activity'"),
+        ("[measure]\nkind = 'exponents'\n", "`ngnmm lyapunov --network`"),
+    ):
+        (tmp_path / "t.toml").write_text("delay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n" + more)
+        with pytest.raises(ValueError, match=re.escape(said)):
+            SweepFile.read(tmp_path / "t.toml")
+    text = "homogeneous = true\ndelay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n"
+    (tmp_path / "t.toml").write_text(text)
+    with pytest.raises(ValueError, match="`homogeneous` must be left out with delays"):
+        SweepFile.read(tmp_path / "t.toml")
+
+
+def test_fits_of_speeds(tracts, tmp_path):
+    """Their stability is not followed; steps are up to the shortest delay within the bounds."""
+    fc = tmp_path / "fc.csv"
+    np.savetxt(fc, np.eye(6), delimiter=",")
+    values = {
+        "connectome": str(tracts[1]),
+        "speed": 10.0,
+        "vary": {"speed": {"interval": [5.0, 1e4]}},
+        "target": {"fc": str(fc)},
+    }
+
+    def read(**loss):
+        (tmp_path / "fit.toml").write_text(tomli_w.dumps({**values, "loss": loss}))
+        return FitFile.read(tmp_path / "fit.toml")
+
+    task = read()
+    assert task.objective.weights == {"fc_correlation": 1.0}
+    assert task.free.names == ("speed",)
+    task = read(prediction="simulated", duration=10.0)
+    fastest = task.network.with_parameters(speed=1e4)
+    assert task.objective.options["dt"] <= fastest.shortest_delay() < fastest.time_step
+    with pytest.raises(ValueError, match=r"`loss.margin` must be left out with delays"):
+        read(fc_correlation=1.0, margin=1.0)
+    with pytest.raises(ValueError, match="`dt` must be at most the shortest delay"):
+        read(prediction="simulated", duration=10.0, dt=0.1)
 
 
 def test_lyapunov(small_file, tmp_path):

@@ -82,6 +82,33 @@ def test_what_cannot_be_shown_is_said(explorer, small):
         ng.explore(network, background=background)
 
 
+def test_delays():
+    """Roots where delays differ, a curve where they do not, as the library has both."""
+    connectome = ng.Connectome.synthetic(6, seed=3).normalised()
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0, speed=10.0)
+    seen = ng.explore(network, {"speed": (2, 20), "coupling": (0, 12)}, points=2)
+    for speed in (10.0, 4.0):
+        seen.set(speed=speed)
+        here = network.with_parameters(speed=speed)
+        state = ng.find_equilibria(network.undelayed().homogeneous()).states[0]
+        found = ng.dispersion(here, state)
+        assert f"{int(found.number_growing)} roots grow" in seen.text
+        assert f"{float(found.growth[0]):.3g} per ms" in seen.text
+        assert seen.png.startswith(PNG)
+    before = seen.png
+    seen.set(i_ext_e=2.0)
+    assert "0 roots grow" in seen.text
+    assert "The map is of i_ext_e = 15" in seen.text
+    assert seen.png != before
+
+    network = ng.Network(ng.NextGenEI(i_ext_e=9.0), connectome, 9.0, delays=10.0)
+    seen = ng.explore(network, {"delay": (2, 20), "i_ext_e": (0, 12)}, points=2)
+    state = ng.find_equilibria(network.undelayed().homogeneous()).states[0]
+    growing = int(ng.dispersion(network, state).number_growing)
+    assert f"{growing} of 5 modes grow" in seen.text
+    assert "unstable alone; oscillations with a delay are not looked for" in seen.text
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.output import say
 
 # Seconds on two cores of an AMD EPYC, as benchmarks/RESULTS.md has them (90 regions, 64 bits): of a
@@ -14,6 +15,9 @@ from ngnmm_jax.cli.output import say
 # homogeneous system and of one tangent of a network, of a point of a map.
 _STEP, _STEP_OF_MANY, _ADAPTIVE_STEP = 5e-6, 2e-6, 6e-5
 _TANGENTS, _TANGENT_OF_NETWORK, _MAP_POINT = 1e-7, 3e-6, 1.2e-3
+# Of the characteristic roots of an equilibrium of a network of a hundred regions with delays, and
+# of the modes of one with one delay.
+_ROOTS, _MODES = 2.0, 0.1
 # What a call of each takes besides, once its programs are compiled.
 _BESIDES = 4.0
 # An adaptive step of an oscillating network, in those that a fixed one takes.
@@ -84,6 +88,25 @@ def of_spectra(points: int, steps: float, count: int, regions: int) -> float:
 def of_map(points: int) -> float:
     """Seconds that a map of states and modes takes."""
     return 2 * _BESIDES + points * _MAP_POINT * 2 / _processors()
+
+
+def of_roots(regions: int, *, common: bool = False) -> float:
+    """Seconds that the characteristic roots of an equilibrium take; `common`: mode by mode."""
+    if common:
+        return _MODES * regions / 100 * 2 / _processors()
+    return _ROOTS * (regions / 100) ** 2 * 2 / _processors()
+
+
+def step_of(network: Any, dt: float | None, points: Any = None) -> float:
+    """The fixed step: the one given, if no delay is shorter; else the model's, or the shortest.
+
+    `points`: values (run,) of what varies, by name.
+    """
+    shortest = float(network.shortest_delay(points))
+    if dt is not None and dt > shortest:
+        unit = network.model.time_unit
+        fail("dt", f"be at most the shortest delay, {shortest:.6g} {unit}", f"it is {dt:g}")
+    return dt or min(float(network.time_step), shortest)
 
 
 def _here(regions: int) -> float:

@@ -10,7 +10,9 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.cli.checked import called
+from ngnmm_jax.cli.estimates import step_of
 from ngnmm_jax.cli.settings.fit import FitRunTable, FitSettings, LossTable, TargetTable, VaryTable
+from ngnmm_jax.cli.settings.network import DELAYS
 from ngnmm_jax.fitting import Free, Gradient, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators import fixed
 from ngnmm_jax.integrators.steps import step_between
@@ -103,7 +105,10 @@ class FitFile:
         if not settings.vary:
             _checks.fail("vary", "name at least one parameter", "it is empty")
         parameters = {name: _unknown(table) for name, table in settings.vary.items()}
-        objective = _objective(settings.target, settings.loss, network)
+        bounds = {name: settings.vary[name].interval for name in DELAYS if name in settings.vary}
+        ends = {name: np.asarray(pair) for name, pair in bounds.items() if pair is not None}
+        step = step_of(network, settings.loss.dt, ends)
+        objective = _objective(settings.target, settings.loss, network, step)
         options = _run_options(settings.run, objective)
         check = settings.check.model_dump(exclude_none=True)
         if check.get("signal") is not None:
@@ -129,7 +134,8 @@ def _run_options(table: FitRunTable, objective: Objective) -> dict[str, Any]:
     return {**given, "method": Gradient(**of_gradients)}
 
 
-def _objective(target: TargetTable, loss: LossTable, network: Network) -> Objective:
+def _objective(target: TargetTable, loss: LossTable, network: Network, longest: float) -> Objective:
+    """`longest`: a step where none is given."""
     data: dict[str, np.ndarray] = {}
     if target.fc is not None:
         data["fc"] = load_fc("target.fc", target.fc, network)
@@ -157,19 +163,23 @@ def _objective(target: TargetTable, loss: LossTable, network: Network) -> Object
     weights = loss.weights
     if not weights:
         weights = {"fc_correlation": 1.0} if "fc" in data else {"spectral_distance": 1.0}
-        weights |= {"margin": 1.0} if loss.prediction == "linear" else {}
+        known = loss.prediction == "linear" and network.delays is None
+        weights |= {"margin": 1.0} if known else {}
     for name in weights:
         needs = None if name == "margin" else "fc" if name.startswith("fc") else "spectrum"
         if needs and needs not in data:
             _checks.fail("target", f"have `{needs}` for {name!r}", "it has not")
         if name == "margin" and loss.prediction != "linear":
             _checks.fail("margin", "go with the linear prediction", "it is simulated")
+        if name == "margin" and network.delays is not None:
+            must = "be left out with delays, whose roots no fit follows (`ngnmm dispersion` has "
+            _checks.fail("loss.margin", must + "those of the fitted network)", "it is given")
     if loss.prediction == "simulated":
         sample = options["sample"] = _SAMPLE / SECONDS[model.time_unit]
         if "dt" not in options:  # of the network as it is: in a fit its values are not known
             others = options["duration"], options.get("transient", 0.0)
             options["integrator"] = fixed(network)
-            options["dt"] = step_between(sample, others, network.time_step)
+            options["dt"] = step_between(sample, others, longest)
     return Objective(data, weights, loss.prediction, variable, options, loss.limit)
 
 

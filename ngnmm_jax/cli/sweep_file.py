@@ -107,12 +107,26 @@ class SweepFile:
         """Read and check a file; relative paths are relative to where the command runs."""
         settings = SweepSettings.of_file(path)
         whole = settings.build()
+        measure = _measure(settings.measure)
+        if whole.delays is not None:
+            _fit_delays(settings, measure)
         network = whole.homogeneous() if settings.homogeneous else whole
-        design, measure = _design(settings.vary, settings.design), _measure(settings.measure)
+        design = _design(settings.vary, settings.design)
         with called("vary", "parameters"):
             design.check(network, measure.extras(network))
         options = settings.run.model_dump(exclude_none=True)
         return cls(network, design, measure, options, settings)
+
+
+def _fit_delays(settings: SweepSettings, measure: AbstractMeasure) -> None:
+    """Refuse what is not known of networks with delays."""
+    if settings.homogeneous:
+        must = "be left out with delays: it is networks with delays that are simulated"
+        fail("homogeneous", must, "it is true")
+    if not isinstance(measure, Activity | Function):
+        must = "be 'activity' or module:function with delays (`ngnmm map` has their stability, "
+        must += "`ngnmm lyapunov --network` the exponents of one network)"
+        fail("measure.kind", must, f"it is {settings.measure.get('kind')!r}")
 
 
 def bytes_of(task: SweepFile) -> float:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         spectrum_fit,
     )
     from ngnmm_jax.plot.regions import brain, connectome_matrix, structural_spectrum
-    from ngnmm_jax.plot.roots import ROOTS_QUANTITIES, characteristic_roots, roots_map
+    from ngnmm_jax.plot.roots import ROOTS_QUANTITIES, characteristic_roots, roots_cut, roots_map
     from ngnmm_jax.plot.signals import activity, comodulogram, mean_field, raster, rhythm, spectrum
     from ngnmm_jax.plot.spiking import spikes
     from ngnmm_jax.plot.stability import (
@@ -67,6 +67,7 @@ __all__ = [
     "orbit_diagram",
     "raster",
     "rhythm",
+    "roots_cut",
     "roots_map",
     "spectrum",
     "spectrum_fit",
@@ -113,6 +114,7 @@ _HOMES = {
     "roots": (
         "ROOTS_QUANTITIES",
         "characteristic_roots",
+        "roots_cut",
         "roots_map",
     ),
     "signals": (

@@ -80,3 +80,31 @@ def roots_map(result: RootsMap, *, ax: Axes | None = None, quantity: str = "grow
     ax.set_title(title, fontsize="medium", loc="left")
     style.label_axes(ax, names, result)
     return ax
+
+
+def roots_cut(result: RootsMap, value: float, *, ax: Axes | None = None) -> Axes:
+    """Growth of each equilibrium's rightmost root along a map's first axis.
+
+    Crosses are equilibria at which the number of roots is not certified.
+
+    **Arguments:** `value`: of the second axis, at whose nearest line the map is cut.
+    """
+    (name_x, name_y), x, y = style.plane_of(result)
+    ax = style.make_axes(ax)
+    line = int(np.abs(y - value).argmin())
+    style.zero_line(ax)
+    growth, certain = result.growth[:, line], result.certified[:, line]
+    column = np.broadcast_to(x[:, None], growth.shape)
+    for mask, marker, colour, text in (
+        (certain & (growth > 0), "o", style.GROWING, "unstable equilibrium"),
+        (certain & (growth <= 0), "o", style.DECAYING, "stable equilibrium"),
+        (np.isfinite(growth) & ~certain, "x", "0.5", "not certified"),
+    ):
+        if mask.any():
+            ax.plot(column[mask], growth[mask], marker, ms=4, color=colour, label=text)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**style.LEGEND)
+    ax.set_title(f"{style.bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
+    ax.set_xlabel(style.symbol(name_x, result))
+    ax.set_ylabel(f"growth of the rightmost root (1/{result.time_unit})")
+    return style.finish(ax)

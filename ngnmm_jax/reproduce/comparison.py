@@ -59,13 +59,16 @@ def family(
     """At six values of a parameter, the dispersion curve and modes of the homogeneous attractor.
 
     Of the orbit where there is one, else of the stable equilibrium; left out where it is
-    neither. `values`: of which the first and the last are the ends.
+    neither. With delays of equilibria only, as maps are. `values`: of which the first and the last
+    are the ends.
     """
     curves: dict[float, tuple[ng.Dispersion, ng.Dispersion]] = {}
     for value in np.linspace(values[0], values[-1], 8)[1:-1]:
         here = network.with_parameters(**{name: value})
-        state: Any = ng.find_orbit(here.homogeneous(), steps=256, throw=False)
-        if state.status != ng.Status.OK:
+        state: Any = None
+        if here.delays is None:
+            state = ng.find_orbit(here.homogeneous(), steps=256, throw=False)
+        if state is None or state.status != ng.Status.OK:
             rest = ng.find_equilibria(here.homogeneous())
             if not bool(rest.stable.any()):
                 continue

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.estimates import announce
+from ngnmm_jax.cli.estimates import announce, of_roots
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import table, title_of
@@ -19,19 +19,31 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
     frequency. Writes dispersion.csv (one line a mode), dispersion.png, the fastest mode on the
     brain (where the connectome has coordinates) and settings.toml.
 
+    With --speed: the characteristic roots of the whole network instead, all that grow, their number
+    certified; of each its frequency and the mode that its pattern is nearest to (pattern_*.png).
+    With --delay modes as without delays, each by its rightmost roots.
+
     Example: ngnmm dispersion --set i_ext_e=15 --coupling 9 --out patterned
     """
     import ngnmm_jax as ng
+    from ngnmm_jax.cli.reports.delays import write_roots
     from ngnmm_jax.cli.reports.stability import write_dispersion
 
     if settings.lambda_low >= settings.lambda_high:
         must = f"be below `lambda_high`, {settings.lambda_high:g}"
         fail("lambda_low", must, f"it is {settings.lambda_low:g}")
     network = settings.build()
-    modes = network.n_regions
-    announce(f"equilibria and the {modes} modes of each", 8.0 * modes * modes, 0.0, out)
-    rest = ng.find_equilibria(network.undelayed().homogeneous())  # which no delay moves
+    modes, delays = network.n_regions, network.delays
+    differ = delays is not None and not delays.common
+    what = "characteristic roots" if differ else f"{modes} modes"
+    each = of_roots(modes) if differ else 0.0
+    announce(f"equilibria and the {what} of each", 8.0 * modes * modes, each, out)
+    rest = ng.find_equilibria(network.homogeneous())
     with folder(out, settings) as place:
-        limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
-        rows = write_dispersion(network, rest, limits, place.part, title_of(settings))
+        title = title_of(settings)
+        if differ:
+            rows = write_roots(network, rest, place.part, title)
+        else:
+            limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
+            rows = write_dispersion(network, rest, limits, place.part, title)
         table("Homogeneous equilibria", rows)

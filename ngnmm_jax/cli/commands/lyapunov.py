@@ -6,8 +6,8 @@ from typing import Any
 
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.checked import points
-from ngnmm_jax.cli.estimates import announce, of_spectra
+from ngnmm_jax.cli.checked import called, points
+from ngnmm_jax.cli.estimates import announce, of_spectra, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, table, title_of
@@ -29,10 +29,15 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     parameter orbit_diagram.nc, and settings.toml. Finished parts are kept in the folder blocks:
     the same command goes on where it stopped.
 
+    With --speed or --delay the spectrum of one network (--network, --exponents), into lyapunov.csv.
+
     Example: ngnmm lyapunov --vary i_ext_e=8.5:12:351 --coupling 12 --variable s_e --out cascade
     """
     from ngnmm_jax.cli.reports.chaos import write_lyapunov
 
+    if settings.delays():
+        _with_delays(settings, out)
+        return
     varied = settings.plane()
     if not settings.vary:
         varied = dict([next(iter(varied.items()))])
@@ -72,9 +77,42 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
         table("The spectra", rows)
 
 
+def _with_delays(settings: LyapunovSettings, out: Path) -> None:
+    """The spectrum of one network whose connections are delayed."""
+    import ngnmm_jax as ng
+    from ngnmm_jax.cli.reports.delays import write_exponents
+
+    if settings.vary:
+        must = "be left out with delays, where spectra are of one network"
+        fail("--vary", must, f"it names {', '.join(settings.vary)}")
+    if not settings.whole_network:
+        must = "be given with delays: spectra of homogeneous systems with delays are not known"
+        fail("--network", must, "it is not")
+    if settings.exponents is None:
+        must = "be given with delays, where there are infinitely many"
+        fail("exponents", must, "it is not")
+    if settings.variable is not None:
+        fail("variable", "be left out with delays, where no cascade is drawn", "it is given")
+    network = settings.build()
+    step = step_of(network, settings.dt)
+    steps, regions = _steps(settings, network), network.n_regions
+    what = f"{settings.exponents} exponents, {steps:,.0f} steps"
+    seconds = of_spectra(1, steps, settings.exponents, regions)
+    span = network.interaction.graph.range()[1]
+    held = 8.0 * settings.exponents * regions * (len(network.model.variables) + span / step)
+    announce(what, held, seconds, out)
+    with folder(out, settings) as place:
+        options = settings.options("duration", "transient", "dt", "seed")
+        with called("exponents", "count"):
+            found = ng.lyapunov_spectrum(
+                network, settings.exponents, **options, progress=progress()
+            )
+        table("The spectrum", write_exponents(found, network.model.time_unit, place.part))
+
+
 def _steps(settings: LyapunovSettings, network: Any) -> float:
     """Of a trajectory, at the network's own parameters."""
-    dt = settings.dt or float(network.time_step)
+    dt = step_of(network, settings.dt)
     if settings.duration is not None and settings.duration < _FEWEST * dt:
         must = f"hold {_FEWEST} steps of {dt:g} {network.model.time_unit}"
         fail("duration", must, f"it is {settings.duration:g}")

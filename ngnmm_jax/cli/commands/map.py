@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.estimates import announce, of_map
+from ngnmm_jax.cli.estimates import announce, of_map, of_roots
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, table, title_of
@@ -25,6 +25,10 @@ def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
     details.png, cut.png, map.nc and settings.toml. Finished parts are kept in the folder blocks:
     the same command goes on where it stopped.
 
+    With delays (--speed, --delay, or one of them as an axis) of equilibria only; with speeds by
+    the characteristic roots of the whole network: how fast the rightmost grows, how many grow, at
+    which frequency.
+
     Example: ngnmm map --vary i_ext_e=0:16:321 --vary coupling=0:30:601 --out plane
     """
     from ngnmm_jax.cli.reports.stability import write_map
@@ -37,9 +41,13 @@ def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
     if settings.cut is not None and not low <= settings.cut <= high:
         fail("cut", f"lie between {low:g} and {high:g}", f"it is {settings.cut:g}")
     network = settings.build()
-    announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT, of_map(points), out)
+    seconds = of_map(points)
+    if network.delays is not None:
+        each = of_roots(network.n_regions, common=network.delays.common)
+        seconds = points * each
+    announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT, seconds, out)
     cut = network.model.cut if settings.cut is None else settings.cut
-    title = title_of(settings, without=(*settings.set, "coupling"))
+    title = title_of(settings, without=(*settings.set, "coupling", *plane))
     with folder(out, settings) as place:
         place.kept = out / "blocks"
         rows = write_map(network, settings.grid(), cut, place.part, place.kept, title, progress())

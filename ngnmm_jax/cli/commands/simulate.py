@@ -5,7 +5,7 @@ from typing import Any
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.estimates import announce, of_adaptive, of_steps
+from ngnmm_jax.cli.estimates import announce, of_adaptive, of_steps, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, say, title_of
@@ -17,7 +17,8 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     """Simulate the network and draw its activity.
 
     Starts at the homogeneous equilibrium plus noise; 1 s unless --duration says. Writes
-    activity.nc (all variables, with units), activity.png and settings.toml.
+    activity.nc (all variables, with units), activity.png and settings.toml. With --speed or
+    --delay steps are fixed, up to the shortest delay.
 
     Example: ngnmm simulate --set i_ext_e=13 --coupling 5 --duration 2000 --out gamma
     """
@@ -64,4 +65,4 @@ def _fixed_step(settings: SimulateSettings, network: Any) -> float | None:
     for name in ("rtol", "atol"):
         if getattr(settings, name) != SimulateSettings.model_fields[name].default:
             fail(name, "go with adaptive steps", "with `dt`, `speed` and `delay` they are fixed")
-    return settings.dt or float(network.time_step)
+    return step_of(network, settings.dt)

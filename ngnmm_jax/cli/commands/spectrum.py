@@ -5,11 +5,12 @@ from pathlib import Path
 
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.app import app
-from ngnmm_jax.cli.estimates import announce, of_steps
+from ngnmm_jax.cli.estimates import announce, of_steps, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import say, table, title_of
 from ngnmm_jax.cli.settings.commands import SpectrumSettings
+from ngnmm_jax.cli.settings.network import DELAYS
 
 # Seconds of which there can be a spectrum, at a sample a millisecond.
 _SHORTEST = 0.1
@@ -38,7 +39,9 @@ def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> N
     points = math.prod(axis.size for axis in parameters.values())
     samples = points * length * SECONDS[unit] * 1000
     before = 2.0 / SECONDS[unit] if settings.transient is None else settings.transient
-    steps = (length + before) / (settings.dt or float(network.time_step))
+    varied = {name: axis for name, axis in parameters.items() if name in DELAYS}
+    step = step_of(network, settings.dt, varied)
+    steps = (length + before) / step
     announce(
         f"{points} x {length:g} {unit} of {network.n_regions} regions",
         8.0 * samples * network.n_regions * len(network.model.variables),
@@ -49,7 +52,7 @@ def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> N
         rows = write_spectra(
             network,
             parameters,
-            settings.options("duration", "transient", "dt", "seed", "scatter"),
+            settings.options("duration", "transient", "seed", "scatter") | {"dt": step},
             place.part,
             title_of(settings, without=parameters),
             animate=settings.animate,

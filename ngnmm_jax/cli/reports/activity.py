@@ -42,8 +42,8 @@ def write_spectra(
     """Rasters and power spectra at the points of a grid; the rows of a table.
 
     Of a single point (nothing varies) also its activity, its rhythm with the coupling between
-    frequencies, and an animation if `animate`. `options`: `duration`, `transient`, `dt`, `seed`
-    and `scatter`, times in the model's unit or None for 20 s after 2 s.
+    frequencies, and an animation if `animate`. `options`: `dt`, `seed` and `scatter`;
+    `duration` and `transient` in the model's unit, or None for 20 s after 2 s.
     """
     values, _ = grid(parameters) if parameters else ({"coupling": network.coupling[None]}, (1,))
     count = next(iter(values.values())).shape[0]
@@ -54,7 +54,7 @@ def write_spectra(
     second = 1 / SECONDS[network.model.time_unit]
     transient = 2 * second if options["transient"] is None else options["transient"]
     duration = 20 * second if options["duration"] is None else options["duration"]
-    dt = network.model.time_step if options["dt"] is None else options["dt"]
+    dt = options["dt"]
     every = max(1, round(1e-3 * second / dt)) * dt
     first, last = (math.ceil(t / every) for t in (transient, transient + duration))
     say(f"{count} simulation{'s' if count > 1 else ''} of {last * every / second:g} s")

@@ -10,9 +10,11 @@ import numpy as np
 
 from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.cli.reports.delays import write_roots_map
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.reproduce.comparison import Plane, compare, family
+from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import dispersion
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
@@ -80,11 +82,16 @@ def write_map(
     title: str,
     progress: bool | None,
 ) -> list[dict[str, Any]]:
-    """A map over two parameters, kept in `store`, its figures into `out`; the rows of a table."""
+    """A map over two parameters, kept in `store`, its figures into `out`; the rows of a table.
+
+    With delays that differ it is one of characteristic roots.
+    """
     result = dispersion_map(network, parameters, store=store, progress=progress)
     data = result.to_xarray()
     packing = {name: {"zlib": True, "complevel": 4} for name in data.data_vars}
     data.to_netcdf(out / "map.nc", engine="h5netcdf", encoding=packing)
+    if isinstance(result, RootsMap):
+        return write_roots_map(result, cut, out, title)
     figure = plt.figure(figsize=(6.8, 4.4), layout="constrained")
     plot.dispersion_map(result, ax=figure.add_subplot())
     figure.suptitle(title, fontsize="medium")

@@ -89,6 +89,8 @@ class SourceSettings(Checked):
         origin = COMMANDS.get(str(provenance_of(values).get("command")), cls)
         values = {name: value for name, value in values.items() if not cls._lacks(name, origin)}
         given = {name: value for name, value in (options or {}).items() if value not in (None, {})}
+        if given.keys() & DELAYS.keys():  # one in place of the other
+            values = {name: value for name, value in values.items() if name not in DELAYS}
         for name in ("set", "reading"):
             if name in given and isinstance(values.get(name), dict):
                 given[name] = {**values[name], **given[name]}
