@@ -68,7 +68,7 @@ def explore(
     delay of all connections there is a curve as without; where delays differ (`speed`), the roots
     of the whole network are in its place, and a map of them behind. With a hundred regions an
     answer takes seconds, and each point of the map, too, which stays as it is where a third
-    parameter moves. At each new speed or delay the run is compiled again.
+    parameter moves. At each new speed or delay the run is compiled again: some ten seconds more.
     """
     return Explorer(system, parameters, points=points, background=background)
 
