@@ -123,7 +123,7 @@ def ours_ends(problem: str, integrator: str, steps: list[float], **_: Any) -> li
     run = ng.simulate(system, STEP, dt=STEP, integrator="rk4")
     for dt in steps:
         states = given(problem, max(dt, HALVED[-1]))["states"]
-        history = History(jnp.asarray(states[:, 2].T), max(dt, HALVED[-1]))
+        history = History({"": jnp.asarray(states[:, 2].T)}, max(dt, HALVED[-1]))
         begin = dataclasses.replace(run, history=history, final_state=jnp.asarray(states[-1]))
         end = ng.simulate(system, SPAN, dt=dt, integrator=integrator, start=begin)
         ends.append(np.asarray(end.final_state).tolist())
