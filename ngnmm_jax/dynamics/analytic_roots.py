@@ -214,7 +214,8 @@ class _Search:
         matrices = np.nan_to_num(matrices)
         count, n = matrices.shape[:2]
         if n < 3 * _FEW:
-            return np.linalg.eig(matrices)
+            values, vectors = np.linalg.eig(matrices)
+            return values, vectors
         space = np.broadcast_to(self.random(n, _FEW), (count, n, _FEW))
         for _ in range(_TURNS):
             space = np.linalg.qr(matrices @ (matrices @ space))[0]
