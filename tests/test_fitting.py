@@ -286,7 +286,7 @@ def test_a_file_of_a_fit_has_it_too(small, tmp_path, dt, integrator):
     network = ng.Network(ng.NextGenEI(), small, 5.0)
     np.save(tmp_path / "fc.npy", np.eye(small.n_regions))
     table = LossTable(prediction="simulated", duration=20.0, **dt)
-    options = _objective(TargetTable(fc=str(tmp_path / "fc.npy")), table, network).options
+    options = _objective(TargetTable(fc=str(tmp_path / "fc.npy")), table, network, 0.05).options
     assert options.get("integrator") == integrator
 
 

@@ -87,8 +87,7 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
-    only_networks(system)
-    known: Any = system
+    known: Any = only_networks(system)
     core = cast(known.bare(), dtype)
     first, t0 = beginning(known, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)

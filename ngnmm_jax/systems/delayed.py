@@ -197,11 +197,12 @@ class _Delayed:
         return jnp.moveaxis(sums, 0, sums.ndim - state.ndim + 1)
 
 
-def only_networks(system: Any) -> None:
-    """Refuse what has a delay but no connections over which it could be stepped."""
+def only_networks(system: Any) -> Any:
+    """The system; what has a delay but no connections over which to be stepped is refused."""
     network = getattr(system, "system", system)
     if getattr(network, "delays", None) is not None and not network.interaction.delayed():
         network.drive(jnp.zeros(()))  # which says why
+    return system
 
 
 def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> Any:
