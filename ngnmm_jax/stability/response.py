@@ -18,7 +18,7 @@ With conduction delays W is W(iω), weights_jk exp(-iω τ_jk): the system is no
 and the equilibrium, at ω = 0, the same.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -38,6 +38,7 @@ from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.driven import Driven, driven, undriven
+from ngnmm_jax.systems.loops import Local, linearised
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.own_equations import only_by_coupling
 
@@ -279,31 +280,6 @@ def _growing(terms: tuple[Linearised, ...], rate: jax.Array) -> Any:
         (term.matrix() if term.graph.delays is None else term.transfer(rate))[0, 0]
         for term in terms
     )
-
-
-class Local(NamedTuple):
-    """The regions' linearisation: `matrix` (variable, variable, region), the rest its vectors."""
-
-    matrix: jax.Array
-    push: jax.Array
-    output: jax.Array
-
-
-def linearised(network: Network, state: Float[Array, "variable region"]) -> Local:
-    """A, b and c of the module's docstring for all regions, (…, region)."""
-    model = network.model
-    drive = network.undelayed().drive(model.output(state))
-    unit = jnp.eye(state.shape[0], dtype=state.dtype)
-    everywhere = jnp.broadcast_to(unit[:, :, None], (*unit.shape, state.shape[1]))
-
-    def column(tangent: jax.Array) -> tuple[jax.Array, jax.Array]:
-        change = jax.jvp(lambda x: model.vector_field(x, drive), (state,), (tangent,))[1]
-        return change, jax.jvp(model.output, (state,), (tangent,))[1]
-
-    matrix, output = jax.vmap(column, out_axes=(1, 0))(everywhere)
-    one = jnp.ones_like(drive)
-    push = jax.jvp(lambda d: model.vector_field(state, d), (drive,), (one,))[1]
-    return Local(matrix, push, output)
 
 
 def _seen(system: Driven, state: jax.Array, variable: str) -> jax.Array:

@@ -219,6 +219,31 @@ def _of_one_mode(
     return values[order], errors[order], found.certified
 
 
+class Local(NamedTuple):
+    """The regions' linearisation: `matrix` (variable, variable, region), the rest its vectors."""
+
+    matrix: Array
+    push: Array
+    output: Array
+
+
+def linearised(network: Any, state: Float[Array, "variable region"]) -> Local:
+    """A, b and c of all regions, (…, region), their own outputs at once left out."""
+    model = network.model
+    drive = network.undelayed().drive(model.output(state))
+    unit = jnp.eye(state.shape[0], dtype=state.dtype)
+    everywhere = jnp.broadcast_to(unit[:, :, None], (*unit.shape, state.shape[1]))
+
+    def column(tangent: Array) -> tuple[Array, Array]:
+        change = jax.jvp(lambda x: model.vector_field(x, drive), (state,), (tangent,))[1]
+        return change, jax.jvp(model.output, (state,), (tangent,))[1]
+
+    matrix, output = jax.vmap(column, out_axes=(1, 0))(everywhere)
+    one = jnp.ones_like(drive)
+    push = jax.jvp(lambda d: model.vector_field(state, d), (drive,), (one,))[1]
+    return Local(matrix, push, output)
+
+
 def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tuple[Any, ...]:
     """A (variable, variable, region), b and c (variable, region), and the terms, for JAX.
 
@@ -232,19 +257,11 @@ def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tup
     output = model.output(state)
     terms = network.interaction.linearised(output)
     own = sum((term.own[0, 0] for term in terms[1:]), terms[0].own[0, 0])
-    drive = network.undelayed().drive(output)
-
-    def column(tangent: Array) -> tuple[Array, Array]:
-        change = jax.jvp(lambda x: model.vector_field(x, drive), (state,), (tangent,))[1]
-        return change, jax.jvp(model.output, (state,), (tangent,))[1]
-
-    unit = jnp.eye(state.shape[0], dtype=state.dtype)
-    everywhere = jnp.broadcast_to(unit[:, :, None], (*unit.shape, state.shape[1]))
-    matrix, gradient = jax.vmap(column, out_axes=(1, 0))(everywhere)
-    push = jax.jvp(lambda d: model.vector_field(state, d), (drive,), (jnp.ones_like(drive),))[1]
-    matrix = matrix + push[:, None] * (own * gradient)[None]
+    local = linearised(network, state)
+    matrix = local.matrix + local.push[:, None] * (own * local.output)[None]
     factors = (jnp.einsum("cj,ck->jk", term.received[0], term.sent[:, 0]) for term in terms)
-    return matrix, push, gradient, tuple(zip(factors, (t.graph for t in terms), strict=True))
+    pairs = tuple(zip(factors, (term.graph for term in terms), strict=True))
+    return matrix, local.push, local.output, pairs
 
 
 def node_of(present: Any, state: Any) -> tuple[Node, float]:

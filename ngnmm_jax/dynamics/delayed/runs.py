@@ -38,19 +38,15 @@ def settle(
     slope = system.slope(start, system.gain * sent)
 
     def select(memory: Any) -> tuple[jax.Array, ...]:
-        number, x, rise, past = memory
-        return x, rise, _interpolated(system, lag, dt, (number, past), 0.0)
+        number, x, slope, past = memory
+        return x, slope, _interpolated(system, lag, dt, (number, past), 0.0)
 
     _, (path, slopes, arriving) = recorded(
         step,
         (jnp.asarray(0), start, slope, past),
         n_saves=transient + window,
         stride=stride,
-        select=lambda memory: (
-            memory[1],
-            memory[2],
-            _interpolated(system, lag, dt, (memory[0], memory[3]), 0.0),
-        ),
+        select=select,
         room=WINDOW,
         place=lambda k: jnp.maximum(k - transient, 0),
     )
