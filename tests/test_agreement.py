@@ -86,7 +86,7 @@ class WrongTau(ng.NextGenEI):
 
 class NoSuchGate(ng.NextGenEI):
     def populations(self):
-        return (QIFPopulation("all", "r_e", "v_e", "g", self.tau_e, self.delta_e, self.tau_se),)
+        return (QIFPopulation("all", "r_e", "v_e", self.tau_e, self.delta_e, "g", self.tau_se),)
 
 
 class NoFlow(ng.NextGenEI):

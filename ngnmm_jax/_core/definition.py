@@ -185,7 +185,8 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
             found[f"{name}delayed"] = part.graph.times(), sent, part.received(sent, output)
     with contextlib.suppress(_checks.Disagreement):
         for p in model.populations():
-            found[f"population {p[:4]}"] = p[4:]
+            names = {key: part for key, part in p._asdict().items() if isinstance(part, str)}
+            found[f"population {names}"] = [v for v in p if not isinstance(v, str | type(None))]
     # A hook that is refused, since it does not follow from the equations, decides nothing.
     with contextlib.suppress(_checks.Disagreement):
         flow = model.exact_flow(number)

@@ -43,16 +43,18 @@ class QIFPopulation(NamedTuple):
     """A population of quadratic integrate-and-fire neurons, of which a model has the mean field.
 
     - `name`: as in figures.
-    - `rate`, `potential`, `gate`: the variables that hold its firing rate, the centre of its
-      neurons' potentials, and the synaptic gate that it drives.
-    - `tau`, `delta`, `tau_s`: membrane time constant, half width of the Lorentzian of
-      excitabilities, synaptic time constant.
+    - `rate`, `potential`: the variables that hold its firing rate, and the centre of its
+      neurons' potentials.
+    - `tau`, `delta`: membrane time constant, half width of the Lorentzian of excitabilities.
+    - `gate`, `tau_s`: the synaptic gate that it drives, and its time constant.
+    - `note`: where neurons of their own would differ from the mean field however many they are.
     """
 
     name: str
     rate: str
     potential: str
-    gate: str
     tau: jax.Array
     delta: jax.Array
-    tau_s: jax.Array
+    gate: str | None = None
+    tau_s: jax.Array | None = None
+    note: str = ""

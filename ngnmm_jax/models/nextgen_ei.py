@@ -132,9 +132,15 @@ class NextGenEI(AbstractNeuralMass):
 
     def populations(self) -> tuple[QIFPopulation, ...]:
         return (
-            QIFPopulation("excitatory", "r_e", "v_e", "s_e", self.tau_e, self.delta_e, self.tau_se),
-            QIFPopulation("inhibitory", "r_i", "v_i", "s_i", self.tau_i, self.delta_i, self.tau_si),
-        )
+            QIFPopulation(
+                name="excitatory", rate="r_e", potential="v_e", gate="s_e",
+                tau=self.tau_e, delta=self.delta_e, tau_s=self.tau_se,
+            ),
+            QIFPopulation(
+                name="inhibitory", rate="r_i", potential="v_i", gate="s_i",
+                tau=self.tau_i, delta=self.delta_i, tau_s=self.tau_si,
+            ),
+        )  # fmt: skip
 
     def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
         """Onto the excitatory population: tau_e (j_ee s_e + gain_e c), and tau_e j_ei s_i."""
