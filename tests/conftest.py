@@ -58,17 +58,25 @@ LONGEST = (
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """A file's tests share compiled programs, so one process runs them."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(item.path.stem))
     places = {name: k for k, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 # A worker that holds more than this (bytes) gives its compiled programs back after a file.
 MOST_MEMORY = 1.0e9
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_process(request, tmp_path_factory):
+    """A file that two processes run is compiled twice, which nothing else would say."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        place = tmp_path_factory.getbasetemp().parent / f"{request.path.stem}.worker"
+        place.touch()
+        before = place.read_text()
+        assert before in ("", worker), f"{before} runs tests of {request.path.name} too"
+        place.write_text(worker)
 
 
 @pytest.fixture(scope="module", autouse=True)
