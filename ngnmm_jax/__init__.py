@@ -54,7 +54,17 @@ if TYPE_CHECKING:
     from ngnmm_jax.fitting.fit import fit
     from ngnmm_jax.fitting.free import Free
     from ngnmm_jax.fitting.result import Fit
-    from ngnmm_jax.models import AbstractNeuralMass, JansenRit, MontbrioPazoRoxin, NextGenEI
+    from ngnmm_jax.models import (
+        AbstractNeuralMass,
+        ComplexStuartLandau,
+        CoombesByrne,
+        DumontGutkin,
+        JansenRit,
+        MontbrioPazoRoxin,
+        NextGenEI,
+        StuartLandau,
+        WilsonCowan,
+    )
     from ngnmm_jax.saved import load, save
     from ngnmm_jax.simulation.batch import simulate_batch
     from ngnmm_jax.simulation.result import Simulation
@@ -77,12 +87,15 @@ __all__ = [
     "Activity",
     "Branch",
     "CharacteristicRoots",
+    "ComplexStuartLandau",
     "Connectome",
+    "CoombesByrne",
     "Design",
     "Diagram",
     "Dispersion",
     "DispersionMap",
     "Driven",
+    "DumontGutkin",
     "Eigenmodes",
     "Equilibria",
     "Exponents",
@@ -106,6 +119,8 @@ __all__ = [
     "SpikingSimulation",
     "Stability",
     "Status",
+    "StuartLandau",
+    "WilsonCowan",
     "__version__",
     "bifurcation_diagram",
     "characteristic_roots",
@@ -198,9 +213,14 @@ _HOMES = {
     "fitting.result": ("Fit",),
     "models": (
         "AbstractNeuralMass",
+        "ComplexStuartLandau",
+        "CoombesByrne",
+        "DumontGutkin",
         "JansenRit",
         "MontbrioPazoRoxin",
         "NextGenEI",
+        "StuartLandau",
+        "WilsonCowan",
     ),
     "saved": (
         "load",

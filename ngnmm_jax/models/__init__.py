@@ -6,31 +6,44 @@ from ngnmm_jax._core.lazily import from_homes
 
 if TYPE_CHECKING:
     from ngnmm_jax.models.base import AbstractNeuralMass
+    from ngnmm_jax.models.coombes_byrne import CoombesByrne
+    from ngnmm_jax.models.dumont_gutkin import DumontGutkin
     from ngnmm_jax.models.hooks import EquilibriumReduction
     from ngnmm_jax.models.jansen_rit import JansenRit
     from ngnmm_jax.models.montbrio import MontbrioPazoRoxin
     from ngnmm_jax.models.nextgen_ei import NextGenEI
     from ngnmm_jax.models.parameters import parameter
     from ngnmm_jax.models.registry import MODELS
+    from ngnmm_jax.models.stuart_landau import ComplexStuartLandau, StuartLandau
+    from ngnmm_jax.models.wilson_cowan import WilsonCowan
 
 __all__ = [
     "MODELS",
     "AbstractNeuralMass",
+    "ComplexStuartLandau",
+    "CoombesByrne",
+    "DumontGutkin",
     "EquilibriumReduction",
     "JansenRit",
     "MontbrioPazoRoxin",
     "NextGenEI",
+    "StuartLandau",
+    "WilsonCowan",
     "parameter",
 ]
 
 _HOMES = {
     "base": ("AbstractNeuralMass",),
+    "coombes_byrne": ("CoombesByrne",),
+    "dumont_gutkin": ("DumontGutkin",),
     "hooks": ("EquilibriumReduction",),
     "jansen_rit": ("JansenRit",),
     "montbrio": ("MontbrioPazoRoxin",),
     "nextgen_ei": ("NextGenEI",),
     "parameters": ("parameter",),
     "registry": ("MODELS",),
+    "stuart_landau": ("ComplexStuartLandau", "StuartLandau"),
+    "wilson_cowan": ("WilsonCowan",),
 }
 __getattr__ = from_homes(__name__, _HOMES)
 
