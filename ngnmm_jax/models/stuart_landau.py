@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.certain_roots import CertainReduction, over_interval
-from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
+from ngnmm_jax._core.types import Channels, Field, ParameterArray, Scalar, State
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import EquilibriumReduction
 from ngnmm_jax.models.parameters import parameter
@@ -140,10 +140,10 @@ class ComplexStuartLandau(StuartLandau):
 
     equilibrium_reduction = None  # type: ignore[assignment]
 
-    def vector_field(self, state: State, drive: Field) -> State:
+    def vector_field(self, state: State, drive: Channels) -> State:
         return jnp.stack(self._alone(state)) + drive
 
-    def output(self, state: State) -> Field:
+    def output(self, state: State) -> Channels:
         return state
 
 
