@@ -18,8 +18,6 @@ from ngnmm_jax.models.times import as_numbers, math_of, shortest
 _PI = 3.141592653589793
 # |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
 _TYPICAL = 4.0
-# Enough for a population's quartic, from the start that `partner` makes.
-_NEWTON_STEPS = 15
 
 
 class NextGenEI(AbstractNeuralMass):
@@ -204,21 +202,15 @@ class NextGenEI(AbstractNeuralMass):
         j_ie + gain_i coupling = 0.
         """
         c = self._at_rest(coupling)
-        low_e, high_e, low_i, high_i = qif_rest.bounds(c, jnp)
-        one = self.j_ii >= 0
 
         def function(u: Scalar) -> tuple[jax.Array, Scalar]:
-            x = jnp.exp(u)
-            x_e = jnp.where(one, x, qif_rest.curve(c, x) / jnp.where(c.d == 0, 1.0, c.d))
-            x_e = jnp.where(x_e > 0, x_e, jnp.nan)
-            x_i = jnp.where(one, qif_rest.partner(c, x, _NEWTON_STEPS), x)
+            x_e, x_i = qif_rest.pair(c, u)
             r_e, r_i = x_e / (_PI * self.tau_e), x_i / (_PI * self.tau_i)
             v_e, v_i = -self.delta_e / (2 * x_e), -self.delta_i / (2 * x_i)
             state = jnp.stack([r_e, v_e, r_e, r_i, v_i, r_i])
             return state, self.vector_field(state, coupling * r_e)[1]
 
-        low, high = jnp.where(one, low_e, low_i), jnp.where(one, high_e, high_i)
-        return EquilibriumReduction(jnp.log(low), jnp.log(high), function)
+        return EquilibriumReduction(*qif_rest.ends(c), function)
 
     def certain_reduction(self, coupling: Any) -> CertainReduction:
         """All equilibria, for all parameters: `qif_rest`."""

@@ -21,6 +21,8 @@ from ngnmm_jax._core.certain_roots import CertainReduction, Points, joined
 
 _EPS = float(np.finfo(float).eps)
 _TINY = 1e-30
+# Newton's iterations for a population's quartic, from the start that `partner` makes: enough.
+_NEWTON_STEPS = 15
 # Iterations at most for x_i, and for the ends of branches; the step that ends the former.
 _STEPS, _CLOSE = 200, 1e-14
 
@@ -68,14 +70,32 @@ def start(c: Rest, k: Any, xp: Any) -> Any:
     return xp.where(k < 0, below, by_rate + by_width)
 
 
-def partner(c: Rest, x_e: Any, steps: int) -> Any:
+def ends(c: Rest) -> tuple[Any, Any]:
+    """The ends of log x, which is that of x_e where h ≥ 0 and else of x_i: of `pair`."""
+    low_e, high_e, low_i, high_i = bounds(c, jnp)
+    one = c.h >= 0
+    return jnp.log(jnp.where(one, low_e, low_i)), jnp.log(jnp.where(one, high_e, high_i))
+
+
+def pair(c: Rest, u: Any) -> tuple[Any, Any]:
+    """x_e and x_i on the curve at a place, as part of a program; NaN where there is no x_e.
+
+    Where h ≥ 0, x_i is the only partner of x_e; where h < 0, x_e that of x_i, which there is none
+    of where d = 0.
+    """
+    x, one = jnp.exp(u), c.h >= 0
+    x_e = jnp.where(one, x, curve(c, x) / jnp.where(c.d == 0, 1.0, c.d))
+    return jnp.where(x_e > 0, x_e, jnp.nan), jnp.where(one, partner(c, x), x)
+
+
+def partner(c: Rest, x_e: Any) -> Any:
     """x_i at x_e where h ≥ 0, as part of a program."""
     value = c.d * x_e
 
     def step(_: Any, x: Any) -> Any:
         return x + _quartic_step(c, x, value)
 
-    return jax.lax.fori_loop(0, steps, step, start(c, value + c.current_i, jnp))
+    return jax.lax.fori_loop(0, _NEWTON_STEPS, step, start(c, value + c.current_i, jnp))
 
 
 def reduction(c: Rest, states: Any) -> CertainReduction:

@@ -1,13 +1,17 @@
 """The models that go by a name: on the command line, in settings files, in the tests."""
 
 from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.coombes_byrne import CoombesByrne
+from ngnmm_jax.models.dumont_gutkin import DumontGutkin
 from ngnmm_jax.models.jansen_rit import JansenRit
 from ngnmm_jax.models.laminar import LaminarMass
 from ngnmm_jax.models.montbrio import MontbrioPazoRoxin
 from ngnmm_jax.models.nextgen_ei import NextGenEI
 from ngnmm_jax.models.qif_adaptation import QIFAdaptation
 from ngnmm_jax.models.qif_plasticity import QIFPlasticity
+from ngnmm_jax.models.stuart_landau import StuartLandau
 from ngnmm_jax.models.three_populations import ThreePopulations
+from ngnmm_jax.models.wilson_cowan import WilsonCowan
 
 #: Each under its name; what else there is to know of one (`plane`, `symbols`, …), its class says.
 #: One's own may be put in; the command line also takes them as `--model module:Class`.
@@ -19,4 +23,8 @@ MODELS: dict[str, type[AbstractNeuralMass]] = {
     "three-populations": ThreePopulations,
     "jansen-rit": JansenRit,
     "laminar": LaminarMass,
+    "coombes-byrne": CoombesByrne,
+    "dumont-gutkin": DumontGutkin,
+    "wilson-cowan": WilsonCowan,
+    "stuart-landau": StuartLandau,
 }
