@@ -214,7 +214,7 @@ def _no_population(
     step = 0.7 * (1 + np.abs(state[v]))
 
     def at(rate: Any, rise: Any, others: Any) -> tuple[np.ndarray, ...]:
-        """The slopes tau f_r and tau f_v at so many rates, of others too, and so many steps from v."""
+        """Slopes tau f_r, tau f_v at so many rates, of others too, and steps from v; r and v."""
         y = state.copy()
         y[rates] *= others
         y[r], y[v] = state[r] * rate, state[v] + rise * step
