@@ -84,9 +84,9 @@ class WrongTau(ng.NextGenEI):
         return first, second._replace(tau=2 * second.tau)
 
 
-class NoSuchGate(ng.NextGenEI):
+class NoSuchRate(ng.NextGenEI):
     def populations(self):
-        return (QIFPopulation("all", "r_e", "v_e", self.tau_e, self.delta_e, "g", self.tau_se),)
+        return (QIFPopulation("all", "r", "v_e", self.tau_e, self.delta_e),)
 
 
 class NoFlow(ng.NextGenEI):
@@ -153,8 +153,8 @@ def test_what_agrees_passes_and_is_compared_once():
         (SendsPotential(), "equilibrium_reduction", "at a root"),
         (SendsSigmoid(), "equilibrium_reduction", "at a root"),
         (WrongTau(), "populations", "`r_i` moves otherwise"),
-        (NoSuchGate(), "populations", "'g'"),
-        (Cubic(), "populations", "exact_flow"),
+        (NoSuchRate(), "populations", "'r'"),
+        (Cubic(), "populations", "`v_e` moves otherwise"),
         (NoFlowCubic(), "populations", "`v_e` moves otherwise"),
     ],
 )

@@ -109,7 +109,7 @@ def test_batches_and_going_on():
     assert repr(batch).startswith("SpikingSimulation: all 2 OK")
     again = batch.run(1)
     np.testing.assert_array_equal(again.spikes, one.spikes)
-    assert again.memory.gates.shape == one.memory.gates.shape
+    assert again.memory.state.shape == one.memory.state.shape
     said = repr(one).splitlines()
     assert said[0] == "SpikingSimulation: OK"
     assert len(said) <= 8
@@ -161,7 +161,7 @@ def test_what_diverged_or_had_no_start_is_said(monkeypatch):
     monkeypatch.setattr("ngnmm_jax.simulation.spiking.start.initial_states", lambda *_: states[1:2])
     with pytest.raises(ng.SolverError, match="no equilibrium was found"):
         ng.simulate_spiking(node(9.0), 5.0, **options)
-    lost = eqx.tree_at(lambda r: r.memory.gates, run, run.memory.gates * np.nan)
+    lost = eqx.tree_at(lambda r: r.memory.state, run, run.memory.state * np.nan)
     later = ng.simulate_spiking(node(9.0), 5.0, start=lost, seed=[1, 2, 3], **options)
     assert (np.asarray(later.status) == ng.Status.NOT_FINITE).all()
 
@@ -169,8 +169,9 @@ def test_what_diverged_or_had_no_start_is_said(monkeypatch):
 def test_bad_input():
     with pytest.raises(ValueError, match="`system` must have populations of QIF neurons"):
         ng.simulate_spiking(ng.Network(ng.JansenRit(), np.ones((1, 1))).homogeneous(), 1.0)
+    delayed = ng.Network(ng.NextGenEI(), np.ones((2, 2)) / 2, 1.0, delays=2.0)
     with pytest.raises(ValueError, match="`system` must be a network or"):
-        ng.simulate_spiking(ng.Driven(node(1.0), {"input": 0.1}), 1.0)
+        ng.simulate_spiking(delayed.homogeneous(), 1.0)
     with pytest.raises(ValueError, match="`neurons` must be a positive integer"):
         ng.simulate_spiking(node(1.0), 1.0, neurons=0)
     with pytest.raises(ValueError, match="`dt` must be below 0"):

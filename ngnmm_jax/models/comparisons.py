@@ -23,6 +23,8 @@ _COUPLING = 1.7
 _FALLS = 0.35
 # Gaps of no interest.
 _SMALL = 1e-7
+# What counts as rounding of sums of some terms, in roundings.
+_ROUNDED = 1e5
 # Runge and Kutta's steps in half of a small step.
 _HALVES = 2
 
@@ -178,41 +180,79 @@ def _worst(gap: np.ndarray, size: np.ndarray) -> float:
 
 
 def populations(model: Any, coupling: Any, state: np.ndarray, drive: np.ndarray) -> str | None:
-    """Rates, potentials and gates against the equations of QIF neurons' mean field."""
+    """Rates and potentials against the equations of QIF neurons' mean field.
+
+    With b and c the slope and the current of the neurons, tau f_r = Δ / (π tau) + (2 v + b) r and
+    tau f_v = v² + b v - (π tau r)² + c. The first must be a straight line in r, with a slope that
+    follows 2 v, and no rate, and with at least Δ where r is zero; what c is must be a straight
+    line in r and in v. A wrong tau shows in the squares of r and v.
+    """
     del coupling
     found = model.populations()
     for population in found:
-        for name in (population.rate, population.potential, population.gate):
+        for name in (population.rate, population.potential):
             if name not in model.variables:
                 return f"{name!r} of its population {population.name!r} is no variable"
-    inputs: Any = [None] * len(found)
-    if model.exact_flow(jnp.ones((), state.dtype)) is not None:
-        inputs = _inputs(model, state, drive)
-    if len(inputs) != len(found):
-        return f"`exact_flow` has {len(inputs)} inputs for {len(found)} of them"
-    f, jacobian, scale = linearised(model, state, drive)
-    eps = float(np.finfo(state.dtype).eps)
-    for population, current in zip(found, inputs, strict=True):
+    names = [n for p in found for n in (p.rate, p.potential)]
+    if len(set(names)) < len(names):
+        return "two of its populations have a variable in common"
+    rates = [model.variables.index(p.rate) for p in found]
+    for population in found:
         p = jax.tree.map(lambda leaf: np.asarray(leaf) if eqx.is_array(leaf) else leaf, population)
-        r, v, s = (model.variables.index(name) for name in (p.rate, p.potential, p.gate))
-        y, x, tolerance = state, math.pi * p.tau * state[r], 1e4 * eps
-        if current is None:  # whatever it is, it depends neither on the rate nor on the potential
-            current = p.tau * f[v] - y[v] ** 2 + x**2
-            by_v, by_r = p.tau * jacobian[v, v] - 2 * y[v], p.tau * jacobian[r, v] * y[r] + 2 * x**2
-            bend, tolerance = np.abs(by_v * y[v]) + np.abs(by_r), 1e3 * eps**0.5
-        else:
-            bend = 0 * x
-        for name, k, time, expected, extra in (
-            (p.rate, r, p.tau, p.delta / (math.pi * p.tau) + 2 * y[r] * y[v], 0),
-            (p.potential, v, p.tau, y[v] ** 2 - x**2 + current, bend),
-            (p.gate, s, p.tau_s, y[r] - y[s], 0),
-        ):
-            size = time * scale[k] + np.abs(expected)
-            gap = _worst(np.abs(time * f[k] - expected) + extra, size)
-            if not gap <= tolerance:
-                return (
-                    f"`{name}` moves otherwise than that of such a population, by {gap:.2g} of it"
-                )
+        wrong = _no_population(model, p, rates, state, drive)
+        if wrong is not None:
+            return wrong
+    return None
+
+
+def _no_population(
+    model: Any, p: Any, rates: list[int], state: np.ndarray, drive: np.ndarray
+) -> str | None:
+    """What is wrong with one population; `rates`: the rows of those of all."""
+    r, v = model.variables.index(p.rate), model.variables.index(p.potential)
+    tau, tolerance = p.tau, _ROUNDED * float(np.finfo(state.dtype).eps)
+    step = 0.7 * (1 + np.abs(state[v]))
+
+    def at(rate: Any, rise: Any, others: Any) -> tuple[np.ndarray, ...]:
+        """Slopes tau f_r, tau f_v at so many rates, of others too, and steps from v; r and v."""
+        y = state.copy()
+        y[rates] *= others
+        y[r], y[v] = state[r] * rate, state[v] + rise * step
+        f = tau * slopes(model, y[None], drive)[0]
+        return f[r], f[v], y[r], y[v]
+
+    def felt(rise: Any, others: Any = 1) -> tuple[np.ndarray, ...]:
+        """The slope by r, less 2 v; and what is there without rates, as a half width."""
+        (none, *_), (there, _, y, v) = at(0, rise, others), at(1, rise, others)
+        return (there - none) / y - 2 * v, math.pi * tau * none
+
+    def current(rate: Any, rise: Any) -> np.ndarray:
+        _, slope, y, v = at(rate, rise, 1)
+        return slope - v * (v + felt(rise)[0]) + (math.pi * tau * y) ** 2
+
+    size = 1 + np.abs(at(2, 2, 1)[1]) + (2 * math.pi * tau * state[r]) ** 2 + 9 * step**2
+    (b, width), (further, same), fast = felt(0), felt(1), felt(0, 2)[0]
+    line = [at(k, 0, 1)[0] for k in range(3)]
+    scale = 1 + np.abs(line[2]) + np.abs(b * state[r]) + 4 * np.abs(state[v] * state[r])
+    b_size = 1 + np.abs(b) + 2 * np.abs(state[v]) + 2 * step + scale / state[r]
+    bends = (
+        (p.rate, line[0] - 2 * line[1] + line[2], scale),
+        (p.rate, further - b, b_size),
+        (p.rate, same - width, 1 + np.abs(width)),
+        (p.rate, np.maximum(p.delta - width, 0), 1 + np.abs(width)),
+        (p.potential, current(0, 0) - 2 * current(1, 0) + current(2, 0), size),
+        (p.potential, current(1, 0) - 2 * current(1, 1) + current(1, 2), size),
+    )
+    for name, gap, size in bends:
+        found = _worst(gap, size)
+        if not found <= tolerance:
+            return f"`{name}` moves otherwise than that of such a population, by {found:.2g} of it"
+    found = _worst(fast - b, b_size)
+    if not found <= tolerance:
+        return (
+            f"what multiplies `{p.rate}` follows rates at once, by {found:.2g} of it: give "
+            "conductances a variable of their own"
+        )
     return None
 
 

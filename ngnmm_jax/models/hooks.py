@@ -42,11 +42,22 @@ class ExactFlow(NamedTuple):
 class QIFPopulation(NamedTuple):
     """A population of quadratic integrate-and-fire neurons, of which a model has the mean field.
 
+    What neurons receive is read off the model's `vector_field`, of which a population has
+
+        tau r' = delta / (π tau) + (2 v + b) r,    tau v' = v² + b v - (π tau r)² + c
+
+    with r the `rate` and v the `potential`: then each of its neurons obeys
+    tau V' = V² + b V + c + delta x, x from a Lorentzian of centre 0 and half width 1. Currents and
+    reversal potentials are parts of c, conductances make b negative, gap junctions of strength κ
+    add -κ to b and κ v to c. b and c may follow any other variable; c also rates, in a straight
+    line, as where synapses are instantaneous. Variables that no population names, such as gates,
+    follow the model's own equations, from the rates and centres that the neurons have.
+
     - `name`: as in figures.
     - `rate`, `potential`: the variables that hold its firing rate, and the centre of its
       neurons' potentials.
-    - `tau`, `delta`: membrane time constant, half width of the Lorentzian of excitabilities.
-    - `gate`, `tau_s`: the synaptic gate that it drives, and its time constant.
+    - `tau`, `delta`: membrane time constant, half width of the Lorentzian of excitabilities (at
+      least: what other variables add to it, as where weights are spread too, is read off).
     - `note`: where neurons of their own would differ from the mean field however many they are.
     """
 
@@ -55,6 +66,4 @@ class QIFPopulation(NamedTuple):
     potential: str
     tau: jax.Array
     delta: jax.Array
-    gate: str | None = None
-    tau_s: jax.Array | None = None
     note: str = ""

@@ -131,12 +131,10 @@ class NextGenEI(AbstractNeuralMass):
     def populations(self) -> tuple[QIFPopulation, ...]:
         return (
             QIFPopulation(
-                name="excitatory", rate="r_e", potential="v_e", gate="s_e",
-                tau=self.tau_e, delta=self.delta_e, tau_s=self.tau_se,
+                name="excitatory", rate="r_e", potential="v_e", tau=self.tau_e, delta=self.delta_e
             ),
             QIFPopulation(
-                name="inhibitory", rate="r_i", potential="v_i", gate="s_i",
-                tau=self.tau_i, delta=self.delta_i, tau_s=self.tau_si,
+                name="inhibitory", rate="r_i", potential="v_i", tau=self.tau_i, delta=self.delta_i
             ),
         )  # fmt: skip
 

@@ -54,8 +54,12 @@ class AbstractCoupled(PicturedSystem):
         A `stimulus` (*region, *run) adds to what each region receives; to all inputs alike of a
         model that has several.
         """
+        return self.model.vector_field(state, self.received(state, stimulus))
+
+    def received(self, state: State, stimulus: Field | None = None) -> Channels:
+        """What reaches each region, (*region, *run), from all regions' states and a stimulus."""
         drive = self.drive(self.model.output(state))
-        return self.model.vector_field(state, drive if stimulus is None else drive + stimulus)
+        return drive if stimulus is None else drive + stimulus
 
     def nothing(self, state: State) -> Field:
         """A stimulus that adds nothing, for states (variable, *region, *run)."""
@@ -70,18 +74,9 @@ class AbstractCoupled(PicturedSystem):
         local = flow.inputs
 
         def inputs(state: State, stimulus: Field) -> jax.Array:
-            return local(state, self.drive(self.model.output(state)) + stimulus)
+            return local(state, self.received(state, stimulus))
 
         return ExactFlow(inputs, flow.advance)
-
-    def population_inputs(self, state: State) -> jax.Array:
-        """What drives each population of spiking neurons, (population, *region, *run).
-
-        Of any coupling, from the gates of now. For models with an `exact_flow`, which says it.
-        """
-        flow = self.model.exact_flow(jnp.ones((), state.dtype))
-        assert flow is not None
-        return flow.inputs(state, self.drive(self.model.output(state)))
 
     def has_flow(self) -> bool:
         """Whether `exact_flow` is known of it."""

@@ -46,15 +46,14 @@ class Reached(eqx.Module):
 
     def vector_field(self, state: State, stimulus: Arriving | None = None) -> State:
         """Time derivative of a state (variable, region, *run)."""
-        arriving = self.now if stimulus is None else stimulus
-        return self.model.vector_field(state, self._received(state, arriving))
+        return self.model.vector_field(state, self.received(state, stimulus))
 
     def exact_flow(self, dt: Scalar) -> ExactFlow:
         """The model's flow over a step, with inputs (state, what arrives)."""
         flow: Any = self.model.exact_flow(dt)
 
         def inputs(state: State, arriving: Any) -> jax.Array:
-            found: jax.Array = flow.inputs(state, self._received(state, arriving))
+            found: jax.Array = flow.inputs(state, self.received(state, arriving))
             return found
 
         return ExactFlow(inputs, flow.advance)
@@ -63,7 +62,9 @@ class Reached(eqx.Module):
         """That nothing arrives."""
         return Arriving(jax.tree.map(jnp.zeros_like, sent(self, state)), None)
 
-    def _received(self, state: State, arriving: Arriving) -> Field:
+    def received(self, state: State, stimulus: Arriving | None = None) -> Field:
+        """What reaches each region, (region, *run)."""
+        arriving = self.now if stimulus is None else stimulus
         received = self.interaction.reached(arriving.sums, self.model.output(state))
         return received if arriving.push is None else received + arriving.push
 

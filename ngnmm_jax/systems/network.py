@@ -20,7 +20,7 @@ from ngnmm_jax._core.parameters import (
     with_leaves,
     without_names,
 )
-from ngnmm_jax._core.types import Channels, Scalar, State
+from ngnmm_jax._core.types import Channels, Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.coupling.base import AbstractCoupling, spread
 from ngnmm_jax.coupling.combined import CouplingSum
@@ -45,7 +45,6 @@ from ngnmm_jax.systems.loops import Loop, rightmost
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
     only_by_coupling,
-    only_fields_of_models,
     only_with_modes,
     own_equations,
 )
@@ -229,11 +228,6 @@ class Network(AbstractCoupled):
         """Its model's flow over a step, with inputs (state, stimulus) through the weights."""
         only_a_drive_of_its_own(self, Network)
         return super().exact_flow(dt)
-
-    def population_inputs(self, state: State) -> jax.Array:
-        """What drives each population of spiking neurons, (population, region, *run)."""
-        only_fields_of_models(self, Network)
-        return super().population_inputs(state)
 
     def has_flow(self) -> bool:
         """Whether `exact_flow` is known: of its model, whose equations and drive are as here."""

@@ -1,11 +1,12 @@
 """The neurons: where they are, a step of their exact flow through infinity, what is seen of them.
 
-Under a constant input κ, V = √κ tan(φ) with φ' = √κ / tau: over a step V goes through a Möbius map,
-and a neuron has fired if it came through infinity. For κ < 0 the tangent is a hyperbolic one; both
-are functions of κ, which has no square root in what follows.
+Under a constant input, tau V' = V² + b V + κ, U = V + b / 2 goes through a Möbius map over a step:
+with κ' = κ - b² / 4, U = √κ' tan(φ) with φ' = √κ' / tau. A neuron has fired if it came through
+infinity. For κ' < 0 the tangent is a hyperbolic one; both are functions of κ', which has no square
+root in what follows.
 """
 
-from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,10 +14,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ngnmm_jax.integrators import RK4, AbstractFixedStep, Heun, Stepper
+from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.simulation.spiking.lorentzian import lorentzian_of
-from ngnmm_jax.simulation.spiking.populations import assembled, parameter
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.simulation.spiking.populations import (
+    Felt,
+    felt,
+    laid_out,
+    parameter,
+    rows,
+    taken,
+)
 
 #: tan x is taken as x (15 - x²) / (15 - 6 x²), whose pole is at 1.58; a step of half angle x
 #: holds at most one spike while x < π / 2.
@@ -27,27 +35,32 @@ class Neurons(eqx.Module):
     """Where the neurons of a run are; with an axis of runs before all others, those of a batch.
 
     - `potentials` (population, *region, neuron), in the order of their excitabilities.
-    - `gates` (population, *region): of the synapses that they drive.
-    - `rate`, `before` (population, *region): spikes per neuron over the last step, and the one
-      before it, per time.
+    - `state` (variable, *region), as the mean field has it: rates are spikes per neuron over the
+      last step, per time; potentials the centres of the Lorentzians where anything depends on
+      them, and zero elsewhere; all else follows the model's equations.
+    - `before` (variable, *region): the same a step earlier, of rates and potentials.
     - `spikes` (population, *region): of all neurons, since the counts began; `recorded`
       (population, *region, recorded): of those that are recorded.
+    - `angle` (population, *region): the largest half angle of a step so far, squared.
     """
 
     potentials: Float[Array, "population *region neuron"]
-    gates: Float[Array, "population *region"]
-    rate: Float[Array, "population *region"]
-    before: Float[Array, "population *region"]
+    state: Float[Array, "variable *region"]
+    before: Float[Array, "variable *region"]
     spikes: Int[Array, "population *region"]
     recorded: Int[Array, "population *region recorded"]
+    angle: Float[Array, "population *region"]
 
 
 class Seen(eqx.Module):
-    """What is kept of neurons at a time, (*run, *time, population, *region); counts go on."""
+    """What is kept of neurons at a time, (*run, *time, population, *region); counts go on.
+
+    `state` (*run, *time, variable, *region) has all but rates and potentials.
+    """
 
     spikes: Int[Array, "..."]
     recorded: Int[Array, "..."]
-    gates: Float[Array, "..."]
+    state: Float[Array, "..."]
     centre: Float[Array, "..."]
     width_rate: Float[Array, "..."]
 
@@ -57,46 +70,166 @@ def which_recorded(neurons: int, recorded: int) -> np.ndarray:
     return ((np.arange(recorded) + 0.5) * neurons / recorded).astype(int)
 
 
-def seen(system: Network | Homogeneous, neurons: Neurons) -> Seen:
-    """Counts of spikes, gates, and the potentials' Lorentzian."""
+def seen(model: AbstractNeuralMass, neurons: Neurons) -> Seen:
+    """Counts of spikes, the other variables, and the potentials' Lorentzian."""
     centre, width = lorentzian_of(neurons.potentials)
-    rate = width / (jnp.pi * parameter(system, "tau"))
-    return Seen(neurons.spikes, neurons.recorded, neurons.gates, centre, rate)
+    rate = width / (jnp.pi * parameter(model, "tau", centre.ndim - 1))
+    return Seen(neurons.spikes, neurons.recorded, neurons.state, centre, rate)
 
 
-def stepper(
-    system: Network | Homogeneous, dt: Float[Array, ""], offsets: Float[Array, "neuron"]
-) -> Callable[[Neurons], Neurons]:
-    """The function that takes neurons through a step; `offsets`: excitabilities, in half widths.
+def neurons_in(memory: Any) -> Neurons:
+    """Those in the memory of a stepper, whatever is around them."""
 
-    Each follows its own flow under the input at the step's middle, where the gates are from rates
-    that are extrapolated linearly from those over the last two steps.
+    def found(leaf: Any) -> bool:
+        return isinstance(leaf, Neurons)
+
+    return next(filter(found, jax.tree.leaves(memory, is_leaf=found)))
+
+
+class Spiking(AbstractFixedStep):
+    """Steps of neurons, in place of those of their mean field.
+
+    Each neuron follows its own flow under the input at the step's middle, where rates and centres
+    are those of the last two steps in a straight line, and the model's other variables are half a
+    step further by its own equations. Then these are advanced over the whole step with the spikes
+    that were counted.
+
+    - `offsets` (neuron,): excitabilities, in half widths.
+    - `begun`: the neurons at the beginning.
+    - `centred`: whether anything but the potentials follows from their centres.
     """
-    tau, delta, tau_s = (parameter(system, name) for name in ("tau", "delta", "tau_s"))
-    spread = delta[..., None] * offsets
-    half = (dt / (2 * tau))[..., None]
-    decay, half_decay = jnp.exp(-dt / tau_s), jnp.exp(-dt / (2 * tau_s))
 
-    def advance(now: Neurons) -> Neurons:
-        # The rate over the coming half step, and with it the gates at the step's middle.
-        near = now.rate + 0.75 * (now.rate - now.before)
-        middle = near + (now.gates - near) * half_decay
-        state = assembled(system.model, rate=near, gate=middle)
-        kappa = system.population_inputs(state)[..., None] + spread
-        potentials, fired = through_infinity(now.potentials, kappa, half)
+    offsets: Float[Array, "neuron"]
+    begun: Neurons
+    centred: bool = eqx.field(static=True)
+
+    def stepper(self, system: Any, dt: jax.Array) -> Stepper:
+        """At work on a system with a `model`, what its regions have `received`, and both together:
+        a `vector_field(state, stimulus)`.
+        """
+        advance = _Step(self, system, dt)
+
+        def kick(neurons: Neurons, change: jax.Array) -> Neurons:
+            """Potentials move by what their centres do; rates are counted, and do not."""
+            of_all = taken(change, advance.at_potential)[..., None]
+            change = advance.others * change
+            return eqx.tree_at(
+                lambda n: (n.potentials, n.state),
+                neurons,
+                (neurons.potentials + of_all, neurons.state + change),
+            )
+
+        return Stepper(lambda state: self.begun, advance, lambda neurons: neurons.state, kick)
+
+
+class _Others(NamedTuple):
+    """A system of which only the variables that are not neurons' own move."""
+
+    system: Any
+    which: Any
+
+    def vector_field(self, state: jax.Array, stimulus: Any = None) -> jax.Array:
+        return self.which * self.system.vector_field(state, stimulus)
+
+
+class _Step:
+    """A step of neurons."""
+
+    def __init__(self, spiking: Spiking, system: Any, dt: jax.Array) -> None:
+        model, like = system.model, spiking.begun.state
+        self.offsets, self.centred = spiking.offsets, spiking.centred
+        self.system, self.dt = system, dt
+        self.at_potential = rows(model, "potential")
+        self.half = (dt / (2 * parameter(model, "tau", like.ndim - 1)))[..., None]
+        number = np.arange(len(model.variables))
+        own = [np.isin(number, rows(model, part)) for part in ("rate", "potential")]
+        rate, potential, others = (
+            which.reshape(-1, *(1,) * (like.ndim - 1)).astype(like.dtype)
+            for which in (*own, ~(own[0] | own[1]))
+        )
+        self.rate, self.potential, self.others = rate, potential, others
+        self.all_own = not others.any()
+
+    def __call__(self, now: Neurons, stimulus: Any, rise: Any = None) -> Neurons:
+        middle = self.middle(now, stimulus, rise)
+        read = felt(self.system, middle, stimulus)
+        potentials, fired, angle = self.moved(now.potentials, read)
         count = fired.sum(axis=-1, dtype=jnp.int32)
-        rate = count / (offsets.size * dt)
-        shown = which_recorded(offsets.size, now.recorded.shape[-1])
+        model = self.system.model
+        after = laid_out(model, count / (self.offsets.size * self.dt), "rate")
+        if self.centred:
+            after = after + laid_out(model, lorentzian_of(potentials)[0], "potential")
+        shown = which_recorded(self.offsets.size, now.recorded.shape[-1])
         return Neurons(
             potentials=potentials,
-            gates=rate + (now.gates - rate) * decay,
-            rate=rate,
-            before=now.rate,
+            state=self.over_step(now.state, after, stimulus, rise),
+            before=now.state,
             spikes=now.spikes + count,
             recorded=now.recorded + fired[..., shown],
+            angle=jnp.maximum(now.angle, angle),
         )
 
-    return advance
+    def soon(self, now: Neurons, part: float) -> jax.Array:
+        """A state with the rates and centres of so many steps from now, in a straight line.
+
+        Those of rates are in the middle of the last step.
+        """
+        move = self.rate * (part + 0.5) + self.potential * part
+        return now.state + move * (now.state - now.before)
+
+    def middle(self, now: Neurons, stimulus: Any, rise: Any) -> jax.Array:
+        """The state in the middle of the step."""
+        at = self.soon(now, 0.5)
+        if self.all_own:
+            return at
+        early = _plus(stimulus, rise, -0.25)
+        half = None if rise is None else jax.tree.map(lambda r: r / 2, rise)
+        moved = self.others_moved(MIDDLE, self.soon(now, 0.25), early, half, self.dt / 2)
+        return self.others * moved + (1 - self.others) * at
+
+    def over_step(self, before: jax.Array, after: jax.Array, stimulus: Any, rise: Any) -> jax.Array:
+        """The state at the end, whose rates and centres are those of `after`."""
+        if self.all_own:
+            return after
+        # Of rates the mean over the step, of centres too.
+        mean = after + self.potential * (before - after) / 2 + self.others * before
+        moved = self.others_moved(WHOLE, mean, stimulus, rise, self.dt)
+        return self.others * moved + after
+
+    def others_moved(
+        self, method: Any, state: jax.Array, stimulus: Any, rise: Any, dt: jax.Array
+    ) -> jax.Array:
+        stepper = method.stepper(_Others(self.system, self.others), dt)
+        moved: jax.Array = stepper.advance(state, stimulus, rise)
+        return moved
+
+    def moved(self, potentials: jax.Array, read: Felt) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Potentials after the step, which fired, and the largest half angle, squared."""
+        shift = read.slope / 2
+        kappa = read.current - shift * shift
+        each = kappa[..., None] + read.width[..., None] * self.offsets
+        moved, fired = through_infinity(potentials + shift[..., None], each, self.half)
+        angle = half_angle(read, self.offsets[-1], self.half[..., 0])
+        return moved - shift[..., None], fired, angle
+
+
+MIDDLE = Heun()
+WHOLE = RK4()
+
+
+def _plus(stimulus: Any, rise: Any, part: float) -> Any:
+    """What a stimulus is so many steps from the middle of one."""
+    if rise is None:
+        return stimulus
+    return jax.tree.map(lambda mean, slope: mean + part * slope, stimulus, rise)
+
+
+def half_angle(
+    read: Felt, last: Float[Array, ""], half: Float[Array, "..."]
+) -> Float[Array, "population *region"]:
+    """The largest half angle of a step, squared, real or imaginary; the `last` excitability."""
+    size = jnp.abs(read.current - read.slope * read.slope / 4) + jnp.abs(read.width) * last
+    return size * half * half
 
 
 def through_infinity(
@@ -117,15 +250,3 @@ def through_infinity(
     # As late as can be, but not at infinity itself.
     below = jnp.where(below == 0, -(jnp.finfo(below.dtype).tiny ** 0.5), below)
     return (potentials * cosine + kappa * sine) / below, fired
-
-
-def largest_half_angle(
-    system: Network | Homogeneous,
-    rate: Float[Array, "population *region"],
-    gates: Float[Array, "population *region"],
-    last: Float[Array, ""],
-) -> jax.Array:
-    """The largest √κ / (2 tau), half angle per time, of any neuron; the `last` excitability."""
-    state = assembled(system.model, rate=rate, gate=gates)
-    top = system.population_inputs(state) + parameter(system, "delta") * last
-    return (jnp.sqrt(jnp.maximum(top, 0.0)) / (2 * parameter(system, "tau"))).max()

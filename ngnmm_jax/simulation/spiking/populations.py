@@ -1,7 +1,7 @@
-"""A model's populations as arrays, with an axis `population`; and systems of many runs."""
+"""A model's populations as arrays, with an axis `population`; what drives them; many runs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,6 +11,8 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.models.comparisons import random_state
+from ngnmm_jax.systems.driven import Driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -18,7 +20,7 @@ from ngnmm_jax.systems.network import Network
 class Runs(eqx.Module):
     """The systems of a batch: one, of which the parameters `varied` (run, …) differ by run."""
 
-    system: Network | Homogeneous
+    system: Network | Homogeneous | Driven
     varied: dict[str, Float[Array, "run ..."]]
 
     def each(self, function: Callable[..., Any], *lanes: Any) -> Any:
@@ -28,28 +30,112 @@ class Runs(eqx.Module):
         )
 
 
-def parameter(system: Network | Homogeneous, name: str) -> Float[Array, "population ..."]:
-    """A parameter of all populations: (population, *region), with ones to broadcast."""
-    every = jnp.broadcast_arrays(*(getattr(p, name) for p in system.model.populations()))
-    values = jnp.stack(every)
-    return values.reshape(values.shape + (1,) * (len(system.state_shape) - values.ndim))
+def parameter(model: AbstractNeuralMass, name: str, regions: int) -> Float[Array, "population ..."]:
+    """A parameter of all populations: (population, *region), with ones to broadcast.
 
-
-def rows(model: AbstractNeuralMass, part: str) -> np.ndarray:
-    """Where a state of the mean field has its populations' `rate`, `potential` or `gate`."""
-    return np.array([model.variables.index(getattr(p, part)) for p in model.populations()])
-
-
-def assembled(
-    model: AbstractNeuralMass, **parts: Float[Array, "population *region"]
-) -> Float[Array, "variable *region"]:
-    """A state of the mean field from the populations' `rate`, `potential` and `gate`.
-
-    What is not given is zero.
+    `regions`: how many axes those of the regions are.
     """
-    found = {}
-    for k, population in enumerate(model.populations()):
-        for part, values in parts.items():
-            found[getattr(population, part)] = values[k]
-    zero = jnp.zeros_like(next(iter(found.values())))
-    return jnp.stack([found.get(name, zero) for name in model.variables])
+    values = jnp.stack(jnp.broadcast_arrays(*(getattr(p, name) for p in model.populations())))
+    return values.reshape(values.shape + (1,) * (1 + regions - values.ndim))
+
+
+def rows(model: AbstractNeuralMass, part: str) -> list[int]:
+    """Where a state of the mean field has its populations' `rate` or `potential`."""
+    return [model.variables.index(getattr(p, part)) for p in model.populations()]
+
+
+def taken(state: Float[Array, "variable ..."], at: list[int]) -> Float[Array, "population ..."]:
+    """Some rows of a state; by slices, which are faster than a gather."""
+    return jnp.stack([state[k] for k in at])
+
+
+def laid_out(
+    model: AbstractNeuralMass, values: Float[Array, "population ..."], part: str
+) -> Float[Array, "variable ..."]:
+    """A state that has the populations' `rate` or `potential`, and is zero elsewhere."""
+    at = {row: k for k, row in enumerate(rows(model, part))}
+    zero = jnp.zeros_like(values[0])
+    return jnp.stack([values[at[k]] if k in at else zero for k in range(len(model.variables))])
+
+
+class Felt(NamedTuple):
+    """What neurons obey: tau V' = V² + slope V + current + width x, x their offset.
+
+    Each (population, *region).
+    """
+
+    slope: Float[Array, "population *region"]
+    current: Float[Array, "population *region"]
+    width: Float[Array, "population *region"]
+
+
+def felt(system: Any, state: Float[Array, "variable *region"], stimulus: Any) -> Felt:
+    """What the neurons of each population obey at a state of the mean field.
+
+    The mean field of neurons with a slope b, a current c and a half width Δ is
+
+        tau r' = Δ / (π tau) + (2 v + b) r,    tau v' = v² + b v - (π tau r)² + c
+
+    from which b, c and Δ are read off the model's equations. The first is a straight line in r, so
+    that a derivative gives 2 v + b, also where r is zero.
+
+    `system`: anything with a `model`, and what its regions have `received` (state, stimulus).
+    """
+    model = system.model
+    tau, at_rate, at_potential = (
+        parameter(model, "tau", state.ndim - 1), rows(model, "rate"), rows(model, "potential")
+    )  # fmt: skip
+    drive = system.received(state, stimulus)
+    r, v = taken(state, at_rate), taken(state, at_potential)
+    along = laid_out(model, jnp.ones_like(r), "rate")
+    slopes, change = jax.jvp(lambda y: model.vector_field(y, drive), (state,), (along,))
+    by_rate = tau * taken(change, at_rate)
+    slope = by_rate - 2 * v
+    x = jnp.pi * tau * r
+    current = tau * taken(slopes, at_potential) - v * (v + slope) + x * x
+    width = jnp.pi * tau * (tau * taken(slopes, at_rate) - by_rate * r)
+    return Felt(slope, current, width)
+
+
+def follows_centres(runs: Runs) -> bool:
+    """Whether anything but the potentials themselves follows from where their centres are.
+
+    So gap junctions do, and outputs of potentials. Tried at states of the model's box, in 64 bits.
+    """
+    model = runs.system.model
+    regions = runs.system.state_shape[1:]
+    states = np.stack([random_state(model, regions, seed) for seed in range(_TRIED)])
+    moved = np.random.default_rng(0).uniform(0.5, 1.5, states.shape[1:])
+    with jax.enable_x64(True):
+        runs = jax.tree.map(_wide, runs)
+        return bool(np.asarray(_follow(runs, jnp.asarray(states, float), jnp.asarray(moved))))
+
+
+# States at which it is tried whether centres matter, and what counts as rounding.
+_TRIED, _ROUNDING = 4, 1e-10
+
+
+def _wide(leaf: Any) -> Any:
+    return jnp.asarray(leaf, float) if eqx.is_inexact_array_like(leaf) else leaf
+
+
+@eqx.filter_jit
+def _follow(runs: Runs, states: jax.Array, moves: jax.Array) -> jax.Array:
+    def one(system: Any, state: jax.Array) -> jax.Array:
+        network: Any = undriven(system)
+        network = network if getattr(network, "delays", None) is None else network.undelayed()
+        at = np.array(rows(network.model, "potential"))
+        own = np.array([*at, *rows(network.model, "rate")])
+        other = state.at[at].add(moves[at])
+        ends = []
+        for y in (state, other):
+            slopes = network.vector_field(y).at[own].set(0.0)
+            ends.append((felt(network, y, None), slopes, network.model.output(y)))
+        sizes = jnp.stack([1 + jnp.abs(y * y).max() for y in (state, other)]).max()
+        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *ends)
+        return jnp.stack(jax.tree.leaves(gaps)).max() / sizes
+
+    count = next((len(values) for values in runs.varied.values()), 1)
+    each = jnp.broadcast_to(states, (count, *states.shape))
+    gaps = runs.each(lambda system, some: jax.vmap(lambda y: one(system, y))(some), each)
+    return ~(gaps < _ROUNDING).all()

@@ -1,22 +1,30 @@
 """What a run of spiking neurons leaves behind."""
 
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.models.base import AbstractNeuralMass
+from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.result import Outcome, Simulation, package
 from ngnmm_jax.simulation.saving import Saving
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
-from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, which_recorded
-from ngnmm_jax.simulation.spiking.populations import Runs, assembled
+from ngnmm_jax.simulation.spiking.neurons import (
+    LARGEST_HALF_ANGLE,
+    Neurons,
+    Seen,
+    which_recorded,
+)
+from ngnmm_jax.simulation.spiking.populations import rows
+from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -26,8 +34,8 @@ class SpikingSimulation(AbstractResult):
 
     - `activity`: the populations' quantities, named as in the mean field, so that every figure
       and analysis of a `Simulation` takes them. Rates are spikes per neuron over the interval
-      that ends at each saved time; potentials are the centres of the Lorentzians; gates are
-      the synapses' own. `activity.final_state` is the mean field's state at the end.
+      that ends at each saved time; potentials are the centres of the Lorentzians; all other
+      variables are their own. `activity.final_state` is the mean field's state at the end.
     - `width_rates` (time, population, region): the rate at each saved time from the half width
       of the potentials' Lorentzian, π tau r: a second estimate, without counting spikes.
     - `spikes` (time, population, region, recorded): spikes of the recorded neurons in the
@@ -35,7 +43,8 @@ class SpikingSimulation(AbstractResult):
     - `offsets` (recorded,): excitabilities of these, relative to the centre, in half widths.
     - `memory`: the neurons at the end; `simulate_spiking(…, start=run)` goes on from there.
     - `neurons`: how many in each population; `populations`: their names; `rates`: the variables
-      of `activity` that hold their rates.
+      of `activity` that hold their rates; `notes`: where their model says that neurons of their
+      own would differ from the mean field however many they are.
     - `status`, `stats`: those of `activity`.
 
     A batch has a leading axis `run` on all but `offsets`; there is no axis `region` for a
@@ -50,6 +59,7 @@ class SpikingSimulation(AbstractResult):
     neurons: int = eqx.field(static=True)
     populations: tuple[str, ...] = eqx.field(static=True)
     rates: tuple[str, ...] = eqx.field(static=True)
+    notes: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def status(self) -> Int[Array, "*run"]:
@@ -68,6 +78,7 @@ class SpikingSimulation(AbstractResult):
             "neurons": f"{self.neurons} in each of {', '.join(self.populations)}",
             "width_rates": self.width_rates,
             "spikes": self.spikes,
+            **({"approximate": "; ".join(self.notes)} if self.notes else {}),
         }
 
     def run(self, number: int) -> "SpikingSimulation":
@@ -80,36 +91,48 @@ class SpikingSimulation(AbstractResult):
         )
 
 
+class Ended(NamedTuple):
+    """A batch at its end.
+
+    - `neurons`; `below` (run,): how often noise took variables below zero, or None; `history`.
+    """
+
+    neurons: Neurons
+    below: Any
+    history: History | None
+
+
 def packaged(
-    system: Network | Homogeneous,
-    runs: Runs,
-    neurons: Neurons,
+    system: Network | Homogeneous | Driven,
+    ended: Ended,
     seen: tuple[Seen, Seen],
     saving: Saving,
     every: float,
-    duration: float,
-    before: SpikingSimulation | None,
+    span: tuple[float, float],
+    started: bool,
 ) -> SpikingSimulation:
     """The result of a batch.
 
     `seen`: at each saved time (run, time, …), and at the end, (run, 1, …); `every`: time between
-    saves; `before`: the run that this one goes on from.
+    saves; `span`: from when to when; `started`: whether from rest or a state, not from a run.
     """
-    t0 = 0.0 if before is None else float(before.activity.t1)
-    model, count = runs.system.model, neurons.potentials.shape[-1]
+    neurons = ended.neurons
+    model, count = system.model, neurons.potentials.shape[-1]
     whole, end = seen
     spikes, recorded = (jnp.diff(counts, axis=1) for counts in (whole.spikes, whole.recorded))
     # Before the first interval nothing has been counted: there the rate is that of the width.
     rates = jnp.concatenate([whole.width_rate[:, :1], spikes / (count * every)], axis=1)
     states = _states(model, rates, whole)
-    saving = dataclasses.replace(saving, ts=tuple(t + t0 for t in saving.ts))
+    saving = dataclasses.replace(saving, ts=tuple(t + span[0] for t in saving.ts))
     last = _states(model, end.width_rate, end)[:, 0]
-    status = _status(states, whole, neurons, before is None)
-    stats = {"num_steps": jnp.asarray(saving.n_steps)}
+    status = _status(states, neurons, started)
+    stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
+    if ended.below is not None:
+        stats["below_zero"] = ended.below
     populations = model.populations()
-    outcome = Outcome(last, states, status, stats)
+    outcome = Outcome(last, states, status, stats, ended.history)
     return SpikingSimulation(
-        activity=package(model, system, saving, outcome, t0 + duration),
+        activity=package(model, system, saving, outcome, span[1]),
         width_rates=whole.width_rate,
         spikes=jnp.concatenate([jnp.zeros_like(recorded[:, :1]), recorded], axis=1),
         offsets=jnp.asarray(quantiles(count)[which_recorded(count, recorded.shape[-1])]),
@@ -117,6 +140,7 @@ def packaged(
         neurons=count,
         populations=tuple(p.name for p in populations),
         rates=tuple(p.rate for p in populations),
+        notes=tuple(dict.fromkeys(p.note for p in populations if p.note)),
     )
 
 
@@ -124,20 +148,19 @@ def _states(
     model: AbstractNeuralMass, rates: Float[Array, "run time ..."], seen: Seen
 ) -> Float[Array, "run time ..."]:
     """States of the mean field (run, time, variable, *region)."""
-
-    def one(rate: jax.Array, centre: jax.Array, gate: jax.Array) -> jax.Array:
-        return assembled(model, rate=rate, potential=centre, gate=gate)
-
-    return jax.vmap(jax.vmap(one))(rates, seen.centre, seen.gates)
+    states = seen.state.at[:, :, np.array(rows(model, "rate"))].set(rates)
+    return states.at[:, :, np.array(rows(model, "potential"))].set(seen.centre)
 
 
-def _status(states: jax.Array, seen: Seen, neurons: Neurons, started: bool) -> Int[Array, "run"]:
+def _status(states: jax.Array, neurons: Neurons, started: bool) -> Int[Array, "run"]:
     """How each run ended; `started` from rest: NONE_FOUND where there was no equilibrium."""
 
     def everywhere(well: jax.Array) -> jax.Array:
         return well.all(axis=tuple(range(1, well.ndim)))
 
+    slow = everywhere(~(neurons.angle > LARGEST_HALF_ANGLE**2))
+    status = jnp.where(slow, Status.OK, Status.STEP_TOO_LARGE)
     finite = everywhere(settled(states)) & everywhere(jnp.isfinite(neurons.potentials))
-    status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
-    begun = everywhere(~jnp.isnan(seen.gates[:, 0]))
+    status = jnp.where(finite, status, Status.NOT_FINITE)
+    begun = everywhere(~jnp.isnan(states[:, 0]))
     return jnp.where(begun, status, Status.NONE_FOUND) if started else status

@@ -8,30 +8,35 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import at_points
 from ngnmm_jax._core.placement import NEURONS, beside
 from ngnmm_jax._core.progress import progress_bar
-from ngnmm_jax._core.randomness import run_seeds
+from ngnmm_jax._core.randomness import first_step, run_seeds
 from ngnmm_jax._core.starting import state_of
 from ngnmm_jax._core.status import raise_unless_ok
 from ngnmm_jax._core.types import Time
+from ngnmm_jax.integrators import RK4, Stepper
 from ngnmm_jax.integrators.loops import save_steps
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.parameters import as_parameter
-from ngnmm_jax.models.times import SECONDS, smallest_step
+from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.simulation.fixed import fraction_below
+from ngnmm_jax.simulation.history import History, past_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.saving import Request, Saving, blocks_of_saves
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
-from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, seen, stepper
-from ngnmm_jax.simulation.spiking.populations import Runs
-from ngnmm_jax.simulation.spiking.result import SpikingSimulation, packaged
+from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, Spiking, neurons_in, seen
+from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres
+from ngnmm_jax.simulation.spiking.result import Ended, SpikingSimulation, packaged
 from ngnmm_jax.simulation.spiking.start import begun, gone_on
 from ngnmm_jax.simulation.varied import count_runs
+from ngnmm_jax.systems.delayed import at_work, on_grid
+from ngnmm_jax.systems.driven import Driven, driven, noise_key
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.own_equations import only_fields_of_models
 
 # Runs of so many updates of neurons are cut into blocks, between which progress is shown.
 _LONG_RUN = 10**9
@@ -84,53 +89,97 @@ def simulate_spiking(
     duration = _checks.time("duration", duration)
     _checks.positive("duration", duration)
     before = start if isinstance(start, SpikingSimulation) else None
-    start = None if before is not None else state_of(start)
+    given = start if before is None else before.activity
+    state = None if before is not None else state_of(start)
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
-    count = count_runs(core, varied, start, seed)
-    single = not varied and np.ndim(seed) == 0 and np.ndim(start) <= len(core.state_shape)
+    count = count_runs(core, varied, state, seed)
+    single = not varied and np.ndim(seed) == 0 and np.ndim(state) <= len(core.state_shape)
     every_neuron = count * neurons * len(core.model.populations()) * math.prod(core.state_shape[1:])
-    with beside("simulate_spiking", every_neuron <= NEURONS, core, varied, start, before):
-        runs = Runs(core, {name: v.astype(core.coupling.dtype) for name, v in varied.items()})
-        saving, dt = _planned(runs, duration, dt, save_every)
+    with beside("simulate_spiking", every_neuron <= NEURONS, core, varied, state, before):
+        varied = {name: v.astype(core.coupling.dtype) for name, v in varied.items()}
+        saving, dt = _planned(core, varied, duration, dt, save_every)
+        core = on_grid(core, dt, varied)
+        runs = Runs(core, varied)
         sizes = neurons, min(recorded, neurons)
+        seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
         if before is None:
-            seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
-            there = begun(runs, start, scatter, seeds, sizes, dt)
+            there = begun(runs, state, scatter, seeds, sizes, dt)
         else:
             there = gone_on(runs, before, count, sizes, dt)
-        there, saved = _advanced(runs, there, saving, dt, progress)
-        ended = saved, _look(runs, there)
+        t0 = 0.0 if before is None else float(before.activity.t1)
+        offsets = jnp.asarray(quantiles(neurons), core.coupling.dtype)
+        work = _Work(
+            dt=jnp.asarray(dt, core.coupling.dtype),
+            t0=jnp.asarray(t0, float),
+            first=jnp.asarray(first_step(t0, dt)),
+            offsets=offsets,
+            centred=follows_centres(runs),
+        )
+        past = past_of(given, core, dt, runs=count)
+        memory = _start(runs, there, seeds, past, work)
+        memory, saved = _advanced(runs, memory, seeds, saving, work, progress)
+        ended = _ended(runs, memory, seeds, saving.n_steps, work, dt)
+        looked = saved, _look(runs, ended.neurons)
+        span = t0, t0 + duration
         every = saving.stride * dt
-        result = packaged(system, runs, there, ended, saving, every, duration, before)
+        result = packaged(system, ended, looked, saving, every, span, before is None)
         result = result.run(0) if single else result
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)
     return result
 
 
-def _core(system: Any, dtype: Any) -> Network | Homogeneous:
+class _Work(eqx.Module):
+    """What decides a run, but for systems and seeds.
+
+    - `dt`; `t0`, when it begins, and the number of its `first` step, counted from time zero.
+    - `offsets` (neuron,): excitabilities in half widths.
+    - `centred`: whether anything but the potentials follows from their centres.
+    """
+
+    dt: Float[Array, ""]
+    t0: Float[Array, ""]
+    first: Int[Array, ""]
+    offsets: Float[Array, "neuron"]
+    centred: bool = eqx.field(static=True)
+
+    def stepper(self, system: Any, seed: Any, neurons: Neurons) -> Stepper:
+        """Steps of such neurons, with the delays, the stimulus and the noise of their system."""
+        spiking = Spiking(self.offsets, neurons, self.centred)
+        if isinstance(system, Driven):
+            return system.stepper(spiking, self.dt, noise_key(seed), (self.t0, self.first))
+        return at_work(spiking, system, self.dt)
+
+
+def _core(system: Any, dtype: Any) -> Network | Homogeneous | Driven:
     """The system without names, in the precision asked for; refused if it has no QIF neurons."""
-    if not isinstance(system, Network | Homogeneous):
+    network = system.system if isinstance(system, Driven) else system
+    if not isinstance(network, Network | Homogeneous):
         kind = type(system).__name__
-        _checks.fail("system", "be a network or its homogeneous system", f"it is a {kind}")
-    if not system.model.populations() or system.model.exact_flow(jnp.asarray(1.0)) is None:
+        must = "be a network or its homogeneous system, `Driven` or not"
+        _checks.fail("system", must, f"it is a {kind}")
+    populations = system.model.populations()
+    if not populations:
         name = type(system.model).__name__
         _checks.fail("system", "have populations of QIF neurons", f"{name} has none")
+    if isinstance(network, Network):
+        only_fields_of_models(network, Network)
+    rates = {p.rate for p in populations}
+    for name in rates & set(getattr(system, "noise", {})):
+        must = "be on inputs, potentials or what neurons drive: rates are counted"
+        _checks.fail("noise", must, f"it is on {name!r}")
     return cast(system.bare(), dtype)
 
 
 def _planned(
-    runs: Runs, duration: float, dt: Time | None, save_every: Time | None
+    core: Any, varied: dict[str, Any], duration: float, dt: Time | None, save_every: Time | None
 ) -> tuple[Saving, float]:
     """What is saved when, and the step: by default such that it divides what is given."""
-    core = runs.system
     dt = None if dt is None else _checks.time("dt", dt)
     save_every = None if save_every is None else _checks.time("save_every", save_every)
     usual = 0.5e-3 / SECONDS[core.model.time_unit]
     if dt is None:
-        longest = core.time_step
-        if runs.varied and core.model.n_regions is None:
-            longest = smallest_step(at_points(core.model, runs.varied))
+        longest = RK4().longest_step(core, varied)
         times = np.array([usual if save_every is None else save_every, duration])
         dt = common_step(times, longest) or longest
     _checks.positive("dt", dt)
@@ -141,12 +190,10 @@ def _planned(
 
 
 def _advanced(
-    runs: Runs, neurons: Neurons, saving: Saving, dt: float, progress: bool | None
-) -> tuple[Neurons, Seen]:
-    """The neurons at the end, and what was seen at each saved time (run, time, …)."""
-    dtype = runs.system.coupling.dtype
-    step = jnp.asarray(dt, dtype)
-    offsets = jnp.asarray(quantiles(neurons.potentials.shape[-1]), dtype)
+    runs: Runs, memory: Any, seeds: Any, saving: Saving, work: _Work, progress: bool | None
+) -> tuple[Any, Seen]:
+    """The memory at the end, and what was seen at each saved time (run, time, …)."""
+    neurons = neurons_in(memory)
     updates = saving.n_steps * neurons.potentials.size
     long = bool(progress) or (progress is None and updates >= _LONG_RUN)
     pieces = blocks_of_saves(saving, traced=False, in_pieces=long)
@@ -154,37 +201,72 @@ def _advanced(
     shown = progress if long and len(pieces) > 1 else False
     with progress_bar(saving.n_steps, "spikes", "step", shown, unit_scale=True) as bar:
         for kept, room, *steps in pieces:
-            neurons, some = _block(runs, neurons, step, offsets, tuple(steps), room)
+            memory, some = _block(runs, memory, seeds, work, tuple(steps), room)
             if kept:  # a copy, so that the rest of the room is given back
                 saved.append(
                     jax.tree.map(lambda v, kept=kept: np.asarray(v)[:, :kept].copy(), some)
                 )
             bar.update(kept * saving.stride if kept else int(steps[1]))
-    return neurons, jax.tree.map(lambda *s: jnp.asarray(np.concatenate(s, axis=1)), *saved)
+    return memory, jax.tree.map(lambda *s: jnp.asarray(np.concatenate(s, axis=1)), *saved)
 
 
 @eqx.filter_jit
 def _look(runs: Runs, neurons: Neurons) -> Seen:
     """What is seen of runs at one time (run, 1, …)."""
-    return jax.tree.map(lambda leaf: leaf[:, None], runs.each(seen, neurons))
+    found = runs.each(lambda system, neurons: seen(system.model, neurons), neurons)
+    return jax.tree.map(lambda leaf: leaf[:, None], found)
+
+
+@eqx.filter_jit
+def _start(runs: Runs, neurons: Neurons, seeds: Any, past: Any, work: _Work) -> Any:
+    """The memory at the beginning, with an axis of runs."""
+
+    def one(system: Any, neurons: Neurons, seed: Any, past: Any) -> Any:
+        given = () if past is None else (past,)
+        return work.stepper(system, seed, neurons).start(neurons.state, *given)
+
+    return runs.each(one, neurons, seeds, past)
 
 
 @eqx.filter_jit
 def _block(
-    runs: Runs,
-    neurons: Neurons,
-    dt: Float[Array, ""],
-    offsets: Float[Array, "neuron"],
-    steps: tuple[Any, Any],
-    room: int,
-) -> tuple[Neurons, Seen]:
-    """The neurons at the end, and what was seen (run, time, …); `offsets` are the excitabilities.
+    runs: Runs, memory: Any, seeds: Any, work: _Work, steps: tuple[Any, Any], room: int
+) -> tuple[Any, Seen]:
+    """The memory at the end, and what was seen (run, time, …).
 
     `steps` and `room` are those of `save_steps`.
     """
 
-    def one(system: Network | Homogeneous, neurons: Neurons) -> tuple[Neurons, Seen]:
-        advance = stepper(system, dt, offsets)
-        return save_steps(advance, neurons, steps, room, lambda now: seen(system, now))
+    def one(system: Any, memory: Any, seed: Any) -> tuple[Any, Seen]:
+        stepper = work.stepper(system, seed, neurons_in(memory))
 
-    return runs.each(one, neurons)
+        def see(memory: Any) -> Seen:
+            return seen(system.model, neurons_in(memory))
+
+        def advance(memory: Any) -> Any:
+            return stepper.advance(memory, None)
+
+        return save_steps(advance, memory, steps, room, see)
+
+    return runs.each(one, memory, seeds)
+
+
+@eqx.filter_jit
+def _left(runs: Runs, memory: Any, seeds: Any, work: _Work) -> tuple[Any, Any]:
+    """How often noise took variables below zero (run,), and what was sent before; or None."""
+
+    def one(system: Any, memory: Any, seed: Any) -> tuple[Any, Any]:
+        stepper = work.stepper(system, seed, neurons_in(memory))
+        below = stepper.below(memory)
+        return None if below is None else below.sum(), stepper.past(memory)
+
+    return runs.each(one, memory, seeds)
+
+
+def _ended(runs: Runs, memory: Any, seeds: Any, n_steps: int, work: _Work, dt: float) -> Ended:
+    """What is left of a batch at its end."""
+    below, sent = _left(runs, memory, seeds, work)
+    if below is not None:
+        below = fraction_below(driven(runs.system), below, n_steps)
+    history = None if sent is None else History(sent, dt)
+    return Ended(neurons_in(memory), below, history)

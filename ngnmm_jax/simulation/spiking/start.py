@@ -13,12 +13,11 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.starting import first_states
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
-from ngnmm_jax.simulation.spiking.neurons import LARGEST_HALF_ANGLE, Neurons, largest_half_angle
-from ngnmm_jax.simulation.spiking.populations import Runs, parameter, rows
+from ngnmm_jax.simulation.spiking.neurons import LARGEST_HALF_ANGLE, Neurons, half_angle
+from ngnmm_jax.simulation.spiking.populations import Runs, felt, parameter, rows, taken
 from ngnmm_jax.simulation.spiking.result import SpikingSimulation
 from ngnmm_jax.simulation.start import initial_states
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import undriven
 
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -40,8 +39,7 @@ def begun(
         states = jnp.asarray(initial_states(core, runs.varied, scatter, seeds), dtype)
     else:
         states = first_states(start, seeds.shape[0], core.state_shape, dtype)
-    rate, gates = (states[:, rows(core.model, part)] for part in ("rate", "gate"))
-    check_step(runs, rate, gates, dt, sizes[0])  # before anything large is compiled
+    check_step(runs, states, dt, sizes[0])  # before anything large is compiled
     order = jnp.asarray(np.arange(sizes[0]) * _GOLDEN % 1, dtype)
     return _drawn(runs, states, seeds, order, sizes[1])
 
@@ -60,21 +58,17 @@ def gone_on(
             f"have {count} runs of {sizes[0]} neurons, of which {sizes[1]} are recorded",
             f"it has {there[0]}, {there[1]} and {there[2]}",
         )
-    check_step(runs, found.rate, found.gates, dt, sizes[0])
-    return found
+    check_step(runs, found.state, dt, sizes[0])
+    return eqx.tree_at(lambda n: n.angle, found, jnp.zeros_like(found.angle))
 
 
 def check_step(
-    runs: Runs,
-    rate: Float[Array, "run population *region"],
-    gates: Float[Array, "run population *region"],
-    dt: float,
-    neurons: int,
+    runs: Runs, states: Float[Array, "run variable *region"], dt: float, neurons: int
 ) -> None:
-    """Refuse a step in which the fastest neuron could fire more than once."""
-    last = jnp.asarray(quantiles(neurons)[-1], rate.dtype)
+    """Refuse a step in which the fastest neuron could fire more than once, at the beginning."""
+    last = jnp.asarray(quantiles(neurons)[-1], states.dtype)
     # Runs without an equilibrium to start from have none.
-    fastest = max(0.0, *np.nan_to_num(np.asarray(_fastest(runs, rate, gates, last))))
+    fastest = max(0.0, *np.nan_to_num(np.asarray(_fastest(runs, states, last))))
     if not fastest * dt < LARGEST_HALF_ANGLE:
         _checks.fail(
             "dt",
@@ -84,8 +78,16 @@ def check_step(
 
 
 @eqx.filter_jit
-def _fastest(runs: Runs, rate: jax.Array, gates: jax.Array, last: jax.Array) -> jax.Array:
-    return runs.each(lambda system, r, s: largest_half_angle(system, r, s, last), rate, gates)
+def _fastest(runs: Runs, states: jax.Array, last: jax.Array) -> jax.Array:
+    """The largest half angle of any neuron, per time, (run,)."""
+
+    def one(system: Any, state: jax.Array) -> jax.Array:
+        network = undriven(system)
+        network = network if getattr(network, "delays", None) is None else network.undelayed()
+        half = 1 / (2 * parameter(network.model, "tau", state.ndim - 1))
+        return jnp.sqrt(half_angle(felt(network, state, None), last, half).max())
+
+    return runs.each(one, states)
 
 
 @eqx.filter_jit
@@ -102,16 +104,14 @@ def _drawn(
     neurons, ordered by their excitability, has them all, evenly.
     """
 
-    def one(system: Network | Homogeneous, state: jax.Array, seed: jax.Array) -> Neurons:
-        rate, centre, gates = (
-            state[rows(system.model, part)] for part in ("rate", "potential", "gate")
-        )
-        width = jnp.pi * parameter(system, "tau") * rate
+    def one(system: Any, state: jax.Array, seed: jax.Array) -> Neurons:
+        rate, centre = (taken(state, rows(system.model, part)) for part in ("rate", "potential"))
+        width = jnp.pi * parameter(system.model, "tau", state.ndim - 1) * rate
         key = stream(seed, Purpose.NEURONS)
         shift = jax.random.uniform(key, (*rate.shape, 1)).astype(rate.dtype)
         spread = jnp.tan(jnp.pi * ((order + shift) % 1 - 0.5))
         none = jnp.zeros((*rate.shape, recorded), jnp.int32)
         potentials = centre[..., None] + width[..., None] * spread
-        return Neurons(potentials, gates, rate, rate, none[..., 0], none)
+        return Neurons(potentials, state, state, none[..., 0], none, jnp.zeros_like(rate))
 
     return runs.each(one, states, seeds)
