@@ -81,7 +81,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.stability.response import LinearResponse, linear_response
     from ngnmm_jax.stability.roots import CharacteristicRoots, characteristic_roots, root_near
     from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
-    from ngnmm_jax.systems import stimuli
+    from ngnmm_jax.systems import noises, stimuli
     from ngnmm_jax.systems.driven import Driven
     from ngnmm_jax.systems.homogeneous import Homogeneous
     from ngnmm_jax.systems.network import Network
@@ -153,6 +153,7 @@ __all__ = [
     "lyapunov_map",
     "lyapunov_spectrum",
     "models",
+    "noises",
     "observe",
     "open_sweep",
     "orbit_diagram",
@@ -272,7 +273,7 @@ _HOMES = {
         "sweep",
     ),
     "sweeps.storage": ("open_sweep",),
-    "systems": ("stimuli",),
+    "systems": ("noises", "stimuli"),
     "systems.driven": ("Driven",),
     "systems.homogeneous": ("Homogeneous",),
     "systems.network": ("Network",),

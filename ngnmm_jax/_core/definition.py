@@ -152,8 +152,14 @@ def equations(system: Any) -> dict[str, Any]:
         found["stimulus_function"] = [_stimulated(part) for part in stimuli]
         for part, text in zip(stimuli, found["stimulus_function"], strict=True):
             _forget(part, text)
+    noises = _noises(system)
+    if noises:
+        found["noise_functions"] = {name: _noisy(core, noise) for name, noise in noises.items()}
+        for name, noise in noises.items():
+            _forget(noise, str(found["noise_functions"][name]))
     # What no trace shows of a class of a user is looked at as it is written.
-    kinds = [type(part) for part, _ in _held(core)] + [type(part) for part in stimuli]
+    others = [*stimuli, *noises.values()]
+    kinds = [type(part) for part, _ in _held(core)] + [type(part) for part in others]
     written = [
         [kind.__name__, body(kind, traced=getattr(kind, "TRACED", frozenset()))] for kind in kinds
     ]
@@ -224,6 +230,20 @@ def _parts(stimulus: Any) -> list[Any]:
         return []
     parts = getattr(stimulus, "parts", None)
     return [stimulus] if parts is None else [one for part in parts for one in _parts(part)]
+
+
+def _noises(system: Any) -> dict[str, Any]:
+    """A driven system's noises that are objects."""
+    every = getattr(system, "noise", {}).items()
+    return {name: noise for name, noise in every if dataclasses.is_dataclass(noise)}
+
+
+def _noisy(core: Any, noise: Any) -> list[Any]:
+    """What a noise is beside its numbers: its kind, the words in it, its factor as a program."""
+    state = jax.ShapeDtypeStruct(tuple(core.state_shape), _precision(core))
+    words = {name: value for name, value in _choices(noise, ())}
+    amplitude = program(type(noise).amplitude, noise, core.model, state)
+    return [type(noise).__name__, words, amplitude]
 
 
 def _stimulated(stimulus: Any) -> str:

@@ -2,8 +2,9 @@
 
 A system's parameters are those that its model declares, those that a coupling of one's own
 declares beside its strength, "coupling" (the strength of what passes between regions), and the
-strengths of a driven system's noise, as in "v_e_noise". What a model declares comes first, whatever
-else of the system is called so.
+strengths of a driven system's noise, as in "v_e_noise", with the correlation times of coloured
+noise, "v_e_noise_time". What a model declares comes first, whatever else of the system is called
+so.
 """
 
 import dataclasses
@@ -25,6 +26,8 @@ INPUT = "input"
 #: The standard deviation of initial noise, which designs of sweeps vary beside the parameters.
 SCATTER = "scatter"
 _NOISE = "_noise"
+#: What of a noise is a parameter, by what its name ends in.
+NOISE_PARTS = {_NOISE: "strength", "_noise_time": "time"}
 
 Whole = TypeVar("Whole")
 
@@ -49,6 +52,35 @@ def noise_name(variable: str) -> str:
 def noise_of(name: str) -> str | None:
     """The variable, or "input", of whose noise this is the strength; None for other names."""
     return name.removesuffix(_NOISE) if name.endswith(_NOISE) else None
+
+
+def noise_part(name: str) -> tuple[str, str] | None:
+    """Of which noise a name is a parameter, and which: its "strength", or its correlation "time".
+
+    None for other names.
+    """
+    for end, part in NOISE_PARTS.items():
+        if name.endswith(end):
+            return name.removesuffix(end), part
+    return None
+
+
+def noise_value(noises: Mapping[str, Any], name: str) -> Any:
+    """The value of a parameter of noises; None where there is none of that name."""
+    found = noise_part(name)
+    if found is None:
+        return None
+    noise, part = noises.get(found[0]), found[1]
+    if not isinstance(noise, eqx.Module):
+        return noise if part == "strength" else None
+    return getattr(noise, part, None)
+
+
+def _noise_names(system: Any) -> tuple[str, ...]:
+    """Names of all noises' parameters."""
+    noises = getattr(system, "noise", {})
+    every = (on + end for on in noises for end in NOISE_PARTS)
+    return tuple(name for name in every if noise_value(noises, name) is not None)
 
 
 def declared(model: Any) -> dict[str, dataclasses.Field]:
@@ -108,7 +140,7 @@ def all_declared(system: Any) -> dict[str, dataclasses.Field]:
 
 def is_reserved(name: str) -> bool:
     """Whether a name means something of its own beside a model's parameters."""
-    return name in (COUPLING, SCATTER) or noise_of(name) is not None
+    return name in (COUPLING, SCATTER) or noise_part(name) is not None
 
 
 def parameter_names(system: Any) -> tuple[str, ...]:
@@ -117,7 +149,7 @@ def parameter_names(system: Any) -> tuple[str, ...]:
         return ()
     coupling = (COUPLING,) if hasattr(system, COUPLING) else ()
     own = (*declared(system.model), *declared_between(system))
-    return (*own, *coupling, *map(noise_name, getattr(system, "noise", ())))
+    return (*own, *coupling, *_noise_names(system))
 
 
 def scalar_names(system: Any) -> list[str]:
@@ -130,9 +162,9 @@ def scalar_names(system: Any) -> list[str]:
 
 
 def never_negative(system: Any, name: str) -> bool:
-    """Whether a parameter must be positive, or is the strength of noise."""
+    """Whether a parameter must be positive, or is one of noise."""
     field = all_declared(system).get(name)
-    return noise_of(name) is not None if field is None else field.metadata["positive"]
+    return noise_part(name) is not None if field is None else field.metadata["positive"]
 
 
 def check_values(system: Any, name: str, values: Any) -> None:
@@ -141,7 +173,10 @@ def check_values(system: Any, name: str, values: Any) -> None:
         _checks.positive(name, values)
         return
     _checks.finite(name, values)
-    if noise_of(name) is not None and _checks.is_concrete(values):
+    found = noise_part(name)
+    if found is not None and found[1] == "time":
+        _checks.positive(name, values)
+    elif found is not None and _checks.is_concrete(values):
         low = np.min(np.asarray(values), initial=0.0)
         if low < 0:
             _checks.fail(name, "not be negative", f"its smallest value is {low:g}")
@@ -230,9 +265,9 @@ def leaf(system: Any, name: str) -> Any:
         return getattr(system, name)
     if name in declared(model):
         return getattr(model, name)
-    noise = getattr(system, "noise", {})
-    if noise_of(name) in noise:
-        return noise[noise_of(name)]
+    noise = noise_value(getattr(system, "noise", {}), name)
+    if noise is not None:
+        return noise
     between = parts_between(system)
     if name in between:
         part, field = between[name]

@@ -18,8 +18,10 @@ from ngnmm_jax.kernels.markers import LENGTHS, CannotFuse, MarkedGraph, stand_in
 from ngnmm_jax.kernels.rules import RULES
 from ngnmm_jax.kernels.walk import Event, Known, Names, Product, Walk, needed
 from ngnmm_jax.simulation.saving import select
-from ngnmm_jax.systems.driven import Driven, Sources
+from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.noises import AbstractNoise
+from ngnmm_jax.systems.noisy import Sources
 
 # Doubles in a GPU's constant memory, nearly.
 _MOST_CONSTANTS = 8000
@@ -112,6 +114,10 @@ def _traced(
     points: Mapping[str, Any],
 ) -> Program:
     networked = isinstance(system.system, Network)
+    for name, noise in system.noise.items():
+        if isinstance(noise, AbstractNoise):
+            kind = type(noise).__name__
+            raise CannotFuse(f"Noise on {name!r} is `{kind}`: kernels draw plain strengths only.")
     plain, whole = (_outside(w) for w in (system.over_runs(), over(system, points)))
     stimulated = system.stimulus is not None
     regions = system.state_shape[1] if networked else 0

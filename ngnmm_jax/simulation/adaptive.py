@@ -10,7 +10,6 @@ import lineax as lx
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import INPUT
 from ngnmm_jax._core.randomness import noise_segment
 from ngnmm_jax.integrators.adaptive import Adaptive, solve
 from ngnmm_jax.integrators.steps import StepsToJumps
@@ -20,6 +19,7 @@ from ngnmm_jax.simulation.saving import Saving, select
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.noises import AbstractNoise, entering
 
 # Saves are filled up to a multiple of this, so that most runs share a program.
 _FILL = 128
@@ -56,6 +56,9 @@ def run_adaptive(
 ) -> Outcome:
     """What was computed of a run."""
     dtype = state.dtype
+    if any(isinstance(noise, AbstractNoise) for noise in driven(system).noise.values()):
+        must = "take fixed steps for noise given as an object: name one, or give `dt`"
+        _checks.fail("integrator", must, "diffrax would take them")
     noisy = isinstance(system, Driven) and bool(system.noise)
     stimulus = driven(system).stimulus
     jumps = 0 if stimulus is None else stimulus.jumps.size
@@ -150,7 +153,7 @@ def _longest_step(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
 
 def _noise_term(system: Driven, state: jax.Array, span: Any, work: _Work) -> dfx.AbstractTerm:
     """Noise on the input and on variables, as a term for diffrax."""
-    network, rows = system.system, system.model.variables
+    network = system.system
     like = jax.ShapeDtypeStruct(state.shape[1:], state.dtype)
     # Finer than the steps, which jumps of a stimulus may cut short.
     tolerance: Any = None if work.dt is None else work.dt / 8
@@ -160,13 +163,7 @@ def _noise_term(system: Driven, state: jax.Array, span: Any, work: _Work) -> dfx
         def along(increments: dict[str, jax.Array]) -> jax.Array:
             change = jnp.zeros_like(y)
             for name, strength in system.noise.items():
-                some = strength * increments[name]
-                if name == INPUT:
-                    zero = jnp.zeros_like(some)
-                    push = jax.jvp(lambda d: network.vector_field(y, d), (zero,), (some,))[1]
-                    change = change + push
-                else:
-                    change = change.at[rows.index(name)].add(some)
+                change = change + entering(network, name, y, strength * increments[name])
             return change
 
         return lx.FunctionLinearOperator(along, dict.fromkeys(system.noise, like))

@@ -104,7 +104,7 @@ def simulate_batch(
         if below is not None:
             stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
         status = _ended(states, last, saved)
-        history = None if sent is None else History(jax.tree.map(jnp.asarray, sent), dt)
+        history = History.of(jax.tree.map(jnp.asarray, sent), dt)
         outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history)
         return package(core.model, system, saving, outcome, request.t0 + request.duration)
 

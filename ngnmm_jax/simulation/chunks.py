@@ -19,7 +19,7 @@ from ngnmm_jax._core.randomness import first_step
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.integrators.loops import save_steps
 from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
-from ngnmm_jax.systems.driven import Driven, driven, noise_key
+from ngnmm_jax.systems.driven import Driven, coloured, driven, noise_key
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -32,7 +32,7 @@ _STEP = 8
 
 class Runs(NamedTuple):
     """What differs between the runs of a batch: values of parameters by name, states (run,
-    variable, region), seeds (run,); with delays also what was sent before, (run, region, node, …).
+    variable, region), seeds (run,); and what is known of before, as `past_of` has it.
     """
 
     parameters: Any
@@ -167,7 +167,8 @@ def _one_round(core: Any, work: _Work, runs: Runs, pieces: Any, xp: Any) -> tupl
         if kept:  # a copy, so that the rest of the room is given back
             saved.append(xp.array(xp.asarray(some)[:, :kept]))
     below = None if below is None else by_run(xp.asarray(below))
-    past = _past(core, on, memory, work) if driven(core).delays is not None else None
+    remembers = driven(core).delays is not None or coloured(core)
+    past = _past(core, on, memory, work) if remembers else None
     past = jax.tree.map(lambda some: by_run(xp.asarray(some)), past)
     return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below, past
 
@@ -244,7 +245,7 @@ def _block(
 
 @eqx.filter_jit
 def _past(core: Network | Driven, runs: Runs, memory: Any, work: _Work) -> Any:
-    """What was sent before (chunk, region, node, …, run), with delays."""
+    """What runs leave beside their states, (chunk, region, …, run)."""
 
     def one_chunk(core: Any, times: _Times, runs: Runs, memory: Any) -> Any:
         _, stepper = _at_work(core, runs, times, work.integrator)

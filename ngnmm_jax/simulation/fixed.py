@@ -49,7 +49,7 @@ def _start(
     system: Network | Homogeneous | Driven, state: jax.Array, past: Any, work: _Work
 ) -> tuple[Any, jax.Array]:
     """The memory at the beginning, and what is saved there."""
-    given = () if past is None else (past,)
+    given = () if past is None else (past if isinstance(system, Driven) else past.sent,)
     return work.stepper(system).start(state, *given), select(system.model, work.variables, state)
 
 
@@ -78,7 +78,7 @@ def _block(
 
 @eqx.filter_jit
 def _past(system: Network | Homogeneous | Driven, memory: Any, work: _Work) -> Any:
-    """What was sent before, of a system with delays."""
+    """What the run leaves beside its state: what was sent, with delays; coloured noise."""
     return work.stepper(system).past(memory)
 
 
@@ -113,8 +113,7 @@ def run_fixed(
     stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
     if below is not None:
         stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
-    sent = _past(system, memory, work)
-    history = None if sent is None else History(sent, dt)
+    history = History.of(_past(system, memory, work), dt)
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
         return Outcome(last, stacked, finite_status(last, stacked), stats, history)

@@ -1,8 +1,9 @@
-"""What regions have sent before now, which networks with delays go on from."""
+"""What runs go on from beside their state: what regions have sent before, and coloured noise."""
 
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,25 +14,37 @@ from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.delayed.pieces import evaluate
 from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.graphs.past import Reach
-from ngnmm_jax.systems.driven import undriven
+from ngnmm_jax.systems.driven import coloured, undriven
+from ngnmm_jax.systems.noisy import Past
 
 # Steps count as the same to this fraction; the order of the spline between others.
 _SAME, _ORDER = 1e-9, 5
 
 
 class History(eqx.Module):
-    """What regions sent over their connections, up to the end of a run.
+    """What regions sent over their connections, up to the end of a run, and its coloured noise.
 
     - `sent` (*run, region, node, *channel): at the ends of steps, the last one now; of each
       coupling with delays, by what comes before the names of its parameters.
     - `dt`: the time from one node to the next.
+    - `noise` (*run, region): coloured noise at the end, over its standard deviation, by name.
     """
 
     sent: dict[str, Float[Array, "..."]]
     dt: float = eqx.field(static=True)
+    noise: dict[str, Float[Array, "..."]] = eqx.field(default_factory=dict)
+
+    @classmethod
+    def of(cls, past: Any, dt: float) -> "History | None":
+        """Of what a `Stepper` goes on from; None where the state is all."""
+        if past is None:
+            return None
+        known = past if isinstance(past, Past) else Past(past)
+        return cls(known.sent or {}, dt, known.noise or {})
 
     def __getitem__(self, run: Any) -> "History":
-        return History({name: sent[run] for name, sent in self.sent.items()}, self.dt)
+        sent, noise = jax.tree.map(lambda some: some[run], (self.sent, self.noise))
+        return History(sent, self.dt, noise)
 
     def on(self, dt: float, reaches: dict[str, Reach], axis: int) -> dict[str, Any]:
         """The same with nodes `dt` apart, along an axis, as many as delays on that grid ask for.
@@ -85,20 +98,26 @@ def along(orbit: Orbit, network: Any, dt: float) -> History:
 def past_of(start: Any, system: Any, dt: float, *, runs: int | None = None) -> Any:
     """What a system on its grid of steps goes on from: that of a run; else None, a constant past.
 
-    By coupling; with `runs`, for each of so many, (run, region, node, …), from one run or from as
-    many.
+    What was sent by coupling, and coloured noise by name; with `runs`, for each of so many,
+    (run, region, …), from one run or from as many.
     """
     history, network = getattr(start, "history", None), undriven(system)
-    if getattr(network, "delays", None) is None:
-        return None
-    if isinstance(start, Orbit):
+    delayed = getattr(network, "delays", None) is not None
+    if isinstance(start, Orbit) and delayed:
         history = along(start, network, dt)
     if history is None:
         return None
-    between: Any = network.interaction
-    reaches = {name: part.graph.reach for name, part in between.delayed().items()}
     batch = not isinstance(start, Orbit) and bool(np.ndim(start.status))
-    found = history.on(dt, reaches, 1 + batch)
+    sent, noise = None, None
+    if delayed and history.sent:
+        between: Any = network.interaction
+        reaches = {name: part.graph.reach for name, part in between.delayed().items()}
+        sent = history.on(dt, reaches, 1 + batch)
+    if history.noise.keys() == coloured(system) != set():
+        noise = history.noise
+    if sent is None and noise is None:
+        return None
+    found = Past(sent, noise)
     if not runs or batch:
         return found
-    return {name: jnp.broadcast_to(some, (runs, *some.shape)) for name, some in found.items()}
+    return jax.tree.map(lambda some: jnp.broadcast_to(some, (runs, *some.shape)), found)

@@ -35,7 +35,7 @@ class Simulation(AbstractResult):
       that it took below zero (see `Driven`).
     - `shown`: the saved variable that figures show unless told otherwise.
     - `history`: of a network with delays, what regions have sent before `t1`, as far as the longest
-      delay; `simulate(…, start=run)` goes on from that too.
+      delay; and the state of coloured noise. `simulate(…, start=run)` goes on from that too.
 
     Runs of a batch have a leading axis `run` on `states`, `final_state`, `status` and `history`.
     """

@@ -40,6 +40,7 @@ from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.loops import Local, linearised
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.noises import AbstractNoise, place_of
 from ngnmm_jax.systems.own_equations import only_by_coupling
 
 # A Jacobian is singular where inputs move its region by more than their size over this, in steps;
@@ -50,7 +51,7 @@ _STEPS, _HALVINGS = 60, 8
 
 
 class LinearResponse(AbstractResult):
-    """Fluctuations of one variable about a stable equilibrium, for weak white noise.
+    """Fluctuations of one variable about a stable equilibrium, for weak noise.
 
     - `frequencies` (frequency,): Hz.
     - `power` (frequency, region): one-sided density, the variable's unit squared per Hz, as
@@ -130,7 +131,8 @@ def linear_response(
 
     **Arguments:**
 
-    - `system`: a `Driven` network with white noise; a stimulus is not looked at.
+    - `system`: a `Driven` network with noise, white or coloured; where it has a factor, that at the
+      equilibrium counts. A stimulus is not looked at.
     - `frequencies` (frequency,): Hz, for the spectra; none are needed for the correlations.
     - `variable`: what fluctuates; by default what the model shows. BOLD follows `model.synaptic`.
     - `start` (variable, region): where Newton's iteration starts; by default the lowest
@@ -150,7 +152,7 @@ def linear_response(
         but = f"`{type(network.model).__name__}` has several: use `Activity` of noisy runs"
         _checks.fail("system", "be of a model with one output and one input", but)
     if not driven(system).noise:
-        _checks.fail("system", "have white noise", "it has none: use `Driven`")
+        _checks.fail("system", "have white noise, or coloured", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable
     known = dict.fromkeys((*network.model.variables, network.model.shown))
     _checks.one_of("variable", variable, known)
@@ -192,7 +194,7 @@ def _respond(
     state, error = equilibrium(network, start)
     local = linearised(network, state)
     seen = _seen(system, state, variable)
-    noise = _noise(system, local)
+    noise = _noise(system, local, state)
     terms = _terms(network, state)
     unit = SECONDS[network.model.time_unit]
 
@@ -201,6 +203,7 @@ def _respond(
         # The slow correlations are taken on the way, at the first frequency, which is zero.
         omega = 2 * jnp.pi * frequency * unit
         gains = _transfer(local, seen, noise, _growing(terms, 1j * omega), omega)
+        gains = _coloured(system, gains, omega)
         slow = jnp.where(frequency == 0, gains.real, 0.0)
         covariance = covariance + jnp.einsum("iks,jks->ij", slow, slow)
         power = 2 * unit * (gains.real**2 + gains.imag**2).sum(axis=(1, 2))
@@ -294,16 +297,34 @@ def _seen(system: Driven, state: jax.Array, variable: str) -> jax.Array:
     return jax.grad(lambda x: value(x).sum())(state)
 
 
-def _noise(system: Driven, local: Local) -> Float[Array, "source variable region"]:
-    """Where each kind of noise enters, times its strength."""
+def _noise(
+    system: Driven, local: Local, state: jax.Array
+) -> Float[Array, "source variable region"]:
+    """Where each kind of noise enters, times its strength, and its factor at the equilibrium."""
     rows = []
-    for name, strength in system.noise.items():
+    for name, noise in system.noise.items():
+        size = noise.amplitude(system.model, state) if isinstance(noise, AbstractNoise) else noise
         if name == INPUT:
-            rows.append(strength * local.push)
+            rows.append(size * local.push)
         else:
-            zero = jnp.zeros_like(local.push)
-            rows.append(zero.at[system.model.variables.index(name)].set(strength))
+            row, scale = place_of(system.model, name)
+            rows.append(jnp.zeros_like(local.push).at[row].set(scale * size))
     return jnp.stack(rows)
+
+
+def _coloured(
+    system: Driven, gains: Complex[Array, "region region source"], omega: jax.Array
+) -> Complex[Array, "region region source"]:
+    """What each region shows of independent white noises, of which each region's is made."""
+    found = []
+    for k, noise in enumerate(system.noise.values()):
+        some = gains[:, :, k]
+        if isinstance(noise, AbstractNoise):
+            some = some * noise.colour(omega)
+            if noise.correlation is not None:
+                some = some @ noise.mixing(some.shape[1])
+        found.append(some)
+    return jnp.stack(found, axis=-1)
 
 
 def _transfer(

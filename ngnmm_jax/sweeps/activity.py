@@ -11,7 +11,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
-from ngnmm_jax._core.parameters import INPUT, SCATTER, noise_name, noise_of
+from ngnmm_jax._core.parameters import SCATTER, noise_name, noise_of
 from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, Fused, fixed, identified
@@ -34,6 +34,7 @@ from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.noises import places
 
 # Runs that a CPU core takes at a time: their states stay in its cache.
 _CPU_RUNS = 32
@@ -83,7 +84,7 @@ class Activity(AbstractMeasure):
     Beside what is kept comes "below_zero": the fraction of values of `nonnegative` variables, in
     all steps, that white noise took below zero (see `Driven`).
 
-    A design can also vary "scatter", the strengths of white noise ("input_noise", "v_e_noise",
+    A design can also vary "scatter", the strengths of noise ("input_noise", "v_e_noise",
     …; see `Driven`), and initial values as "v_e(0)" (the other variables start as before).
     """
 
@@ -119,7 +120,7 @@ class Activity(AbstractMeasure):
 
     def extras(self, system: System) -> tuple[str, ...]:
         names = system.model.variables
-        noises = map(noise_name, (INPUT, *names))
+        noises = map(noise_name, places(system.model))
         return (SCATTER, *noises, *(f"{name}(0)" for name in names))
 
     def plan(self, system: System) -> tuple[Plan, float]:

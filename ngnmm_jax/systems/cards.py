@@ -21,7 +21,7 @@ class PicturedSystem(Pictured):
         rows: dict[str, Any] = {"parameters": set_in(core.model), "coupling": core.coupling}
         rows |= _between(core.interaction, alone=regions is None)
         if core is not driven:
-            rows["noise"] = ", ".join(f"{k} {shown(v)}" for k, v in driven.noise.items()) or "none"
+            rows["noise"] = ", ".join(f"{k} {_noise(v)}" for k, v in driven.noise.items()) or "none"
             stimulus = driven.stimulus
             rows["stimulus"] = "none" if stimulus is None else type(stimulus).__name__
         return f"{type(self).__name__}: {what} {type(core.model).__name__}", rows
@@ -48,6 +48,15 @@ def _between(interaction: Any, *, alone: bool) -> dict[str, Any]:
         delayed: Any = part.graph
         rows[f"{name}delays"] = delayed.said()
     return rows
+
+
+def _noise(noise: Any) -> str:
+    """A noise's strength, or what it is made with."""
+    if not hasattr(noise, "strength"):
+        return shown(noise)
+    fields = {k: v for k, v in vars(noise).items() if v is not None and k != "root"}
+    values = ", ".join(f"{name} {_named(value)}" for name, value in fields.items())
+    return f"{type(noise).__name__}({values})"
 
 
 def _named(value: Any) -> str:

@@ -1,8 +1,8 @@
 """A network together with what drives it from outside: white noise, and stimuli."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -11,17 +11,18 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import INPUT, noise_of, with_fields, without_names
+from ngnmm_jax._core.parameters import INPUT, noise_part, noise_value, with_fields, without_names
 from ngnmm_jax._core.randomness import Purpose, noise_source, stream
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.systems.cards import PicturedSystem
 from ngnmm_jax.systems.delayed import at_work
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.noises import AbstractNoise, not_negative, places
+from ngnmm_jax.systems.noisy import Sources, noisy
 from ngnmm_jax.systems.stimuli import AbstractStimulus
 
 #: What can become of rates and gates that noise takes below zero.
@@ -59,7 +60,7 @@ class Driven(PicturedSystem):
     """
 
     system: Network | Homogeneous
-    noise: dict[str, Float[Array, "..."]]
+    noise: dict[str, Any]
     stimulus: AbstractStimulus | None
     below_zero: str = eqx.field(static=True)
 
@@ -80,15 +81,23 @@ class Driven(PicturedSystem):
         given = {} if noise is None else noise
         if not isinstance(given, Mapping):
             _checks.fail("noise", "be strengths by name", f"it is a {type(given).__name__}")
-        noise = {name: as_parameter("noise", value) for name, value in given.items()}
-        for name, value in noise.items():
-            _checks.one_of("noise", name, (INPUT, *system.model.variables))
-            _checks.finite("noise", value)
-            low = np.min(np.asarray(value)) if _checks.is_concrete(value) else 0.0
-            if low < 0:
-                _checks.fail("noise", "not be negative", f"{name!r} is {low:g} somewhere")
-            if value.ndim:
-                _checks.shape("noise", value, regions, "(region,)")
+        found = {}
+        for name, value in given.items():
+            _checks.one_of("noise", name, places(system.model))
+            if not isinstance(value, AbstractNoise):
+                value = not_negative("noise", value)
+                if value.ndim:
+                    _checks.shape("noise", value, regions, "(region,)")
+            elif (
+                name == INPUT
+                and value.factor is not None
+                and getattr(system, "delays", None) is not None
+            ):
+                must = "be on a variable or a population where there are delays and a factor"
+                _checks.fail("noise", must, "it is on what regions receive")
+            else:
+                value.check(system.model, regions)
+            found[name] = value
         if stimulus is not None and stimulus.n_regions not in (None, *regions):
             _checks.fail(
                 "stimulus",
@@ -96,15 +105,15 @@ class Driven(PicturedSystem):
                 f"it has them for {stimulus.n_regions}",
             )
         self.system = system
-        self.noise = dict(sorted(noise.items()))
+        self.noise = dict(sorted(found.items()))
         self.stimulus = stimulus
         self.below_zero = below_zero
 
     def __getattr__(self, name: str) -> Any:
-        """The strength of a noise, as `input_noise` or `v_e_noise`."""
-        noise = self.__dict__.get("noise", {})
-        if noise_of(name) in noise:
-            return noise[noise_of(name)]
+        """A parameter of a noise, as `input_noise`, `v_e_noise` or `v_e_noise_time`."""
+        value = noise_value(self.__dict__.get("noise", {}), name)
+        if value is not None:
+            return value
         if hasattr(type(self), name):  # a property that says why
             return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -163,16 +172,25 @@ class Driven(PicturedSystem):
 
     def with_parameters(self, **values: Any) -> "Driven":
         """A copy with other values of parameters, the coupling, or noise ("input_noise", …)."""
-        strengths = {key: values.pop(name) for name in list(values) if (key := noise_of(name))}
+        noise = dict(self.noise)
+        for name in [name for name in values if noise_part(name)]:
+            on, part = noise_part(name) or ("", "")
+            value, held = values.pop(name), noise.get(on)
+            if isinstance(held, AbstractNoise):
+                noise[on] = held.with_part(part, value)
+            elif part == "strength":
+                noise[on] = value
+            else:
+                _checks.fail(name, "be of coloured noise", f"there is none on {on!r}")
         system = self.system.with_parameters(**values) if values else self.system
-        changed = Driven(system, self.noise | strengths, self.stimulus, self.below_zero)  # checked
+        changed = Driven(system, noise, self.stimulus, self.below_zero)  # checked
         dtype = system.coupling.dtype
-        noise = {name: value.astype(dtype) for name, value in changed.noise.items()}
+        noise = jax.tree.map(lambda value: value.astype(dtype), changed.noise)
         return with_fields(self, system=system, noise=noise)
 
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
-        noise = {k: v[:, None] if v.ndim == 1 else v for k, v in self.noise.items()}
+        noise = {k: _over_runs(v) for k, v in self.noise.items()}
         network = self.system.over_runs()
         return eqx.tree_at(lambda d: (d.system, d.noise), self, (network, noise))
 
@@ -209,64 +227,15 @@ class Driven(PicturedSystem):
 
         `first`: the number of its first step. The rest is as for `stepper`.
         """
-        variables = self.model.variables
-        rows = {name: variables.index(name) for name in self.noise if name != INPUT}
-        bounded = np.isin(np.arange(len(variables)), self.may_go_below_zero)
-        drawn, stimulated = sources
-
-        def advance(memory: Any, stimulus: Any, rise: Any = None) -> Any:
-            at, number, below = memory
-            state = inner.state(at)
-            mean, slope = stimulated(number, state)
-            push, rise = _sum(stimulus, mean), _sum(rise, slope)
-            if INPUT in self.noise:
-                strength = self.noise[INPUT] / jnp.sqrt(dt)
-                push = _sum(push, strength * drawn(INPUT, number, state))
-            at = inner.advance(at, push, rise)
-            # Set in place: where it is chosen by a mask, XLA on CPU draws it once for each use.
-            for name, row in rows.items():
-                step = self.noise[name] * jnp.sqrt(dt) * drawn(name, number, state)
-                at = inner.kick(at, jnp.zeros_like(state).at[row].set(step))
-            if bounded.any():
-                found = inner.state(at)
-                bad = (found < 0) & bounded.reshape(-1, *(1,) * (state.ndim - 1))
-                below = below + bad.sum(axis=0, dtype=below.dtype)
-                if self.below_zero != "keep":
-                    turn = -2 if self.below_zero == "reflect" else -1
-                    at = inner.kick(at, jnp.where(bad, turn * found, 0.0))
-            return at, number + 1, below
-
-        def start(state: jax.Array, *past: Any) -> Any:
-            below = jnp.zeros(state.shape[1:], jnp.int32) if bounded.any() else None
-            return inner.start(state, *past), first, below
-
-        return Stepper(
-            start,
-            advance,
-            lambda memory: inner.state(memory[0]),
-            lambda memory, change: (inner.kick(memory[0], change), *memory[1:]),
-            lambda memory: memory[2],
-            lambda memory: inner.past(memory[0]),
-        )
-
-
-class Sources(NamedTuple):
-    """What a step takes from outside, by its number (counted from time zero) and the state.
-
-    - `drawn(name, number, state)`: standard normal numbers (*region, *run) of a noise.
-    - `stimulated(number, state)`: the stimulus's mean in the step and its rise, or (None, None).
-    """
-
-    drawn: Callable[[str, Any, Any], Any]
-    stimulated: Callable[[Any, Any], tuple[Any, Any]]
+        return noisy(self, inner, dt, first, sources)
 
 
 def noise_keys(system: Driven, dt: Scalar, keys: Any) -> list[Any]:
     """The keys of a system's noises, in their order, from those of the runs () or (run,)."""
-    variables = system.model.variables
+    every = places(system.model)[1:]
 
     def of(name: str) -> Any:
-        row = None if name == INPUT else variables.index(name)
+        row = None if name == INPUT else every.index(name)
         each = partial(noise_source, row=row, dt=dt)
         return jax.vmap(each)(keys) if jnp.ndim(keys) == 1 else each(keys)
 
@@ -282,8 +251,15 @@ def pushes(
     return jax.vmap(lambda number: jnp.stack(stimulated(number, like)))(numbers)
 
 
+def _over_runs(noise: Any) -> Any:
+    """A noise whose values per region broadcast over (region, run)."""
+    if isinstance(noise, AbstractNoise):
+        return noise.over_runs()
+    return noise[:, None] if noise.ndim == 1 else noise
+
+
 def _noise_of(system: Driven, dt: Scalar, keys: Any) -> Any:
-    """Of a noise's name, a step's number and a state: standard normal numbers (*region, *run)."""
+    """As `Sources.drawn` has it."""
     batched = jnp.ndim(keys) == 1
 
     def each(function: Any) -> Any:
@@ -292,11 +268,13 @@ def _noise_of(system: Driven, dt: Scalar, keys: Any) -> Any:
 
     sources = dict(zip(system.noise, noise_keys(system, dt, keys), strict=True))
 
-    def drawn(name: str, number: jax.Array, state: jax.Array) -> jax.Array:
+    def drawn(name: str, number: jax.Array, state: jax.Array, part: int = 0) -> jax.Array:
         shape = state.shape[1:-1] if batched else state.shape[1:]
 
         def one(key: Any) -> jax.Array:
-            return jax.random.normal(jax.random.fold_in(key, number), shape, state.dtype)
+            key = jax.random.fold_in(key, number)
+            key = jax.random.fold_in(key, part) if part else key
+            return jax.random.normal(key, shape, state.dtype)
 
         values = each(one)(sources[name])
         return jnp.moveaxis(values, 0, -1) if batched else values
@@ -323,11 +301,6 @@ def _stimulus_of(system: Driven, dt: Scalar, begin: tuple[Any, Any], *, batched:
     return stimulated
 
 
-def _sum(a: Any, b: Any) -> Any:
-    """The sum, where None is nothing."""
-    return b if a is None else a if b is None else a + b
-
-
 def driven(system: Network | Homogeneous | Driven) -> Driven:
     """Any system as a driven one."""
     return system if isinstance(system, Driven) else Driven(system)
@@ -336,6 +309,12 @@ def driven(system: Network | Homogeneous | Driven) -> Driven:
 def undriven(system: Network | Homogeneous | Driven) -> Network | Homogeneous:
     """The network alone."""
     return system.system if isinstance(system, Driven) else system
+
+
+def coloured(system: Any) -> set[str]:
+    """On what a system has noise that remembers."""
+    noises = getattr(system, "noise", {}).items()
+    return {name for name, noise in noises if isinstance(noise, AbstractNoise) and noise.smooth}
 
 
 def noise_key(seed: Any) -> Any:
