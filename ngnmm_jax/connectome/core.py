@@ -315,7 +315,7 @@ class Connectome:
     def cut(
         self,
         regions: Sequence[str | int] = (),
-        edges: Sequence[tuple[str | int, str | int]] = (),
+        edges: Sequence[Sequence[str | int]] = (),
     ) -> "Connectome":
         """The same regions after a lesion: some connections have weight zero.
 

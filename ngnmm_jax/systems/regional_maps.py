@@ -14,7 +14,8 @@ from ngnmm_jax._core.programs import digest
 from ngnmm_jax.graphs.delays import AbstractDelays
 
 
-class RegionalMap(Pictured):
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class RegionalMap:  # no PyTree: what a fit is made of must be static
     """A parameter's values per region by a map: `base + amplitude · map`.
 
     In a design, and in `simulate_batch`, it stands for the values of an axis, whose name is that of
@@ -37,19 +38,20 @@ class RegionalMap(Pictured):
     """
 
     parameter: str
-    map: np.ndarray
-    amplitude: np.ndarray | None = None
-    base: np.ndarray | None = None
+    map: Any
+    amplitude: Any = None
+    base: Any = None
 
-    def __init__(self, parameter: str, map: Any, amplitude: Any = None, base: Any = None) -> None:
-        if not isinstance(parameter, str):
-            _checks.fail("parameter", "be a parameter's name", f"it is {parameter!r}")
-        self.parameter = parameter
-        self.map = _array("map", map, (1,), "(region,)")
-        self.amplitude = (
-            None if amplitude is None else _array("amplitude", amplitude, (1,), "(value,)")
-        )
-        self.base = None if base is None else _array("base", base, (0, 1), "() or (region,)")
+    __repr__, _repr_html_ = Pictured.__repr__, Pictured._repr_html_
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parameter, str):
+            _checks.fail("parameter", "be a parameter's name", f"it is {self.parameter!r}")
+        shapes = {"map": "(region,)", "amplitude": "(value,)", "base": "() or (region,)"}
+        for name, shape in shapes.items():
+            if name == "map" or getattr(self, name) is not None:
+                array = _array(name, getattr(self, name), shape)
+                object.__setattr__(self, name, array)
         if self.base is not None and self.base.ndim:
             _checks.shape("base", self.base, self.map.shape, "as the map has it")
 
@@ -156,10 +158,10 @@ def check_maps(
                          f"{one.parameter!r} has {bases.count(one.parameter)}")  # fmt: skip
 
 
-def _array(name: str, value: Any, dims: tuple[int, ...], axes: str) -> np.ndarray:
+def _array(name: str, value: Any, shape: str) -> np.ndarray:
     array = np.array(_checks.numbers(name, value), dtype=float)
     _checks.finite(name, array)
-    if array.ndim not in dims or not array.size:
-        _checks.fail(name, f"have shape {axes}", f"its shape is {array.shape}")
+    if (array.ndim != 1 and not (array.ndim == 0 and shape.startswith("()"))) or not array.size:
+        _checks.fail(name, f"have shape {shape}", f"its shape is {array.shape}")
     array.setflags(write=False)
     return array
