@@ -80,19 +80,31 @@ if TYPE_CHECKING:
     from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
     from ngnmm_jax.stability.response import LinearResponse, linear_response
     from ngnmm_jax.stability.roots import CharacteristicRoots, characteristic_roots, root_near
-    from ngnmm_jax.sweeps import Activity, Design, Exponents, Stability, open_sweep, sweep
+    from ngnmm_jax.sweeps import (
+        Activity,
+        Along,
+        Connectomes,
+        Design,
+        Exponents,
+        Stability,
+        open_sweep,
+        sweep,
+    )
     from ngnmm_jax.systems import noises, stimuli
     from ngnmm_jax.systems.driven import Driven
     from ngnmm_jax.systems.homogeneous import Homogeneous
     from ngnmm_jax.systems.network import Network
+    from ngnmm_jax.systems.regional_maps import RegionalMap
 
 __all__ = [
     "AbstractNeuralMass",
     "Activity",
+    "Along",
     "Branch",
     "CharacteristicRoots",
     "ComplexStuartLandau",
     "Connectome",
+    "Connectomes",
     "CoombesByrne",
     "Design",
     "Diagram",
@@ -119,6 +131,7 @@ __all__ = [
     "OrbitDiagram",
     "QIFAdaptation",
     "QIFPlasticity",
+    "RegionalMap",
     "RootsMap",
     "Simulation",
     "SolverError",
@@ -267,6 +280,8 @@ _HOMES = {
     ),
     "sweeps": (
         "Activity",
+        "Along",
+        "Connectomes",
         "Design",
         "Exponents",
         "Stability",
@@ -277,6 +292,7 @@ _HOMES = {
     "systems.driven": ("Driven",),
     "systems.homogeneous": ("Homogeneous",),
     "systems.network": ("Network",),
+    "systems.regional_maps": ("RegionalMap",),
 }
 __getattr__ = from_homes(__name__, _HOMES)
 

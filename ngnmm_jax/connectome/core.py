@@ -309,22 +309,33 @@ class Connectome:
 
     def without(self, regions: Sequence[str | int]) -> "Connectome":
         """All regions but those named (by label or index)."""
-        drop = set()
-        for region in regions:
-            if isinstance(region, str):
-                _checks.one_of("regions", region, self.labels)
-                drop.add(self.labels.index(region))
-            elif 0 <= region < self.n_regions:
-                drop.add(int(region))
-            else:
-                _checks.fail(
-                    "regions", f"lie between 0 and {self.n_regions - 1}", f"it has {region}"
-                )
+        drop = set(self._places("regions", regions))
         return self.take([k for k in range(self.n_regions) if k not in drop])
 
-    def take(self, order: Sequence[int] | NDArray[np.integer]) -> "Connectome":
-        """The regions with the given indices, in that order."""
-        index = np.asarray(order, dtype=int)
+    def cut(
+        self,
+        regions: Sequence[str | int] = (),
+        edges: Sequence[Sequence[str | int]] = (),
+    ) -> "Connectome":
+        """The same regions after a lesion: some connections have weight zero.
+
+        All of those named (by label or index) in `regions`, both ways; and of each pair in `edges`
+        the one by which the first receives from the second. Other weights stay as they are, so that
+        rows no longer sum to what they did. Tract lengths stay.
+        """
+        weights = self.weights.copy()
+        for k in self._places("regions", regions):
+            weights[k, :] = weights[:, k] = 0.0
+        for pair in edges:
+            if isinstance(pair, str) or np.shape(pair) != (2,):
+                _checks.fail("edges", "be pairs (receives, sends) of regions", f"one is {pair!r}")
+            j, k = self._places("edges", pair)
+            weights[j, k] = 0.0
+        return dataclasses.replace(self, weights=weights)
+
+    def take(self, order: Sequence[str | int] | NDArray[np.integer]) -> "Connectome":
+        """The regions named (by label or index), in that order."""
+        index = np.asarray(self._places("order", order), dtype=int)
         square = np.ix_(index, index)
 
         def pick(value: Any, where: Any) -> Any:
@@ -339,6 +350,23 @@ class Connectome:
             groups=None if self.groups is None else tuple(self.groups[k] for k in index),
             functional_connectivity=pick(self.functional_connectivity, square),
         )
+
+    def _places(self, argument: str, regions: Any) -> list[int]:
+        """Indices of regions, from labels or indices."""
+        if isinstance(regions, str):
+            _checks.fail(argument, "be a list of regions", f"it is {regions!r}")
+        found = []
+        for region in regions:
+            if isinstance(region, str):
+                _checks.one_of(argument, region, self.labels)
+                found.append(self.labels.index(region))
+            elif isinstance(region, int | np.integer) and 0 <= region < self.n_regions:
+                found.append(int(region))
+            else:
+                _checks.fail(
+                    argument, f"lie between 0 and {self.n_regions - 1}", f"it has {region}"
+                )
+        return found
 
     # ------------------------------------------------------------------ eigenmodes
 

@@ -48,7 +48,8 @@ class Unknown(Pictured):
     - `prior`: (mean, sd) of a Gaussian on the values; `spread`: sd of one on the regions'
       deviations from their mean, in unbounded space, or on the b's.
     - `where`: picks the leaf of the system that is meant, as in `eqx.tree_at`; or `apply(system,
-      value)` returns the system with it.
+      value)` returns the system with it, such as a `RegionalMap`, whose amplitude is then free.
+      What has a name of its own in the system is put in before.
     """
 
     low: float = eqx.field(static=True)
@@ -247,16 +248,16 @@ class Free(Pictured):
 
     def put(self, x: ArrayLike) -> Any:
         """The system with the values that x stands for."""
-        system, named = self.system, {}
-        for name, value in self.values(x).items():
+        values = self.values(x)
+        named = [k for k, u in self.parameters.items() if u.where is None and u.apply is None]
+        system = with_leaves(self.system, {name: values.pop(name) for name in named})
+        for name, value in values.items():  # which may go on from those with names
             unknown = self.parameters[name]
             if unknown.apply is not None:
                 system = unknown.apply(system, value)
-            elif unknown.where is not None:
-                system = eqx.tree_at(unknown.where, system, value)
             else:
-                named[name] = value
-        return with_leaves(system, named)
+                system = eqx.tree_at(unknown.where, system, value)
+        return system
 
     def of(self, system: Any) -> Float[Array, "parameter"]:
         """The vector x of a system; values on a bound are moved inside by 1e-3 of an interval.

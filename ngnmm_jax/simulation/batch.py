@@ -28,6 +28,7 @@ from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.driven import Driven, driven
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.regional_maps import spread_maps
 
 
 def simulate_batch(
@@ -58,7 +59,8 @@ def simulate_batch(
 
     - `system`: what all runs share; it may be `Driven`.
     - `parameters`: by name (of the model, "coupling", or a driven network's noise, as in
-      "input_noise"), values (run,) or (run, region).
+      "input_noise"), values (run,) or (run, region); or, by a name of its own, a `RegionalMap`
+      with amplitudes (run,).
     - `duration`, `t0`, `save_every`, `save_at`, `variables`, `dtype`: as in `simulate`;
       `variables` is only the model's shown quantity by default.
     - `integrator`: one of `simulate`'s with a fixed step; by default RK4 where `dt` is given, else
@@ -76,7 +78,8 @@ def simulate_batch(
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
     diverged, or had no equilibrium to start from. Nothing is raised for them.
     """
-    varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
+    given = spread_maps(system, parameters or {})
+    varied = {name: as_parameter(name, value) for name, value in given.items()}
     core = cast(system.bare(), dtype)
     dtype = core.coupling.dtype
     n = count_runs(core, varied, start, seed)

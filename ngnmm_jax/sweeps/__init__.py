@@ -7,7 +7,9 @@ from ngnmm_jax._core.lazily import from_homes
 if TYPE_CHECKING:
     from ngnmm_jax.sweeps import summaries
     from ngnmm_jax.sweeps.activity import Activity
+    from ngnmm_jax.sweeps.along import Along
     from ngnmm_jax.sweeps.analyses import Exponents, Stability
+    from ngnmm_jax.sweeps.connectomes import Connectomes
     from ngnmm_jax.sweeps.designs import Design
     from ngnmm_jax.sweeps.measures import AbstractMeasure, Function
     from ngnmm_jax.sweeps.outputs import Output
@@ -19,6 +21,8 @@ __all__ = [
     "AbstractMeasure",
     "AbstractSummary",
     "Activity",
+    "Along",
+    "Connectomes",
     "Design",
     "Exponents",
     "Function",
@@ -36,6 +40,8 @@ _HOMES = {
         "Exponents",
         "Stability",
     ),
+    "along": ("Along",),
+    "connectomes": ("Connectomes",),
     "designs": ("Design",),
     "measures": (
         "AbstractMeasure",

@@ -10,9 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.definition import described
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import SCATTER, noise_name, noise_of
 from ngnmm_jax._core.placement import devices
+from ngnmm_jax._core.programs import digest
+from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, Fused, fixed, identified
 from ngnmm_jax.integrators.steps import common_step
@@ -20,17 +23,20 @@ from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.signals.spectra import BANDS
+from ngnmm_jax.simulation.history import past_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
+from ngnmm_jax.sweeps.along import Along
+from ngnmm_jax.sweeps.connectomes import joined
 from ngnmm_jax.sweeps.fused import fused, room
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
 from ngnmm_jax.sweeps.outputs import Output
-from ngnmm_jax.sweeps.streaming import BELOW_ZERO, Plan, Shared, streamed
+from ngnmm_jax.sweeps.streaming import BELOW_ZERO, ENDS, Plan, Shared, streamed
 from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
 from ngnmm_jax.sweeps.summaries.base import Coordinates, is_regional, whole
 from ngnmm_jax.sweeps.summaries.gathering import Gathering
 from ngnmm_jax.sweeps.summaries.separate import check_separate
-from ngnmm_jax.systems.delayed import on_grid
+from ngnmm_jax.systems.delayed import on_grid, spans_of
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -50,8 +56,8 @@ class Activity(AbstractMeasure):
     """Summaries of simulated activity, taken while it is integrated.
 
     Memory does not grow with the duration ("trace" excepted, and "bold" by a volume at a time).
-    Each run starts at its own equilibrium plus noise, as `simulate` does, with the seed of its
-    replicate. Of a `Driven` network the noise and the stimulus act in all runs.
+    By default each run starts at its own equilibrium plus noise, as `simulate` does, with the seed
+    of its replicate. Of a `Driven` network the noise and the stimulus act in all runs.
 
     **Arguments:** times are in the model's unit.
 
@@ -76,7 +82,11 @@ class Activity(AbstractMeasure):
     - `segment`: of Welch's windows (Hann, overlapping by half); by default half the duration or
       less, about 500 samples at most.
     - `bands`: of "band_power" and "field_band_power": name and (low, high) in Hz.
-    - `scatter`: standard deviation of the initial noise.
+    - `start`: where all runs start, as `simulate` has it: a state (variable, region), or
+      (variable,) of all regions, a run (of a network with delays what was sent before goes on), an
+      `Orbit`, `Equilibria`, a `SpecialPoint`; or `Along("i_ext_e")`, each at the end of the run
+      before it along that axis. By default each at its own equilibrium.
+    - `scatter`: standard deviation of the initial noise, about that equilibrium.
     - `repetition_time`: of "bold" and "bold_fc": between volumes, which the duration must be a
       multiple of; `haemodynamics`: their `BalloonWindkessel`.
     - `dtype`: "float32" or "float64"; by default that of the network.
@@ -85,7 +95,8 @@ class Activity(AbstractMeasure):
     all steps, that white noise took below zero (see `Driven`).
 
     A design can also vary "scatter", the strengths of noise ("input_noise", "v_e_noise",
-    …; see `Driven`), and initial values as "v_e(0)" (the other variables start as before).
+    …; see `Driven`), and initial values as "v_e(0)" (the other variables start as before; of
+    `Along` those of the first points).
     """
 
     duration: Time = 2000.0
@@ -107,10 +118,13 @@ class Activity(AbstractMeasure):
     )
     segment: Time | None = None
     bands: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=lambda: dict(BANDS))
+    start: Any = None
     scatter: float = 0.01
     repetition_time: Time | None = None
     haemodynamics: BalloonWindkessel | None = None
     dtype: str | None = None
+    # From the shortest to the longest delay of all points, of each coupling that has any.
+    _spans: Any = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("duration", "transient", "dt", "sample", "segment", "repetition_time"):
@@ -152,6 +166,8 @@ class Activity(AbstractMeasure):
         if not (math.isfinite(self.scatter) and self.scatter >= 0):
             but = f"it is {self.scatter}"
             _checks.fail("scatter", "be a finite number that is not negative", but)
+        if self._first is not None:
+            self._given(system)
         for name in self._signals(system):
             _checks.one_of("signals", name, dict.fromkeys((*model.variables, model.shown)))
 
@@ -194,11 +210,42 @@ class Activity(AbstractMeasure):
         return found
 
     def over(self, system: System, design: Any) -> "Activity":
-        """With a step that follows the fastest of the design's points."""
-        if self.dt is not None:
-            return self
-        step = self._step(system, design.points())
-        return dataclasses.replace(self, dt=step, integrator=self._integrator(system))
+        """With a step that follows the fastest of the design's points, of all its systems."""
+        self._check_starts(design)
+        delayed = undriven(system).delays is not None if _is_network(system) else False
+        systems = design.systems(system) if delayed else [system]
+        points = design.points()
+        if self.dt is None:
+            step = min(self._step(one, points) for one in systems)
+            own = dataclasses.replace(self, dt=step, integrator=self._integrator(system))
+        else:
+            own = dataclasses.replace(self)
+        if delayed:
+            object.__setattr__(
+                own, "_spans", joined([spans_of(undriven(s), points) for s in systems])
+            )
+        return own
+
+    @property
+    def along(self) -> str | None:
+        """The dimension whose points start at the ends of those before them."""
+        return self.start.dim if isinstance(self.start, Along) else None
+
+    @property
+    def _first(self) -> Any:
+        """Where runs start that start at no other's end."""
+        return self.start.first if isinstance(self.start, Along) else self.start
+
+    def _check_starts(self, design: Any) -> None:
+        """Refuse what varies where it decides nothing: of runs that start elsewhere."""
+        for name, (dim, _) in design.parameters.items():
+            initial = name == SCATTER or name.endswith("(0)")
+            if initial and dim == self.along:
+                must = f"not vary along {dim!r}, where runs start at the ends of others"
+                _checks.fail(name, must, "it does")
+            if name == SCATTER and self._first is not None:
+                _checks.fail(name, "not vary where a `start` is given, to which no noise is added",
+                             "it does")  # fmt: skip
 
     def _step(self, system: System, points: Points | None = None) -> float:
         if self.dt is not None:
@@ -285,17 +332,25 @@ class Activity(AbstractMeasure):
     def evaluate(
         self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
+        return self.evaluate_after(system, points, seeds, chunk, None)[0]
+
+    def evaluate_after(
+        self, system: System, points: Points, seeds: np.ndarray, chunk: int | None, ends: Any
+    ) -> tuple[dict[str, np.ndarray], Any]:
         plan, dt = self.plan(system)
         given = dict(points)
-        core = on_grid(self._core(system), dt, given)
-        starts = self._starts(system, given, seeds)
+        core = on_grid(self._core(system), dt, given, self._spans)
+        starts = self._starts(system, given, seeds, None if ends is None else ends["end"])
         dtype = self._dtype(system)
         lanes = {
             "point": {name: value.astype(dtype) for name, value in given.items()},
             "start": starts.astype(dtype),
             "key": jax.vmap(noise_key)(jnp.asarray(seeds)),
         }
-        function, arrays = streamed(plan, dtype)
+        past = past_of(self._first, core, dt, runs=seeds.size) if ends is None else ends.get("past")
+        if past is not None:
+            lanes["past"] = jax.tree.map(np.asarray, past)
+        function, arrays = streamed(plan, dtype, ends=self.along is not None)
         shared = Shared(_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays)
         chunk = self.chunk(system) if chunk is None else chunk
         kernel = fused(function, shared, lanes, chunk)
@@ -303,29 +358,41 @@ class Activity(AbstractMeasure):
             fields = map_chunks(function, shared, lanes, chunk=chunk, progress=False, lockstep=True)
         else:
             fields = kernel(lanes)
+        ends = {name: fields.pop(name) for name in ENDS if name in fields}
         if isinstance(undriven(system), Homogeneous):
             fields = _without_regions(fields, plan)
-        return fields
+        return fields, ends
 
     def _starts(
-        self, system: System, given: dict[str, np.ndarray], seeds: np.ndarray
+        self, system: System, given: dict[str, np.ndarray], seeds: np.ndarray, ends: Any
     ) -> np.ndarray:
         """States (run, *state); what of the points is about them is taken out of `given`."""
         n = seeds.size
         scatter = np.broadcast_to(given.pop(SCATTER, np.array(self.scatter)), (n,))
         initial = [given.pop(f"{name}(0)", None) for name in system.model.variables]
-        rest = undriven(system).bare()
-        starts = initial_states(rest, given, scatter, seeds, in_blocks=True)
+        if ends is not None:
+            return np.asarray(ends)
+        if self._first is None:
+            rest = undriven(system).bare()
+            starts = initial_states(rest, given, scatter, seeds, in_blocks=True)
+        else:
+            starts = np.tile(self._given(system), (n, *(1,) * len(system.state_shape)))
         for k, value in enumerate(initial):
             if value is not None:
                 starts[:, k] = value.reshape(n, *[-1] * (starts.ndim - 2))
         return starts
 
+    def _given(self, system: System) -> np.ndarray:
+        """The state (*state) that is given as a start."""
+        return np.asarray(first_state(self._first, system.state_shape, dtype=self._dtype(system)))
+
     def refined(self, system: System) -> "Activity":
         _, dt = self.plan(system)
         sample = self.plan(system)[0].stride * dt
         chosen = self._integrator(system)
-        return dataclasses.replace(self, dt=dt / 2, sample=sample, integrator=chosen)
+        finer = dataclasses.replace(self, dt=dt / 2, sample=sample, integrator=chosen)
+        object.__setattr__(finer, "_spans", self._spans)
+        return finer
 
     def definition(self, system: System) -> dict[str, Any]:
         plan, dt = self.plan(system)
@@ -339,8 +406,22 @@ class Activity(AbstractMeasure):
             "windows": dataclasses.asdict(plan.layout),
             "scatter": self.scatter,
             "dtype": str(self._dtype(system)),
+            **({} if self.start is None else {"start": self._decided(system)}),
             **plan.gathering.definition(self._sample(plan, system), plan.layout),
         }
+
+    def _decided(self, system: System) -> dict[str, Any]:
+        """What decides numbers of where runs start."""
+        history = getattr(self._first, "history", None)
+        return {
+            "along": self.along,
+            "state": None if self._first is None else digest(self._given(system)),
+            "before": None if history is None else described(history),
+        }
+
+
+def _is_network(system: System) -> bool:
+    return isinstance(undriven(system), Network)
 
 
 def _with_noise(core: System, points: dict[str, Any]) -> Driven:

@@ -15,7 +15,7 @@ from ngnmm_jax._core.programs import body, digest, identity
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.version import __version__
 from ngnmm_jax.models.notation import notation_of
-from ngnmm_jax.sweeps.names import label
+from ngnmm_jax.sweeps.names import label, map_label
 from ngnmm_jax.sweeps.outputs import REPLICATE
 from ngnmm_jax.sweeps.storage import CHECK, DISCREPANCY, TITLE, Coordinates
 from ngnmm_jax.sweeps.task import Task
@@ -28,13 +28,19 @@ def coordinates(task: Task) -> Coordinates:
     notation = notation_of(system)
     found: Coordinates = {}
     for name, (dim, value) in design.parameters.items():
-        attrs = (
-            {"units": meta[name]["unit"], "long_name": meta[name]["doc"]} if name in meta else {}
-        )
+        one = design.maps.get(name)
+        known = meta.get(name if one is None else one.parameter)
+        attrs = {"units": known["unit"], "long_name": known["doc"]} if known else {}
+        if one is not None:
+            attrs["long_name"] = f"amplitude of a map of {one.parameter}"
+            attrs["map_of"] = one.parameter
+            found[map_label(name)] = (("region",), one.map, {"map_of": one.parameter})
         if notation.symbol(name) != name:
             attrs["symbol"] = notation.symbol(name)
         dims = (dim, "region") if value.ndim == 2 else (dim,)
         found[label(name, dim, value.ndim)] = (dims, value, attrs)
+    for name, (dim, some) in design.connectomes.items():
+        found[name] = ((dim,), np.asarray(some.labels), {"long_name": "connectome"})
     if design.replicates > 1:
         seeds = run_seeds(design.seed, design.replicates)
         found["seed"] = ((REPLICATE,), seeds, {})

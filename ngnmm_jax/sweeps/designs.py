@@ -11,10 +11,13 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import ordered
 from ngnmm_jax._core.parameters import SCATTER, check_values, one_for_all, parameter_names
 from ngnmm_jax._core.randomness import run_seeds
+from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.sweeps.connectomes import Connectomes
 from ngnmm_jax.sweeps.outputs import POINT, REPLICATE
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.regional_maps import RegionalMap, check_maps, with_maps
 
 # How a parameter that differs between regions is swept.
 _SCALED = "give values (value, region), as in `scales[:, None] * values_of_{name}`"
@@ -26,10 +29,14 @@ class Design:
 
     Made by `Design.grid`, `Design.listed`, `Design.random` or `Design.sobol`. A parameter is one of
     the model's, "coupling", or what the measure adds to these (`Activity`: "scatter",
-    "input_noise", and initial values such as "v_e(0)").
+    "input_noise", and initial values such as "v_e(0)"). By a name of its own stands what is no
+    parameter: a `RegionalMap`, whose amplitude varies, or `Connectomes`.
 
     - `dims`: sizes of the dimensions by name, in their order.
-    - `parameters`: for each parameter its dimension, and its values (value,) or (value, region).
+    - `parameters`: for each parameter its dimension, and its values (value,) or (value, region);
+      of a map its amplitudes (value,).
+    - `maps`: those maps, by the names of their amplitudes; `connectomes`: those that vary, by name,
+      with their dimension.
     - `replicates`: runs of each point, which differ by their seeds, the `run_seeds` of `seed` (the
       first is `seed` itself); the same at all points. Over one, they are the last dimension,
       "replicate".
@@ -41,13 +48,22 @@ class Design:
     replicates: int = 1
     seed: int = 0
     note: str = ""
+    maps: dict[str, RegionalMap] = dataclasses.field(default_factory=dict)
+    connectomes: dict[str, tuple[str, Connectomes]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _checks.positive_integer("replicates", self.replicates)
         _check_seed(self.seed)
         object.__setattr__(self, "seed", int(self.seed))
-        if not self.parameters:
+        if not self.parameters and not self.connectomes:
             _checks.fail("parameters", "name at least one parameter", "it is empty")
+        if len(self.connectomes) > 1:
+            names = ", ".join(map(repr, self.connectomes))
+            _checks.fail("parameters", "hold one axis of `Connectomes`", f"they are {names}")
+        for name, (dim, some) in self.connectomes.items():
+            if len(some) != self.dims[dim]:
+                must = f"have as many as the other parameters of {dim!r}, {self.dims[dim]}"
+                _checks.fail(name, must, f"there are {len(some)}")
         for name, (dim, value) in self.parameters.items():
             if value.ndim not in (1, 2) or not value.size:
                 _checks.fail(
@@ -65,20 +81,44 @@ class Design:
     def grid(cls, parameters: Mapping[str, Any], *, replicates: int = 1, seed: int = 0) -> "Design":
         """Every combination of the axes' values; each axis is a dimension of the result.
 
-        Values (value,), or (value, region) for a parameter that differs between regions.
+        Values (value,), or (value, region) for a parameter that differs between regions; a
+        `RegionalMap`, whose amplitudes they are; or `Connectomes`.
         """
-        values = {name: (name, _array(name, value)) for name, value in parameters.items()}
-        dims = {name: len(value) if value.ndim else 0 for name, (_, value) in values.items()}
-        return cls(dims, values, replicates, seed)
+        values, maps, connectomes = _parted(parameters)
+        dims = {
+            name: len(connectomes[name]) if name in connectomes else _length(values[name])
+            for name in parameters
+        }
+        return cls(
+            dims,
+            {name: (name, value) for name, value in values.items()},
+            replicates,
+            seed,
+            maps=maps,
+            connectomes={name: (name, some) for name, some in connectomes.items()},
+        )
 
     @classmethod
     def listed(
         cls, parameters: Mapping[str, Any], *, replicates: int = 1, seed: int = 0, note: str = ""
     ) -> "Design":
-        """The points of a list: for each parameter, values (point,) or (point, region)."""
-        arrays = {name: (POINT, _array(name, value)) for name, value in parameters.items()}
-        count = next((len(v) if v.ndim else 0 for _, v in arrays.values()), 0)
-        return cls({POINT: count}, arrays, replicates, seed, note)
+        """The points of a list: for each parameter, values (point,) or (point, region).
+
+        Or a `RegionalMap` with amplitudes (point,), or `Connectomes`, one for each point.
+        """
+        values, maps, connectomes = _parted(parameters)
+        counts = [_length(value) for value in values.values()] or list(
+            map(len, connectomes.values())
+        )
+        return cls(
+            {POINT: next(iter(counts), 0)},
+            {name: (POINT, value) for name, value in values.items()},
+            replicates,
+            seed,
+            note,
+            maps,
+            {name: (POINT, some) for name, some in connectomes.items()},
+        )
 
     @classmethod
     def random(
@@ -90,7 +130,10 @@ class Design:
         replicates: int = 1,
         seed: int = 0,
     ) -> "Design":
-        """Points drawn uniformly between bounds (low, high); `regions` draws for each of them."""
+        """Points drawn uniformly between bounds (low, high); `regions` draws for each of them.
+
+        Of a `RegionalMap` with amplitudes (low, high) one amplitude for each.
+        """
         low, high = _bounds(parameters)
         _checks.positive_integer("count", count)
         _check_seed(seed)
@@ -98,8 +141,14 @@ class Design:
             _checks.positive_integer("regions", regions)
         shape = (count,) if regions is None else (count, regions)
         generator = np.random.default_rng(seed)
-        values = {name: generator.uniform(low[name], high[name], size=shape) for name in low}
+        values = {
+            name: generator.uniform(
+                low[name], high[name], shape[:1] if _is_map(parameters[name]) else shape
+            )
+            for name in low
+        }
         note = f"uniform, NumPy's default generator, seed {seed}"
+        values = _drawn(parameters, values)
         return cls.listed(values, replicates=replicates, seed=seed, note=note)
 
     @classmethod
@@ -119,6 +168,7 @@ class Design:
         unit = sampler.random_base2(math.ceil(math.log2(count)))[:count]
         values = {name: low[name] + (high[name] - low[name]) * unit[:, k] for k, name in
                   enumerate(low)}  # fmt: skip
+        values = _drawn(parameters, values)
         return cls.listed(values, replicates=replicates, seed=seed, note=f"Sobol, seed {seed}")
 
     @property
@@ -136,21 +186,61 @@ class Design:
         """Number of runs: points times replicates."""
         return math.prod(self.shape)
 
+    def places(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Where runs, in C order, lie along each dimension, (run,)."""
+        return dict(zip(self.names, np.unravel_index(index, self.shape), strict=True))
+
     def at(self, index: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Values (run,) or (run, region) by name, and seeds (run,), of runs in C order."""
-        where = dict(zip(self.names, np.unravel_index(index, self.shape), strict=True))
+        """Values (run,) or (run, region) by name, and seeds (run,), of runs in C order.
+
+        Of a design with maps once it is `bound`.
+        """
+        where = self.places(index)
         points = {name: value[where[dim]] for name, (dim, value) in self.parameters.items()}
+        maps = [(one, points.pop(name)) for name, one in self.maps.items()]
         seeds = run_seeds(self.seed, self.replicates)
-        return points, seeds[where.get(REPLICATE, np.zeros_like(index))]
+        return with_maps(points, maps), seeds[where.get(REPLICATE, np.zeros_like(index))]
 
     def points(self) -> dict[str, np.ndarray]:
         """Values (point,) or (point, region) by name at all points, without replicates."""
         return self.at(np.arange(0, self.count, self.replicates))[0]
 
+    def bound(self, system: Any, extras: tuple[str, ...] = ()) -> "Design":
+        """The same for a system, whose values maps add to; `ValueError` where these do not suit."""
+        names = {name for name in self.parameters if name not in self.maps}
+        check_maps(system, self.maps, names, extras)
+        maps = {name: one.bound(system, names) for name, one in self.maps.items()}
+        return dataclasses.replace(self, maps=maps)
+
+    def systems(self, system: Any) -> list[Any]:
+        """The systems of a sweep, by the place of their connectome: itself where none varies."""
+        for _, some in self.connectomes.values():
+            return list(some.networks(system))
+        return [system]
+
+    def parts(self, index: np.ndarray) -> list[tuple[int, np.ndarray]]:
+        """Runs by the place of their system in `systems`: the place, and which of them."""
+        for dim, _ in self.connectomes.values():
+            place = self.places(index)[dim]
+            return [(int(k), np.flatnonzero(place == k)) for k in np.unique(place)]
+        return [(0, np.arange(index.size))]
+
+    @property
+    def together(self) -> int:
+        """Runs that one system has."""
+        return self.count // max([1, *(len(some) for _, some in self.connectomes.values())])
+
     def check(self, system: Network | Homogeneous | Driven, extras: tuple[str, ...]) -> None:
-        """Refuse parameters that a network does not have, and values that do not suit it."""
+        """Refuse parameters that a network does not have, and values that do not suit it.
+
+        Of a design that is `bound`.
+        """
         regions = system.state_shape[1:]
-        for name, (_, value) in self.parameters.items():
+        values = {k: value for k, (_, value) in self.parameters.items() if k not in self.maps}
+        if self.maps:
+            mapped = {one.parameter for one in self.maps.values()}
+            values |= {name: value for name, value in self.points().items() if name in mapped}
+        for name, value in values.items():
             _checks.one_of("parameters", name, (*parameter_names(system), *extras))
             check_values(system, name, value)
             started = name.removesuffix("(0)")
@@ -162,19 +252,69 @@ class Design:
             elif value.shape[1:] != regions:
                 each = f"have a value for each of {regions} regions" if regions else "be (value,)"
                 _checks.fail(name, each, f"its shape is {value.shape}")
+        for name in self.connectomes:
+            if name in (*parameter_names(system), *extras):
+                must = 'have a name of its own, as "subject"'
+                _checks.fail(name, must, "a parameter is called so")
 
     def definition(self) -> dict[str, Any]:
         """All that it is, for a store; the order of dimensions and parameters counts."""
+        maps = {k: [one.parameter, one.map, one.base] for k, one in self.maps.items()}
+        connectomes = {k: [dim, some.definition()] for k, (dim, some) in self.connectomes.items()}
         return {
             "dims": ordered(self.dims),
             "parameters": ordered(self.parameters),
             "replicates": self.replicates,
             "seed": self.seed,
+            **({"maps": ordered(maps)} if maps else {}),
+            **({"connectomes": ordered(connectomes)} if connectomes else {}),
         }
 
 
+def _parted(
+    parameters: Mapping[str, Any],
+) -> tuple[dict[str, np.ndarray], dict[str, RegionalMap], dict[str, Connectomes]]:
+    """Values by name, those of maps their amplitudes; the maps; and connectomes."""
+    maps = {name: value for name, value in parameters.items() if _is_map(value)}
+    connectomes = {k: value for k, value in parameters.items() if isinstance(value, Connectomes)}
+    values = {
+        name: _array(name, value.amplitude if name in maps else value)
+        for name, value in parameters.items()
+        if name not in connectomes
+    }
+    return values, maps, connectomes
+
+
+def _is_map(value: Any) -> bool:
+    return isinstance(value, RegionalMap)
+
+
+def _length(value: np.ndarray) -> int:
+    return len(value) if value.ndim else 0
+
+
+def _drawn(parameters: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Values that were drawn, those of maps as their amplitudes."""
+    return {
+        name: RegionalMap(given.parameter, given.map, values[name], given.base)
+        if isinstance(given, RegionalMap)
+        else values[name]
+        for name, given in parameters.items()
+    }
+
+
 def _array(name: str, value: Any) -> np.ndarray:
+    if value is None:
+        _checks.fail(name, "have values", "it has none: give the map's `amplitude`")
+    if isinstance(value, Connectome) or _are_connectomes(value):
+        must = 'be `Connectomes({"sub-01": …})` where connectomes vary'
+        _checks.fail(name, must, f"it is {_checks.kind_of(value)}")
     return np.array(_checks.numbers(name, value), dtype=float)
+
+
+def _are_connectomes(value: Any) -> bool:
+    some = list(value.values()) if isinstance(value, Mapping) else value
+    return isinstance(some, list | tuple) and any(isinstance(one, Connectome) for one in some)
 
 
 def _check_seed(seed: Any) -> None:
@@ -185,7 +325,11 @@ def _check_seed(seed: Any) -> None:
 
 def _bounds(bounds: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, float]]:
     low, high = {}, {}
-    for name, pair in bounds.items():
+    for name, given in bounds.items():
+        if isinstance(given, Connectomes):
+            must = "stand in a grid or a list: those that a sweep has are not drawn"
+            _checks.fail(name, must, "it is `Connectomes`")
+        pair = given.amplitude if isinstance(given, RegionalMap) else given
         if np.shape(pair) != (2,):
             _checks.fail(name, "have bounds (low, high)", f"they are {pair!r}")
         _checks.finite(name, _checks.numbers(name, pair))

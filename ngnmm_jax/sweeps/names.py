@@ -17,6 +17,11 @@ def label(name: str, dim: str, ndim: int) -> str:
     return f"{name}_values" if ndim == 2 and dim == name else name
 
 
+def map_label(name: str) -> str:
+    """What a map is called whose amplitude has a name."""
+    return f"{name}_map"
+
+
 def check_names(
     design: Design,
     outputs: Mapping[str, Output],
@@ -44,10 +49,16 @@ def check_names(
     for name, (dim, value) in design.parameters.items():
         if label(name, dim, value.ndim) not in design.dims:
             take(label(name, dim, value.ndim), "a parameter")
+    for name, (dim, _) in design.connectomes.items():
+        if name != dim:
+            take(name, "the connectomes")
+    for name in design.maps:
+        take(map_label(name), "a map")
     added = ("seed", REPLICATE) if design.replicates > 1 else ()
     for name in (*added, *(("check_run", CHECK) if checked else ()), *(_STORED if stored else ())):
         take(name, "what a sweep adds")
     regions = [v.shape[1] for _, v in design.parameters.values() if v.ndim == 2]
+    regions += [one.map.size for one in design.maps.values()]
     sizes = {"region": regions[0]} if regions else {}
     for name, output in outputs.items():
         if len(set(output.dims)) < len(output.dims):

@@ -1,6 +1,7 @@
 """Sweeps: named parameters, what to compute at each point, what to keep; in blocks, anywhere."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def sweep(
 
     - `system`: what all points share; or `network.homogeneous()`, or either of them `Driven`.
     - `parameters`: which take which values: `Design.grid`, `.listed`, `.random`, `.sobol`; a dict
-      of values by name is a grid.
+      of values by name is a grid. Amplitudes of maps and connectomes vary there too.
     - `measure`: `Activity`, `Stability`, `Exponents`, another `AbstractMeasure`, or a function of
       the network (`Function` says more of it).
     - `store`: a folder; it holds the dataset with units, seeds, versions and the whole definition
@@ -124,6 +125,8 @@ def _prepare(
         if not callable(measure):
             _checks.fail("measure", "be a measure or a function", f"it is {measure!r}")
         measure = Function(measure)
+    system = design.systems(system)[0]
+    design = design.bound(system, measure.extras(system))
     design.check(system, measure.extras(system))
     for name, value in (("block", block), ("chunk", chunk)):
         if value is not None:
@@ -145,9 +148,8 @@ def _prepare(
         known = None if kept is None else kept.block
         chosen = measure.chunk(system) if chunk is None else chunk
         block = known or max(_BLOCK, chosen * len(devices()))
-    blocks = Blocks(design.shape, block)
-    draw = generator(design.seed, Purpose.CHECKED)
-    checked = np.sort(draw.choice(design.count, size=checks, replace=False))
+    blocks = _blocks(design, measure, block)
+    checked = _checked(design, measure, checks)
     task = Task(system, design, measure, outputs, blocks, checked, chunk, kept)
     todo = task.todo
     if kept is not None:
@@ -156,6 +158,30 @@ def _prepare(
         done = kept.finished(todo)
         todo = [k for k in todo if k not in done]
     return task, todo
+
+
+def _blocks(design: Design, measure: AbstractMeasure, size: int) -> Blocks:
+    """Blocks of a design: of whole lines where points need others, of few connectomes."""
+    names = list(design.names)
+    late = [names.index(dim) for dim, _ in design.connectomes.values()]
+    whole = None
+    if measure.along is not None:
+        dims = [dim for dim in design.dims if names.index(dim) not in late]
+        _checks.one_of("dim", measure.along, dims)
+        whole = names.index(measure.along)
+    return Blocks(design.shape, size, whole, next(iter(late), None))
+
+
+def _checked(design: Design, measure: AbstractMeasure, count: int) -> np.ndarray:
+    """Runs whose error is estimated, drawn; of few lines where points need those before them."""
+    draw = generator(design.seed, Purpose.CHECKED)
+    if measure.along is None:
+        return np.sort(draw.choice(design.count, size=count, replace=False))
+    axis = design.names.index(measure.along)
+    lines = np.moveaxis(np.arange(design.count).reshape(design.shape), axis, -1)
+    lines = lines.reshape(-1, design.shape[axis])
+    few = draw.choice(len(lines), size=math.ceil(count / lines.shape[1]), replace=False)
+    return np.sort(draw.choice(lines[few].ravel(), size=count, replace=False))
 
 
 def _run(

@@ -35,14 +35,23 @@ Coordinates = dict[str, tuple[tuple[str, ...], Any, dict[str, Any]]]
 
 
 class Blocks:
-    """A grid (C order) cut into boxes of at most `size` points: whole lines, planes, …"""
+    """A grid (C order) cut into boxes of at most `size` points: whole lines, planes, …
 
-    def __init__(self, shape: tuple[int, ...], size: int) -> None:
+    - `whole`: the axis along which boxes are whole, however long it is.
+    - `late`: the axis along which they are cut first.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], size: int, whole: int | None = None, late: int | None = None
+    ) -> None:
         self.shape = shape
-        box: list[int] = []
-        for n in reversed(shape):
-            box.append(min(n, max(1, size // math.prod(box))))
-        self.box = tuple(reversed(box))
+        box = dict.fromkeys(range(len(shape)), 1)
+        order = sorted(reversed(range(len(shape))), key=lambda k: (k != whole, k == late))
+        for k in order:
+            box[k] = min(shape[k], max(1, size // math.prod(box.values())))
+            if k == whole:
+                box[k] = shape[k]
+        self.box = tuple(box.values())
         counts = [-(-n // b) for n, b in zip(shape, self.box, strict=True)]
         self.corners = list(itertools.product(*(range(n) for n in counts)))
 

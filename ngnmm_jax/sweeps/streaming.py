@@ -22,6 +22,8 @@ from ngnmm_jax.systems.driven import Driven
 
 #: The output that says how often noise took values below zero that cannot be.
 BELOW_ZERO = "below_zero"
+#: Where runs ended, and what was sent before, for others that go on from there.
+ENDS = ("end", "past")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,14 +63,16 @@ class Shared(NamedTuple):
     arrays: Any
 
 
-def streamed(plan: Plan, dtype: Any) -> tuple["Streamed", Any]:
+def streamed(plan: Plan, dtype: Any, *, ends: bool) -> tuple["Streamed", Any]:
     """The function that takes runs through such a plan, for `map_chunks`, and its arrays.
+
+    `ends`: whether others go on from where they end.
 
     Plans that differ in `steps` and in arrays only have equal functions, which are compiled once.
     """
     static, arrays = plan.gathering.split(dtype)
     return Streamed(
-        plan.integrator, plan.layout, plan.signals, plan.names(), static, static.written
+        plan.integrator, plan.layout, plan.signals, plan.names(), static, static.written, ends
     ), arrays
 
 
@@ -77,8 +81,8 @@ class Streamed:
     """Runs in lock-step through a plan.
 
     It takes what is `Shared`; and, with a leading axis of runs, "point" (values of parameters),
-    "start" (states) and "key" (of the noise). It returns the summaries (run, …), "below_zero" and
-    "status".
+    "start" (states), "key" (of the noise), and perhaps "past" (what was sent, with delays). It
+    returns the summaries (run, …), "below_zero" and "status"; with `ends` also where they end.
     """
 
     integrator: AbstractFixedStep
@@ -87,6 +91,7 @@ class Streamed:
     names: tuple[tuple[str, ...], ...]
     gathering: Gathering
     written: tuple[str, ...]  # a class that was changed since is compiled anew
+    ends: bool
 
     def __call__(self, shared: Shared, lanes: dict[str, Any]) -> dict[str, jax.Array]:
         stride, transient = shared.steps
@@ -117,7 +122,11 @@ class Streamed:
         points = {name: jnp.moveaxis(value, 0, -1) for name, value in lanes["point"].items()}
         system = with_leaves(shared.system.over_runs(), points)
         stepper = system.stepper(self.integrator, shared.dt, lanes["key"])
-        return Begun(system, stepper, stepper.start(jnp.moveaxis(lanes["start"], 0, -1)))
+        start, past = jax.tree.map(
+            lambda value: jnp.moveaxis(value, 0, -1), (lanes["start"], lanes.get("past"))
+        )
+        given = () if past is None else (past,)
+        return Begun(system, stepper, stepper.start(start, *given))
 
     def zero(self, lanes: dict[str, Any]) -> jax.Array:
         """A sample of nothing (signal, region, run)."""
@@ -153,7 +162,12 @@ class Streamed:
         stride, transient = shared.steps
         steps = stride.astype(start.dtype) * (transient + self.layout.samples)
         result[BELOW_ZERO] = _below_zero(begun.system, begun.stepper, memory, steps)
-        result["status"] = _status(start, begun.stepper.state(memory), sound)
+        last = begun.stepper.state(memory)
+        result["status"] = _status(start, last, sound)
+        if self.ends:
+            past = begun.stepper.past(memory)
+            ended = {"end": last} if past is None else {"end": last, "past": past}
+            result |= jax.tree.map(lambda value: jnp.moveaxis(value, -1, 0), ended)
         return result
 
 

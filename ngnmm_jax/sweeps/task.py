@@ -1,7 +1,8 @@
 """A sweep as a task: all that a process needs to compute any block of it."""
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class Task:
     checked: np.ndarray
     chunk: int | None
     store: SweepStore | None
+    # The systems of the design, made when one is first asked for.
+    made: list[System] = dataclasses.field(default_factory=list, repr=False)
 
     @property
     def todo(self) -> list[int]:
@@ -60,17 +63,65 @@ class Task:
         return None, failed
 
     def _evaluate(self, measure: AbstractMeasure, runs: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs of some runs; with fewer at a time, from then on, where they do not fit."""
+        """All outputs of some runs, those of each system together."""
+        if not self.made:
+            self.made = self.design.systems(self.system)
+        found = {
+            name: np.empty((runs.size, *output.shape), output.dtype)
+            for name, output in self.outputs.items()
+        }
+        for place, some in self.design.parts(runs):
+            of = self._lines if measure.along is not None else self._points
+            for name, value in of(measure, self.made[place], runs[some]).items():
+                found[name][some] = value
+        return found
+
+    def _points(
+        self, measure: AbstractMeasure, system: System, runs: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The outputs of runs of one system; with fewer at a time, from then on, where they do not
+        fit.
+        """
         points, seeds = self.design.at(runs)
+        fields = self._fitting(lambda lanes: measure.evaluate(system, points, seeds, lanes), 1)
+        return self._checked(fields, runs.size)
+
+    def _lines(
+        self, measure: AbstractMeasure, system: System, runs: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """The same where each point starts at the end of that before it along a dimension."""
+        design = self.design
+        axis = design.names.index(measure.along or "")
+        length, step = design.shape[axis], math.prod(design.shape[axis + 1 :])
+        place = design.places(runs)[design.names[axis]]
+        lines, line = np.unique(runs - place * step, return_inverse=True)
+        ends: Any = None
+        found = []
+        for k in range(int(place.max()) + 1):
+            points, seeds = design.at(lines + k * step)
+            before = ends
+            fields, ends = self._fitting(
+                lambda lanes, points=points, seeds=seeds, before=before: measure.evaluate_after(
+                    system, points, seeds, lanes, before
+                ),
+                length,
+            )
+            found.append(self._checked(fields, lines.size))
+        return {name: np.stack([one[name] for one in found])[place, line] for name in found[0]}
+
+    def _fitting(self, work: Callable[[int], Any], length: int) -> Any:
+        """Work with so many lanes as fit; from then on, where these are fewer.
+
+        `length`: of the lines whose points are computed one after another.
+        """
         chunk = self.chunk
         if chunk is None:
-            chunk = lanes_for(self.design.count, self.measure.chunk(self.system))
-        fields, fits = within_memory(
-            lambda lanes: measure.evaluate(self.system, points, seeds, lanes), chunk
-        )
+            together = max(1, self.design.together // length)
+            chunk = lanes_for(together, self.measure.chunk(self.system))
+        found, fits = within_memory(work, chunk)
         if fits < chunk:
             self.chunk = fits
-        return self._checked(fields, runs.size)
+        return found
 
     def _checked(self, fields: Mapping[str, Any], runs: int) -> dict[str, np.ndarray]:
         """What a measure returned, in its types; `ValueError` where it is not what it said."""

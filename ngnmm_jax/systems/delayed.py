@@ -206,17 +206,24 @@ def only_networks(system: Any) -> Any:
     return system
 
 
-def on_grid(system: Any, dt: float, points: Mapping[str, Any] | None = None) -> Any:
+def on_grid(
+    system: Any,
+    dt: float,
+    points: Mapping[str, Any] | None = None,
+    spans: Mapping[str, tuple[float, float]] | None = None,
+) -> Any:
     """A system whose delays know how they lie on a grid of steps `dt`, for programs; others as is.
 
-    `points`: values (run, …) of parameters that runs differ in. Raises `ValueError` where a delay
-    is shorter than a step, or where delays are traced and their span is not known.
+    `points`: values (run, …) of parameters that runs differ in; or `spans`, as `spans_of` has them,
+    which are to be allowed for. Raises `ValueError` where a delay is shorter than a step, or where
+    delays are traced and their span is not known.
     """
     if getattr(system, "delays", None) is None:
         return system
     network = getattr(system, "system", system)
     network.only_by_coupling("leave its equations as they are where it has delays")
-    reaches = {k: Reach.of(span, dt) for k, span in spans_of(network, points).items()}
+    spans = spans_of(network, points) if spans is None else spans
+    reaches = {k: Reach.of(span, dt) for k, span in spans.items()}
     return _changed(system, lambda name, graph: with_fields(graph, span=None, reach=reaches[name]))
 
 
@@ -224,8 +231,11 @@ def allowing(system: Any, points: Mapping[str, Any]) -> Any:
     """A system whose programs allow for the delays at `points`, values (…) of parameters, too."""
     if getattr(system, "delays", None) is None:
         return system
-    network = getattr(system, "system", system)
-    spans = spans_of(network, points)
+    return spanning(system, spans_of(getattr(system, "system", system), points))
+
+
+def spanning(system: Any, spans: Mapping[str, tuple[float, float]]) -> Any:
+    """A system with delays whose programs allow for such spans of delays too."""
 
     def wider(name: str, graph: Any) -> Any:
         (low, high), known = spans[name], graph.span or spans[name]

@@ -188,6 +188,12 @@ class Driven(PicturedSystem):
         noise = jax.tree.map(lambda value: value.astype(dtype), changed.noise)
         return with_fields(self, system=system, noise=noise)
 
+    def with_connectome(self, connectome: Any) -> "Driven":
+        """The same over another connectome of the same regions, as `Network.with_connectome`."""
+        if not isinstance(self.system, Network):
+            _checks.fail("system", "be a network to have a connectome", "it is homogeneous")
+        return with_fields(self, system=self.system.with_connectome(connectome))
+
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
         noise = {k: _over_runs(v) for k, v in self.noise.items()}

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import (
     COUPLING,
+    checked_again,
     declared,
     is_reserved,
     parameter_names,
@@ -48,6 +49,7 @@ from ngnmm_jax.systems.own_equations import (
     only_with_modes,
     own_equations,
 )
+from ngnmm_jax.systems.reconnected import reconnected
 
 
 class Network(AbstractCoupled):
@@ -175,6 +177,17 @@ class Network(AbstractCoupled):
     def only_by_coupling(self, way_out: str) -> None:
         """Refuse equations of one's own, beside the model's under the coupling's inputs."""
         only_by_coupling(self.undelayed(), Network, way_out)
+
+    def with_connectome(self, connectome: Any) -> "Network":
+        """The same over another connectome of the same regions, in the same order.
+
+        As of another subject, or after a lesion: a `Connectome`, or weights (region, region), taken
+        as they are (`.normalised()` where this one's are). Delays of tracts are those of its
+        lengths at the speed that is; delays given as times stay.
+        """
+        changed = with_fields(self, interaction=reconnected(self.interaction, connectome))
+        checked_again(changed)
+        return changed
 
     def in_blocks(self, dt: float) -> Blocks:
         """A network with delays as a map over blocks of steps `dt`."""
