@@ -105,8 +105,10 @@ def simulate_batch(
             stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
         status = _ended(states, last, saved)
         history = None if sent is None else History(jax.tree.map(jnp.asarray, sent), dt)
-        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history)
-        return package(core.model, system, saving, outcome, request.t0 + request.duration)
+        before = None if runs.past is None else History(runs.past, dt)
+        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history, before)
+        t0 = request.t0
+        return package(core.model, system, saving, outcome, t0 + request.duration, t0)
 
 
 def _ended(states: Any, last: Any, saved: Any) -> Any:

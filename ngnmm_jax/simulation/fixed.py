@@ -115,13 +115,14 @@ def run_fixed(
         stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
     sent = _past(system, memory, work)
     history = None if sent is None else History(sent, dt)
+    before = None if past is None else History(past, dt)
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
-        return Outcome(last, stacked, finite_status(last, stacked), stats, history)
+        return Outcome(last, stacked, finite_status(last, stacked), stats, history, before)
     every = np.concatenate(saved)[list(saving.picks)]
     finite = settled(every).all() and settled(np.asarray(last)).all()
     status = jnp.asarray(Status.OK if finite else Status.NOT_FINITE)
-    return Outcome(last, jnp.asarray(every), status, stats, history)
+    return Outcome(last, jnp.asarray(every), status, stats, history, before)
 
 
 def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:
