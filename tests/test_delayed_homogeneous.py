@@ -44,7 +44,6 @@ def test_one_delay_is_a_homogeneous_system():
         lambda: inner.shortest_delay(),
         lambda: inner.certain_search,
         lambda: ng.lyapunov_spectrum(inner, count=1, duration=2.0, transient=1.0),
-        lambda: ng.continue_equilibria(inner, {"i_ext_e": (8.0, 9.0)}),
     ):
         with pytest.raises(ValueError, match="has a delay"):
             refused()

@@ -13,6 +13,7 @@ from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import SolverError, Status, raise_unless_ok
 from ngnmm_jax.bifurcations import ends, given, starts
 from ngnmm_jax.bifurcations.branches import Branch, SpecialPoint
+from ngnmm_jax.bifurcations.resting import RestingCurve, with_roots
 from ngnmm_jax.dynamics.continuation.arclength import (
     Curve,
     Limits,
@@ -62,6 +63,12 @@ def continue_equilibria(
     happens between two points than one bifurcation. Folds, Hopf and branch points are located
     to rounding (unless two of them coincide), with the first Lyapunov coefficient at Hopf points.
 
+    With delays the branch is that without; its points have the characteristic roots of the whole
+    network (of a homogeneous system, which must have one common delay, those of perturbations that
+    all regions share), and Hopf points lie where a pair of these crosses the axis. "speed" and
+    "delay" are parameters as others are. The coefficient is known of homogeneous systems alone.
+    Status NOT_CERTIFIED: at some point it is not certain that no other root grows.
+
     **Arguments:**
 
     - `system`: `network.homogeneous()`, a network, or any module with `vector_field` and
@@ -85,16 +92,20 @@ def continue_equilibria(
     if isinstance(start, SpecialPoint):
         given.of_kind(start, "branch_point")
         given.over_the_same(start, names[0])
-    field = given.field_of(system, names, start, limits)
+    late = given.at_rest(system, names, limits)
+    field = given.field_of(system if late is None else late, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
     p = field.parameters
     if isinstance(start, SpecialPoint):
         x, extent = jnp.asarray(start.state).ravel(), start.extent
     else:
-        x = given.equilibrium_near(field.system, start).ravel()
+        here = field.system if late is None else field.system.system.undelayed()
+        x = given.equilibrium_near(here, start).ravel()
         extent = np.asarray(x)
     scales = jnp.concatenate([starts.state_scales(extent[None]), width])
-    problem = EquilibriumCurve(field, scales)
+    problem: Any = (
+        EquilibriumCurve(field, scales) if late is None else RestingCurve.of(field, scales)
+    )
     y = jnp.concatenate([x, p])
     if isinstance(start, SpecialPoint):
         begin = Step(y, starts.crossing(problem, start.origin))
@@ -102,6 +113,8 @@ def continue_equilibria(
     else:
         begin = Step(y, jnp.zeros_like(y).at[-1].set(scales[-1]))
         curve = _both_ways(problem, begin, limits, progress)
+    if late is not None:
+        curve = with_roots(problem, curve, progress)
     return _table("equilibrium", problem, curve, throw)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.bifurcations.branches import SpecialPoint
+from ngnmm_jax.bifurcations.resting import RestingCurve
 from ngnmm_jax.bifurcations.starts import halved, hopf_data
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Special, Step, follow, reverse
 from ngnmm_jax.dynamics.continuation.cycle_curves import AbstractCycleProblem, Cycles
@@ -41,7 +42,9 @@ def special_point(problem: Any, place: Place, special: Special) -> SpecialPoint:
         period = float(step.cycle.period)
     else:
         state = np.asarray(problem.state(step.point))
-        if kind == "hopf":
+        if kind == "hopf" and isinstance(problem, RestingCurve):
+            period, coefficient = problem.hopf(step)
+        elif kind == "hopf":
             data = hopf_data(problem.field, problem.state(step.point), jnp.asarray(step.parameters))
             period, coefficient = 2 * np.pi / float(data.omega), float(data.coefficient)
     return _point(problem, kind, place, step, state, period, coefficient, special.status)

@@ -8,11 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import ParametrisedField, bare, scalar_names, with_leaves
+from ngnmm_jax._core.parameters import (
+    ParametrisedField,
+    bare,
+    check_values,
+    scalar_names,
+    with_leaves,
+)
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
+from ngnmm_jax.bifurcations.resting import AtRest
 from ngnmm_jax.dynamics.continuation.arclength import Limits
 from ngnmm_jax.dynamics.equilibria import find_equilibria, near
+from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
+from ngnmm_jax.systems.network import Network
 
 #: A curve begins within its bounds, but for this fraction of their width.
 OUTSIDE = 1e-9
@@ -68,6 +77,26 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
                 f"it is {value:g} there, and the bounds are {low:g} and {high:g}",
             )
     return field
+
+
+def at_rest(system: Any, names: tuple[str, ...], limits: Limits) -> AtRest | None:
+    """What a system with delays is at rest; None of one without."""
+    if getattr(system, "delays", None) is None:
+        return None
+    if not isinstance(system, Network | DelayedHomogeneous):
+        kind = type(system).__name__
+        must = "be a network, or its homogeneous system, where it has delays"
+        _checks.fail("system", must, f"it is a `{kind}`")
+    if isinstance(system, Network):
+        system.only_by_coupling("find the roots of its own linearisation")
+    elif system.span is not None:
+        must = "be the network itself where delays differ: then no growth is of homogeneous states"
+        low, high = system.span
+        but = f"it is its homogeneous system, with delays between {low:.6g} and {high:.6g}"
+        _checks.fail("system", must, but)
+    for name, bounds in zip(names, np.stack([limits.low, limits.high], axis=1), strict=True):
+        check_values(system, name, bounds)
+    return AtRest(bare(system))
 
 
 def of_kind(start: SpecialPoint, *kinds: str) -> None:

@@ -17,9 +17,20 @@ from ngnmm_jax._core.placement import wide
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.lockstep.runs import Steps
-from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, Plan, exponents, plan
+from ngnmm_jax.dynamics.lyapunov import (
+    LyapunovSpectrum,
+    Plan,
+    exponents,
+    exponents_in_blocks,
+    number_of_exponents,
+    number_with_delays,
+    plan,
+    scan,
+    usual_blocks,
+)
 from ngnmm_jax.dynamics.tangents import follow
 from ngnmm_jax.simulation.start import initial_states
+from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -78,17 +89,46 @@ def width_of(
 def steps_at(
     core: Network | Homogeneous, points: Mapping[str, Any], count: int, dt: float | None
 ) -> Steps:
-    """The steps (point,) at so many points: each one's own, or `dt`."""
+    """The steps (point,) at so many points: each one's own, or `dt`.
+
+    With delays all have the shortest, at most the shortest delay.
+    """
     if dt is not None:
         _checks.positive("dt", dt)
         return Steps(np.full(count, float(dt)), np.ones(count))
-    return Steps.of(at_points(core.model, points), count)
+    steps = Steps.of(at_points(core.model, points), count)
+    if not isinstance(core, Network) or core.delays is None:
+        return steps
+    return in_steps_of(min(float(np.min(steps.dt)), core.shortest_delay(points)), steps)
+
+
+def in_steps_of(dt: float, steps: Steps) -> Steps:
+    """The same in steps of one length."""
+    return Steps(np.full_like(steps.dt, dt), np.maximum(1.0, np.round(steps.tempo / dt)))
 
 
 def lanes_of(points: dict[str, Any], starts: np.ndarray, steps: Steps, times: Times) -> Lanes:
     """Runs for `trajectories`, each at its own point, from its own start, with its own steps."""
     plans = plan(steps.dt, times.duration, times.transient, times.interval, steps.stiffness)
     return Lanes(points, starts, steps.dt, plans)
+
+
+def at_work(
+    core: Network | Homogeneous, points: dict[str, Any], steps: Steps
+) -> Network | Homogeneous | Blocks:
+    """A system as `spectra_at` takes it, at all of its points; one without delays as it is."""
+    if not isinstance(core, Network) or core.delays is None:
+        return core
+    return core.in_blocks(float(steps.dt[0]), points)
+
+
+def counted(count: int | None, core: Any) -> int:
+    """How many exponents, checked against what a system, or what is known of it, has."""
+    if isinstance(core, Blocks):
+        return number_with_delays(count, core)
+    if getattr(core, "delays", None) is not None:
+        return number_with_delays(count, None)
+    return number_of_exponents(count, tuple(core.state_shape))
 
 
 def starts_of(core: Network | Homogeneous, points: dict[str, Any], seeds: np.ndarray) -> np.ndarray:
@@ -123,8 +163,23 @@ def trajectories(count: int) -> Callable[[Any, Lanes], LyapunovSpectrum]:
     return run
 
 
+@lru_cache
+def _delayed_trajectories(count: int) -> Callable[[Any, Lanes], LyapunovSpectrum]:
+    """The same with delays, of one run alone: shares the network in `Blocks`."""
+
+    def run(flow: Blocks, lanes: Lanes) -> LyapunovSpectrum:
+        lane = jax.tree.map(lambda value: value[0], lanes)
+        here = flow.at(lane.point)
+        found = exponents_in_blocks(
+            here, here.known(lane.start), 0, count, lane.dt, lane.steps, scan
+        )
+        return jax.tree.map(lambda value: value[None], found)
+
+    return run
+
+
 def spectra_at(
-    core: Network | Homogeneous,
+    core: Network | Homogeneous | Blocks,
     points: dict[str, Any],
     seeds: np.ndarray,
     *,
@@ -137,12 +192,19 @@ def spectra_at(
 
     **Arguments:**
 
+    - `core`: what runs share; of a network with delays what is known of it, `at_work`.
+
     - `points`: values (point, …) of parameters by name; `seeds` (point,): of the noise of sd 0.01
       on each run's own equilibrium, where it starts.
     - `count`: exponents; `steps` (point,); `width`: runs that a device takes at a time.
     """
-    starts = starts_of(core, points, seeds)
-    lanes = lanes_of(points, starts, steps, times)
-    run = trajectories(count)
+    if isinstance(core, Blocks):
+        starts = starts_of(core.network, points, seeds)
+        size, usual = steps.dt * core.steps, usual_blocks(core)
+        plans = plan(size, times.duration, times.transient, times.interval, steps.stiffness, usual)
+        lanes, run, width = Lanes(points, starts, size, plans), _delayed_trajectories(count), 1
+    else:
+        starts = starts_of(core, points, seeds)
+        lanes, run = lanes_of(points, starts, steps, times), trajectories(count)
     found = map_chunks(run, core, lanes, chunk=width, progress=False, lockstep=True)
     return eqx.tree_at(lambda s: s.status, found, begun(starts, found.status))

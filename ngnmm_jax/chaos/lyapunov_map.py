@@ -20,6 +20,8 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.chaos.lanes import (
     Times,
+    at_work,
+    counted,
     lanes_on_a_cpu,
     lanes_per_device,
     spectra_at,
@@ -27,8 +29,9 @@ from ngnmm_jax.chaos.lanes import (
     width_of,
 )
 from ngnmm_jax.dynamics.lockstep.runs import Steps
-from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, number_of_exponents
+from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -110,16 +113,17 @@ def lyapunov_map(
 
     The trajectories run in lock-step along the last axis of the state, spread over all devices;
     each starts at its own equilibrium plus noise of sd 0.01, the same at all points. The method
-    is that of `lyapunov_spectrum`.
+    is that of `lyapunov_spectrum`. With delays ("speed" and "delay" can be axes) they run one by
+    one, on each device, all in steps of one length.
 
     **Arguments:**
 
     - `system`: a network, or `network.homogeneous()`; gives the parameters not varied.
     - `parameters`: values by name of the model's parameters or of "coupling", one axis each (for a
       homogeneous system, "coupling" includes the weights' row sum, 1 where normalised).
-    - `count`: exponents; by default all.
+    - `count`: exponents; by default all (with delays it must be given).
     - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`; each point has the
-      step of its own parameters, if none is given.
+      step of its own parameters, if none is given (with delays the shortest of these for all).
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
       processes that are given the same folder share them.
     - `chunk`: points that are finished, and stored, together. By default, with a store, 512 for a
@@ -132,10 +136,11 @@ def lyapunov_map(
     _checks.require_x64("lyapunov_map")
     values = parameter_axes(system, parameters)
     core = system.bare()
-    number = number_of_exponents(count, tuple(core.state_shape))
     points, shape = grid(values)
     total = math.prod(shape)
     steps, times = steps_at(core, points, total, dt), Times(duration, transient, interval)
+    work = at_work(core, points, steps)
+    number = counted(count, work)
     devices, lanes = len(devices_in_use()), lanes_per_device(core, number)
     if chunk is None:
         here = lanes * devices
@@ -145,7 +150,7 @@ def lyapunov_map(
     fields = in_blocks(
         total,
         chunk,
-        _Runs(core, points, seed, number, steps, times, width).block,
+        _Runs(work, points, seed, number, steps, times, width).block,
         store=store,
         definition=lambda: definition(
             "Lyapunov spectra",
@@ -170,7 +175,7 @@ def lyapunov_map(
 class _Runs(NamedTuple):
     """A map's runs, one at each of its points; all as `spectra_at` has them."""
 
-    core: Network | Homogeneous
+    core: Network | Homogeneous | Blocks
     points: dict[str, Any]
     seed: int
     number: int

@@ -17,11 +17,11 @@ from ngnmm_jax._core.placement import placed, points_of, steps_are_few
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lanes import Lanes, begun, lanes_per_device, starts_of, steps_at
-from ngnmm_jax.dynamics.lyapunov import plan
-from ngnmm_jax.integrators.loops import repeat
-from ngnmm_jax.integrators.runge_kutta import RK4
+from ngnmm_jax.chaos.ways import way_of
+from ngnmm_jax.dynamics.lyapunov import Plan, plan
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.saving import select
+from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -152,6 +152,9 @@ def orbit_diagram(
     steps = steps_at(core, values, count, dt)
     number = plan(steps.dt, duration, transient, None, steps.stiffness, _EVENTS)
     starts = starts_of(core, values, np.full(count, seed))
+    if getattr(core, "delays", None) is not None:  # all take the same steps
+        number = Plan(*(np.full_like(part, part.max()) for part in number))
+        core = on_grid(core, float(steps.dt[0]), values)
     found = map_chunks(
         _recorder(variable, crossed, events),
         (core, jnp.asarray(level, dtype=float)),
@@ -193,9 +196,9 @@ class _Watched(NamedTuple):
 
 
 class _Recording(NamedTuple):
-    """Where runs are: states, what is watched, events so far (event, run), how many (run,)."""
+    """Where runs are, what is watched of them, events so far (event, run), how many (run,)."""
 
-    state: jax.Array
+    memory: Any
     watched: _Watched
     points: jax.Array
     times: jax.Array
@@ -216,33 +219,36 @@ def _recorder(variable: str, crossed: str | None, events: int) -> Callable[[Any,
         system = with_leaves(core.over_runs(), lanes.point)
         x = jnp.moveaxis(lanes.start, 0, -1)
         runs = jnp.arange(x.shape[-1])
+        way = way_of(system, dt)
 
         def observed(x: jax.Array) -> jax.Array:
             rows = select(system.model, names, x)  # (name, region, run) or (name, run)
             return rows if rows.ndim == 2 else rows.mean(axis=1)
 
-        def watch(x: jax.Array) -> _Watched:
-            return _Watched(*jax.jvp(observed, (x,), (system.vector_field(x),)))
+        def watch(memory: Any) -> _Watched:
+            x, slope = way.seen(memory)
+            return _Watched(*jax.jvp(observed, (x,), (slope,)))
 
-        def forward(x: jax.Array, h: jax.Array) -> jax.Array:
-            return RK4().step(system.vector_field, x, h)
+        def before(i: jax.Array, memory: Any) -> Any:
+            return way.forward(memory, i < lanes.steps.transient)
 
         def body(i: jax.Array, now: _Recording) -> _Recording:
             here = i < lanes.steps.window
-            x = forward(now.state, jnp.where(here, dt, 0.0))
-            new = watch(x)
+            memory = way.forward(now.memory, here)
+            new = watch(memory)
             happens, value, where = _event(now.watched, new, dt, level)
             happens &= here
             place = jnp.where(happens, now.number, events)  # dropped where there is no place
             points = now.points.at[place, runs].set(value, mode="drop")
             times = now.times.at[place, runs].set((i + where) * dt, mode="drop")
-            return _Recording(x, new, points, times, now.number + happens)
+            return _Recording(memory, new, points, times, now.number + happens)
 
-        x = repeat(forward, x, dt, lanes.steps.transient)
+        begin = way.start(x)
+        memory = jax.lax.fori_loop(0, lanes.steps.transient.max(), before, begin)
         empty = jnp.full((events, runs.size), jnp.nan)
-        start = _Recording(x, watch(x), empty, empty, jnp.zeros(runs.size, dtype=int))
+        start = _Recording(memory, watch(memory), empty, empty, jnp.zeros(runs.size, dtype=int))
         end = jax.lax.fori_loop(0, lanes.steps.window.max(), body, start)
-        finite = jnp.isfinite(end.state).reshape(-1, runs.size).all(axis=0)
+        finite = jnp.isfinite(way.seen(end.memory)[0]).reshape(-1, runs.size).all(axis=0)
         status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
         return _Recorded(end.points.T, end.times.T, end.number, end.watched.values[0], status)
 

@@ -236,7 +236,7 @@ def lyapunov_spectrum(
     def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
         return _follow(system, x, xi, size, length, stride)
 
-    loop = _with_bar(progress) if _checks.on_host(system, x, size) else _scan
+    loop = _with_bar(progress) if _checks.on_host(system, x, size) else scan
     result = exponents(advance, x, xi, size, steps, runs=0, loop=loop)
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
@@ -255,17 +255,14 @@ def _with_delays(
     progress: bool | None,
 ) -> LyapunovSpectrum:
     """Of a network with delays: tangents carry what was sent, too."""
-    if count is None:
-        _checks.fail("count", "be given with delays: there are infinitely many", "it is not")
     step, stiffness = pace(system) if dt is None else (dt, 1.0)
     _checks.positive("dt", step)
     if dt is None:
         step = min(step, system.shortest_delay())
     flow = system.in_blocks(float(step))
-    count = number_of_exponents(count, (flow.size,))
+    count = number_with_delays(count, flow)
     size = jnp.asarray(step * flow.steps, float)
-    usual = (-(-20_000 // flow.steps), -(-100_000 // flow.steps))
-    steps = plan(size, duration, transient, interval, stiffness, usual)
+    steps = plan(size, duration, transient, interval, stiffness, usual_blocks(flow))
     history = getattr(start, "history", None)
     if start is not None:
         start = first_state(start, tuple(system.state_shape), "of the system's state")
@@ -274,12 +271,41 @@ def _with_delays(
         rest = jnp.broadcast_to(rest[:, None], system.state_shape)
     near, _ = _begin(rest, seed, 1)
     x = flow.known(near if start is None else start, history)
+    loop = _with_bar(progress) if _checks.on_host(flow, x, size) else scan
+    return exponents_in_blocks(flow, x, seed, count, size, steps, loop)
+
+
+def number_with_delays(count: int | None, flow: Any) -> int:
+    """`count`, checked against what is known of a network with delays, if `flow` is not None."""
+    if count is None:
+        _checks.fail("count", "be given with delays: there are infinitely many", "it is not")
+    _checks.positive_integer("count", count)
+    return count if flow is None else number_of_exponents(count, (flow.size,))
+
+
+def usual_blocks(flow: Any) -> tuple[int, int]:
+    """Blocks by default, before the window and in it."""
+    return -(-20_000 // flow.steps), -(-100_000 // flow.steps)
+
+
+def exponents_in_blocks(
+    flow: Any,
+    x: Float[Array, "known"],
+    seed: Any,
+    count: int,
+    size: jax.Array,
+    steps: Plan,
+    loop: Any,
+) -> LyapunovSpectrum:
+    """Exponents of what is known of a network with delays, a block of length `size` at a time.
+
+    `seed`: of the tangents; `loop`: as `exponents` has it.
+    """
     xi = jax.random.normal(stream(seed, Purpose.TANGENTS), (flow.size, count))
 
     def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
         return _follow_blocks(flow, x, xi, length, stride)
 
-    loop = _with_bar(progress) if _checks.on_host(flow, x, size) else _scan
     result = exponents(advance, x, xi, size, steps, runs=0, loop=loop, each=flow.steps)
     return dataclasses.replace(result, state=flow.state(result.state))
 
@@ -320,7 +346,8 @@ def _follow(
 Loop = Callable[[Callable[[Any, Any], tuple[Any, Any]], Any, int], tuple[Any, Any]]
 
 
-def _scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, number: int) -> Any:
+def scan(body: Callable[[Any, Any], tuple[Any, Any]], carry: Any, number: int) -> Any:
+    """That of a program."""
     return jax.lax.scan(body, carry, None, length=number)
 
 
@@ -346,7 +373,7 @@ def exponents(
     dt: jax.Array,
     steps: Plan,
     runs: int,
-    loop: Loop = _scan,
+    loop: Loop = scan,
     each: int = 1,
 ) -> LyapunovSpectrum:
     """Lyapunov exponents, from `follow` as `advance(x, xi, length, stride)`.

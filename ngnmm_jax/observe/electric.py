@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.observe.arrived import arrived
 from ngnmm_jax.observe.observation import (
     NAMED,
     AbstractObservation,
@@ -29,8 +30,12 @@ def synaptic_currents(system: System, run: Simulation) -> Float[Array, "current 
     of `JansenRit` potentials, in mV. Inhibitory ones are counted as positive. Of a `Driven` system
     the stimulus at the run's times is in them; white noise, which has no value at a time, is not.
 
+    With delays what arrives is interpolated between the run's samples (splines of order five), from
+    its beginning on, and before that what it began with.
+
     Raises `ValueError` unless it is a single run of that system's shape that saved all variables,
-    as it does by default.
+    as it does by default; with delays also where samples are too far apart: where every second one
+    does not tell the others to a hundredth of how much what is sent varies.
     """
     check_single(run)
     stimulus = system.stimulus if isinstance(system, Driven) else None
@@ -43,21 +48,24 @@ def synaptic_currents(system: System, run: Simulation) -> Float[Array, "current 
     states = jnp.stack(rows)  # (variable, time, region)
     shape = (len(rows), run.ts.shape[0], *system.state_shape[1:])
     _checks.shape("run", states, shape, "(variable, time, region) as the system")
+    late = isinstance(system, Network) and system.delays is not None
+    sums = arrived(system, run, states) if late else {}
     # The last axis is a region's, or there is none: parameters broadcast.
-    return _currents(system.bare(), stimulus, states, run.ts)
+    return _currents(system.bare(), stimulus, states, run.ts, sums)
 
 
 @eqx.filter_jit
 def _currents(
-    system: Network | Homogeneous, stimulus: Any, states: jax.Array, ts: jax.Array
+    system: Network | Homogeneous, stimulus: Any, states: jax.Array, ts: jax.Array, sums: Any
 ) -> jax.Array:
-    def one(state: jax.Array, t: jax.Array) -> jax.Array:
-        drive = system.drive(system.model.output(state))
+    def one(state: jax.Array, t: jax.Array, sums: Any) -> jax.Array:
+        output = system.model.output(state)
+        drive = system.interaction.reached(sums, output) if sums else system.drive(output)
         if stimulus is not None:
             drive = drive + jnp.broadcast_to(stimulus(t), drive.shape).astype(drive.dtype)
         return jnp.stack(system.model.synaptic_currents(state, drive))
 
-    return jax.vmap(one, in_axes=(1, 0), out_axes=1)(states, ts)
+    return jax.vmap(one, in_axes=(1, 0, 0), out_axes=1)(states, ts, sums)
 
 
 class AbsoluteSum(AbstractObservation):

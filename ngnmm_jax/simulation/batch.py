@@ -108,8 +108,10 @@ def simulate_batch(
             stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
         status = _ended(states, last, saved)
         history = History.of(jax.tree.map(jnp.asarray, sent), dt)
-        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history)
-        return package(core.model, system, saving, outcome, request.t0 + request.duration)
+        before = History.of(runs.past, dt)
+        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history, before)
+        t0 = request.t0
+        return package(core.model, system, saving, outcome, t0 + request.duration, t0)
 
 
 def _ended(states: Any, last: Any, saved: Any) -> Any:

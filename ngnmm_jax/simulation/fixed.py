@@ -114,13 +114,14 @@ def run_fixed(
     if below is not None:
         stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
     history = History.of(_past(system, memory, work), dt)
+    before = History.of(past, dt)
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
-        return Outcome(last, stacked, finite_status(last, stacked), stats, history)
+        return Outcome(last, stacked, finite_status(last, stacked), stats, history, before)
     every = np.concatenate(saved)[list(saving.picks)]
     finite = settled(every).all() and settled(np.asarray(last)).all()
     status = jnp.asarray(Status.OK if finite else Status.NOT_FINITE)
-    return Outcome(last, jnp.asarray(every), status, stats, history)
+    return Outcome(last, jnp.asarray(every), status, stats, history, before)
 
 
 def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:

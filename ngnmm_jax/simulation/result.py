@@ -36,8 +36,11 @@ class Simulation(AbstractResult):
     - `shown`: the saved variable that figures show unless told otherwise.
     - `history`: of a network with delays, what regions have sent before `t1`, as far as the longest
       delay; and the state of coloured noise. `simulate(…, start=run)` goes on from that too.
+    - `t0`: when it began. `before`: the same of what was before `t0`, where that was given; None
+      where regions had sent the same for ever.
 
-    Runs of a batch have a leading axis `run` on `states`, `final_state`, `status` and `history`.
+    Runs of a batch have a leading axis `run` on `states`, `final_state`, `status`, `history` and
+    `before`.
     """
 
     ts: Float[Array, "time"]
@@ -53,6 +56,8 @@ class Simulation(AbstractResult):
     labels: tuple[str, ...] | None = eqx.field(static=True)
     notation: Notation = eqx.field(static=True, default=Notation())
     history: History | None = None
+    t0: Scalar | None = None
+    before: History | None = None
 
     @property
     def sampling_interval(self) -> float:
@@ -75,8 +80,8 @@ class Simulation(AbstractResult):
             (self.states[number], self.final_state[number], self.status[number]),
         )
         stats = {k: v[number] if np.shape(v) == (count,) else v for k, v in self.stats.items()}
-        history = None if self.history is None else self.history[number]
-        return dataclasses.replace(one, stats=stats, history=history)
+        history, before = (None if h is None else h[number] for h in (self.history, self.before))
+        return dataclasses.replace(one, stats=stats, history=history, before=before)
 
     def __getitem__(self, variable: str) -> Float[Array, "..."]:
         _checks.one_of("variable", variable, self.variables)
@@ -117,7 +122,7 @@ class Simulation(AbstractResult):
 class Outcome(NamedTuple):
     """What was computed of a run or a batch: the last states, those saved, how it ended.
 
-    - `history`: what was sent before, where that counts.
+    - `history`, `before`: what was sent before its end and its beginning, where that counts.
     """
 
     last: Any
@@ -125,6 +130,7 @@ class Outcome(NamedTuple):
     status: Any
     stats: dict[str, Any]
     history: History | None = None
+    before: History | None = None
 
 
 def package(
@@ -133,6 +139,7 @@ def package(
     saving: Saving,
     outcome: Outcome,
     t1: Any,
+    t0: Any = None,
 ) -> Simulation:
     """The result of a run or a batch, with names and units."""
     units = {**dict(zip(model.variables, model.units, strict=True)), model.shown: model.shown_unit}
@@ -151,4 +158,6 @@ def package(
         labels=system.labels if isinstance(system, Network) else None,
         notation=notation_of(model),
         history=outcome.history,
+        t0=None if t0 is None else jnp.asarray(t0, dtype=float),
+        before=outcome.before,
     )

@@ -104,7 +104,7 @@ def simulate(
             core, first, saving, integrator, step,
             span=(t0, t1), seed=seed, adjoint=adjoint, progress=progress,
         )  # fmt: skip
-    result = package(core.model, known, saving, outcome, t1)
+    result = package(core.model, known, saving, outcome, t1, t0)
     if throw:
         raise_unless_ok("simulate", result.status, result)
     return result

@@ -21,12 +21,10 @@ from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.atlas import Table
 from ngnmm_jax.stability.kinds import EQUILIBRIUM
 from ngnmm_jax.stability.resting import Resting, find_resting
+from ngnmm_jax.stability.roots import NEUTRAL
 from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.loops import Loop, node_of, rightmost, rightmost_of_modes
 from ngnmm_jax.systems.network import Network
-
-# A root grows where its real part is above this part of its modulus, and above its error.
-_NEUTRAL = 1e-10
 
 
 class RootsMap(AbstractResult):
@@ -104,9 +102,18 @@ class _Point(NamedTuple):
 
 
 class Places:
-    """The equilibria at points of a map of a network with delays."""
+    """The equilibria at points of a map of a network with delays.
 
-    def __init__(self, network: Network, points: Mapping[str, Any], fewest: int) -> None:
+    In `places`, or as `find_resting` has it.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        points: Mapping[str, Any],
+        fewest: int = 1,
+        places: int | None = None,
+    ) -> None:
         self.network, self.points = network, dict(points)
         self.family = Family.of(network.undelayed())
         shared: Any = network.homogeneous()
@@ -115,7 +122,9 @@ class Places:
         self.inner = {k: v for k, v in self.points.items() if k in own}
         self.between = [k for k in self.points if k not in own]
         self.count = len(next(iter(self.points.values())))
-        self.resting = find_resting(self.family, self.inner, self.count, fewest=fewest)
+        self.resting = find_resting(
+            self.family, self.inner, self.count, places=places, fewest=fewest
+        )
         self.weights = np.asarray(network.interaction.graph.matrix(), float)
         self.known: dict[tuple[float, ...], np.ndarray] = {}
 
@@ -157,7 +166,7 @@ class Places:
             if not found.values.size:
                 return {"certified": False}
             size = np.abs(found.values).max()
-            z, least = found.values[0], np.maximum(found.errors, _NEUTRAL * size)
+            z, least = found.values[0], np.maximum(found.errors, NEUTRAL * size)
             return {
                 "growth": z.real,
                 "frequency": _hertz(self.network, z),
@@ -194,7 +203,7 @@ class Places:
             if not others.size:
                 others = np.array([uniform])
             best = int(others[np.argmax(z.real[others])])
-            least = np.maximum(error, _NEUTRAL * np.abs(z).max())
+            least = np.maximum(error, NEUTRAL * np.abs(z).max())
             return {
                 "growth_uniform": z[uniform].real,
                 "growth_transverse": z[best].real,

@@ -32,7 +32,7 @@ FEWEST = 6
 # this fraction of 1 + |x|.
 _CONVERGED, _NEAR = 1e-8, 1e-3
 # A root grows where its real part is above this part of the largest root.
-_NEUTRAL = 1e-10
+NEUTRAL = 1e-10
 
 
 class CharacteristicRoots(AbstractResult):
@@ -97,7 +97,7 @@ class CharacteristicRoots(AbstractResult):
 
         By over their error, and 1e-10 of the largest root's modulus.
         """
-        neutral = _NEUTRAL * jnp.abs(self.roots).max(initial=0.0)
+        neutral = NEUTRAL * jnp.abs(self.roots).max(initial=0.0)
         return (self.growth > jnp.maximum(self.error, neutral)).sum()
 
 
@@ -206,6 +206,13 @@ def followed_root(
     """As `root_near` has them, and the equilibrium (variable, region)."""
     undelayed = network.undelayed()
     state, _ = equilibrium(undelayed, jax.lax.stop_gradient(start))
+    return *root_at(network, state, guess, steps), state
+
+
+def root_at(
+    network: Any, state: jax.Array, guess: jax.Array, steps: int
+) -> tuple[jax.Array, jax.Array]:
+    """As `root_near` has them, of an equilibrium (variable, region) that is one."""
     loop = linearised_loop(network, state)
 
     def matrix(loop: Any, z: jax.Array) -> jax.Array:
@@ -237,7 +244,7 @@ def followed_root(
     value, _ = jax.lax.scan(step, jax.lax.stop_gradient(guess), None, length=steps)
     value = jax.lax.stop_gradient(value)
     last = correction(loop, value)
-    return value + last, jnp.abs(last), state
+    return value + last, jnp.abs(last)
 
 
 _root_near = eqx.filter_jit(followed_root)

@@ -6,10 +6,19 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import COUPLING
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.chaos.lanes import Times, lanes_per_device, spectra_at, steps_at
+from ngnmm_jax.chaos.lanes import (
+    Times,
+    at_work,
+    counted,
+    in_steps_of,
+    lanes_per_device,
+    spectra_at,
+    steps_at,
+)
 from ngnmm_jax.dynamics.lockstep.runs import Steps
-from ngnmm_jax.dynamics.lyapunov import number_of_exponents
+from ngnmm_jax.stability.delay_maps import Places
 from ngnmm_jax.stability.resting import find_resting, resting_modes
 from ngnmm_jax.stability.transverse import Spectrum
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
@@ -30,6 +39,10 @@ class Stability(AbstractMeasure):
     (0 where others may exist, as `Equilibria` has it). `status` is NONE_FOUND without equilibria,
     TRUNCATED where there are more than `places`, NOT_CONVERGED where a mode's eigenvalues are not.
 
+    With one delay of all connections the modes' roots; where delays differ there are no modes, but
+    in their place `growth`, `frequency` and `number_growing` of all roots, as in `RootsMap`; and
+    NOT_CERTIFIED where it is not certain that there are no others.
+
     - `places`: equilibria that are kept at each point: the paper's model has three at most.
     """
 
@@ -41,12 +54,16 @@ class Stability(AbstractMeasure):
     def outputs(self, system: System) -> dict[str, Output]:
         model, place = system.model, (("state",), (self.places,))
         rate = f"1/{model.time_unit}"
-        return {
-            "states": Output(("state", "variable"), (self.places, len(model.variables)), "float64"),
+        of_modes = {
             "growth_uniform": Output(*place, "float64", rate),
             "growth_transverse": Output(*place, "float64", rate),
-            "number_growing": Output(*place, "int32"),
             "fastest": Output(*place, "int32"),
+        }
+        of_roots = {"growth": Output(*place, "float64", rate)}
+        return {
+            "states": Output(("state", "variable"), (self.places, len(model.variables)), "float64"),
+            **(of_roots if _differ(system) else of_modes),
+            "number_growing": Output(*place, "int32"),
             "frequency": Output(*place, "float64", "Hz"),
             "number": Output((), (), "int32"),
             "complete": Output((), (), "int8"),
@@ -64,8 +81,10 @@ class Stability(AbstractMeasure):
             if np.ndim(value) > 1:
                 _checks.fail(name, "be one number for all regions in `Stability`, whose states are "
                              "homogeneous", "it has values for each region")  # fmt: skip
-        spectrum = Spectrum.of(network)
         at = {name: np.asarray(value) for name, value in points.items()}
+        if network.delays is not None:
+            return self._with_delays(network, at, seeds.size)
+        spectrum = Spectrum.of(network)
         rest = find_resting(spectrum.family, at, seeds.size, places=self.places)
         growth_uniform, modes = resting_modes(spectrum, at, rest)
         status = np.where(modes.converged.all(axis=1), Status.OK, Status.NOT_CONVERGED)
@@ -83,10 +102,31 @@ class Stability(AbstractMeasure):
             "status": status.astype(np.int8),
         }
 
+    def _with_delays(self, network: Network, points: Points, count: int) -> dict[str, np.ndarray]:
+        points = points or {COUPLING: np.full(count, float(network.coupling))}
+        places = Places(network, points, places=self.places)
+        which = np.arange(count)
+        found = places.roots(which) if _differ(network) else places.modes(which)
+        rest = places.resting
+        known = {k: v for k, v in found.items() if k in self.outputs(network)}
+        status = np.where(rest.number > self.places, Status.TRUNCATED, found["status"])
+        known["number"] = rest.number.astype(np.int32)
+        known["complete"] = rest.complete.astype(np.int8)
+        return {**known, "status": status.astype(np.int8)}
+
     def definition(self, system: System) -> dict[str, Any]:
         network = _network(system)
+        if network.delays is not None:
+            modes = int(network.n_regions)
+            return {"measure": "roots of equilibria", "places": self.places, "modes": modes}
         spectrum = Spectrum.of(network).decides(network)
         return {"measure": "stability of equilibria", "places": self.places, "modes": spectrum}
+
+
+def _differ(system: System) -> bool:
+    """Whether a network has delays that differ between connections."""
+    delays: Any = getattr(system, "delays", None)
+    return delays is not None and not getattr(delays, "common", False)
 
 
 def _network(system: System) -> Network:
@@ -102,7 +142,8 @@ class Exponents(AbstractMeasure):
 
     `exponents` and their standard `errors` (exponent), and how many are above zero by three of
     these, `number_positive`. Arguments as there; `finer`: steps
-    are so many times shorter than they would be.
+    are so many times shorter than they would be. With delays `count` must be given, and all points
+    of a design have steps of one length, `step`, and programs for the delays between its `ends`.
     """
 
     count: int | None = None
@@ -111,9 +152,21 @@ class Exponents(AbstractMeasure):
     dt: float | None = None
     interval: float | None = None
     finer: int = dataclasses.field(default=1, repr=False)
+    step: float | None = dataclasses.field(default=None, repr=False)
+    ends: tuple[tuple[str, float, float], ...] = dataclasses.field(default=(), repr=False)
+
+    def over(self, system: System, design: Any) -> "Exponents":
+        """With delays: with what suits all points."""
+        if getattr(system, "delays", None) is None:
+            return self
+        points = {name: np.asarray(value) for name, value in design.points().items()}
+        number = next(iter(points.values())).shape[0]
+        step = float(steps_at(_autonomous(system).bare(), points, number, self.dt).dt[0])
+        ends = tuple((name, float(v.min()), float(v.max())) for name, v in points.items())
+        return dataclasses.replace(self, step=step, ends=ends)
 
     def outputs(self, system: System) -> dict[str, Output]:
-        n = number_of_exponents(self.count, tuple(system.state_shape))
+        n = counted(self.count, system)
         rate = f"1/{system.model.time_unit}"
         return {
             "exponents": Output(("exponent",), (n,), "float64", rate),
@@ -122,21 +175,23 @@ class Exponents(AbstractMeasure):
         }
 
     def chunk(self, system: System) -> int:
-        return lanes_per_device(
-            _autonomous(system).bare(), number_of_exponents(self.count, tuple(system.state_shape))
-        )
+        return lanes_per_device(_autonomous(system).bare(), counted(self.count, system))
 
     def evaluate(
         self, system: System, points: Points, seeds: np.ndarray, chunk: int | None
     ) -> dict[str, np.ndarray]:
         _checks.require_x64("Exponents")
         core = _autonomous(system).bare()
-        n = number_of_exponents(self.count, tuple(core.state_shape))
         steps = steps_at(core, points, seeds.size, self.dt)
+        if self.step is not None:
+            steps = in_steps_of(self.step, steps)
         if self.finer != 1:
             steps = Steps(steps.dt / self.finer, steps.stiffness * self.finer)
+        ends = {name: np.array([low, high]) for name, low, high in self.ends}
+        work = at_work(core, ends or points, steps)
+        n = counted(self.count, work)
         found = spectra_at(
-            core,
+            work,
             points,
             seeds,
             count=n,
@@ -157,9 +212,10 @@ class Exponents(AbstractMeasure):
     def definition(self, system: System) -> dict[str, Any]:
         return {
             "measure": "Lyapunov exponents",
-            "count": number_of_exponents(self.count, tuple(system.state_shape)),
+            "count": counted(self.count, system),
             **{name: getattr(self, name) for name in ("duration", "transient", "dt", "interval")},
             **({"finer": self.finer} if self.finer != 1 else {}),
+            **({"step": self.step, "ends": self.ends} if self.ends else {}),
         }
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax._core.parameters import with_fields, with_leaves
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
 from ngnmm_jax.graphs.past import Reach, Reads, arriving, refined, ring, with_newest
@@ -97,6 +97,25 @@ def at_work(integrator: AbstractFixedStep, system: Any, dt: Scalar) -> Stepper:
     return _Delayed(integrator, system, dt).stepper()
 
 
+def slope_after(system: Any, memory: Remembered, state: State) -> State:
+    """The time derivative (variable, region, *run) where a step of `at_work` has just ended.
+
+    Of what arrives as integrators take it: a straight line over each step.
+    """
+    sums = {}
+    for name, part in system.interaction.delayed().items():
+        graph: Any = part.graph
+        mean, rise = memory.coming[name][(memory.number - 1) % graph.reach.block]
+        sums[name] = _laid_out(mean + rise / 2, state)
+    reached = Reached(system.model, system.interaction, Arriving(sums, None))
+    return reached.vector_field(state)
+
+
+def _laid_out(sums: jax.Array, state: jax.Array) -> jax.Array:
+    """Sums (region, *channel, *run) as couplings have them, (*channel, region, *run)."""
+    return jnp.moveaxis(sums, 0, sums.ndim - state.ndim + 1)
+
+
 class _Delayed:
     """An integrator on regions that are reached by the past."""
 
@@ -128,7 +147,7 @@ class _Delayed:
             }
         past = {name: ring(some, self.reaches[name]) for name, some in past.items()}
         coming = {name: self._arriving(name, past[name], -1) for name in now}
-        first = {k: self._laid_out(c[0, 0] - c[0, 1] / 2, state) for k, c in coming.items()}
+        first = {k: _laid_out(c[0, 0] - c[0, 1] / 2, state) for k, c in coming.items()}
         return Remembered(self._inner(first).start(state), past, coming, jnp.asarray(0))
 
     def advance(self, memory: Remembered, stimulus: Any, rise: Any = None) -> Remembered:
@@ -144,9 +163,7 @@ class _Delayed:
                 lambda name=name: self._arriving(name, past[name], number - 1),
                 lambda name=name: coming[name],
             )
-            mean[name], slope[name] = (
-                self._laid_out(after[name][within, k], state) for k in range(2)
-            )
+            mean[name], slope[name] = (_laid_out(after[name][within, k], state) for k in range(2))
         if rise is not None and stimulus is None:
             stimulus = jnp.zeros_like(rise)
         elif rise is None and stimulus is not None:
@@ -192,10 +209,6 @@ class _Delayed:
             name: jnp.moveaxis(value, value.ndim - state.ndim + 1, 0)
             for name, value in sent(self.network, state).items()
         }
-
-    def _laid_out(self, sums: jax.Array, state: jax.Array) -> jax.Array:
-        """Sums (region, *channel, *run) as couplings have them, (*channel, region, *run)."""
-        return jnp.moveaxis(sums, 0, sums.ndim - state.ndim + 1)
 
 
 def only_networks(system: Any) -> Any:
@@ -280,9 +293,12 @@ class Blocks(eqx.Module):
     sent_shapes: tuple[tuple[str, tuple[int, ...]], ...] = eqx.field(static=True)
 
     @classmethod
-    def of(cls, network: Any, dt: float) -> "Blocks":
-        """Of steps `dt`, and of two half steps for each to see their error."""
-        on, halved = on_grid(network, dt), on_grid(network, dt / 2)
+    def of(cls, network: Any, dt: float, points: Mapping[str, Any] | None = None) -> "Blocks":
+        """Of steps `dt`, and of two half steps for each to see their error.
+
+        `points`: values (run, …) of parameters that it may be `at`.
+        """
+        on, halved = (on_grid(network, step, points) for step in (dt, dt / 2))
         shape = tuple(network.state_shape)
         like = jax.ShapeDtypeStruct(shape, network.coupling.dtype)
         shapes = jax.eval_shape(lambda x: sent(network, x), like)
@@ -292,6 +308,11 @@ class Blocks(eqx.Module):
             for name, part in parts.items()
         )
         return cls(on, halved, jnp.asarray(dt, float), shape, sent_shapes)
+
+    def at(self, point: Mapping[str, Any]) -> "Blocks":
+        """The same with other values of parameters."""
+        whole, halved = with_leaves(self.network, point), with_leaves(self.halved, point)
+        return with_fields(self, network=whole, halved=halved)
 
     @property
     def steps(self) -> int:

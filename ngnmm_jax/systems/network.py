@@ -34,13 +34,18 @@ from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import MILLISECOND, AbstractDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
+from ngnmm_jax.graphs.structured import MatrixGraph
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.delayed import Blocks, spans_of
-from ngnmm_jax.systems.delayed_homogeneous import delayed_homogeneous, raise_uneven
+from ngnmm_jax.systems.delayed_homogeneous import (
+    DelayedHomogeneous,
+    delayed_homogeneous,
+    raise_uneven,
+)
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.loops import Loop, rightmost
 from ngnmm_jax.systems.own_equations import (
@@ -189,9 +194,9 @@ class Network(AbstractCoupled):
         checked_again(changed)
         return changed
 
-    def in_blocks(self, dt: float) -> Blocks:
-        """A network with delays as a map over blocks of steps `dt`."""
-        return Blocks.of(self, dt)
+    def in_blocks(self, dt: float, points: Mapping[str, Any] | None = None) -> Blocks:
+        """A network with delays as a map over blocks of steps `dt`, also at `points`."""
+        return Blocks.of(self, dt, points)
 
     def undelayed(self) -> "Network":
         """The same network without delays: its equilibria are the same, their stability is not."""
@@ -371,6 +376,13 @@ def _delayed(
             as_parameter("tract_lengths", lengths), as_parameter("speed", speed), unit
         )
     return with_fields(coupling, graph=DelayedGraph(graph, delays))
+
+
+def one_region(system: DelayedHomogeneous) -> Network:
+    """A homogeneous system with a delay as a network of one region, which drives itself."""
+    gain = jnp.reshape(jnp.asarray(system.gain, float), (1, 1))
+    graph = DelayedGraph(MatrixGraph(gain), system.delays)
+    return Network(system.model, coupling=with_fields(system.interaction, graph=graph))
 
 
 def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogeneous:

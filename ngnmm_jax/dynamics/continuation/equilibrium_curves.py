@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.dynamics.continuation.arclength import (
@@ -66,6 +66,10 @@ class AbstractAlgebraicProblem(eqx.Module):
         """The Jacobian of the system."""
         return jax.jacfwd(self.field)(self.state(y), self.parameters(y))
 
+    def eigenvalues(self, y: Float[Array, "unknown"]) -> Complex[Array, "direction"]:
+        """What says how many directions grow."""
+        return jnp.linalg.eigvals(self.matrix(y))
+
     def normal(self, y: Float[Array, "unknown"]) -> Float[Array, "dimension"]:
         """What the next step's residual needs to know of this point."""
         return jnp.zeros(0)
@@ -116,7 +120,7 @@ def _advance(
     along = jnp.linalg.solve(jacobian, jnp.zeros_like(y).at[-1].set(1.0))
     along = along / jnp.linalg.norm(along / scales)
     k = len(problem.field.names)
-    spectrum = jnp.linalg.eigvals(problem.matrix(y))
+    spectrum = problem.eigenvalues(y)
     return Step(
         point=y,
         tangent=along,
@@ -132,11 +136,8 @@ def _advance(
     )
 
 
-class EquilibriumCurve(AbstractAlgebraicProblem):
+class AbstractEquilibriumCurve(AbstractAlgebraicProblem):
     """f(x, p) = 0 with y = (x, p)."""
-
-    field: ParametrisedField
-    scales: Float[Array, "unknown"]
 
     def residual(self, y: jax.Array, normal: jax.Array) -> jax.Array:
         return self.field(self.state(y), self.parameters(y))
@@ -149,7 +150,8 @@ class EquilibriumCurve(AbstractAlgebraicProblem):
         sign, size = jnp.linalg.slogdet(jacobian)
         return {"sign": sign, "size": size}
 
-    def events(self, before: Step, after: Step) -> list[Event]:
+    def at_zero(self, before: Step, after: Step) -> list[Event]:
+        """Where an eigenvalue is zero: folds and branch points."""
         found = []
         if before.turning[0] * after.turning[0] < 0:
             found.append(Event("fold", lambda step: float(step.turning[0]), 1))
@@ -160,7 +162,17 @@ class EquilibriumCurve(AbstractAlgebraicProblem):
                 return float(step.tests["sign"] * np.exp(step.tests["size"] - size))
 
             found.append(Event("branch_point", determinant, 1))
-        return found + _crossing_pairs("hopf", before, after)
+        return found
+
+
+class EquilibriumCurve(AbstractEquilibriumCurve):
+    """Equilibria of a vector field, with what grows on them."""
+
+    field: ParametrisedField
+    scales: Float[Array, "unknown"]
+
+    def events(self, before: Step, after: Step) -> list[Event]:
+        return self.at_zero(before, after) + _crossing_pairs("hopf", before, after)
 
 
 def _pairs(step: Step) -> np.ndarray:
