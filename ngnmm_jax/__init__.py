@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram, orbit_diagram
     from ngnmm_jax.connectome import Connectome, Eigenmodes
     from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
+    from ngnmm_jax.dynamics.forced.result import ForcedOrbit
     from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum, lyapunov_spectrum
     from ngnmm_jax.dynamics.orbits import find_orbit
     from ngnmm_jax.dynamics.periodic import Orbit
@@ -116,6 +117,7 @@ __all__ = [
     "Equilibria",
     "Exponents",
     "Fit",
+    "ForcedOrbit",
     "Free",
     "Homogeneous",
     "HopfCurve",
@@ -223,6 +225,7 @@ _HOMES = {
         "Equilibria",
         "find_equilibria",
     ),
+    "dynamics.forced.result": ("ForcedOrbit",),
     "dynamics.lyapunov": (
         "LyapunovSpectrum",
         "lyapunov_spectrum",

@@ -28,6 +28,8 @@ SCATTER = "scatter"
 _NOISE = "_noise"
 #: What of a noise is a parameter, by what its name ends in.
 NOISE_PARTS = {_NOISE: "strength", "_noise_time": "time"}
+#: What names of a stimulus's parameters begin with.
+STIMULUS = "stimulus_"
 
 Whole = TypeVar("Whole")
 
@@ -81,6 +83,27 @@ def _noise_names(system: Any) -> tuple[str, ...]:
     noises = getattr(system, "noise", {})
     every = (on + end for on in noises for end in NOISE_PARTS)
     return tuple(name for name in every if noise_value(noises, name) is not None)
+
+
+def stimulus_leaves(system: Any) -> dict[str, Any]:
+    """Arrays of a driven system's stimulus by name, as "stimulus_amplitude"; those of the parts of
+    a sum as "stimulus_0_amplitude".
+    """
+    every = _values(getattr(system, "stimulus", None))
+    return {STIMULUS + k: v for k, v in every.items() if eqx.is_inexact_array(v)}
+
+
+def _values(part: Any) -> dict[str, Any]:
+    """What the fields of a module hold, and those of modules in it, by name."""
+    found: dict[str, Any] = {}
+    for name, value in vars(part).items() if isinstance(part, eqx.Module) else ():
+        inner = {name: value}
+        if isinstance(value, eqx.Module):
+            inner = _values(value)
+        elif isinstance(value, tuple):
+            inner = {f"{k}_{own}": v for k, p in enumerate(value) for own, v in _values(p).items()}
+        found = {**inner, **found}
+    return found
 
 
 def declared(model: Any) -> dict[str, dataclasses.Field]:
@@ -156,7 +179,7 @@ def scalar_names(system: Any) -> list[str]:
     """Names of what is one number: parameters, and fields of a system of one's own."""
     parts = [part for part in (system, getattr(system, "model", None)) if part is not None]
     fields = (name for part in parts for name in vars(part))
-    names = dict.fromkeys((*parameter_names(system), *fields))
+    names = dict.fromkeys((*parameter_names(system), *stimulus_leaves(system), *fields))
     values = {name: leaf(system, name) for name in names}
     return [k for k, v in values.items() if eqx.is_inexact_array(v) and v.ndim == 0]
 
@@ -268,6 +291,9 @@ def leaf(system: Any, name: str) -> Any:
     noise = noise_value(getattr(system, "noise", {}), name)
     if noise is not None:
         return noise
+    stimulus = getattr(system, "stimulus", None)
+    if stimulus is not None and name.startswith(STIMULUS):
+        return _values(stimulus)[name.removeprefix(STIMULUS)]
     between = parts_between(system)
     if name in between:
         part, field = between[name]
@@ -329,13 +355,21 @@ class ParametrisedField(eqx.Module):
     system: Any
     names: tuple[str, ...] = eqx.field(static=True)
 
+    def at(self, parameters: Float[Array, "parameter"]) -> Any:
+        """The system with such values."""
+        return with_leaves(self.system, {n: parameters[k] for k, n in enumerate(self.names)})
+
     def __call__(
-        self, state: Float[Array, "dimension"], parameters: Float[Array, "parameter"]
+        self,
+        state: Float[Array, "dimension"],
+        parameters: Float[Array, "parameter"],
+        time: Any = None,
     ) -> Float[Array, "dimension"]:
-        """Time derivative of a flattened state."""
-        values = {name: parameters[k] for k, name in enumerate(self.names)}
-        system = with_leaves(self.system, values)
-        return system.vector_field(state.reshape(self.system.state_shape)).ravel()
+        """Time derivative of a flattened state; of a driven system at a `time`."""
+        system = self.at(parameters)
+        state = state.reshape(self.system.state_shape)
+        slope = system.vector_field(state) if time is None else system.slope_at(time, state)
+        return slope.ravel()
 
     @property
     def parameters(self) -> Float[Array, "parameter"]:

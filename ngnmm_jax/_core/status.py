@@ -5,6 +5,7 @@ names its values. Single calls raise `SolverError` unless `throw=False`; batches
 """
 
 import enum
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -91,19 +92,30 @@ STATUS_FLAGS: dict[str, Any] = {
 
 
 class SolverError(RuntimeError):
-    """A computation did not converge. `.status` says how, `.result` is what it had got."""
+    """A computation did not converge. `.status` says how, `.result` is what it had got.
 
-    def __init__(self, what: str, status: Status, result: Any = None) -> None:
-        super().__init__(f"{what}: {status.explanation}.")
+    `advice`: what it means there and what to do, where that is not the status's explanation.
+    """
+
+    def __init__(
+        self, what: str, status: Status, result: Any = None, advice: str | None = None
+    ) -> None:
+        super().__init__(f"{what}: {advice or status.explanation}.")
         self.status = status
         self.result = result
 
 
-def raise_unless_ok(what: str, status: Any, result: Any) -> None:
-    """Raise `SolverError` for the first status that is not OK, unless it is being traced."""
+def raise_unless_ok(
+    what: str, status: Any, result: Any, advice: Mapping[Status, str] | None = None
+) -> None:
+    """Raise `SolverError` for the first status that is not OK, unless it is being traced.
+
+    `advice`: by status, in place of its explanation.
+    """
     if not _checks.is_concrete(status):
         return
     codes = np.ravel(np.asarray(status))
     bad = codes[codes != Status.OK]
     if bad.size:
-        raise SolverError(what, Status(int(bad[0])), result)
+        first = Status(int(bad[0]))
+        raise SolverError(what, first, result, (advice or {}).get(first))

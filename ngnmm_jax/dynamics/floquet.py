@@ -54,20 +54,22 @@ class Multipliers(NamedTuple):
 def propagators(
     field: VectorField,
     linear: Callable[[jax.Array], jax.Array],
-    starts: Float[Array, "segment n"],
-    dt: Float[Array, ""],
+    starts: Float[Array, "segment size"],
+    dt: Float[Array, "*#segment"],
     steps: int,
 ) -> Propagated:
     """Linear systems' propagators over segments of an orbit, each from its own start.
 
     The linear systems ξ' = L(x(t)) ξ are integrated together with the orbit x' = field(x), by
     the same steps (of Dormand and Prince's order eight); `linear(x)` returns their matrices
-    (*batch, n, n), real or complex. A factor spans eight steps of a small system, so that it keeps
+    (*batch, n, n), real or complex. What stands behind the first n entries of a state is known of
+    time alone (a clock): the linear systems have no part of it. `dt` is one for all segments, or
+    each one's own. A factor spans eight steps of a small system, so that it keeps
     the digits of whatever the steps can follow, and all steps of a large one.
     """
     like = jax.eval_shape(linear, starts[0])
     size, shape = starts.shape[1], like.shape
-    eye = jnp.broadcast_to(jnp.eye(size, dtype=like.dtype), shape)
+    eye = jnp.broadcast_to(jnp.eye(shape[-1], dtype=like.dtype), shape)
     batch = shape[:-2]
     count = int(np.prod(batch, dtype=int))
     together = math.gcd(steps, _TOGETHER) if size <= _SMALL else steps
@@ -79,23 +81,23 @@ def propagators(
         trace = jnp.trace(matrix, axis1=-2, axis2=-1).ravel()
         return jnp.concatenate([field(x).astype(packed.dtype), trace, (matrix @ xi).ravel()])
 
-    def advance(packed: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        x = packed[:size].real
-        return dopri8_loop(joint, packed, dt), (x, field(x))
+    def over_segment(x: jax.Array, dt: jax.Array) -> Propagated:
+        def advance(packed: jax.Array, _: None) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+            x = packed[:size].real
+            return dopri8_loop(joint, packed, dt), (x, field(x))
 
-    def factor(kept: jax.Array, _: None) -> Any:
-        packed = jnp.concatenate([kept, eye.ravel()])
-        packed, pieces = jax.lax.scan(advance, packed, None, length=together)
-        return packed[: size + count], (packed[size + count :].reshape(shape), *pieces)
+        def factor(kept: jax.Array, _: None) -> Any:
+            packed = jnp.concatenate([kept, eye.ravel()])
+            packed, pieces = jax.lax.scan(advance, packed, None, length=together)
+            return packed[: size + count], (packed[size + count :].reshape(shape), *pieces)
 
-    def over_segment(x: jax.Array) -> Propagated:
         kept = jnp.concatenate([x.astype(like.dtype), jnp.zeros(count, like.dtype)])
         kept, (factors, path, slopes) = jax.lax.scan(factor, kept, None, length=steps // together)
         ends, volumes = kept[:size].real, kept[size:].reshape(batch)
         path, slopes = path.reshape(steps, size), slopes.reshape(steps, size)
         return Propagated(ends, product(factors), factors, volumes, path, slopes)
 
-    return jax.vmap(over_segment)(starts)
+    return jax.vmap(over_segment)(starts, jnp.broadcast_to(dt, starts.shape[:1]))
 
 
 # Over starts (segment, n), with a step and a number of steps.

@@ -18,6 +18,9 @@ from ngnmm_jax.dynamics.delayed import orbits as delayed_orbits
 from ngnmm_jax.dynamics.delayed.system import DelayedSystem, is_delayed
 from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.floquet import Multipliers, Propagated, multipliers
+from ngnmm_jax.dynamics.forced import orbits as forced
+from ngnmm_jax.dynamics.forced.result import ForcedOrbit
+from ngnmm_jax.dynamics.forced.system import ForcedSystem, deterministic, is_driven
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema, run_up, turns
 from ngnmm_jax.dynamics.periodic import Orbit, arrived, no_orbit, told, with_status
 from ngnmm_jax.dynamics.products import product_spectrum
@@ -41,6 +44,21 @@ _LONGEST = 10
 # Newton's last step, and the gaps, relative to the orbit's extent: less is an orbit's; more is
 # a slow spiral's, or that of an orbit that rounding blurs.
 _MOVED, _GAP = 1e-6, 1e-5
+# A period that is given is a whole number of the drive's, to this relative error.
+_WHOLE = 1e-6
+# Of driven systems.
+_ADVICE = {
+    Status.NOT_PERIODIC: (
+        f"the run is not locked to the drive within {forced.MOST_TURNS} of its periods: it drifts, "
+        "is chaotic (`lyapunov_spectrum` tells which), or has not arrived (raise `transient`); "
+        "change the drive's period or amplitude, or give a `start` and its `period`"
+    ),
+    Status.NOT_CONVERGED: (
+        "Newton's iteration did not reach its tolerance: the run has not arrived at the orbit "
+        "(raise `transient`), the `start` is not near one of that `period`, or the orbit is "
+        "about to vanish in a fold; raise `steps` where the result's `error` is large"
+    ),
+}
 # The default transient, in the system's steps.
 _TRANSIENT = 40_000
 # States over a period that a guess has at least.
@@ -62,15 +80,15 @@ class OscillatingSystem(System, Protocol):
 
 @placed(lambda system, **given: jacobian_is_small(system))
 def find_orbit(
-    system: OscillatingSystem | DelayedSystem,
+    system: OscillatingSystem | DelayedSystem | ForcedSystem,
     *,
-    start: ArrayLike | None = None,
-    period: float | None = None,
+    start: Any = None,
+    period: ArrayLike | None = None,
     transient: float | None = None,
     window: float | None = None,
     steps: int | None = None,
     throw: bool = True,
-) -> Orbit:
+) -> Any:
     """The periodic orbit that a system settles on, or the one near a guess.
 
     From an attractor: a transient is integrated, then a window, in which returns to the
@@ -87,6 +105,11 @@ def find_orbit(
     are variables, of the infinitely many that it has (-inf are logs of those that rounding has
     lost), and `error` counts the polynomials' last coefficients too (`dynamics.delayed`).
 
+    Of a system under a stimulus that repeats itself (`Driven`, a network's too) the orbit is locked
+    to the drive, a `ForcedOrbit`: its period is m of the drive's, up to 16, in which the system
+    goes through n cycles. Time is the drive's, and Newton's iteration finds where the stroboscopic
+    map returns; segments begin where the stimulus jumps. Runs that drift are refused.
+
     Differentiable with respect to parameters, by the implicit function theorem.
 
     **Arguments:**
@@ -95,7 +118,8 @@ def find_orbit(
       axis and `time_step`; or a `dynamics.delayed.system.DelayedSystem`.
     - `start` (variable,): with `period`, a state near the orbit; alone, where the transient
       starts (by default near an equilibrium). With `period` and a delay, states (sample, variable)
-      at equal steps over one period, its end left out.
+      at equal steps over one period, its end left out. Of a driven system also another
+      `ForcedOrbit`, near which, and of as many periods of the drive, one is looked for.
     - `transient`, `window`: how long, in the model's unit; by default 40,000 and 16,000 of the
       system's time steps, and where the window then holds fewer than eight turns, or the run has
       not arrived, 4, 16 and 64 times as long (not under JAX transformations).
@@ -106,6 +130,9 @@ def find_orbit(
     - `throw`: raise `SolverError` where there is no periodic orbit or Newton's iteration fails.
     """
     _checks.require_x64("find_orbit")
+    system = deterministic(system, "find_orbit")
+    if is_driven(system):
+        return _locked(system, start, period, transient, window, steps, throw)
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
     of_past = is_delayed(system)
@@ -131,6 +158,52 @@ def find_orbit(
         return result
     if throw:
         raise_unless_ok("find_orbit", result.status, result)
+    return result
+
+
+def _locked(
+    system: Any,
+    start: Any,
+    period: Any,
+    transient: Any,
+    window: Any,
+    steps: int | None,
+    throw: bool,
+) -> ForcedOrbit:
+    """`find_orbit` of a driven system."""
+    shape = tuple(system.state_shape)
+    turns = getattr(start, "drive_cycles", None) if period is None else None
+    if start is not None:
+        start = first_state(start, shape, "of the system's state")
+    for name, value in (("transient", transient), ("window", window), ("period", period)):
+        if value is not None:
+            _checks.positive(name, value)
+    if period is not None:
+        drive = system.drive_period
+        if not _checks.is_concrete(period, drive):
+            must = "be a known number of periods of the drive"
+            but = "JAX is tracing it: leave it out, and give a forced orbit as `start`"
+            _checks.fail("period", must, but)
+        ratio = float(period) / float(drive)
+        turns = round(ratio)
+        if turns < 1 or abs(turns - ratio) > _WHOLE * ratio:
+            but = f"it is {ratio:g} of them"
+            _checks.fail("period", f"be a whole number of the drive's {float(drive):g}", but)
+        if start is None:
+            _checks.fail("start", "be given with `period`", "it is not")
+    if turns:
+        result = forced.near_guess(system, start, turns, steps)
+    elif not _checks.on_host(system, start):
+        must = "be a forced orbit under JAX's transformations, where a system is driven"
+        _checks.fail("start", must, "it is not: how many periods of the drive it is must be known")
+    else:
+        if start is None:
+            if not hasattr(system, "system"):
+                _checks.fail("start", "be given for a system of one's own", "it is not")
+            start = rest_state(system.system)
+        result = forced.settled(system, jnp.asarray(start, float), transient, window, steps)
+    if throw and _checks.on_host(result):
+        raise_unless_ok("find_orbit", result.status, result, _ADVICE)
     return result
 
 

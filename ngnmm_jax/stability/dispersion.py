@@ -15,7 +15,6 @@ perturbation that all share. With one delay of all connections, what the perturb
 back later, as Λ epsilon b c(t - τ)ᵀ ξ(t - τ): `dynamics.delayed.monodromy`.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -27,8 +26,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
-from ngnmm_jax._core.lanes import padded
 from ngnmm_jax._core.placement import placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import eigenvalues
@@ -36,17 +33,28 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.delayed.monodromy import leading
 from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.equilibria import newton
-from ngnmm_jax.dynamics.floquet import Propagated, product, propagators, swept
+from ngnmm_jax.dynamics.forced.orbits import refine as refined_forced
+from ngnmm_jax.dynamics.forced.result import ForcedOrbit
+from ngnmm_jax.dynamics.forced.system import deterministic, is_driven
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import refine
 from ngnmm_jax.dynamics.periodic import Orbit
-from ngnmm_jax.dynamics.products import grouped, product_spectrum
-from ngnmm_jax.dynamics.shooting import BLOCK
-from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.stability.along_orbits import (
+    NODES,
+    Exponents,
+    Through,
+    floquet,
+    forced_propagators,
+    from_whole_matrices,
+    linearise,
+    orbit_propagators,
+    with_drive,
+)
 from ngnmm_jax.stability.roots import characteristic_roots
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
+from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous, mixed
 from ngnmm_jax.systems.loops import node_of, rightmost_of_modes
 from ngnmm_jax.systems.network import Network
@@ -54,14 +62,11 @@ from ngnmm_jax.systems.network import Network
 # A state is taken for an equilibrium when Newton's iteration moves it by less than this
 # fraction of 1 + |x|.
 _NEAR = 1e-3
-# Values of Λ at which monodromy matrices are computed: doubled until the interpolation between
-# them is this exact, relative to the matrices, or there are this many.
-_NODES, _EXACT, _MOST_NODES = 24, 1e-11, 192
-# A relative error above this is not a result. Under JAX's transformations, multipliers below
-# `_LOST` of the monodromy matrix are left out.
-_INEXACT, _LOST = 1e-6, 1e-10
-# Values of Λ that are compiled together: the nodes and two checks, or part of twice as many.
-_LANES = 26
+# The number of nodes in Λ is doubled until the interpolation between them is this exact, relative
+# to the monodromy matrices, or there are this many.
+_EXACT, _MOST_NODES = 1e-11, 192
+# A relative error above this is not a result.
+_INEXACT = 1e-6
 
 
 class Dispersion(AbstractResult):
@@ -149,8 +154,8 @@ class Dispersion(AbstractResult):
 
 @placed()
 def dispersion(
-    system: Network,
-    state: ArrayLike | Orbit,
+    system: Network | Driven,
+    state: ArrayLike | Orbit | ForcedOrbit,
     *,
     lambdas: Any = None,
     throw: bool = True,
@@ -168,14 +173,22 @@ def dispersion(
 
     **Arguments:**
 
-    - `system`: with scalar parameters and rows that sum to the same.
-    - `state`: an equilibrium (variable,) or an orbit of `network.homogeneous()`.
+    - `system`: with scalar parameters and rows that sum to the same. Or such a network under a
+      periodic stimulus that all regions share, `Driven(network, stimulus=…)`, without delays.
+    - `state`: an equilibrium (variable,) or an orbit of `network.homogeneous()`; of a driven one,
+      an orbit of `Driven(network.homogeneous(), stimulus=…)`.
     - `lambdas` (mode,): real or complex Λ; by default the eigenvalues of the weights. Of a sum of
       couplings that are not all linear, (mode, graph).
     - `throw`: raise `SolverError` if the state is no equilibrium, or the orbit none.
     """
     _checks.require_x64("dispersion")
-    inner = _shared(system, state)
+    whole = deterministic(system, "dispersion")
+    if is_driven(whole) or isinstance(state, ForcedOrbit):
+        inner: Any = _driven_alike(whole, state)
+        system = whole.system
+    else:
+        system = whole
+        inner = _shared(system, state)
     if inner is None:
         if lambdas is not None:
             must = "be left out where delays, parameters or the state differ between regions"
@@ -195,7 +208,9 @@ def dispersion(
     modal = inner.present if isinstance(inner, DelayedHomogeneous) else system.over_modes()
     _fit(modal, lambdas)
     _checks.finite("lambdas", lambdas)
-    if isinstance(state, Orbit):
+    if isinstance(state, ForcedOrbit):
+        found = _of_forced_orbit(inner, orbit=state, lambdas=lambdas, modal=modal)
+    elif isinstance(state, Orbit):
         of_orbit: Any = _of_delayed_orbit if delayed else partial(_of_orbit, modal=modal)
         found = of_orbit(inner, orbit=state, lambdas=lambdas)
     else:
@@ -211,6 +226,16 @@ def dispersion(
     if throw:
         raise_unless_ok("dispersion", found.status, result)
     return result
+
+
+def _driven_alike(system: Any, state: Any) -> Driven:
+    """The homogeneous system of a driven network, for an orbit that is locked to its drive."""
+    if not (is_driven(system) and isinstance(state, ForcedOrbit)):
+        must = "be an orbit that `find_orbit` found of the same driven homogeneous system"
+        _checks.fail("state", must, f"it is a {type(state).__name__}, of {_checks.kind_of(system)}")
+    if isinstance(system.system, Homogeneous):
+        _checks.fail("system", "be a network, whose modes are asked for", "it is homogeneous")
+    return system.homogeneous()
 
 
 def _fit(modal: Homogeneous, lambdas: jax.Array) -> None:
@@ -232,16 +257,6 @@ class _Modes(NamedTuple):
     state: Any
     error: Any
     status: Any
-
-
-class _Exponents(NamedTuple):
-    """Floquet exponents (mode, variable), the relative error of the interpolation in Λ (`miss`),
-    and by how much they miss Liouville's formula (`gap`).
-    """
-
-    values: Any
-    miss: Any
-    gap: Any
 
 
 def _of_equilibrium(
@@ -275,7 +290,7 @@ def _at_rest(
     matrix, column, row, through, own = _linearised(inner, modal, refined)
     through, several = tuple(map(xp.asarray, through)), bool(inner.model.outputs)
     factors = mixed(through, xp.asarray(own), xp.asarray(lambdas), several=several)
-    whole = _with_drive(xp, xp.asarray(matrix), column, row, factors)
+    whole = with_drive(xp, xp.asarray(matrix), column, row, factors)
     status = xp.where(ok, Status.OK, Status.NOT_CONVERGED)
     return _Modes(_spectra(xp, whole), refined, error, status)
 
@@ -324,14 +339,39 @@ def _of_orbit(inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: jax
     if not _checks.on_host(inner, modal, orbit, lambdas):
         found = _floquet_in_a_program(inner, modal, orbit, lambdas)
         return _told(jnp, orbit, found.values, jnp.maximum(found.miss, found.gap))
-    nodes = _NODES
     orbit, lambdas = jax.tree.map(np.asarray, (orbit, lambdas))
+    return _doubled(partial(orbit_propagators, np, inner, modal, orbit), orbit, lambdas)
+
+
+def _doubled(through: Through, orbit: Any, lambdas: Any) -> _Modes:
+    """The modes of an orbit along which propagators go, with as many nodes as it takes."""
+    nodes = NODES
     while True:
         with np.errstate(over="ignore", invalid="ignore"):  # of what is no orbit
-            found = _floquet(inner, modal, orbit, lambdas, nodes)
+            found = floquet(through, orbit.period, lambdas, nodes)
         if not found.miss >= _EXACT or nodes >= _MOST_NODES:
             return _told(np, orbit, found.values, np.maximum(found.miss, found.gap))
         nodes *= 2
+
+
+def _of_forced_orbit(
+    inner: Driven, modal: Homogeneous, orbit: ForcedOrbit, lambdas: jax.Array
+) -> _Modes:
+    """The same along an orbit that is locked to a drive."""
+    orbit = refined_forced(inner, orbit)
+    if not _checks.on_host(inner, modal, orbit, lambdas):
+        found = _forced_in_a_program(inner, modal, orbit, lambdas)
+        return _told(jnp, orbit, found.values, jnp.maximum(found.miss, found.gap))
+    orbit, lambdas = jax.tree.map(np.asarray, (orbit, lambdas))
+    return _doubled(partial(forced_propagators, np, inner, modal, orbit), orbit, lambdas)
+
+
+@eqx.filter_jit
+def _forced_in_a_program(
+    inner: Driven, modal: Homogeneous, orbit: ForcedOrbit, lambdas: jax.Array
+) -> Exponents:
+    through = partial(forced_propagators, jnp, inner, modal, orbit)
+    return from_whole_matrices(through, orbit.period, lambdas)
 
 
 def _of_delayed_orbit(inner: DelayedHomogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
@@ -345,7 +385,7 @@ def _of_delayed_orbit(inner: DelayedHomogeneous, orbit: Orbit, lambdas: jax.Arra
     return _told(xp, orbit, found.logs / orbit.period, error)
 
 
-def _told(xp: Any, orbit: Orbit, values: Any, error: Any) -> _Modes:
+def _told(xp: Any, orbit: Orbit | ForcedOrbit, values: Any, error: Any) -> _Modes:
     """An orbit's modes; their status is its own, or that they are inexact."""
     inexact = (orbit.status == Status.OK) & ~(error < _INEXACT)
     status = xp.where(inexact, Status.NOT_CONVERGED, orbit.status)
@@ -355,117 +395,10 @@ def _told(xp: Any, orbit: Orbit, values: Any, error: Any) -> _Modes:
 @eqx.filter_jit
 def _floquet_in_a_program(
     inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: jax.Array
-) -> _Exponents:
-    """`_floquet` from the whole monodromy matrices: what they have lost is NaN."""
-    every, back = _places(jnp, lambdas, _NODES)
-    through = _propagated(jnp, inner, modal, every, orbit)
-    (monodromy,), volumes, error = back(product(through.matrices)[None], through.volumes.sum(0))
-    mu = eigenvalues(jnp, monodromy)
-    lost = jnp.abs(mu) < _LOST * jnp.abs(monodromy).max(axis=(1, 2))[:, None]
-    logs = jnp.log(jnp.where(lost, 1.0, mu))
-    gap = jnp.where(lost.any(axis=1), 0.0, _liouville(jnp, logs, volumes)).max()
-    exponents = jnp.where(lost, jnp.nan, logs / orbit.period)
-    order = jnp.argsort(-exponents.real, axis=1)
-    return _Exponents(jnp.take_along_axis(exponents, order, axis=1), error, gap)
-
-
-def _floquet(
-    inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: Any, nodes: int
-) -> _Exponents:
-    """Floquet exponents from monodromy matrices at so many nodes, each a product of factors."""
-    every, back = _places(np, lambdas, nodes)
-    pieces = [
-        _propagated(np, inner, modal, every[index], orbit)
-        for index, _ in padded(len(every), _LANES)
-    ]
-    factors = np.concatenate([p.factors for p in pieces], axis=2)[:, :, : len(every)]
-    factors = factors.reshape(-1, *factors.shape[2:])
-    volumes = np.concatenate([p.volumes.sum(axis=0) for p in pieces])[: len(every)]
-    factors, volumes, error = back(grouped(factors), volumes)
-    logs, told = product_spectrum(factors)
-    gap = np.where(told, _liouville(np, logs, volumes), np.nan).max()
-    return _Exponents(logs / orbit.period, error, gap)
-
-
-def _liouville(xp: Any, logs: Any, volumes: Any) -> Any:
-    """By how much multipliers' logarithms miss the integral of the trace, relative, (mode,)."""
-    return xp.abs(logs.real.sum(axis=1) - volumes.real) / (1 + xp.abs(volumes))
-
-
-def _places(xp: Any, lambdas: Any, nodes: int) -> tuple[Any, Callable[[Any, Any], Any]]:
-    """Λ at which propagators are computed, and what brings them from there to all modes.
-
-    The latter takes factors (factor, place, n, n) and volumes (place,); it also returns the
-    relative error of the interpolation.
-    """
-    if lambdas.shape[0] <= nodes or lambdas.ndim > 1:
-        return lambdas, lambda factors, volumes: (factors, volumes, xp.asarray(0.0))
-    where = interpolation_nodes(lambdas, nodes, xp)
-    middle = (where[0] + where[nodes // 2]) / 2
-    checks = xp.stack([middle, (where[0] + 3 * where[nodes // 2]) / 4])
-
-    def back(factors: Any, volumes: Any) -> tuple[Any, Any, Any]:
-        count, _, n, _ = factors.shape
-        known, exact = factors[:, :nodes].reshape(count, nodes, -1), factors[:, nodes:]
-        exact = exact.reshape(count, 2, -1)
-        guess = interpolation(where, checks, xp) @ known
-        error = xp.abs(guess - exact).max(axis=(1, 2)) / xp.abs(exact).max(axis=(1, 2))
-        matrix = interpolation(where, lambdas, xp)
-        factors = (matrix @ known).reshape(count, -1, n, n)
-        return factors, matrix @ volumes[:nodes], error.sum()
-
-    return xp.concatenate([where, checks]), back
-
-
-def _propagated(
-    xp: Any, inner: Homogeneous, modal: Homogeneous, lambdas: Any, orbit: Orbit
-) -> Propagated:
-    """Propagators of perturbations of several modes along an orbit."""
-    segments = orbit.states.shape[0]
-    steps = (orbit.ts.shape[0] - 1) // segments
-    dt = orbit.period / (segments * steps)
-    return swept(
-        xp, lambda x, dt, n: _sweep(inner, modal, lambdas, x, dt, n), orbit.states, dt, steps, BLOCK
+) -> Exponents:
+    return from_whole_matrices(
+        partial(orbit_propagators, jnp, inner, modal, orbit), orbit.period, lambdas
     )
-
-
-@eqx.filter_jit
-def _sweep(
-    inner: Homogeneous,
-    modal: Homogeneous,
-    lambdas: jax.Array,
-    starts: jax.Array,
-    dt: jax.Array,
-    steps: int,
-) -> Propagated:
-    """Steps over all segments at once, with the perturbations of all modes."""
-
-    def linear(x: jax.Array) -> jax.Array:
-        matrix, column, row = linearise(inner, x)
-        factors = modal.along(modal.model.output(x), lambdas)
-        return _with_drive(jnp, matrix, column, row, factors)
-
-    return propagators(inner.vector_field, linear, starts, dt, steps)
-
-
-def _with_drive(xp: Any, matrix: Any, column: Any, row: Any, factors: Any) -> Any:
-    """The node's matrices (mode, variable, variable), with what comes back over the network."""
-    if column.ndim == 1:
-        return matrix + factors[:, None, None] * xp.outer(column, row)
-    return matrix + xp.einsum("vi,mio,ow->mvw", column, factors, row)
-
-
-def linearise(
-    inner: Homogeneous, state: Float[Array, "variable"]
-) -> tuple[Float[Array, "variable variable"], Float[Array, "..."], Float[Array, "..."]]:
-    """A, b and c of the module's docstring, at a homogeneous state.
-
-    Of a model with several inputs and outputs b is (variable, input), c (output, variable).
-    """
-    model: AbstractNeuralMass = inner.model
-    drive = inner.drive(model.output(state))
-    matrix, column = jax.jacfwd(model.vector_field, argnums=(0, 1))(state, drive)
-    return matrix, column, jax.jacfwd(model.output)(state)
 
 
 @eqx.filter_jit

@@ -26,7 +26,7 @@ from ngnmm_jax.integrators.loops import in_halves, repeat
 from ngnmm_jax.integrators.runge_kutta import RK4
 from ngnmm_jax.models.agreement import is_own
 from ngnmm_jax.models.times import SECONDS
-from ngnmm_jax.stability.dispersion import linearise
+from ngnmm_jax.stability.along_orbits import linearise
 from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.network import Network
 

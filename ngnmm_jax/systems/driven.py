@@ -11,9 +11,19 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import INPUT, noise_part, noise_value, with_fields, without_names
+from ngnmm_jax._core.parameters import (
+    INPUT,
+    STIMULUS,
+    checked_again,
+    noise_part,
+    noise_value,
+    stimulus_leaves,
+    with_fields,
+    with_leaves,
+    without_names,
+)
 from ngnmm_jax._core.randomness import Purpose, noise_source, stream
-from ngnmm_jax._core.types import Scalar
+from ngnmm_jax._core.types import Scalar, State
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
@@ -110,10 +120,12 @@ class Driven(PicturedSystem):
         self.below_zero = below_zero
 
     def __getattr__(self, name: str) -> Any:
-        """A parameter of a noise, as `input_noise`, `v_e_noise` or `v_e_noise_time`."""
+        """A parameter of a noise or of the stimulus: `v_e_noise_time`, `stimulus_amplitude`."""
         value = noise_value(self.__dict__.get("noise", {}), name)
         if value is not None:
             return value
+        if name.startswith(STIMULUS) and name in (given := stimulus_leaves(self)):
+            return given[name]
         if hasattr(type(self), name):  # a property that says why
             return object.__getattribute__(self, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -171,7 +183,22 @@ class Driven(PicturedSystem):
         return without_names(self)
 
     def with_parameters(self, **values: Any) -> "Driven":
-        """A copy with other values of parameters, the coupling, or noise ("input_noise", …)."""
+        """A copy with other values of parameters, the coupling, noise ("input_noise", …), or the
+        stimulus ("stimulus_amplitude", …; of the parts of a sum "stimulus_0_amplitude", …).
+        """
+        known = stimulus_leaves(self)
+        of_stimulus = {name: values.pop(name) for name in list(values) if name in known}
+        for name in values:
+            if name.startswith(STIMULUS):
+                _checks.one_of("parameters", name, tuple(known))
+        if of_stimulus:
+            given = {name: jnp.asarray(value, float) for name, value in of_stimulus.items()}
+            stimulus = with_leaves(self, given).stimulus
+            _check_again(stimulus)
+            changed = Driven(self.system, self.noise, stimulus, self.below_zero)  # checked
+            self = with_fields(self, stimulus=changed.stimulus)
+            if not values:
+                return self
         noise = dict(self.noise)
         for name in [name for name in values if noise_part(name)]:
             on, part = noise_part(name) or ("", "")
@@ -193,6 +220,40 @@ class Driven(PicturedSystem):
         if not isinstance(self.system, Network):
             _checks.fail("system", "be a network to have a connectome", "it is homogeneous")
         return with_fields(self, system=self.system.with_connectome(connectome))
+
+    @property
+    def drive_period(self) -> Any:
+        """The stimulus's `cycle`, after which it repeats itself; None where it does not."""
+        return None if self.stimulus is None else self.stimulus.cycle
+
+    @property
+    def drive_edges(self) -> Float[Array, "edge"]:
+        """When, within a period, the stimulus is not smooth."""
+        return jnp.zeros(0) if self.stimulus is None else self.stimulus.edges
+
+    def slope_at(self, t: Scalar, state: State) -> State:
+        """Time derivative of a state (variable, *region) at a time, under the stimulus alone."""
+        assert self.stimulus is not None
+        stimulus = jnp.broadcast_to(self.stimulus(t), state.shape[1:])
+        return self.system.vector_field(state, stimulus.astype(state.dtype))
+
+    def observed(self, state: State) -> Any:
+        """What the regions send of a state (variable, *region, *run), on average, (*run)."""
+        output = self.model.output(state)
+        axes = tuple(range(bool(self.model.outputs) + len(self.state_shape) - 1))
+        return output.mean(axis=axes) if axes else output
+
+    def homogeneous(self) -> "Driven":
+        """The dynamics of states in which all regions do the same, driven alike.
+
+        `ValueError` where the stimulus differs between regions, or the network has none.
+        """
+        if isinstance(self.system, Homogeneous):
+            return self
+        if self.stimulus is not None and self.stimulus.n_regions is not None:
+            must = "be the same for all regions, whose homogeneous state is asked for"
+            _checks.fail("stimulus", must, f"it has {self.stimulus.n_regions} values")
+        return Driven(self.system.homogeneous(), self.noise, self.stimulus, self.below_zero)
 
     def over_runs(self) -> "Driven":
         """A system whose values per region broadcast over (region, run)."""
@@ -305,6 +366,15 @@ def _stimulus_of(system: Driven, dt: Scalar, begin: tuple[Any, Any], *, batched:
         return laid_out(mean), laid_out(rise)
 
     return stimulated
+
+
+def _check_again(stimulus: Any) -> None:
+    """The checks that a stimulus and its parts make of themselves."""
+    checked_again(stimulus)
+    for value in vars(stimulus).values():
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, AbstractStimulus):
+                _check_again(part)
 
 
 def driven(system: Network | Homogeneous | Driven) -> Driven:

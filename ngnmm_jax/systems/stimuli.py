@@ -8,6 +8,7 @@ in the model's unit.
 import abc
 import math
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -22,6 +23,9 @@ from ngnmm_jax.models.parameters import as_float_array
 
 #: Mean over a step, and rise in it, each (region,) or ().
 Moments = tuple[Float[Array, "*region"], Float[Array, "*region"]]
+# How many cycles of one stimulus the common one of several has at most, and how near to a fraction
+# their ratio is then, relative.
+_CYCLES, _SAME = 64, 1e-9
 # Nodes of Gauss's quadrature over a step, from its middle, in steps.
 _NODES = (-math.sqrt(0.15), 0.0, math.sqrt(0.15))
 
@@ -55,6 +59,18 @@ class AbstractStimulus(eqx.Module):
         None where nothing is known: a millisecond then. Infinite where `jumps` say enough.
         """
         return None
+
+    @property
+    def cycle(self) -> Any:
+        """The time after which its values are the same again, for ever; None where they are not,
+        or where that is not known.
+        """
+        return None
+
+    @property
+    def edges(self) -> Float[Array, "edge"]:
+        """When, within each `cycle`, it is not smooth: orbits begin new pieces there."""
+        return jnp.zeros(0)
 
     def moments(self, t: Scalar, dt: Scalar) -> Moments:
         """Its mean over the step from `t` to `t + dt`, and how much the line rises in it.
@@ -103,6 +119,37 @@ class Sum(AbstractStimulus):
     def longest_step(self) -> Any:
         longest = [part.longest_step for part in self.parts]
         return None if None in longest else jnp.stack(jnp.broadcast_arrays(*longest)).min()
+
+    @property
+    def cycle(self) -> Any:
+        """The least time that is a whole number of cycles of each part, up to 64 of the first.
+
+        None where there is none (to 1e-9), or a part has none.
+        """
+        cycles = [part.cycle for part in self.parts]
+        if any(cycle is None for cycle in cycles):
+            return None
+        if not _checks.is_concrete(cycles):
+            must = "have known periods where it is a sum: their common one is looked for"
+            _checks.fail("stimulus", must, "JAX is tracing them")
+        first, number = cycles[0], 1
+        for cycle in cycles[1:]:
+            ratio = float(first) / float(cycle)
+            near = Fraction(ratio).limit_denominator(_CYCLES)
+            if abs(float(near) - ratio) > _SAME * ratio:
+                return None
+            number = math.lcm(number, near.denominator)
+        return number * first if number <= _CYCLES else None
+
+    @property
+    def edges(self) -> Float[Array, "edge"]:
+        whole = self.cycle
+        every = [jnp.zeros(0)]
+        for part in self.parts:
+            if whole is not None and part.edges.size:
+                starts = part.cycle * jnp.arange(round(float(whole) / float(part.cycle)))
+                every.append((starts[:, None] + part.edges).ravel())
+        return jnp.concatenate(every)
 
     def over_steps(self) -> Callable[[Scalar, Scalar], Moments]:
         parts = [part.over_steps() for part in self.parts]
@@ -177,12 +224,86 @@ class Sine(AbstractStimulus):
     def longest_step(self) -> Any:
         return self.period / 4
 
+    @property
+    def cycle(self) -> Any:
+        return self.period
+
     def moments(self, t: Scalar, dt: Scalar) -> Moments:
         """Exact."""
         half = jnp.pi * dt / self.period
         angle = 2 * jnp.pi * ((t + dt / 2) / self.period) + self.phase
         mean = jnp.sinc(dt / self.period) * jnp.sin(angle)
         return self.amplitude * mean, 6 * self.amplitude * _bessel(half) * jnp.cos(angle)
+
+
+class Periodic(AbstractStimulus):
+    """What another stimulus does from time zero to `period`, over and over: a train of pulses is
+    `Periodic(Pulse(onset, width, amplitude), period)`.
+
+    Fixed steps take its exact mean, and its exact rise where they are no longer than the period
+    and `pattern` knows its own.
+    """
+
+    pattern: AbstractStimulus
+    period: Float[Array, ""] = eqx.field(converter=as_float_array)
+
+    def __check_init__(self) -> None:
+        if not isinstance(self.pattern, AbstractStimulus):
+            but = f"it is a {type(self.pattern).__name__}: use `Custom`"
+            _checks.fail("pattern", "be one of `stimuli`", but)
+        _checks.positive("period", self.period)
+
+    def __call__(self, t: Scalar) -> Float[Array, "*region"]:
+        return self.pattern(jnp.mod(t, self.period))
+
+    @property
+    def cycle(self) -> Any:
+        return self.period
+
+    @property
+    def edges(self) -> Float[Array, "edge"]:
+        """The pattern's jumps, and where it begins anew."""
+        inside = jnp.clip(self.pattern.jumps, 0.0, self.period)
+        return jnp.append(inside, 0.0)
+
+    @property
+    def longest_step(self) -> Any:
+        """The shortest time between two of its edges, and the pattern's longest step."""
+        places = jnp.append(jnp.sort(self.edges), self.period)
+        gaps = jnp.diff(places)
+        shortest = jnp.where(gaps > 0, gaps, jnp.inf).min()
+        longest = self.pattern.longest_step
+        return None if longest is None else jnp.minimum(longest, shortest)
+
+    def over_steps(self) -> Callable[[Scalar, Scalar], Moments]:
+        pattern, period = self.pattern.over_steps(), self.period
+        zero = jnp.zeros(())
+
+        def integral(low: Any, length: Any) -> tuple[Any, Any]:
+            """Of the pattern, and its first moment about the middle, over a part of a period."""
+            some = jnp.where(length > 0, length, 1.0)
+            mean, rise = pattern(low, some)
+            none = length > 0
+            return jnp.where(none, mean * length, 0.0), jnp.where(none, rise * length**2 / 12, 0.0)
+
+        def moments(t: Scalar, dt: Scalar) -> Moments:
+            begin = jnp.mod(t, period)
+            # To the end of this period, whole ones, and what is left.
+            first = jnp.minimum(period - begin, dt)
+            number = jnp.floor((dt - first) / period)
+            rest = dt - first - number * period
+            parts = [integral(begin, first), integral(zero, rest)]
+            whole, _ = integral(zero, period)
+            total = parts[0][0] + parts[1][0] + number * whole
+            moment = sum(own for _, own in parts)
+            # About the step's middle, of the two parts: `first` and `rest` are dt together.
+            moment = moment + parts[0][0] * (first - dt) / 2 + parts[1][0] * (dt - rest) / 2
+            return total / dt, jnp.where(number > 0, 0.0, 12 * moment / dt**2)
+
+        return moments
+
+    def moments(self, t: Scalar, dt: Scalar) -> Moments:
+        return self.over_steps()(t, dt)
 
 
 class Sampled(AbstractStimulus):

@@ -1,0 +1,1 @@
+"""Systems under a drive that repeats itself: orbits locked to it, their pieces of time."""
