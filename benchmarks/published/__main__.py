@@ -37,5 +37,5 @@ def main() -> int:
     return int(bool(wrong))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__" and main():
+    sys.exit(1)
