@@ -114,6 +114,53 @@ def exact_count(v, coupling):
     return (sum_of_signs(p, [1]) + sum_of_signs(p, sign)) // 2
 
 
+def alone_count(kind, v, coupling):
+    """How many equilibria one population that drives itself has, by the same chain.
+
+    Of x = π tau r: x² - (delta / 2x)² - current - (what it does to itself), times x², or, with
+    plasticity, times x² and the denominator of u x r.
+    """
+    v = {name: Fraction(float(x)) for name, x in v.items()}
+    pi, c, current = Fraction(np.pi), Fraction(float(coupling)), v["eta"] + v["i_ext"]
+    own = [-(v["delta"] ** 2) / 4, Fraction(0), -current, Fraction(0), Fraction(1)]
+    if kind is ng.QIFPlasticity:
+        u, d, f, scale = v["u0"], v["tau_d"], v["tau_f"], pi * v["tau"]
+        below = [Fraction(1), u * (d + f) / scale, u * d * f / scale**2]
+        above = [Fraction(0), u / scale, u * f / scale**2]
+        weight = -v["tau"] * (v["j"] + c)
+        parts = product(own, below), product([Fraction(0), Fraction(0), weight], above)
+    else:
+        adapt = v["alpha"] * v["tau_a"] if kind is ng.QIFAdaptation else 0
+        a = (v["j"] + (c * v.get("cr", 1) - adapt) / v["tau"]) / pi
+        b = c * v.get("cv", 0) * v["delta"] / 2
+        parts = own, [Fraction(0), b, Fraction(0), -a]
+    p = [sum(part[k] for part in parts if k < len(part)) for k in range(max(map(len, parts)))]
+    return sum_of_signs(whole(p), [1])
+
+
+@pytest.mark.parametrize("kind", [ng.MontbrioPazoRoxin, ng.QIFAdaptation, ng.QIFPlasticity])
+def test_counts_of_one_population_are_exact(kind):
+    rng, count = np.random.default_rng(3), 60
+    v = {"eta": rng.uniform(-12, 4, count), "i_ext": rng.uniform(-2, 2, count)}
+    v |= {"j": rng.uniform(-40, 40, count), "tau": 10 ** rng.uniform(-1, 1.5, count)}
+    v |= {"delta": 10 ** rng.uniform(-3, 1, count)}
+    coupling = rng.uniform(-10, 20, count)
+    if kind is ng.MontbrioPazoRoxin:
+        v |= {"cr": rng.uniform(-1, 2, count), "cv": rng.uniform(-1, 1, count)}
+    elif kind is ng.QIFAdaptation:
+        v |= {"alpha": rng.uniform(-1, 1.5, count), "tau_a": 10 ** rng.uniform(0, 2, count)}
+    else:
+        v |= {"u0": rng.uniform(0.01, 1, count)}
+        v |= {name: 10 ** rng.uniform(0, 3.5, count) for name in ("tau_d", "tau_f")}
+        v["j"] = 10 ** rng.uniform(0, 3, count)
+    found = search(many(kind(), v, coupling), count)
+    assert found.complete.all()
+    for k in range(count):
+        expected = alone_count(kind, {name: x[k] for name, x in v.items()}, coupling[k])
+        assert found.number[k] == expected, k
+    assert {1, 3} <= set(found.number)
+
+
 def draw(seed, count, kind):
     """Wide parameters: as published models have them, with any sign, and wilder."""
     u = np.random.default_rng(seed).uniform

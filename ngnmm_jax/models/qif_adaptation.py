@@ -37,8 +37,9 @@ class QIFAdaptation(AbstractNeuralMass):
     its own spikes it is an approximation: neurons that fire more tire more.
 
     Source: Gast, Schmidt and Knösche, Neural Comput. 32, 1615 (2020), as in PyRates (`qif_sfa`)
-    and PyCoBi's example of it, with delta = 2, j = 15 √2, tau_a = 10 in units of tau. At
-    alpha = 0.5 and eta between -6.8 and -5.0 resting, firing and bursting states meet.
+    and PyCoBi's example of it: delta = 2, j = 15 √2, tau_a = 10 and alpha = 1, in units of tau,
+    and eta = -2, where the population bursts. At alpha = 0.5 and eta between -6.8 and -5.0 rest
+    and firing are both stable.
     """
 
     variables: ClassVar[tuple[str, ...]] = ("r", "v", "a", "b")
@@ -55,13 +56,13 @@ class QIFAdaptation(AbstractNeuralMass):
     }  # fmt: skip
     synaptic = "r"
     plane: ClassVar[dict[str, tuple[float, float, int]]] = {
-        "eta": (-8, 0, 65),
+        "eta": (-6, 2, 65),
         "coupling": (0, 10, 41),
     }
     cut: ClassVar[float] = 2.0
 
     eta: ParameterArray = parameter(
-        -5.2, unit="1", doc="centre of the Lorentzian of excitabilities"
+        -2.0, unit="1", doc="centre of the Lorentzian of excitabilities"
     )
     i_ext: ParameterArray = parameter(0.0, unit="1", doc="external current")
     j: ParameterArray = parameter(21.213203435596427, unit="1", doc="synaptic weight, 15 √2")
@@ -69,7 +70,7 @@ class QIFAdaptation(AbstractNeuralMass):
     delta: ParameterArray = parameter(
         2.0, unit="1", doc="half width of the Lorentzian of excitabilities", positive=True
     )
-    alpha: ParameterArray = parameter(0.5, unit="1", doc="adaptation by a spike, over tau_a")
+    alpha: ParameterArray = parameter(1.0, unit="1", doc="adaptation by a spike, over tau_a")
     tau_a: ParameterArray = parameter(
         10.0, unit="ms", doc="time constant of the adaptation", positive=True
     )
