@@ -92,7 +92,7 @@ def continue_equilibria(
         x, extent = jnp.asarray(start.state).ravel(), start.extent
     else:
         x = given.equilibrium_near(field.system, start).ravel()
-        extent = np.asarray(x)
+        extent = np.maximum(np.abs(x), starts.least_extent(field.system))
     scales = jnp.concatenate([starts.state_scales(extent[None]), width])
     problem = EquilibriumCurve(field, scales)
     y = jnp.concatenate([x, p])
