@@ -28,6 +28,7 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
 from ngnmm_jax.dynamics.periodic import Orbit
+from ngnmm_jax.models.base import AbstractNeuralMass
 
 # Cycles at a Hopf point begin with this amplitude, in units of arclength, or less where the
 # parameter would move by more than this.
@@ -41,9 +42,10 @@ _ASIDE = 0.01
 
 def least_extent(system: Any) -> float:
     """What variables reach at least where a branch begins, whatever the state; 0 if not known."""
-    if not hasattr(system, "model"):
+    model = getattr(system, "model", None)
+    if not isinstance(model, AbstractNeuralMass):
         return 0.0
-    low, high = system.model.search_box()
+    low, high = model.search_box()
     return _LEAST * float(jnp.maximum(jnp.abs(low), jnp.abs(high)).max())
 
 
