@@ -13,11 +13,8 @@ from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
 from ngnmm_jax.models.parameters import parameter
 from ngnmm_jax.models.qif_flow import population_flow_with_means
-from ngnmm_jax.models.times import as_numbers, math_of
 
 _PI = 3.141592653589793
-# |π tau r + i v| on typical activity, at least.
-_TYPICAL = 4.0
 
 
 class MontbrioPazoRoxin(AbstractNeuralMass):
@@ -120,14 +117,9 @@ class MontbrioPazoRoxin(AbstractNeuralMass):
     def fastest_time(self) -> Any:
         """That of the membrane, tau / (2 |w|).
 
-        With w = π tau r + i v the population obeys tau dw/dt = i (w² + I) + delta. |w| is taken
-        as the largest of √|I + i delta| with I = eta + i_ext, of |j| / 3 (near which it is where
-        the population drives itself) and of 4.
+        As in `qif_alone`, for I = eta + i_ext and a weight j.
         """
-        tau, current, delta, j = as_numbers(self.tau, self.eta + self.i_ext, self.delta, self.j)
-        xp = math_of((tau, current, delta, j))
-        size = xp.maximum(xp.sqrt(xp.hypot(current, delta)), xp.abs(j) / 3)
-        return tau / (2 * xp.maximum(size, _TYPICAL))
+        return qif_alone.membrane_time(self.tau, self.eta + self.i_ext, self.delta, self.j)
 
     def typical_time(self) -> Any:
         return self.fastest_time()

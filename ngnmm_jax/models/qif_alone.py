@@ -1,12 +1,12 @@
-r"""Where one QIF population rests that drives itself: all equilibria, for certain.
+r"""One QIF population that drives itself: where it rests, for certain, and how fast it moves.
 
 With x = π tau r, at rest v = -delta / (2 x), and what is left of the equation for v is
 
-    f(x) = x² - (delta / 2x)² - current - a x + b / x,
+    f(x) = x² - (delta / 2x)² - current - (what the population does to itself).
 
-where a x gathers what grows with the rate and -b / x what grows with the potential. In u = log x
-each term is monotone, and so are its bounds on an interval. x² f(x) is a quartic: all roots lie
-between Fujiwara's bounds on it and on that of 1 / x.
+In u = log x each term is monotone, and so are its bounds on an interval. Where the rest is
+a x - b / x (a x gathers what grows with the rate, -b / x what grows with the potential), x² f(x)
+is a quartic: all roots lie between Fujiwara's bounds on it and on that of 1 / x.
 """
 
 from collections.abc import Callable
@@ -15,13 +15,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ngnmm_jax._core.certain_roots import CertainReduction, over_interval
+from ngnmm_jax.models.times import as_numbers, math_of
 
 # Of rounding errors, relative to the terms of a sum.
 _SLACK = 16 * float(np.finfo(float).eps)
+# |π tau r + i v| on typical activity, at least.
+_TYPICAL = 4.0
 
 
 class Rest(NamedTuple):
-    """The equation's coefficients, (system,) each."""
+    """The coefficients of f where it is x² - (delta / 2x)² - current - a x + b / x, (system,)."""
 
     current: Any
     delta: Any
@@ -39,36 +42,66 @@ def bounds(c: Rest, xp: Any) -> tuple[Any, Any]:
 
 
 def _largest(first: Any, second: Any, third: Any, fourth: Any, xp: Any) -> Any:
-    """Of coefficients of a quartic, each taken to the power of a root: half Fujiwara's bound."""
-    roots = first, xp.sqrt(second), xp.cbrt(third), xp.sqrt(xp.sqrt(fourth))
-    largest = xp.maximum(xp.maximum(roots[0], roots[1]), xp.maximum(roots[2], roots[3]))
-    return largest
+    """Of a quartic's coefficients, each taken to the power of a root: half Fujiwara's bound."""
+    both = xp.maximum(first, xp.sqrt(second)), xp.maximum(xp.cbrt(third), xp.sqrt(xp.sqrt(fourth)))
+    return xp.maximum(*both)
 
 
 def reduction(c: Rest, states: Callable[[Any, Any], Any]) -> CertainReduction:
-    """The roots of f in u; `states(owner, x)` (point, variable) are the model's there."""
+    """The roots of that f in u; `states(owner, x)` (point, variable) are the model's there."""
+
+    def terms(owner: Any, x: Any) -> tuple[Any, ...]:
+        return -c.a[owner] * x, c.b[owner] / x
+
+    def slopes(owner: Any, low: Any, high: Any) -> tuple[Any, Any]:
+        ends = [(-a * x, -b / x) for x in (low, high) for a, b in [(c.a[owner], c.b[owner])]]
+        return (
+            np.minimum(ends[0][0], ends[1][0]) + np.minimum(ends[0][1], ends[1][1]),
+            np.maximum(ends[0][0], ends[1][0]) + np.maximum(ends[0][1], ends[1][1]),
+        )
+
+    return reduction_of(c.current, c.delta, bounds(c, np), terms, slopes, states)
+
+
+def reduction_of(
+    current: Any,
+    delta: Any,
+    ends: tuple[Any, Any],
+    terms: Callable[[Any, Any], tuple[Any, ...]],
+    slopes: Callable[[Any, Any, Any], tuple[Any, Any]],
+    states: Callable[[Any, Any], Any],
+) -> CertainReduction:
+    """The roots of f in u = log x, between the `ends` of x: x² - (delta / 2x)² - current + terms.
+
+    - `terms(owner, x)`: what else adds to f, each known to rounding.
+    - `slopes(owner, low, high)`: bounds on how they change with u between two x.
+    """
 
     def value(owner: Any, u: Any) -> tuple[Any, Any]:
         x = np.exp(u)
-        terms = (
-            x * x, -((c.delta[owner] / (2 * x)) ** 2), -c.current[owner],
-            -c.a[owner] * x, c.b[owner] / x,
-        )  # fmt: skip
+        parts = x * x, -((delta[owner] / (2 * x)) ** 2), -current[owner], *terms(owner, x)
         # The exponential is known as well as its argument is.
-        return sum(terms), _SLACK * (1 + np.abs(u)) * sum(np.abs(term) for term in terms)
+        return sum(parts), _SLACK * (1 + np.abs(u)) * sum(np.abs(part) for part in parts)
 
-    def slopes(owner: Any, left: Any, right: Any) -> tuple[Any, Any]:
+    def both(owner: Any, left: Any, right: Any) -> tuple[Any, Any]:
         low, high = np.exp(np.minimum(left, right)), np.exp(np.maximum(left, right))
-        a, b, square = c.a[owner], c.b[owner], c.delta[owner] ** 2 / 2
-        rise = a * low, a * high
-        fall = b / low, b / high
-        under = 2 * low * low + square / high**2 - np.maximum(*rise) - np.maximum(*fall)
-        over = 2 * high * high + square / low**2 - np.minimum(*rise) - np.minimum(*fall)
-        size = 2 * high * high + square / low**2 + np.abs(a) * high + np.abs(b) / low
-        slack = _SLACK * (1 + np.abs(left) + np.abs(right)) * size
-        return under - slack, over + slack
+        square = delta[owner] ** 2 / 2
+        under, over = slopes(owner, low, high)
+        most = 2 * high * high + square / low**2
+        slack = np.abs(under) + np.abs(over) + most
+        slack = _SLACK * (1 + np.abs(left) + np.abs(right)) * slack
+        return 2 * low * low + square / high**2 + under - slack, most + over + slack
 
-    low, high = bounds(c, np)
-    return over_interval(
-        np.log(low), np.log(high), value, slopes, lambda owner, u: states(owner, np.exp(u))
-    )
+    return over_interval(*np.log(ends), value, both, lambda owner, u: states(owner, np.exp(u)))
+
+
+def membrane_time(tau: Any, current: Any, delta: Any, j: Any) -> Any:
+    """The membrane's tau / (2 |w|): in which the population changes by its own size.
+
+    With w = π tau r + i v it obeys tau dw/dt = i (w² + I) + delta. |w| is taken as the largest of
+    √|I + i delta|, of |j| / 3 (near which it is where the population drives itself) and of 4.
+    """
+    tau, current, delta, j = as_numbers(tau, current, delta, j)
+    xp = math_of((tau, current, delta, j))
+    size = xp.maximum(xp.sqrt(xp.hypot(current, delta)), xp.abs(j) / 3)
+    return tau / (2 * xp.maximum(size, _TYPICAL))

@@ -4,9 +4,13 @@ from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.coombes_byrne import CoombesByrne
 from ngnmm_jax.models.dumont_gutkin import DumontGutkin
 from ngnmm_jax.models.jansen_rit import JansenRit
+from ngnmm_jax.models.laminar import LaminarMass
 from ngnmm_jax.models.montbrio import MontbrioPazoRoxin
 from ngnmm_jax.models.nextgen_ei import NextGenEI
+from ngnmm_jax.models.qif_adaptation import QIFAdaptation
+from ngnmm_jax.models.qif_plasticity import QIFPlasticity
 from ngnmm_jax.models.stuart_landau import StuartLandau
+from ngnmm_jax.models.three_populations import ThreePopulations
 from ngnmm_jax.models.wilson_cowan import WilsonCowan
 
 #: Each under its name; what else there is to know of one (`plane`, `symbols`, …), its class says.
@@ -14,9 +18,13 @@ from ngnmm_jax.models.wilson_cowan import WilsonCowan
 MODELS: dict[str, type[AbstractNeuralMass]] = {
     "nextgen": NextGenEI,
     "mpr": MontbrioPazoRoxin,
+    "qif-sfa": QIFAdaptation,
+    "qif-stp": QIFPlasticity,
+    "three-populations": ThreePopulations,
+    "jansen-rit": JansenRit,
+    "laminar": LaminarMass,
     "coombes-byrne": CoombesByrne,
     "dumont-gutkin": DumontGutkin,
-    "jansen-rit": JansenRit,
     "wilson-cowan": WilsonCowan,
     "stuart-landau": StuartLandau,
 }
