@@ -44,6 +44,15 @@ def test_fifteen_lines(reader):
     assert reader["my_modes"].growth.shape == (2,)
 
 
+def test_models(tmp_path):
+    """The page names every registered model, with its class; what it shows runs."""
+    page = ROOT / "docs" / "models" / "index.md"
+    for name, kind in ng.models.MODELS.items():
+        row = next(line for line in page.read_text().splitlines() if f"`{name}`" in line)
+        assert f"`{kind.__name__}`" in row
+    assert read(page, tmp_path, 1)["rest"].complete
+
+
 @pytest.mark.slow
 def test_delays(tmp_path):
     page = read(ROOT / "docs" / "delays.md", tmp_path, 5)

