@@ -101,7 +101,7 @@ def continue_equilibria(
     else:
         here = field.system if late is None else field.system.system.undelayed()
         x = given.equilibrium_near(here, start).ravel()
-        extent = np.asarray(x)
+        extent = np.maximum(np.abs(x), starts.least_extent(here))
     scales = jnp.concatenate([starts.state_scales(extent[None]), width])
     problem: Any = (
         EquilibriumCurve(field, scales) if late is None else RestingCurve.of(field, scales)

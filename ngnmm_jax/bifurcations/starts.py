@@ -28,12 +28,25 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
 from ngnmm_jax.dynamics.periodic import Orbit
+from ngnmm_jax.models.base import AbstractNeuralMass
 
 # Cycles at a Hopf point begin with this amplitude, in units of arclength, or less where the
 # parameter would move by more than this.
 _AMPLITUDE, _MOVE = 0.02, 0.002
+# The least that variables are taken to reach, as a part of the largest in the model's search box:
+# a state at zero says nothing.
+_LEAST = 0.1
 # How far along its new direction a doubled cycle begins.
 _ASIDE = 0.01
+
+
+def least_extent(system: Any) -> float:
+    """What variables reach at least where a branch begins, whatever the state; 0 if not known."""
+    model = getattr(system, "model", None)
+    if not isinstance(model, AbstractNeuralMass):
+        return 0.0
+    low, high = model.search_box()
+    return _LEAST * float(jnp.maximum(jnp.abs(low), jnp.abs(high)).max())
 
 
 def state_scales(states: Float[np.ndarray, "state dimension"]) -> Float[Array, "dimension"]:

@@ -201,17 +201,19 @@ class CoombesByrne(AbstractNeuralMass):
         return excitation, state[6] * (v_e - self.v_syn_i)
 
     def fastest_time(self) -> Any:
-        """The shortest of the synaptic times and the membranes' tau / (2 |w|), as in `NextGenEI`.
+        """The shortest of the synaptic times and the membranes' tau / (2 |w|).
 
-        Conductances are not in it: what they add is known only with the state.
+        With w = π tau r + i v, of which |w| is taken as the largest of √|eta + i delta| and of the
+        reversal potentials, which strong conductances draw neurons to.
         """
         rates = (self.alpha_ee, self.alpha_ei, self.alpha_ie, self.alpha_ii, self.alpha_ext)
         return shortest(self.typical_time(), *(1 / rate for rate in as_numbers(*rates)))
 
     def typical_time(self) -> Any:
         """That of the faster membrane."""
+        reversal = (self.v_syn_e, self.v_syn_i, self.v_ext)
         e, i = (self.tau_e, self.eta_e, self.delta_e), (self.tau_i, self.eta_i, self.delta_i)
-        return shortest(*(_membrane_time(*as_numbers(*values)) for values in (e, i)))
+        return shortest(*(_membrane_time(*as_numbers(*of, *reversal)) for of in (e, i)))
 
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -5.0, 1e-3, -5.0, *(0.0,) * 10])
@@ -251,6 +253,9 @@ class CoombesByrne(AbstractNeuralMass):
         )
 
 
-def _membrane_time(tau: Any, eta: Any, delta: Any) -> Any:
-    xp = math_of((tau, eta, delta))
-    return tau / (2 * xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(eta, delta))))
+def _membrane_time(tau: Any, eta: Any, delta: Any, *reversal: Any) -> Any:
+    xp = math_of((tau, eta, delta, reversal))
+    size = xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(eta, delta)))
+    for potential in reversal:
+        size = xp.maximum(size, xp.abs(potential))
+    return tau / (2 * size)
