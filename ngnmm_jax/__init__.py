@@ -54,7 +54,16 @@ if TYPE_CHECKING:
     from ngnmm_jax.fitting.fit import fit
     from ngnmm_jax.fitting.free import Free
     from ngnmm_jax.fitting.result import Fit
-    from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
+    from ngnmm_jax.models import (
+        AbstractNeuralMass,
+        JansenRit,
+        LaminarMass,
+        MontbrioPazoRoxin,
+        NextGenEI,
+        QIFAdaptation,
+        QIFPlasticity,
+        ThreePopulations,
+    )
     from ngnmm_jax.saved import load, save
     from ngnmm_jax.simulation.batch import simulate_batch
     from ngnmm_jax.simulation.result import Simulation
@@ -91,13 +100,17 @@ __all__ = [
     "Homogeneous",
     "HopfCurve",
     "JansenRit",
+    "LaminarMass",
     "LinearResponse",
     "LyapunovMap",
     "LyapunovSpectrum",
+    "MontbrioPazoRoxin",
     "Network",
     "NextGenEI",
     "Orbit",
     "OrbitDiagram",
+    "QIFAdaptation",
+    "QIFPlasticity",
     "RootsMap",
     "Simulation",
     "SolverError",
@@ -105,6 +118,7 @@ __all__ = [
     "SpikingSimulation",
     "Stability",
     "Status",
+    "ThreePopulations",
     "__version__",
     "bifurcation_diagram",
     "characteristic_roots",
@@ -198,7 +212,12 @@ _HOMES = {
     "models": (
         "AbstractNeuralMass",
         "JansenRit",
+        "LaminarMass",
+        "MontbrioPazoRoxin",
         "NextGenEI",
+        "QIFAdaptation",
+        "QIFPlasticity",
+        "ThreePopulations",
     ),
     "saved": (
         "load",

@@ -8,16 +8,26 @@ if TYPE_CHECKING:
     from ngnmm_jax.models.base import AbstractNeuralMass
     from ngnmm_jax.models.hooks import EquilibriumReduction
     from ngnmm_jax.models.jansen_rit import JansenRit
+    from ngnmm_jax.models.laminar import LaminarMass
+    from ngnmm_jax.models.montbrio import MontbrioPazoRoxin
     from ngnmm_jax.models.nextgen_ei import NextGenEI
     from ngnmm_jax.models.parameters import parameter
+    from ngnmm_jax.models.qif_adaptation import QIFAdaptation
+    from ngnmm_jax.models.qif_plasticity import QIFPlasticity
     from ngnmm_jax.models.registry import MODELS
+    from ngnmm_jax.models.three_populations import ThreePopulations
 
 __all__ = [
     "MODELS",
     "AbstractNeuralMass",
     "EquilibriumReduction",
     "JansenRit",
+    "LaminarMass",
+    "MontbrioPazoRoxin",
     "NextGenEI",
+    "QIFAdaptation",
+    "QIFPlasticity",
+    "ThreePopulations",
     "parameter",
 ]
 
@@ -25,9 +35,14 @@ _HOMES = {
     "base": ("AbstractNeuralMass",),
     "hooks": ("EquilibriumReduction",),
     "jansen_rit": ("JansenRit",),
+    "laminar": ("LaminarMass",),
+    "montbrio": ("MontbrioPazoRoxin",),
     "nextgen_ei": ("NextGenEI",),
     "parameters": ("parameter",),
+    "qif_adaptation": ("QIFAdaptation",),
+    "qif_plasticity": ("QIFPlasticity",),
     "registry": ("MODELS",),
+    "three_populations": ("ThreePopulations",),
 }
 __getattr__ = from_homes(__name__, _HOMES)
 

@@ -12,6 +12,8 @@ from ngnmm_jax import plot
 from ngnmm_jax.reproduce.task import Row, Task, agree
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 
+#: By their registered names: what the paper compares.
+PAPERS = ("nextgen", "jansen-rit")
 _LAMBDAS = np.linspace(-1.0, 1.0, 401)
 
 

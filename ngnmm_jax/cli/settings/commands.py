@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from ngnmm_jax._core.messages import fail
+from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Axis, Bounds, Count, NonNegative, Positive, Seed, points
 from ngnmm_jax.cli.settings.network import NetworkSettings, Option, SourceSettings
@@ -117,6 +117,23 @@ class CompareSettings(SourceSettings):
     """`ngnmm compare`."""
 
     command: ClassVar[str] = "compare"
+
+    models: Annotated[
+        str | None,
+        Option("Their names with commas between, or all. Default: nextgen,jansen-rit."),
+    ] = None
+
+    def chosen(self) -> tuple[str, ...]:
+        """The models' names."""
+        from ngnmm_jax.models import MODELS
+        from ngnmm_jax.reproduce.comparison import PAPERS
+
+        if self.models is None:
+            return PAPERS
+        names = tuple(MODELS) if self.models == "all" else tuple(self.models.split(","))
+        for name in names:
+            one_of("models", name, ("all", *MODELS))
+        return names
 
 
 class LyapunovSettings(GridSettings):
