@@ -141,6 +141,10 @@ class _Step:
         self.system, self.dt = system, dt
         self.at_potential = rows(model, "potential")
         self.half = (dt / (2 * parameter(model, "tau", like.ndim - 1)))[..., None]
+        # An array of all neurons: offsets that are broadcast would make their loop a slow one.
+        delta = parameter(model, "delta", like.ndim - 1)
+        self.scale = jnp.where(delta > 0, delta, 1.0)
+        self.spread = self.scale[..., None] * self.offsets
         number = np.arange(len(model.variables))
         own = [np.isin(number, rows(model, part)) for part in ("rate", "potential")]
         rate, potential, others = (
@@ -206,10 +210,12 @@ class _Step:
     def moved(self, potentials: jax.Array, read: Felt) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Potentials after the step, which fired, and the largest half angle, squared."""
         shift = read.slope / 2
-        kappa = read.current - shift * shift
-        each = kappa[..., None] + read.width[..., None] * self.offsets
+        # Stacked, they are computed once and not again for each neuron.
+        rows = [shift, read.current - shift * shift, read.width / self.scale]
+        shift, kappa, width = jnp.stack(rows)
+        each = kappa[..., None] + width[..., None] * self.spread
         moved, fired = through_infinity(potentials + shift[..., None], each, self.half)
-        angle = half_angle(read, self.offsets[-1], self.half[..., 0])
+        angle = half_angle(kappa, read.width, self.offsets[-1], self.half[..., 0])
         return moved - shift[..., None], fired, angle
 
 
@@ -224,12 +230,9 @@ def _plus(stimulus: Any, rise: Any, part: float) -> Any:
     return jax.tree.map(lambda mean, slope: mean + part * slope, stimulus, rise)
 
 
-def half_angle(
-    read: Felt, last: Float[Array, ""], half: Float[Array, "..."]
-) -> Float[Array, "population *region"]:
-    """The largest half angle of a step, squared, real or imaginary; the `last` excitability."""
-    size = jnp.abs(read.current - read.slope * read.slope / 4) + jnp.abs(read.width) * last
-    return size * half * half
+def half_angle(kappa: Any, width: Any, last: Any, half: Any) -> jax.Array:
+    """The largest half angle of a step, squared, real or imaginary; `last`: the last offset."""
+    return (jnp.abs(kappa) + jnp.abs(width) * last) * half * half
 
 
 def through_infinity(

@@ -85,7 +85,8 @@ def _fastest(runs: Runs, states: jax.Array, last: jax.Array) -> jax.Array:
         network = undriven(system)
         network = network if getattr(network, "delays", None) is None else network.undelayed()
         half = 1 / (2 * parameter(network.model, "tau", state.ndim - 1))
-        return jnp.sqrt(half_angle(felt(network, state, None), last, half).max())
+        slope, current, width = felt(network, state, None)
+        return jnp.sqrt(half_angle(current - slope * slope / 4, width, last, half).max())
 
     return runs.each(one, states)
 
