@@ -378,6 +378,25 @@ def test_what_cannot_be_negative_is_not(below, noise):
     assert 0 < float(alone.stats["below_zero"]) < 0.5
 
 
+def test_rates_of_montbrios_mass_are_not_negative():
+    """Noise on a rate, of each kind, in the exact flow's steps: alone as in a batch."""
+    model = ng.models.MontbrioPazoRoxin(eta=-4.6, j=14.5, delta=0.7)
+    noise = {
+        "r": noises.OrnsteinUhlenbeck(0.3, 0.5),
+        "v": noises.White(0.3, factor=lambda s: 1 + s[0], sense="ito"),
+    }
+    system = ng.Driven(ng.Network(model, WEIGHTS, 0.5), noise, below_zero="clip")
+    options = {"dt": 0.02, "integrator": "moebius", "start": np.array([0.1, -1.0])}
+    alone = ng.simulate(system, 40.0, seed=2, save_every=0.1, **options)
+    batch = ng.simulate_batch(
+        system, duration=40.0, seed=[1, 2], save_every=0.1, variables=("r",), **options
+    )
+    assert np.asarray(alone.r).min() >= 0
+    np.testing.assert_allclose(batch.r[1], alone.r, atol=1e-8)
+    assert 0.01 < float(alone.stats["below_zero"]) < 0.5
+    assert float(batch.stats["below_zero"][1]) == float(alone.stats["below_zero"])
+
+
 def test_reflection_has_the_law_of_a_wall():
     """x' = -k x + s ξ above a wall at zero is half of a normal distribution."""
     system = ng.Driven(ng.Network(Rate(), WEIGHTS, 0.0), {"x": 1.0})

@@ -53,6 +53,23 @@ def test_models(tmp_path):
     assert read(page, tmp_path, 1)["rest"].complete
 
 
+def test_conversions(tmp_path):
+    page = read(ROOT / "docs" / "conversions.md", tmp_path, 2)
+    assert page["coloured"].v_noise_time == 5.0
+    assert page["driven"].state_shape == (2, 100)
+
+
+@pytest.mark.slow
+def test_switching(tmp_path):
+    """Regions go up and down, none has a negative rate; the nodes' three states."""
+    page = read(ROOT / "docs" / "switching.md", tmp_path, 1)
+    np.testing.assert_allclose(
+        1000 * page["alone"].states[:, 0], [5.712, 45.231, 100.801], atol=1e-3
+    )
+    assert 0.01 < float(page["states"].share.mean()) < 0.6
+    assert float(page["run"].r.min()) >= 0
+
+
 @pytest.mark.slow
 def test_delays(tmp_path):
     page = read(ROOT / "docs" / "delays.md", tmp_path, 5)

@@ -444,3 +444,21 @@ def test_units_and_steps_in_32_bits():
 def test_what_is_refused(call, words):
     with pytest.raises(ValueError, match=words.replace("(", r"\(").replace(")", r"\)")):
         call()
+
+
+def test_switching():
+    """A telegraph signal with noise about its thresholds: shares, counts, dwell times."""
+    up = np.array([0, 0, 1, 1, 1, 0, 0, 0, 1, 1, 0, 0])
+    wobble = 0.2 * (-1.0) ** np.arange(12)
+    signal = np.stack([up + wobble, np.zeros(12), np.ones(12), 0.5 + wobble], axis=1)
+    found = sg.switching(signal, 0.5, 0.25, 0.75)
+    np.testing.assert_array_equal(found.up[:, 0], up)
+    np.testing.assert_allclose(found.share, [5 / 12, 0, 1, 0])
+    np.testing.assert_array_equal(found.rises, [2, 0, 0, 0])
+    np.testing.assert_array_equal(found.falls, [2, 0, 0, 0])
+    np.testing.assert_allclose(found.dwell_up, [1.25, np.inf, np.inf, np.inf])
+    np.testing.assert_allclose(found.dwell_down, [1.5, np.inf, np.inf, np.inf])
+    one = sg.switching(signal[:, 3], 0.5, 0.5)  # one threshold counts each crossing
+    assert int(one.rises) == 5
+    with pytest.raises(ValueError, match="`high`"):
+        sg.switching(signal, 0.5, 0.5, 0.1)

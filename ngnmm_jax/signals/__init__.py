@@ -24,12 +24,14 @@ from ngnmm_jax.signals.phase import (
     phase,
 )
 from ngnmm_jax.signals.spectra import BANDS, PowerSpectrum, power_spectrum
+from ngnmm_jax.signals.switching import Switching, switching
 
 __all__ = [
     "BANDS",
     "Comodulogram",
     "ConnectivityDynamics",
     "PowerSpectrum",
+    "Switching",
     "analytic_signal",
     "band_pass",
     "comodulogram",
@@ -43,4 +45,5 @@ __all__ = [
     "phase",
     "phase_locking_value",
     "power_spectrum",
+    "switching",
 ]

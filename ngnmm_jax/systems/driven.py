@@ -48,20 +48,25 @@ class Driven(PicturedSystem):
 
     Noise is taken in fixed steps (weakly of order one in it): without a `dt`, of the longest step
     up to the model's `time_step` of which all times are multiples. It is a function of the seed,
-    the step and the time: a run that goes on from another's end goes on with its noise, and with
-    the same `dt` both are the whole (to the bit; "moebius", which then starts without its past, to
-    its error). With a diffrax solver, or where times have no such step (then by Heun's method), it
-    is drawn by diffrax, anew for each run by the time at which it begins; rates are then not kept
-    from falling below zero.
+    the step and the time: a run that goes on from another's end goes on with its noise, coloured
+    noise with what it was, and with the same `dt` both are the whole (to the bit; "moebius", which
+    then starts without its past, to its error). With a diffrax solver, or where times have no such
+    step (then by Heun's method), it is drawn by diffrax, anew for each run by the time at which it
+    begins, and only where it is given by strengths; rates are then not kept from falling below
+    zero.
 
     **Arguments:**
 
     - `system`: what is driven.
-    - `noise`: Gaussian white noise by name of the variable to whose equation it is added, or
-      "input": to what a region receives, which reaches what its model says. Its strength is a
-      scalar or (region,), in the variable's unit (a model's output's for "input") per square root
-      of time: the variable's increment over a time t has the standard deviation strength * √t;
-      that of a variable on which "input" acts is multiplied by the derivative of its equation.
+    - `noise`: Gaussian noise by name of what it acts on: a variable, to whose equation it is added;
+      "input", what a region receives, which reaches what its model says (all its populations: one
+      noise for them); or a population of the model ("excitatory"), of whose current it is a part,
+      private to it, by 1 / tau in the equation of its potential. A number (or one for each region)
+      is the strength of white noise, in the variable's unit (a model's output's for "input") per
+      square root of time: the variable's increment over a time t has the standard deviation
+      strength * √t; that of a variable on which "input" acts is multiplied by the derivative of its
+      equation. `noises.White` and `noises.OrnsteinUhlenbeck` are noise that a factor of the state
+      multiplies, that regions share, or that remembers.
     - `stimulus`: adds to what a region receives.
     - `below_zero`: what becomes of the model's `nonnegative` variables (rates, gates) where noise
       takes them below zero in fixed steps: "reflect" (the default, as initial states are), "clip"
@@ -273,8 +278,10 @@ class Driven(PicturedSystem):
         """A fixed-step integrator at work on the network, driven.
 
         The stimulus is taken as the straight line that has its mean and its first moment over each
-        step (order four in the step where it is smooth, with methods of that order); the input's
-        noise is constant in a step; the other noise is added after it (order one, weakly). What is
+        step (order four in the step where it is smooth, with methods of that order), and so is
+        coloured noise of the input; white noise of the input is constant in a step; other white
+        noise is added after it (order one, weakly), and other coloured noise by halves before and
+        after it (order two; with delays after it, order one). What is
         drawn depends on the run's key, on the step, and on the number of steps since time zero
         alone, not on the batch or the integrator.
 
