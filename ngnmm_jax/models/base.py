@@ -80,7 +80,7 @@ class AbstractNeuralMass(Pictured):
                 setattr(cls, name, guarded(value))
 
     def __check_init__(self) -> None:
-        check_declarations(type(self), AbstractNeuralMass, times.SECONDS)
+        check_declarations(type(self), AbstractNeuralMass, times.TIME_UNITS)
         check_parameters(self)
 
     @abc.abstractmethod
@@ -164,10 +164,11 @@ class AbstractNeuralMass(Pictured):
         """The shortest time, in `time_unit`, in which the state changes by its own size.
 
         Of the parameters' shape: (), (region,), (*run). By default an eighth of the shortest that
-        the parameters with a unit of time or rate name ("ms", "s", "1/ms", "1/s", "kHz", "Hz"), as
-        a mean field moves faster than its time constants where it spikes; 1 ms where there are
-        none, or only rates of zero. Times of a vector field's own, which no parameter names, are
-        not known to it.
+        the parameters with a unit of time or rate name ("us", "ms", "s", "min", "h", "1/ms" and
+        the like, "MHz", "kHz", "Hz"), as a mean field moves faster than its time constants where it
+        spikes; 1 ms where there are none, or only rates of zero. Of times without unit ("1") no
+        parameter is known to be one: an eighth of that unit. Times of a vector field's own, which
+        no parameter names, are not known to it.
         """
         return times.fastest_of(self)
 

@@ -44,7 +44,7 @@ from ngnmm_jax.dynamics.products import grouped, product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import frequency_unit, per_time, seconds_in
 from ngnmm_jax.stability.roots import characteristic_roots
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.homogeneous import Homogeneous, mixed
@@ -105,13 +105,13 @@ class Dispersion(AbstractResult):
             return {"lambdas": self.lambdas, "eigenvalues": self.eigenvalues}
         shown: dict[str, Any] = {"modes": self.lambdas.shape[0]}
         if self.uniform is not None:
-            shown["uniform growth"] = f"{self.growth[self.uniform]:.6g} per {self.time_unit}"
+            shown["uniform growth"] = f"{self.growth[self.uniform]:.6g} {per_time(self.time_unit)}"
         if self.transverse.any():
             k = int(self.fastest)
             rate, turning = float(self.growth[k]), float(self.frequency[k])
             shown["growing"] = self.number_growing
-            shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} per {self.time_unit}"
-            shown["frequency"] = f"{turning:.6g} Hz"
+            shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} {per_time(self.time_unit)}"
+            shown["frequency"] = f"{turning:.6g} {frequency_unit(self.time_unit)}"
         return shown
 
     @property
@@ -122,7 +122,7 @@ class Dispersion(AbstractResult):
     @property
     def frequency(self) -> Float[Array, "mode"]:
         """Frequency (Hz) at which the leading perturbation of each Λ oscillates."""
-        return jnp.abs(self.eigenvalues[:, 0].imag) / (2 * jnp.pi * SECONDS[self.time_unit])
+        return jnp.abs(self.eigenvalues[:, 0].imag) / (2 * jnp.pi * seconds_in(self.time_unit))
 
     @property
     def transverse(self) -> np.ndarray:

@@ -10,6 +10,7 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lanes import Times, lanes_per_device, spectra_at, steps_at
 from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import number_of_exponents
+from ngnmm_jax.models.times import rate_unit, without_hertz
 from ngnmm_jax.stability.resting import find_resting, resting_modes
 from ngnmm_jax.stability.transverse import Spectrum
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
@@ -40,14 +41,14 @@ class Stability(AbstractMeasure):
 
     def outputs(self, system: System) -> dict[str, Output]:
         model, place = system.model, (("state",), (self.places,))
-        rate = f"1/{model.time_unit}"
+        rate = rate_unit(model.time_unit)
         return {
             "states": Output(("state", "variable"), (self.places, len(model.variables)), "float64"),
             "growth_uniform": Output(*place, "float64", rate),
             "growth_transverse": Output(*place, "float64", rate),
             "number_growing": Output(*place, "int32"),
             "fastest": Output(*place, "int32"),
-            "frequency": Output(*place, "float64", "Hz"),
+            "frequency": Output(*place, "float64", without_hertz("Hz", model.time_unit)),
             "number": Output((), (), "int32"),
             "complete": Output((), (), "int8"),
         }
@@ -114,7 +115,7 @@ class Exponents(AbstractMeasure):
 
     def outputs(self, system: System) -> dict[str, Output]:
         n = number_of_exponents(self.count, tuple(system.state_shape))
-        rate = f"1/{system.model.time_unit}"
+        rate = rate_unit(system.model.time_unit)
         return {
             "exponents": Output(("exponent",), (n,), "float64", rate),
             "errors": Output(("exponent",), (n,), "float64", rate),

@@ -21,7 +21,7 @@ from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators.loops import save_steps
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.parameters import as_parameter
-from ngnmm_jax.models.times import SECONDS, smallest_step
+from ngnmm_jax.models.times import smallest_step, usual_sample
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.saving import Request, Saving, blocks_of_saves
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
@@ -126,7 +126,7 @@ def _planned(
     core = runs.system
     dt = None if dt is None else _checks.time("dt", dt)
     save_every = None if save_every is None else _checks.time("save_every", save_every)
-    usual = 0.5e-3 / SECONDS[core.model.time_unit]
+    usual = 0.5 * usual_sample(core.model)
     if dt is None:
         longest = core.time_step
         if runs.varied and core.model.n_regions is None:
