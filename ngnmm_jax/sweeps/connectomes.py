@@ -79,10 +79,8 @@ class Connectomes:
                 raise ValueError(f"Of {label!r}: {error}") from error
         if found[0].delays is None:
             return found
-        spans = [
-            {name: part.graph.span for name, part in one.interaction.delayed().items()}
-            for one in map(undriven, found)
-        ]
+        delayed: list[Any] = [undriven(one).interaction.delayed() for one in found]
+        spans = [{name: part.graph.span for name, part in parts.items()} for parts in delayed]
         return [spanning(one, joined(spans)) for one in found]
 
 

@@ -52,29 +52,9 @@ class Spectra(AbstractStatistic):
 
     def check(self, layout: Layout) -> None:
         if layout.window < 4 or layout.windows < 2:
-            must = "be a whole number of half segments, two at least, of 4 samples or more"
-            but = f"it is {layout.samples} samples and half a segment {layout.window}"
-            _checks.fail("duration", must, but)
-
-
-class _OfSpectra(AbstractSummary):
-    """A summary that needs spectra only."""
-
-    def needs(self) -> tuple[AbstractStatistic, ...]:
-        return (Spectra(),)
-
-
-class Spectrum(_OfSpectra):
-    """Welch's power spectral density."""
-
-    name = "spectrum"
-    dims = ("frequency", "region")
-
-    def value(self, total: None, run: Run) -> jax.Array:
-        return run[Spectra]
-
-    def unit(self, unit: str) -> str:
-        return f"{squared(unit)}/Hz"
+            must = "be given per unit of time, since times have no unit here"
+            but = "they are in Hz (or leave out of `keep` what needs them)"
+            _checks.fail("bands", must, but)
 
     def coordinates(self, layout: Layout, times: np.ndarray) -> Coordinates:
         return {"frequency": (layout.frequencies, {"units": without_hertz("Hz", layout.time_unit)})}
@@ -133,12 +113,8 @@ class BandPower(_OfSpectra):
 
     def coordinates(self, layout: Layout, times: np.ndarray) -> Coordinates:
         limits = ", ".join(f"{name} {low:g}-{high:g}" for name, low, high in self.bands)
-        return {
-            "band": (
-                [name for name, _, _ in self.bands],
-                {f"limits{'_Hz' * (layout.time_unit in SECONDS)}": limits},
-            )
-        }
+        known = "limits_Hz" if layout.time_unit in SECONDS else "limits"
+        return {"band": ([name for name, _, _ in self.bands], {known: limits})}
 
 
 def _hann(n: int) -> np.ndarray:
