@@ -52,9 +52,29 @@ class Spectra(AbstractStatistic):
 
     def check(self, layout: Layout) -> None:
         if layout.window < 4 or layout.windows < 2:
-            must = "be given per unit of time, since times have no unit here"
-            but = "they are in Hz (or leave out of `keep` what needs them)"
-            _checks.fail("bands", must, but)
+            must = "be a whole number of half segments, two at least, of 4 samples or more"
+            but = f"it is {layout.samples} samples and half a segment {layout.window}"
+            _checks.fail("duration", must, but)
+
+
+class _OfSpectra(AbstractSummary):
+    """A summary that needs spectra only."""
+
+    def needs(self) -> tuple[AbstractStatistic, ...]:
+        return (Spectra(),)
+
+
+class Spectrum(_OfSpectra):
+    """Welch's power spectral density."""
+
+    name = "spectrum"
+    dims = ("frequency", "region")
+
+    def value(self, total: None, run: Run) -> jax.Array:
+        return run[Spectra]
+
+    def unit(self, unit: str) -> str:
+        return f"{squared(unit)}/Hz"
 
     def coordinates(self, layout: Layout, times: np.ndarray) -> Coordinates:
         return {"frequency": (layout.frequencies, {"units": without_hertz("Hz", layout.time_unit)})}
@@ -106,10 +126,9 @@ class BandPower(_OfSpectra):
 
     def check(self, layout: Layout) -> None:
         if layout.time_unit not in SECONDS and self.bands == BandPower().bands:
-            must = (
-                "be given per unit of time, since times have no unit here (or leave out of `keep` "
-            )
-            _checks.fail("bands", must + "what needs them)", "they are those of EEG, in Hz")
+            must = "be given per unit of time, since times have no unit here"
+            but = "they are in Hz (or leave out of `keep` what needs them)"
+            _checks.fail("bands", must, but)
 
     def coordinates(self, layout: Layout, times: np.ndarray) -> Coordinates:
         limits = ", ".join(f"{name} {low:g}-{high:g}" for name, low, high in self.bands)
