@@ -116,3 +116,27 @@ def test_times_without_unit_say_so(connectome):
                         segment=8.0, bands={"slow": (0.0, 0.3)})  # fmt: skip
     coordinates = given.coordinates(network)
     assert coordinates["band"][1] == {"limits": "slow 0-0.3"}
+
+
+def test_models_change_parameters_as_networks_do(connectome):
+    model = MontbrioPazoRoxin(j=14.5)
+    network = ng.Network(model, connectome, 0.5)
+    for system in (network, network.homogeneous(), ng.Driven(network, {"input": 0.1})):
+        assert system.with_parameters(eta=-3.0).model == model.with_parameters(eta=-3.0)
+    changed = model.with_parameters(eta=[-3.0, -4.0, -5.0])
+    assert changed.n_regions == 3
+    assert changed.j == 14.5
+    assert type(declared("us").with_parameters(tau=2.0)).time_unit == "us"
+    for values, words in (
+        ({"etta": 1.0}, "`parameters` must be one of .*'eta'"),
+        ({"tau": 0.0}, "`tau` must be positive"),
+        ({"eta": np.nan}, "`eta` must be finite"),
+        ({"eta": [1.0, 2.0], "j": [1.0, 2.0, 3.0]}, "`"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.with_parameters(**values)
+    start = jax.numpy.ones(2)
+    slope = jax.grad(
+        lambda eta: ng.Homogeneous(model.with_parameters(eta=eta), 0.5).vector_field(start)[1]
+    )
+    assert slope(-3.0) == 1.0
