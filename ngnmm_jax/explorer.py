@@ -18,7 +18,7 @@ from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.integrators import fixed
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import SECONDS, frequency_unit, per_time, rate_unit, seconds_in
 from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, bare, finish, symbol
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.result import Simulation
@@ -244,8 +244,9 @@ def _state_and_growth(network: Network) -> tuple[str, Dispersion | Characteristi
         words = "At rest, unstable alone."
         orbit = find_orbit(homogeneous, steps=64, throw=False)
         if orbit.status == Status.OK:
-            hertz = 1 / (float(orbit.period) * SECONDS[network.model.time_unit])
-            state, words = orbit, f"On an orbit of {hertz:.1f} Hz."
+            hertz = 1 / (float(orbit.period) * seconds_in(network.model.time_unit))
+            heard = _frequency(hertz, network.model.time_unit)
+            state, words = orbit, f"On an orbit of {heard}."
     return words, dispersion(network, state, lambdas=_curve_and_modes(network))
 
 
@@ -306,8 +307,8 @@ def _roots_in_words(found: CharacteristicRoots) -> str:
     growing, certain = int(found.number_growing), bool(found.certified)
     words = f"{growing} roots grow" + ("" if certain else " at least (not certified)")
     if growing:
-        words += f"; the fastest: {float(found.growth[0]):.3g} per {found.time_unit}, "
-        words += f"{float(found.frequency[0]):.1f} Hz"
+        words += f"; the fastest: {float(found.growth[0]):.3g} {per_time(found.time_unit)}, "
+        words += _frequency(float(found.frequency[0]), found.time_unit)
     return words + "; delays differ, so that there is no curve over Λ, nor a shared oscillation."
 
 
@@ -317,8 +318,15 @@ def _modes_in_words(curve: Dispersion) -> str:
     words = f"{growing} of {lambdas.size - 1} modes grow"
     if growing:
         k = 1 + int(growth[1:].argmax())
-        words += f"; the fastest: Λ = {lambdas[k].real:.3f}, {frequency[k]:.1f} Hz"
+        turns = _frequency(frequency[k], curve.time_unit)
+        words += f"; the fastest: Λ = {lambdas[k].real:.3f}, {turns}"
     return words + "."
+
+
+def _frequency(value: float, time_unit: str, digits: int = 1) -> str:
+    """A frequency with its unit."""
+    text = f"{value:.{digits}f}" if time_unit in SECONDS else f"{value:.3g}"
+    return f"{text} {frequency_unit(time_unit)}"
 
 
 def _heard(run: Simulation) -> str:
@@ -328,7 +336,7 @@ def _heard(run: Simulation) -> str:
     power = power_spectrum(values, run.sampling_interval, segment=_segment(run))
     mean = np.asarray(power.power).mean(axis=1)
     peak = float(power.frequencies[1 + int(mean[1:].argmax())])
-    return f"The network's regions peak at {peak:.0f} Hz."
+    return f"The network's regions peak at {_frequency(peak, run.time_unit, digits=0)}."
 
 
 def _segment(run: Simulation) -> float:
@@ -358,7 +366,10 @@ class _Picture:
         ax = finish(self.spectrum)
         (self._regions,) = ax.plot([], [], color=DECAYING, lw=1.2, label="regions, averaged")
         (self._mean,) = ax.plot([], [], color="0.1", lw=1.0, label="mean of regions")
-        ax.set(xlabel="frequency (Hz)", ylabel=f"power of {bare(model.shown, model)} (dB)")
+        ax.set(
+            xlabel=f"frequency ({frequency_unit(model.time_unit)})",
+            ylabel=f"power of {bare(model.shown, model)} (dB)",
+        )
         ax.legend(frameon=False, fontsize="small", loc="upper right")
 
     def _make_curve(self, unit: str) -> None:
@@ -373,7 +384,7 @@ class _Picture:
                 (UNIFORM, "s", 6.0),
             )
         }
-        ax.set(xlabel="structural eigenvalue Λ", ylabel=f"growth (1/{unit})")
+        ax.set(xlabel="structural eigenvalue Λ", ylabel=f"growth ({rate_unit(unit)})")
         ax.set_xlim(-1.05, 1.05)
 
     def show_map(self, result: DispersionMap | RootsMap) -> None:

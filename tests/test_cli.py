@@ -835,6 +835,59 @@ def test_sweep_and_show(small_file, small, tmp_path):
     assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_si"] == 5.0
 
 
+AXES = """
+connectome = {connectome!r}
+model = "mpr"
+[vary]
+eta = [-8, -2, 4]
+gradient = {{ parameter = "eta", map = {field!r}, amplitude = [0, 2, 3] }}
+subject = {{ connectomes = {{ one = {connectome!r}, other = {other!r} }} }}
+[measure]
+duration = 20.0
+start = {{ along = "eta", first = [1.0, 0.0] }}
+"""
+
+
+def test_sweep_files_have_maps_connectomes_and_starts(small_file, small, tmp_path):
+    file, field, other = (tmp_path / name for name in ("axes.toml", "map.npy", "other.npz"))
+    np.save(field, np.linspace(-1, 1, small.n_regions))
+    small.cut([0]).without([]).save(other)
+    words = {"connectome": str(small_file), "field": str(field), "other": str(other)}
+    file.write_text(AXES.format(**words))
+    with pytest.raises(ValueError, match="Rows cannot be normalised"):
+        SweepFile.read(file)
+    small.cut(edges=[(0, 1)]).save(other)
+    file.write_text(AXES.format(**words))
+    read = SweepFile.read(file)
+    assert read.design.shape == (4, 3, 2)
+    assert read.measure.start.dim == "eta"
+    one = read.design.maps["gradient"]
+    np.testing.assert_array_equal(one.map, np.load(field))
+    np.testing.assert_array_equal(one.amplitude, [0, 1, 2])
+    _, some = read.design.connectomes["subject"]
+    assert some.labels == ("one", "other")
+    np.testing.assert_allclose(
+        some.connectomes[1].weights, small.cut(edges=[(0, 1)]).normalised().weights
+    )
+    for old, new, words in (
+        ('parameter = "eta"', 'parameter = "etta"', "`parameter` must be one of .*'eta'"),
+        ("parameter =", "parametre =", "`parameter` must be given"),
+        ("[0, 2, 3]", "[2, 0, 3]", "`vary.gradient.amplitude` must be"),
+        ('along = "eta"', 'alnog = "eta"', "`along` must be given"),
+        ('{ along = "eta", first = [1.0, 0.0] }', '"rest"', "`measure.start` must be a state"),
+    ):
+        file.write_text(
+            AXES.format(
+                **{
+                    k: str(v)
+                    for k, v in {"connectome": small_file, "field": field, "other": other}.items()
+                }
+            ).replace(old, new)
+        )
+        with pytest.raises(ValueError, match=words):
+            SweepFile.read(file)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

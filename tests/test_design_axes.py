@@ -2,8 +2,10 @@
 
 import dataclasses
 import pickle
+from pathlib import Path
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -288,6 +290,16 @@ def test_axes_of_connectomes_refuse(network, subjects, activity):
     assert in_32.with_connectome(subjects["sub-1"]).weights.dtype == in_32.weights.dtype
 
 
+def test_subjects_in_figures(network, subjects):
+    design = {"subject": ng.Connectomes(subjects), "coupling": [0.2, 0.8]}
+    data = swept(network, design, lambda n: {"w": n.weights.max() * n.coupling})
+    ax = ng.plot.sweep(data, "w")
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(subjects)
+    ax = ng.plot.sweep(data, "w", at={"coupling": 0.8})
+    assert len(ax.lines[0].get_xdata()) == 3
+    plt.close("all")
+
+
 # ------------------------------------------------------------------ where runs start
 
 
@@ -394,3 +406,19 @@ def test_boxes_of_whole_lines_and_few_connectomes():
     for some in (blocks, Blocks((4, 5, 6), 12, late=2)):
         seen = np.concatenate([some.runs(k)[0] for k in range(len(some))])
         assert sorted(seen) == list(range(120))
+
+
+@pytest.mark.slow
+def test_the_page(capsys):
+    """Its code runs; the scans differ between the folds, where neither is the other's branch."""
+    text = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    _, _, part = text.partition("## Maps, connectomes, and scans")
+    code = part.partition("```python\n")[2].partition("```")[0]
+    names = {}
+    exec(compile(code, "sweeps.md", "exec"), names)
+    both = names["difference"]
+    at = both.eta.values[both.values > 0.1]
+    folds = [FOLDS[0], FOLDS[1]]
+    assert at.min() == pytest.approx(folds[0], abs=0.7)
+    assert at.max() == pytest.approx(folds[1], abs=0.4)
+    assert capsys.readouterr().out

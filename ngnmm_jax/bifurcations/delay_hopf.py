@@ -18,7 +18,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import leaf, one_for_all, parameter_names
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import SolverError, Status
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.stability.roots import followed_root, spread
 from ngnmm_jax.systems.loops import Loop, roots_right_of
 from ngnmm_jax.systems.network import Network
@@ -63,7 +63,7 @@ class HopfCurve(AbstractResult):
     @property
     def frequency(self) -> np.ndarray:
         """Of the oscillations that begin there (Hz)."""
-        return np.abs(self.roots.imag) / (2 * np.pi * SECONDS[self.time_unit])
+        return np.abs(self.roots.imag) / (2 * np.pi * seconds_in(self.time_unit))
 
     def summary(self) -> dict[str, Any]:
         """The points, and whether stability changes at them."""

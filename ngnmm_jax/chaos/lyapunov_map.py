@@ -31,6 +31,7 @@ from ngnmm_jax.chaos.lanes import (
 from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.models.times import rate_unit
 from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -74,7 +75,7 @@ class LyapunovMap(AbstractResult):
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""
         xarray = _checks.require_module("xarray", "data")
-        names, rate = list(self.parameters), {"units": f"1/{self.time_unit}"}
+        names, rate = list(self.parameters), {"units": rate_unit(self.time_unit)}
         spectra = self.spectra
         data: dict[str, Any] = {
             "exponents": ([*names, "exponent"], spectra.exponents, rate),

@@ -1,7 +1,6 @@
 """The TOML file of `ngnmm fit`, as `fit` takes it: a network, what is free, the data, the loss."""
 
 import dataclasses
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.cli.arrays import read_array
 from ngnmm_jax.cli.checked import called
 from ngnmm_jax.cli.estimates import step_of
 from ngnmm_jax.cli.settings.fit import FitRunTable, FitSettings, LossTable, TargetTable, VaryTable
@@ -16,7 +16,7 @@ from ngnmm_jax.cli.settings.network import DELAYS
 from ngnmm_jax.fitting import Free, Gradient, Unknown, interval, losses, positive, real, simulated
 from ngnmm_jax.integrators import fixed
 from ngnmm_jax.integrators.steps import step_between
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.signals import functional_connectivity, power_spectrum
 from ngnmm_jax.stability.response import linear_response
 from ngnmm_jax.systems.driven import Driven
@@ -74,7 +74,7 @@ def _unknown(table: VaryTable) -> Unknown:
     """A free parameter, as `Free` takes it."""
     options: dict[str, Any] = {}
     if table.per is not None:
-        options["per"] = table.per if table.per == "region" else _array("per", table.per)
+        options["per"] = table.per if table.per == "region" else read_array("per", table.per)
     if table.prior is not None:
         options["prior"] = tuple(table.prior)
     if table.spread is not None:
@@ -140,7 +140,7 @@ def _objective(target: TargetTable, loss: LossTable, network: Network, longest: 
     if target.fc is not None:
         data["fc"] = load_fc("target.fc", target.fc, network)
     if target.spectrum is not None:
-        table = _array("target.spectrum", target.spectrum)
+        table = read_array("target.spectrum", target.spectrum)
         if table.ndim != 2 or table.shape[1] != 1 + network.n_regions:
             columns = f"have a column of frequencies (Hz) and {network.n_regions} more"
             _checks.fail("target.spectrum", columns, f"its shape is {table.shape}")
@@ -175,7 +175,7 @@ def _objective(target: TargetTable, loss: LossTable, network: Network, longest: 
             must = "be left out with delays, whose roots no fit follows (`ngnmm dispersion` has "
             _checks.fail("loss.margin", must + "those of the fitted network)", "it is given")
     if loss.prediction == "simulated":
-        sample = options["sample"] = _SAMPLE / SECONDS[model.time_unit]
+        sample = options["sample"] = _SAMPLE / seconds_in(model.time_unit)
         if "dt" not in options:  # of the network as it is: in a fit its values are not known
             others = options["duration"], options.get("transient", 0.0)
             options["integrator"] = fixed(network)
@@ -190,38 +190,9 @@ def load_fc(argument: str, where: str, network: Network) -> np.ndarray:
         if known is None:
             _checks.fail(argument, "be a file", "the connectome embeds none")
         return np.asarray(known)
-    matrix = _array(argument, where)
+    matrix = read_array(argument, where)
     n = network.n_regions
     _checks.shape(argument, matrix, (n, n), "(region, region)")
     if not np.allclose(matrix, matrix.T, atol=1e-6):
         _checks.fail(argument, "be symmetric", f"{where!r} is not")
     return matrix
-
-
-def _array(argument: str, where: Any) -> np.ndarray:
-    """Numbers in a file: .npy, .npz (its only array), or text."""
-    path = Path(str(where))
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"Argument `{argument}` must name a file, but there is no file {str(path)!r}."
-        )
-    try:
-        if path.suffix == ".npy":
-            with path.open("rb") as file:
-                array = np.lib.format.read_array(file)
-        elif path.suffix == ".npz":
-            if not zipfile.is_zipfile(path):
-                raise ValueError("it is no archive of arrays")
-            with np.load(path) as archive:
-                if len(archive.files) != 1:
-                    _checks.fail("file", "hold one array", f"{str(path)!r} holds {archive.files}")
-                array = archive[archive.files[0]]
-        else:
-            array = np.loadtxt(path, delimiter="," if path.suffix == ".csv" else None)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"The file {str(path)!r} cannot be read: {error}") from error
-    if np.iscomplexobj(array):
-        _checks.fail(str(path), "hold real numbers", "they are complex")
-    array = np.asarray(array, dtype=float)
-    _checks.finite(str(path), array)
-    return array

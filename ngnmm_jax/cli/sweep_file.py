@@ -12,10 +12,21 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
+from ngnmm_jax.cli.arrays import read_array
 from ngnmm_jax.cli.checked import Axis, Bounds, Checked, called, points
 from ngnmm_jax.cli.estimates import memory, of_map, of_spectra, of_steps
 from ngnmm_jax.cli.settings.sweep import DesignTable, FunctionTable, SweepSettings
-from ngnmm_jax.sweeps import AbstractMeasure, Activity, Design, Exponents, Function, Stability
+from ngnmm_jax.sweeps import (
+    AbstractMeasure,
+    Activity,
+    Along,
+    Connectomes,
+    Design,
+    Exponents,
+    Function,
+    Stability,
+)
+from ngnmm_jax.systems.regional_maps import RegionalMap
 
 _MEASURES: dict[str, Any] = {"activity": Activity, "stability": Stability, "exponents": Exponents}
 
@@ -28,6 +39,28 @@ class _Values(Checked):
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _AXIS, _ENDS = TypeAdapter(Axis, config=_STRICT), TypeAdapter(Bounds, config=_STRICT)
+
+
+class _Map(Checked):
+    """`{ parameter = "i_ext_e", map = […], amplitude = …, base = … }`; the map may be a file."""
+
+    parameter: str
+    map: list[float] | str
+    amplitude: Any
+    base: float | list[float] | None = None
+
+
+class _Connectomes(Checked):
+    """`{ connectomes = { sub-01 = "one.npz", … } }`."""
+
+    connectomes: dict[str, str]
+
+
+class _Along(Checked):
+    """`start = { along = "i_ext_e" }`, perhaps with the `first` state."""
+
+    along: str
+    first: list[float] | list[list[float]] | None = None
 
 
 def _listed(value: Any) -> np.ndarray:
@@ -56,8 +89,19 @@ class _Kind:
     form: str
     read: Callable[[Any], Any]
 
-    def values(self, name: str, entry: Any) -> Any:
+    def values(self, name: str, entry: Any, settings: SweepSettings) -> Any:
         """What an entry says."""
+        where = f"vary.{name}"
+        if isinstance(entry, dict) and "map" in entry:
+            table = _Map.of(entry, where)
+            amplitudes = np.asarray(self.values(f"{name}.amplitude", table.amplitude, settings))
+            field = read_array(where, table.map) if isinstance(table.map, str) else table.map
+            with called(where, "map"):
+                return RegionalMap(table.parameter, field, amplitudes, table.base)
+        if isinstance(entry, dict) and "connectomes" in entry:
+            files = _Connectomes.of(entry, where).connectomes
+            with called(where, "name_or_path"):
+                return Connectomes({k: settings.connectome_of(file) for k, file in files.items()})
         try:
             return self.read(entry)
         except ValidationError:
@@ -75,8 +119,9 @@ _KINDS = {
 }
 
 
-def _design(vary: dict[str, Any], table: DesignTable) -> Design:
+def _design(settings: SweepSettings) -> Design:
     """What `[vary]` and `[design]` say."""
+    vary, table = settings.vary, settings.design
     kind = _KINDS[table.kind]
     takes = inspect.signature(kind.make).parameters
     allowed = ["kind", *(name for name in DesignTable.model_fields if name in takes)]
@@ -89,7 +134,9 @@ def _design(vary: dict[str, Any], table: DesignTable) -> Design:
         fail("design", "have a `count` of points", "it has none")
     if 16.0 * (table.count or 1) * (table.regions or 1) * len(vary) > memory():
         fail("design.count", "fit into memory", f"it is {table.count}")
-    return kind.make({name: kind.values(name, entry) for name, entry in vary.items()}, **given)
+    read = {name: kind.values(name, entry, settings) for name, entry in vary.items()}
+    with called("vary", "parameters"):
+        return kind.make(read, **given)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,9 +158,10 @@ class SweepFile:
         if whole.delays is not None:
             _fit_delays(settings, measure)
         network = whole.homogeneous() if settings.homogeneous else whole
-        design = _design(settings.vary, settings.design)
+        design = _design(settings)
         with called("vary", "parameters"):
-            design.check(network, measure.extras(network))
+            extras = measure.extras(network)
+            design.bound(network, extras).check(design.systems(network)[0], extras)
         options = settings.run.model_dump(exclude_none=True)
         return cls(network, design, measure, options, settings)
 
@@ -167,11 +215,24 @@ def _measure(table: dict[str, Any]) -> AbstractMeasure:
     names = [field.name for field in dataclasses.fields(made)]
     for name in table:
         one_of("measure", name, names)
+    if kind == "activity" and "start" in table:
+        table["start"] = _start(table["start"])
     try:
         measure: AbstractMeasure = made(**table)
     except TypeError as error:
         _not_taken(error)
     return measure
+
+
+def _start(entry: Any) -> Any:
+    """A state, or `{ along = … }`."""
+    if isinstance(entry, dict):
+        table = _Along.of(entry, "measure.start")
+        return Along(table.along, table.first)
+    if not isinstance(entry, list):
+        must = "be a state, or { along = … } with a dimension of the design"
+        fail("measure.start", must, f"it is {entry!r}")
+    return entry
 
 
 def _not_taken(error: Exception) -> NoReturn:

@@ -255,7 +255,7 @@ class Free(Pictured):
             unknown = self.parameters[name]
             if unknown.apply is not None:
                 system = unknown.apply(system, value)
-            else:
+            elif unknown.where is not None:
                 system = eqx.tree_at(unknown.where, system, value)
         return system
 

@@ -14,7 +14,7 @@ from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import usual_sample
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import at_once, has_own_rest, own_rest, scattered, signs
 from ngnmm_jax.systems.delayed import on_grid
@@ -123,8 +123,7 @@ def _grid(
     """The times that a caller gives, checked, on the grid of steps."""
     duration, transient = _checks.time("duration", duration), _checks.time("transient", transient)
     _checks.positive("duration", duration)
-    every = 1e-3 / SECONDS[system.model.time_unit]
-    every = every if sample is None else _checks.time("sample", sample)
+    every = usual_sample(system.model) if sample is None else _checks.time("sample", sample)
     _checks.positive("sample", every)
     if dt is None:
         step = step_between(every, (transient, duration), integrator.longest_step(system))

@@ -10,7 +10,7 @@ from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.losses import pearson, upper
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import need_seconds, seconds_in
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.sweeps import Activity, Design, sweep
 
@@ -88,6 +88,7 @@ def simulated_fc(
 
     Raises `ValueError` where all runs of a half failed.
     """
+    need_seconds("system", system.model.time_unit, "BOLD")
     _checks.positive_integer("runs", runs)
     if runs < 2:
         _checks.fail("runs", "be at least two", f"it is {runs}")
@@ -124,5 +125,5 @@ def simulated_fc(
             )  # fmt: skip
             _checks.fail("system", "have runs that end well", why)
         halves.append(some.astype(float).mean(axis=0))
-    seconds = duration * SECONDS[system.model.time_unit]
+    seconds = duration * seconds_in(system.model.time_unit)
     return SimulatedFC(np.stack(halves), status, seconds, signal)

@@ -3,16 +3,17 @@
 import abc
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.certain_roots import CertainReduction
-from ngnmm_jax._core.parameters import declared
+from ngnmm_jax._core.parameters import checked_again, declared, with_leaves
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.models import times
 from ngnmm_jax.models.agreement import HOOKS, guarded
@@ -20,17 +21,21 @@ from ngnmm_jax.models.cards import listed, values_of
 from ngnmm_jax.models.declarations import check_declarations, definer
 from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
 from ngnmm_jax.models.parameters import (
+    as_parameter,
     check_parameters,
     know_their_names,
 )
+
+Model = TypeVar("Model", bound="AbstractNeuralMass")
 
 
 class AbstractNeuralMass(Pictured):
     """One region's dynamics, elementwise over all axes of the state but the first.
 
-    A model declares its `variables` with their `units`, the `time_unit`, the `shown`
-    quantity that rasters and spectra use (a variable, or what `observe` returns) with its
-    `shown_unit`, the `nonnegative` variables, and its parameters (fields made by `parameter`).
+    A model declares its `variables` with their `units`, the `time_unit` ("us", "ms", "s", "min",
+    "h", or "1" where times have none: then frequencies are per unit of time), the `shown` quantity
+    that rasters and spectra use (a variable, or what `observe` returns) with its `shown_unit`, the
+    `nonnegative` variables, and its parameters (fields made by `parameter`).
     It may say how these are written in figures (`symbols`), what BOLD follows (`synaptic`), and
     over which `plane` maps go by default, with their `cut`. It implements `vector_field`, `output`
     and `search_box`; `observe`, `equilibrium_reduction`, `certain_reduction`, `exact_flow`,
@@ -80,8 +85,19 @@ class AbstractNeuralMass(Pictured):
                 setattr(cls, name, guarded(value))
 
     def __check_init__(self) -> None:
-        check_declarations(type(self), AbstractNeuralMass, times.SECONDS)
+        check_declarations(type(self), AbstractNeuralMass, times.TIME_UNITS)
         check_parameters(self)
+
+    def with_parameters(self: Model, **values: Any) -> Model:
+        """A copy with other values of some parameters, as networks have it."""
+        names = declared(self)
+        for name in values:
+            _checks.one_of("parameters", name, names)
+        given = {name: as_parameter(name, value) for name, value in values.items()}
+        given = {name: v.astype(getattr(self, name).dtype) for name, v in given.items()}
+        changed = with_leaves(self, given)
+        checked_again(changed)
+        return changed
 
     @abc.abstractmethod
     def vector_field(self, state: State, drive: Field) -> State:
@@ -164,10 +180,11 @@ class AbstractNeuralMass(Pictured):
         """The shortest time, in `time_unit`, in which the state changes by its own size.
 
         Of the parameters' shape: (), (region,), (*run). By default an eighth of the shortest that
-        the parameters with a unit of time or rate name ("ms", "s", "1/ms", "1/s", "kHz", "Hz"), as
-        a mean field moves faster than its time constants where it spikes; 1 ms where there are
-        none, or only rates of zero. Times of a vector field's own, which no parameter names, are
-        not known to it.
+        the parameters with a unit of time or rate name ("us", "ms", "s", "min", "h", "1/ms" and
+        the like, "MHz", "kHz", "Hz"), as a mean field moves faster than its time constants where it
+        spikes; 1 ms where there are none, or only rates of zero. Of times without unit ("1") no
+        parameter is known to be one: an eighth of that unit. Times of a vector field's own, which
+        no parameter names, are not known to it.
         """
         return times.fastest_of(self)
 

@@ -24,6 +24,7 @@ from ngnmm_jax.models.comparisons import (
     usual,
 )
 from ngnmm_jax.models.declarations import definer
+from ngnmm_jax.models.times import per_time
 
 # Regions and runs of the state at which a model is tried.
 _AXES = (2, 3)
@@ -195,5 +196,5 @@ def _step(model: Any, state: np.ndarray, drive: np.ndarray) -> None:
             "time_step",
             "suit the model's own `vector_field`",
             f"it is inherited, {step:.3g} {model.time_unit}, and states in the model's box move at "
-            f"rates of {fastest:.3g} per {model.time_unit}: define `fastest_time`",
+            f"rates of {fastest:.3g} {per_time(model.time_unit)}: define `fastest_time`",
         )

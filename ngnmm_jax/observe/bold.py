@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import need_seconds, seconds_in
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.observation import (
     NAMED,
@@ -44,6 +44,7 @@ class BOLD(AbstractObservation):
 
     def __call__(self, system: System, run: Simulation) -> Observed:
         of = system.model.synaptic if self.of is None else self.of
+        need_seconds("run", run.time_unit, "BOLD")
         activity = observe(system, run, of)
         found = perfusion(
             activity.values,
@@ -51,7 +52,7 @@ class BOLD(AbstractObservation):
             self.repetition_time,
             haemodynamics=self.haemodynamics,
         )
-        ts = activity.ts[0] + found.ts / SECONDS[run.time_unit]
+        ts = activity.ts[0] + found.ts / seconds_in(run.time_unit)
         return dataclasses.replace(activity, ts=ts, values=found.bold, name="BOLD", unit="1")
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import need_seconds, seconds_in
 from ngnmm_jax.observe.arrived import arrived
 from ngnmm_jax.observe.observation import (
     NAMED,
@@ -106,10 +106,11 @@ class WeightedSum(AbstractObservation):
 
     def _samples(self, run: Simulation) -> int:
         """The delay in samples."""
+        need_seconds("run", run.time_unit, "a delay in ms")
         seconds = 1e-3 * self.delay
         late = round(seconds / run.sampling_interval)
         if abs(late * run.sampling_interval - seconds) > 0.25e-3 or (self.delay and not late):
-            step = run.sampling_interval / SECONDS[run.time_unit]
+            step = run.sampling_interval / seconds_in(run.time_unit)
             must = f"be saved at an interval that divides {self.delay:g} ms"
             _checks.fail("run", must, f"it is {step:g} {run.time_unit}")
         return late

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.signals._arrays import finite_or_not
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.systems.driven import Driven
@@ -81,7 +81,7 @@ class Observed(AbstractResult):
         interval = _checks.even_interval(np.asarray(self.ts))
         if interval is None:
             raise ValueError("What was seen is not at even intervals.")
-        return interval * SECONDS[self.time_unit]
+        return interval * seconds_in(self.time_unit)
 
     def summary(self) -> dict[str, Any]:
         """What, when and where."""

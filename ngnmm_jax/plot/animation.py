@@ -7,7 +7,7 @@ from matplotlib.animation import FuncAnimation
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import SECONDS, seconds_in
 from ngnmm_jax.plot._style import picked, quantity
 from ngnmm_jax.plot.regions import brain, views
 from ngnmm_jax.simulation.result import Simulation
@@ -37,7 +37,7 @@ def animate(
     _checks.positive("window", window)
     _checks.positive("slower", slower)
     _checks.positive_integer("frames_per_second", frames_per_second)
-    seconds = np.asarray(run.ts) * SECONDS[run.time_unit]
+    seconds = np.asarray(run.ts) * seconds_in(run.time_unit)
     count = max(2, round(min(window, seconds[-1] - seconds[0]) * slower * frames_per_second))
     times = np.linspace(max(seconds[-1] - window, seconds[0]), seconds[-1], count)
     frames = np.stack([np.interp(times, seconds, column) for column in values.T], axis=1)
@@ -55,7 +55,9 @@ def animate(
         for points, order in zip(dots, orders, strict=True):
             points.set_array(frames[k][order])
             points.set_sizes(sizes[k][order])
-        figure.suptitle(f"{1e3 * times[k]:.1f} ms")
+        figure.suptitle(
+            f"{1e3 * times[k]:.1f} ms" if run.time_unit in SECONDS else f"{times[k]:.3f}"
+        )
         return dots
 
     # Every frame has its size: the layout must not move.

@@ -12,14 +12,15 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lyapunov_map import LyapunovMap
 from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram
+from ngnmm_jax.models.times import rate_unit, units_of
 from ngnmm_jax.plot import _style as style
 
 #: What `lyapunov` can show over a plane.
 LYAPUNOV_QUANTITIES = {
-    "leading": "leading Lyapunov exponent (1/{unit})",
+    "leading": "leading Lyapunov exponent ({rate})",
     "number_positive": "number of positive exponents",
     "kaplan_yorke": "Kaplan-Yorke dimension",
-    "entropy_bound": "sum of positive exponents (1/{unit})",
+    "entropy_bound": "sum of positive exponents ({rate})",
 }
 
 
@@ -73,7 +74,7 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
     bar = style.draw_map(ax, x, y, shown, **options)
     if "norm" in options and quantity == "number_positive":
         bar.set_ticks(list(range(int(shown.max()) + 1)))
-    title = LYAPUNOV_QUANTITIES[quantity].format(unit=result.time_unit)
+    title = LYAPUNOV_QUANTITIES[quantity].format(**units_of(result.time_unit))
     ax.set_title(title, fontsize="medium", loc="left")
     style.label_axes(ax, result.parameters, result)
     return ax
@@ -97,7 +98,7 @@ def _along(result: LyapunovMap, ax: Axes) -> Axes:
     handles, labels = ax.get_legend_handles_labels()
     ax.legend(handles[::-1], labels[::-1], **style.LEGEND)
     ax.set_xlabel(style.symbol(name, result))
-    ax.set_ylabel(f"Lyapunov exponents (1/{result.time_unit})")
+    ax.set_ylabel(f"Lyapunov exponents ({rate_unit(result.time_unit)})")
     return style.finish(ax)
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.bifurcations import BRANCHES, SPECIAL, Branch, Diagram
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import frequency_unit, seconds_in
 from ngnmm_jax.plot._style import LEGEND, finish, label_axes, make_axes, symbol
 
 # Colours (distinct for colour-blind readers too) and markers.
@@ -79,7 +79,7 @@ def frequencies(
         _line(ax, branch, _hertz(branch))
     _mark(ax, branches, lambda branch: (_hertz(branch),))
     ax.set_xlabel(symbol(branches[0].names[0], branches[0]))
-    ax.set_ylabel("frequency (Hz)")
+    ax.set_ylabel(f"frequency ({frequency_unit(branches[0].time_unit)})")
     ax.set_ylim(bottom=0)
     if legend:
         _legend(ax)
@@ -165,7 +165,7 @@ def _colour(branch: Branch) -> str:
 
 
 def _hertz(branch: Branch) -> np.ndarray:
-    return 1 / (branch.periods * SECONDS.get(branch.time_unit, 1.0))
+    return 1 / (branch.periods * seconds_in(branch.time_unit))
 
 
 def _line(ax: Axes, branch: Branch, y: np.ndarray) -> None:

@@ -6,15 +6,16 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.models.times import frequency_unit, rate_unit, units_of
 from ngnmm_jax.plot import _style as style
 from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.roots import CharacteristicRoots
 
 #: What a map of roots can show, and its label.
 ROOTS_QUANTITIES = {
-    "growth": "growth of the rightmost root (1/{unit})",
+    "growth": "growth of the rightmost root ({rate})",
     "number_growing": "number of growing roots",
-    "frequency": "frequency of the rightmost root (Hz)",
+    "frequency": "frequency of the rightmost root ({hertz})",
 }
 
 
@@ -38,9 +39,8 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
             ax.scatter(growth[mask], frequency[mask], s=size[mask], color=colour, edgecolor="w",
                        linewidth=0.4, label=f"{mask.sum()} {text}")  # fmt: skip
     ax.axvline(float(result.line), color="0.4", lw=0.9, ls=":", zorder=0)
-    unit = result.time_unit
-    ax.set_xlabel(f"growth rate (1/{unit})")
-    ax.set_ylabel("frequency (Hz)")
+    ax.set_xlabel(f"growth rate ({rate_unit(result.time_unit)})")
+    ax.set_ylabel(f"frequency ({frequency_unit(result.time_unit)})")
     if not bool(result.certified):
         ax.set_title("not certified to be all", fontsize="small", loc="left")
     if ax.get_legend_handles_labels()[0]:
@@ -76,7 +76,7 @@ def roots_map(result: RootsMap, *, ax: Axes | None = None, quantity: str = "grow
     style.draw_map(ax, x, y, shown, **options)
     if slowest.count() and slowest.min() < 0 < slowest.max() and min(slowest.shape) > 1:
         ax.contour(x, y, slowest.T, levels=[0.0], colors="k", linewidths=0.8)
-    title = ROOTS_QUANTITIES[quantity].format(unit=result.time_unit)
+    title = ROOTS_QUANTITIES[quantity].format(**units_of(result.time_unit))
     ax.set_title(title, fontsize="medium", loc="left")
     style.label_axes(ax, names, result)
     return ax
@@ -106,5 +106,5 @@ def roots_cut(result: RootsMap, value: float, *, ax: Axes | None = None) -> Axes
         ax.legend(**style.LEGEND)
     ax.set_title(f"{style.bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
     ax.set_xlabel(style.symbol(name_x, result))
-    ax.set_ylabel(f"growth of the rightmost root (1/{result.time_unit})")
+    ax.set_ylabel(f"growth of the rightmost root ({rate_unit(result.time_unit)})")
     return style.finish(ax)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import SECONDS, frequency_unit, seconds_in
 from ngnmm_jax.plot._style import (
     ABOVE,
     DECAYING,
@@ -101,7 +101,7 @@ def spectrum(
     ax.set_xlim(0, min(highest, float(mean.frequencies[-1])))
     if np.isfinite(top):
         ax.set_ylim(max(bottom, top - 80) - 2, top + 4)
-    ax.set_xlabel("frequency (Hz)")
+    ax.set_xlabel(f"frequency ({frequency_unit(run.time_unit)})")
     ax.set_ylabel(f"power of {bare(variable, run)} (dB)")
     if len(ax.lines) > 1:
         ax.lines[0].set_label("regions")
@@ -123,7 +123,7 @@ def rhythm(
     variable, values = picked(run, variable)
     values = values if values.ndim == 1 else values.mean(axis=1)
     around = np.asarray(envelope(values, run.sampling_interval, band))
-    seconds = np.asarray(run.ts) * SECONDS[run.time_unit]
+    seconds = np.asarray(run.ts) * seconds_in(run.time_unit)
     # Without the end that the filter spoils.
     end = seconds[-1] - min(4 / (band[1] - band[0]), (seconds[-1] - seconds[0]) / 4)
     last = (seconds <= end) & (seconds >= end - window)
@@ -133,9 +133,13 @@ def rhythm(
         seconds[last], values[last], color="0.25", lw=0.6, label=f"mean {quantity(run, variable)}"
     )
     for sign in (1, -1):
-        label = f"envelope, {band[0]:g} to {band[1]:g} Hz" if sign > 0 else None
+        label = (
+            f"envelope, {band[0]:g} to {band[1]:g} {frequency_unit(run.time_unit)}"
+            if sign > 0
+            else None
+        )
         ax.plot(seconds[last], centre + sign * around[last], color=GROWING, lw=1.2, label=label)
-    ax.set_xlabel("time (s)")
+    ax.set_xlabel("time (s)" if run.time_unit in SECONDS else "time")
     ax.set_ylabel(f"mean {quantity(run, variable)}")
     ax.legend(ncols=2, **LEGEND, **ABOVE)
     ax.margins(x=0)
@@ -167,7 +171,7 @@ def activity(run: Simulation, *, title: str = "", window: float = 0.5) -> Figure
     figure = plt.figure(figsize=(10.0, 5.2), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=[1.5, 1])
     end = float(run.ts[-1])
-    start = max(float(run.ts[0]), end - window / SECONDS[run.time_unit])
+    start = max(float(run.ts[0]), end - window / seconds_in(run.time_unit))
     raster(run, ax=figure.add_subplot(grid[0, :]), window=(start, end))
     mean_field(run, ax=figure.add_subplot(grid[1, :2])).set_xlim(start, end)
     spectrum(run, ax=figure.add_subplot(grid[1, 2]))

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.models.times import rate_unit, units_of
 from ngnmm_jax.plot import _style as style
 from ngnmm_jax.stability.dispersion import Dispersion
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
@@ -25,7 +26,6 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
     ax = style.make_axes(ax)
     style.zero_line(ax)
-    unit = curves[0].time_unit
     for curve in curves:
         x = np.asarray(curve.lambdas).real
         growth = np.asarray(curve.growth)
@@ -44,7 +44,7 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
         ax.plot(x[k], growth[k], "s", ms=6, color=style.UNIFORM, label="uniform", zorder=3)
     complex_modes = any(np.iscomplexobj(curve.lambdas) for curve in curves)
     ax.set_xlabel(r"Re $\Lambda$" if complex_modes else r"structural eigenvalue $\Lambda$")
-    ax.set_ylabel(f"growth rate (1/{unit})")
+    ax.set_ylabel(f"growth rate ({rate_unit(curves[0].time_unit)})")
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**style.LEGEND)
     return style.finish(ax)
@@ -52,10 +52,10 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
 
 #: What a map can show: label, and whether growth decides where it is shown.
 MAP_QUANTITIES = {
-    "growth_transverse": "largest transverse growth (1/{unit})",
+    "growth_transverse": "largest transverse growth ({rate})",
     "number_growing": "number of growing modes",
     "fastest": r"$\Lambda$ of the fastest growing mode",
-    "frequency": "frequency of the fastest growing mode (Hz)",
+    "frequency": "frequency of the fastest growing mode ({hertz})",
     "period": "period ({unit})",
 }
 
@@ -101,7 +101,7 @@ def dispersion_map(
     notes = _hatched(ax, result, resting.any(axis=-1) & moving.any(axis=-1))
     if not (resting | moving).any(axis=-1).all():
         notes.append("grey: no stable equilibrium")
-    title = MAP_QUANTITIES[quantity].format(unit=result.time_unit)
+    title = MAP_QUANTITIES[quantity].format(**units_of(result.time_unit))
     ax.set_title(title, fontsize="medium", loc="left", pad=16 if notes else 6)
     ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
     style.label_axes(ax, result.parameters, result)
@@ -231,7 +231,7 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
     ax.legend(frameon=False, fontsize="x-small")
     ax.set_title(f"{style.bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
     ax.set_xlabel(style.symbol(name_x, result))
-    ax.set_ylabel(f"largest growth rate (1/{result.time_unit})")
+    ax.set_ylabel(f"largest growth rate ({rate_unit(result.time_unit)})")
     return style.finish(ax)
 
 
@@ -259,7 +259,7 @@ def dispersion_family(
     )
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     ax.set_xlabel(r"structural eigenvalue $\Lambda$")
-    ax.set_ylabel(f"growth rate (1/{curve.time_unit})")
+    ax.set_ylabel(f"growth rate ({rate_unit(curve.time_unit)})")
     return style.finish(ax)
 
 

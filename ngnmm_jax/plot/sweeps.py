@@ -71,7 +71,11 @@ def sweep(
     mean = values.mean([d for d in values.dims if d not in along], skipna=True)
     shown = np.ma.masked_invalid(mean.transpose(*along).values.astype(float))
     x, y = (_ticks(dataset, d) for d in along)
-    draw_map(ax, x, y, shown, cmap="viridis")
+    columns, rows = (np.arange(len(v)) if v.dtype.kind in "US" else v for v in (x, y))
+    draw_map(ax, columns, rows, shown, cmap="viridis")
+    for axis, labels in ((ax.xaxis, x), (ax.yaxis, y)):
+        if labels.dtype.kind in "US":
+            axis.set_ticks(np.arange(len(labels)), labels)
     ax.set_title(text + _where(values), fontsize="medium", loc="left")
     ax.set_xlabel(_name(dataset, along[0]))
     ax.set_ylabel(_name(dataset, along[1]))
@@ -142,6 +146,7 @@ def _along(dataset: Any, values: Any, dim: str, text: str, ax: Axes | None) -> A
 def _scattered(dataset: Any, values: Any, text: str, ax: Axes | None) -> Axes:
     """A list of points: over their first two parameters, or against the only one."""
     names = [str(n) for n, v in dataset.coords.items() if v.dims == (POINT,) and n != POINT]
+    names.sort(key=lambda name: dataset[name].dtype.kind in "US")  # connectomes come last
     mean = values.mean([d for d in values.dims if d != POINT], skipna=True).values
     ax = make_axes(ax, (5.4, 4.2))
     x = dataset[names[0]].values

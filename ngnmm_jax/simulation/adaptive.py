@@ -13,7 +13,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import noise_segment
 from ngnmm_jax.integrators.adaptive import Adaptive, solve
 from ngnmm_jax.integrators.steps import StepsToJumps
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import usual_sample
 from ngnmm_jax.simulation.result import Outcome
 from ngnmm_jax.simulation.saving import Saving, select
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
@@ -147,7 +147,7 @@ def _longest_step(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
         return None
     longest = stimulus.longest_step
     if longest is None:
-        longest = 1e-3 / SECONDS[system.model.time_unit]
+        longest = usual_sample(system.model)
     return jnp.asarray(longest, dtype)
 
 

@@ -14,7 +14,7 @@ from ngnmm_jax._core.status import STATUS_FLAGS
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.saving import Saving
 from ngnmm_jax.systems.driven import Driven, undriven
@@ -65,7 +65,7 @@ class Simulation(AbstractResult):
         interval = _checks.even_interval(np.asarray(self.ts))
         if interval is None:
             raise ValueError("The run was not saved at even intervals: use `save_every`.")
-        return interval * SECONDS[self.time_unit]
+        return interval * seconds_in(self.time_unit)
 
     def run(self, number: int) -> "Simulation":
         """One run of a batch."""

@@ -12,7 +12,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import usual_sample
 
 # Blocks that a long run is cut into, between which progress is shown and it can be interrupted.
 _BLOCKS = 50
@@ -100,7 +100,7 @@ class Request:
             return self._given_times()
         every = self.every
         if every is None:
-            every = 1e-3 / SECONDS[self.model.time_unit]  # 1 ms
+            every = usual_sample(self.model)
             if dt is not None:
                 every = max(1, round(every / dt)) * dt
             every = min(every, self.duration)

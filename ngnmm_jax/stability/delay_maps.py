@@ -17,7 +17,7 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.threads import one_blas_thread
 from ngnmm_jax.dynamics.gain_bounds import Node
 from ngnmm_jax.models.notation import Notation
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import rate_unit, seconds_in, without_hertz
 from ngnmm_jax.stability.atlas import Table
 from ngnmm_jax.stability.kinds import EQUILIBRIUM
 from ngnmm_jax.stability.resting import Resting, find_resting
@@ -83,8 +83,12 @@ class RootsMap(AbstractResult):
     def to_xarray(self) -> Any:
         """An `xarray.Dataset` with the parameters as coordinates."""
         xarray = _checks.require_module("xarray", "data")
-        dims, rate = [*self.parameters, "state"], {"units": f"1/{self.time_unit}"}
-        units = {"growth": rate, "error": rate, "frequency": {"units": "Hz"}}
+        dims, rate = [*self.parameters, "state"], {"units": rate_unit(self.time_unit)}
+        units = {
+            "growth": rate,
+            "error": rate,
+            "frequency": {"units": without_hertz("Hz", self.time_unit)},
+        }
         names = ("growth", "frequency", "number_growing", "error", "certified")
         data: dict[str, Any] = {k: (dims, getattr(self, k), units.get(k, {})) for k in names}
         data["states"] = ([*dims, "variable"], self.states)
@@ -229,4 +233,4 @@ class Places:
 
 
 def _hertz(network: Network, z: complex) -> float:
-    return abs(z.imag) / (2 * np.pi * SECONDS[network.model.time_unit])
+    return abs(z.imag) / (2 * np.pi * seconds_in(network.model.time_unit))

@@ -40,7 +40,7 @@ from ngnmm_jax.dynamics.many_equilibria import newton_on_host
 from ngnmm_jax.dynamics.orbits import refine
 from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import Notation, notation_of
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import frequency_unit, per_time, seconds_in
 from ngnmm_jax.stability.along_orbits import (
     NODES,
     Exponents,
@@ -110,13 +110,13 @@ class Dispersion(AbstractResult):
             return {"lambdas": self.lambdas, "eigenvalues": self.eigenvalues}
         shown: dict[str, Any] = {"modes": self.lambdas.shape[0]}
         if self.uniform is not None:
-            shown["uniform growth"] = f"{self.growth[self.uniform]:.6g} per {self.time_unit}"
+            shown["uniform growth"] = f"{self.growth[self.uniform]:.6g} {per_time(self.time_unit)}"
         if self.transverse.any():
             k = int(self.fastest)
             rate, turning = float(self.growth[k]), float(self.frequency[k])
             shown["growing"] = self.number_growing
-            shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} per {self.time_unit}"
-            shown["frequency"] = f"{turning:.6g} Hz"
+            shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} {per_time(self.time_unit)}"
+            shown["frequency"] = f"{turning:.6g} {frequency_unit(self.time_unit)}"
         return shown
 
     @property
@@ -127,7 +127,7 @@ class Dispersion(AbstractResult):
     @property
     def frequency(self) -> Float[Array, "mode"]:
         """Frequency (Hz) at which the leading perturbation of each Λ oscillates."""
-        return jnp.abs(self.eigenvalues[:, 0].imag) / (2 * jnp.pi * SECONDS[self.time_unit])
+        return jnp.abs(self.eigenvalues[:, 0].imag) / (2 * jnp.pi * seconds_in(self.time_unit))
 
     @property
     def transverse(self) -> np.ndarray:

@@ -18,6 +18,7 @@ from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
 from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.models.times import rate_unit, without_hertz
 from ngnmm_jax.stability.atlas import Atlas
 from ngnmm_jax.stability.attractors import Lines
 from ngnmm_jax.stability.delay_maps import Places, RootsMap
@@ -113,7 +114,7 @@ class DispersionMap(AbstractResult):
         """An `xarray.Dataset` with the parameters as coordinates."""
         xarray = _checks.require_module("xarray", "data")
         dims = [*self.parameters, "state"]
-        rate = {"units": f"1/{self.time_unit}"}
+        rate = {"units": rate_unit(self.time_unit)}
         per_state: dict[str, dict[str, Any]] = {
             "kind": {"flag_values": list(range(len(KINDS))), "flag_meanings": " ".join(KINDS)},
             "period": {"units": self.time_unit},
@@ -121,7 +122,7 @@ class DispersionMap(AbstractResult):
             "growth_transverse": rate,
             "number_growing": {},
             "fastest": {},
-            "frequency": {"units": "Hz"},
+            "frequency": {"units": without_hertz("Hz", self.time_unit)},
             "error": rate,
         }
         data: dict[str, Any] = {

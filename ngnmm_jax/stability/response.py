@@ -36,7 +36,7 @@ from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.loops import Local, linearised
 from ngnmm_jax.systems.network import Network
@@ -196,7 +196,7 @@ def _respond(
     seen = _seen(system, state, variable)
     noise = _noise(system, local, state)
     terms = _terms(network, state)
-    unit = SECONDS[network.model.time_unit]
+    unit = seconds_in(network.model.time_unit)
 
     @jax.checkpoint
     def at(covariance: jax.Array, frequency: jax.Array) -> tuple[jax.Array, Any]:

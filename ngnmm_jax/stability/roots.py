@@ -21,7 +21,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.many_equilibria import at_rest
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import frequency_unit, per_time, seconds_in
 from ngnmm_jax.stability.response import equilibrium
 from ngnmm_jax.systems.loops import Loop, Roots, linearised_loop, rightmost, roots_right_of
 from ngnmm_jax.systems.network import Network
@@ -77,8 +77,8 @@ class CharacteristicRoots(AbstractResult):
         if self.roots.shape[0]:
             z = complex(self.roots[0])
             shown["growing"] = self.number_growing
-            shown["rightmost"] = f"{z.real:.6g} + {z.imag:.6g} i per {self.time_unit}"
-            shown["frequency"] = f"{float(self.frequency[0]):.6g} Hz"
+            shown["rightmost"] = f"{z.real:.6g} + {z.imag:.6g} i {per_time(self.time_unit)}"
+            shown["frequency"] = f"{float(self.frequency[0]):.6g} {frequency_unit(self.time_unit)}"
         return shown
 
     @property
@@ -89,7 +89,7 @@ class CharacteristicRoots(AbstractResult):
     @property
     def frequency(self) -> Float[Array, "root"]:
         """Frequencies (Hz) at which the perturbations oscillate."""
-        return jnp.abs(self.roots.imag) / (2 * jnp.pi * SECONDS[self.time_unit])
+        return jnp.abs(self.roots.imag) / (2 * jnp.pi * seconds_in(self.time_unit))
 
     @property
     def number_growing(self) -> Int[Array, ""]:

@@ -25,7 +25,7 @@ from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.integrators.loops import in_halves, repeat
 from ngnmm_jax.integrators.runge_kutta import RK4
 from ngnmm_jax.models.agreement import is_own
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.stability.along_orbits import linearise
 from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.network import Network
@@ -168,7 +168,7 @@ def _fastest(model: Any, growth: Any, turning: Any, uniform: Any, xp: Any = jnp)
         growth_transverse=masked.max(axis=0),
         number_growing=(masked > neutral).sum(axis=0),
         fastest=fastest,
-        frequency=xp.abs(turning) / (2 * xp.pi * SECONDS[model.time_unit]),
+        frequency=xp.abs(turning) / (2 * xp.pi * seconds_in(model.time_unit)),
     )
 
 

@@ -20,7 +20,7 @@ from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, Fused, fixed, identified
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.notation import notation_of
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import usual_sample, without_hertz
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.signals.spectra import BANDS
 from ngnmm_jax.simulation.history import past_of
@@ -142,7 +142,9 @@ class Activity(AbstractMeasure):
         self._check(system)
         dt, unit = self._step(system), system.model.time_unit
         sample = (
-            max(1, round(1e-3 / SECONDS[unit] / dt)) * dt if self.sample is None else self.sample
+            max(1, round(usual_sample(system.model) / dt)) * dt
+            if self.sample is None
+            else self.sample
         )
         transient = whole("transient", self.transient, sample, "samples") if self.transient else 0
         gathering = self._gathering()
@@ -212,7 +214,7 @@ class Activity(AbstractMeasure):
     def over(self, system: System, design: Any) -> "Activity":
         """With a step that follows the fastest of the design's points, of all its systems."""
         self._check_starts(design)
-        delayed = undriven(system).delays is not None if _is_network(system) else False
+        delayed = getattr(undriven(system), "delays", None) is not None
         systems = design.systems(system) if delayed else [system]
         points = design.points()
         if self.dt is None:
@@ -227,7 +229,7 @@ class Activity(AbstractMeasure):
         return own
 
     @property
-    def along(self) -> str | None:
+    def scanned(self) -> str | None:
         """The dimension whose points start at the ends of those before them."""
         return self.start.dim if isinstance(self.start, Along) else None
 
@@ -240,7 +242,7 @@ class Activity(AbstractMeasure):
         """Refuse what varies where it decides nothing: of runs that start elsewhere."""
         for name, (dim, _) in design.parameters.items():
             initial = name == SCATTER or name.endswith("(0)")
-            if initial and dim == self.along:
+            if initial and dim == self.scanned:
                 must = f"not vary along {dim!r}, where runs start at the ends of others"
                 _checks.fail(name, must, "it does")
             if name == SCATTER and self._first is not None:
@@ -251,7 +253,7 @@ class Activity(AbstractMeasure):
         if self.dt is not None:
             return self.dt
         longest = self._integrator(system).longest_step(system, points)
-        sample = 1e-3 / SECONDS[system.model.time_unit] if self.sample is None else self.sample
+        sample = usual_sample(system.model) if self.sample is None else self.sample
         times = [t for t in (sample, self.transient, self.duration) if t > 0]
         return common_step(np.array(times), longest) or longest
 
@@ -288,7 +290,7 @@ class Activity(AbstractMeasure):
                     dims=tuple(dim for dim, _ in sizes),
                     shape=tuple(size for _, size in sizes),
                     dtype=str(like.dtype),
-                    units=summary.unit(units[signal]),
+                    units=without_hertz(summary.unit(units[signal]), model.time_unit),
                     title=f"{signal}, {summary.title}",
                     more={"symbol": f"{notation_of(system).symbol(signal)}, {summary.title}"},
                 )
@@ -350,7 +352,7 @@ class Activity(AbstractMeasure):
         past = past_of(self._first, core, dt, runs=seeds.size) if ends is None else ends.get("past")
         if past is not None:
             lanes["past"] = jax.tree.map(np.asarray, past)
-        function, arrays = streamed(plan, dtype, ends=self.along is not None)
+        function, arrays = streamed(plan, dtype, ends=self.scanned is not None)
         shared = Shared(_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays)
         chunk = self.chunk(system) if chunk is None else chunk
         kernel = fused(function, shared, lanes, chunk)
@@ -414,14 +416,10 @@ class Activity(AbstractMeasure):
         """What decides numbers of where runs start."""
         history = getattr(self._first, "history", None)
         return {
-            "along": self.along,
+            "along": self.scanned,
             "state": None if self._first is None else digest(self._given(system)),
             "before": None if history is None else described(history),
         }
-
-
-def _is_network(system: System) -> bool:
-    return isinstance(undriven(system), Network)
 
 
 def _with_noise(core: System, points: dict[str, Any]) -> Driven:

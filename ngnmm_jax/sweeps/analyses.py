@@ -18,6 +18,7 @@ from ngnmm_jax.chaos.lanes import (
     steps_at,
 )
 from ngnmm_jax.dynamics.lockstep.runs import Steps
+from ngnmm_jax.models.times import rate_unit, without_hertz
 from ngnmm_jax.stability.delay_maps import Places
 from ngnmm_jax.stability.resting import find_resting, resting_modes
 from ngnmm_jax.stability.transverse import Spectrum
@@ -53,7 +54,7 @@ class Stability(AbstractMeasure):
 
     def outputs(self, system: System) -> dict[str, Output]:
         model, place = system.model, (("state",), (self.places,))
-        rate = f"1/{model.time_unit}"
+        rate = rate_unit(model.time_unit)
         of_modes = {
             "growth_uniform": Output(*place, "float64", rate),
             "growth_transverse": Output(*place, "float64", rate),
@@ -64,7 +65,7 @@ class Stability(AbstractMeasure):
             "states": Output(("state", "variable"), (self.places, len(model.variables)), "float64"),
             **(of_roots if _differ(system) else of_modes),
             "number_growing": Output(*place, "int32"),
-            "frequency": Output(*place, "float64", "Hz"),
+            "frequency": Output(*place, "float64", without_hertz("Hz", model.time_unit)),
             "number": Output((), (), "int32"),
             "complete": Output((), (), "int8"),
         }
@@ -167,7 +168,7 @@ class Exponents(AbstractMeasure):
 
     def outputs(self, system: System) -> dict[str, Output]:
         n = counted(self.count, system)
-        rate = f"1/{system.model.time_unit}"
+        rate = rate_unit(system.model.time_unit)
         return {
             "exponents": Output(("exponent",), (n,), "float64", rate),
             "errors": Output(("exponent",), (n,), "float64", rate),

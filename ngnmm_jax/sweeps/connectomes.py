@@ -71,18 +71,16 @@ class Connectomes:
         if not isinstance(undriven(system), Network):
             but = f"it is {_checks.kind_of(undriven(system))}"
             _checks.fail("system", "be a network for `Connectomes`", but)
-        found = []
+        found: list[Any] = []
         for label, connectome in zip(self.labels, self.connectomes, strict=True):
             try:
                 found.append(system.with_connectome(connectome))
             except ValueError as error:
                 raise ValueError(f"Of {label!r}: {error}") from error
-        if undriven(system).delays is None:
+        if found[0].delays is None:
             return found
-        spans = [
-            {name: part.graph.span for name, part in undriven(one).interaction.delayed().items()}
-            for one in found
-        ]
+        delayed: list[Any] = [undriven(one).interaction.delayed() for one in found]
+        spans = [{name: part.graph.span for name, part in parts.items()} for parts in delayed]
         return [spanning(one, joined(spans)) for one in found]
 
 

@@ -50,15 +50,19 @@ class AbstractMeasure(abc.ABC):
         other runs are computed with it.
         """
 
-    #: The dimension whose points start at the ends of those before them: one after another, by
-    #: `evaluate_after`. None: no point needs another.
-    along: str | None = None
+    @property
+    def scanned(self) -> str | None:
+        """The dimension whose points start at the ends of those before them.
+
+        They are computed one after another, by `evaluate_after`. None: no point needs another.
+        """
+        return None
 
     def evaluate_after(
         self, system: System, points: Points, seeds: np.ndarray, chunk: int | None, ends: Any
     ) -> tuple[dict[str, np.ndarray], Any]:
         """As `evaluate`, from where those before ended; and where these do. First without ends."""
-        raise NotImplementedError(f"`{type(self).__name__}` has `along` but no `evaluate_after`.")
+        raise NotImplementedError(f"`{type(self).__name__}` has `scanned` but no `evaluate_after`.")
 
     def extras(self, system: System) -> tuple[str, ...]:
         """What a design may vary beside the model's parameters and the coupling."""

@@ -165,19 +165,19 @@ def _blocks(design: Design, measure: AbstractMeasure, size: int) -> Blocks:
     names = list(design.names)
     late = [names.index(dim) for dim, _ in design.connectomes.values()]
     whole = None
-    if measure.along is not None:
+    if measure.scanned is not None:
         dims = [dim for dim in design.dims if names.index(dim) not in late]
-        _checks.one_of("dim", measure.along, dims)
-        whole = names.index(measure.along)
+        _checks.one_of("dim", measure.scanned, dims)
+        whole = names.index(measure.scanned)
     return Blocks(design.shape, size, whole, next(iter(late), None))
 
 
 def _checked(design: Design, measure: AbstractMeasure, count: int) -> np.ndarray:
     """Runs whose error is estimated, drawn; of few lines where points need those before them."""
     draw = generator(design.seed, Purpose.CHECKED)
-    if measure.along is None:
+    if measure.scanned is None:
         return np.sort(draw.choice(design.count, size=count, replace=False))
-    axis = design.names.index(measure.along)
+    axis = design.names.index(measure.scanned)
     lines = np.moveaxis(np.arange(design.count).reshape(design.shape), axis, -1)
     lines = lines.reshape(-1, design.shape[axis])
     few = draw.choice(len(lines), size=math.ceil(count / lines.shape[1]), replace=False)

@@ -63,7 +63,7 @@ class Shared(NamedTuple):
     arrays: Any
 
 
-def streamed(plan: Plan, dtype: Any, *, ends: bool) -> tuple["Streamed", Any]:
+def streamed(plan: Plan, dtype: Any, *, ends: bool = False) -> tuple["Streamed", Any]:
     """The function that takes runs through such a plan, for `map_chunks`, and its arrays.
 
     `ends`: whether others go on from where they end.

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -71,7 +72,7 @@ class Task:
             for name, output in self.outputs.items()
         }
         for place, some in self.design.parts(runs):
-            of = self._lines if measure.along is not None else self._points
+            of = self._lines if measure.scanned is not None else self._points
             for name, value in of(measure, self.made[place], runs[some]).items():
                 found[name][some] = value
         return found
@@ -91,23 +92,24 @@ class Task:
     ) -> dict[str, np.ndarray]:
         """The same where each point starts at the end of that before it along a dimension."""
         design = self.design
-        axis = design.names.index(measure.along or "")
+        axis = design.names.index(measure.scanned or "")
         length, step = design.shape[axis], math.prod(design.shape[axis + 1 :])
         place = design.places(runs)[design.names[axis]]
         lines, line = np.unique(runs - place * step, return_inverse=True)
         ends: Any = None
         found = []
         for k in range(int(place.max()) + 1):
-            points, seeds = design.at(lines + k * step)
-            before = ends
-            fields, ends = self._fitting(
-                lambda lanes, points=points, seeds=seeds, before=before: measure.evaluate_after(
-                    system, points, seeds, lanes, before
-                ),
-                length,
-            )
+            work = partial(self._after, measure, system, lines + k * step, ends)
+            fields, ends = self._fitting(work, length)
             found.append(self._checked(fields, lines.size))
         return {name: np.stack([one[name] for one in found])[place, line] for name in found[0]}
+
+    def _after(
+        self, measure: AbstractMeasure, system: System, runs: np.ndarray, ends: Any, lanes: int
+    ) -> tuple[dict[str, np.ndarray], Any]:
+        """Outputs of runs, each from the end of the one before it; and their own ends."""
+        points, seeds = self.design.at(runs)
+        return measure.evaluate_after(system, points, seeds, lanes, ends)
 
     def _fitting(self, work: Callable[[int], Any], length: int) -> Any:
         """Work with so many lanes as fit; from then on, where these are fewer.

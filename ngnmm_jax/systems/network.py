@@ -38,7 +38,7 @@ from ngnmm_jax.graphs.structured import MatrixGraph
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import need_seconds, seconds_in
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.delayed import Blocks, spans_of
 from ngnmm_jax.systems.delayed_homogeneous import (
@@ -371,7 +371,8 @@ def _delayed(
         if lengths is None:
             must = "be given with a connectome that has tract lengths"
             _checks.fail("speed", must, "this one has none: give `tract_lengths=` or `delays=`")
-        unit = SECONDS[model.time_unit] / MILLISECOND
+        need_seconds("speed", model.time_unit, "tract lengths in mm (or give `delays=`)")
+        unit = seconds_in(model.time_unit) / MILLISECOND
         delays = TractDelays(
             as_parameter("tract_lengths", lengths), as_parameter("speed", speed), unit
         )

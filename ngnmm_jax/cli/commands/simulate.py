@@ -25,12 +25,12 @@ def simulate(settings: SimulateSettings, out: Out = Path("ngnmm_simulation")) ->
     import ngnmm_jax as ng
     from ngnmm_jax import plot
     from ngnmm_jax.integrators import Adaptive
-    from ngnmm_jax.models.times import SECONDS
+    from ngnmm_jax.models.times import usual_sample
 
     network = settings.build()
     model = network.model
-    length = settings.duration or 1.0 / SECONDS[model.time_unit]
-    every = settings.save_every or 1e-3 / SECONDS[model.time_unit]
+    every = settings.save_every or usual_sample(model)
+    length = settings.duration or 1000 * usual_sample(model)
     if every > length / 8:
         must = f"leave eight samples of {length:g} {model.time_unit}"
         fail("save_every", must, f"it is {every:g}")

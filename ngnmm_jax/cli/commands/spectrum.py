@@ -27,18 +27,19 @@ def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> N
     Example: ngnmm spectrum --set i_ext_e=13 --coupling 5 --out gamma
     """
     from ngnmm_jax.cli.reports.activity import write_spectra
-    from ngnmm_jax.models.times import SECONDS
+    from ngnmm_jax.models.times import usual_sample
 
     network = settings.build()
     parameters = settings.grid() if settings.vary else {}
     unit = network.model.time_unit
-    length = settings.duration or 20.0 / SECONDS[unit]
-    if length * SECONDS[unit] < _SHORTEST:
-        must = f"be at least {_SHORTEST / SECONDS[unit]:g} {unit}"
+    second = 1000 * usual_sample(network.model)  # or as many samples
+    length = settings.duration or 20 * second
+    if length < _SHORTEST * second:
+        must = f"be at least {_SHORTEST * second:g} {unit}"
         fail("duration", must, f"it is {length:g}")
     points = math.prod(axis.size for axis in parameters.values())
-    samples = points * length * SECONDS[unit] * 1000
-    before = 2.0 / SECONDS[unit] if settings.transient is None else settings.transient
+    samples = points * length / second * 1000
+    before = 2 * second if settings.transient is None else settings.transient
     varied = {name: axis for name, axis in parameters.items() if name in DELAYS}
     step = step_of(network, settings.dt, varied)
     steps = (length + before) / step

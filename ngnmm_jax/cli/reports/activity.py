@@ -15,7 +15,7 @@ from ngnmm_jax import plot, signals
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import grid
 from ngnmm_jax._core.status import SolverError, Status
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in, usual_sample
 from ngnmm_jax.plot._style import finish
 from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation.batch import simulate_batch
@@ -51,7 +51,7 @@ def write_spectra(
         _checks.fail("--vary", f"give at most {_MOST_POINTS} points in all", f"they are {count}")
     if animate and (network.connectome is None or network.connectome.centroids is None):
         _checks.fail("connectome", "have centroids for an animation", "it has none")
-    second = 1 / SECONDS[network.model.time_unit]
+    second = 1000 * usual_sample(network.model)  # or as many samples
     transient = 2 * second if options["transient"] is None else options["transient"]
     duration = 20 * second if options["duration"] is None else options["duration"]
     dt = options["dt"]
@@ -186,7 +186,7 @@ def _panels(activities: list[_Activity], names: list[str], out: Path, title: str
 def _draw_raster(activity: _Activity, ax: Any) -> None:
     run = activity.run
     end = float(run.ts[-1])
-    plot.raster(run, ax=ax, window=(end - 0.3 / SECONDS[run.time_unit], end))
+    plot.raster(run, ax=ax, window=(end - 0.3 / seconds_in(run.time_unit), end))
 
 
 def _draw_spectrum(activity: _Activity, ax: Any) -> None:

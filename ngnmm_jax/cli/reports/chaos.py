@@ -10,6 +10,7 @@ from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
 from ngnmm_jax.chaos.orbit_diagram import orbit_diagram
+from ngnmm_jax.models.times import rate_unit
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -58,7 +59,7 @@ def lyapunov_facts(result: LyapunovMap) -> dict[str, str]:
     dimension = np.asarray(spectra.kaplan_yorke)[ok]
     known = dimension[np.isfinite(dimension)]
     n = max(int(ok.sum()), 1)
-    unit = f"1/{result.time_unit}"
+    unit = rate_unit(result.time_unit)
     return {
         "in all": str(status.size),
         "chaotic (an exponent above zero)": f"{(positive > 0).sum() / n:.1%}",

@@ -11,6 +11,7 @@ from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
+from ngnmm_jax.models.times import frequency_unit, rate_unit
 from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import dispersion
 from ngnmm_jax.stability.roots import CharacteristicRoots
@@ -58,7 +59,7 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
 
 def roots_facts(found: CharacteristicRoots, lambdas: np.ndarray) -> dict[str, Any]:
     """What characteristic roots say, in numbers; `lambdas` (mode,) of the weights."""
-    unit = f"1/{found.time_unit}"
+    unit = rate_unit(found.time_unit)
     growing = int(found.number_growing)
     known = f"{found.roots.shape[0]} from {float(found.line):.3g} {unit}"
     certain = bool(found.certified)
@@ -71,7 +72,9 @@ def roots_facts(found: CharacteristicRoots, lambdas: np.ndarray) -> dict[str, An
     there = found.roots.shape[0] > 0
     mode = int(np.asarray(found.overlaps[0]).argmax()) if there else 0
     facts[f"largest growth ({unit})"] = float(found.growth[0]) if there else "–"
-    facts["frequency (Hz)"] = float(found.frequency[0]) if there else "–"
+    facts[f"frequency ({frequency_unit(found.time_unit)})"] = (
+        float(found.frequency[0]) if there else "–"
+    )
     facts["nearest mode's Λ"] = f"{complex(lambdas[mode]):.4f}".replace("+0.0000j", "")
     facts["overlap with it"] = float(found.overlaps[0, mode]) if there else "–"
     return facts
@@ -116,8 +119,10 @@ def roots_map_facts(result: RootsMap) -> dict[str, str]:
             (growing & there).any(axis=-1) & ~(there & ~growing).any(axis=-1)
         ),
         "most growing roots": str(int(result.number_growing.max(initial=0))),
-        "largest growth": span(result.growth[there], f"1/{result.time_unit}"),
-        "frequency where roots grow": span(result.frequency[growing], "Hz"),
+        "largest growth": span(result.growth[there], rate_unit(result.time_unit)),
+        "frequency where roots grow": span(
+            result.frequency[growing], frequency_unit(result.time_unit)
+        ),
         "not certified": share(result.status == Status.NOT_CERTIFIED),
         "no equilibrium": share(result.status == Status.NONE_FOUND),
     }

@@ -92,9 +92,9 @@ def check_fit(
 
 def _defaults(task: FitFile) -> dict[str, Any]:
     """Eight runs of five minutes, in the model's unit."""
-    from ngnmm_jax.models.times import SECONDS
+    from ngnmm_jax.models.times import seconds_in
 
-    unit = SECONDS[task.system.model.time_unit]
+    unit = seconds_in(task.system.model.time_unit)
     return {"duration": 300.0 / unit, "repetition_time": 0.75 / unit, "runs": 8}
 
 

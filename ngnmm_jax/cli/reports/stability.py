@@ -12,7 +12,7 @@ from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.cli.reports.delays import write_roots_map
 from ngnmm_jax.dynamics.equilibria import Equilibria
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import frequency_unit, rate_unit, seconds_in
 from ngnmm_jax.reproduce.comparison import Plane, compare, family
 from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import dispersion
@@ -39,7 +39,7 @@ def write_dispersion(
         shown = float(model.observe(state))
         ax.set_title(f"{model.shown} = {shown:.3f}", fontsize="medium")
         fastest = int(modes.fastest)
-        unit = f"(1/{model.time_unit})"
+        unit = f"({rate_unit(model.time_unit)})"
         rows.append(
             {
                 "equilibrium": k,
@@ -49,7 +49,7 @@ def write_dispersion(
                 "growing modes": f"{int(modes.number_growing)} of {int(modes.transverse.sum())}",
                 "fastest Λ": f"{complex(modes.lambdas[fastest]):.4f}".replace("+0.0000j", ""),
                 "growth " + unit: float(modes.growth[fastest]),
-                "frequency (Hz)": float(modes.frequency[fastest]),
+                f"frequency ({frequency_unit(model.time_unit)})": float(modes.frequency[fastest]),
             }
         )
         for j, value in enumerate(np.asarray(modes.lambdas)):
@@ -130,7 +130,7 @@ def map_facts(result: DispersionMap) -> dict[str, str]:
     def span(values: np.ndarray, unit: str) -> str:
         return f"{values.min():.3g} to {values.max():.3g} {unit}" if values.size else "–"
 
-    seconds = SECONDS[result.time_unit]
+    seconds, hertz = seconds_in(result.time_unit), frequency_unit(result.time_unit)
     return {
         "in all": str(n),
         "a stable equilibrium": share(resting),
@@ -142,12 +142,12 @@ def map_facts(result: DispersionMap) -> dict[str, str]:
         ),
         "modes grow on an orbit": share(moving.any(axis=-1)),
         "some modes grow, not all": share(some.any(axis=-1)),
-        "frequency of orbits": span(1 / (result.period[result.kind == ORBIT] * seconds), "Hz"),
+        "frequency of orbits": span(1 / (result.period[result.kind == ORBIT] * seconds), hertz),
         "largest growth in a period": span(
             (result.growth_transverse * result.period)[moving], "(log)"
         ),
         "frequency of growing modes": span(
-            result.frequency[growing & np.isfinite(result.frequency)], "Hz"
+            result.frequency[growing & np.isfinite(result.frequency)], hertz
         ),
         "not converged": str(int((result.status != Status.OK).sum())),
     }

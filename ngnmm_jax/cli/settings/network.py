@@ -112,12 +112,14 @@ class SourceSettings(Checked):
     @functools.cached_property
     def loaded_connectome(self) -> Any:
         """The connectome as it is in its source, its weights raised to the power; read once."""
+        with called("connectome", "name_or_path"):
+            return self.read_connectome(self.connectome)
+
+    def read_connectome(self, source: str) -> Any:
+        """A connectome, read as the settings say."""
         from ngnmm_jax.connectome import Connectome
 
-        with called("connectome", "name_or_path"):
-            loaded = Connectome.load(
-                self.connectome, order=self.order, cache_dir=self.cache_dir, **self.reading
-            )
+        loaded = Connectome.load(source, order=self.order, cache_dir=self.cache_dir, **self.reading)
         with called("power", "exponent"):
             return loaded if self.power == 1.0 else loaded.power(self.power)
 

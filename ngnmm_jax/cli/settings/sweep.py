@@ -46,6 +46,10 @@ class SweepSettings(NetworkSettings):
     measure: dict[str, Any] = Field(default_factory=dict)
     run: SweepRunTable = Field(default_factory=SweepRunTable)
 
+    def connectome_of(self, source: str) -> Any:
+        """One of several connectomes that vary: read as the network's, rows normalised."""
+        return self.read_connectome(source).normalised()
+
     def varied(self) -> dict[str, tuple[float, float]]:
         """Of delays: other parameters are checked with the design, which says what is meant."""
         found = {}

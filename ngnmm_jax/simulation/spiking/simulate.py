@@ -21,7 +21,7 @@ from ngnmm_jax.integrators import RK4, Stepper
 from ngnmm_jax.integrators.loops import save_steps
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.parameters import as_parameter
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import usual_sample
 from ngnmm_jax.simulation.fixed import fraction_below
 from ngnmm_jax.simulation.history import History, past_of
 from ngnmm_jax.simulation.precision import cast
@@ -177,7 +177,7 @@ def _planned(
     """What is saved when, and the step: by default such that it divides what is given."""
     dt = None if dt is None else _checks.time("dt", dt)
     save_every = None if save_every is None else _checks.time("save_every", save_every)
-    usual = 0.5e-3 / SECONDS[core.model.time_unit]
+    usual = 0.5 * usual_sample(core.model)
     if dt is None:
         longest = RK4().longest_step(core, varied)
         times = np.array([usual if save_every is None else save_every, duration])

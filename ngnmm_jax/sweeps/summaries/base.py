@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.models.times import SECONDS
+from ngnmm_jax.models.times import seconds_in
 
 #: Of a dimension: its values, and attributes such as units.
 Coordinates = dict[str, tuple[Any, dict[str, Any]]]
@@ -41,7 +41,7 @@ class Layout:
     @property
     def interval(self) -> float:
         """Time between samples, s."""
-        return float(self.sample * SECONDS[self.time_unit])
+        return float(self.sample * seconds_in(self.time_unit))
 
     @property
     def frequencies(self) -> np.ndarray:

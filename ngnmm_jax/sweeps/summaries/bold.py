@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.models.times import need_seconds
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.bold import places_of, steps_of, through
 from ngnmm_jax.signals.connectivity import correlation
@@ -37,6 +38,9 @@ class Blood(AbstractStatistic):
     haemodynamics: BalloonWindkessel
     repetition_time: float = eqx.field(static=True)
     time_step: float = eqx.field(static=True)
+
+    def check(self, layout: Layout) -> None:
+        need_seconds("keep", layout.time_unit, "BOLD")
 
     def windows(self, layout: Layout) -> int:
         """From one volume to the next."""

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.models.times import SECONDS, without_hertz
 from ngnmm_jax.signals.spectra import BANDS, inside_band
 from ngnmm_jax.sweeps.summaries.base import (
     AbstractStatistic,
@@ -76,7 +77,7 @@ class Spectrum(_OfSpectra):
         return f"{squared(unit)}/Hz"
 
     def coordinates(self, layout: Layout, times: np.ndarray) -> Coordinates:
-        return {"frequency": (layout.frequencies, {"units": "Hz"})}
+        return {"frequency": (layout.frequencies, {"units": without_hertz("Hz", layout.time_unit)})}
 
 
 class PeakFrequency(AbstractSummary):
@@ -123,9 +124,16 @@ class BandPower(_OfSpectra):
     def unit(self, unit: str) -> str:
         return squared(unit)
 
+    def check(self, layout: Layout) -> None:
+        if layout.time_unit not in SECONDS and self.bands == BandPower().bands:
+            must = "be given per unit of time, since times have no unit here"
+            but = "they are in Hz (or leave out of `keep` what needs them)"
+            _checks.fail("bands", must, but)
+
     def coordinates(self, layout: Layout, times: np.ndarray) -> Coordinates:
         limits = ", ".join(f"{name} {low:g}-{high:g}" for name, low, high in self.bands)
-        return {"band": ([name for name, _, _ in self.bands], {"limits_Hz": limits})}
+        known = "limits_Hz" if layout.time_unit in SECONDS else "limits"
+        return {"band": ([name for name, _, _ in self.bands], {known: limits})}
 
 
 def _hann(n: int) -> np.ndarray:
