@@ -15,6 +15,8 @@ from ngnmm_jax._core.parameters import parameter_names, with_leaves
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.threads import one_blas_thread
+from ngnmm_jax.coupling.base import AbstractSum
+from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.dynamics.gain_bounds import Node
 from ngnmm_jax.models.notation import Notation
 from ngnmm_jax.models.times import SECONDS
@@ -94,11 +96,15 @@ class RootsMap(AbstractResult):
 
 
 class _Point(NamedTuple):
-    """One equilibrium: its node, what that makes of a mode's Λ times what is sent; the delays."""
+    """One equilibrium: its node, what that makes of a mode's Λ times what is sent; the delays.
 
-    node: Node
+    Of couplings that are not one sum its `loop` instead.
+    """
+
+    node: Node | None
     through: float
     times: np.ndarray
+    loop: Loop | None = None
 
 
 class Places:
@@ -114,11 +120,15 @@ class Places:
         fewest: int = 1,
         places: int | None = None,
     ) -> None:
-        self.network, self.points = network, dict(points)
-        self.family = Family.of(network.undelayed())
+        self.network, self.points = network.bare(), dict(points)
         shared: Any = network.homogeneous()
         self.present = shared.present
-        own = parameter_names(self.present)
+        # Of several couplings each has parameters of its own.
+        apart = isinstance(network.interaction, CouplingSum)
+        plain = network.undelayed()
+        self.family = Family(plain.apart()) if apart else Family.of(plain)
+        self.one_sum = isinstance(network.interaction, AbstractSum)
+        own = parameter_names(self.present if self.one_sum else self.family.system)
         self.inner = {k: v for k, v in self.points.items() if k in own}
         self.between = [k for k in self.points if k not in own]
         self.count = len(next(iter(self.points.values())))
@@ -149,20 +159,30 @@ class Places:
         place = np.argwhere(resting.found)
         jobs = []
         for point, state in place:
-            k = int(which[point])
-            here = {name: jnp.asarray(values[k]) for name, values in self.inner.items()}
-            system = with_leaves(self.present, here)
-            jobs.append(_Point(*node_of(system, resting.states[point, state]), self.times(k)))
+            jobs.append(self._point(int(which[point]), resting.states[point, state]))
         with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             return resting, place, list(pool.map(work, jobs))
+
+    def _point(self, k: int, state: np.ndarray) -> _Point:
+        """What is known of an equilibrium at a point."""
+        here = {name: jnp.asarray(values[k]) for name, values in self.inner.items()}
+        if self.one_sum:
+            return _Point(*node_of(with_leaves(self.present, here), state), self.times(k))
+        here |= {name: jnp.asarray(float(self.points[name][k])) for name in self.between}
+        everywhere = np.broadcast_to(state[:, None], self.network.state_shape)
+        loop = Loop.of(with_leaves(self.network, here), everywhere)
+        return _Point(None, np.nan, loop.times, loop)
 
     def roots(self, which: np.ndarray) -> dict[str, np.ndarray]:
         """Of all the network: a block of a `RootsMap`."""
 
         def one(point: _Point) -> dict[str, Any]:
-            weights = point.through * self.weights
-            times = np.where(weights != 0, point.times, 0.0)
-            found = rightmost(Loop(point.node, weights, times), 1).found
+            loop = point.loop
+            if loop is None:
+                assert point.node is not None
+                weights = point.through * self.weights
+                loop = Loop(point.node, weights, np.where(weights != 0, point.times, 0.0))
+            found = rightmost(loop, 1).found
             if not found.values.size:
                 return {"certified": False}
             size = np.abs(found.values).max()
@@ -196,6 +216,7 @@ class Places:
         lambdas = np.asarray(lambdas)
 
         def one(point: _Point) -> dict[str, Any]:
+            assert point.node is not None
             delay = float(point.times)
             found = rightmost_of_modes(point.node, point.through * lambdas, delay, 1)
             z, error = found.values[:, 0], found.errors[:, 0]

@@ -276,8 +276,7 @@ def _with_delays(
     plane = _Plane.of(values)
     lines = max(1, min(-(-chunk // plane.along.size), _DELAYED // plane.along.size))
     places = Places(system, plane.lines(np.arange(plane.number)).points, _EQUILIBRIA)
-    delays: Any = system.delays
-    common = delays.common
+    common = system.one_delay
 
     def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
         say("roots")
