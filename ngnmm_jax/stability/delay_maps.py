@@ -18,10 +18,12 @@ from ngnmm_jax._core.threads import one_blas_thread
 from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.dynamics.gain_bounds import Node
+from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.models.notation import Notation
 from ngnmm_jax.models.times import SECONDS
 from ngnmm_jax.stability.atlas import Table
-from ngnmm_jax.stability.kinds import EQUILIBRIUM
+from ngnmm_jax.stability.dispersion import dispersion
+from ngnmm_jax.stability.kinds import EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.resting import Resting, find_resting
 from ngnmm_jax.stability.roots import NEUTRAL
 from ngnmm_jax.systems.family import Family
@@ -209,8 +211,12 @@ class Places:
         known = {"states": resting.states, "complete": resting.complete, "status": status}
         return {**known, **block}
 
-    def modes(self, which: np.ndarray) -> dict[str, np.ndarray]:
-        """Of all modes where there is one delay: a block of a `DispersionMap`."""
+    def modes(self, which: np.ndarray, *, oscillations: bool = False) -> dict[str, np.ndarray]:
+        """Of all modes where there is one delay: a block of a `DispersionMap`.
+
+        With `oscillations`, where no equilibrium is stable by itself, also the orbit that a run
+        from near one settles on.
+        """
         lambdas, uniform = self.network.interaction.graph.spectrum()
         uniform = uniform or 0
         lambdas = np.asarray(lambdas)
@@ -237,16 +243,42 @@ class Places:
 
         resting, place, found = self.over(which, one)
         points, places = resting.found.shape
-        table = Table.blank(points, places, resting.states.shape[-1])
-        table.states[:], table.complete[:] = resting.states, resting.complete
+        table = Table.blank(points, places + oscillations, resting.states.shape[-1])
+        table.states[:, :places], table.complete[:] = resting.states, resting.complete
         for (point, state), values in zip(place, found, strict=True):
             table.kind[point, state] = EQUILIBRIUM
             if not values.pop("certified"):
                 table.status[point] = Status.NOT_CERTIFIED
             for name, value in values.items():
                 getattr(table, name)[point, state] = value
-        table.conclude(oscillations=False)
+        if oscillations:
+            repels = resting.found.any(axis=1) & ~table.resting.any(axis=1)
+            for row in np.flatnonzero(repels):
+                self._orbit(int(which[row]), int(row), table)
+        table.conclude(oscillations)
         return vars(table)
+
+    def _orbit(self, k: int, row: int, table: Table) -> None:
+        """Into a row of a table, the orbit at a point, if one is found."""
+        here = {name: jnp.asarray(float(values[k])) for name, values in self.points.items()}
+        network = with_leaves(self.network, here)
+        orbit = find_orbit(network.homogeneous(), throw=False)
+        if int(orbit.status) != Status.OK:
+            return
+        found = dispersion(network, orbit, throw=False)
+        logs = np.asarray(orbit.log_multipliers)
+        neutral = np.abs(logs + 1j * np.angle(np.asarray(orbit.phases))).argmin()
+        others = np.delete(logs, neutral)
+        best = int(found.fastest)
+        table.kind[row, -1], table.states[row, -1] = ORBIT, np.asarray(orbit.states[0])
+        table.period[row, -1] = orbit.period
+        table.growth_uniform[row, -1] = others.max(initial=-np.inf) / float(orbit.period)
+        table.growth_transverse[row, -1] = found.growth[best]
+        table.number_growing[row, -1] = found.number_growing
+        table.fastest[row, -1], table.frequency[row, -1] = best, found.frequency[best]
+        table.error[row, -1] = found.error
+        if int(found.status) != Status.OK:
+            table.status[row] = Status.NOT_CONVERGED
 
 
 def _hertz(network: Network, z: complex) -> float:
