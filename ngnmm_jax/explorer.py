@@ -2,10 +2,12 @@
 
 import html
 import io
+import itertools
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import equinox as eqx
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -23,10 +25,12 @@ from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, bare, finish, symb
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.single import simulate
+from ngnmm_jax.simulation.start import initial_state
 from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
 from ngnmm_jax.stability.roots import CharacteristicRoots
+from ngnmm_jax.systems.delayed import allowing
 from ngnmm_jax.systems.network import Network
 
 # Λ of the curve; samples of a run; what counts as no activity.
@@ -68,7 +72,7 @@ def explore(
     delay of all connections there is a curve as without; where delays differ (`speed`), the roots
     of the whole network are in its place, and a map of them behind. With a hundred regions an
     answer takes seconds, and each point of the map, too, which stays as it is where a third
-    parameter moves. At each new speed or delay the run is compiled again: some ten seconds more.
+    parameter moves. The run is compiled once for all speeds or delays that sliders reach.
     """
     return Explorer(system, parameters, points=points, background=background)
 
@@ -145,7 +149,7 @@ class Explorer:
         try:
             self._draw_map()
             state, found = _state_and_growth(network)
-            run = _activity(network)
+            run = self._activity(network)
             self._picture.show(self.values, found, run)
             self.text = f"{state} {_in_words(found)} {_heard(run)}{self._of_the_map()}"
         except (SolverError, ValueError) as error:
@@ -155,6 +159,19 @@ class Explorer:
         self.seconds = time.perf_counter() - begun
         self._image.value = self.png
         self._line.value = f"{self.text} <small>({1000 * self.seconds:.0f} ms)</small>"
+
+    def _activity(self, network: Network) -> Simulation:
+        """A short run from near rest; with delays by one program for all that sliders reach."""
+        if network.delays is None:
+            return _known(_run(network, fixed(network).longest_step(network), None))
+        ends = {name: (axis[0], axis[-1]) for name, axis in self._axes.items()}
+        if self.third is not None:
+            ends[self.third] = (self._third.min, self._third.max)
+        corners = np.array(list(itertools.product(*ends.values()))).T
+        points = dict(zip(ends, corners, strict=True))
+        step = fixed(network).longest_step(network, points)
+        network = allowing(network.bare(), points)
+        return _known(_traced_run(network, step, initial_state(network)))
 
     def _of_the_map(self) -> str:
         """What is to be known of the map, where it does not follow a third parameter."""
@@ -233,9 +250,8 @@ def _state_and_growth(network: Network) -> tuple[str, Dispersion | Characteristi
     Its dispersion relation, curve, then modes; its roots where delays differ.
     """
     homogeneous = network.homogeneous()
-    delays: Any = network.delays
-    if delays is not None:
-        return _at_rest_with_delays(network, differ=not delays.common)
+    if network.delays is not None:
+        return _at_rest_with_delays(network, differ=not network.one_delay)
     rest = find_equilibria(homogeneous)
     place = int(np.argmax(np.asarray(rest.stable)))
     state: Any = rest.states[place]
@@ -269,20 +285,26 @@ def _at_rest_with_delays(
     return words, dispersion(network, state, lambdas=_curve_and_modes(network))
 
 
-def _activity(network: Network) -> Simulation:
-    """A short run from near rest, with the exact local flow where the model has one."""
-    integrator = fixed(network)
-    step = integrator.longest_step(network)
-    run = simulate(
+def _run(network: Network, step: float, start: Any) -> Simulation:
+    """With the exact local flow where the model has one."""
+    return simulate(
         network,
         _STEPS * step,
         dt=step,
-        integrator=integrator,
+        start=start,
+        integrator=fixed(network),
         save_every=_STEPS // _SAMPLES * step,
         variables=network.model.shown,
         progress=False,
         throw=False,
     )
+
+
+_traced_run = eqx.filter_jit(_run)
+
+
+def _known(run: Simulation) -> Simulation:
+    """A run that ended well."""
     if run.status != Status.OK:
         raise SolverError("the simulation", Status(int(run.status)))
     return run
@@ -353,8 +375,7 @@ class _Picture:
             self.figure = Figure(figsize=(10.0, 5.6), dpi=100, layout="constrained")
             self.canvas = FigureCanvasAgg(self.figure)
             (self.curve, self.map), (self.raster, self.spectrum) = self.figure.subplots(2, 2)
-        delays: Any = network.delays
-        if delays is None or delays.common:
+        if network.delays is None or network.one_delay:
             self._make_curve(model.time_unit)
         self._names = names
         self._place = None

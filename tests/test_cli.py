@@ -153,6 +153,8 @@ def test_dispersion_with_delays(tracts, tmp_path):
     for name in ("dispersion.png", "pattern_0.png"):
         assert (tmp_path / "roots" / name).stat().st_size > 10_000
 
+    with pytest.raises(ValueError, match="`lambda_low` must be left out where delays differ"):
+        invoke(*point, "--speed", "10", "--lambda-low", "-2", "--out", tmp_path / "none")
     output = invoke(*point, "--delay", "12", "--out", tmp_path / "modes")
     network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0, delays=12.0)
     known = ng.dispersion(network, state)

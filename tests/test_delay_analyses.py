@@ -208,6 +208,24 @@ def test_stability_in_sweeps_is_that_of_maps():
         assert (swept.status == 0).all()
 
 
+@pytest.mark.slow
+def test_orbits_in_maps_are_those_of_single_calls():
+    """Where nothing rests; at rest there is none, and where delays differ there cannot be."""
+    network = three(delays=8.0)
+    mapped = ng.dispersion_map(network, {"i_ext_e": [3.0, 9.0]}, oscillations=True)
+    np.testing.assert_array_equal(mapped.kind[:, -1], [0, 2])
+    assert (mapped.status == 0).all()
+    orbit = ng.find_orbit(network.homogeneous())
+    modes = ng.dispersion(network, orbit)
+    best = int(modes.fastest)
+    assert_allclose(mapped.period[1, -1], orbit.period, rtol=1e-9)
+    assert_allclose(mapped.growth_transverse[1, -1], modes.growth[best], rtol=1e-6)
+    assert (mapped.fastest[1, -1], mapped.number_growing[1, -1]) == (best, 0)
+    assert mapped.growth_uniform[1, -1] < 0
+    with pytest.raises(ValueError, match="where delays differ"):
+        ng.dispersion_map(three(speed=10.0), {"i_ext_e": [3.0, 9.0]}, oscillations=True)
+
+
 # What instruments see
 
 

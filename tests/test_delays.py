@@ -379,8 +379,6 @@ def test_sums_of_couplings_each_over_its_tracts():
         (lambda: ng.Network(ng.NextGenEI(), WEIGHTS, 4.0, speed=3.0), "tract lengths"),
         (lambda: ng.Network(ng.NextGenEI(), ng.Connectome(WEIGHTS, tract_lengths=np.eye(4)), 4.0,
                             speed=3.0), "missing tract lengths"),
-        (lambda: ng.Network(ng.NextGenEI(), coupling=ng.coupling.PairwiseCoupling(
-            DelayedGraph(DenseGraph(WEIGHTS), 3.0), 1.0, lambda a, b: a - b)), "AbstractSum"),
         (lambda: ng.simulate(network(), 10.0, integrator="adaptive"), "fixed steps with delays"),
         (lambda: ng.simulate(network(), 10.0, dt=1.0), "shortest delay, 0.87"),
         (lambda: network().vector_field(jnp.zeros((6, 4))), "has delays"),

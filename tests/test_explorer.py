@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import jax
 import nbformat
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_what_cannot_be_shown_is_said(explorer, small):
         ng.explore(network, background=background)
 
 
-def test_delays():
+def test_delays(caplog):
     """Roots where delays differ, a curve where they do not, as the library has both."""
     connectome = ng.Connectome.synthetic(6, seed=3).normalised()
     network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0, speed=10.0)
@@ -95,6 +96,10 @@ def test_delays():
         assert f"{int(found.number_growing)} roots grow" in seen.text
         assert f"{float(found.growth[0]):.3g} per ms" in seen.text
         assert seen.png.startswith(PNG)
+    with jax.log_compiles(), caplog.at_level("WARNING"):
+        seen.set(speed=7.3)
+    assert caplog.records  # of what depends on how many roots there are
+    assert not [r for r in caplog.records if "Compiling jit(_run)" in r.message]
     before = seen.png
     seen.set(i_ext_e=2.0)
     assert "0 roots grow" in seen.text

@@ -15,6 +15,8 @@ from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.delayed import DelayedGraph
+from ngnmm_jax.graphs.past import Reach, Reads, arriving
 from ngnmm_jax.graphs.structured import MatrixGraph
 
 
@@ -90,14 +92,22 @@ class AbstractCoupling(Pictured):
         """How long what regions send is on its way; None where it is there at once."""
         return self.graph.delays
 
-    def delayed(self, prefix: str = "") -> dict[str, "AbstractSum"]:
+    @property
+    def delayed_graph(self) -> DelayedGraph:
+        """Its graph, where that has delays."""
+        assert isinstance(self.graph, DelayedGraph)
+        return self.graph
+
+    def delayed(self, prefix: str = "") -> dict[str, Any]:
         """What is delayed: couplings by what comes before the names of their parameters.
 
-        `ValueError` where the graph has delays, and what is delayed is not said.
+        They say what is `sent`, where they read it (`reads`), and what is `arriving`. `ValueError`
+        where the graph has delays, and what is delayed is not said.
         """
         if self.delays is not None:
             kind = type(self).__name__
             must = "be an `AbstractSum` where it has delays: what is `sent`, and what `received`"
+            must += "; or an `AbstractPairwise`: what is `passed`"
             _checks.fail("coupling", must, f"it is {kind}")
         return {}
 
@@ -154,9 +164,17 @@ class AbstractSum(AbstractCoupling):
         The sums have the shape of what is sent.
         """
 
-    def delayed(self, prefix: str = "") -> dict[str, "AbstractSum"]:
+    def delayed(self, prefix: str = "") -> dict[str, Any]:
         """Itself, where its graph has delays."""
         return {} if self.delays is None else {prefix: self}
+
+    def reads(self, dt: Any, reach: Reach) -> Reads:
+        """Where its connections read the past, in steps `dt`."""
+        return Reads.of(self.delayed_graph, dt, reach)
+
+    def arriving(self, reads: Reads, past: Any, newest: Any, reach: Reach) -> Any:
+        """The sums of what was sent, (step, moment, region, *channel, *run): `graphs.past`."""
+        return arriving(self.delayed_graph, reads, past, newest, reach)
 
     def reached(self, sums: Mapping[str, Channels], outputs: Field, prefix: str = "") -> Field:
         """What regions receive, (region, *run), where `sums` arrive of what is `delayed`."""

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax._core.types import Channels, Field
-from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
+from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.coupling.routed import several
@@ -100,9 +100,9 @@ class CouplingSum(AbstractCoupling):
         found = {name: part.delays for name, part in self.parts.items()}
         return None if all(delays is None for delays in found.values()) else found
 
-    def delayed(self, prefix: str = "") -> dict[str, AbstractSum]:
+    def delayed(self, prefix: str = "") -> dict[str, Any]:
         """What is delayed of all parts."""
-        found: dict[str, AbstractSum] = {}
+        found: dict[str, Any] = {}
         for name, part in self.parts.items():
             found |= part.delayed(f"{prefix}{name}_")
         return found

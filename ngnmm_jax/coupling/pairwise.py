@@ -1,6 +1,7 @@
 """Couplings with a nonlinearity of each connection."""
 
 import abc
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from ngnmm_jax._core.types import Channels, Field, ParameterArray
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.past import Reach, Reads, arriving_apart
 from ngnmm_jax.graphs.structured import Alike, MatrixGraph
 from ngnmm_jax.models.parameters import as_parameter, parameter
 
@@ -53,7 +55,8 @@ class AbstractPairwise(AbstractCoupling):
     A class of one's own has the fields `graph` and `strength`, and says `passed`; what it declares
     by `parameter` is one number for all connections. A step evaluates it N² times for N regions,
     with arrays of (region, region, run): for large networks, write it as an `AbstractSum` where
-    that can be done (`KuramotoCoupling` is one).
+    that can be done (`KuramotoCoupling` is one). Over a graph with delays output_k is that of the
+    past, and output_j that of now; a run then holds N² values for each step of a block.
     """
 
     #: Methods that a definition of its numbers traces.
@@ -82,10 +85,40 @@ class AbstractPairwise(AbstractCoupling):
         """What each region receives where regions send these (region, *run)."""
         if isinstance(self.graph, Alike):
             return self.strength * self.graph.apply(self.passed(outputs, outputs))
-        values = self.passed(outputs[None], outputs[:, None])
+        return self._summed(self.passed(outputs[None], outputs[:, None]))
+
+    def _summed(self, values: jax.Array) -> Field:
+        """The sum over connections of values (to, from, *run)."""
         return self.strength * jnp.einsum(
             "jk,jk...->j...", self.graph.matrix(), values, precision="highest"
         )
+
+    def sent(self, outputs: Field) -> Field:
+        """What goes into the tracts."""
+        return outputs
+
+    def delayed(self, prefix: str = "") -> dict[str, Any]:
+        """Itself, where its graph has delays."""
+        return {} if self.delays is None else {prefix: self}
+
+    def reads(self, dt: Any, reach: Reach) -> Reads:
+        """Where its connections read the past, in steps `dt`."""
+        there = MatrixGraph(jnp.where(self.graph.matrix() != 0, 1.0, 0.0))
+        return Reads.of(with_fields(self.delayed_graph, graph=there), dt, reach)
+
+    def arriving(self, reads: Reads, past: Any, newest: Any, reach: Reach) -> Any:
+        """What arrives over each connection, (step, moment, to, from, *run)."""
+        return arriving_apart(reads, past, newest, reach)
+
+    def reached(self, sums: Mapping[str, Channels], outputs: Field, prefix: str = "") -> Field:
+        """What regions receive, where (from, to, *run) arrives over each connection."""
+        if self.delays is None:
+            return self.inputs(outputs)
+        there = jnp.swapaxes(sums[prefix], 0, 1)
+        values = self.passed(there, outputs[:, None])
+        weights = self.graph.matrix()
+        weights = weights.reshape(*weights.shape, *(1,) * (values.ndim - 2))
+        return self._summed(jnp.where(weights != 0, values, 0.0))
 
     def linearised(self, outputs: Field) -> tuple[Linearised, ...]:
         """What small changes of outputs (region,) change, with the graph's delays: one term."""

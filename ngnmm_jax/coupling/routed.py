@@ -1,6 +1,6 @@
 """Couplings between single outputs and single inputs of models that have several."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import equinox as eqx
@@ -20,7 +20,7 @@ class Routed(AbstractCoupling):
 
     For models with `outputs` and `inputs`: outputs are (output, region, *run), inputs
     (input, region, *run). Several routes make a `CouplingSum`: as of synapses and gap junctions.
-    Not with delays: simulation refuses them.
+    Over a graph with delays the output is that of the past; simulation takes it.
 
     **Arguments:**
 
@@ -63,8 +63,37 @@ class Routed(AbstractCoupling):
 
     def inputs(self, outputs: Channels) -> Channels:
         """What regions receive, (input, region, *run), of outputs (output, region, *run)."""
-        given = self.coupling.inputs(outputs[self.output])
+        return self._placed(self.coupling.inputs(outputs[self.output]))
+
+    def _placed(self, given: Channels) -> Channels:
+        """One input among all."""
         return jnp.zeros((self.n_inputs, *given.shape), given.dtype).at[self.input].set(given)
+
+    def delayed(self, prefix: str = "") -> dict[str, Any]:
+        """Itself, where its graph has delays."""
+        return {prefix: self} if self.coupling.delayed() else {}
+
+    def sent(self, outputs: Channels) -> Channels:
+        """What goes into the tracts, of all outputs."""
+        coupling: Any = self.coupling
+        found: Channels = coupling.sent(outputs[self.output])
+        return found
+
+    def reads(self, dt: Any, reach: Any) -> Any:
+        """The coupling's."""
+        coupling: Any = self.coupling
+        return coupling.reads(dt, reach)
+
+    def arriving(self, reads: Any, past: Any, newest: Any, reach: Any) -> Any:
+        """The coupling's."""
+        coupling: Any = self.coupling
+        return coupling.arriving(reads, past, newest, reach)
+
+    def reached(
+        self, sums: Mapping[str, Channels], outputs: Channels, prefix: str = ""
+    ) -> Channels:
+        """What regions receive, where `sums` arrive of what is `delayed`."""
+        return self._placed(self.coupling.reached(sums, outputs[self.output], prefix))
 
     def linearised(self, outputs: Channels) -> tuple[Linearised, ...]:
         """The coupling's own, in their places."""

@@ -13,6 +13,7 @@ shortest delay has: they are gathered together, one matrix product for each regi
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -160,44 +161,81 @@ def arriving(
 
     def one(reads: Reads, past: jax.Array) -> jax.Array:
         if reads.begin.ndim == 0:
-            return _of_one_delay(graph, reads, past, newest, reach)
+            ends = _of_one_delay(reads, past, newest, reach)
+            return _over_steps(jax.vmap(graph.apply)(ends), reach)
         return _of_each_delay(reads, past, newest, reach)
 
-    if reads.begin.ndim in (1, 3):  # each run has its own
+    return _run_by_run(one, reads, past)
+
+
+def arriving_apart(
+    reads: Reads, past: Float[Array, "region place *run"], newest: Any, reach: Reach
+) -> Float[Array, "step moment to from *run"]:
+    """What arrives in the coming steps over each connection, in the same way, not summed.
+
+    Of one delay of all connections, the axis `to` is of length one. Where the graph of `reads` has
+    weights they are in it.
+    """
+
+    def one(reads: Reads, past: jax.Array) -> jax.Array:
+        if reads.begin.ndim == 0:
+            return _over_steps(_of_one_delay(reads, past, newest, reach), reach)[:, :, None]
+        return _of_each_apart(reads, past, newest, reach)
+
+    return _run_by_run(one, reads, past)
+
+
+def _run_by_run(one: Callable[[Reads, Any], jax.Array], reads: Reads, past: Any) -> jax.Array:
+    """A function of reads and values, of each run where it has its own reads."""
+    if reads.begin.ndim in (1, 3):
         return jax.vmap(one, in_axes=(0, -1), out_axes=-1)(reads, past)
     return one(reads, past)
 
 
 def _of_each_delay(reads: Reads, past: jax.Array, newest: Any, reach: Reach) -> jax.Array:
-    n, size = past.shape[0], math.prod(past.shape[2:])
-    flat = past.reshape(n, -1)
+    n = past.shape[0]
 
     def sums(one: tuple[jax.Array, jax.Array]) -> jax.Array:
         """Of one region that receives: (end, run)."""
         begin, factors = one
-        places = newest + 1 + begin  # from the oldest entry on
-        places = jnp.where(places >= reach.length, places - reach.length, places)
-        seen = jax.vmap(
-            lambda values, place: jax.lax.dynamic_slice(
-                values, (place * size,), (reach.window * size,)
-            )
-        )(flat, places)
-        parts = jnp.dot(factors, seen, precision="highest")
+        parts = jnp.dot(factors, _window(past, begin, newest, reach), precision="highest")
         return _folded(parts.reshape(_POINTS, reach.window, -1), reach.ends)
 
     found = jax.lax.map(sums, (reads.begin, reads.factors.astype(past.dtype)))
     return _over_steps(jnp.moveaxis(found, 0, 1).reshape(reach.ends, n, *past.shape[2:]), reach)
 
 
-def _of_one_delay(
-    graph: DelayedGraph, reads: Reads, past: jax.Array, newest: Any, reach: Reach
-) -> jax.Array:
-    """Where all connections have the same delay: any graph's product, once for a block."""
+def _of_each_apart(reads: Reads, past: jax.Array, newest: Any, reach: Reach) -> jax.Array:
+    n = past.shape[0]
+
+    def each(one: tuple[jax.Array, jax.Array]) -> jax.Array:
+        """Of one region that receives: (end, from, run)."""
+        begin, factors = one
+        seen = _window(past, begin, newest, reach).reshape(n, reach.window, -1)
+        parts = factors[:, None, :, None] * jnp.moveaxis(seen, 1, 0)
+        return _folded(parts, reach.ends)
+
+    found = jax.lax.map(each, (reads.begin, reads.factors.astype(past.dtype)))
+    found = jnp.moveaxis(found, 0, 1).reshape(reach.ends, n, n, *past.shape[2:])
+    return _over_steps(found, reach)
+
+
+def _window(past: jax.Array, begin: jax.Array, newest: Any, reach: Reach) -> jax.Array:
+    """What a region sees of each other, (from, place and run)."""
+    size = math.prod(past.shape[2:])
+    places = newest + 1 + begin  # from the oldest entry on
+    places = jnp.where(places >= reach.length, places - reach.length, places)
+    return jax.vmap(
+        lambda values, place: jax.lax.dynamic_slice(values, (place * size,), (reach.window * size,))
+    )(past.reshape(len(past), -1), places)
+
+
+def _of_one_delay(reads: Reads, past: jax.Array, newest: Any, reach: Reach) -> jax.Array:
+    """Where all connections have the same delay: what arrives at ends of steps, (end, from, …)."""
     places = (newest + 1 + reads.begin + jnp.arange(reach.window)) % reach.length
     seen = jnp.moveaxis(past[:, places], 1, 0).reshape(reach.window, -1)
     parts = reads.factors.astype(past.dtype)[..., None, None] * seen
-    each = _folded(parts, reach.ends).reshape(reach.ends, *past.shape[:1], *past.shape[2:])
-    return _over_steps(jax.vmap(graph.apply)(each), reach)
+    return _folded(parts, reach.ends).reshape(reach.ends, *past.shape[:1], *past.shape[2:])
 
 
 def _folded(parts: jax.Array, ends: int) -> jax.Array:

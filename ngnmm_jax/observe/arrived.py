@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from scipy.interpolate import make_interp_spline
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.systems.network import Network
@@ -20,7 +21,9 @@ _ORDER, _FAR, _SAME = 5, 1e-2, 1e-9
 def arrived(
     network: Network, run: Simulation, states: Float[Array, "variable time region"]
 ) -> dict[str, Any]:
-    """The sums that arrive over each coupling with delays, (time, *channel, region)."""
+    """The sums that arrive over each coupling with delays, (time, *channel, region), if any."""
+    if network.delays is None:
+        return {}
     if not _checks.on_host(network, run):
         but = "JAX traces them: what arrives with delays is interpolated on the host"
         _checks.fail("run", "have known values where the system has delays", but)
@@ -34,6 +37,9 @@ def arrived(
     outputs = network.model.output(jnp.swapaxes(states, 1, 2))  # (region, time)
     found, in_time = {}, network.over_runs().interaction.delayed()
     for name, part in network.interaction.delayed().items():
+        if not isinstance(part, AbstractSum):
+            must = "be one of weighted sums, or of several of these, where it has delays"
+            _checks.fail("coupling", must, f"`{type(part).__name__}` is none")
         values = np.asarray(in_time[name].sent(outputs))
         sent = np.moveaxis(values, (-1, -2), (0, 1))  # (time, region, *channel)
         past = _Past(ts, sent, name, run.before)

@@ -48,8 +48,7 @@ def synaptic_currents(system: System, run: Simulation) -> Float[Array, "current 
     states = jnp.stack(rows)  # (variable, time, region)
     shape = (len(rows), run.ts.shape[0], *system.state_shape[1:])
     _checks.shape("run", states, shape, "(variable, time, region) as the system")
-    late = isinstance(system, Network) and system.delays is not None
-    sums = arrived(system, run, states) if late else {}
+    sums = arrived(system, run, states) if isinstance(system, Network) else {}
     # The last axis is a region's, or there is none: parameters broadcast.
     return _currents(system.bare(), stimulus, states, run.ts, sums)
 

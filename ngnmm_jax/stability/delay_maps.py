@@ -15,11 +15,15 @@ from ngnmm_jax._core.parameters import parameter_names, with_leaves
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.threads import one_blas_thread
+from ngnmm_jax.coupling.base import AbstractSum
+from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.dynamics.gain_bounds import Node
+from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.models.notation import Notation
 from ngnmm_jax.models.times import rate_unit, seconds_in, without_hertz
 from ngnmm_jax.stability.atlas import Table
-from ngnmm_jax.stability.kinds import EQUILIBRIUM
+from ngnmm_jax.stability.dispersion import dispersion
+from ngnmm_jax.stability.kinds import EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.resting import Resting, find_resting
 from ngnmm_jax.stability.roots import NEUTRAL
 from ngnmm_jax.systems.family import Family
@@ -98,11 +102,15 @@ class RootsMap(AbstractResult):
 
 
 class _Point(NamedTuple):
-    """One equilibrium: its node, what that makes of a mode's Λ times what is sent; the delays."""
+    """One equilibrium: its node, what that makes of a mode's Λ times what is sent; the delays.
 
-    node: Node
+    Of couplings that are not one sum its `loop` instead.
+    """
+
+    node: Node | None
     through: float
     times: np.ndarray
+    loop: Loop | None = None
 
 
 class Places:
@@ -118,11 +126,15 @@ class Places:
         fewest: int = 1,
         places: int | None = None,
     ) -> None:
-        self.network, self.points = network, dict(points)
-        self.family = Family.of(network.undelayed())
+        self.network, self.points = network.bare(), dict(points)
         shared: Any = network.homogeneous()
         self.present = shared.present
-        own = parameter_names(self.present)
+        # Of several couplings each has parameters of its own.
+        apart = isinstance(network.interaction, CouplingSum)
+        plain = network.undelayed()
+        self.family = Family(plain.apart()) if apart else Family.of(plain)
+        self.one_sum = isinstance(network.interaction, AbstractSum)
+        own = parameter_names(self.present if self.one_sum else self.family.system)
         self.inner = {k: v for k, v in self.points.items() if k in own}
         self.between = [k for k in self.points if k not in own]
         self.count = len(next(iter(self.points.values())))
@@ -153,20 +165,30 @@ class Places:
         place = np.argwhere(resting.found)
         jobs = []
         for point, state in place:
-            k = int(which[point])
-            here = {name: jnp.asarray(values[k]) for name, values in self.inner.items()}
-            system = with_leaves(self.present, here)
-            jobs.append(_Point(*node_of(system, resting.states[point, state]), self.times(k)))
+            jobs.append(self._point(int(which[point]), resting.states[point, state]))
         with one_blas_thread(), ThreadPoolExecutor(os.cpu_count()) as pool:
             return resting, place, list(pool.map(work, jobs))
+
+    def _point(self, k: int, state: np.ndarray) -> _Point:
+        """What is known of an equilibrium at a point."""
+        here = {name: jnp.asarray(values[k]) for name, values in self.inner.items()}
+        if self.one_sum:
+            return _Point(*node_of(with_leaves(self.present, here), state), self.times(k))
+        here |= {name: jnp.asarray(float(self.points[name][k])) for name in self.between}
+        everywhere = np.broadcast_to(state[:, None], self.network.state_shape)
+        loop = Loop.of(with_leaves(self.network, here), everywhere)
+        return _Point(None, np.nan, loop.times, loop)
 
     def roots(self, which: np.ndarray) -> dict[str, np.ndarray]:
         """Of all the network: a block of a `RootsMap`."""
 
         def one(point: _Point) -> dict[str, Any]:
-            weights = point.through * self.weights
-            times = np.where(weights != 0, point.times, 0.0)
-            found = rightmost(Loop(point.node, weights, times), 1).found
+            loop = point.loop
+            if loop is None:
+                assert point.node is not None
+                weights = point.through * self.weights
+                loop = Loop(point.node, weights, np.where(weights != 0, point.times, 0.0))
+            found = rightmost(loop, 1).found
             if not found.values.size:
                 return {"certified": False}
             size = np.abs(found.values).max()
@@ -193,13 +215,18 @@ class Places:
         known = {"states": resting.states, "complete": resting.complete, "status": status}
         return {**known, **block}
 
-    def modes(self, which: np.ndarray) -> dict[str, np.ndarray]:
-        """Of all modes where there is one delay: a block of a `DispersionMap`."""
+    def modes(self, which: np.ndarray, *, oscillations: bool = False) -> dict[str, np.ndarray]:
+        """Of all modes where there is one delay: a block of a `DispersionMap`.
+
+        With `oscillations`, where no equilibrium is stable by itself, also the orbit that a run
+        from near one settles on.
+        """
         lambdas, uniform = self.network.interaction.graph.spectrum()
         uniform = uniform or 0
         lambdas = np.asarray(lambdas)
 
         def one(point: _Point) -> dict[str, Any]:
+            assert point.node is not None
             delay = float(point.times)
             found = rightmost_of_modes(point.node, point.through * lambdas, delay, 1)
             z, error = found.values[:, 0], found.errors[:, 0]
@@ -220,16 +247,42 @@ class Places:
 
         resting, place, found = self.over(which, one)
         points, places = resting.found.shape
-        table = Table.blank(points, places, resting.states.shape[-1])
-        table.states[:], table.complete[:] = resting.states, resting.complete
+        table = Table.blank(points, places + oscillations, resting.states.shape[-1])
+        table.states[:, :places], table.complete[:] = resting.states, resting.complete
         for (point, state), values in zip(place, found, strict=True):
             table.kind[point, state] = EQUILIBRIUM
             if not values.pop("certified"):
                 table.status[point] = Status.NOT_CERTIFIED
             for name, value in values.items():
                 getattr(table, name)[point, state] = value
-        table.conclude(oscillations=False)
+        if oscillations:
+            repels = resting.found.any(axis=1) & ~table.resting.any(axis=1)
+            for row in np.flatnonzero(repels):
+                self._orbit(int(which[row]), int(row), table)
+        table.conclude(oscillations)
         return vars(table)
+
+    def _orbit(self, k: int, row: int, table: Table) -> None:
+        """Into a row of a table, the orbit at a point, if one is found."""
+        here = {name: jnp.asarray(float(values[k])) for name, values in self.points.items()}
+        network = with_leaves(self.network, here)
+        orbit = find_orbit(network.homogeneous(), throw=False)
+        if int(orbit.status) != Status.OK:
+            return
+        found = dispersion(network, orbit, throw=False)
+        logs = np.asarray(orbit.log_multipliers)
+        neutral = np.abs(logs + 1j * np.angle(np.asarray(orbit.phases))).argmin()
+        others = np.delete(logs, neutral)
+        best = int(found.fastest)
+        table.kind[row, -1], table.states[row, -1] = ORBIT, np.asarray(orbit.states[0])
+        table.period[row, -1] = orbit.period
+        table.growth_uniform[row, -1] = others.max(initial=-np.inf) / float(orbit.period)
+        table.growth_transverse[row, -1] = found.growth[best]
+        table.number_growing[row, -1] = found.number_growing
+        table.fastest[row, -1], table.frequency[row, -1] = best, found.frequency[best]
+        table.error[row, -1] = found.error
+        if int(found.status) != Status.OK:
+            table.status[row] = Status.NOT_CONVERGED
 
 
 def _hertz(network: Network, z: complex) -> float:

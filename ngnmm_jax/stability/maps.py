@@ -202,15 +202,16 @@ def dispersion_map(
     - `system`: gives the connectome and the parameters that are not varied.
     - `parameters`: values by name of the model's parameters or of "coupling", one axis each; for
       the paper's plane `{"i_ext_e": jnp.arange(321) / 20, "coupling": jnp.arange(601) / 20}`.
-    - `oscillations`: look for oscillating states too. By default without delays only: with them,
-      maps are of equilibria.
+    - `oscillations`: look for oscillating states too. By default without delays only. With one
+      delay for all connections, where no equilibrium is stable by itself, the orbit that a run from
+      near one settles on, in a place of its own: several seconds a point.
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
       processes that are given the same folder share them.
     - `chunk`: points that are finished, and stored, together: in whole lines along the first axis,
       and so rounded up to these.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
-    With delays ("speed" and "delay" can be axes) it is of equilibria only: a `RootsMap`, of all
+    With delays ("speed" and "delay" can be axes) it is a `RootsMap` of equilibria, of all
     characteristic roots; with one delay for all connections a `DispersionMap`, mode by mode.
 
     Raises `SolverError` where no point has a state, `ValueError` where `store` holds another map.
@@ -270,20 +271,21 @@ def _with_delays(
     chunk: int,
     progress: bool | None,
 ) -> "DispersionMap | RootsMap":
-    """The map of a network with delays, of its equilibria."""
-    if oscillations:
-        must = "be left out, or False, where the network has delays"
-        _checks.fail("oscillations", must, "it is True: maps with delays are of equilibria")
+    """The map of a network with delays."""
+    common, moving = system.one_delay, bool(oscillations)
+    if moving and not common:
+        must = "be left out, or False, where delays differ: regions that oscillate alike need one"
+        _checks.fail("oscillations", must, "it is True")
     plane = _Plane.of(values)
     lines = max(1, min(-(-chunk // plane.along.size), _DELAYED // plane.along.size))
     places = Places(system, plane.lines(np.arange(plane.number)).points, _EQUILIBRIA)
-    delays: Any = system.delays
-    common = delays.common
 
     def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
         say("roots")
         points = plane.points_of(which)
-        return places.modes(points) if common else places.roots(points)
+        if not common:
+            return places.roots(points)
+        return places.modes(points, oscillations=moving)
 
     fields = in_blocks(
         plane.number,
@@ -296,6 +298,7 @@ def _with_delays(
             axes=ordered(values),
             places=places.resting.places,
             lines=lines,
+            **({"oscillations": True} if moving else {}),
         ),
         progress=progress,
         what="map",

@@ -126,8 +126,8 @@ class Stability(AbstractMeasure):
 
 def _differ(system: System) -> bool:
     """Whether a network has delays that differ between connections."""
-    delays: Any = getattr(system, "delays", None)
-    return delays is not None and not getattr(delays, "common", False)
+    late = isinstance(system, Network) and system.delays is not None
+    return late and not _network(system).one_delay
 
 
 def _network(system: System) -> Network:

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core.parameters import with_fields, with_leaves
-from ngnmm_jax._core.types import Field, Scalar, State
+from ngnmm_jax._core.types import Channels, Scalar, State
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
-from ngnmm_jax.graphs.past import Reach, Reads, arriving, refined, ring, with_newest
+from ngnmm_jax.graphs.past import Reach, refined, ring, with_newest
 from ngnmm_jax.integrators import RK4, AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
@@ -26,7 +26,7 @@ class Arriving(NamedTuple):
     """What reaches regions from outside of them, at a time.
 
     - `sums` (*channel, region, *run): of what was sent, over the connections of each coupling with
-      delays.
+      delays; of one that is `AbstractPairwise` what arrives over each connection, (from, to, *run).
     - `push` (*input, region, *run): a stimulus, which adds to what they receive; None without.
     """
 
@@ -62,7 +62,7 @@ class Reached(eqx.Module):
         """That nothing arrives."""
         return Arriving(jax.tree.map(jnp.zeros_like, sent(self, state)), None)
 
-    def received(self, state: State, stimulus: Arriving | None = None) -> Field:
+    def received(self, state: State, stimulus: Arriving | None = None) -> Channels:
         """What reaches each region, (region, *run)."""
         arriving = self.now if stimulus is None else stimulus
         received = self.interaction.reached(arriving.sums, self.model.output(state))
@@ -121,9 +121,9 @@ class _Delayed:
 
     def __init__(self, integrator: AbstractFixedStep, network: Any, dt: Scalar) -> None:
         self.integrator, self.network, self.dt = integrator, network, dt
-        self.graphs = {name: p.graph for name, p in network.interaction.delayed().items()}
-        self.reaches: dict[str, Reach] = {name: g.reach for name, g in self.graphs.items()}
-        self.reads = {name: Reads.of(g, dt, g.reach) for name, g in self.graphs.items()}
+        self.parts = network.interaction.delayed()
+        self.reaches: dict[str, Reach] = {k: part.graph.reach for k, part in self.parts.items()}
+        self.reads = {k: part.reads(dt, self.reaches[k]) for k, part in self.parts.items()}
 
     def stepper(self) -> Stepper:
         """The integrator at work."""
@@ -194,7 +194,8 @@ class _Delayed:
     def _arriving(self, name: str, past: jax.Array, newest: Any) -> jax.Array:
         reach = self.reaches[name]
         reads, place = self.reads[name], newest % reach.length
-        return arriving(self.graphs[name], reads, past, place, reach)
+        found: jax.Array = self.parts[name].arriving(reads, past, place, reach)
+        return found
 
     def _with_newest(self, past: Pasts, number: Any, state: jax.Array) -> Pasts:
         newest = {}

@@ -33,12 +33,14 @@ class DelayedHomogeneous(AbstractCoupled):
 
     - `present`: the homogeneous system without delays, over the graph whose modes are those of the
       network.
-    - `delays`: of one connection, (1, 1) or (), which stands for all; of all where they differ.
-    - `span`: the shortest and the longest delay where they differ; None where they do not.
+    - `delays`: of one connection, (1, 1) or (), which stands for all; of all where they differ; of
+      several couplings by their names.
+    - `span`: the shortest and the longest delay where they differ, or are those of another coupling
+      than one weighted sum; None where they do not.
     """
 
     present: Homogeneous
-    delays: AbstractDelays
+    delays: AbstractDelays | dict[str, Any]
     span: tuple[float, float] | None = eqx.field(static=True)
     #: Where definitions of its numbers have what stands elsewhere in it.
     CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
@@ -49,14 +51,15 @@ class DelayedHomogeneous(AbstractCoupled):
     def __init__(
         self,
         present: Homogeneous,
-        delays: AbstractDelays,
+        delays: AbstractDelays | dict[str, Any],
         span: tuple[float, float] | None = None,
     ) -> None:
         self.present, self.delays, self.span = present, delays, span
 
     def __check_init__(self) -> None:
         check_coupled(self)
-        checked_again(self.delays)
+        if isinstance(self.delays, AbstractDelays):
+            checked_again(self.delays)
 
     def card(self) -> tuple[str, dict[str, Any]]:
         """As other systems, and its delay."""
@@ -92,10 +95,12 @@ class DelayedHomogeneous(AbstractCoupled):
             raise ValueError(
                 f"The delays are between {low:.6g} and {high:.6g}: regions that oscillate alike "
                 "would receive sums of unlike times, so that homogeneous oscillations are known of "
-                "one common delay only (`Network(…, delays=…)` with one number). Equilibria are "
-                "those without delays (`find_equilibria`), and `simulate` takes the network."
+                "one common delay of one weighted sum only (`Network(…, delays=…)` with one "
+                "number). Equilibria are those without delays (`find_equilibria`), and `simulate` "
+                "takes the network."
             )
-        return jnp.reshape(self.delays.between(), ())
+        delays: Any = self.delays
+        return jnp.reshape(delays.between(), ())
 
     @property
     def gain(self) -> Any:
@@ -169,18 +174,11 @@ class DelayedHomogeneous(AbstractCoupled):
         )
 
 
-def delayed_homogeneous(model: AbstractNeuralMass, coupling: Any) -> DelayedHomogeneous:
-    """The homogeneous system of a model under a coupling with delays, which has parameters () only.
+def delayed_homogeneous(model: AbstractNeuralMass, coupling: AbstractSum) -> DelayedHomogeneous:
+    """The homogeneous system of a model under a sum with delays, which has parameters () only.
 
     `ValueError` says what stands against it.
     """
-    if not isinstance(coupling, AbstractSum):
-        kind = type(coupling).__name__
-        raise ValueError(
-            f"`{kind}` has delays, and is not one weighted sum: homogeneous states with delays are "
-            "known of `coupling.AbstractSum`. What still works: `network.undelayed()`, and what "
-            "takes the whole network (`simulate`, `find_equilibria`, `linear_response`)."
-        )
     graph: Any = coupling.graph
     sums = graph.row_sums(float)
     if not graph.even():

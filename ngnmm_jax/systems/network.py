@@ -23,7 +23,7 @@ from ngnmm_jax._core.parameters import (
 )
 from ngnmm_jax._core.types import Channels, Scalar
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.coupling.base import AbstractCoupling, spread
+from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum, spread
 from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
@@ -171,6 +171,12 @@ class Network(AbstractCoupled):
         """
         return self.interaction.delays
 
+    @property
+    def one_delay(self) -> bool:
+        """Whether what regions send arrives in one weighted sum, after one delay: "delay"."""
+        sums = isinstance(self.interaction, AbstractSum)
+        return sums and bool(getattr(self.delays, "common", False))
+
     def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
         """In the unit of the model's time, also at `points`, values (run, …) of parameters.
 
@@ -291,7 +297,7 @@ class Network(AbstractCoupled):
                 "states: use scalar parameters, or `find_equilibria(network)`."
             )
         if self.delays is not None:
-            return delayed_homogeneous(self.model, self.interaction)
+            return self._delayed_homogeneous()
         graphs = graphs_of(self.interaction)
         uneven = next((graph for graph in graphs if not graph.even()), None)
         if uneven is None and len(graphs) > 1:
@@ -302,6 +308,15 @@ class Network(AbstractCoupled):
             raise_uneven(sums, "`connectome.normalised()`, or `coupling.DiffusiveCoupling`")
         system = self.over_modes()
         return Homogeneous(self.model, system.gain) if system.proportional else system
+
+    def _delayed_homogeneous(self) -> DelayedHomogeneous:
+        """Of one weighted sum, or of others, of which equilibria are known."""
+        if isinstance(self.interaction, AbstractSum):
+            return delayed_homogeneous(self.model, self.interaction)
+        spans = spans_of(self).values()
+        span = min(low for low, _ in spans), max(high for _, high in spans)
+        present = self.undelayed().homogeneous()
+        return DelayedHomogeneous(present, {}, span)
 
     def over_modes(self) -> Homogeneous:
         """The homogeneous system as one of all modes: its graph has the eigenvalues that `along`

@@ -34,7 +34,12 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
         fail("lambda_low", must, f"it is {settings.lambda_low:g}")
     network = settings.build()
     modes, delays = network.n_regions, network.delays
-    differ = delays is not None and not delays.common
+    differ = delays is not None and not network.one_delay
+    defaults = DispersionSettings()
+    for name in ("lambda_low", "lambda_high", "lambda_points"):
+        if differ and getattr(settings, name) != getattr(defaults, name):
+            must = "be left out where delays differ: there are no modes, and no curve over Λ"
+            fail(name, must, f"it is {getattr(settings, name):g}")
     what = "characteristic roots" if differ else f"{modes} modes"
     each = of_roots(modes) if differ else 0.0
     announce(f"equilibria and the {what} of each", 8.0 * modes * modes, each, out)

@@ -43,7 +43,7 @@ def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
     network = settings.build()
     seconds = of_map(points)
     if network.delays is not None:
-        each = of_roots(network.n_regions, common=network.delays.common)
+        each = of_roots(network.n_regions, common=network.one_delay)
         seconds = points * each
     announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT, seconds, out)
     cut = network.model.cut if settings.cut is None else settings.cut
