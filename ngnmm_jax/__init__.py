@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from ngnmm_jax.bifurcations.delay_hopf import HopfCurve, continue_hopf
     from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
     from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram, orbit_diagram
+    from ngnmm_jax.chaos.stroboscopic import StroboscopicMap, stroboscopic_map
+    from ngnmm_jax.chaos.tongues import ArnoldTongues, arnold_tongues
     from ngnmm_jax.connectome import Connectome, Eigenmodes
     from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
     from ngnmm_jax.dynamics.forced.result import ForcedOrbit
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AbstractNeuralMass",
     "Activity",
+    "ArnoldTongues",
     "Branch",
     "CharacteristicRoots",
     "Connectome",
@@ -108,7 +111,9 @@ __all__ = [
     "SpikingSimulation",
     "Stability",
     "Status",
+    "StroboscopicMap",
     "__version__",
+    "arnold_tongues",
     "bifurcation_diagram",
     "bifurcation_family",
     "characteristic_roots",
@@ -145,6 +150,7 @@ __all__ = [
     "simulate_batch",
     "simulate_spiking",
     "stimuli",
+    "stroboscopic_map",
     "sweep",
     "sweeps",
     "two_parameter_diagram",
@@ -181,6 +187,14 @@ _HOMES = {
     "chaos.orbit_diagram": (
         "OrbitDiagram",
         "orbit_diagram",
+    ),
+    "chaos.stroboscopic": (
+        "StroboscopicMap",
+        "stroboscopic_map",
+    ),
+    "chaos.tongues": (
+        "ArnoldTongues",
+        "arnold_tongues",
     ),
     "connectome": (
         "Connectome",
