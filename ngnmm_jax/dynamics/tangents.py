@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ _PARTS, _LEAST = 20, 100
 _NEVER = 2**62
 
 
+@runtime_checkable
 class Flow(Protocol):
     """What moves a state: a step of some length, and the field that it follows."""
 

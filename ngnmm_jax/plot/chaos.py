@@ -147,11 +147,16 @@ def stroboscopic_map(result: StroboscopicMap, *, ax: Axes | None = None) -> Axes
 
 
 def arnold_tongues(
-    result: ArnoldTongues, *, ax: Axes | None = None, quantity: str = "winding", least: int = 4
+    result: ArnoldTongues,
+    *,
+    ax: Axes | None = None,
+    quantity: str = "winding",
+    least: int | None = None,
 ) -> Axes:
     """The winding number, or the largest Lyapunov exponent, over a plane, with tongues' borders.
 
-    Each tongue of at least `least` points is outlined and called m:n; grey where nothing is known.
+    Each tongue of at least `least` points (by default a hundredth of all, and four) is outlined and
+    called m:n; grey where nothing is known.
 
     **Arguments:** `quantity`: "winding" or "exponents".
     """
@@ -166,14 +171,15 @@ def arnold_tongues(
         options = {"cmap": "RdBu_r", "norm": style.around_zero(shown)}
     title = TONGUES_QUANTITIES[quantity].format(unit=result.time_unit)
     style.draw_map(ax, x, y, shown, label=title, **options)
+    least = max(4, result.status.size // 100) if least is None else least
     pairs = np.stack([result.drive_cycles, result.cycles])
     for m, n in np.unique(pairs[:, result.locked], axis=1).T:
         inside = (pairs == np.array([m, n])[:, None, None]).all(axis=0)
         if inside.sum() >= least and min(inside.shape) > 1:
             ax.contour(x, y, inside.T.astype(float), [0.5], colors="white", linewidths=1.0)
-            i, j = np.argwhere(inside)[np.argmax(np.argwhere(inside)[:, 1])]
-            row = np.flatnonzero(inside[:, j])
-            i = row[len(row) // 2]
-            ax.text(x[i], y[j], f"{m}:{n}", color="white", ha="center", va="top", fontsize=9)
+            places = np.argwhere(inside)
+            i, j = places[np.abs(places - places.mean(axis=0)).sum(axis=1).argmin()]
+            where = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True}
+            ax.text(x[i], y[j], f"{m}:{n}", color="white", **where)
     style.label_axes(ax, names, result)
     return ax
