@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         Diagram,
         SpecialPoint,
         bifurcation_diagram,
+        bifurcation_family,
         continue_bifurcation,
         continue_cycles,
         continue_equilibria,
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from ngnmm_jax.bifurcations.delay_hopf import HopfCurve, continue_hopf
     from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
     from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram, orbit_diagram
+    from ngnmm_jax.chaos.stroboscopic import StroboscopicMap, stroboscopic_map
+    from ngnmm_jax.chaos.tongues import ArnoldTongues, arnold_tongues
     from ngnmm_jax.connectome import Connectome, Eigenmodes
     from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
     from ngnmm_jax.dynamics.forced.result import ForcedOrbit
@@ -101,6 +104,7 @@ __all__ = [
     "AbstractNeuralMass",
     "Activity",
     "Along",
+    "ArnoldTongues",
     "Branch",
     "CharacteristicRoots",
     "ComplexStuartLandau",
@@ -141,11 +145,14 @@ __all__ = [
     "SpikingSimulation",
     "Stability",
     "Status",
+    "StroboscopicMap",
     "StuartLandau",
     "ThreePopulations",
     "WilsonCowan",
     "__version__",
+    "arnold_tongues",
     "bifurcation_diagram",
+    "bifurcation_family",
     "characteristic_roots",
     "continue_bifurcation",
     "continue_cycles",
@@ -181,6 +188,7 @@ __all__ = [
     "simulate_batch",
     "simulate_spiking",
     "stimuli",
+    "stroboscopic_map",
     "sweep",
     "sweeps",
     "two_parameter_diagram",
@@ -200,6 +208,7 @@ _HOMES = {
         "Diagram",
         "SpecialPoint",
         "bifurcation_diagram",
+        "bifurcation_family",
         "continue_bifurcation",
         "continue_cycles",
         "continue_equilibria",
@@ -216,6 +225,14 @@ _HOMES = {
     "chaos.orbit_diagram": (
         "OrbitDiagram",
         "orbit_diagram",
+    ),
+    "chaos.stroboscopic": (
+        "StroboscopicMap",
+        "stroboscopic_map",
+    ),
+    "chaos.tongues": (
+        "ArnoldTongues",
+        "arnold_tongues",
     ),
     "connectome": (
         "Connectome",

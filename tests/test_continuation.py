@@ -309,7 +309,7 @@ def test_bad_starts(stuart_landau, generalised):
         ng.continue_bifurcation(system, {"mu": (-1.0, 1.0)}, rest.special[0])
     with pytest.raises(ValueError, match="`intervals` must be at least 8"):
         ng.continue_cycles(system, {"mu": (-1.0, 1.0)}, start=rest.special[0], intervals=4)
-    with pytest.raises(ng.SolverError, match="step limit"):
+    with pytest.raises(ng.SolverError, match="raise `max_points`"):
         ng.continue_equilibria(system, {"mu": (-1.0, 1.0)}, start=[0.0, 0.0], max_points=3)
     cut = ng.continue_equilibria(
         system, {"mu": (-1.0, 1.0)}, start=[0.0, 0.0], max_points=3, throw=False

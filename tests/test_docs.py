@@ -27,6 +27,6 @@ def test_pages(tmp_path):
     rooms |= {"noises", "signals", "stimuli", "sweeps", "__version__"}
     assert set(ng.__all__) - ids <= rooms  # whose own names have pages
     values = {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "GROWING", "DECAYING", "UNIFORM"}
-    values |= {"ROOTS_QUANTITIES"}
+    values |= {"ROOTS_QUANTITIES", "TONGUES_QUANTITIES"}
     assert set(ng.plot.__all__) - ids == values
     assert "Two commands" in (tmp_path / "index.html").read_text()

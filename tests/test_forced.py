@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 import ngnmm_jax as ng
 from ngnmm_jax import stimuli
@@ -260,3 +261,156 @@ def test_parameters_of_a_stimulus_have_names(damped):
         damped.with_parameters(stimulus_period=-1.0)
     with pytest.raises(ValueError, match="stimulus_amplitude"):
         damped.with_parameters(stimulus_strength=1.0)
+
+
+GAP = 0.2  # between the oscillator's frequency and the field's
+
+
+@pytest.fixture(scope="module")
+def branch():
+    """Locked orbits over the field's strength."""
+    system = turning(2 * np.pi / (1 - GAP), 0.42)
+    orbit = ng.find_orbit(system, start=jnp.array([1.0, 0.0]))
+    return ng.continue_cycles(
+        system, {"f": (0.15, 0.45)}, start=orbit, intervals=8, longest=0.2, max_points=60
+    )
+
+
+def test_folds_of_locked_orbits(branch):
+    """Where f² has its extrema over ρ in the cubic."""
+    rhos = (2 + np.array([1, -1]) * np.sqrt(1 - 3 * GAP**2)) / 3
+    folds = np.sqrt(rhos * ((1 - rhos) ** 2 + GAP**2))
+    found = branch.of_kind("cycle_fold")
+    np.testing.assert_allclose(sorted(p.parameter for p in found), folds, rtol=1e-8)
+    np.testing.assert_allclose([p.period for p in found], 2 * np.pi / 0.8, rtol=1e-12)
+    assert branch.unexplained == 0
+
+
+@pytest.mark.slow
+def test_folds_of_locked_orbits_border_the_tongue(branch):
+    """Their curve in strength and period, with its cusp, against the cubic."""
+    fold = max(branch.of_kind("cycle_fold"), key=lambda point: point.parameter)
+    system = turning(2 * np.pi / (1 - GAP), 0.42)
+    curve = ng.continue_bifurcation(
+        system, {"f": (0.3, 0.6), "drive_period": (3.0, 20.0)}, fold, longest=0.2, max_points=80
+    )
+    gaps = 1 - 2 * np.pi / curve.parameters[:, 1]
+    off = []
+    for gap, f in zip(gaps, curve.parameter, strict=True):
+        rhos = np.roots([3, -4, 1 + gap**2])
+        off.append(np.abs(np.sqrt(rhos * ((1 - rhos) ** 2 + gap**2) + 0j) - f).min())
+    assert max(off) < 1e-6  # near the cusp the roots themselves are a square root's
+    cusps = curve.of_kind("cycle_cusp")
+    assert cusps
+    for cusp in cusps:
+        np.testing.assert_allclose(cusp.parameter, np.sqrt(8 / 27), rtol=1e-8)
+
+
+@pytest.mark.slow
+def test_torus_points_of_locked_orbits_lie_where_the_trace_vanishes():
+    """Neimark and Sacker's bifurcation is where ρ = 1/2 (the trace 2 - 4ρ of the turning frame)."""
+    gap = 0.8
+    system = turning(2 * np.pi / (1 - gap), 1.0)
+    (a, _) = locked(system)[0]
+    orbit = ng.find_orbit(system, start=jnp.array([a.real, a.imag]), period=system.drive_period)
+    branch = ng.continue_cycles(system, {"f": (0.4, 1.2)}, start=orbit, intervals=12, longest=0.2)
+    (torus,) = branch.of_kind("neimark_sacker")
+    np.testing.assert_allclose(torus.parameter, np.sqrt(0.5 * (0.25 + gap**2)), rtol=1e-8)
+    curve = ng.continue_bifurcation(
+        system, {"f": (0.4, 1.2), "w": (0.7, 1.3)}, torus, longest=0.2, max_points=40
+    )
+    assert curve.kind == "neimark_sacker"
+    gaps = curve.parameters[:, 1] - (1 - gap)
+    np.testing.assert_allclose(curve.parameter, np.sqrt(0.5 * (0.25 + gaps**2)), rtol=1e-8)
+
+
+def test_exponents_of_a_driven_trajectory_are_its_orbit_s():
+    system = turning(2 * np.pi / 0.8, 0.6)
+    (_, exact), *_ = locked(system)
+    start = jnp.array([1.0, 0.0])
+    found = ng.lyapunov_spectrum(system, start=start, duration=200.0, transient=50.0)
+    np.testing.assert_allclose(found.exponents, exact, atol=3e-4)
+    assert found.state.shape == (2,)
+
+
+def test_noise_has_no_tangents_here(damped):
+    noisy = ng.Driven(damped.system, {"input": 0.1}, damped.stimulus)
+    with pytest.raises(ValueError, match="which compares steps with their halves"):
+        ng.lyapunov_spectrum(noisy)
+
+
+class Turned(Damped):
+    """Stuart and Landau's oscillator, of period 2π / w."""
+
+    w: jax.Array = parameter(1.0, unit="1", doc="frequency", positive=True)
+
+    def vector_field(self, state, drive):
+        x, y = state
+        r = x * x + y * y
+        return jnp.stack([x - self.w * y - r * x + drive, y + self.w * x - r * y])
+
+
+@pytest.fixture(scope="module")
+def tongues():
+    system = ng.Homogeneous(Turned(), 0.0)
+    driven = ng.Driven(system, stimulus=stimuli.Sine(period=6.3, amplitude=0.1))
+    periods = 2 * np.pi / np.linspace(0.8, 1.2, 21)
+    return ng.arnold_tongues(
+        driven,
+        {"stimulus_period": periods, "stimulus_amplitude": [0.0, 0.1, 0.2]},
+        most=4,
+        cycles=64,
+        transient=64,
+    )
+
+
+def test_tongues_have_adler_s_width(tongues):
+    """Of a sine on one of two axes, half of which turns with the oscillator: |w - Ω| < f / 2."""
+    frequencies = 2 * np.pi / tongues.parameters["stimulus_period"]
+    for k, f in enumerate((0.0, 0.1, 0.2)):
+        inside, outside = (np.abs(frequencies - 1) < f / 2 + by for by in (-0.015, 0.015))
+        locked = (tongues.drive_cycles[:, k] == 1) & (tongues.cycles[:, k] == 1)
+        assert locked[inside].all()
+        assert not locked[~outside].any()
+    free = ~np.isclose(frequencies, 1)
+    np.testing.assert_allclose(tongues.winding[free, 0], 1 / frequencies[free], rtol=1e-4)
+    assert (tongues.exponents[tongues.locked] < 0).all()
+    assert abs(tongues.exponents[:, 0]).max() < 0.01
+    assert tongues.ok
+    assert "1:1" in repr(tongues)
+
+
+def test_tongues_are_drawn(tongues):
+    ax = ng.plot.arnold_tongues(tongues, least=4)
+    assert [text.get_text() for text in ax.texts] == ["1:1"]
+    assert ax.get_ylabel() == "amplitude of the stimulus"
+    assert ng.plot.arnold_tongues(tongues, quantity="exponents") is not None
+    assert tongues.to_xarray().winding.shape == (21, 3)
+
+
+def test_stroboscopic_points_are_those_of_locked_orbits(damped):
+    """Of the linear oscillator one point each, in proportion to the amplitude."""
+    found = ng.stroboscopic_map(damped, {"stimulus_amplitude": [0.2, 0.4]}, cycles=8, transient=30)
+    turn = 2 * np.pi / 7
+    exact = (np.array([0.2, 0.4]) / (1.3 - turn**2 + 0.2j * turn)).imag
+    np.testing.assert_allclose(found.points, exact[:, None] * np.ones(8), atol=1e-6)
+    assert found.drive_cycles.tolist() == [1, 1]
+    assert ng.plot.stroboscopic_map(found).get_xlabel() == "amplitude of the stimulus"
+
+
+def test_pulses_over_and_over_are_seen_alike(damped):
+    """The map's steps end where the stimulus jumps, and widths may vary from run to run."""
+    train = ng.Driven(damped.system, stimulus=stimuli.Periodic(stimuli.Pulse(1.0, 2.0, 0.8), 7.0))
+    found = ng.stroboscopic_map(train, {"stimulus_width": [1.0, 2.5]}, cycles=4, transient=40)
+    for width, points in zip((1.0, 2.5), found.points, strict=True):
+        x = _after_a_pulse(width)
+        np.testing.assert_allclose(points, x, atol=1e-6)
+
+
+def _after_a_pulse(width):
+    """Of the linear oscillator: where a train of pulses from 1 to 1 + `width` returns, exactly."""
+    matrix, at = np.array([[0, 1], [-1.3, -0.2]]), np.array([0.8 / 1.3, 0])
+    before, during, after = (expm(matrix * t) for t in (1.0, width, 6.0 - width))
+    # x -> after (during (before x - at) + at)
+    whole = after @ during @ before
+    return np.linalg.solve(np.eye(2) - whole, after @ (at - during @ at))[0]

@@ -7,6 +7,7 @@ from ngnmm_jax.bifurcations.curves import (
     continue_equilibria,
 )
 from ngnmm_jax.bifurcations.diagrams import bifurcation_diagram, two_parameter_diagram
+from ngnmm_jax.bifurcations.families import bifurcation_family
 
 __all__ = [
     "BRANCHES",
@@ -15,6 +16,7 @@ __all__ = [
     "Diagram",
     "SpecialPoint",
     "bifurcation_diagram",
+    "bifurcation_family",
     "continue_bifurcation",
     "continue_cycles",
     "continue_equilibria",

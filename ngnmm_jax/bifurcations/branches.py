@@ -22,6 +22,7 @@ BRANCHES = {
     "hopf": "Hopf points",
     "period_doubling": "period doublings",
     "cycle_fold": "folds of cycles",
+    "neimark_sacker": "Neimark-Sacker points",
     "period": "cycles of one long period",
 }
 
@@ -42,6 +43,8 @@ SPECIAL = {
     "generalised_hopf": "generalised Hopf (Bautin)",
     "fold_hopf": "fold-Hopf",
     "cycle_cusp": "cusp of cycles",
+    "resonance_1": "1:1 resonance",
+    "resonance_2": "1:2 resonance",
 }
 
 
@@ -125,6 +128,7 @@ class Branch(AbstractResult):
     - `ends`: why it ends, first and last: "bound", "points", "closed", "step" (the steps became
       too short), or a special point's kind.
     - `status`: OK, or MAX_STEPS or STEP_TOO_SMALL where an end is "points" or "step".
+    - `fixed`: values of a third parameter by name, where `bifurcation_family` followed it.
     - `unexplained`: how many changes of `unstable` no special point accounts for, however short
       the steps: 0 unless the branch is degenerate, or its multipliers are too large to tell.
     """
@@ -148,6 +152,7 @@ class Branch(AbstractResult):
     variables: tuple[str, ...] = eqx.field(static=True)
     profiles: Any
     notation: Notation = eqx.field(static=True, default=Notation())
+    fixed: dict[str, float] = eqx.field(static=True, default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -155,7 +160,8 @@ class Branch(AbstractResult):
         low, high = (f(self.parameters, axis=0).round(12) + 0.0 for f in (np.min, np.max))
         ends = zip(self.names, low, high, strict=True)
         over = ", ".join(f"{name} from {a:.6g} to {b:.6g}" for name, a, b in ends)
-        return f"{BRANCHES[self.kind]} over {over}"
+        at = "".join(f", at {name} = {value:.6g}" for name, value in self.fixed.items())
+        return f"{BRANCHES[self.kind]} over {over}{at}"
 
     @property
     def stats(self) -> dict[str, Any]:

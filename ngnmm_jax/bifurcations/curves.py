@@ -12,7 +12,7 @@ from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import SolverError, Status, raise_unless_ok
 from ngnmm_jax.bifurcations import ends, given, starts
-from ngnmm_jax.bifurcations.branches import Branch, SpecialPoint
+from ngnmm_jax.bifurcations.branches import BRANCHES, Branch, SpecialPoint
 from ngnmm_jax.bifurcations.resting import RestingCurve, with_roots
 from ngnmm_jax.dynamics.continuation.arclength import (
     Curve,
@@ -22,13 +22,18 @@ from ngnmm_jax.dynamics.continuation.arclength import (
     joined,
     reverse,
 )
+from ngnmm_jax.dynamics.continuation.clocks import AbstractClock, Drive, Free, Kept
+from ngnmm_jax.dynamics.continuation.collocation import Profile
 from ngnmm_jax.dynamics.continuation.cycle_curves import (
+    MOST_INTERVALS,
     AbstractCycleProblem,
     Cycles,
 )
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
     EquilibriumCurve,
 )
+from ngnmm_jax.dynamics.forced.result import ForcedOrbit
+from ngnmm_jax.dynamics.forced.system import deterministic, is_driven
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import notation_of
@@ -39,6 +44,8 @@ _INTERVALS = 64
 # Cycles end at a period of so many time steps of the system or turns of the first cycle, whichever
 # is less, but not of less than four turns.
 _LONG, _LONG_TURNS = 4_000, 10
+#: Ends of curves that go on.
+UNENDED = ("points", "step")
 # How far from where it should be a curve may begin, in units of arclength.
 _ASIDE = 0.2
 # Where the spectrum of cycles misses Liouville's formula by more than this, logarithms of
@@ -87,6 +94,10 @@ def continue_equilibria(
     Source: Keller (1977); Kuznetsov, Elements of Applied Bifurcation Theory (2004), ch. 10.
     """
     _checks.require_x64("continue_equilibria")
+    system = deterministic(system, "continue_equilibria")
+    if is_driven(system):
+        must = "be without a drive, under which nothing rests: `continue_cycles` takes it"
+        _checks.fail("system", must, "it has a stimulus")
     names, bounds = given.bounds_of(parameters, 1)
     limits = given.limits_of(bounds, longest, max_points)
     if isinstance(start, SpecialPoint):
@@ -115,7 +126,7 @@ def continue_equilibria(
         curve = _both_ways(problem, begin, limits, progress)
     if late is not None:
         curve = with_roots(problem, curve, progress)
-    return _table("equilibrium", problem, curve, throw)
+    return _table("equilibrium", problem, curve, limits if throw else None)
 
 
 @placed(lambda system, **given: jacobian_is_small(system))
@@ -123,7 +134,7 @@ def continue_cycles(
     system: Any,
     parameters: Mapping[str, Any],
     *,
-    start: SpecialPoint | Orbit | None = None,
+    start: SpecialPoint | Orbit | ForcedOrbit | None = None,
     intervals: int = _INTERVALS,
     longest: float | int = _LONGEST,
     longest_period: float | int | None = None,
@@ -161,6 +172,8 @@ def continue_cycles(
         given.of_kind(start, "hopf", "period_doubling")
     elif start is not None and int(start.status) != Status.OK:
         _checks.fail("start", "be an orbit that was found", Status(int(start.status)).explanation)
+    system = deterministic(system, "continue_cycles")
+    _of_the_same(system, start)
     field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
     turns = 1
@@ -172,9 +185,14 @@ def continue_cycles(
         states = start.extent[None]
     else:
         orbit = find_orbit(field.system) if start is None else start
-        period, states = float(orbit.period), np.asarray(orbit.samples)
+        period = float(orbit.period)
+        states = np.asarray(orbit.samples).reshape(orbit.ts.size, -1)
     problem = Cycles(
-        field, starts.state_scales(states), width, _longest(system, longest_period, period)
+        field,
+        starts.state_scales(states),
+        width,
+        _longest(system, longest_period, period),
+        _clock(field.system, period),
     )
     if not isinstance(start, SpecialPoint):
         begin = starts.from_orbit(problem, orbit, field.parameters, intervals)
@@ -186,7 +204,7 @@ def continue_cycles(
         else:
             begin = starts.doubled(problem, start.origin)
         curve = _one_way(problem, begin, limits, progress, limits.longest / 10)
-    return _table("cycle", problem, curve, throw, turns)
+    return _table("cycle", problem, curve, limits if throw else None, turns)
 
 
 @placed(lambda system, **given: jacobian_is_small(system))
@@ -220,9 +238,11 @@ def continue_bifurcation(
     """
     _checks.require_x64("continue_bifurcation")
     names, bounds = given.bounds_of(parameters, 2)
-    given.of_kind(start, *_CURVES)
+    given.of_kind(start, *CURVES)
     limits = given.limits_of(bounds, longest, max_points)
-    kind = _CURVES[start.kind]
+    kind = CURVES[start.kind]
+    system = deterministic(system, "continue_bifurcation")
+    _of_the_same(system, start)
     if kind not in ("fold", "hopf"):
         given.over_the_same(start, names[0])
     field = given.field_of(system, names, start, limits)
@@ -231,27 +251,49 @@ def continue_bifurcation(
     if kind in ("fold", "hopf"):
         problem, begin = starts.of_equilibria(kind, field, start, width)
     else:
-        end = _longest(system, longest_period, start.period)
-        problem, begin = starts.of_cycles(
-            kind, field, start, width, jnp.maximum(end, 2 * start.period)
-        )
+        end = jnp.maximum(_longest(system, longest_period, start.period), 2 * start.period)
+        clock = Kept(jnp.asarray(start.period)) if kind == "period" else None
+        clock = clock or _clock(field.system, start.period)
+        problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
     curve = _both_ways(problem, begin, limits, progress)
-    return _table(kind, problem, curve, throw)
+    return _table(kind, problem, curve, limits if throw else None)
 
 
 #: The curve that continues each kind of special point in two parameters.
-_CURVES = {
+CURVES = {
     "fold": "fold",
     "hopf": "hopf",
     "cycle_fold": "cycle_fold",
     "period_doubling": "period_doubling",
+    "neimark_sacker": "neimark_sacker",
     "snic": "period",
     "homoclinic": "period",
     "long_period": "period",
 }
 
 
+def _clock(system: Any, period: float) -> AbstractClock:
+    """How time goes along a cycle of a system: as its drive says, where it has one."""
+    if not is_driven(system):
+        return Free()
+    return Drive.of(system, round(period / float(system.drive_period)))
+
+
+def _of_the_same(system: Any, start: Any) -> None:
+    """Refuse where one of two is driven and the other is not."""
+    driven = is_driven(system)
+    known = isinstance(start, SpecialPoint) and (isinstance(start.origin.point, Profile))
+    if isinstance(start, Orbit | ForcedOrbit) and isinstance(start, ForcedOrbit) != driven:
+        kind = "a driven system" if driven else "a system without a drive"
+        _checks.fail("start", f"be an orbit of this system, {kind}", f"it is {start!r}")
+    if driven and isinstance(start, SpecialPoint) and not known:
+        must = "be a special point of locked cycles: under a drive nothing rests"
+        _checks.fail("start", must, f"it is {start}")
+
+
 def _longest(system: Any, given: float | int | None, period: float) -> jax.Array:
+    if is_driven(system):
+        return jnp.asarray(np.inf)
     if given is not None:
         _checks.positive("longest_period", given)
         return jnp.asarray(float(given))
@@ -265,11 +307,44 @@ def _start(problem: Any, begin: Step, limits: Limits) -> Step:
     """The first point, corrected: near where it should be, and within the bounds."""
     step = problem.advance(begin, 0.0)
     if not (step.converged and float(step.distance) < _ASIDE):
-        raise SolverError("the start of the branch", Status.NOT_CONVERGED, step)
+        advice = (
+            "Newton's iteration did not reach its tolerance near `start`: it is not near a point "
+            "of this branch, or the branch is degenerate there"
+        )
+        if isinstance(problem, AbstractCycleProblem):
+            number = begin.point.points.shape[0]
+            advice += f"; raise `intervals` ({number} here) where the cycle is sharp"
+        raise SolverError("the start of the branch", Status.NOT_CONVERGED, step, advice)
     if not limits.contain(np.asarray(step.parameters), given.OUTSIDE):
         what = "the start of the branch, which leaves the bounds at once"
-        raise SolverError(what, Status.NOT_CONVERGED, step)
+        advice = f"widen the bounds of {', '.join(problem.field.names)} in `parameters`"
+        raise SolverError(what, Status.NOT_CONVERGED, step, advice)
     return step
+
+
+def _advice(problem: Any, limits: Limits, curve: Curve) -> dict[Status, str]:
+    """What to raise where a curve was not followed to an end, by status."""
+    names, last = problem.field.names, curve.steps[-1 if curve.ends[1] in UNENDED else 0]
+    where = ", ".join(f"{k} = {v:.6g}" for k, v in zip(names, last.parameters, strict=True))
+    short = (
+        f"its steps became shorter than {limits.shortest:g} of the bounds' width at {where}: "
+        "shorten `longest` "
+        f"({limits.longest:g} here), or narrow the bounds so that it ends before"
+    )
+    if isinstance(problem, AbstractCycleProblem):
+        number = last.point.points.shape[0]
+        short += (
+            f"; where cycles are sharp raise `intervals` of `continue_cycles` (the mesh has "
+            f"{number} here, and refines itself up to {MOST_INTERVALS}), or, where they near a "
+            "homoclinic, lower `longest_period`"
+        )
+    return {
+        Status.MAX_STEPS: (
+            f"it goes on beyond {where}: raise `max_points` ({limits.points} in each direction "
+            f"here), or `longest` ({limits.longest:g})"
+        ),
+        Status.STEP_TOO_SMALL: short,
+    }
 
 
 def _both_ways(problem: Any, begin: Step, limits: Limits, progress: bool | None) -> Curve:
@@ -306,8 +381,8 @@ def _across(problem: Any, begin: Step, limits: Limits, progress: bool | None) ->
     return joined(*ways)
 
 
-def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -> Branch:
-    """The points as arrays."""
+def _table(kind: str, problem: Any, curve: Curve, limits: Limits | None, turns: int = 1) -> Branch:
+    """The points as arrays. `limits`: of which a curve without an end is refused."""
     steps = curve.steps
     system = problem.field.system
     profiles = None
@@ -363,6 +438,7 @@ def _table(kind: str, problem: Any, curve: Curve, throw: bool, turns: int = 1) -
         profiles=profiles,
         notation=notation_of(system),
     )
-    if throw:
-        raise_unless_ok("the continuation", int(curve.status), branch)
+    if limits is not None:
+        advice = _advice(problem, limits, curve)
+        raise_unless_ok(f"the branch of {BRANCHES[kind]}", int(curve.status), branch, advice)
     return branch

@@ -74,6 +74,7 @@ def _doubling_near(problem: Cycles, place: Place, step: Step) -> SpecialPoint:
     """The period doubling where a cycle of two turns ends: on the branch of those of one."""
     place = place._replace(turns=max(place.turns // 2, 1))
     intervals = (step.point.mesh.shape[0] - 1) // 2
+    problem = eqx.tree_at(lambda p: p.clock, problem, problem.clock.half())
     near = problem.advance(halved(problem, step, max(intervals, _FEWEST)), 0.0)
     width = np.asarray(problem.parameter_scales)
     here = np.asarray(near.parameters)

@@ -6,11 +6,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float
 
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.bifurcations.branches import SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Step
+from ngnmm_jax.dynamics.continuation.clocks import AbstractClock
 from ngnmm_jax.dynamics.continuation.collocation import (
     Profile,
     adapted,
@@ -24,9 +25,11 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
     Cycles,
     DoublingCurve,
     FixedPeriod,
+    TorusCurve,
 )
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
+from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.base import AbstractNeuralMass
 
@@ -100,33 +103,52 @@ def of_cycles(
     start: SpecialPoint,
     width: Float[Array, "parameter"],
     longest: Float[Array, ""],
+    clock: AbstractClock,
 ) -> tuple[AbstractCycleProblem, Step]:
     """The curve of cycles' bifurcations, or of cycles of one period, through one of them."""
     step, p = start.origin, field.parameters
     point, n = step.point, p.shape[0]
-    period = point.scalars[-1:]
+    dimension = len(start.extent)
+    v = slopes = None
     scales = state_scales(start.extent[None])
+    scalars = clock.scalars(p, start.period)
     problem: AbstractCycleProblem
+    alone = Cycles(
+        ParametrisedField(field.system, field.names[:1]), scales, width[:1], longest, clock
+    )
+    given = (field, scales, width, longest, clock)
     if kind == "period":
-        problem = FixedPeriod(field, scales, width, longest, jnp.exp(period[0]))
-        begin = eqx.tree_at(lambda c: c.scalars, point, p)
+        problem = FixedPeriod(*given)
     elif kind == "period_doubling":
-        problem = DoublingCurve(field, scales, width, longest)
-        alone = ParametrisedField(field.system, field.names[:1])
-        single = Cycles(alone, scales, width[:1], longest)
-        point, v, slopes = doubling_vector(single, step)
-        begin = beside(point, v, slopes)
-        begin = eqx.tree_at(lambda c: c.scalars, begin, jnp.concatenate([p, period]))
+        problem = DoublingCurve(*given)
+        point, v, slopes = critical_vector(alone, step, -1.0)
+        v, slopes = v.real, slopes.real
+    elif kind == "neimark_sacker":
+        problem = TorusCurve(*given)
+        angle = _angle(step)
+        point, v, slopes = critical_vector(alone, step, np.exp(1j * angle))
+        v = np.concatenate([v.real, v.imag], axis=1)
+        slopes = np.concatenate([slopes.real, slopes.imag], axis=2)
+        scalars = jnp.append(scalars, angle)
     else:
-        problem = CycleFoldCurve(field, scales, width, longest)
-        v, slopes, beta = step.tangent.points, step.tangent.slopes, step.tangent.scalars[-1]
+        problem = CycleFoldCurve(*given)
+        v, slopes = (part[..., :dimension] for part in (step.tangent.points, step.tangent.slopes))
+        beta = step.tangent.scalars[-1] if clock.phased else 0.0
         size = np.diff(point.mesh) @ (np.asarray(v / scales) ** 2).sum(axis=1)
         norm = np.sqrt(size + beta**2)
-        whole = beside(point, v / norm, slopes / norm)
-        begin = eqx.tree_at(
-            lambda c: c.scalars, whole, jnp.concatenate([p, period, beta[None] / norm])
-        )
+        v, slopes = v / norm, slopes / norm
+        scalars = jnp.append(scalars, beta / norm) if clock.phased else scalars
+    begin = point if v is None else beside(point, v, slopes)
+    begin = eqx.tree_at(lambda c: c.scalars, begin, scalars)
     return problem, Step(begin, along_scalar(begin, n - 1))
+
+
+def _angle(step: Step) -> float:
+    """Arg μ of the pair of multipliers that is on the unit circle."""
+    spectrum = np.asarray(step.spectrum)
+    turned = (spectrum.imag > 1e-9) & (spectrum.imag < np.pi - 1e-9)
+    some = spectrum[turned]
+    return float(some[np.abs(some.real).argmin()].imag)
 
 
 def beside(point: Profile, v: Any, slopes: Any) -> Profile:
@@ -193,33 +215,40 @@ def from_hopf(
     wave = 2 * (np.exp(1j * at)[..., None] * q).real
     slope = 2 * (2j * np.pi * np.exp(1j * stages)[..., None] * q).real
     p = jnp.asarray(p).at[0].add(bend * size**2 * scale_p)
-    period = np.log(2 * np.pi / omega)
     point = Profile(
         jnp.asarray(mesh),
         jnp.asarray(np.asarray(x) + size * wave),
         jnp.asarray(size * slope),
-        jnp.append(p, period),
+        problem.clock.scalars(p, 2 * np.pi / omega),
     )
     turning = jnp.zeros(p.shape[0] + 1).at[0].set(2 * bend * size * scale_p)
     tangent = Profile(point.mesh, jnp.asarray(wave), jnp.asarray(slope), turning)
     return Step(point, tangent)
 
 
-def from_orbit(problem: AbstractCycleProblem, orbit: Orbit, p: jax.Array, intervals: int) -> Step:
+def from_orbit(
+    problem: AbstractCycleProblem, orbit: Orbit | ForcedOrbit, p: jax.Array, intervals: int
+) -> Step:
     """A cycle that `find_orbit` found, with the parameter's own direction."""
-    period, states = float(orbit.period), np.asarray(orbit.samples)
-    slopes = np.asarray(jax.vmap(problem.field, (0, None))(orbit.samples, p))
+    period = float(orbit.period)
+    states = np.asarray(orbit.samples).reshape(orbit.ts.size, -1)
+    begin = problem.clock.scalars(p, period)
+    at = jnp.asarray(orbit.ts) / period
+    slopes = jax.vmap(problem.cycle, (0, None, 0))(jnp.asarray(states), begin, at)
+    slopes = np.asarray(slopes) / period
     from scipy.interpolate import CubicHermiteSpline  # a third of a second, so only here
 
-    spline = CubicHermiteSpline(np.asarray(orbit.ts) / period, states, period * slopes)
+    ts, first = np.unique(np.asarray(at), return_index=True)  # a piece may have no length
+    spline = CubicHermiteSpline(ts, states[first], period * slopes[first])
     mesh = jnp.linspace(0.0, 1.0, MOST_INTERVALS + 1)
     point = Profile(
         mesh,
         jnp.asarray(spline(mesh[:-1])),
         jnp.asarray(spline(gauss_points(mesh), 1)),
-        jnp.append(p, jnp.log(period)),
+        begin,
     )
-    point = resampled(point, adapted(point, problem.state_scales, intervals)[0])
+    mesh = adapted(point, problem.state_scales, intervals)[0]
+    point = resampled(point, problem.clock.snapped(mesh))
     return Step(point, along_scalar(point, 0))
 
 
@@ -230,35 +259,48 @@ def along_scalar(point: Profile, index: int) -> Profile:
     return eqx.tree_at(lambda d: (d.mesh, d.scalars), zero, (point.mesh, scalars))
 
 
-def doubling_vector(
-    problem: AbstractCycleProblem, step: Step
+def critical_vector(
+    problem: AbstractCycleProblem, step: Step, multiplier: complex
 ) -> tuple[
-    Profile, Float[np.ndarray, "interval variable"], Float[np.ndarray, "interval stage variable"]
+    Profile,
+    Complex[np.ndarray, "interval variable"],
+    Complex[np.ndarray, "interval stage variable"],
 ]:
-    """At a period doubling: the cycle, the antiperiodic solution along it, and its slopes."""
+    """At a bifurcation: the cycle, the solution of its linearisation that a multiplier on the unit
+    circle brings back, and its slopes.
+
+    The multiplier 1 and -1 apart, it is turned back along the cycle so that it returns to itself.
+    """
     step, matrices = problem.transfer(step)
     transfer = np.asarray(matrices)
     product = np.eye(transfer.shape[1])
     for matrix in transfer:
         product = matrix @ product
     values, vectors = np.linalg.eig(product)
-    v = vectors[:, np.argmin(np.abs(values + 1))].real
+    v = vectors[:, np.argmin(np.abs(values - multiplier))]
+    back = -1.0 if multiplier == -1 else 1.0
+    turn = 0.0 if multiplier == -1 else np.angle(multiplier)
+    v = v.real + 0j if multiplier == -1 else v
     path = [v]
     for matrix in transfer[:-1]:
         path.append(matrix @ path[-1])
-    points = np.stack(path)
     mesh = np.asarray(step.point.mesh)
+    points = np.stack(path) * np.exp(-1j * turn * mesh[:-1, None])
     scales = np.asarray(problem.state_scales)
-    points = points / np.sqrt(np.diff(mesh) @ (points**2 / scales**2).sum(axis=1))
-    # Its slopes: those of T A(x(t)) v at the mesh points, interpolated.
-    ends = np.concatenate([points, -points[:1]])
+    points = points / np.sqrt(np.diff(mesh) @ (np.abs(points) ** 2 / scales**2).sum(axis=1))
+    # Its slopes: those of T A(x(t)) v - iθ v at the mesh points, interpolated.
+    ends = np.concatenate([points, back * points[:1]])
     states = jnp.concatenate([step.point.points, step.point.points[:1]])
     q = step.point.scalars
 
-    def push(x: jax.Array, v: jax.Array) -> jax.Array:
-        return jax.jvp(lambda a: problem.cycle(a, q), (x,), (v,))[1]
+    def push(x: jax.Array, v: jax.Array, at: jax.Array) -> jax.Array:
+        return jax.jvp(lambda a: problem.cycle(a, q, at), (x,), (v,))[1]
 
-    slopes = np.asarray(jax.vmap(push)(states, jnp.asarray(ends)))
+    pushed = [
+        np.asarray(jax.vmap(push)(states, jnp.asarray(part), step.point.mesh))
+        for part in (ends.real, ends.imag)
+    ]
+    slopes = pushed[0] + 1j * pushed[1] - 1j * turn * ends
     stages = np.asarray(gauss_points(step.point.mesh))
     from scipy.interpolate import CubicHermiteSpline
 
@@ -267,24 +309,25 @@ def doubling_vector(
 
 def halved(problem: AbstractCycleProblem, step: Step, intervals: int) -> Step:
     """The cycle that one of nearly equal halves runs through twice, with the parameter's own
-    direction.
+    direction. `problem`: that of the latter.
     """
     point = step.point
     half = np.linspace(0.0, 0.5, intervals + 1)
     whole = resampled(point, jnp.asarray(np.concatenate([half, half[1:] + 0.5])))
-    scalars = np.asarray(point.scalars) - np.eye(point.scalars.size)[-1] * np.log(2.0)
     single = Profile(
         jnp.asarray(2 * half),
         whole.points[:intervals],
         whole.slopes[:intervals] / 2,
-        jnp.asarray(scalars),
+        jnp.asarray(problem.clock.turned(np.asarray(point.scalars), 0.5)),
     )
     return Step(single, along_scalar(single, 0))
 
 
 def doubled(problem: AbstractCycleProblem, step: Step) -> Step:
-    """The cycle of two turns that begins at a period doubling."""
-    point, v, slopes = doubling_vector(problem, step)
+    """The cycle of two turns that begins at a period doubling. `problem`: its own."""
+    once = eqx.tree_at(lambda p: p.clock, problem, problem.clock.half())
+    point, v, slopes = critical_vector(once, step, -1.0)
+    v, slopes = v.real, slopes.real
     mesh = np.asarray(point.mesh)
     mesh = np.concatenate([mesh / 2, 0.5 + mesh[1:] / 2])
     signs = np.array([1.0, -1.0])[:, None, None, None]
@@ -298,11 +341,12 @@ def doubled(problem: AbstractCycleProblem, step: Step) -> Step:
         direction.mesh,
         jnp.asarray(np.tile(point.points, (2, 1))),
         jnp.asarray(np.tile(2 * point.slopes, (2, 1, 1))),
-        jnp.asarray(point.scalars + np.eye(point.scalars.size)[-1] * np.log(2.0)),
+        jnp.asarray(problem.clock.turned(np.asarray(point.scalars), 2.0)),
     )
     intervals = min(2 * v.shape[0], MOST_INTERVALS)
     if intervals < mesh.size - 1:
         places = np.linspace(0.0, mesh.size - 1, intervals + 1)
         coarse = jnp.asarray(np.interp(places, np.arange(mesh.size), mesh))
+        coarse = problem.clock.snapped(coarse)
         twice, direction = resampled(twice, coarse), resampled(direction, coarse)
     return Step(twice.moved(direction, jnp.asarray(_ASIDE)), direction)

@@ -28,7 +28,7 @@ from ngnmm_jax.dynamics.lyapunov import (
     scan,
     usual_blocks,
 )
-from ngnmm_jax.dynamics.tangents import follow
+from ngnmm_jax.dynamics.tangents import Autonomous, follow
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -156,7 +156,7 @@ def trajectories(count: int) -> Callable[[Any, Lanes], LyapunovSpectrum]:
         xi = jnp.broadcast_to(turned[..., None], (*state, count, runs))
 
         def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
-            return follow(system.vector_field, x, xi, dt, length, stride, runs=1)
+            return follow(Autonomous(system.vector_field), x, xi, dt, length, stride, runs=1)
 
         return exponents(advance, x, xi, dt, lanes.steps, runs=1)
 

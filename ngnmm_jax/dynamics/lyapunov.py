@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import shown
-from ngnmm_jax._core.parameters import bare, pace
+from ngnmm_jax._core.parameters import pace
 from ngnmm_jax._core.placement import placed, tangents_are_few
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream
@@ -23,8 +23,10 @@ from ngnmm_jax._core.several import several
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.equilibria import rest_state
+from ngnmm_jax.dynamics.forced.flow import DrivenFlow, with_time
+from ngnmm_jax.dynamics.forced.system import ForcedSystem, is_driven, without_noise
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
-from ngnmm_jax.dynamics.tangents import Stretching, follow, follow_map
+from ngnmm_jax.dynamics.tangents import Autonomous, Stretching, follow, follow_map
 
 # The window is cut into this many blocks, whose scatter gives the standard errors.
 _BLOCKS = 20
@@ -170,7 +172,7 @@ def plan(
 
 @placed(lambda system, count, **given: tangents_are_few(system, count))
 def lyapunov_spectrum(
-    system: OscillatingSystem,
+    system: OscillatingSystem | ForcedSystem,
     count: int | None = None,
     *,
     duration: float | None = None,
@@ -193,7 +195,9 @@ def lyapunov_spectrum(
     **Arguments:**
 
     - `system`: a network, `network.homogeneous()`, or anything with `vector_field`,
-      `state_shape` and `time_step`.
+      `state_shape` and `time_step`. Or one that a stimulus drives (`Driven`, without noise or
+      delays): of its state alone, without the zero exponent that its time would have; the run
+      begins at the stimulus's time zero.
     - `count`: how many exponents; by default all (of delays, which have infinitely many, it must
       be given; it counts those of the discretised past).
     - `duration`, `transient`: the window and what is left out before it (while the tangents
@@ -213,8 +217,9 @@ def lyapunov_spectrum(
     Theor. Phys. 83, 875 (1990).
     """
     _checks.require_x64("lyapunov_spectrum")
-    system = bare(system)
-    if getattr(system, "delays", None) is not None:
+    system = without_noise(system, "lyapunov_spectrum")
+    driven = is_driven(system)
+    if not driven and getattr(system, "delays", None) is not None:
         result = _with_delays(
             system, count, duration, transient, dt, interval, start, seed, progress
         )
@@ -228,9 +233,12 @@ def lyapunov_spectrum(
     steps = plan(step, duration, transient, interval, stiffness)
     if start is not None:
         start = first_state(start, shape, "of the system's state")
-    rest = rest_state(system) if start is None else start
+    alone = getattr(system, "system", system) if driven else system
+    rest = rest_state(alone) if start is None else start
     near, xi = _begin(rest, seed, count)
     x = near if start is None else start
+    if driven:
+        x, xi = with_time(x, xi)
     size = jnp.asarray(step, dtype=float)
 
     def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
@@ -238,6 +246,8 @@ def lyapunov_spectrum(
 
     loop = _with_bar(progress) if _checks.on_host(system, x, size) else scan
     result = exponents(advance, x, xi, size, steps, runs=0, loop=loop)
+    if driven:
+        result = dataclasses.replace(result, state=result.state[:-1].reshape(shape))
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
     return result
@@ -339,7 +349,8 @@ def _begin(rest: jax.Array, seed: Any, count: int) -> tuple[jax.Array, jax.Array
 def _follow(
     system: Any, x: jax.Array, xi: jax.Array, dt: jax.Array, length: Any, stride: Any
 ) -> tuple[jax.Array, jax.Array, Stretching]:
-    return follow(system.vector_field, x, xi, dt, length, stride, runs=0)
+    flow = DrivenFlow(system) if is_driven(system) else Autonomous(system.vector_field)
+    return follow(flow, x, xi, dt, length, stride, runs=0)
 
 
 # A loop of so many turns: of a body, from a carry, to the last carry and what was stacked.

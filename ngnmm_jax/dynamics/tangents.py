@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,30 @@ VectorField = Callable[[jax.Array], jax.Array]
 # the least steps of each (or `stride`).
 _PARTS, _LEAST = 20, 100
 _NEVER = 2**62
+
+
+@runtime_checkable
+class Flow(Protocol):
+    """What moves a state: a step of some length, and the field that it follows."""
+
+    def step(self, x: Any, h: Any) -> Any:
+        """The state a step later."""
+        ...
+
+    @property
+    def field(self) -> VectorField:
+        """Its time derivative."""
+        ...
+
+
+class Autonomous(NamedTuple):
+    """RK4's steps along a field."""
+
+    field: VectorField
+
+    def step(self, x: Any, h: Any) -> Any:
+        """The state a step later."""
+        return RK4().step(self.field, x, h)
 
 
 class Stretching(NamedTuple):
@@ -36,7 +60,7 @@ class Stretching(NamedTuple):
 
 
 def follow(
-    field: VectorField,
+    flow: Flow,
     x: jax.Array,
     xi: jax.Array,
     dt: jax.Array,
@@ -60,10 +84,10 @@ def follow(
 
     def part(j: jax.Array, carry: Any) -> Any:
         x, xi, sums = carry
-        rough, leak = check(field, (x, xi), dt, runs)
+        rough, leak = check(flow, (x, xi), dt, runs)
         counts = j < parts
         steps = jnp.where(counts, (j + 1) * length // parts - j * length // parts, 0)
-        x, xi, logs, widest = _stretched(field, x, xi, (dt, steps, stride), runs)
+        x, xi, logs, widest = _stretched(flow, x, xi, (dt, steps, stride), runs)
         sums = Stretching(
             sums.logs + logs,
             jnp.maximum(sums.widest, widest),
@@ -115,7 +139,7 @@ def follow_map(
 
 
 def _stretched(
-    field: VectorField, x: jax.Array, xi: jax.Array, steps: tuple[jax.Array, ...], runs: int
+    flow: Flow, x: jax.Array, xi: jax.Array, steps: tuple[jax.Array, ...], runs: int
 ) -> tuple[jax.Array, ...]:
     """`follow` without checks: both ends, logarithms, and the widest spread of them."""
     dt, length, stride = steps
@@ -131,7 +155,7 @@ def _stretched(
         h = jnp.where(goes, dt, 0.0)  # those that are done stand still; none ends in between
 
         def step(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            return pushed(lambda x: RK4().step(field, x, h), *pair, runs)
+            return pushed(lambda x: flow.step(x, h), *pair, runs)
 
         x, xi = jax.lax.fori_loop(0, number, step, (x, xi))
         flat, logs = gram_schmidt(xi.reshape(-1, count, *shape))
@@ -153,33 +177,31 @@ def pushed(
     return x, jax.vmap(push, in_axes=-1 - runs, out_axes=-1 - runs)(xi)
 
 
-def _check(field: VectorField, start: Any, dt: jax.Array, runs: int) -> tuple[jax.Array, Any]:
+def _check(flow: Flow, start: Any, dt: jax.Array, runs: int) -> tuple[jax.Array, Any]:
     """How much a step's stretching (tangent, *run) differs from that of its two halves."""
-    rough, _ = _in_halves(field, start, dt, runs)
+    rough, _ = _in_halves(flow, start, dt, runs)
     return rough, 0.0
 
 
-def _check_of_all(
-    field: VectorField, start: Any, dt: jax.Array, runs: int
-) -> tuple[jax.Array, Any]:
+def _check_of_all(flow: Flow, start: Any, dt: jax.Array, runs: int) -> tuple[jax.Array, Any]:
     """The same, of a full set of tangents; and how much its volume differs from Liouville's."""
     x, xi = start
-    rough, ends = _in_halves(field, start, dt, runs)
+    rough, ends = _in_halves(flow, start, dt, runs)
     axes = tuple(range(xi.ndim - runs))
     _, logs = gram_schmidt(ends[1][2].reshape(-1, *xi.shape[xi.ndim - 1 - runs :]))
 
     def divergence(x: jax.Array) -> jax.Array:
-        return (xi * pushed(field, x, xi, runs)[1]).sum(axis=axes)
+        return (xi * pushed(flow.field, x, xi, runs)[1]).sum(axis=axes)
 
     a, b, c = jax.lax.map(divergence, jnp.stack([x, ends[0][0], ends[0][2]]))
     return rough, jnp.abs(logs.sum(axis=0) - dt / 6 * (a + 4 * b + c))
 
 
-def _in_halves(field: VectorField, start: Any, dt: jax.Array, runs: int) -> tuple[jax.Array, Any]:
+def _in_halves(flow: Flow, start: Any, dt: jax.Array, runs: int) -> tuple[jax.Array, Any]:
     """The difference, and what `in_halves` gives."""
 
     def step(pair: tuple[jax.Array, jax.Array], h: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return pushed(lambda x: RK4().step(field, x, h), *pair, runs)
+        return pushed(lambda x: flow.step(x, h), *pair, runs)
 
     ends = in_halves(step, start, dt)
     xi = start[1]

@@ -7,7 +7,15 @@ from ngnmm_jax._core.lazily import from_homes
 if TYPE_CHECKING:
     from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, symbol
     from ngnmm_jax.plot.animation import animate
-    from ngnmm_jax.plot.chaos import LYAPUNOV_QUANTITIES, cascade, lyapunov, orbit_diagram
+    from ngnmm_jax.plot.chaos import (
+        LYAPUNOV_QUANTITIES,
+        TONGUES_QUANTITIES,
+        arnold_tongues,
+        cascade,
+        lyapunov,
+        orbit_diagram,
+        stroboscopic_map,
+    )
     from ngnmm_jax.plot.diagrams import (
         bifurcation_curves,
         bifurcation_diagram,
@@ -41,9 +49,11 @@ __all__ = [
     "LYAPUNOV_QUANTITIES",
     "MAP_QUANTITIES",
     "ROOTS_QUANTITIES",
+    "TONGUES_QUANTITIES",
     "UNIFORM",
     "activity",
     "animate",
+    "arnold_tongues",
     "bifurcation_curves",
     "bifurcation_diagram",
     "bifurcations",
@@ -72,6 +82,7 @@ __all__ = [
     "spectrum",
     "spectrum_fit",
     "spikes",
+    "stroboscopic_map",
     "structural_spectrum",
     "sweep",
     "sweep_overview",
@@ -94,9 +105,12 @@ _HOMES = {
     ),
     "chaos": (
         "LYAPUNOV_QUANTITIES",
+        "TONGUES_QUANTITIES",
+        "arnold_tongues",
         "cascade",
         "lyapunov",
         "orbit_diagram",
+        "stroboscopic_map",
     ),
     "fits": (
         "fc_comparison",

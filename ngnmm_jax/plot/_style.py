@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import STIMULUS
 from ngnmm_jax.models.notation import notation_of
 
 #: Colours of growing, decaying and uniform modes (distinct for colour-blind readers too).
@@ -18,6 +19,8 @@ GREY = "0.82"
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
 #: Of legends above their axes.
 ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
+# What is a time of a stimulus.
+_TIMES = ("period", "width", "onset")
 # What systems have beside their models' parameters.
 _OF_SYSTEMS = {"coupling": r"coupling $\varepsilon$", "input_noise": r"input noise $\sigma$"}
 
@@ -29,11 +32,17 @@ def symbol(name: str, of: Any = None) -> str:
     that came from one. Without it "coupling" and "input_noise" are known; other names are
     written as they are.
     """
-    return _with_unit(bare(name, of), notation_of(of).unit(name))
+    unit = notation_of(of).unit(name)
+    if name.startswith(STIMULUS) and name.rsplit("_", 1)[1] in _TIMES:
+        unit = getattr(of, "time_unit", unit)
+    return _with_unit(bare(name, of), unit)
 
 
 def bare(name: str, of: Any = None) -> str:
     """The symbol alone."""
+    if name.startswith(STIMULUS):  # of a part of a sum with its number before
+        *part, own = name.removeprefix(STIMULUS).rsplit("_", 1)
+        return f"{own} of the stimulus" + "".join(f" {number}" for number in part)
     return _OF_SYSTEMS.get(name) or notation_of(of).symbol(name)
 
 

@@ -12,6 +12,8 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lyapunov_map import LyapunovMap
 from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram
+from ngnmm_jax.chaos.stroboscopic import StroboscopicMap
+from ngnmm_jax.chaos.tongues import ArnoldTongues
 from ngnmm_jax.models.times import rate_unit, units_of
 from ngnmm_jax.plot import _style as style
 
@@ -21,6 +23,13 @@ LYAPUNOV_QUANTITIES = {
     "number_positive": "number of positive exponents",
     "kaplan_yorke": "Kaplan-Yorke dimension",
     "entropy_bound": "sum of positive exponents ({rate})",
+}
+
+
+#: What `arnold_tongues` can show.
+TONGUES_QUANTITIES = {
+    "winding": "winding number",
+    "exponents": "largest Lyapunov exponent (1/{unit})",
 }
 
 
@@ -114,3 +123,64 @@ def cascade(diagram: OrbitDiagram, result: LyapunovMap, *, title: str = "") -> F
     bottom.set_ylim(-1.3 * largest, max(1.3 * float(np.nanmax(values, initial=0)), 0.2 * largest))
     figure.suptitle(title)
     return figure
+
+
+def stroboscopic_map(result: StroboscopicMap, *, ax: Axes | None = None) -> Axes:
+    """The variable at multiples of the drive's period against the parameter, m points where it is
+    locked m:n.
+    """
+    ax = style.make_axes(ax, (7.0, 3.6))
+    ((name, values),) = result.parameters.items()
+    at = np.broadcast_to(values[:, None], result.points.shape)
+    seen = np.isfinite(result.points) & (result.status == Status.OK)[:, None]
+    locked = seen & (result.drive_cycles > 0)[:, None]
+    marker = "," if len(values) > 200 else "."
+    for some, colour, label in ((seen & ~locked, "0.55", "not locked"), (locked, "0.1", "locked")):
+        if some.any():
+            ax.plot(at[some], result.points[some], marker, color=colour, ms=2.5, rasterized=True)
+            ax.plot([], [], ".", color=colour, label=label)
+    if len(values) > 1:
+        ax.set_xlim(values.min(), values.max())
+    ax.set_xlabel(style.symbol(name, result))
+    ax.set_ylabel(f"{style.symbol(result.variable, result)} once a period of the drive")
+    ax.legend(**style.LEGEND)
+    return style.finish(ax)
+
+
+def arnold_tongues(
+    result: ArnoldTongues,
+    *,
+    ax: Axes | None = None,
+    quantity: str = "winding",
+    least: int | None = None,
+) -> Axes:
+    """The winding number, or the largest Lyapunov exponent, over a plane, with tongues' borders.
+
+    Each tongue of at least `least` points (by default a hundredth of all, and four) is outlined and
+    called m:n; grey where nothing is known.
+
+    **Arguments:** `quantity`: "winding" or "exponents".
+    """
+    _checks.one_of("quantity", quantity, TONGUES_QUANTITIES)
+    ax = style.make_axes(ax, (6.4, 4.4))
+    names, x, y = style.plane_of(result)
+    shown = np.ma.masked_invalid(
+        np.where(result.status == Status.OK, getattr(result, quantity), np.nan)
+    )
+    options: dict[str, Any] = {"cmap": "viridis"}
+    if quantity == "exponents" and shown.count():
+        options = {"cmap": "RdBu_r", "norm": style.around_zero(shown)}
+    title = TONGUES_QUANTITIES[quantity].format(unit=result.time_unit)
+    style.draw_map(ax, x, y, shown, label=title, **options)
+    least = max(4, result.status.size // 100) if least is None else least
+    pairs = np.stack([result.drive_cycles, result.cycles])
+    for m, n in np.unique(pairs[:, result.locked], axis=1).T:
+        inside = (pairs == np.array([m, n])[:, None, None]).all(axis=0)
+        if inside.sum() >= least and min(inside.shape) > 1:
+            ax.contour(x, y, inside.T.astype(float), [0.5], colors="white", linewidths=1.0)
+            places = np.argwhere(inside)
+            i, j = places[np.abs(places - places.mean(axis=0)).sum(axis=1).argmin()]
+            where = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True}
+            ax.text(x[i], y[j], f"{m}:{n}", color="white", **where)
+    style.label_axes(ax, names, result)
+    return ax

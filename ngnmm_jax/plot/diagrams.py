@@ -22,6 +22,7 @@ _CURVES = {
     "hopf": "#c1272d",
     "cycle_fold": "#0072b2",
     "period_doubling": "#009e73",
+    "neimark_sacker": "#cc79a7",
     "period": "#e69f00",
 }
 _MARKERS = {
@@ -40,6 +41,8 @@ _MARKERS = {
     "generalised_hopf": ("h", "#c1272d"),
     "fold_hopf": ("d", "#c1272d"),
     "cycle_cusp": ("^", "#0072b2"),
+    "resonance_1": ("1", "#cc79a7"),
+    "resonance_2": ("2", "#cc79a7"),
 }
 
 
@@ -124,6 +127,7 @@ def bifurcation_curves(
     labels = set()
     for branch in sorted(branches, key=lambda b: list(_CURVES).index(b.kind)):
         name = BRANCHES[branch.kind]
+        name += "".join(f", {symbol(k, branch)} = {v:g}" for k, v in branch.fixed.items())
         colour, style = _CURVES[branch.kind], "--" if branch.kind == "period" else "-"
         label = None if name in labels else name
         labels.add(name)

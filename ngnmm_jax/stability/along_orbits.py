@@ -181,12 +181,14 @@ def _forced_sweep(
     """Steps over all segments at once, with the perturbations of all modes."""
     clocked = Clocked(inner)
     n = clocked.size
-    assert inner.stimulus is not None
+    alone, push = inner.system, inner.stimulus
+    assert isinstance(alone, Homogeneous)
+    assert push is not None
 
     def linear(packed: jax.Array) -> jax.Array:
         x, clock = packed[:n], packed[n:]
-        stimulus = inner.stimulus(jnp.clip(clock[0], clock[1], clock[2]))
-        matrix, column, row = linearise(inner.system, x, stimulus)
+        stimulus = push(jnp.clip(clock[0], clock[1], clock[2]))
+        matrix, column, row = linearise(alone, x, stimulus)
         factors = modal.along(modal.model.output(x), lambdas)
         return with_drive(jnp, matrix, column, row, factors)
 

@@ -188,13 +188,13 @@ def dispersion(
         system = whole.system
     else:
         system = whole
-        inner = _shared(system, state)
+        inner = _shared(whole, state)
     if inner is None:
         if lambdas is not None:
             must = "be left out where delays, parameters or the state differ between regions"
             _checks.fail("lambdas", must, "they are given, and there are no modes then")
-        assert not isinstance(state, Orbit)
-        return characteristic_roots(system, state, throw=throw)
+        assert not isinstance(state, Orbit | ForcedOrbit)
+        return characteristic_roots(whole, state, throw=throw)
     uniform = None
     if lambdas is None:
         graph: Any = system if system.delays is None else system.interaction.graph

@@ -1,8 +1,8 @@
 """Periodic boundary-value problems by orthogonal collocation on adaptive meshes.
 
-A solution is a piecewise polynomial of degree four on [0, 1], u' = F(u, q) at the Gauss points
-of each interval, u(1) = twist * u(0), with unknown scalars q, as many integral conditions less
-one, and the pseudo-arclength condition. At the mesh points the error is of order eight.
+A solution is a piecewise polynomial of degree four on [0, 1], u' = F(u, q, s) at the Gauss
+points s of each interval, u(1) = twist * u(0), with unknown scalars q, as many integral conditions
+less one, and the pseudo-arclength condition. At the mesh points the error is of order eight.
 
 Each Newton step condenses the intervals (their stages are eliminated one by one, in a batch)
 and then eliminates the mesh points from first to last by orthogonal transformations, which is
@@ -154,13 +154,13 @@ def finer(mesh: Float[Array, "point"]) -> Float[Array, "finer"]:
 
 
 class AbstractPeriodicProblem(eqx.Module):
-    """u' = F(u, q) on [0, 1], u(1) = twist * u(0), integral conditions on u."""
+    """u' = F(u, q, s) for s in [0, 1], u(1) = twist * u(0), integral conditions on u."""
 
     @abc.abstractmethod
     def slope(
-        self, u: Float[Array, "variable"], scalars: Float[Array, "scalar"]
+        self, u: Float[Array, "variable"], scalars: Float[Array, "scalar"], at: Float[Array, ""]
     ) -> Float[Array, "variable"]:
-        """F(u, q)."""
+        """F(u, q, s)."""
 
     @abc.abstractmethod
     def conditions(
@@ -268,14 +268,16 @@ def _newton(
     a, b = jnp.asarray(_A), jnp.asarray(_B)
 
     # The stages of each interval, as functions of its left end and the scalars.
-    def at_stage(x: jax.Array, r: jax.Array, r1: jax.Array) -> tuple[jax.Array, ...]:
-        f = problem.slope(x, q)
-        f_x, f_q = jax.jacfwd(problem.slope, argnums=(0, 1))(x, q)
+    def at_stage(x: jax.Array, r: jax.Array, r1: jax.Array, at: jax.Array) -> tuple[jax.Array, ...]:
+        f = problem.slope(x, q, at)
+        f_x, f_q = jax.jacfwd(problem.slope, argnums=(0, 1))(x, q, at)
         c = problem.conditions(x, r, r1, q)
         c_x, c_q = jax.jacfwd(problem.conditions, argnums=(0, 3))(x, r, r1, q)
         return f, f_x, f_q, c, c_x, c_q
 
-    f, f_x, f_q, c, c_x, c_q = jax.vmap(jax.vmap(at_stage))(stages, u_ref, slope_ref)
+    f, f_x, f_q, c, c_x, c_q = jax.vmap(jax.vmap(at_stage))(
+        stages, u_ref, slope_ref, gauss_points(profile.mesh)
+    )
     matrix = jnp.eye(m * d).reshape(m, d, m, d)
     matrix = matrix - jnp.einsum("j,il,jide->jidle", h, a, f_x)
     known = jnp.concatenate([f_x, f_q, (f - k)[..., None]], axis=3)

@@ -1,4 +1,7 @@
-"""Curves of cycles in one parameter; of their bifurcations, or of one period, in two."""
+"""Curves of cycles in one parameter; of their bifurcations, or of one period, in two.
+
+Cycles are those of a system by itself, or those that are locked to a drive: their clock says which.
+"""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
@@ -11,12 +14,14 @@ from jaxtyping import Array, Complex, Float
 
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.dynamics.continuation.arclength import Event, Step, concrete, ranked
+from ngnmm_jax.dynamics.continuation.clocks import AbstractClock
 from ngnmm_jax.dynamics.continuation.collocation import (
     AbstractPeriodicProblem,
     Profile,
     adapted,
     correct,
     finer,
+    gauss_points,
     inner,
     resampled,
 )
@@ -56,35 +61,42 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
 
     `field`: of the system, with the free parameters, which come first among the scalars.
     `state_scales` (dimension,), `parameter_scales` (parameter,): one unit of arclength.
-    `longest`: the period at which the curve ends.
+    `longest`: the period at which the curve ends. `clock`: how time goes along the cycle.
     """
 
     field: eqx.AbstractVar[ParametrisedField]
     state_scales: eqx.AbstractVar[Float[Array, "dimension"]]
     parameter_scales: eqx.AbstractVar[Float[Array, "parameter"]]
     longest: eqx.AbstractVar[Float[Array, ""]]
+    clock: eqx.AbstractVar[AbstractClock]
     #: What it is where the cycle shrinks to a point.
     shrunk: eqx.AbstractClassVar[str]
-    #: The multipliers that the curve puts on the unit circle.
-    pinned: eqx.AbstractClassVar[tuple[float, ...]]
+    #: The multipliers that the curve puts on the unit circle, beside the clock's.
+    pinned: ClassVar[tuple[float, ...]] = ()
     #: Whether `events` accounts for all changes of stability.
     exhaustive: eqx.AbstractClassVar[bool]
 
     def period(self, scalars: Float[Array, "scalar"]) -> Float[Array, ""]:
-        """The period, of the unknown scalars: its logarithm follows the parameters."""
-        return jnp.exp(scalars[self.count])
+        """The period, of the unknown scalars."""
+        return self.clock.period(self.field, scalars)
 
     def slope(
-        self, u: Float[Array, "variable"], scalars: Float[Array, "scalar"]
+        self, u: Float[Array, "variable"], scalars: Float[Array, "scalar"], at: Float[Array, ""]
     ) -> Float[Array, "variable"]:
         """Of the cycle alone."""
-        return self.cycle(u, scalars)
+        return self.cycle(u, scalars, at)
 
     def conditions(
         self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
     ) -> Float[Array, "condition"]:
         """The phase alone."""
-        return jnp.stack([self.phase(u, u_ref, slope_ref)])
+        return self.phase(u, u_ref, slope_ref)
+
+    @property
+    def scales(self) -> tuple[jax.Array, jax.Array]:
+        """Of the cycle, its parameters, and what the clock adds."""
+        added = jnp.ones(self.clock.added)
+        return self.state_scales, jnp.concatenate([self.parameter_scales, added])
 
     def events(self, before: Step, after: Step) -> list[Event]:
         """What happens between two points: nothing that is looked for."""
@@ -105,22 +117,32 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         """Of free parameters."""
         return len(self.field.names)
 
-    def growing(self, multipliers: Complex[np.ndarray, "dimension"]) -> int:
+    def on_circle(self, step: Step) -> tuple[Any, ...]:
+        """The multipliers that are on the unit circle by what the curve is."""
+        return (*((1.0,) if self.clock.phased else ()), *self.pinned)
+
+    def growing(self, multipliers: Complex[np.ndarray, "dimension"], step: Step) -> int:
         """How many are outside the unit circle, those aside that the curve puts on it."""
         rest = multipliers
-        for value in self.pinned:
+        for value in self.on_circle(step):
             rest = np.delete(rest, np.abs(rest - value).argmin())
         return int((np.abs(rest) > 1).sum())
 
     def cycle(
-        self, x: Float[Array, "dimension"], scalars: Float[Array, "scalar"]
+        self, x: Float[Array, "dimension"], scalars: Float[Array, "scalar"], at: Any
     ) -> Float[Array, "dimension"]:
-        """dx/dt in units of the period."""
-        return self.period(scalars) * self.field(x, scalars[: self.count])
+        """dx/ds at a place s of [0, 1]."""
+        return self.clock.slope(self.field, x, scalars, at)
 
-    def phase(self, x: jax.Array, x_ref: jax.Array, slope_ref: jax.Array) -> Float[Array, ""]:
-        """Integrates to zero where the cycle is in phase with the predicted one."""
-        return ((x - x_ref) * slope_ref / self.state_scales**2).sum()
+    def phase(
+        self, x: jax.Array, x_ref: jax.Array, slope_ref: jax.Array
+    ) -> Float[Array, "condition"]:
+        """Integrates to zero where the cycle is in phase with the predicted one; nothing where the
+        clock knows time.
+        """
+        if not self.clock.phased:
+            return jnp.zeros(0)
+        return ((x - x_ref) * slope_ref / self.state_scales**2).sum()[None]
 
     def advance(self, step: Step, length: float) -> Step:
         """The point of the curve at a distance from another one."""
@@ -139,7 +161,7 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         volume = float(step.cycle.volume)
         gap = abs(spectrum.real.sum() - volume) / (1 + abs(volume))
         with np.errstate(over="ignore"):
-            unstable = self.growing(np.exp(spectrum))
+            unstable = self.growing(np.exp(spectrum), step)
         return eqx.tree_at(
             lambda s: (s.spectrum, s.unstable, s.cycle.missed),
             step,
@@ -153,7 +175,7 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         """
         intervals = step.point.points.shape[0]
         rough = float(step.cycle.roughness) > _ROUGH * intervals
-        lost = float(np.abs(np.asarray(step.spectrum)).min()) > _LOST
+        lost = self.clock.phased and float(np.abs(np.asarray(step.spectrum)).min()) > _LOST
         if not (rough or lost or needed) or 2 * intervals > MOST_INTERVALS:
             return step
         mesh = finer(step.point.mesh)
@@ -166,18 +188,24 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         """
         if float(step.cycle.period) > self.longest:
             return "period"
-        if _vanishing(step.cycle.size, step.cycle.size_growth) < _GONE:
+        whole, halves = self._left(step)
+        if whole < _GONE:
             return self.shrunk
-        if _vanishing(step.cycle.halves, step.cycle.halves_growth) < _GONE:
-            return "period_doubling"
-        return None
+        return "period_doubling" if halves < _GONE else None
 
     def reach(self, step: Step) -> float:
         """Not beyond the point where the cycle vanishes."""
-        cycle = step.cycle
-        return 0.4 * min(
-            _vanishing(cycle.size, cycle.size_growth), _vanishing(cycle.halves, cycle.halves_growth)
-        )
+        return 0.4 * min(self._left(step))
+
+    def _left(self, step: Step) -> tuple[float, float]:
+        """How far along the curve the cycle would shrink to a point, and to one run through twice.
+
+        A driven one is a cycle where it is a point, too.
+        """
+        cycle, far = step.cycle, float("inf")
+        whole = _vanishing(cycle.size, cycle.size_growth) if self.clock.phased else far
+        halves = self.clock.may_halve()
+        return whole, _vanishing(cycle.halves, cycle.halves_growth) if halves else far
 
 
 @eqx.filter_jit
@@ -186,6 +214,7 @@ def _advance(
 ) -> tuple[Step, Float[Array, "interval variable variable"]]:
     scale_u, scale_q = problem.scales
     mesh, roughness = adapted(point, scale_u, point.points.shape[0])
+    mesh = problem.clock.snapped(mesh)
     point, tangent = point.on(mesh), tangent.on(mesh)
     result = correct(problem, point.moved(tangent, length), tangent)
     n, k = problem.dimension, problem.count
@@ -202,10 +231,11 @@ def _advance(
         size = jnp.sqrt((weights * a**2).sum())
         return size, (weights * a * b).sum() / size
 
-    def divergence(u: jax.Array) -> jax.Array:
-        return jnp.trace(jax.jacfwd(problem.cycle)(u, q))
+    def divergence(u: jax.Array, at: jax.Array) -> jax.Array:
+        return jnp.trace(jax.jacfwd(problem.cycle)(u, q, at))
 
-    volume = profile.integral(jax.vmap(jax.vmap(divergence))(profile.stages[..., :n]))
+    stages = profile.stages[..., :n], gauss_points(profile.mesh)
+    volume = profile.integral(jax.vmap(jax.vmap(divergence))(*stages))
     mean = profile.widths @ x
     size, growth = norm(x - mean, x_along)
     halves, parting = norm(x - opposite, x_along - opposite_along)
@@ -237,12 +267,6 @@ def _vanishing(size: Any, growth: Any) -> float:
     return -float(size) / float(growth) if growth < 0 else float("inf")
 
 
-def _others(step: Step) -> np.ndarray:
-    """The logarithms of all multipliers but the neutral one."""
-    spectrum = np.asarray(step.spectrum)
-    return np.delete(spectrum, np.abs(np.exp(spectrum) - 1).argmin())
-
-
 def _real(spectrum: np.ndarray, sign: int) -> np.ndarray:
     turned = np.abs(spectrum.imag)
     return spectrum.real[turned < 1e-9 if sign > 0 else turned > np.pi - 1e-9]
@@ -261,8 +285,14 @@ def _negative(step: Step) -> np.ndarray:
 
 
 def _positive(step: Step) -> np.ndarray:
-    """log|μ| of the positive multipliers, the neutral one aside."""
-    return _real(_others(step), 1)
+    """log|μ| of the positive multipliers."""
+    return _real(np.asarray(step.spectrum), 1)
+
+
+def _other_positive(step: Step) -> np.ndarray:
+    """The same, the neutral one aside."""
+    spectrum = np.asarray(step.spectrum)
+    return _real(np.delete(spectrum, np.abs(np.exp(spectrum) - 1).argmin()), 1)
 
 
 def _crossing(
@@ -276,19 +306,15 @@ def _crossing(
 
 
 class Cycles(AbstractCycleProblem):
-    """x' = T f(x, p), one parameter; scalars (p, log T)."""
+    """x' = T f(x, p), one parameter; scalars (p), and the clock's."""
 
     field: ParametrisedField
     state_scales: Float[Array, "dimension"]
     parameter_scales: Float[Array, "parameter"]
     longest: Float[Array, ""]
+    clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
-    pinned: ClassVar[tuple[float, ...]] = (1.0,)
     exhaustive: ClassVar[bool] = True
-
-    @property
-    def scales(self) -> tuple[jax.Array, jax.Array]:
-        return self.state_scales, jnp.append(self.parameter_scales, 1.0)
 
     def events(self, before: Step, after: Step) -> list[Event]:
         doublings = _crossing("period_doubling", 1, _negative, before, after)
@@ -296,50 +322,44 @@ class Cycles(AbstractCycleProblem):
         if before.turning[0] * after.turning[0] < 0:
             fold = Event("cycle_fold", lambda step: float(step.turning[0]), 1)
             return [fold, *doublings, *tori]
-        return [*_crossing("cycle_branch_point", 1, _positive, before, after), *doublings, *tori]
+        positive = _other_positive if self.clock.phased else _positive
+        return [*_crossing("cycle_branch_point", 1, positive, before, after), *doublings, *tori]
 
 
 class FixedPeriod(AbstractCycleProblem):
-    """x' = T f(x, p), T fixed, two parameters; scalars (p)."""
+    """x' = T f(x, p), T kept by the clock, two parameters; scalars (p)."""
 
     field: ParametrisedField
     state_scales: Float[Array, "dimension"]
     parameter_scales: Float[Array, "parameter"]
     longest: Float[Array, ""]
+    clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
-    pinned: ClassVar[tuple[float, ...]] = (1.0,)
     exhaustive: ClassVar[bool] = False
-    duration: Float[Array, ""]
-
-    def period(self, scalars: jax.Array) -> jax.Array:
-        return self.duration
-
-    @property
-    def scales(self) -> tuple[jax.Array, jax.Array]:
-        return self.state_scales, self.parameter_scales
 
 
 class DoublingCurve(AbstractCycleProblem):
-    """x' = T f, v' = T A v with v antiperiodic and of norm one; scalars (p, log T)."""
+    """x' = T f, v' = T A v with v antiperiodic and of norm one; scalars (p), and the clock's."""
 
     field: ParametrisedField
     state_scales: Float[Array, "dimension"]
     parameter_scales: Float[Array, "parameter"]
     longest: Float[Array, ""]
+    clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
-    pinned: ClassVar[tuple[float, ...]] = (1.0, -1.0)
+    pinned: ClassVar[tuple[float, ...]] = (-1.0,)
     exhaustive: ClassVar[bool] = False
 
-    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
+    def slope(self, u: jax.Array, scalars: jax.Array, at: jax.Array) -> jax.Array:
         x, v = jnp.split(u, 2)
-        return jnp.concatenate(jax.jvp(lambda a: self.cycle(a, scalars), (x,), (v,)))
+        return jnp.concatenate(jax.jvp(lambda a: self.cycle(a, scalars, at), (x,), (v,)))
 
     def conditions(
         self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
     ) -> jax.Array:
         (x, v), x_ref, x_slope = jnp.split(u, 2), *(jnp.split(a, 2)[0] for a in (u_ref, slope_ref))
         norm = (v**2 / self.state_scales**2).sum() - 1
-        return jnp.stack([self.phase(x, x_ref, x_slope), norm])
+        return jnp.append(self.phase(x, x_ref, x_slope), norm)
 
     @property
     def twist(self) -> np.ndarray:
@@ -347,40 +367,97 @@ class DoublingCurve(AbstractCycleProblem):
 
     @property
     def scales(self) -> tuple[jax.Array, jax.Array]:
-        return jnp.tile(self.state_scales, 2), jnp.append(self.parameter_scales, 1.0)
+        u, q = super().scales
+        return jnp.tile(u, 2), q
 
 
 class CycleFoldCurve(AbstractCycleProblem):
-    """x' = T f, v' = T A v + β T f, with (v, β) of norm one; scalars (p, log T, β)."""
+    """x' = T f, v' = T A v + β T f, with (v, β) of norm one; scalars (p), the clock's, and β.
+
+    Under a drive, whose clock leaves no phase free, without β.
+    """
 
     field: ParametrisedField
     state_scales: Float[Array, "dimension"]
     parameter_scales: Float[Array, "parameter"]
     longest: Float[Array, ""]
+    clock: AbstractClock
     shrunk: ClassVar[str] = "generalised_hopf"
-    pinned: ClassVar[tuple[float, ...]] = (1.0, 1.0)
+    pinned: ClassVar[tuple[float, ...]] = (1.0,)
     exhaustive: ClassVar[bool] = False
 
-    def slope(self, u: jax.Array, scalars: jax.Array) -> jax.Array:
+    def slope(self, u: jax.Array, scalars: jax.Array, at: jax.Array) -> jax.Array:
         x, v = jnp.split(u, 2)
-        f, pushed = jax.jvp(lambda a: self.cycle(a, scalars), (x,), (v,))
-        return jnp.concatenate([f, pushed + scalars[-1] * f])
+        f, pushed = jax.jvp(lambda a: self.cycle(a, scalars, at), (x,), (v,))
+        shift = scalars[-1] * f if self.clock.phased else 0.0
+        return jnp.concatenate([f, pushed + shift])
 
     def conditions(
         self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
     ) -> jax.Array:
         (x, v), x_ref, x_slope = jnp.split(u, 2), *(jnp.split(a, 2)[0] for a in (u_ref, slope_ref))
-        norm = (v**2 / self.state_scales**2).sum() + scalars[-1] ** 2 - 1
+        norm = (v**2 / self.state_scales**2).sum() - 1
+        if not self.clock.phased:
+            return norm[None]
         still = (v * x_slope / self.state_scales**2).sum()
-        return jnp.stack([self.phase(x, x_ref, x_slope), still, norm])
+        return jnp.concatenate(
+            [self.phase(x, x_ref, x_slope), jnp.stack([still, norm + scalars[-1] ** 2])]
+        )
 
     @property
     def scales(self) -> tuple[jax.Array, jax.Array]:
-        q = jnp.concatenate([self.parameter_scales, jnp.ones(2)])
-        return jnp.tile(self.state_scales, 2), q
+        u, q = super().scales
+        return jnp.tile(u, 2), jnp.append(q, 1.0) if self.clock.phased else q
 
     def events(self, before: Step, after: Step) -> list[Event]:
         way = np.asarray(before.turning)
         if way @ np.asarray(after.turning) < 0:
             return [Event("cycle_cusp", lambda step: float(way @ np.asarray(step.turning)))]
         return []
+
+
+class TorusCurve(AbstractCycleProblem):
+    """x' = T f, v' = T A v - iθ v with v = a + ib periodic and of norm one: a multiplier is e^(iθ).
+
+    Scalars (p), the clock's, and θ. It ends where θ is 0 or π: at a strong resonance.
+    """
+
+    field: ParametrisedField
+    state_scales: Float[Array, "dimension"]
+    parameter_scales: Float[Array, "parameter"]
+    longest: Float[Array, ""]
+    clock: AbstractClock
+    shrunk: ClassVar[str] = "hopf"
+    exhaustive: ClassVar[bool] = False
+
+    def on_circle(self, step: Step) -> tuple[Any, ...]:
+        turn = np.exp(1j * float(step.point.scalars[-1]))
+        return (*super().on_circle(step), turn, turn.conjugate())
+
+    def slope(self, u: jax.Array, scalars: jax.Array, at: jax.Array) -> jax.Array:
+        x, a, b = jnp.split(u, 3)
+        f, push = jax.linearize(lambda y: self.cycle(y, scalars, at), x)
+        return jnp.concatenate([f, push(a) + scalars[-1] * b, push(b) - scalars[-1] * a])
+
+    def conditions(
+        self, u: jax.Array, u_ref: jax.Array, slope_ref: jax.Array, scalars: jax.Array
+    ) -> jax.Array:
+        (x, a, b), (x_ref, a_ref, b_ref) = jnp.split(u, 3), jnp.split(u_ref, 3)
+        squares = self.state_scales**2
+        norm = ((a**2 + b**2) / squares).sum() - 1
+        turned = ((a_ref * b - b_ref * a) / squares).sum()
+        phase = self.phase(x, x_ref, jnp.split(slope_ref, 3)[0])
+        return jnp.concatenate([phase, jnp.stack([norm, turned])])
+
+    @property
+    def scales(self) -> tuple[jax.Array, jax.Array]:
+        u, q = super().scales
+        return jnp.tile(u, 3), jnp.append(q, 1.0)
+
+    def events(self, before: Step, after: Step) -> list[Event]:
+        return [
+            Event(kind, lambda step, angle=angle: float(step.point.scalars[-1]) - angle, ends=True)
+            for kind, angle in (("resonance_1", 0.0), ("resonance_2", np.pi))
+            if (float(before.point.scalars[-1]) - angle) * (float(after.point.scalars[-1]) - angle)
+            < 0
+        ]

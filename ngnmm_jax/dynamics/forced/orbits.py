@@ -57,8 +57,9 @@ def settled(system: Any, start: Any, transient: Any, window: Any, steps: int | N
         found = _arrived(near_guess(system, x, turns[0], steps), run, turns[1])
         if found.status == Status.OK:
             break
-    lost = found is None or int(found.status) == Status.NOT_PERIODIC
-    return _none(system, x, period) if lost else found
+    if found is None or int(found.status) == Status.NOT_PERIODIC:
+        return _none(system, x, period)
+    return found
 
 
 def _least_return(run: Strobed, most: int) -> tuple[int, float] | None:

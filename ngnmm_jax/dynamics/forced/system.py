@@ -53,27 +53,36 @@ def is_driven(system: Any) -> bool:
     return hasattr(type(system), "slope_at")
 
 
-def deterministic(system: Any, what: str) -> Any:
+def without_noise(system: Any, what: str) -> Any:
     """The system that a driven one is where nothing drives it, or itself; bare.
 
-    `ValueError` where it has noise, a drive that does not repeat itself, or delays beside a drive.
+    `ValueError` where it has noise, or delays beside a drive.
     """
     if not is_driven(system):
         return bare(system)
     if getattr(system, "noise", None):
         names = ", ".join(system.noise)
-        must = f"be without noise for `{what}`: `Driven(system, stimulus=…)`"
+        must = (
+            f"be without noise for `{what}`, which compares steps with their halves and needs a "
+            "trajectory that is smooth in time: `Driven(system, stimulus=…)`"
+        )
         _checks.fail("system", must, f"it has noise in {names}")
     if hasattr(system, "stimulus") and system.stimulus is None:
         return bare(system.system)
-    if system.drive_period is None:
-        kind = type(system.stimulus).__name__
-        must = "repeat itself, as `Sine`, `Periodic`, or a sum of such whose periods are as whole"
-        _checks.fail("stimulus", f"{must} numbers", f"a {kind} is not known to")
     if getattr(system, "delays", None) is not None:
         must = f"be without delays where it is driven, for `{what}`: `simulate` takes both"
         _checks.fail("system", must, "it has delays")
     return bare(system)
+
+
+def deterministic(system: Any, what: str) -> Any:
+    """The same, `ValueError` also where its drive does not repeat itself."""
+    system = without_noise(system, what)
+    if is_driven(system) and system.drive_period is None:
+        kind = type(system.stimulus).__name__
+        must = "repeat itself, as `Sine`, `Periodic`, or a sum of such whose periods are as whole"
+        _checks.fail("stimulus", f"{must} numbers", f"a {kind} is not known to")
+    return system
 
 
 class Pieces(NamedTuple):
