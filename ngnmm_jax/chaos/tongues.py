@@ -22,6 +22,7 @@ from ngnmm_jax.chaos.driven import Lanes, Running, axes_of, driven_system, lanes
 from ngnmm_jax.chaos.lanes import begun, lanes_per_device
 from ngnmm_jax.dynamics.tangents import gram_schmidt, pushed
 from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.models.times import rate_unit
 from ngnmm_jax.systems.driven import Driven
 
 # Returns that are this near, relative to how far a run reaches, are the same; cycles for each
@@ -87,7 +88,7 @@ class ArnoldTongues(AbstractResult):
             "winding": (names, self.winding),
             "drive_cycles": (names, self.drive_cycles),
             "cycles": (names, self.cycles),
-            "exponent": (names, self.exponents, {"units": f"1/{self.time_unit}"}),
+            "exponent": (names, self.exponents, {"units": rate_unit(self.time_unit)}),
             "window": (names, self.window, {"units": self.time_unit}),
             "status": (names, self.status, STATUS_FLAGS),
         }

@@ -205,8 +205,7 @@ def dispersion_map(
     - `oscillations`: look for oscillating states too. By default without delays only. With one
       delay for all connections, where no equilibrium is stable by itself, the orbit that a run from
       near one settles on, in a place of its own: several seconds a point.
-    - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
-      processes that are given the same folder share them.
+    - `store`: a folder of finished blocks, which the same call goes on from, and processes share.
     - `chunk`: points that are finished, and stored, together: in whole lines along the first axis,
       and so rounded up to these.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
