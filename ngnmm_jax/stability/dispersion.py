@@ -45,15 +45,12 @@ from ngnmm_jax.dynamics.shooting import BLOCK
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import SECONDS
-from ngnmm_jax.stability.roots import characteristic_roots
+from ngnmm_jax.stability.roots import NEUTRAL, characteristic_roots, rests
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.homogeneous import Homogeneous, mixed
 from ngnmm_jax.systems.loops import node_of, rightmost_of_modes
 from ngnmm_jax.systems.network import Network
 
-# A state is taken for an equilibrium when Newton's iteration moves it by less than this
-# fraction of 1 + |x|.
-_NEAR = 1e-3
 # Values of Λ at which monodromy matrices are computed: doubled until the interpolation between
 # them is this exact, relative to the matrices, or there are this many.
 _NODES, _EXACT, _MOST_NODES = 24, 1e-11, 192
@@ -138,7 +135,7 @@ class Dispersion(AbstractResult):
 
         On an orbit without coupling all are neutral, to rounding.
         """
-        neutral = 1e-10 * jnp.nanmax(jnp.abs(self.eigenvalues))
+        neutral = NEUTRAL * jnp.nanmax(jnp.abs(self.eigenvalues))
         return ((self.growth > neutral) & self.transverse).sum()
 
     @property
@@ -270,8 +267,7 @@ def _at_rest(
 ) -> _Modes:
     """The modes of an equilibrium, of which `found` is the state and Newton's last correction."""
     refined, error = found
-    moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
-    ok = (error < 1e-8) & (moved < _NEAR)
+    ok = rests(xp, state, refined, error)
     matrix, column, row, through, own = _linearised(inner, modal, refined)
     through, several = tuple(map(xp.asarray, through)), bool(inner.model.outputs)
     factors = mixed(through, xp.asarray(own), xp.asarray(lambdas), several=several)
@@ -303,10 +299,9 @@ def _with_one_delay(inner: DelayedHomogeneous, state: jax.Array, lambdas: jax.Ar
         must = "have known values where it has delays: derivatives come from `root_near`"
         _checks.fail("system", must, "JAX is tracing them")
     refined, error = newton_on_host(present, state)
-    moved = np.abs(refined - np.asarray(state)).max() / (1 + np.abs(np.asarray(state)).max())
     node, through = node_of(present, refined)
     found = rightmost_of_modes(node, np.asarray(lambdas) * through, float(delay))
-    still = error < 1e-8 and moved < _NEAR
+    still = bool(rests(np, state, refined, error))
     status = Status.OK if found.certified.all() else Status.NOT_CERTIFIED
     status = status if still else Status.NOT_CONVERGED
     return _Modes(found.values, refined, error, status)
