@@ -148,9 +148,9 @@ def test_linear_response_of_several_outputs(delayed):
     crossed, six = crossed_and_six(0.2, TIMES)
     if not delayed:
         crossed, six = crossed.undelayed(), six.undelayed()
-    frequencies, given = [20.0, 90.0], {"stability": not delayed, "cross": True}
-    found = ng.linear_response(ng.Driven(crossed, {"x": 0.1, "y": 0.1}), frequencies, "x", **given)
-    whole = ng.linear_response(ng.Driven(six, {"x": 0.1}), frequencies, "x", **given)
+    frequencies, given = [20.0, 90.0], {"stability": not delayed, "variable": "x"}
+    found = ng.linear_response(ng.Driven(crossed, {"x": 0.1, "y": 0.1}), frequencies, **given)
+    whole = ng.linear_response(ng.Driven(six, {"x": 0.1}), frequencies, **given)
     assert_allclose(found.power, whole.power[:, :3], rtol=1e-9)
     assert_allclose(found.fc, whole.fc[:3, :3], rtol=1e-9)
     if delayed:
