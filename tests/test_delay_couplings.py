@@ -113,6 +113,12 @@ def test_a_pair_of_differences_is_diffusive():
     assert_allclose(last(pairs, START[None]), last(plain, START[None]), rtol=1e-12)
     half = ng.simulate(pairs, 2.0, start=START[None], dt=0.02, integrator="rk4")
     assert_allclose(last(pairs, half, duration=2.0), last(plain, START[None]), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_derivatives_by_the_strength_of_pairs():
+    pairs = of(PairwiseCoupling(over(), 0.8, lambda sending, receiving: sending - receiving))
+    plain = of(DiffusiveCoupling(over(), 0.8))
     gradient = jax.grad(lambda k: last(pairs.with_parameters(coupling=k), START[None]).sum())
     other = jax.grad(lambda k: last(plain.with_parameters(coupling=k), START[None]).sum())
     assert_allclose(gradient(0.8), other(0.8), rtol=1e-10)
