@@ -83,7 +83,8 @@ def regional(starts: int) -> dict[str, Any]:
 
     import ngnmm_jax as ng
     from ngnmm_jax.fitting import Gradient, interval, losses
-    from ngnmm_jax.stability.response import eigenvalue_near, equilibrium
+    from ngnmm_jax.stability.response import equilibrium
+    from ngnmm_jax.stability.roots import root_at
 
     frequencies = np.arange(6.0, 130.0, 12.0)
     connectome = ng.Connectome.load().normalised()
@@ -100,7 +101,7 @@ def regional(starts: int) -> dict[str, Any]:
 
     def loss(system: Any, key: Any) -> Any:
         found = ng.linear_response(system, frequencies, throw=False, stability=False)
-        value, error = eigenvalue_near(system, found.state, leading)
+        value, error = root_at(system.system, found.state, leading)
         miss = jnp.where(error < 1e-6, jnp.abs(value - leading) ** 2, 0.0)
         return {
             "spectra": losses.whittle(found.power, spectra, 300.0),

@@ -505,8 +505,8 @@ def test_several_outputs_and_inputs():
     assert isinstance(str(definition("work", network)), str)
     with pytest.raises(ValueError, match="use `dispersion` at each point"):
         ng.dispersion_map(network, {"i_ext_e": [1.0, 2.0]})
-    with pytest.raises(ValueError, match="one output and one input"):
-        ng.linear_response(ng.Driven(network, {"v_e": 0.1}))
+    with pytest.raises(ValueError, match="`noise` must be of variables"):
+        ng.linear_response(ng.Driven(network, {"input": 0.1}))
 
 
 def test_orbits_of_several_outputs_and_inputs():

@@ -113,6 +113,12 @@ def test_a_pair_of_differences_is_diffusive():
     assert_allclose(last(pairs, START[None]), last(plain, START[None]), rtol=1e-12)
     half = ng.simulate(pairs, 2.0, start=START[None], dt=0.02, integrator="rk4")
     assert_allclose(last(pairs, half, duration=2.0), last(plain, START[None]), rtol=1e-12)
+
+
+@pytest.mark.slow
+def test_derivatives_by_the_strength_of_pairs():
+    pairs = of(PairwiseCoupling(over(), 0.8, lambda sending, receiving: sending - receiving))
+    plain = of(DiffusiveCoupling(over(), 0.8))
     gradient = jax.grad(lambda k: last(pairs.with_parameters(coupling=k), START[None]).sum())
     other = jax.grad(lambda k: last(plain.with_parameters(coupling=k), START[None]).sum())
     assert_allclose(gradient(0.8), other(0.8), rtol=1e-10)
@@ -128,13 +134,41 @@ def test_routed_couplings_with_delays_are_networks_of_their_own():
     found = last(straight, start)
     assert_allclose(found[0], last(of(LinearCoupling(over(), 0.8)), start[:1])[0], rtol=1e-12)
     assert_allclose(found[1], last(of(KuramotoCoupling(over(), 0.5)), start[1:])[0], rtol=1e-12)
+    crossed, six = crossed_and_six(0.8, TIMES)
+    assert_allclose(last(crossed, start).ravel(), last(six, start.reshape(1, 6))[0], rtol=1e-12)
+
+
+def crossed_and_six(strength, times):
+    """From x into y and back: also a network of six regions of one variable."""
     crossed = of(
-        CouplingSum({"a": Routed(LinearCoupling(over(), 0.8), 0, 1, 2),
-                     "b": Routed(LinearCoupling(over(), 0.8), 1, 0, 2)}), Twofold()
+        CouplingSum({"a": Routed(LinearCoupling(over(times=times), strength), 0, 1, 2),
+                     "b": Routed(LinearCoupling(over(times=times), strength), 1, 0, 2)}), Twofold()
     )  # fmt: skip
     weights = np.block([[0 * WEIGHTS, WEIGHTS], [WEIGHTS, 0 * WEIGHTS]])
-    six = of(LinearCoupling(over(weights, np.tile(TIMES, (2, 2))), 0.8))
-    assert_allclose(last(crossed, start).ravel(), last(six, start.reshape(1, 6))[0], rtol=1e-12)
+    return crossed, of(LinearCoupling(over(weights, np.tile(times, (2, 2))), strength))
+
+
+@pytest.mark.parametrize("delayed", [True, False])
+def test_linear_response_of_several_outputs(delayed):
+    """As of six regions of one; without delays also by the whole Jacobian."""
+    crossed, six = crossed_and_six(0.2, TIMES)
+    if not delayed:
+        crossed, six = crossed.undelayed(), six.undelayed()
+    frequencies, given = [20.0, 90.0], {"stability": not delayed, "variable": "x"}
+    found = ng.linear_response(ng.Driven(crossed, {"x": 0.1, "y": 0.1}), frequencies, **given)
+    whole = ng.linear_response(ng.Driven(six, {"x": 0.1}), frequencies, **given)
+    assert_allclose(found.power, whole.power[:, :3], rtol=1e-9)
+    assert_allclose(found.fc, whole.fc[:3, :3], rtol=1e-9)
+    if delayed:
+        with pytest.raises(ValueError, match="`stability` must be False"):
+            ng.linear_response(ng.Driven(crossed, {"x": 0.1}))
+        return
+    state = np.asarray(found.state)
+    matrix = np.asarray(jax.jacfwd(lambda x: crossed.vector_field(x.reshape(2, 3)).ravel())(
+        jnp.asarray(state.ravel())))  # fmt: skip
+    for power, hertz in zip(found.power, frequencies, strict=True):
+        gains = np.linalg.inv(2j * np.pi * hertz * 1e-3 * np.eye(6) - matrix)[:3]
+        assert_allclose(power, 2e-3 * 0.01 * (np.abs(gains) ** 2).sum(axis=1), rtol=1e-9)
 
 
 def test_sums_with_delays_have_equilibria_that_regions_share():

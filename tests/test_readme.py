@@ -72,7 +72,7 @@ def test_switching(tmp_path):
 
 @pytest.mark.slow
 def test_delays(tmp_path):
-    page = read(ROOT / "docs" / "delays.md", tmp_path, 5)
+    page = read(ROOT / "docs" / "delays.md", tmp_path, 6)
     assert int(page["roots"].number_growing) == 84
     assert bool(page["roots"].certified)
     assert float(page["by_speed"].growth[1, 0]) == pytest.approx(0.06911843142, rel=1e-9)

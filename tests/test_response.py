@@ -9,7 +9,8 @@ from scipy.linalg import solve_continuous_lyapunov
 import ngnmm_jax as ng
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.equilibria import jacobian
-from ngnmm_jax.stability.response import eigenvalue_near, equilibrium, growth
+from ngnmm_jax.stability.response import equilibrium, growth
+from ngnmm_jax.stability.roots import root_at
 
 FREQUENCIES = np.arange(2.0, 150.0, 4.0)
 
@@ -129,7 +130,7 @@ def test_eigenvalue_near_a_guess(system, response, whole):
     """Each of the whole matrix's eigenvalues, from a guess near it; and its derivative."""
     every = np.linalg.eigvals(whole[0])
     for value in every[np.argsort(-every.real)][[0, 2, 10]]:
-        found, error = eigenvalue_near(system, response.state, value + 2e-4 - 1e-4j)
+        found, error = root_at(system.system, response.state, value + 2e-4 - 1e-4j)
         assert abs(complex(found) - value) < 1e-9
         assert float(error) < 1e-9
 
@@ -141,7 +142,7 @@ def test_derivative_of_an_eigenvalue(system, response, whole):
     def leading(scale):
         here = system.with_parameters(i_ext_e=system.model.i_ext_e + scale)
         state, _ = equilibrium(here.system, response.state)
-        return eigenvalue_near(here, state, complex(every[np.argmax(every.real)]))[0].real
+        return root_at(here.system, state, complex(every[np.argmax(every.real)]))[0].real
 
     h = 1e-4
     difference = float(leading(h) - leading(-h)) / (2 * h)

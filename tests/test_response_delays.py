@@ -11,7 +11,7 @@ from ngnmm_jax.dynamics.equilibria import jacobian
 from ngnmm_jax.fitting import Free, Gradient, interval, losses
 from ngnmm_jax.graphs import TractDelays
 from ngnmm_jax.stability.dispersion import linearise
-from ngnmm_jax.stability.response import eigenvalue_near
+from ngnmm_jax.stability.roots import root_at
 
 FREQUENCIES = np.array([3.0, 17.0, 40.0, 95.0])
 RNG = np.random.default_rng(3)
@@ -167,7 +167,7 @@ def test_characteristic_roots_by_newton():
     network = ng.Network(Leak(), np.ones((1, 1)), 1.0, delays=1.2)
     for branch in (0, 1, 2):
         root = lambertw(-1.2, branch) / 1.2
-        found, error = eigenvalue_near(network, jnp.zeros((1, 1)), complex(root) + 0.02)
+        found, error = root_at(network, jnp.zeros((1, 1)), complex(root) + 0.02)
         assert abs(complex(found) - complex(root)) < 1e-10
         assert float(error) < 1e-10
 

@@ -46,7 +46,6 @@ class Purpose(enum.IntEnum):
     CHAINS = 6
     SAMPLER = 7
     SURROGATES = 8
-    PROBES = 9
     CHECKED = 10
     RUNS = 11
     SEARCH = 12

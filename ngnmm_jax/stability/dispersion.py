@@ -52,16 +52,13 @@ from ngnmm_jax.stability.along_orbits import (
     orbit_propagators,
     with_drive,
 )
-from ngnmm_jax.stability.roots import characteristic_roots
+from ngnmm_jax.stability.roots import NEUTRAL, characteristic_roots, rests
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous, mixed
 from ngnmm_jax.systems.loops import node_of, rightmost_of_modes
 from ngnmm_jax.systems.network import Network
 
-# A state is taken for an equilibrium when Newton's iteration moves it by less than this
-# fraction of 1 + |x|.
-_NEAR = 1e-3
 # The number of nodes in Λ is doubled until the interpolation between them is this exact, relative
 # to the monodromy matrices, or there are this many.
 _EXACT, _MOST_NODES = 1e-11, 192
@@ -143,7 +140,7 @@ class Dispersion(AbstractResult):
 
         On an orbit without coupling all are neutral, to rounding.
         """
-        neutral = 1e-10 * jnp.nanmax(jnp.abs(self.eigenvalues))
+        neutral = NEUTRAL * jnp.nanmax(jnp.abs(self.eigenvalues))
         return ((self.growth > neutral) & self.transverse).sum()
 
     @property
@@ -285,8 +282,7 @@ def _at_rest(
 ) -> _Modes:
     """The modes of an equilibrium, of which `found` is the state and Newton's last correction."""
     refined, error = found
-    moved = xp.abs(refined - state).max() / (1 + xp.abs(state).max())
-    ok = (error < 1e-8) & (moved < _NEAR)
+    ok = rests(xp, state, refined, error)
     matrix, column, row, through, own = _linearised(inner, modal, refined)
     through, several = tuple(map(xp.asarray, through)), bool(inner.model.outputs)
     factors = mixed(through, xp.asarray(own), xp.asarray(lambdas), several=several)
@@ -318,10 +314,9 @@ def _with_one_delay(inner: DelayedHomogeneous, state: jax.Array, lambdas: jax.Ar
         must = "have known values where it has delays: derivatives come from `root_near`"
         _checks.fail("system", must, "JAX is tracing them")
     refined, error = newton_on_host(present, state)
-    moved = np.abs(refined - np.asarray(state)).max() / (1 + np.abs(np.asarray(state)).max())
     node, through = node_of(present, refined)
     found = rightmost_of_modes(node, np.asarray(lambdas) * through, float(delay))
-    still = error < 1e-8 and moved < _NEAR
+    still = bool(rests(np, state, refined, error))
     status = Status.OK if found.certified.all() else Status.NOT_CERTIFIED
     status = status if still else Status.NOT_CONVERGED
     return _Modes(found.values, refined, error, status)

@@ -202,9 +202,8 @@ def dispersion_map(
     - `system`: gives the connectome and the parameters that are not varied.
     - `parameters`: values by name of the model's parameters or of "coupling", one axis each; for
       the paper's plane `{"i_ext_e": jnp.arange(321) / 20, "coupling": jnp.arange(601) / 20}`.
-    - `oscillations`: look for oscillating states too. By default without delays only. With one
-      delay for all connections, where no equilibrium is stable by itself, the orbit that a run from
-      near one settles on, in a place of its own: several seconds a point.
+    - `oscillations`: look for oscillating states too; by default without delays only. With one
+      delay, where no equilibrium is stable by itself, what a run settles on: seconds a point.
     - `store`: a folder of finished blocks, which the same call goes on from, and processes share.
     - `chunk`: points that are finished, and stored, together: in whole lines along the first axis,
       and so rounded up to these.

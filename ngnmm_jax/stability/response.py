@@ -29,7 +29,6 @@ from jaxtyping import Array, Complex, Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import INPUT, with_fields
 from ngnmm_jax._core.placement import jacobian_is_small, placed
-from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.small_linalg import solve_each
@@ -127,7 +126,8 @@ def linear_response(
     """Power spectra and slow correlations that weak noise causes at a network's equilibrium.
 
     Exact to first order in the noise where the status is OK; differentiable by all parameters, the
-    equilibrium's motion included. Of a network with delays too, by speed and by delays.
+    equilibrium's motion included. Of a network with delays too, by speed and by delays; of
+    models with several outputs and inputs too, with noise of variables.
 
     **Arguments:**
 
@@ -149,8 +149,7 @@ def linear_response(
         _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
     only_by_coupling(network, Network, "write its linearisation")
     if network.model.outputs:
-        but = f"`{type(network.model).__name__}` has several: use `Activity` of noisy runs"
-        _checks.fail("system", "be of a model with one output and one input", but)
+        _only_of_one(network, driven(system).noise, stability=stability)
     if not driven(system).noise:
         _checks.fail("system", "have white noise, or coloured", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable
@@ -192,7 +191,7 @@ def _respond(
 ) -> LinearResponse:
     network: Any = system.system
     state, error = equilibrium(network, start)
-    local = linearised(network, state)
+    local = _in_channels(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local, state)
     terms = _terms(network, state)
@@ -278,11 +277,37 @@ def _terms(network: Network, state: jax.Array) -> tuple[Linearised, ...]:
 
 
 def _growing(terms: tuple[Linearised, ...], rate: jax.Array) -> Any:
-    """What `between` is of changes that grow as exp(rate * t)."""
+    """What `between` is of changes that grow as exp(rate * t): (input, output, region, region)."""
     return sum(
-        (term.matrix() if term.graph.delays is None else term.transfer(rate))[0, 0]
-        for term in terms
+        term.matrix() if term.graph.delays is None else term.transfer(rate) for term in terms
     )
+
+
+def _only_of_one(network: Network, noise: Any, *, stability: bool) -> None:
+    """Refuse what is known of models with one output and one input only."""
+    kind = type(network.model).__name__
+    if INPUT in noise:
+        must = "be of variables where there are several inputs"
+        _checks.fail("noise", must, f"it is of the input, and `{kind}` has several")
+    if stability and network.delays is not None:
+        must = "be False where a model of several outputs has delays: roots are not known of it"
+        _checks.fail("stability", must, f"`{kind}` has several")
+
+
+def _in_channels(network: Network, state: jax.Array) -> Local:
+    """The regions' linearisation, with axes for inputs and outputs: `push` (variable, input,
+    region), `output` (output, variable, region).
+    """
+    local, model = linearised(network, state), network.model
+    if not model.outputs:
+        return Local(local.matrix, local.push[:, None], local.output[None])
+    drive = network.undelayed().drive(model.output(state))
+
+    def push(one: jax.Array) -> jax.Array:
+        return jax.jvp(lambda d: model.vector_field(state, d), (drive,), (one,))[1]
+
+    each = jnp.eye(len(drive), dtype=drive.dtype)[:, :, None] * jnp.ones_like(drive)
+    return Local(local.matrix, jax.vmap(push, out_axes=1)(each), jnp.moveaxis(local.output, 1, 0))
 
 
 def _seen(system: Driven, state: jax.Array, variable: str) -> jax.Array:
@@ -299,17 +324,17 @@ def _seen(system: Driven, state: jax.Array, variable: str) -> jax.Array:
 
 def _noise(
     system: Driven, local: Local, state: jax.Array
-) -> Float[Array, "source variable region"]:
+) -> Float[Array, "variable source region"]:
     """Where each kind of noise enters, times its strength, and its factor at the equilibrium."""
     rows = []
     for name, noise in system.noise.items():
         size = noise.amplitude(system.model, state) if isinstance(noise, AbstractNoise) else noise
         if name == INPUT:
-            rows.append(size * local.push)
+            rows.append(size * local.push[:, 0])
         else:
             row, scale = place_of(system.model, name)
-            rows.append(jnp.zeros_like(local.push).at[row].set(scale * size))
-    return jnp.stack(rows)
+            rows.append(jnp.zeros_like(local.push[:, 0]).at[row].set(scale * size))
+    return jnp.stack(rows, axis=1)
 
 
 def _coloured(
@@ -331,16 +356,20 @@ def _transfer(
     local: Local, seen: jax.Array, noise: jax.Array, coupled: jax.Array, omega: jax.Array
 ) -> Complex[Array, "region region source"]:
     """What each region shows of each region's noise."""
-    variables, regions = local.push.shape
+    variables, inputs, regions = local.push.shape
+    outputs = len(local.output)
     unit = jnp.eye(variables, dtype=local.push.dtype)[:, :, None]
-    columns = jnp.concatenate([local.push[None], noise]).swapaxes(0, 1)
+    columns = jnp.concatenate([local.push, noise], axis=1)
     answers = solve_each(1j * omega * unit - local.matrix, columns)
-    output = (local.output[:, None] * answers).sum(axis=0)
+    sent = (local.output[:, :, None] * answers).sum(axis=1)  # (output, column, region)
     shown = (seen[:, None] * answers).sum(axis=0)
-    loop = jnp.eye(regions) - output[0][:, None] * coupled
-    through = shown[0][:, None] * (coupled @ jnp.linalg.inv(loop))
-    gains = through[:, :, None] * output[1:].T[None]
-    return gains + jnp.eye(regions)[:, :, None] * shown[1:].T[None]
+    # Of all regions' outputs: y = (answers to the noise) + (those to the inputs) coupled y.
+    back = (sent[:, :inputs, None, :, None] * coupled).sum(axis=1)  # (output, output, to, from)
+    loop = jnp.eye(outputs * regions) - jnp.moveaxis(back, 1, 2).reshape(outputs * regions, -1)
+    through = jnp.moveaxis((shown[:inputs, None, :, None] * coupled).sum(axis=0), 0, 1)
+    through = through.reshape(regions, -1) @ jnp.linalg.inv(loop)
+    gains = jnp.einsum("jok,osk->jks", through.reshape(regions, outputs, -1), sent[:, inputs:])
+    return gains + jnp.eye(regions)[:, :, None] * shown[inputs:].T[None]
 
 
 def equilibrium(
@@ -385,7 +414,10 @@ def equilibrium(
 
 
 def _correction(network: Network, state: jax.Array) -> jax.Array:
-    """Newton's step, the regions eliminated."""
+    """Newton's step, the regions eliminated; of several outputs by the whole Jacobian."""
+    if network.model.outputs:
+        whole = jacobian(network.vector_field, state)
+        return -jnp.linalg.solve(whole, network.vector_field(state).ravel()).reshape(state.shape)
     local = linearised(network, state)
     coupled = between(network, state)
     rest = jnp.stack([network.vector_field(state), local.push], axis=1)
@@ -402,50 +434,3 @@ def _correction(network: Network, state: jax.Array) -> jax.Array:
     loop = jnp.eye(network.n_regions) - output[1][:, None] * coupled
     drive = coupled @ jnp.linalg.solve(loop, output[0])
     return answers[:, 0] + answers[:, 1] * drive
-
-
-def eigenvalue_near(
-    system: Network | Driven, state: Float[Array, "variable region"], guess: Any, steps: int = 12
-) -> tuple[Complex[Array, ""], Float[Array, ""]]:
-    """The eigenvalue of a whole network's Jacobian near a guess, and Newton's last correction.
-
-    Of a network with delays, the characteristic root.
-
-    The eigenvalue is a root of φ(λ) = 1 / (uᵀ (λ - J)⁻¹ v), with fixed vectors u and v, where the
-    regions are eliminated; Newton's iteration from the guess, of which the last two steps carry
-    derivatives (exact ones, by the implicit function theorem). `guess` is complex, per unit of the
-    model's time; make sure of the correction: it is small where the iteration converged.
-    """
-    network: Any = undriven(system)
-    keys = jax.random.split(stream(0, Purpose.PROBES))
-    probe, source = (1 + jax.random.uniform(key, state.shape, state.dtype) for key in keys)
-    local = linearised(network, state)
-    terms = _terms(network, state)
-
-    def phi(terms: Any, local: Local, value: jax.Array) -> jax.Array:
-        through = _growing(terms, value)
-        unit = jnp.eye(state.shape[0], dtype=state.dtype)[:, :, None]
-        columns = jnp.stack([local.push, source], axis=1)
-        answers = solve_each(value * unit - local.matrix, columns)
-        output = (local.output[:, None] * answers).sum(axis=0)
-        shown = (probe[:, None] * answers).sum(axis=0)
-        loop = jnp.eye(state.shape[1]) - output[0][:, None] * through
-        drive = through @ jnp.linalg.solve(loop, output[1])
-        return 1 / (shown[1].sum() + (shown[0] * drive).sum())
-
-    def correction(terms: Any, local: Local, value: jax.Array) -> jax.Array:
-        one = jnp.ones_like(value)
-        here, slope = jax.jvp(lambda z: phi(terms, local, z), (value,), (one,))
-        return -here / slope
-
-    fixed = jax.lax.stop_gradient((terms, local))
-    value = jnp.asarray(guess, complex)
-
-    def step(value: jax.Array, _: None) -> tuple[jax.Array, None]:
-        return value + correction(*fixed, value), None
-
-    value, _ = jax.lax.scan(step, jax.lax.stop_gradient(value), None, length=steps)
-    value = jax.lax.stop_gradient(value)
-    value = value + correction(terms, local, value)
-    last = correction(terms, local, value)
-    return value + last, jnp.abs(last)

@@ -130,14 +130,21 @@ def characteristic_roots(
     known = at_rest(_slope(undelayed.bare(), given), given, undelayed.time_step)
     at = (given, known) if known is not None else _refined(undelayed.bare(), given)
     refined, error = map(np.asarray, at)
-    moved = np.abs(refined - np.asarray(given)).max() / (1 + np.abs(np.asarray(given)).max())
-    still = bool(error < _CONVERGED and moved < _NEAR)
     loop = Loop.of(network, refined)
     found = rightmost(loop, FEWEST) if line is None else roots_right_of(loop, float(line))
-    result = _result(network, refined, found, still)
+    result = _result(network, refined, found, bool(rests(np, given, refined, error)))
     if throw:
         raise_unless_ok("characteristic_roots", result.status, result)
     return result
+
+
+def rests(xp: Any, given: Any, refined: Any, error: Any) -> Any:
+    """Whether a given state is an equilibrium, of which `refined` is Newton's last state, and
+    `error` its last correction; `xp` is NumPy or JAX's.
+    """
+    given = xp.asarray(given)
+    moved = xp.abs(refined - given).max() / (1 + xp.abs(given).max())
+    return (error < _CONVERGED) & (moved < _NEAR)
 
 
 def spread(network: Network, state: ArrayLike) -> Float[Array, "variable region"]:
@@ -210,9 +217,14 @@ def followed_root(
 
 
 def root_at(
-    network: Any, state: jax.Array, guess: jax.Array, steps: int
+    network: Any, state: jax.Array, guess: Any, steps: int = 8
 ) -> tuple[jax.Array, jax.Array]:
-    """As `root_near` has them, of an equilibrium (variable, region) that is one."""
+    """As `root_near` has them, of an equilibrium (variable, region) that is one; without delays an
+    eigenvalue of the whole Jacobian.
+
+    The last two of Newton's steps carry derivatives, which are exact to second order so.
+    """
+    guess = jnp.asarray(guess, complex)
     loop = linearised_loop(network, state)
 
     def matrix(loop: Any, z: jax.Array) -> jax.Array:
@@ -243,6 +255,7 @@ def root_at(
 
     value, _ = jax.lax.scan(step, jax.lax.stop_gradient(guess), None, length=steps)
     value = jax.lax.stop_gradient(value)
+    value = value + correction(loop, value)
     last = correction(loop, value)
     return value + last, jnp.abs(last)
 
