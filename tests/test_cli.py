@@ -775,6 +775,13 @@ def test_map_refuses(tmp_path, arguments, words):
     assert words in result.stdout + result.stderr
 
 
+def test_compare_refuses(tmp_path):
+    result = ngnmm("compare", "--models", "nextgen,nope", "--out", tmp_path)
+    assert result.returncode == 1
+    assert "'nope'" in result.stderr + result.stdout
+    assert "three-populations" in result.stderr + result.stdout
+
+
 @pytest.mark.slow
 def test_compare(tmp_path):
     result = ngnmm("compare", "--out", tmp_path)

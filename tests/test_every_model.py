@@ -104,7 +104,7 @@ def test_steps_of_every_kind(name):
     for integrator, step in methods:
         run = ng.simulate(network, duration, start=start, dt=step, integrator=integrator)
         gap = np.abs(np.asarray(run.final_state) - expected) / size
-        assert gap.max() < 1e-4, integrator
+        assert gap.max() < 1e-5, integrator
 
 
 def test_saved_and_read_back(name, tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax._core.parameters import declared as declared_in
 from ngnmm_jax.models import MODELS, parameter
+from ngnmm_jax.models.comparisons import random_state
 from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.systems.coupled import check_coupled
@@ -97,7 +98,7 @@ def test_what_is_sent_is_what_bold_follows():
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 def test_every_parameter_matters_and_is_described(model):
     """Each changes how the model moves, or what it sends."""
-    state, drive = jnp.linspace(0.1, 0.3, len(model.variables)), jnp.array(0.3)
+    state, drive = jnp.asarray(random_state(model(), (5,))), jnp.full(5, 0.3)
 
     def seen(model):
         return jnp.append(model.vector_field(state, drive), model.output(state))
@@ -106,7 +107,7 @@ def test_every_parameter_matters_and_is_described(model):
     for field in declared_in(model).values():
         assert field.metadata["unit"]
         assert field.metadata["doc"]
-        changed = model(**{field.name: field.default * 1.1 + 0.1})
+        changed = model(**{field.name: field.default * 1.1 + 0.13})
         assert not np.allclose(seen(changed), base, rtol=1e-10, atol=0), field.name
 
 

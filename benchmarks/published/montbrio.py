@@ -1,6 +1,7 @@
 """Montbrió, Pazó and Roxin: one QIF population."""
 
 import math
+from typing import Any
 
 import ngnmm_jax as ng
 from benchmarks.published import Published
@@ -9,8 +10,8 @@ from benchmarks.published._branches import equilibria, located
 PAPER = "Montbrió, Pazó and Roxin 2015: double roots of eta(r) = π² r² - j r - 1 / (2π r)²"
 
 
-def _branch(name: str = "eta", low: float = -10.0, high: float = 0.0, **given: float) -> tuple:  # type: ignore[type-arg]
-    return equilibria(ng.MontbrioPazoRoxin, name, low, high, *given.items())
+def _branch() -> tuple[Any, Any]:
+    return equilibria(ng.MontbrioPazoRoxin, "eta", -10.0, 0.0)
 
 
 def _fold(k: int) -> float:

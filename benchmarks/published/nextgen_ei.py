@@ -1,5 +1,7 @@
 """Delicado, Huguet and Clusella: excitatory and inhibitory QIF populations."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 import ngnmm_jax as ng
@@ -10,7 +12,7 @@ from benchmarks.published.three_populations import AUTO, SHOOTING
 CUSP = "the same system, by AUTO-07p 0.9.4"
 
 
-def _branch(coupling: float) -> tuple:  # type: ignore[type-arg]
+def _branch(coupling: float) -> tuple[Any, Any]:
     return equilibria(ng.NextGenEI, "i_ext_e", -5.0, 20.0, ("coupling", coupling))
 
 

@@ -1,5 +1,7 @@
 """Gast, Schmidt and Knösche: QIF neurons with spike-frequency adaptation."""
 
+from typing import Any
+
 import ngnmm_jax as ng
 from benchmarks.published import Published
 from benchmarks.published._branches import equilibria, located
@@ -10,7 +12,7 @@ PYCOBI = "PyCoBi's example of the paper's model, by AUTO-07p: 'near 4', its sign
 CYCLE = "this project's reference, where a cycle's period grows without bound"
 
 
-def _branch(alpha: float) -> tuple:  # type: ignore[type-arg]
+def _branch(alpha: float) -> tuple[Any, Any]:
     return equilibria(ng.QIFAdaptation, "eta", -9.0, 1.0, ("alpha", alpha))
 
 

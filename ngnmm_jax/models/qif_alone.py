@@ -92,7 +92,8 @@ def reduction_of(
         slack = _SLACK * (1 + np.abs(left) + np.abs(right)) * slack
         return 2 * low * low + square / high**2 + under - slack, most + over + slack
 
-    return over_interval(*np.log(ends), value, both, lambda owner, u: states(owner, np.exp(u)))
+    low, high = (np.log(end) for end in ends)
+    return over_interval(low, high, value, both, lambda owner, u: states(owner, np.exp(u)))
 
 
 def membrane_time(tau: Any, current: Any, delta: Any, j: Any) -> Any:

@@ -135,7 +135,7 @@ class QIFPlasticity(AbstractNeuralMass):
             halfway = [
                 (start + end) / 2 + dt / 8 * (a - d)
                 for start, end, a, d in zip(
-                    (x, u), ends, first, self._synapse(*ends, after), strict=True
+                    (x, u), ends, first, self._synapse(ends[0], ends[1], after), strict=True
                 )
             ]
             used = _mean(
