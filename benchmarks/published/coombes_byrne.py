@@ -9,10 +9,12 @@ from benchmarks.published._branches import alone, equilibria, located
 # The papers give their values as pictures.
 SCIPY = "SciPy (fsolve and eigenvalues, DOP853) on the equations of Forrester et al. 2024 in NumPy"
 TVB = "SciPy on the equations of The Virtual Brain's CoombesByrne, at its parameters"
-# One inhibitory population, tau = 1; excitatory neurons listen, so that all variables move.
+# One inhibitory population, tau = 1; excitatory neurons only listen, and forget fast.
 _TVB = {
     "tau_i": 1.0, "eta_i": 20.0, "delta_i": 0.5, "kappa_ii": math.pi, "alpha_ii": 0.95,
-    "v_syn_i": -10.0, "kappa_ie": 0.0, "kappa_ei": 1.0,
+    "v_syn_i": -10.0, "kappa_ie": 0.0,
+    **{"kappa_ei": 1.0, "tau_e": 1.0, "delta_e": 5.0},
+    **dict.fromkeys(("alpha_ee", "alpha_ei", "alpha_ie", "alpha_ext"), 5.0),
 }  # fmt: skip
 
 
