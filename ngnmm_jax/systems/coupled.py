@@ -108,9 +108,10 @@ class AbstractCoupled(PicturedSystem):
         return system
 
     def admissible(self, state: jax.Array) -> Bool[Array, ""]:
-        """Whether rates and gates are not negative."""
+        """Whether rates and gates are not negative, but for rounding."""
         rows = [self.model.variables.index(name) for name in self.model.nonnegative]
-        return (state[np.array(rows, dtype=int)] >= 0).all()
+        rounding = 8 * jnp.finfo(state.dtype).eps * jnp.abs(state).max()
+        return (state[np.array(rows, dtype=int)] >= -rounding).all()
 
 
 def check_coupled(system: Any) -> None:
