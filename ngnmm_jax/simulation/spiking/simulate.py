@@ -60,28 +60,33 @@ def simulate_spiking(
 ) -> SpikingSimulation:
     """Simulate the spiking neurons of which a network (or homogeneous system) is the mean field.
 
-    Every population of every region has `neurons` QIF neurons; their synapses and the connectome
-    are those of the mean field. In a step each neuron follows its own exact flow, a Möbius map
-    through infinity, under the input at the step's middle: no threshold, no reset and no refractory
-    time has to be chosen. At the default step its error is far below that of 10,000 neurons.
+    Every population of every region has `neurons` QIF neurons; what drives them is read off the
+    model's equations (`QIFPopulation`): instantaneous synapses, synapses of any order, conductances
+    and reversal potentials, gap junctions, adaptation and plasticity by the population's rate. In a
+    step each neuron follows its own exact flow, a Möbius map through infinity, under the input at
+    the step's middle: no threshold, no reset and no refractory time has to be chosen. The method is
+    of order two; at the default step its error is far below that of 10,000 neurons.
+
+    Delays, stimuli and noise are those of `simulate`; with the same seed and step noise is the
+    same. Noise on rates is refused: spikes are counted.
 
     **Arguments:**
 
-    - `system`: a network, or its homogeneous system, of a model with `populations`, such as
-      `NextGenEI`.
+    - `system`: a network or its homogeneous system, `Driven` or not, of a model with `populations`.
     - `duration`, `dt`, `save_every`: in the model's unit; by default the longest step up to
       `time_step` that divides the others, saved about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
-    - `start` (variable, region): rates, potentials and gates at which the neurons start, spread as
-      the mean field assumes; by default the homogeneous equilibrium plus noise, as in
+    - `start` (variable, region): the state of the mean field at which neurons start, spread as it
+      assumes; by default the homogeneous equilibrium plus noise, as in
       `simulate`; or a previous run, to go on from its end.
-    - `seed`: of that noise and of the neurons' first potentials: one for each run, or one integer,
-      whose `run_seeds` they are.
+    - `seed`: of that noise, of a driven network's, and of the neurons' first potentials: one for
+      each run, or one integer, whose `run_seeds` they are.
     - `recorded`: how many neurons of each population have their spikes kept.
     - `progress`: a progress bar; None shows one for runs that take over two seconds.
     - `throw`: raise `SolverError` if a single run did not stay finite.
 
-    Raises `ValueError` for bad arguments, also where `dt` is too long for the fastest neuron.
+    Raises `ValueError` for bad arguments, also where `dt` is too long for the fastest neuron at the
+    beginning; where it turns out so later, the status is STEP_TOO_LARGE.
     """
     core = _core(system, dtype)
     _checks.positive_integer("neurons", neurons)
