@@ -39,7 +39,7 @@ def errors(model: Any, sizes: tuple[int, ...], runs: int = _RUNS) -> np.ndarray:
     rates = [model.variables.index(p.rate) for p in model.populations()]
     start = rest * np.where(np.isin(np.arange(rest.size), rates), 1.4, 1.0)
     dt = float(node.time_step)
-    times = {"save_every": 8 * dt, "start": start}
+    times: dict[str, Any] = {"save_every": 8 * dt, "start": start}
     adaptive = Adaptive(rtol=1e-10, atol=1e-12)
     exact = ng.simulate(node, _STEPS * dt, integrator=adaptive, **times)
     known = np.stack([np.asarray(exact.states)[:, k] for k in rates], axis=1)
@@ -67,9 +67,10 @@ def figure(path: Path, neurons: int = 10_000) -> None:
 
     node = ng.Homogeneous(ng.MontbrioPazoRoxin(eta=-5.0, j=15.0, delta=1.0), 0.0)
     start = ng.initial_state(node, scatter=0.0)
-    stimuli = {
-        "a pulse": (ng.stimuli.Pulse(10.0, 20.0, 3.0), 40.0),
-        "a slow sine": (ng.stimuli.Sine(40.0, 3.0), 80.0),
+    pulse, sine = map(np.asarray, ((10.0, 20.0, 3.0), (40.0, 3.0)))
+    stimuli: dict[str, Any] = {
+        "a pulse": (ng.stimuli.Pulse(*pulse), 40.0),
+        "a slow sine": (ng.stimuli.Sine(*sine), 80.0),
     }
     made = plt.figure(figsize=(9.0, 6.4), layout="constrained")
     axes = made.subplots(4, 2, sharex="col", height_ratios=[1, 1, 1, 0.5])

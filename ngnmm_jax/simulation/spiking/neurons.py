@@ -112,7 +112,7 @@ class Spiking(AbstractFixedStep):
         def kick(neurons: Neurons, change: jax.Array) -> Neurons:
             """Potentials move by what their centres do; rates are counted, and do not."""
             of_all = taken(change, advance.at_potential)[..., None]
-            change = advance.others * change
+            change = jnp.asarray(advance.others) * change
             return eqx.tree_at(
                 lambda n: (n.potentials, n.state),
                 neurons,
@@ -232,7 +232,8 @@ def _plus(stimulus: Any, rise: Any, part: float) -> Any:
 
 def half_angle(kappa: Any, width: Any, last: Any, half: Any) -> jax.Array:
     """The largest half angle of a step, squared, real or imaginary; `last`: the last offset."""
-    return (jnp.abs(kappa) + jnp.abs(width) * last) * half * half
+    largest: jax.Array = (jnp.abs(kappa) + jnp.abs(width) * last) * half * half
+    return largest
 
 
 def through_infinity(

@@ -95,7 +95,7 @@ def simulate_spiking(
     _checks.positive("duration", duration)
     before = start if isinstance(start, SpikingSimulation) else None
     given = start if before is None else before.activity
-    state = None if before is not None else state_of(start)
+    state: Any = None if before is not None else state_of(start)
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     count = count_runs(core, varied, state, seed)
     single = not varied and np.ndim(seed) == 0 and np.ndim(state) <= len(core.state_shape)
@@ -112,21 +112,10 @@ def simulate_spiking(
         else:
             there = gone_on(runs, before, count, sizes, dt)
         t0 = 0.0 if before is None else float(before.activity.t1)
-        offsets = jnp.asarray(quantiles(neurons), core.coupling.dtype)
-        work = _Work(
-            dt=jnp.asarray(dt, core.coupling.dtype),
-            t0=jnp.asarray(t0, float),
-            first=jnp.asarray(first_step(t0, dt)),
-            offsets=offsets,
-            centred=follows_centres(runs),
-        )
+        work = _Work.of(runs, neurons, dt, t0)
         past = past_of(given, core, dt, runs=count)
-        memory = _start(runs, there, seeds, past, work)
-        memory, saved = _advanced(runs, memory, seeds, saving, work, progress)
-        ended = _ended(runs, memory, seeds, saving.n_steps, work, dt)
-        looked = saved, _look(runs, ended.neurons)
-        span = t0, t0 + duration
-        every = saving.stride * dt
+        ended, looked = _run(runs, there, past, seeds, saving, work, (dt, progress))
+        span, every = (t0, t0 + duration), saving.stride * dt
         result = packaged(system, ended, looked, saving, every, span, before is None)
         result = result.run(0) if single else result
     if throw and single:
@@ -147,6 +136,18 @@ class _Work(eqx.Module):
     first: Int[Array, ""]
     offsets: Float[Array, "neuron"]
     centred: bool = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, runs: Runs, neurons: int, dt: float, t0: float) -> "_Work":
+        """Of so many neurons a population."""
+        dtype = runs.system.coupling.dtype
+        return cls(
+            dt=jnp.asarray(dt, dtype),
+            t0=jnp.asarray(t0, float),
+            first=jnp.asarray(first_step(t0, dt)),
+            offsets=jnp.asarray(quantiles(neurons), dtype),
+            centred=follows_centres(runs),
+        )
 
     def stepper(self, system: Any, seed: Any, neurons: Neurons) -> Stepper:
         """Steps of such neurons, with the delays, the stimulus and the noise of their system."""
@@ -192,6 +193,24 @@ def _planned(
         save_every = max(1, round(usual / dt)) * dt
     model = core.model
     return Request(model, duration, every=save_every, variables=model.variables).plan(dt), dt
+
+
+def _run(
+    runs: Runs, there: Neurons, past: Any, seeds: Any, saving: Saving, work: _Work, options: Any
+) -> tuple[Ended, tuple[Seen, Seen]]:
+    """A batch at its end; what was seen of it, at each saved time and at the end.
+
+    `options`: the step as a number, and `progress`.
+    """
+    dt, progress = options
+    memory = _start(runs, there, seeds, past, work)
+    memory, saved = _advanced(runs, memory, seeds, saving, work, progress)
+    below, sent = _left(runs, memory, seeds, work)
+    if below is not None:
+        below = fraction_below(driven(runs.system), below, saving.n_steps)
+    history = None if sent is None else History(sent, dt)
+    ended = Ended(neurons_in(memory), below, history)
+    return ended, (saved, _look(runs, ended.neurons))
 
 
 def _advanced(
@@ -266,12 +285,3 @@ def _left(runs: Runs, memory: Any, seeds: Any, work: _Work) -> tuple[Any, Any]:
         return None if below is None else below.sum(), stepper.past(memory)
 
     return runs.each(one, memory, seeds)
-
-
-def _ended(runs: Runs, memory: Any, seeds: Any, n_steps: int, work: _Work, dt: float) -> Ended:
-    """What is left of a batch at its end."""
-    below, sent = _left(runs, memory, seeds, work)
-    if below is not None:
-        below = fraction_below(driven(runs.system), below, n_steps)
-    history = None if sent is None else History(sent, dt)
-    return Ended(neurons_in(memory), below, history)
