@@ -90,6 +90,12 @@ def test_forcing(tmp_path):
 
 
 @pytest.mark.slow
+def test_neurons(tmp_path):
+    page = read(ROOT / "docs" / "neurons.md", tmp_path, 1)
+    assert np.abs(page["neurons"].activity.v - page["mean_field"].v).max() < 1.0
+
+
+@pytest.mark.slow
 def test_tour(tmp_path):
     tour = read(ROOT / "docs" / "tour.md", tmp_path, 9)
     assert tour["batch"].ok

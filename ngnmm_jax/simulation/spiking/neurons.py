@@ -30,6 +30,9 @@ from ngnmm_jax.simulation.spiking.populations import (
 #: holds at most one spike while x < π / 2.
 LARGEST_HALF_ANGLE = 1.5
 
+# What takes the variables that are not the neurons' own to the middle of a step, and over it.
+MIDDLE, WHOLE = Heun(), RK4()
+
 
 class Neurons(eqx.Module):
     """Where the neurons of a run are; with an axis of runs before all others, those of a batch.
@@ -111,12 +114,12 @@ class Spiking(AbstractFixedStep):
 
         def kick(neurons: Neurons, change: jax.Array) -> Neurons:
             """Potentials move by what their centres do; rates are counted, and do not."""
-            of_all = taken(change, advance.at_potential)[..., None]
+            all_alike = taken(change, advance.at_potential)[..., None]
             change = advance.others * change
             return eqx.tree_at(
                 lambda n: (n.potentials, n.state),
                 neurons,
-                (neurons.potentials + of_all, neurons.state + change),
+                (neurons.potentials + all_alike, neurons.state + change),
             )
 
         return Stepper(lambda state: self.begun, advance, lambda neurons: neurons.state, kick)
@@ -133,7 +136,11 @@ class _Others(NamedTuple):
 
 
 class _Step:
-    """A step of neurons."""
+    """A step of neurons.
+
+    - `half`: dt / (2 tau), `spread` (population, *region, neuron): offsets times `scale`.
+    - `rate`, `potential`, `others` (variable, …): one for such variables, and zero elsewhere.
+    """
 
     def __init__(self, spiking: Spiking, system: Any, dt: jax.Array) -> None:
         model, like = system.model, spiking.begun.state
@@ -151,10 +158,11 @@ class _Step:
             which.reshape(-1, *(1,) * (like.ndim - 1)).astype(like.dtype)
             for which in (*own, ~(own[0] | own[1]))
         )
-        self.rate, self.potential, self.others = rate, potential, others
         self.all_own = not others.any()
+        self.rate, self.potential, self.others = map(jnp.asarray, (rate, potential, others))
 
     def __call__(self, now: Neurons, stimulus: Any, rise: Any = None) -> Neurons:
+        """The neurons a step later, with what is added meanwhile to the inputs, and its rise."""
         middle = self.middle(now, stimulus, rise)
         read = felt(self.system, middle, stimulus)
         potentials, fired, angle = self.moved(now.potentials, read)
@@ -203,6 +211,7 @@ class _Step:
     def others_moved(
         self, method: Any, state: jax.Array, stimulus: Any, rise: Any, dt: jax.Array
     ) -> jax.Array:
+        """The state after a time in which the rates and centres are as they stand in it."""
         stepper = method.stepper(_Others(self.system, self.others), dt)
         moved: jax.Array = stepper.advance(state, stimulus, rise)
         return moved
@@ -219,10 +228,6 @@ class _Step:
         return moved - shift[..., None], fired, angle
 
 
-MIDDLE = Heun()
-WHOLE = RK4()
-
-
 def _plus(stimulus: Any, rise: Any, part: float) -> Any:
     """What a stimulus is so many steps from the middle of one."""
     if rise is None:
@@ -232,7 +237,8 @@ def _plus(stimulus: Any, rise: Any, part: float) -> Any:
 
 def half_angle(kappa: Any, width: Any, last: Any, half: Any) -> jax.Array:
     """The largest half angle of a step, squared, real or imaginary; `last`: the last offset."""
-    return (jnp.abs(kappa) + jnp.abs(width) * last) * half * half
+    largest: jax.Array = (jnp.abs(kappa) + jnp.abs(width) * last) * half * half
+    return largest
 
 
 def through_infinity(

@@ -60,28 +60,33 @@ def simulate_spiking(
 ) -> SpikingSimulation:
     """Simulate the spiking neurons of which a network (or homogeneous system) is the mean field.
 
-    Every population of every region has `neurons` QIF neurons; their synapses and the connectome
-    are those of the mean field. In a step each neuron follows its own exact flow, a Möbius map
-    through infinity, under the input at the step's middle: no threshold, no reset and no refractory
-    time has to be chosen. At the default step its error is far below that of 10,000 neurons.
+    Every population of every region has `neurons` QIF neurons; what drives them is read off the
+    model's equations (`QIFPopulation`): instantaneous synapses, synapses of any order, conductances
+    and reversal potentials, gap junctions, adaptation and plasticity by the population's rate. In a
+    step each neuron follows its own exact flow, a Möbius map through infinity, under the input at
+    the step's middle: no threshold, no reset and no refractory time has to be chosen. The method is
+    of order two; at the default step its error is far below that of 10,000 neurons.
+
+    Delays, stimuli and noise are those of `simulate`; with the same seed and step noise is the
+    same. Noise on rates is refused: spikes are counted.
 
     **Arguments:**
 
-    - `system`: a network, or its homogeneous system, of a model with `populations`, such as
-      `NextGenEI`.
+    - `system`: a network or its homogeneous system, `Driven` or not, of a model with `populations`.
     - `duration`, `dt`, `save_every`: in the model's unit; by default the longest step up to
       `time_step` that divides the others, saved about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
-    - `start` (variable, region): rates, potentials and gates at which the neurons start, spread as
-      the mean field assumes; by default the homogeneous equilibrium plus noise, as in
+    - `start` (variable, region): the state of the mean field at which neurons start, spread as it
+      assumes; by default the homogeneous equilibrium plus noise, as in
       `simulate`; or a previous run, to go on from its end.
-    - `seed`: of that noise and of the neurons' first potentials: one for each run, or one integer,
-      whose `run_seeds` they are.
+    - `seed`: of that noise, of a driven network's, and of the neurons' first potentials: one for
+      each run, or one integer, whose `run_seeds` they are.
     - `recorded`: how many neurons of each population have their spikes kept.
     - `progress`: a progress bar; None shows one for runs that take over two seconds.
     - `throw`: raise `SolverError` if a single run did not stay finite.
 
-    Raises `ValueError` for bad arguments, also where `dt` is too long for the fastest neuron.
+    Raises `ValueError` for bad arguments, also where `dt` is too long for the fastest neuron at the
+    beginning; where it turns out so later, the status is STEP_TOO_LARGE.
     """
     core = _core(system, dtype)
     _checks.positive_integer("neurons", neurons)
@@ -90,7 +95,7 @@ def simulate_spiking(
     _checks.positive("duration", duration)
     before = start if isinstance(start, SpikingSimulation) else None
     given = start if before is None else before.activity
-    state = None if before is not None else state_of(start)
+    state: Any = None if before is not None else state_of(start)
     varied = {name: as_parameter(name, value) for name, value in (parameters or {}).items()}
     count = count_runs(core, varied, state, seed)
     single = not varied and np.ndim(seed) == 0 and np.ndim(state) <= len(core.state_shape)
@@ -107,21 +112,10 @@ def simulate_spiking(
         else:
             there = gone_on(runs, before, count, sizes, dt)
         t0 = 0.0 if before is None else float(before.activity.t1)
-        offsets = jnp.asarray(quantiles(neurons), core.coupling.dtype)
-        work = _Work(
-            dt=jnp.asarray(dt, core.coupling.dtype),
-            t0=jnp.asarray(t0, float),
-            first=jnp.asarray(first_step(t0, dt)),
-            offsets=offsets,
-            centred=follows_centres(runs),
-        )
+        work = _Work.of(runs, neurons, dt, t0)
         past = past_of(given, core, dt, runs=count)
-        memory = _start(runs, there, seeds, past, work)
-        memory, saved = _advanced(runs, memory, seeds, saving, work, progress)
-        ended = _ended(runs, memory, seeds, saving.n_steps, work, dt)
-        looked = saved, _look(runs, ended.neurons)
-        span = t0, t0 + duration
-        every = saving.stride * dt
+        ended, looked = _run(runs, there, past, seeds, saving, work, (dt, progress))
+        span, every = (t0, t0 + duration), saving.stride * dt
         result = packaged(system, ended, looked, saving, every, span, before is None)
         result = result.run(0) if single else result
     if throw and single:
@@ -142,6 +136,18 @@ class _Work(eqx.Module):
     first: Int[Array, ""]
     offsets: Float[Array, "neuron"]
     centred: bool = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, runs: Runs, neurons: int, dt: float, t0: float) -> "_Work":
+        """Of so many neurons a population."""
+        dtype = runs.system.coupling.dtype
+        return cls(
+            dt=jnp.asarray(dt, dtype),
+            t0=jnp.asarray(t0, float),
+            first=jnp.asarray(first_step(t0, dt)),
+            offsets=jnp.asarray(quantiles(neurons), dtype),
+            centred=follows_centres(runs),
+        )
 
     def stepper(self, system: Any, seed: Any, neurons: Neurons) -> Stepper:
         """Steps of such neurons, with the delays, the stimulus and the noise of their system."""
@@ -187,6 +193,24 @@ def _planned(
         save_every = max(1, round(usual / dt)) * dt
     model = core.model
     return Request(model, duration, every=save_every, variables=model.variables).plan(dt), dt
+
+
+def _run(
+    runs: Runs, there: Neurons, past: Any, seeds: Any, saving: Saving, work: _Work, options: Any
+) -> tuple[Ended, tuple[Seen, Seen]]:
+    """A batch at its end; what was seen of it, at each saved time and at the end.
+
+    `options`: the step as a number, and `progress`.
+    """
+    dt, progress = options
+    memory = _start(runs, there, seeds, past, work)
+    memory, saved = _advanced(runs, memory, seeds, saving, work, progress)
+    below, sent = _left(runs, memory, seeds, work)
+    if below is not None:
+        below = fraction_below(driven(runs.system), below, saving.n_steps)
+    history = None if sent is None else History(sent, dt)
+    ended = Ended(neurons_in(memory), below, history)
+    return ended, (saved, _look(runs, ended.neurons))
 
 
 def _advanced(
@@ -261,12 +285,3 @@ def _left(runs: Runs, memory: Any, seeds: Any, work: _Work) -> tuple[Any, Any]:
         return None if below is None else below.sum(), stepper.past(memory)
 
     return runs.each(one, memory, seeds)
-
-
-def _ended(runs: Runs, memory: Any, seeds: Any, n_steps: int, work: _Work, dt: float) -> Ended:
-    """What is left of a batch at its end."""
-    below, sent = _left(runs, memory, seeds, work)
-    if below is not None:
-        below = fraction_below(driven(runs.system), below, n_steps)
-    history = None if sent is None else History(sent, dt)
-    return Ended(neurons_in(memory), below, history)

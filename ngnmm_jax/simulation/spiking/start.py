@@ -82,7 +82,7 @@ def _fastest(runs: Runs, states: jax.Array, last: jax.Array) -> jax.Array:
     """The largest half angle of any neuron, per time, (run,)."""
 
     def one(system: Any, state: jax.Array) -> jax.Array:
-        network = undriven(system)
+        network: Any = undriven(system)
         network = network if getattr(network, "delays", None) is None else network.undelayed()
         half = 1 / (2 * parameter(network.model, "tau", state.ndim - 1))
         slope, current, width = felt(network, state, None)
