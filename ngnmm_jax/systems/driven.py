@@ -181,7 +181,7 @@ class Driven(PicturedSystem):
         for name in [name for name in values if noise_part(name)]:
             on, part = noise_part(name) or ("", "")
             value, held = values.pop(name), noise.get(on)
-            if isinstance(held, AbstractNoise):
+            if isinstance(held, AbstractNoise) and not isinstance(value, AbstractNoise):
                 noise[on] = held.with_part(part, value)
             elif part == "strength":
                 noise[on] = value
