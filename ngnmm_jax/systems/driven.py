@@ -60,8 +60,9 @@ class Driven(PicturedSystem):
     - `stimulus`: adds to what a region receives.
     - `below_zero`: what becomes of the model's `nonnegative` variables (rates, gates) where noise
       takes them below zero in fixed steps: "reflect" (the default, as initial states are), "clip"
-      (set to zero, as TVB does), or "keep" (the equations alone). How often this was is in the
-      results' `stats`, and in the summaries of a sweep.
+      (set to zero, as TVB does: of order one half in the step, where reflecting is of order one),
+      or "keep" (the equations alone). How often this was is in the results' `stats`, and in the
+      summaries of a sweep.
     """
 
     system: Network | Homogeneous
