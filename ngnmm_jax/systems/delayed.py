@@ -328,7 +328,7 @@ class Blocks(eqx.Module):
 
     def known(self, state: jax.Array, history: Any = None) -> Float[Array, "known"]:
         """Where regions have sent the same for ever, or what a `History` says."""
-        if history is None:
+        if history is None or not history.sent:
             stepper = at_work(RK4(), self.network, self.dt)
             now = stepper.past(stepper.start(state))
         else:

@@ -70,8 +70,9 @@ class Driven(PicturedSystem):
     - `stimulus`: adds to what a region receives.
     - `below_zero`: what becomes of the model's `nonnegative` variables (rates, gates) where noise
       takes them below zero in fixed steps: "reflect" (the default, as initial states are), "clip"
-      (set to zero, as TVB does), or "keep" (the equations alone). How often this was is in the
-      results' `stats`, and in the summaries of a sweep.
+      (set to zero, as TVB does: of order one half in the step, where reflecting is of order one),
+      or "keep" (the equations alone). How often this was is in the results' `stats`, and in the
+      summaries of a sweep.
     """
 
     system: Network | Homogeneous
@@ -208,7 +209,7 @@ class Driven(PicturedSystem):
         for name in [name for name in values if noise_part(name)]:
             on, part = noise_part(name) or ("", "")
             value, held = values.pop(name), noise.get(on)
-            if isinstance(held, AbstractNoise):
+            if isinstance(held, AbstractNoise) and not isinstance(value, AbstractNoise):
                 noise[on] = held.with_part(part, value)
             elif part == "strength":
                 noise[on] = value

@@ -122,7 +122,12 @@ class AbstractNoise(eqx.Module):
             _checks.one_of("factor", self.factor, model.variables)
         elif self.factor is not None:
             like = jax.ShapeDtypeStruct((len(model.variables), 3, 2), jnp.result_type(float))
-            shape = jax.eval_shape(self.factor, like).shape
+            try:
+                shape = jnp.shape(jax.eval_shape(self.factor, like))
+            except Exception as error:  # of a function of a user
+                but = f"it could not be traced ({type(error).__name__})"
+                must = "be a function of a state (variable, *axes), written with `jax.numpy`"
+                _checks.fail("factor", must, but)
             if shape != (3, 2):
                 but = f"of (variable, 3, 2) it is {shape}"
                 _checks.fail("factor", "return (*axes) of a state (variable, *axes)", but)
