@@ -13,6 +13,7 @@ from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits
 from ngnmm_jax.dynamics.equilibria import find_equilibria, near
+from ngnmm_jax.dynamics.forced.system import only_together
 
 #: A curve begins within its bounds, but for this fraction of their width.
 OUTSIDE = 1e-9
@@ -52,6 +53,7 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
     known = scalar_names(system)
     for name in names:
         _checks.one_of("parameters", name, known)
+    only_together(system, names)
     if isinstance(start, SpecialPoint):
         for name in start.parameters:
             if name not in known:

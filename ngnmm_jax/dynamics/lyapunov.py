@@ -217,7 +217,7 @@ def lyapunov_spectrum(
     Theor. Phys. 83, 875 (1990).
     """
     _checks.require_x64("lyapunov_spectrum")
-    system = without_noise(system, "lyapunov_spectrum")
+    system = bare(without_noise(system, "lyapunov_spectrum"))
     driven = is_driven(system)
     if not driven and getattr(system, "delays", None) is not None:
         result = _with_delays(

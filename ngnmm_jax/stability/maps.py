@@ -17,6 +17,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
+from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.stability.atlas import Atlas
 from ngnmm_jax.stability.attractors import Lines
@@ -33,6 +34,9 @@ _EQUILIBRIA = 3
 _CHUNK = 20_480
 # With delays, where a point takes up to a second.
 _DELAYED = 64
+
+# What there is for driven systems.
+_INSTEAD = ": `dispersion` takes an orbit that is locked to a stimulus"
 
 
 class DispersionMap(AbstractResult):
@@ -215,6 +219,7 @@ def dispersion_map(
     Raises `SolverError` where no point has a state, `ValueError` where `store` holds another map.
     """
     _checks.require_x64("dispersion_map")
+    system = undriven(system, "dispersion_map", _INSTEAD)
     values = parameter_axes(system, parameters)
     _checks.positive_integer("chunk", chunk)
     if system.delays is not None:

@@ -171,11 +171,13 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
 
     def refined(self, step: Step, *, needed: bool = False) -> Step:
         """The point on a mesh of twice as many intervals where the cycle has become rough, where
-        no multiplier is near 1 as one should be, or where it is `needed`.
+        no multiplier is near 1 as one should be (under a drive, which has none, where the
+        multipliers miss Liouville's formula as much), or where it is `needed`.
         """
         intervals = step.point.points.shape[0]
         rough = float(step.cycle.roughness) > _ROUGH * intervals
-        lost = self.clock.phased and float(np.abs(np.asarray(step.spectrum)).min()) > _LOST
+        known = np.abs(np.asarray(step.spectrum)).min() if self.clock.phased else step.cycle.missed
+        lost = float(known) > _LOST
         if not (rough or lost or needed) or 2 * intervals > MOST_INTERVALS:
             return step
         mesh = finer(step.point.mesh)
