@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import shown
-from ngnmm_jax._core.parameters import pace
+from ngnmm_jax._core.parameters import bare, pace
 from ngnmm_jax._core.placement import placed, tangents_are_few
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream

@@ -209,8 +209,7 @@ def dispersion_map(
       maps are of equilibria.
     - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
       processes that are given the same folder share them.
-    - `chunk`: points that are finished, and stored, together: in whole lines along the first axis,
-      and so rounded up to these.
+    - `chunk`: points that are finished, and stored, together: rounded up to the first axis's lines.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
     With delays ("speed" and "delay" can be axes) it is of equilibria only: a `RootsMap`, of all
