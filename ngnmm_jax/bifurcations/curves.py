@@ -237,8 +237,8 @@ def continue_bifurcation(
         problem, begin = starts.of_equilibria(kind, field, start, width)
     else:
         end = jnp.maximum(_longest(system, longest_period, start.period), 2 * start.period)
-        clock = Kept(jnp.asarray(start.period)) if kind == "period" else None
-        clock = clock or _clock(field.system, start.period)
+        kept = kind == "period"
+        clock = Kept(jnp.asarray(start.period)) if kept else _clock(field.system, start.period)
         problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
     curve = _both_ways(problem, begin, limits, progress)
     return _table(kind, problem, curve, limits if throw else None)

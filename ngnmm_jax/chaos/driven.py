@@ -52,7 +52,7 @@ def axes_of(system: Driven, parameters: Mapping[str, Any]) -> dict[str, np.ndarr
         _checks.fail("parameters", must, f"it is {parameters!r}")
     only_together(system, parameters)
     of_stimulus = stimulus_leaves(system)
-    values = {}
+    values: dict[str, np.ndarray] = {}
     for name, given in parameters.items():
         if name not in of_stimulus:
             _checks.one_of("parameters", name, (*parameter_names(system), *of_stimulus))

@@ -237,7 +237,8 @@ class _Follower(NamedTuple):
         xi = jnp.broadcast_to(xi[..., None], (*x.shape[:-1], 1, count))
         nothing = jnp.zeros(count)
         value = self.runs.system.observed(x)
-        return _Going(x, xi, nothing, value, nothing, jnp.zeros(count, int), *[nothing] * 2, x, x)
+        none = jnp.zeros(count, int)
+        return _Going(x, xi, nothing, value, nothing, none, nothing, nothing, x, x)
 
     def over(self, cycles: Any, now: _Going, level: Any) -> _Going:
         """So many periods of the drive later; counts begin anew."""

@@ -4,6 +4,7 @@ Cycles are those of a system by itself, or those that are locked to a drive: the
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -457,9 +458,14 @@ class TorusCurve(AbstractCycleProblem):
         return jnp.tile(u, 3), jnp.append(q, 1.0)
 
     def events(self, before: Step, after: Step) -> list[Event]:
-        return [
-            Event(kind, lambda step, angle=angle: float(step.point.scalars[-1]) - angle, ends=True)
-            for kind, angle in (("resonance_1", 0.0), ("resonance_2", np.pi))
-            if (float(before.point.scalars[-1]) - angle) * (float(after.point.scalars[-1]) - angle)
-            < 0
-        ]
+        found = []
+        for kind, angle in (("resonance_1", 0.0), ("resonance_2", np.pi)):
+            away = partial(_angle_from, angle)
+            if away(before) * away(after) < 0:
+                found.append(Event(kind, away, ends=True))
+        return found
+
+
+def _angle_from(angle: float, step: Step) -> float:
+    """How far θ is from an angle."""
+    return float(step.point.scalars[-1]) - angle
