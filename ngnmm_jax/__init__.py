@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.fitting.fit import fit
     from ngnmm_jax.fitting.free import Free
     from ngnmm_jax.fitting.result import Fit
-    from ngnmm_jax.models import AbstractNeuralMass, JansenRit, NextGenEI
+    from ngnmm_jax.models import AbstractNeuralMass, JansenRit, MontbrioPazoRoxin, NextGenEI
     from ngnmm_jax.saved import load, save
     from ngnmm_jax.simulation.batch import simulate_batch
     from ngnmm_jax.simulation.result import Simulation
@@ -100,6 +100,7 @@ __all__ = [
     "LinearResponse",
     "LyapunovMap",
     "LyapunovSpectrum",
+    "MontbrioPazoRoxin",
     "Network",
     "NextGenEI",
     "Orbit",
@@ -218,6 +219,7 @@ _HOMES = {
     "models": (
         "AbstractNeuralMass",
         "JansenRit",
+        "MontbrioPazoRoxin",
         "NextGenEI",
     ),
     "saved": (

@@ -10,7 +10,12 @@ from scipy.integrate import solve_ivp
 import ngnmm_jax as ng
 from ngnmm_jax.integrators import named
 from ngnmm_jax.integrators.loops import repeated
-from ngnmm_jax.models.qif_flow import GateFlow, _angle, population_flow
+from ngnmm_jax.models.qif_flow import (
+    GateFlow,
+    _angle,
+    population_flow,
+    population_flow_with_means,
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,22 @@ def test_flow_under_a_ramp_is_of_order_four():
         got = population_flow(*(jnp.asarray(float(a)) for a in values))[:2]
         errors.append(np.abs(np.array(got) - exact).max())
     assert np.polyfit(np.log(steps), np.log(errors), 1)[0] == pytest.approx(5, abs=0.4)
+
+
+@pytest.mark.parametrize(("current", "dt"), [(-5.0, 0.5), (0.0, 1e-3), (20.0, 0.4)])
+def test_mean_potential_of_a_population(current, dt):
+    """Over a step of constant input: the integral of the exact solution's potential."""
+    delta, tau = 0.7, 8.0
+
+    def field(_, y):
+        x = np.pi * tau * y[0]
+        return [(delta / (np.pi * tau) + 2 * y[0] * y[1]) / tau,
+                (y[1] ** 2 - x * x + current) / tau, y[1]]  # fmt: skip
+
+    exact = solve_ivp(field, (0, dt), [0.2, 1.5, 0.0], rtol=1e-13, atol=1e-14).y[:, -1]
+    values = (0.2, 1.5, current, 0.0, delta, tau, dt)
+    r, v, _, mean = population_flow_with_means(*(jnp.asarray(a) for a in values))
+    np.testing.assert_allclose([r, v, mean * dt], exact, rtol=3e-10)
 
 
 @pytest.mark.parametrize("tau", [5.0, 0.5, 0.301, 0.299, 0.1, 0.03, 0.003, 3e-5])

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.models.base import AbstractNeuralMass
     from ngnmm_jax.models.hooks import EquilibriumReduction
     from ngnmm_jax.models.jansen_rit import JansenRit
+    from ngnmm_jax.models.montbrio import MontbrioPazoRoxin
     from ngnmm_jax.models.nextgen_ei import NextGenEI
     from ngnmm_jax.models.parameters import parameter
     from ngnmm_jax.models.registry import MODELS
@@ -17,6 +18,7 @@ __all__ = [
     "AbstractNeuralMass",
     "EquilibriumReduction",
     "JansenRit",
+    "MontbrioPazoRoxin",
     "NextGenEI",
     "parameter",
 ]
@@ -25,6 +27,7 @@ _HOMES = {
     "base": ("AbstractNeuralMass",),
     "hooks": ("EquilibriumReduction",),
     "jansen_rit": ("JansenRit",),
+    "montbrio": ("MontbrioPazoRoxin",),
     "nextgen_ei": ("NextGenEI",),
     "parameters": ("parameter",),
     "registry": ("MODELS",),

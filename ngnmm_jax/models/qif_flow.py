@@ -18,6 +18,8 @@ from numpy.polynomial import Polynomial
 from ngnmm_jax._core.types import Scalar
 
 _TAN_LOW, _TAN_HIGH = math.tan(math.pi / 8), math.tan(3 * math.pi / 8)
+# log(cosh(√q)) / q by powers of q: to 1e-10 of itself for |q| < 0.05.
+_LOG_COSH = (1 / 2, -1 / 12, 1 / 45, -17 / 2520, 31 / 14175, -691 / 935550)
 # Terms of the moments' series, which is used for steps up to the time constant: to rounding.
 _MOMENT_TERMS = 16
 
@@ -57,6 +59,32 @@ def population_flow(
 
     Source of the expansion: Blanes et al., Phys. Rep. 470, 151 (2009), section 2.
     """
+    r, v, lower, q = _moved(r, v, current, rise, delta, tau, dt)
+    return r, v, _mean_rate(lower, q, dt)
+
+
+def population_flow_with_means(
+    r: Array, v: Array, current: Array, rise: Array, delta: Array, tau: Array, dt: Scalar
+) -> tuple[Array, Array, Array, Array]:
+    """As `population_flow`, and the mean potential over the step after it.
+
+    The mean of z over a step is -tau / dt times the logarithm of the D that it arrives at.
+    """
+    r, v, (d_re, d_im), (q_re, q_im) = _moved(r, v, current, rise, delta, tau, dt)
+    # The logarithm of cosh(√q), by which D was divided.
+    extra, turned = jnp.full_like(q_re, _LOG_COSH[-1]), jnp.zeros_like(q_re)
+    for coefficient in (*_LOG_COSH[-2::-1], 0.0):
+        product = extra * q_re - turned * q_im, extra * q_im + turned * q_re
+        extra, turned = product[0] + coefficient, product[1]
+    grown = jnp.log1p((d_re - 1) * (d_re + 1) + d_im * d_im) / 2
+    mean = _mean_rate((d_re, d_im), (q_re, q_im), dt)
+    return r, v, mean, -(tau / dt) * (grown + extra)
+
+
+def _moved(
+    r: Array, v: Array, current: Array, rise: Array, delta: Array, tau: Array, dt: Scalar
+) -> tuple[Array, Array, tuple[Array, Array], tuple[Array, Array]]:
+    """Rate and potential after a step, with real and imaginary part of D / cosh(√q), and of q."""
     h = dt / tau
     lean = rise * (-h / 12)  # l / h
     x = math.pi * tau * r
@@ -74,14 +102,21 @@ def population_flow(
     d_re = 1 - l_re - (t_re * v - t_im * x)
     d_im = -l_im - (t_re * x + t_im * v)
     size = d_re * d_re + d_im * d_im
-    # The argument of cosh(√q), by which D was divided.
-    re2, im2 = q_re * q_re, q_im * q_im
-    extra = q_im * (0.5 - q_re / 6 + (3 * re2 - im2) / 45 - 17 / 630 * q_re * (re2 - im2))
     return (
         (n_im * d_re - n_re * d_im) / (math.pi * tau * size),
         (n_re * d_re + n_im * d_im) / size,
-        _angle(-d_im, d_re, extra, math.pi * dt),
+        (d_re, d_im),
+        (q_re, q_im),
     )
+
+
+def _mean_rate(d: tuple[Array, Array], q: tuple[Array, Array], dt: Scalar) -> Array:
+    """Spikes per neuron and time: by how much the argument of D falls, in units of π."""
+    (d_re, d_im), (q_re, q_im) = d, q
+    # The argument of cosh(√q), by which D was divided.
+    re2, im2 = q_re * q_re, q_im * q_im
+    extra = q_im * (0.5 - q_re / 6 + (3 * re2 - im2) / 45 - 17 / 630 * q_re * (re2 - im2))
+    return _angle(-d_im, d_re, extra, math.pi * dt)
 
 
 def _angle(y: Array, x: Array, less: Array, unit: Any) -> Array:
