@@ -362,3 +362,33 @@ def test_cycles_next_to_a_bound(stuart_landau):
     assert (cycles.parameter <= 1e-4 * (1 + 1e-12)).all()
     with pytest.raises(ng.SolverError, match="leaves the bounds at once"):
         ng.continue_cycles(system, {"mu": (-1.0, 0.0)}, start=rest.special[0], intervals=64)
+
+
+class Cubic(eqx.Module):
+    """x' = p + q x - b x³, whose folds are at p² = 4 q³ / (27 b)."""
+
+    p: jax.Array
+    q: jax.Array
+    b: jax.Array
+    state_shape: tuple = eqx.field(default=(1,), static=True)
+
+    def vector_field(self, state):
+        return self.p + self.q * state - self.b * state**3
+
+
+def test_curves_at_values_of_a_third_parameter():
+    """Folds of a cubic, exact; a value that is not reached is a failure that says why."""
+    system = Cubic(*map(jnp.asarray, (0.0, 1.0, 1.0)))
+    branch = ng.continue_equilibria(system, {"p": (-2.0, 2.0)}, start=[1.0])
+    fold = branch.of_kind("fold")[0]
+    plane = {"p": (-2.0, 2.0), "q": (0.2, 2.0)}
+    family = ng.bifurcation_family(system, plane, {"b": [2.0, 0.5, 1.0, 0.01]}, fold, longest=0.2)
+    assert [curve.fixed["b"] for curve in family.branches] == [0.5, 1.0, 2.0]
+    for curve in family.branches:
+        p, q = curve.parameters.T
+        np.testing.assert_allclose(p**2, 4 * q**3 / (27 * curve.fixed["b"]), rtol=1e-7)
+    (failure,) = family.failures
+    assert failure.startswith("b = 0.01: the way to this value")
+    assert "widen the bounds of p" in failure
+    with pytest.raises(ValueError, match="`third` must be another one than `parameters`"):
+        ng.bifurcation_family(system, plane, {"q": [1.0]}, fold)

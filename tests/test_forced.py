@@ -268,31 +268,33 @@ GAP = 0.2  # between the oscillator's frequency and the field's
 
 @pytest.fixture(scope="module")
 def branch():
-    """Locked orbits over the field's strength."""
-    system = turning(2 * np.pi / (1 - GAP), 0.42)
+    """Locked orbits over the field's strength, near the border of their tongue."""
+    system = turning(2 * np.pi / (1 - GAP), 0.21)
     orbit = ng.find_orbit(system, start=jnp.array([1.0, 0.0]))
     return ng.continue_cycles(
-        system, {"f": (0.15, 0.45)}, start=orbit, intervals=8, longest=0.2, max_points=60
+        system, {"f": (0.18, 0.22)}, start=orbit, intervals=12, longest=0.5, max_points=60
     )
 
 
 def test_folds_of_locked_orbits(branch):
-    """Where f² has its extrema over ρ in the cubic."""
-    rhos = (2 + np.array([1, -1]) * np.sqrt(1 - 3 * GAP**2)) / 3
-    folds = np.sqrt(rhos * ((1 - rhos) ** 2 + GAP**2))
-    found = branch.of_kind("cycle_fold")
-    np.testing.assert_allclose(sorted(p.parameter for p in found), folds, rtol=1e-8)
-    np.testing.assert_allclose([p.period for p in found], 2 * np.pi / 0.8, rtol=1e-12)
+    """Where f² has its minimum over ρ in the cubic."""
+    rho = (2 + np.sqrt(1 - 3 * GAP**2)) / 3
+    (fold,) = branch.of_kind("cycle_fold")
+    exact = np.sqrt(rho * ((1 - rho) ** 2 + GAP**2))
+    np.testing.assert_allclose(fold.parameter, exact, rtol=1e-8)
+    np.testing.assert_allclose(fold.period, 2 * np.pi / 0.8, rtol=1e-12)
     assert branch.unexplained == 0
+    assert branch.stable.any()
+    assert not branch.stable.all()
 
 
 @pytest.mark.slow
 def test_folds_of_locked_orbits_border_the_tongue(branch):
     """Their curve in strength and period, with its cusp, against the cubic."""
-    fold = max(branch.of_kind("cycle_fold"), key=lambda point: point.parameter)
+    (fold,) = branch.of_kind("cycle_fold")
     system = turning(2 * np.pi / (1 - GAP), 0.42)
     curve = ng.continue_bifurcation(
-        system, {"f": (0.3, 0.6), "drive_period": (3.0, 20.0)}, fold, longest=0.2, max_points=80
+        system, {"f": (0.1, 0.6), "drive_period": (3.0, 20.0)}, fold, longest=0.2, max_points=80
     )
     gaps = 1 - 2 * np.pi / curve.parameters[:, 1]
     off = []

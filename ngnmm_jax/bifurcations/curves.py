@@ -33,7 +33,7 @@ from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
     EquilibriumCurve,
 )
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
-from ngnmm_jax.dynamics.forced.system import deterministic, is_driven
+from ngnmm_jax.dynamics.forced.system import deterministic, is_driven, undriven
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import notation_of
@@ -94,10 +94,8 @@ def continue_equilibria(
     Source: Keller (1977); Kuznetsov, Elements of Applied Bifurcation Theory (2004), ch. 10.
     """
     _checks.require_x64("continue_equilibria")
-    system = deterministic(system, "continue_equilibria")
-    if is_driven(system):
-        must = "be without a drive, under which nothing rests: `continue_cycles` takes it"
-        _checks.fail("system", must, "it has a stimulus")
+    instead = ", under which nothing rests: `continue_cycles` follows locked orbits"
+    system = undriven(system, "continue_equilibria", instead)
     names, bounds = given.bounds_of(parameters, 1)
     limits = given.limits_of(bounds, longest, max_points)
     if isinstance(start, SpecialPoint):
@@ -252,8 +250,8 @@ def continue_bifurcation(
         problem, begin = starts.of_equilibria(kind, field, start, width)
     else:
         end = jnp.maximum(_longest(system, longest_period, start.period), 2 * start.period)
-        clock = Kept(jnp.asarray(start.period)) if kind == "period" else None
-        clock = clock or _clock(field.system, start.period)
+        kept = kind == "period"
+        clock = Kept(jnp.asarray(start.period)) if kept else _clock(field.system, start.period)
         problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
     curve = _both_ways(problem, begin, limits, progress)
     return _table(kind, problem, curve, limits if throw else None)

@@ -19,7 +19,10 @@ from ngnmm_jax.bifurcations.curves import (
     continue_equilibria,
 )
 from ngnmm_jax.dynamics.equilibria import find_equilibria
+from ngnmm_jax.dynamics.forced.system import undriven
 
+# What there is for driven systems.
+_INSTEAD = ", under which nothing rests: `continue_cycles` from `find_orbit` follows locked orbits"
 # Where along the parameter's bounds equilibria are looked for.
 _PLACES = (1e-4, 0.5, 1 - 1e-4)
 
@@ -51,6 +54,7 @@ def bifurcation_diagram(
       `progress` serve equilibria too.
     """
     (parameter,), (bounds,) = given.bounds_of(parameters, 1)
+    system = undriven(system, "bifurcation_diagram", _INSTEAD)
     collection = _Collection(seen)
     for branch in _equilibria(collection, system, parameter, bounds, options):
         for hopf in branch.of_kind("hopf"):
@@ -86,6 +90,7 @@ def two_parameter_diagram(
     - `seen`, `options`: as for `bifurcation_diagram`.
     """
     (first, second), bounds = given.bounds_of(parameters, 2)
+    system = undriven(system, "two_parameter_diagram", _INSTEAD)
     curves = _Collection(seen)
     own = _without(options, "intervals")
     for cut in cuts:

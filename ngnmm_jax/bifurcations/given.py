@@ -20,6 +20,7 @@ from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
 from ngnmm_jax.bifurcations.resting import AtRest
 from ngnmm_jax.dynamics.continuation.arclength import Limits
 from ngnmm_jax.dynamics.equilibria import find_equilibria, near
+from ngnmm_jax.dynamics.forced.system import only_together
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -61,6 +62,7 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
     known = scalar_names(system)
     for name in names:
         _checks.one_of("parameters", name, known)
+    only_together(system, names)
     if isinstance(start, SpecialPoint):
         for name in start.parameters:
             if name not in known:

@@ -234,12 +234,12 @@ def from_orbit(
     states = np.asarray(orbit.samples).reshape(orbit.ts.size, -1)
     begin = problem.clock.scalars(p, period)
     at = jnp.asarray(orbit.ts) / period
-    slopes = jax.vmap(problem.cycle, (0, None, 0))(jnp.asarray(states), begin, at)
-    slopes = np.asarray(slopes) / period
+    along = jax.vmap(problem.cycle, (0, None, 0))(jnp.asarray(states), begin, at)
+    slopes = np.asarray(along)
     from scipy.interpolate import CubicHermiteSpline  # a third of a second, so only here
 
     ts, first = np.unique(np.asarray(at), return_index=True)  # a piece may have no length
-    spline = CubicHermiteSpline(ts, states[first], period * slopes[first])
+    spline = CubicHermiteSpline(ts, states[first], slopes[first])
     mesh = jnp.linspace(0.0, 1.0, MOST_INTERVALS + 1)
     point = Profile(
         mesh,
@@ -247,8 +247,8 @@ def from_orbit(
         jnp.asarray(spline(gauss_points(mesh), 1)),
         begin,
     )
-    mesh = adapted(point, problem.state_scales, intervals)[0]
-    point = resampled(point, problem.clock.snapped(mesh))
+    fitting = adapted(point, problem.state_scales, intervals)[0]
+    point = resampled(point, problem.clock.snapped(fitting))
     return Step(point, along_scalar(point, 0))
 
 

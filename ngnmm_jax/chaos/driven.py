@@ -11,6 +11,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import (
     STIMULUS,
+    bare,
     parameter_axes,
     parameter_names,
     stimulus_leaves,
@@ -18,7 +19,13 @@ from ngnmm_jax._core.parameters import (
 )
 from ngnmm_jax.chaos.lanes import starts_of, steps_at
 from ngnmm_jax.dynamics.forced.strobes import step_in
-from ngnmm_jax.dynamics.forced.system import Pieces, deterministic, is_driven, pieces_of
+from ngnmm_jax.dynamics.forced.system import (
+    Pieces,
+    deterministic,
+    is_driven,
+    only_together,
+    pieces_of,
+)
 from ngnmm_jax.systems.driven import Driven
 
 
@@ -35,7 +42,7 @@ def driven_system(system: Any, what: str) -> Driven:
     if not is_driven(system):
         must = "be driven by a stimulus that repeats itself: `Driven(system, stimulus=…)`"
         _checks.fail("system", must, "nothing drives it")
-    return system
+    return bare(system)
 
 
 def axes_of(system: Driven, parameters: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -43,8 +50,9 @@ def axes_of(system: Driven, parameters: Mapping[str, Any]) -> dict[str, np.ndarr
     if not isinstance(parameters, Mapping) or not parameters:
         must = 'be values by name, as in {"stimulus_amplitude": [0, 0.1, 0.2]}'
         _checks.fail("parameters", must, f"it is {parameters!r}")
+    only_together(system, parameters)
     of_stimulus = stimulus_leaves(system)
-    values = {}
+    values: dict[str, np.ndarray] = {}
     for name, given in parameters.items():
         if name not in of_stimulus:
             _checks.one_of("parameters", name, (*parameter_names(system), *of_stimulus))

@@ -28,6 +28,7 @@ from ngnmm_jax.chaos.lanes import (
     steps_at,
     width_of,
 )
+from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.models.notation import Notation, notation_of
@@ -135,6 +136,11 @@ def lyapunov_map(
     Raises `ValueError` for bad arguments, or where `store` holds something else.
     """
     _checks.require_x64("lyapunov_map")
+    instead = (
+        ": `arnold_tongues` has the largest exponent under a stimulus that repeats itself, "
+        "`lyapunov_spectrum` all of one run"
+    )
+    system = undriven(system, "lyapunov_map", instead)
     values = parameter_axes(system, parameters)
     core = system.bare()
     points, shape = grid(values)

@@ -18,6 +18,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lanes import Lanes, begun, lanes_per_device, starts_of, steps_at
 from ngnmm_jax.chaos.ways import way_of
+from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.lyapunov import Plan, plan
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.saving import select
@@ -135,6 +136,8 @@ def orbit_diagram(
     Source: for sections, Poincaré; for maxima, Lorenz, J. Atmos. Sci. 20, 130 (1963).
     """
     _checks.require_x64("orbit_diagram")
+    instead = ": `stroboscopic_map` shows one under a stimulus that repeats itself"
+    system = undriven(system, "orbit_diagram", instead)
     values = parameter_axes(system, parameters)
     if len(values) != 1:
         _checks.fail("parameters", "name one parameter", f"it names {len(values)}")

@@ -60,7 +60,7 @@ class ArnoldTongues(AbstractResult):
     @property
     def locked(self) -> np.ndarray:
         """(*grid): whether the system is locked to the drive."""
-        return self.drive_cycles > 0
+        return np.asarray(np.asarray(self.drive_cycles) > 0)
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -69,7 +69,8 @@ class ArnoldTongues(AbstractResult):
 
     def summary(self) -> dict[str, Any]:
         """Over which parameters, how much of the plane is locked, and how."""
-        pairs = zip(self.drive_cycles[self.locked], self.cycles[self.locked], strict=True)
+        both = (np.asarray(part)[self.locked] for part in (self.drive_cycles, self.cycles))
+        pairs = zip(*both, strict=True)
         found, numbers = np.unique([f"{m}:{n}" for m, n in pairs], return_counts=True)
         order = np.argsort(-numbers, kind="stable")[:6]
         return {
@@ -237,7 +238,8 @@ class _Follower(NamedTuple):
         xi = jnp.broadcast_to(xi[..., None], (*x.shape[:-1], 1, count))
         nothing = jnp.zeros(count)
         value = self.runs.system.observed(x)
-        return _Going(x, xi, nothing, value, nothing, jnp.zeros(count, int), *[nothing] * 2, x, x)
+        none = jnp.zeros(count, int)
+        return _Going(x, xi, nothing, value, nothing, none, nothing, nothing, x, x)
 
     def over(self, cycles: Any, now: _Going, level: Any) -> _Going:
         """So many periods of the drive later; counts begin anew."""

@@ -22,6 +22,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
+from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.many_equilibria import search
 
 VectorField = Callable[[jax.Array], jax.Array]
@@ -138,6 +139,8 @@ def find_equilibria(
     - `throw`: raise `SolverError` where none is found, or more than `max_count`.
     """
     _checks.require_x64("find_equilibria")
+    instead = ": under a stimulus that repeats itself `find_orbit` finds what is locked to it"
+    system = undriven(system, "find_equilibria", instead)
     if max_count is not None:
         _checks.positive_integer("max_count", max_count)
     if start is not None:

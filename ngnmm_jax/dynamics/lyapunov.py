@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import shown
-from ngnmm_jax._core.parameters import pace
+from ngnmm_jax._core.parameters import bare, pace
 from ngnmm_jax._core.placement import placed, tangents_are_few
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import Purpose, stream
@@ -217,7 +217,7 @@ def lyapunov_spectrum(
     Theor. Phys. 83, 875 (1990).
     """
     _checks.require_x64("lyapunov_spectrum")
-    system = without_noise(system, "lyapunov_spectrum")
+    system = bare(without_noise(system, "lyapunov_spectrum"))
     driven = is_driven(system)
     if not driven and getattr(system, "delays", None) is not None:
         result = _with_delays(

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import bare
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
@@ -132,7 +133,7 @@ def find_orbit(
     _checks.require_x64("find_orbit")
     system = deterministic(system, "find_orbit")
     if is_driven(system):
-        return _locked(system, start, period, transient, window, steps, throw)
+        return _locked(bare(system), start, period, transient, window, steps, throw)
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
     of_past = is_delayed(system)

@@ -180,7 +180,7 @@ def arnold_tongues(
             ax.contour(x, y, inside.T.astype(float), [0.5], colors="white", linewidths=1.0)
             places = np.argwhere(inside)
             i, j = places[np.abs(places - places.mean(axis=0)).sum(axis=1).argmin()]
-            where = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True}
+            where: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True}
             ax.text(x[i], y[j], f"{m}:{n}", color="white", **where)
     style.label_axes(ax, names, result)
     return ax

@@ -17,6 +17,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.store import in_blocks
+from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import rate_unit, without_hertz
 from ngnmm_jax.stability.atlas import Atlas
@@ -34,6 +35,9 @@ _EQUILIBRIA = 3
 _CHUNK = 20_480
 # With delays, where a point takes up to a second.
 _DELAYED = 64
+
+# What there is for driven systems.
+_INSTEAD = ": `dispersion` takes an orbit that is locked to a stimulus"
 
 
 class DispersionMap(AbstractResult):
@@ -205,8 +209,7 @@ def dispersion_map(
     - `oscillations`: look for oscillating states too; by default without delays only. With one
       delay, where no equilibrium is stable by itself, what a run settles on: seconds a point.
     - `store`: a folder of finished blocks, which the same call goes on from, and processes share.
-    - `chunk`: points that are finished, and stored, together: in whole lines along the first axis,
-      and so rounded up to these.
+    - `chunk`: points that are finished, and stored, together: rounded up to the first axis's lines.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
 
     With delays ("speed" and "delay" can be axes) it is a `RootsMap` of equilibria, of all
@@ -215,6 +218,7 @@ def dispersion_map(
     Raises `SolverError` where no point has a state, `ValueError` where `store` holds another map.
     """
     _checks.require_x64("dispersion_map")
+    system = undriven(system, "dispersion_map", _INSTEAD)
     values = parameter_axes(system, parameters)
     _checks.positive_integer("chunk", chunk)
     if system.delays is not None:

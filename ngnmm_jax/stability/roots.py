@@ -20,6 +20,7 @@ from ngnmm_jax._core.parameters import constant
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.many_equilibria import at_rest
 from ngnmm_jax.models.times import frequency_unit, per_time, seconds_in
 from ngnmm_jax.stability.response import equilibrium
@@ -119,6 +120,7 @@ def characteristic_roots(
     - `throw`: raise `SolverError` if the state is no equilibrium, or the number is not certified.
     """
     _checks.require_x64("characteristic_roots")
+    network = undriven(network, "characteristic_roots", ", under which nothing rests")
     if not _checks.on_host(network, state):
         must = "have known values here: derivatives of a root come from `root_near`"
         _checks.fail("network", must, "JAX is tracing them")

@@ -33,7 +33,7 @@ from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.noises import AbstractNoise, not_negative, places
 from ngnmm_jax.systems.noisy import Sources, noisy
-from ngnmm_jax.systems.stimuli import AbstractStimulus
+from ngnmm_jax.systems.stimuli import AbstractStimulus, Periodic, Sum
 
 #: What can become of rates and gates that noise takes below zero.
 BELOW_ZERO = ("reflect", "clip", "keep")
@@ -201,6 +201,7 @@ class Driven(PicturedSystem):
             given = {name: jnp.asarray(value, float) for name, value in of_stimulus.items()}
             stimulus = with_leaves(self, given).stimulus
             _check_again(stimulus)
+            stimulus = _again(stimulus)
             changed = Driven(self.system, self.noise, stimulus, self.below_zero)  # checked
             self = with_fields(self, stimulus=changed.stimulus)
             if not values:
@@ -383,6 +384,15 @@ def _check_again(stimulus: Any) -> None:
         for part in value if isinstance(value, tuple) else (value,):
             if isinstance(part, AbstractStimulus):
                 _check_again(part)
+
+
+def _again(stimulus: Any) -> Any:
+    """A stimulus whose sums know the periods that their parts now have."""
+    if isinstance(stimulus, Sum):
+        return Sum([_again(part) for part in stimulus.parts])
+    if isinstance(stimulus, Periodic):
+        return Periodic(_again(stimulus.pattern), stimulus.period)
+    return stimulus
 
 
 def driven(system: Network | Homogeneous | Driven) -> Driven:

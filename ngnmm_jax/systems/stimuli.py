@@ -7,7 +7,7 @@ in the model's unit.
 
 import abc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar
 
@@ -101,9 +101,19 @@ class AbstractStimulus(eqx.Module):
 
 
 class Sum(AbstractStimulus):
-    """Several stimuli at once."""
+    """Several stimuli at once.
+
+    It repeats itself where the parts' periods are as whole numbers (to 1e-9, up to 64 periods of
+    the first): `turns` are how many periods of each part that is, or None. They stay as they are
+    where periods are then changed inside of JAX's programs.
+    """
 
     parts: tuple[AbstractStimulus, ...]
+    turns: tuple[int, ...] | None = eqx.field(static=True)
+
+    def __init__(self, parts: Sequence[AbstractStimulus]) -> None:
+        self.parts = tuple(parts)
+        self.turns = _common([part.cycle for part in self.parts])
 
     def __call__(self, t: Scalar) -> Float[Array, "*region"]:
         total = self.parts[0](t)
@@ -122,33 +132,15 @@ class Sum(AbstractStimulus):
 
     @property
     def cycle(self) -> Any:
-        """The least time that is a whole number of cycles of each part, up to 64 of the first.
-
-        None where there is none (to 1e-9), or a part has none.
-        """
-        cycles = [part.cycle for part in self.parts]
-        if any(cycle is None for cycle in cycles):
-            return None
-        if not _checks.is_concrete(cycles):
-            must = "have known periods where it is a sum: their common one is looked for"
-            _checks.fail("stimulus", must, "JAX is tracing them")
-        first, number = cycles[0], 1
-        for cycle in cycles[1:]:
-            ratio = float(first) / float(cycle)
-            near = Fraction(ratio).limit_denominator(_CYCLES)
-            if abs(float(near) - ratio) > _SAME * ratio:
-                return None
-            number = math.lcm(number, near.denominator)
-        return number * first if number <= _CYCLES else None
+        """The least time that is a whole number of periods of each part; None without one."""
+        return None if self.turns is None else self.turns[0] * self.parts[0].cycle
 
     @property
     def edges(self) -> Float[Array, "edge"]:
-        whole = self.cycle
         every = [jnp.zeros(0)]
-        for part in self.parts:
-            if whole is not None and part.edges.size:
-                starts = part.cycle * jnp.arange(round(float(whole) / float(part.cycle)))
-                every.append((starts[:, None] + part.edges).ravel())
+        for part, number in zip(self.parts, self.turns or (), strict=False):
+            starts = part.cycle * jnp.arange(number)
+            every.append((starts[:, None] + part.edges).ravel())
         return jnp.concatenate(every)
 
     def over_steps(self) -> Callable[[Scalar, Scalar], Moments]:
@@ -436,6 +428,20 @@ def _bessel(x: jax.Array) -> jax.Array:
     series = x / 3 * (1 - square / 10 * (1 - square / 28 * (1 - square / 54 * (1 - square / 88))))
     far = jnp.where(near, 1.0, x)
     return jnp.where(near, series, (jnp.sin(far) - far * jnp.cos(far)) / far**2)
+
+
+def _common(cycles: list[Any]) -> tuple[int, ...] | None:
+    """How many of each are the least common time; None where it is not known."""
+    if any(cycle is None for cycle in cycles) or not _checks.is_concrete(cycles):
+        return None
+    ratios = [float(cycles[0]) / float(cycle) for cycle in cycles]
+    near = [Fraction(ratio).limit_denominator(_CYCLES) for ratio in ratios]
+    if any(abs(float(n) - r) > _SAME * r for n, r in zip(near, ratios, strict=True)):
+        return None
+    number = math.lcm(*(n.denominator for n in near))
+    if number > _CYCLES:
+        return None
+    return tuple(int(number * n) for n in near)
 
 
 def _one_per_region(argument: str, value: jax.Array) -> None:

@@ -4,6 +4,7 @@ Cycles are those of a system by itself, or those that are locked to a drive: the
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -171,11 +172,13 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
 
     def refined(self, step: Step, *, needed: bool = False) -> Step:
         """The point on a mesh of twice as many intervals where the cycle has become rough, where
-        no multiplier is near 1 as one should be, or where it is `needed`.
+        no multiplier is near 1 as one should be (under a drive, which has none, where the
+        multipliers miss Liouville's formula as much), or where it is `needed`.
         """
         intervals = step.point.points.shape[0]
         rough = float(step.cycle.roughness) > _ROUGH * intervals
-        lost = self.clock.phased and float(np.abs(np.asarray(step.spectrum)).min()) > _LOST
+        known = np.abs(np.asarray(step.spectrum)).min() if self.clock.phased else step.cycle.missed
+        lost = float(known) > _LOST
         if not (rough or lost or needed) or 2 * intervals > MOST_INTERVALS:
             return step
         mesh = finer(step.point.mesh)
@@ -455,9 +458,14 @@ class TorusCurve(AbstractCycleProblem):
         return jnp.tile(u, 3), jnp.append(q, 1.0)
 
     def events(self, before: Step, after: Step) -> list[Event]:
-        return [
-            Event(kind, lambda step, angle=angle: float(step.point.scalars[-1]) - angle, ends=True)
-            for kind, angle in (("resonance_1", 0.0), ("resonance_2", np.pi))
-            if (float(before.point.scalars[-1]) - angle) * (float(after.point.scalars[-1]) - angle)
-            < 0
-        ]
+        found = []
+        for kind, angle in (("resonance_1", 0.0), ("resonance_2", np.pi)):
+            away = partial(_angle_from, angle)
+            if away(before) * away(after) < 0:
+                found.append(Event(kind, away, ends=True))
+        return found
+
+
+def _angle_from(angle: float, step: Step) -> float:
+    """How far θ is from an angle."""
+    return float(step.point.scalars[-1]) - angle

@@ -32,7 +32,7 @@ _INEXACT, _GAP, _MOVED = 1e-6, 1e-9, 1e-6
 _RETURN, _SAME, _NEAR = 1e-2, 1e-4, 0.05
 # The default transient in the system's steps, how many times as long it gets; and the fewest
 # periods of the drive.
-_TRANSIENT, _LONGER, _FEWEST = 40_000, (1, 4, 16, 64), 16
+_TRANSIENT, _LONGER, _FEWEST = 40_000, (1, 4, 16), 16
 # A quantity that moves by less than this, relative to 1 + its size, has no cycles.
 _STILL = 1e-9
 

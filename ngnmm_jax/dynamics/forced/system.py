@@ -9,8 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import bare
+from ngnmm_jax._core.parameters import STIMULUS
 
+# What stands against noise.
+_WHY = {
+    "lyapunov_spectrum": (
+        ", which compares steps with their halves and needs a trajectory that is smooth in time"
+    ),
+    "find_orbit": ": nothing returns exactly under it",
+}
 # States are asked for this part of a piece inside of it: a jump's value is that of its side.
 _INSIDE = 1e-12
 
@@ -54,25 +61,22 @@ def is_driven(system: Any) -> bool:
 
 
 def without_noise(system: Any, what: str) -> Any:
-    """The system that a driven one is where nothing drives it, or itself; bare.
+    """The system that a driven one is where nothing drives it, or itself.
 
     `ValueError` where it has noise, or delays beside a drive.
     """
     if not is_driven(system):
-        return bare(system)
+        return system
     if getattr(system, "noise", None):
         names = ", ".join(system.noise)
-        must = (
-            f"be without noise for `{what}`, which compares steps with their halves and needs a "
-            "trajectory that is smooth in time: `Driven(system, stimulus=…)`"
-        )
+        must = f"be without noise for `{what}`{_WHY.get(what, '')}: `Driven(system, stimulus=…)`"
         _checks.fail("system", must, f"it has noise in {names}")
     if hasattr(system, "stimulus") and system.stimulus is None:
-        return bare(system.system)
+        return system.system
     if getattr(system, "delays", None) is not None:
         must = f"be without delays where it is driven, for `{what}`: `simulate` takes both"
         _checks.fail("system", must, "it has delays")
-    return bare(system)
+    return system
 
 
 def deterministic(system: Any, what: str) -> Any:
@@ -83,6 +87,33 @@ def deterministic(system: Any, what: str) -> Any:
         must = "repeat itself, as `Sine`, `Periodic`, or a sum of such whose periods are as whole"
         _checks.fail("stimulus", f"{must} numbers", f"a {kind} is not known to")
     return system
+
+
+def undriven(system: Any, what: str, instead: str) -> Any:
+    """The system that a driven one is where nothing drives it, or itself.
+
+    `ValueError` where anything does: `instead` says what there is for it.
+    """
+    if not is_driven(system):
+        return system
+    noise, stimulus = getattr(system, "noise", None), getattr(system, "stimulus", system)
+    if not noise and stimulus is None:
+        return system.system
+    has = " and ".join(name for name, it in (("noise", noise), ("a stimulus", stimulus)) if it)
+    must = f"be without what drives it for `{what}`{instead}"
+    _checks.fail("system", must, f"it has {has}: its `system` alone has none")
+
+
+def only_together(system: Any, names: Any) -> None:
+    """Refuse to vary the period of one part of a sum, which would then not repeat itself."""
+    if getattr(getattr(system, "stimulus", None), "turns", None) is None:
+        return
+    for name in names:
+        if name.startswith(STIMULUS) and name.endswith("_period"):
+            must = (
+                "leave the periods of a sum's parts as they are, which together repeat themselves"
+            )
+            _checks.fail("parameters", must, f"{name} is among them")
 
 
 class Pieces(NamedTuple):
