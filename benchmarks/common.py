@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine, timing, tables and their record, engines in processes."""
+"""What the benchmarks share: the machine, timing, tables and their record, engines, peers."""
 
 import argparse
 import contextlib
@@ -20,6 +20,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 #: The tables that this process has printed, for `save`.
 TABLES: list[dict[str, Any]] = []
+#: What is compared with, each in an environment of its own.
+PEERS = {"tvboptim": "0.4.0", "vbjax": "0.0.19", "pyrates": "1.2.3"}
+#: What they import or can use, and do not ask for.
+UNSAID = {"vbjax": ["tqdm"], "pyrates": ["numba"]}
 
 
 def hardware() -> str:
@@ -76,6 +80,34 @@ def in_process(module: str, engine: str, *, python: str = sys.executable, **sett
     reason = "not installed" if missing else done.stderr.strip().splitlines()[-1:]
     print(f"  ({engine}: {reason})", file=sys.stderr)
     return float("nan")
+
+
+def environment(folder: Path | None, name: str) -> str | None:
+    """The Python of a peer's environment, made in this folder where it is missing.
+
+    None, with the reason told, where there is none.
+    """
+    if folder is None:
+        print(f"{name} is left out: no folder for its environment is given (--peers).\n")
+        return None
+    home = folder.absolute() / name
+    python, version = home / "bin" / "python", PEERS[name]
+    wanted = [f"{name}=={version}", f"jax=={metadata.version('jax')}", *UNSAID.get(name, [])]
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
+        command = [str(python), "-m", "pip", "install", "--quiet", *wanted]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            shutil.rmtree(home)
+            print(f"{name} is left out: {done.stderr.strip().splitlines()[-1]}\n")
+            return None
+    shown = f"import importlib.metadata as m; print(m.version({name!r}), m.version('jax'))"
+    done = subprocess.run([str(python), "-c", shown], capture_output=True, text=True, check=False)
+    if done.stdout.split()[:1] != [version]:
+        print(f"{name} is left out: {home} has {done.stdout.strip() or 'none'}, not {version}.\n")
+        return None
+    print(f"{name} {version} with JAX {done.stdout.split()[1]}\n")
+    return str(python)
 
 
 @contextlib.contextmanager

@@ -20,14 +20,22 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks import common
-from benchmarks.common import best_of, c_program, compiled, engine_or, in_process, machine, table
+from benchmarks.common import (
+    best_of,
+    c_program,
+    compiled,
+    engine_or,
+    environment,
+    in_process,
+    machine,
+    table,
+)
 from benchmarks.simulation import plain_field
 
 SPEED, COUPLING, CURRENT, STEP = 10.0, 9.0, 15.0, 0.05
@@ -40,9 +48,7 @@ FEWER = {1: 500, 8: 100, 64: 50, 1024: 20}
 TOGETHER = 64
 #: For the order: steps, and the time that is simulated with each; the reference's step.
 HALVED, SPAN, FINE = (0.1, 0.05, 0.025, 0.0125), 5.0, 0.003125
-PEERS = {"tvboptim": "0.4.0", "vbjax": "0.0.19"}
-#: What they import and do not ask for.
-UNSAID = {"vbjax": ["tqdm"]}
+PEERS = ("tvboptim", "vbjax")
 #: How C reads the past (POINTS): the nearest value, lines, cubic polynomials.
 READS = {1: "nearest", 2: "linear", 4: "cubic"}
 
@@ -333,34 +339,6 @@ ENGINES: dict[str, Callable[..., Any]] = {
     "dispersion_map": dispersion_map,
 }
 measure = functools.partial(in_process, "benchmarks.delays")
-
-
-# The peers' environments
-
-
-def environment(folder: Path | None, name: str) -> str | None:
-    """Its Python, made where it is missing; None, with the reason told, where there is none."""
-    if folder is None:
-        print(f"{name} is left out: no folder for its environment is given (--peers).\n")
-        return None
-    home = folder.absolute() / name
-    python, version = home / "bin" / "python", PEERS[name]
-    wanted = [f"{name}=={version}", f"jax=={metadata.version('jax')}", *UNSAID.get(name, [])]
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", *wanted]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            shutil.rmtree(home)
-            print(f"{name} is left out: {done.stderr.strip().splitlines()[-1]}\n")
-            return None
-    shown = f"import importlib.metadata as m; print(m.version({name!r}), m.version('jax'))"
-    done = subprocess.run([str(python), "-c", shown], capture_output=True, text=True, check=False)
-    if done.stdout.split()[:1] != [version]:
-        print(f"{name} is left out: {home} has {done.stdout.strip() or 'none'}, not {version}.\n")
-        return None
-    print(f"{name} {version} with JAX {done.stdout.split()[1]}\n")
-    return str(python)
 
 
 # Tables
