@@ -26,8 +26,10 @@ _ARRIVED = 1e-3
 # A run may be periodic when it returns this near, and is near its orbit within this fraction
 # of the orbit's extent.
 _RETURNS, _NEAR = 2e-2, 0.2
-# Every run starts off its neighbour's end by this fraction, so that it leaves what is unstable.
+# Every run starts off its neighbour's end by this fraction, so that it leaves what is unstable; what
+# is less than `_ZERO` of the model's box, by this fraction of the box.
 _KICK, _BIG_KICK = 1e-3, 2e-2
+_ZERO = 1e-9
 # Runs that a CPU takes in lock-step.
 _LANES = 64
 
@@ -133,7 +135,7 @@ def _marcher(
         def column(x: jax.Array, point: dict[str, jax.Array]) -> tuple[jax.Array, _Arrival]:
             inner = family.at(point)
             field, steps = inner.vector_field, Steps.of(inner.model, x.shape[-1])
-            x = jnp.where(jnp.isfinite(x).all(axis=0), x, start) * (1 + kick)
+            x = _kicked(family, jnp.where(jnp.isfinite(x).all(axis=0), x, start), kick)
             end, path = settle(field, x, steps, transient=transient, samples=window, stride=stride)
             return end, _Arrival(end, least_return(field, path, steps.tempo * stride, same))
 
@@ -142,6 +144,16 @@ def _marcher(
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), result)
 
     return march
+
+
+def _kicked(family: Family, x: Any, kick: float) -> Any:
+    """States (variable, run), moved by a fraction of themselves, or where they are zero of the box.
+
+    A multiple of zero would stay at rest there.
+    """
+    low, high = family.model.search_box()
+    width = (high - low)[:, None]
+    return x * (1 + kick) + jnp.where(jnp.abs(x) < _ZERO * width, kick * width, 0.0)
 
 
 # Along a line, 100 and 250 ms of the paper's model; of what is left, 1200 and 1200 ms.
@@ -157,7 +169,8 @@ def _march(family: Family, lines: Lines, rest: Rest) -> _Runs:
     middle = np.mean(family.model.search_box(), axis=0)
     starts = np.where(np.isfinite(starts), starts, middle)
     route = _Route(
-        starts * (1 + _BIG_KICK), {name: value[both] for name, value in lines.points.items()}
+        np.asarray(_kicked(family, starts.T, _BIG_KICK)).T,
+        {name: value[both] for name, value in lines.points.items()},
     )
     result = map_chunks(_SHORT, family, route, chunk=wide(_LANES), progress=False, lockstep=True)
     flat = jax.tree.map(lambda value: value.reshape(both.size, *value.shape[2:]), result)
