@@ -83,7 +83,7 @@ def test_forcing(tmp_path):
     page = read(ROOT / "docs" / "forcing.md", tmp_path, 5)
     assert (page["orbit"].drive_cycles, int(page["orbit"].cycles)) == (1, 1)
     assert (np.asarray(page["modes"].growth) < 0).all()
-    assert len(page["folds"]) == 2
+    assert len(page["folds"]) == 4
     assert page["border"].ok
     assert (page["nested"].drive_cycles, int(page["nested"].cycles)) == (1, 4)
     assert page["coupled"].peak[0] == 8.0
