@@ -28,7 +28,7 @@ import numpy as np
 
 from benchmarks import common, models_peers
 from benchmarks.common import PEERS, best_of, engine_or, environment, in_process, machine, table
-from benchmarks.models_peers import EVALUATIONS, NOTES, SIZES
+from benchmarks.models_peers import EVALUATIONS, NOTES, REPEATS, SIZES
 from benchmarks.simulation import weights
 
 COUPLING = 1.0
@@ -86,9 +86,9 @@ def ours(model: str, problem: str, small: bool) -> list[Any]:
                 run = ng.simulate_batch(network, {axis: values}, duration, start=starts, **options)
             jax.block_until_ready(run.states)
 
-        return best_of(work) / (steps * batch) * 1e6
+        return best_of(work, REPEATS) / (steps * batch) * 1e6
 
-    methods = ["rk4"] if mass.exact_flow(dt) is None else ["rk4", "moebius"]
+    methods = ["rk4"] if mass.exact_flow(jax.numpy.asarray(dt)) is None else ["rk4", "moebius"]
     return [[timed(method, batch) for batch in (1, size.batch)] for method in methods]
 
 
@@ -111,7 +111,11 @@ def measured(
     model: str, pythons: dict[str, str | None], folder: str, small: bool
 ) -> tuple[list[Any], dict[str, Any]]:
     """This library's times, and what each peer that has the model gave."""
-    some = {"problem": str(Path(folder) / f"{model}.npz"), "model": model, "small": small}
+    some: dict[str, Any] = {
+        "problem": str(Path(folder) / f"{model}.npz"),
+        "model": model,
+        "small": small,
+    }
     here, theirs = measure("ours", **some), {}
     if not isinstance(here, list):
         raise SystemExit(f"{model}: this library could not be timed")
@@ -144,6 +148,7 @@ def times_table(everything: dict[str, Any], batches: tuple[int, int]) -> None:
     print("Microseconds per step and simulation (in brackets the evaluations of a step):\n")
     header = ["model", "simulations", "RK4 (4)", "moebius"]
     header += [f"{peer}, {method} ({n})" for peer, (method, n) in EVALUATIONS.items()]
+    header += ["pyrates, by"]
     rows = []
     for model, (here, theirs) in everything.items():
         for k, batch in enumerate(batches):
@@ -151,7 +156,7 @@ def times_table(everything: dict[str, Any], batches: tuple[int, int]) -> None:
             found = [theirs[peer]["times"][k] if peer in theirs else NONE for peer in EVALUATIONS]
             by = theirs["pyrates"]["by"][k] if "pyrates" in theirs else NONE
             rows.append([model, batch, *own, *found, by])
-    table([*header, "PyRates' backend"], rows)
+    table(header, rows)
 
 
 def rates_table(everything: dict[str, Any], batches: tuple[int, int]) -> None:
@@ -187,6 +192,8 @@ def main() -> None:
     pythons = {peer: environment(options.peers, peer) for peer in PEERS}
     size = SIZES[options.small]
     print(f"{size.regions} regions, synthetic weights, no delays, 64 bits.\n")
+    if options.small:
+        print("(Tiny: what a call costs is most of these times.)\n")
     with tempfile.TemporaryDirectory() as folder:
         everything = {model: measured(model, pythons, folder, options.small) for model in chosen}
     if any(theirs for _, theirs in everything.values()):
