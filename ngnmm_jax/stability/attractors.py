@@ -26,8 +26,8 @@ _ARRIVED = 1e-3
 # A run may be periodic when it returns this near, and is near its orbit within this fraction
 # of the orbit's extent.
 _RETURNS, _NEAR = 2e-2, 0.2
-# Every run starts off its neighbour's end by this fraction, so that it leaves what is unstable; what
-# is less than `_ZERO` of the model's box, by this fraction of the box.
+# Every run starts off its neighbour's end by this fraction, so that it leaves what is unstable;
+# what is less than `_ZERO` of the model's box, by this fraction of the box.
 _KICK, _BIG_KICK = 1e-3, 2e-2
 _ZERO = 1e-9
 # Runs that a CPU takes in lock-step.
