@@ -94,15 +94,19 @@ def stimulus_leaves(system: Any) -> dict[str, Any]:
 
 
 def _values(part: Any) -> dict[str, Any]:
-    """What the fields of a module hold, and those of modules in it, by name."""
-    found: dict[str, Any] = {}
-    for name, value in vars(part).items() if isinstance(part, eqx.Module) else ():
-        inner = {name: value}
+    """What the fields of a module hold, and those of modules in it, by name.
+
+    A module's own come first: what an inner one has under the same name is that of its field, as
+    "pattern_period" beside "period".
+    """
+    every = vars(part) if isinstance(part, eqx.Module) else {}
+    found = {k: v for k, v in every.items() if not isinstance(v, eqx.Module | tuple)}
+    for name, value in every.items():
         if isinstance(value, eqx.Module):
-            inner = _values(value)
+            inner = {k if k not in found else f"{name}_{k}": v for k, v in _values(value).items()}
+            found |= inner
         elif isinstance(value, tuple):
-            inner = {f"{k}_{own}": v for k, p in enumerate(value) for own, v in _values(p).items()}
-        found = {**inner, **found}
+            found |= {f"{k}_{own}": v for k, p in enumerate(value) for own, v in _values(p).items()}
     return found
 
 

@@ -29,7 +29,7 @@ LYAPUNOV_QUANTITIES = {
 #: What `arnold_tongues` can show.
 TONGUES_QUANTITIES = {
     "winding": "winding number",
-    "exponents": "largest Lyapunov exponent (1/{unit})",
+    "exponents": "largest Lyapunov exponent ({rate})",
 }
 
 
@@ -170,7 +170,7 @@ def arnold_tongues(
     options: dict[str, Any] = {"cmap": "viridis"}
     if quantity == "exponents" and shown.count():
         options = {"cmap": "RdBu_r", "norm": style.around_zero(shown)}
-    title = TONGUES_QUANTITIES[quantity].format(unit=result.time_unit)
+    title = TONGUES_QUANTITIES[quantity].format(rate=rate_unit(result.time_unit))
     style.draw_map(ax, x, y, shown, label=title, **options)
     least = max(4, result.status.size // 100) if least is None else least
     pairs = np.stack([result.drive_cycles, result.cycles])

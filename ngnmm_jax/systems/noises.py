@@ -192,7 +192,8 @@ class OrnsteinUhlenbeck(AbstractNoise):
 
     - `strength`, `factor`, `correlation`: as `AbstractNoise` has them; the strength in the unit of
       what it acts on per square root of time.
-    - `time`: how long it remembers, in the model's unit of time; scalar or (region,).
+    - `time`: how long it remembers, in the model's unit of time; scalar or, without `correlation`,
+      (region,).
     """
 
     strength: Float[Array, "*region"]
@@ -211,6 +212,18 @@ class OrnsteinUhlenbeck(AbstractNoise):
         _checks.positive("time", self.time)
         self.factor, self.sense = _factor(factor), None
         self.correlation, self.root = _correlation(correlation)
+        self._one_time(self.time)
+
+    def _one_time(self, time: Any) -> None:
+        """Refuse times by region of noise that regions share: what they share is then coloured."""
+        if self.correlation is not None and jnp.ndim(time):
+            must = "be one number where regions are correlated"
+            _checks.fail("time", must, "it has one for each region")
+
+    def with_part(self, part: str, value: Any) -> "AbstractNoise":
+        if part == "time":
+            self._one_time(value)
+        return super().with_part(part, value)
 
     def begun(self, normal: Float[Array, "..."]) -> Float[Array, "..."]:
         """The process over its standard deviation."""

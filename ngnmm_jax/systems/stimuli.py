@@ -237,13 +237,19 @@ class Periodic(AbstractStimulus):
     """
 
     pattern: AbstractStimulus
-    period: Float[Array, ""] = eqx.field(converter=as_float_array)
+    period: Float[Array, ""]
+    #: Of a pattern that repeats itself: how many of its periods this one has, rounded up.
+    turns: int = eqx.field(static=True)
 
-    def __check_init__(self) -> None:
-        if not isinstance(self.pattern, AbstractStimulus):
-            but = f"it is a {type(self.pattern).__name__}: use `Custom`"
+    def __init__(self, pattern: AbstractStimulus, period: Any) -> None:
+        if not isinstance(pattern, AbstractStimulus):
+            but = f"it is a {type(pattern).__name__}: use `Custom`"
             _checks.fail("pattern", "be one of `stimuli`", but)
+        self.pattern, self.period = pattern, as_float_array(period)
         _checks.positive("period", self.period)
+        cycle = pattern.cycle
+        known = cycle is not None and _checks.is_concrete(cycle, self.period)
+        self.turns = math.ceil(float(self.period / cycle) - 1e-9) if known else 1
 
     def __call__(self, t: Scalar) -> Float[Array, "*region"]:
         return self.pattern(jnp.mod(t, self.period))
@@ -255,8 +261,11 @@ class Periodic(AbstractStimulus):
     @property
     def edges(self) -> Float[Array, "edge"]:
         """The pattern's jumps, and where it begins anew."""
-        inside = jnp.clip(self.pattern.jumps, 0.0, self.period)
-        return jnp.append(inside, 0.0)
+        inside, cycle = self.pattern.jumps, self.pattern.cycle
+        if cycle is not None:
+            starts = cycle * jnp.arange(self.turns)
+            inside = (starts[:, None] + self.pattern.edges).ravel()
+        return jnp.append(jnp.clip(inside, 0.0, self.period), 0.0)
 
     @property
     def longest_step(self) -> Any:

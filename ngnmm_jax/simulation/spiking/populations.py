@@ -15,6 +15,7 @@ from ngnmm_jax.models.comparisons import random_state
 from ngnmm_jax.systems.driven import Driven, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.noises import AbstractNoise
 
 
 class Runs(eqx.Module):
@@ -100,7 +101,8 @@ def felt(system: Any, state: Float[Array, "variable *region"], stimulus: Any) ->
 def follows_centres(runs: Runs) -> bool:
     """Whether anything but the potentials themselves follows from where their centres are.
 
-    So gap junctions do, and outputs of potentials. Tried at states of the model's box, in 64 bits.
+    So gap junctions do, outputs of potentials, and noise times a function of them. Tried at states
+    of the model's box, in 64 bits.
     """
     model = runs.system.model
     regions = runs.system.state_shape[1:]
@@ -126,11 +128,13 @@ def _follow(runs: Runs, states: jax.Array, moves: jax.Array) -> jax.Array:
         network = network if getattr(network, "delays", None) is None else network.undelayed()
         at = np.array(rows(network.model, "potential"))
         own = np.array([*at, *rows(network.model, "rate")])
+        noises = [n for n in getattr(system, "noise", {}).values() if isinstance(n, AbstractNoise)]
         other = state.at[at].add(moves[at])
         ends = []
         for y in (state, other):
             slopes = network.vector_field(y).at[own].set(0.0)
-            ends.append((felt(network, y, None), slopes, network.model.output(y)))
+            factors = [noise.amplitude(network.model, y) for noise in noises]
+            ends.append((felt(network, y, None), slopes, network.model.output(y), factors))
         sizes = jnp.stack([1 + jnp.abs(y * y).max() for y in (state, other)]).max()
         gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *ends)
         return jnp.stack(jax.tree.leaves(gaps)).max() / sizes

@@ -31,6 +31,7 @@ from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, Spiking, neurons
 from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres
 from ngnmm_jax.simulation.spiking.result import Ended, SpikingSimulation, packaged
 from ngnmm_jax.simulation.spiking.start import begun, gone_on
+from ngnmm_jax.simulation.start import begins
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import at_work, on_grid
 from ngnmm_jax.systems.driven import Driven, driven, noise_key
@@ -78,7 +79,7 @@ def simulate_spiking(
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
     - `start` (variable, region): the state of the mean field at which neurons start, spread as it
       assumes; by default the homogeneous equilibrium plus noise, as in
-      `simulate`; or a previous run, to go on from its end.
+      `simulate`; or a previous run, of neurons or of the mean field, to go on from its end.
     - `seed`: of that noise, of a driven network's, and of the neurons' first potentials: one for
       each run, or one integer, whose `run_seeds` they are.
     - `recorded`: how many neurons of each population have their spikes kept.
@@ -111,7 +112,7 @@ def simulate_spiking(
             there = begun(runs, state, scatter, seeds, sizes, dt)
         else:
             there = gone_on(runs, before, count, sizes, dt)
-        t0 = 0.0 if before is None else float(before.activity.t1)
+        t0 = begins(given, None)
         work = _Work.of(runs, neurons, dt, t0)
         past = past_of(given, core, dt, runs=count)
         ended, looked = _run(runs, there, past, seeds, saving, work, (dt, progress))
@@ -190,7 +191,7 @@ def _planned(
         dt = common_step(times, longest) or longest
     _checks.positive("dt", dt)
     if save_every is None:
-        save_every = max(1, round(usual / dt)) * dt
+        save_every = max(1, round(min(usual, duration) / dt)) * dt
     model = core.model
     return Request(model, duration, every=save_every, variables=model.variables).plan(dt), dt
 
@@ -208,8 +209,7 @@ def _run(
     below, sent = _left(runs, memory, seeds, work)
     if below is not None:
         below = fraction_below(driven(runs.system), below, saving.n_steps)
-    history = None if sent is None else History(sent, dt)
-    ended = Ended(neurons_in(memory), below, history)
+    ended = Ended(neurons_in(memory), below, History.of(sent, dt))
     return ended, (saved, _look(runs, ended.neurons))
 
 
@@ -246,7 +246,7 @@ def _start(runs: Runs, neurons: Neurons, seeds: Any, past: Any, work: _Work) -> 
     """The memory at the beginning, with an axis of runs."""
 
     def one(system: Any, neurons: Neurons, seed: Any, past: Any) -> Any:
-        given = () if past is None else (past,)
+        given = () if past is None else (past if isinstance(system, Driven) else past.sent,)
         return work.stepper(system, seed, neurons).start(neurons.state, *given)
 
     return runs.each(one, neurons, seeds, past)
