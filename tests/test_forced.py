@@ -238,6 +238,16 @@ def test_sums_repeat_themselves_where_their_periods_allow():
     assert (stimuli.Sine(1.0, 0.1) + stimuli.Pulse(1.0, 1.0, 0.1)).cycle is None
 
 
+def test_what_is_inside_of_a_period_keeps_its_edges_and_its_names():
+    burst = stimuli.Periodic(stimuli.Periodic(stimuli.Pulse(0.5, 0.7, 8.0), 2.0), 5.0)
+    np.testing.assert_allclose(np.unique(burst.edges), [0, 0.5, 1.2, 2, 2.5, 3.2, 4, 4.5, 5])
+    node = ng.Homogeneous(ng.MontbrioPazoRoxin(), 0.0)
+    driven = ng.Driven(node, stimulus=burst).with_parameters(stimulus_period=6.0)
+    assert (driven.drive_period, driven.stimulus_period) == (6.0, 6.0)
+    assert driven.stimulus_pattern_period == 2.0
+    np.testing.assert_allclose(driven.stimulus.edges.max(), 5.2)
+
+
 def test_moments_of_a_train_are_those_of_its_pulses():
     """Mean and first moment over steps against a fine sum; beyond a period, the mean."""
     train = stimuli.Periodic(stimuli.Pulse(1.0, 0.7, 0.5), 2.5)

@@ -8,6 +8,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.models import parameter
 from ngnmm_jax.models.hooks import QIFPopulation
+from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres
 
 PI = np.pi
 ONE = jnp.ones(())
@@ -150,7 +151,8 @@ def test_a_stimulus_and_noise_reach_neurons_as_they_reach_the_mean_field():
     """A pulse, a sine, and the same noise: on the input, on a potential and on a gate."""
     node = ng.Homogeneous(ng.NextGenEI(i_ext_e=3.0), 0.0)
     stimulus = ng.stimuli.Pulse(5.0, 5.0, 0.8) + ng.stimuli.Sine(8.0, 0.3)
-    noise = {"input": 0.5, "v_e": 0.3, "s_i": 0.01}
+    slow = ng.noises.OrnsteinUhlenbeck(0.3, 4.0)  # which goes on too
+    noise = {"input": 0.5, "v_e": 0.3, "s_i": 0.01, "v_i": slow}
     driven = ng.Driven(node, noise, stimulus)
     start = np.asarray(ng.initial_state(node, scatter=0.0))
     options = {"seed": 3, "dt": 0.05, "save_every": 0.5}
@@ -185,6 +187,27 @@ def test_delays():
     first = ng.simulate_spiking(network, 10.0, neurons=5000, start=start, **options)
     second = ng.simulate_spiking(network, 10.0, neurons=5000, start=first, **options)
     np.testing.assert_allclose(second.activity.v_e[1:], run.activity.v_e[21:], atol=1e-9)
+
+
+def test_neurons_go_on_from_a_run_of_their_mean_field():
+    """At its time, under the stimulus that is then; and runs below half a millisecond are seen."""
+    stimulus = ng.stimuli.Sine(5.0, 3.0)
+    driven = ng.Driven(ng.Homogeneous(ng.MontbrioPazoRoxin(), 0.0), stimulus=stimulus)
+    before = ng.simulate(driven, 3.0, dt=0.01, start=[0.05, -2.0])
+    run = ng.simulate_spiking(driven, 0.4, neurons=2000, start=before, dt=0.01)
+    exact = ng.simulate(driven, 0.4, dt=0.01, start=before)
+    np.testing.assert_allclose(run.activity.ts, [3.0, 3.4])
+    np.testing.assert_allclose(run.activity.final_state[1], exact.final_state[1], atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("factor", "follows"), [("v", True), (lambda x: x[1], True), (None, False)]
+)
+def test_a_factor_of_noise_that_reads_a_potential_has_it(factor, follows):
+    sense = None if factor is None else "ito"
+    noise = {"v": ng.noises.White(1.0, factor=factor, sense=sense)}
+    driven = ng.Driven(ng.Homogeneous(ng.MontbrioPazoRoxin(), 0.0), noise)
+    assert follows_centres(Runs(driven, {})) == follows
 
 
 def test_instantaneous_synapses():

@@ -474,6 +474,19 @@ def test_noise_of_a_population_is_a_current(network):
         ng.Driven(network, {"inhibitry": 0.1})
 
 
+@pytest.mark.parametrize("how", [{}, {"dt": 0.1}])
+def test_white_noise_through_a_sigmoid_is_refused(how):
+    """It has no limit for short steps; coloured noise has, and so has small noise's response."""
+    node = ng.Network(ng.WilsonCowan(p=0.5), np.array([[0.0, 1.0], [1.0, 0.0]]), coupling=0.1)
+    driven = ng.Driven(node, {"input": 0.1})
+    with pytest.raises(ValueError, match=r"`noise` must be coloured.*OrnsteinUhlenbeck"):
+        ng.simulate(driven, 1.0, **how)
+    if how:
+        coloured = ng.Driven(node, {"input": noises.OrnsteinUhlenbeck(0.1, 2.0)})
+        assert ng.simulate(coloured, 1.0, **how).status == ng.Status.OK
+        assert (ng.linear_response(driven, [10.0]).power > 0).all()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -483,6 +496,7 @@ def test_noise_of_a_population_is_a_current(network):
         (lambda: noises.White(1.0, factor="x", sense="itô"), "sense"),
         (lambda: noises.White(1.0, factor=3), "`factor`"),
         (lambda: noises.White(1.0, correlation=2.0), "lie in"),
+        (lambda: noises.OrnsteinUhlenbeck(1.0, [1.0, 9.0], correlation=0.5), "one number"),
         (lambda: noises.White(1.0, correlation=np.ones(3)), "region, region"),
         (lambda: noises.White(1.0, correlation=2 * np.eye(3)), "diagonal"),
         (lambda: noises.White(1.0, correlation=2 * np.eye(3) - 1), "eigenvalue"),

@@ -32,14 +32,14 @@ def is_own(model: type) -> bool:
     return model.__module__.startswith("ngnmm_jax.")
 
 
-def guarded(method: Any) -> Any:
+def guarded(method: Any, name: str) -> Any:
     """An optional method that is compared with the vector field before it is used."""
     if not callable(method) or hasattr(method, "compared"):
         return method
 
     @functools.wraps(method)
     def compared(self: Any, *arguments: Any, **options: Any) -> Any:
-        check_agreement(self, method.__name__, arguments[:1])
+        check_agreement(self, name, arguments[:1])
         return method(self, *arguments, **options)
 
     compared.compared = True  # type: ignore[attr-defined]

@@ -82,7 +82,7 @@ class AbstractNeuralMass(Pictured):
             if value is None:
                 setattr(cls, name, getattr(AbstractNeuralMass, name))
             elif owner is cls or not issubclass(owner, AbstractNeuralMass):
-                setattr(cls, name, guarded(value))
+                setattr(cls, name, guarded(value, name))
 
     def __check_init__(self) -> None:
         check_declarations(type(self), AbstractNeuralMass, times.TIME_UNITS)

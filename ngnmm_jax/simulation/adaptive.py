@@ -19,7 +19,7 @@ from ngnmm_jax.simulation.saving import Saving, select
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
-from ngnmm_jax.systems.noises import AbstractNoise, entering
+from ngnmm_jax.systems.noises import AbstractNoise, check_entries, entering
 
 # Saves are filled up to a multiple of this, so that most runs share a program.
 _FILL = 128
@@ -59,6 +59,7 @@ def run_adaptive(
     if any(isinstance(noise, AbstractNoise) for noise in driven(system).noise.values()):
         must = "take fixed steps for noise given as an object: name one, or give `dt`"
         _checks.fail("integrator", must, "diffrax would take them")
+    check_entries(driven(system))
     noisy = isinstance(system, Driven) and bool(system.noise)
     stimulus = driven(system).stimulus
     jumps = 0 if stimulus is None else stimulus.jumps.size

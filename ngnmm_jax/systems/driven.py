@@ -31,7 +31,7 @@ from ngnmm_jax.systems.cards import PicturedSystem
 from ngnmm_jax.systems.delayed import at_work
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
-from ngnmm_jax.systems.noises import AbstractNoise, not_negative, places
+from ngnmm_jax.systems.noises import AbstractNoise, check_entries, not_negative, places
 from ngnmm_jax.systems.noisy import Sources, noisy
 from ngnmm_jax.systems.stimuli import AbstractStimulus, Periodic, Sum
 
@@ -303,6 +303,7 @@ class Driven(PicturedSystem):
 
         `first`: the number of its first step. The rest is as for `stepper`.
         """
+        check_entries(self)
         return noisy(self, inner, dt, first, sources)
 
 

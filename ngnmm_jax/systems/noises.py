@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import INPUT, NOISE_PARTS, with_fields
 from ngnmm_jax._core.types import Scalar
+from ngnmm_jax.models import comparisons
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import QIFPopulation
 from ngnmm_jax.models.parameters import as_parameter
@@ -297,6 +298,44 @@ def entering(network: Any, name: str, state: jax.Array, amount: jax.Array) -> ja
         return moved
     row, scale = place_of(network.model, name)
     return jnp.zeros_like(state).at[row].set(scale * amount)
+
+
+def check_entries(system: Any) -> None:
+    """Refuse runs of noise on an input that does not enter a driven system's equations linearly.
+
+    White noise has no limit there for short steps, and the factor of coloured noise no one meaning.
+    (The linear response has: it is of small noise.)
+    """
+    noise = system.noise.get(INPUT)
+    coloured = isinstance(noise, AbstractNoise) and noise.smooth and noise.factor is None
+    if noise is None or coloured or _enters_linearly(system.model):
+        return
+    must = "be coloured and without a factor, or on a variable, where the input is not linear"
+    kind = type(system.model).__name__
+    but = f"it is on the input of `{kind}`: use `noises.OrnsteinUhlenbeck(strength, time)`"
+    _checks.fail("noise", must, but)
+
+
+# What is known of classes of models already, the newest last.
+_KEPT = 128
+_linear: dict[type, bool] = {}
+
+
+def _enters_linearly(model: AbstractNeuralMass) -> bool:
+    """Whether a model's equations are straight lines in its input, tried at its default values."""
+    kind = type(model)
+    if kind not in _linear:
+        with jax.ensure_compile_time_eval():
+            like = comparisons.usual(model)
+            state = jnp.asarray(comparisons.random_state(like, (1,)))
+            drive = jnp.ones((*([len(like.inputs)] if like.inputs else []), 1), state.dtype)
+            low, middle, high = (like.vector_field(state, k * drive) for k in (0.0, 1.0, 2.0))
+            bend = jnp.abs(low + high - 2 * middle)
+            size = jnp.abs(low) + jnp.abs(middle) + jnp.abs(high)
+            _linear[kind] = bool((bend <= 100 * jnp.finfo(state.dtype).eps * size).all())
+        while len(_linear) > _KEPT:
+            _linear.pop(next(iter(_linear)))
+    return _linear[kind]
 
 
 def not_negative(name: str, value: Any) -> Any:
