@@ -232,6 +232,9 @@ def test_a_period_that_is_not_the_drive_s_is_refused(damped):
 def test_sums_repeat_themselves_where_their_periods_allow():
     total = stimuli.Sine(6.0, 0.1) + stimuli.Sine(4.0, 0.2)
     np.testing.assert_allclose(total.cycle, 12.0)
+    for parts in ((1.0, 100.0), (100.0, 1.0)):  # in any order
+        first, second = (stimuli.Sine(period, 1.0) for period in parts)
+        assert (first + second).cycle == 100.0
     train = stimuli.Periodic(stimuli.Pulse(1.0, 1.0, 0.5), 4.0) + stimuli.Sine(6.0, 0.1)
     np.testing.assert_allclose(train.cycle, 12.0)
     np.testing.assert_allclose(np.unique(train.edges), [0, 1, 2, 4, 5, 6, 8, 9, 10])

@@ -210,6 +210,14 @@ def test_a_factor_of_noise_that_reads_a_potential_has_it(factor, follows):
     assert follows_centres(Runs(driven, {})) == follows
 
 
+@pytest.mark.parametrize("factor", ["r", lambda x: 1 + x[0]])
+def test_a_factor_of_a_rate_is_refused(factor):
+    noise = {"v": ng.noises.White(1.0, factor=factor, sense="ito")}
+    driven = ng.Driven(ng.Homogeneous(ng.MontbrioPazoRoxin(), 0.0), noise)
+    with pytest.raises(ValueError, match="rates are counted, but that on 'v' reads a rate"):
+        ng.simulate_spiking(driven, 1.0, neurons=50)
+
+
 def test_instantaneous_synapses():
     """Of what the rate does at once; and a step that turns out too long is said."""
     system = ng.Driven(

@@ -474,6 +474,13 @@ def test_noise_of_a_population_is_a_current(network):
         ng.Driven(network, {"inhibitry": 0.1})
 
 
+def test_times_by_region_of_what_regions_share_are_refused_in_batches_too():
+    node = ng.Network(ng.MontbrioPazoRoxin(), np.array([[0.0, 1.0], [1.0, 0.0]]), coupling=0.1)
+    driven = ng.Driven(node, {"v": noises.OrnsteinUhlenbeck(0.1, 2.0, correlation=0.5)})
+    with pytest.raises(ValueError, match="`time` must be one number"):
+        ng.simulate_batch(driven, {"v_noise_time": [[1.0, 2.0], [3.0, 4.0]]}, 1.0, dt=0.1)
+
+
 @pytest.mark.parametrize("how", [{}, {"dt": 0.1}])
 def test_white_noise_through_a_sigmoid_is_refused(how):
     """It has no limit for short steps; coloured noise has, and so has small noise's response."""

@@ -625,3 +625,14 @@ def test_a_start_is_real_numbers(network):
             ng.simulate(network, 1.0, dt=0.1, start=wrong)
     with pytest.raises(ValueError, match="`start` must be an array of numbers"):
         ng.find_equilibria(network.averaged(), start=np.zeros((1, 6), complex))
+
+
+def test_batches_of_a_homogeneous_system():
+    node = ng.Homogeneous(ng.NextGenEI(), 2.0)
+    batch = ng.simulate_batch(node, {"i_ext_e": [3.0, 9.0]}, 2.0, dt=0.1, seed=4)
+    assert batch.states.shape[:1] + batch.states.shape[2:] == (2, 1)
+    assert (batch.status == ng.Status.OK).all()
+    one = ng.simulate(
+        node.with_parameters(i_ext_e=9.0), 2.0, dt=0.1, seed=int(ng.run_seeds(4, 2)[1])
+    )
+    np.testing.assert_allclose(batch.run(1).final_state, one.final_state, rtol=1e-12)

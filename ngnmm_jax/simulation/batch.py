@@ -27,12 +27,13 @@ from ngnmm_jax.simulation.start import begins, initial_states
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import on_grid
 from ngnmm_jax.systems.driven import Driven, driven
+from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.regional_maps import spread_maps
 
 
 def simulate_batch(
-    system: Network | Driven,
+    system: Network | Homogeneous | Driven,
     parameters: Mapping[str, Any] | None = None,
     duration: Time = 1000.0,
     *,
@@ -107,17 +108,23 @@ def simulate_batch(
         if below is not None:
             stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
         status = _ended(states, last, saved)
-        history = History.of(jax.tree.map(jnp.asarray, sent), dt)
-        before = History.of(runs.past, dt)
+        history, before = (
+            History.of(past, dt) for past in (jax.tree.map(jnp.asarray, sent), runs.past)
+        )
         outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history, before)
-        t0 = request.t0
-        return package(core.model, system, saving, outcome, t0 + request.duration, t0)
+        t0, t1 = request.t0, request.t0 + request.duration
+        return package(core.model, system, saving, outcome, t1, t0)
 
 
 def _ended(states: Any, last: Any, saved: Any) -> Any:
     """How each run ended, from its first state, the last one, and what was saved (run, …)."""
     xp: Any = np if isinstance(saved, np.ndarray) else jnp
-    finite = settled(last).all(axis=(1, 2)) & settled(saved).all(axis=(1, 2, 3))
-    started = xp.isfinite(xp.asarray(states)).all(axis=(1, 2))
+    finite = _each(settled(last)) & _each(settled(saved))
+    started = _each(xp.isfinite(xp.asarray(states)))
     status = xp.where(finite, Status.OK, Status.NOT_FINITE)
     return jnp.asarray(xp.where(started, status, Status.NONE_FOUND))
+
+
+def _each(well: Any) -> Any:
+    """Whether all of a run is, (run,)."""
+    return well.all(axis=tuple(range(1, well.ndim)))

@@ -72,9 +72,13 @@ class AbstractNoise(eqx.Module):
         """Its strength times its factor, (*axes)."""
         if self.factor is None:
             return jnp.broadcast_to(self.strength, state.shape[1:]).astype(state.dtype)
+        return self.strength * self.times(model, state)
+
+    def times(self, model: AbstractNeuralMass, state: Float[Array, "variable ..."]) -> Any:
+        """Its factor at a state, (*axes)."""
         if isinstance(self.factor, str):
-            return self.strength * state[model.variables.index(self.factor)]
-        return self.strength * self.factor(state)
+            return state[model.variables.index(self.factor)]
+        return 1.0 if self.factor is None else self.factor(state)
 
     def mixed(self, normal: Float[Array, "..."]) -> Float[Array, "..."]:
         """Independent normal numbers of regions as correlated ones."""
@@ -228,6 +232,8 @@ class OrnsteinUhlenbeck(AbstractNoise):
 
     def begun(self, normal: Float[Array, "..."]) -> Float[Array, "..."]:
         """The process over its standard deviation."""
+        if self.correlation is not None and jnp.ndim(self.time) == normal.ndim > 0:
+            self._one_time(self.time)  # of a batch, or put in by name
         return self.mixed(normal)
 
     def course(self, process: Any, dt: Scalar, normal: Callable[[int], Any]) -> Course:

@@ -104,7 +104,7 @@ class Sum(AbstractStimulus):
     """Several stimuli at once.
 
     It repeats itself where the parts' periods are as whole numbers (to 1e-9, up to 64 periods of
-    the first): `turns` are how many periods of each part that is, or None. They stay as they are
+    the longest): `turns` are how many periods of each part that is, or None. They stay as they are
     where periods are then changed inside of JAX's programs.
     """
 
@@ -239,7 +239,7 @@ class Periodic(AbstractStimulus):
     pattern: AbstractStimulus
     period: Float[Array, ""]
     #: Of a pattern that repeats itself: how many of its periods this one has, rounded up.
-    turns: int = eqx.field(static=True)
+    repeats: int = eqx.field(static=True)
 
     def __init__(self, pattern: AbstractStimulus, period: Any) -> None:
         if not isinstance(pattern, AbstractStimulus):
@@ -249,7 +249,7 @@ class Periodic(AbstractStimulus):
         _checks.positive("period", self.period)
         cycle = pattern.cycle
         known = cycle is not None and _checks.is_concrete(cycle, self.period)
-        self.turns = math.ceil(float(self.period / cycle) - 1e-9) if known else 1
+        self.repeats = math.ceil(float(self.period / cycle) - 1e-9) if known else 1
 
     def __call__(self, t: Scalar) -> Float[Array, "*region"]:
         return self.pattern(jnp.mod(t, self.period))
@@ -263,7 +263,7 @@ class Periodic(AbstractStimulus):
         """The pattern's jumps, and where it begins anew."""
         inside, cycle = self.pattern.jumps, self.pattern.cycle
         if cycle is not None:
-            starts = cycle * jnp.arange(self.turns)
+            starts = cycle * jnp.arange(self.repeats)
             inside = (starts[:, None] + self.pattern.edges).ravel()
         return jnp.append(jnp.clip(inside, 0.0, self.period), 0.0)
 
@@ -443,7 +443,8 @@ def _common(cycles: list[Any]) -> tuple[int, ...] | None:
     """How many of each are the least common time; None where it is not known."""
     if any(cycle is None for cycle in cycles) or not _checks.is_concrete(cycles):
         return None
-    ratios = [float(cycles[0]) / float(cycle) for cycle in cycles]
+    longest = max(map(float, cycles))
+    ratios = [longest / float(cycle) for cycle in cycles]
     near = [Fraction(ratio).limit_denominator(_CYCLES) for ratio in ratios]
     if any(abs(float(n) - r) > _SAME * r for n, r in zip(near, ratios, strict=True)):
         return None

@@ -113,6 +113,20 @@ def follows_centres(runs: Runs) -> bool:
         return bool(np.asarray(_follow(runs, jnp.asarray(states, float), jnp.asarray(moved))))
 
 
+def noises_by_rates(system: Any) -> list[str]:
+    """Names of a driven system's noises whose factor follows from a population's rate."""
+    model = system.model
+    state = random_state(model, (1,))
+    moved = state.copy()
+    moved[rows(model, "rate")] *= 2
+    return [
+        name
+        for name, noise in getattr(system, "noise", {}).items()
+        if isinstance(noise, AbstractNoise) and noise.factor is not None
+        if not np.array_equal(*(noise.times(model, jnp.asarray(y)) for y in (state, moved)))
+    ]
+
+
 # States at which it is tried whether centres matter, and what counts as rounding.
 _TRIED, _ROUNDING = 4, 1e-10
 

@@ -28,7 +28,7 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.saving import Request, Saving, blocks_of_saves
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
 from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, Spiking, neurons_in, seen
-from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres
+from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres, noises_by_rates
 from ngnmm_jax.simulation.spiking.result import Ended, SpikingSimulation, packaged
 from ngnmm_jax.simulation.spiking.start import begun, gone_on
 from ngnmm_jax.simulation.start import begins
@@ -175,6 +175,9 @@ def _core(system: Any, dtype: Any) -> Network | Homogeneous | Driven:
     for name in rates & set(getattr(system, "noise", {})):
         must = "be on inputs, potentials or what neurons drive: rates are counted"
         _checks.fail("noise", must, f"it is on {name!r}")
+    for name in noises_by_rates(system):
+        must = "have a factor of potentials or of what neurons drive: rates are counted"
+        _checks.fail("noise", must, f"that on {name!r} reads a rate")
     return cast(system.bare(), dtype)
 
 
