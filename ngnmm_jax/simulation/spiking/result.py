@@ -44,7 +44,8 @@ class SpikingSimulation(AbstractResult):
     - `memory`: the neurons at the end; `simulate_spiking(…, start=run)` goes on from there.
     - `neurons`: how many in each population; `populations`: their names; `rates`: the variables
       of `activity` that hold their rates; `notes`: where their model says that neurons of their
-      own would differ from the mean field however many they are.
+      own would differ from the mean field however many they are; `private`: noise that each neuron
+      had of its own, and what the mean field then is.
     - `status`, `stats`: those of `activity`.
 
     A batch has a leading axis `run` on all but `offsets`; there is no axis `region` for a
@@ -60,6 +61,7 @@ class SpikingSimulation(AbstractResult):
     populations: tuple[str, ...] = eqx.field(static=True)
     rates: tuple[str, ...] = eqx.field(static=True)
     notes: tuple[str, ...] = eqx.field(static=True, default=())
+    private: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def status(self) -> Int[Array, "*run"]:
@@ -78,6 +80,7 @@ class SpikingSimulation(AbstractResult):
             "neurons": f"{self.neurons} in each of {', '.join(self.populations)}",
             "width_rates": self.width_rates,
             "spikes": self.spikes,
+            **({"private noise": "; ".join(self.private)} if self.private else {}),
             **({"approximate": "; ".join(self.notes)} if self.notes else {}),
         }
 

@@ -1,5 +1,6 @@
 """Runs of spiking neurons."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -28,7 +29,8 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.saving import Request, Saving, blocks_of_saves
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
 from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, Spiking, neurons_in, seen
-from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres
+from ngnmm_jax.simulation.spiking.populations import Form, Runs, form_of
+from ngnmm_jax.simulation.spiking.private import PrivateNoise, private_noise
 from ngnmm_jax.simulation.spiking.result import Ended, SpikingSimulation, packaged
 from ngnmm_jax.simulation.spiking.start import begun, gone_on
 from ngnmm_jax.simulation.varied import count_runs
@@ -51,6 +53,7 @@ def simulate_spiking(
     start: Any = None,
     seed: Any = 0,
     scatter: float = 0.01,
+    private: Mapping[str, Any] | None = None,
     dt: Time | None = None,
     save_every: Time | None = None,
     recorded: int = 100,
@@ -68,7 +71,8 @@ def simulate_spiking(
     of order two; at the default step its error is far below that of 10,000 neurons.
 
     Delays, stimuli and noise are those of `simulate`; with the same seed and step noise is the
-    same. Noise on rates is refused: spikes are counted.
+    same. Noise on rates is refused: spikes are counted. Noise of that kind is one for all neurons
+    of a population; `private` noise is each neuron's own, a function of seed, step and neuron.
 
     **Arguments:**
 
@@ -79,8 +83,14 @@ def simulate_spiking(
     - `start` (variable, region): the state of the mean field at which neurons start, spread as it
       assumes; by default the homogeneous equilibrium plus noise, as in
       `simulate`; or a previous run, to go on from its end.
-    - `seed`: of that noise, of a driven network's, and of the neurons' first potentials: one for
-      each run, or one integer, whose `run_seeds` they are.
+    - `seed`: of that noise, of a driven network's, of `private` noise, and of the neurons' first
+      potentials: one for each run, or one integer, whose `run_seeds` they are.
+    - `private`: white noise in each neuron's current, independent of all others', by name of the
+      population; one strength, or one for each region. A number or `noises.White(strength)`:
+      Gaussian, in the current's unit times the square root of time; a potential's increment over a
+      time t has the standard deviation strength * √t / tau. No mean field is exact then, which the
+      result says. `noises.Cauchy(strength)`: in the current's unit; the mean field with `delta` +
+      strength in place of `delta` is exact.
     - `recorded`: how many neurons of each population have their spikes kept.
     - `progress`: a progress bar; None shows one for runs that take over two seconds.
     - `throw`: raise `SolverError` if a single run did not stay finite.
@@ -105,6 +115,7 @@ def simulate_spiking(
         saving, dt = _planned(core, varied, duration, dt, save_every)
         core = on_grid(core, dt, varied)
         runs = Runs(core, varied)
+        own = private_noise(core, private)
         sizes = neurons, min(recorded, neurons)
         seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
         if before is None:
@@ -112,11 +123,12 @@ def simulate_spiking(
         else:
             there = gone_on(runs, before, count, sizes, dt)
         t0 = 0.0 if before is None else float(before.activity.t1)
-        work = _Work.of(runs, neurons, dt, t0)
+        work = _Work.of(runs, neurons, dt, t0, own)
         past = past_of(given, core, dt, runs=count)
         ended, looked = _run(runs, there, past, seeds, saving, work, (dt, progress))
         span, every = (t0, t0 + duration), saving.stride * dt
         result = packaged(system, ended, looked, saving, every, span, before is None)
+        result = dataclasses.replace(result, private=own.texts(), notes=result.notes + own.notes())
         result = result.run(0) if single else result
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)
@@ -128,17 +140,19 @@ class _Work(eqx.Module):
 
     - `dt`; `t0`, when it begins, and the number of its `first` step, counted from time zero.
     - `offsets` (neuron,): excitabilities in half widths.
-    - `centred`: whether anything but the potentials follows from their centres.
+    - `form`: what of the neurons' equations has to be followed.
+    - `private`: noise of each neuron's own.
     """
 
     dt: Float[Array, ""]
     t0: Float[Array, ""]
     first: Int[Array, ""]
     offsets: Float[Array, "neuron"]
-    centred: bool = eqx.field(static=True)
+    form: Form = eqx.field(static=True)
+    private: PrivateNoise
 
     @classmethod
-    def of(cls, runs: Runs, neurons: int, dt: float, t0: float) -> "_Work":
+    def of(cls, runs: Runs, neurons: int, dt: float, t0: float, private: PrivateNoise) -> "_Work":
         """Of so many neurons a population."""
         dtype = runs.system.coupling.dtype
         return cls(
@@ -146,12 +160,14 @@ class _Work(eqx.Module):
             t0=jnp.asarray(t0, float),
             first=jnp.asarray(first_step(t0, dt)),
             offsets=jnp.asarray(quantiles(neurons), dtype),
-            centred=follows_centres(runs),
+            form=form_of(runs),
+            private=private,
         )
 
     def stepper(self, system: Any, seed: Any, neurons: Neurons) -> Stepper:
         """Steps of such neurons, with the delays, the stimulus and the noise of their system."""
-        spiking = Spiking(self.offsets, neurons, self.centred)
+        kicks = self.private.kicks(system.model, seed, self.dt, neurons.potentials)
+        spiking = Spiking(self.offsets, neurons, self.form, kicks)
         if isinstance(system, Driven):
             return system.stepper(spiking, self.dt, noise_key(seed), (self.t0, self.first))
         return at_work(spiking, system, self.dt)
@@ -205,11 +221,10 @@ def _run(
     dt, progress = options
     memory = _start(runs, there, seeds, past, work)
     memory, saved = _advanced(runs, memory, seeds, saving, work, progress)
-    below, sent = _left(runs, memory, seeds, work)
+    below, left = _left(runs, memory, seeds, work)
     if below is not None:
         below = fraction_below(driven(runs.system), below, saving.n_steps)
-    history = None if sent is None else History(sent, dt)
-    ended = Ended(neurons_in(memory), below, history)
+    ended = Ended(neurons_in(memory), below, History.of(left, dt))
     return ended, (saved, _look(runs, ended.neurons))
 
 
@@ -246,7 +261,7 @@ def _start(runs: Runs, neurons: Neurons, seeds: Any, past: Any, work: _Work) -> 
     """The memory at the beginning, with an axis of runs."""
 
     def one(system: Any, neurons: Neurons, seed: Any, past: Any) -> Any:
-        given = () if past is None else (past,)
+        given = () if past is None else (past if isinstance(system, Driven) else past.sent,)
         return work.stepper(system, seed, neurons).start(neurons.state, *given)
 
     return runs.each(one, neurons, seeds, past)
@@ -277,7 +292,7 @@ def _block(
 
 @eqx.filter_jit
 def _left(runs: Runs, memory: Any, seeds: Any, work: _Work) -> tuple[Any, Any]:
-    """How often noise took variables below zero (run,), and what was sent before; or None."""
+    """How often noise took variables below zero (run,), and what a run goes on from; or None."""
 
     def one(system: Any, memory: Any, seed: Any) -> tuple[Any, Any]:
         stepper = work.stepper(system, seed, neurons_in(memory))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.randomness import Purpose, first_step, stream
 from ngnmm_jax._core.starting import first_states
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
 from ngnmm_jax.simulation.spiking.neurons import LARGEST_HALF_ANGLE, Neurons, half_angle
@@ -59,7 +59,9 @@ def gone_on(
             f"it has {there[0]}, {there[1]} and {there[2]}",
         )
     check_step(runs, found.state, dt, sizes[0])
-    return eqx.tree_at(lambda n: n.angle, found, jnp.zeros_like(found.angle))
+    first = jnp.full(count, first_step(float(run.activity.t1), dt))
+    new = jnp.zeros_like(found.angle), first
+    return eqx.tree_at(lambda n: (n.angle, n.number), found, new)
 
 
 def check_step(
@@ -113,6 +115,7 @@ def _drawn(
         spread = jnp.tan(jnp.pi * ((order + shift) % 1 - 0.5))
         none = jnp.zeros((*rate.shape, recorded), jnp.int32)
         potentials = centre[..., None] + width[..., None] * spread
-        return Neurons(potentials, state, state, none[..., 0], none, jnp.zeros_like(rate))
+        spikes, angle, number = none[..., 0], jnp.zeros_like(rate), jnp.asarray(0)
+        return Neurons(potentials, state, state, spikes, none, angle, number)
 
     return runs.each(one, states, seeds)
