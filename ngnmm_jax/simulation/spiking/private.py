@@ -74,7 +74,7 @@ class PrivateNoise(eqx.Module):
         return lambda number: jnp.stack([drawn(k, number) for k in range(len(names))])
 
 
-def private_noise(system: Any, given: Mapping[str, Any] | None) -> PrivateNoise:
+def private_noise(system: Any, given: Any) -> PrivateNoise:
     """What was given, checked, in the system's precision; without what has no strength."""
     given = {} if given is None else given
     if not isinstance(given, Mapping):

@@ -53,7 +53,7 @@ def simulate_spiking(
     start: Any = None,
     seed: Any = 0,
     scatter: float = 0.01,
-    private: Mapping[str, Any] | None = None,
+    private: Any = None,
     dt: Time | None = None,
     save_every: Time | None = None,
     recorded: int = 100,
