@@ -24,6 +24,7 @@ from ngnmm_jax.simulation.spiking.neurons import (
     which_recorded,
 )
 from ngnmm_jax.simulation.spiking.populations import rows
+from ngnmm_jax.simulation.spiking.private import PrivateNoise
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -113,6 +114,7 @@ def packaged(
     every: float,
     span: tuple[float, float],
     started: bool,
+    private: PrivateNoise,
 ) -> SpikingSimulation:
     """The result of a batch.
 
@@ -143,7 +145,8 @@ def packaged(
         neurons=count,
         populations=tuple(p.name for p in populations),
         rates=tuple(p.rate for p in populations),
-        notes=tuple(dict.fromkeys(p.note for p in populations if p.note)),
+        notes=(*dict.fromkeys(p.note for p in populations if p.note), *private.notes()),
+        private=private.texts(),
     )
 
 

@@ -1,6 +1,5 @@
 """Runs of spiking neurons."""
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -32,7 +31,7 @@ from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, Spiking, neurons
 from ngnmm_jax.simulation.spiking.populations import Form, Runs, form_of
 from ngnmm_jax.simulation.spiking.private import PrivateNoise, private_noise
 from ngnmm_jax.simulation.spiking.result import Ended, SpikingSimulation, packaged
-from ngnmm_jax.simulation.spiking.start import begun, gone_on
+from ngnmm_jax.simulation.spiking.start import begun
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import at_work, on_grid
 from ngnmm_jax.systems.driven import Driven, driven, noise_key
@@ -71,8 +70,7 @@ def simulate_spiking(
     of order two; at the default step its error is far below that of 10,000 neurons.
 
     Delays, stimuli and noise are those of `simulate`; with the same seed and step noise is the
-    same. Noise on rates is refused: spikes are counted. Noise of that kind is one for all neurons
-    of a population; `private` noise is each neuron's own, a function of seed, step and neuron.
+    same, and one for all neurons of a population. Noise on rates is refused: spikes are counted.
 
     **Arguments:**
 
@@ -80,17 +78,14 @@ def simulate_spiking(
     - `duration`, `dt`, `save_every`: in the model's unit; by default the longest step up to
       `time_step` that divides the others, saved about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
-    - `start` (variable, region): the state of the mean field at which neurons start, spread as it
-      assumes; by default the homogeneous equilibrium plus noise, as in
-      `simulate`; or a previous run, to go on from its end.
-    - `seed`: of that noise, of a driven network's, of `private` noise, and of the neurons' first
-      potentials: one for each run, or one integer, whose `run_seeds` they are.
-    - `private`: white noise in each neuron's current, independent of all others', by name of the
-      population; one strength, or one for each region. A number or `noises.White(strength)`:
-      Gaussian, in the current's unit times the square root of time; a potential's increment over a
-      time t has the standard deviation strength * √t / tau. No mean field is exact then, which the
-      result says. `noises.Cauchy(strength)`: in the current's unit; the mean field with `delta` +
-      strength in place of `delta` is exact.
+    - `start` (variable, region): a state of the mean field, at which neurons start as it assumes; by
+      default the homogeneous equilibrium plus noise; or a previous run, from whose end they go on.
+    - `seed`: of that noise, of a driven network's, of `private` noise (by step and neuron), and of
+      first potentials: one for each run, or one integer, whose `run_seeds` they are.
+    - `private`: white noise in each neuron's current, by name of the population. A number or
+      `noises.White(σ)`: Gaussian, a potential's increment over a time t of standard deviation
+      σ √t / tau; no mean field is then exact, which the result says. `noises.Cauchy(Γ)`, with Γ in
+      the current's unit: the mean field with `delta` + Γ is exact. σ, Γ: scalar or (region,).
     - `recorded`: how many neurons of each population have their spikes kept.
     - `progress`: a progress bar; None shows one for runs that take over two seconds.
     - `throw`: raise `SolverError` if a single run did not stay finite.
@@ -114,21 +109,16 @@ def simulate_spiking(
         varied = {name: v.astype(core.coupling.dtype) for name, v in varied.items()}
         saving, dt = _planned(core, varied, duration, dt, save_every)
         core = on_grid(core, dt, varied)
-        runs = Runs(core, varied)
-        own = private_noise(core, private)
+        runs, own = Runs(core, varied), private_noise(core, private)
         sizes = neurons, min(recorded, neurons)
         seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
-        if before is None:
-            there = begun(runs, state, scatter, seeds, sizes, dt)
-        else:
-            there = gone_on(runs, before, count, sizes, dt)
+        there = begun(runs, state if before is None else before, scatter, seeds, sizes, dt)
         t0 = 0.0 if before is None else float(before.activity.t1)
         work = _Work.of(runs, neurons, dt, t0, own)
         past = past_of(given, core, dt, runs=count)
         ended, looked = _run(runs, there, past, seeds, saving, work, (dt, progress))
         span, every = (t0, t0 + duration), saving.stride * dt
-        result = packaged(system, ended, looked, saving, every, span, before is None)
-        result = dataclasses.replace(result, private=own.texts(), notes=result.notes + own.notes())
+        result = packaged(system, ended, looked, saving, every, span, before is None, own)
         result = result.run(0) if single else result
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)

@@ -30,10 +30,13 @@ def begun(
     sizes: tuple[int, int],
     dt: float,
 ) -> Neurons:
-    """Neurons at states (variable, *region) of the mean field, or (run, …), or near rest (None).
+    """Neurons at states (variable, *region) of the mean field, or (run, …), or near rest (None); or
+    those of another run, at its end.
 
     `sizes`: how many neurons in a population, and how many of them are recorded.
     """
+    if isinstance(start, SpikingSimulation):
+        return _gone_on(runs, start, seeds.shape[0], sizes, dt)
     core, dtype = runs.system, runs.system.coupling.dtype
     if start is None:
         states = jnp.asarray(initial_states(core, runs.varied, scatter, seeds), dtype)
@@ -44,7 +47,7 @@ def begun(
     return _drawn(runs, states, seeds, order, sizes[1])
 
 
-def gone_on(
+def _gone_on(
     runs: Runs, run: SpikingSimulation, count: int, sizes: tuple[int, int], dt: float
 ) -> Neurons:
     """The neurons at the end of a previous run, with an axis of runs."""
