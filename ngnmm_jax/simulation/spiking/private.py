@@ -35,7 +35,7 @@ class PrivateNoise(eqx.Module):
 
         def text(name: str, noise: White | Cauchy) -> str:
             if isinstance(noise, Cauchy):
-                return f"{name}: Cauchy; the mean field with its strength added to delta is exact"
+                return f"{name}: Cauchy (in the mean field: delta plus its strength)"
             return f"{name}: Gaussian"
 
         return tuple(text(*item) for item in self.noises.items())
