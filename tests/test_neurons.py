@@ -147,10 +147,10 @@ def test_what_is_no_population_is_refused(model, words):
 
 
 def test_a_stimulus_and_noise_reach_neurons_as_they_reach_the_mean_field():
-    """A pulse, a sine, and the same noise: on the input, on a potential and on a gate."""
+    """A pulse, a sine, and the same noise: on the input, coloured on a potential, and on a gate."""
     node = ng.Homogeneous(ng.NextGenEI(i_ext_e=3.0), 0.0)
     stimulus = ng.stimuli.Pulse(5.0, 5.0, 0.8) + ng.stimuli.Sine(8.0, 0.3)
-    noise = {"input": 0.5, "v_e": 0.3, "s_i": 0.01}
+    noise = {"input": 0.5, "v_e": ng.noises.OrnsteinUhlenbeck(0.3, 4.0), "s_i": 0.01}
     driven = ng.Driven(node, noise, stimulus)
     start = np.asarray(ng.initial_state(node, scatter=0.0))
     options = {"seed": 3, "dt": 0.05, "save_every": 0.5}
