@@ -8,7 +8,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax.models import parameter
 from ngnmm_jax.models.hooks import QIFPopulation
-from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres
+from ngnmm_jax.simulation.spiking.populations import Runs, form_of
 
 PI = np.pi
 ONE = jnp.ones(())
@@ -148,7 +148,7 @@ def test_what_is_no_population_is_refused(model, words):
 
 
 def test_a_stimulus_and_noise_reach_neurons_as_they_reach_the_mean_field():
-    """A pulse, a sine, and the same noise: on the input, on a potential and on a gate."""
+    """A pulse, a sine, and the same noise: on the input, coloured on a potential, and on a gate."""
     node = ng.Homogeneous(ng.NextGenEI(i_ext_e=3.0), 0.0)
     stimulus = ng.stimuli.Pulse(5.0, 5.0, 0.8) + ng.stimuli.Sine(8.0, 0.3)
     slow = ng.noises.OrnsteinUhlenbeck(0.3, 4.0)  # which goes on too
@@ -207,7 +207,7 @@ def test_a_factor_of_noise_that_reads_a_potential_has_it(factor, follows):
     sense = None if factor is None else "ito"
     noise = {"v": ng.noises.White(1.0, factor=factor, sense=sense)}
     driven = ng.Driven(ng.Homogeneous(ng.MontbrioPazoRoxin(), 0.0), noise)
-    assert follows_centres(Runs(driven, {})) == follows
+    assert form_of(Runs(driven, {})).centred == follows
 
 
 @pytest.mark.parametrize("factor", ["r", lambda x: 1 + x[0]])

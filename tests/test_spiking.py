@@ -23,6 +23,14 @@ def test_quantiles_are_those_of_the_lorentzian():
     assert (np.abs(eta) < 1).sum() == 20
 
 
+def test_what_a_finite_number_of_neurons_lacks():
+    """Free neurons' rates, whose mean is not smooth: by zeta(1/2), as the page on neurons says."""
+    lack = (np.sqrt(2) - 1) * -1.4603545088095868 / (np.pi * np.sqrt(np.pi * 10_000))
+    for centre in (-5.0, 0.0, 3.0):
+        rate = np.sqrt(np.maximum(centre + quantiles(10_000), 0)).mean() / np.pi
+        assert rate - np.sqrt(centre + 1j).real / np.pi == pytest.approx(lack, rel=1e-3)
+
+
 @pytest.mark.parametrize(("centre", "width"), [(-2.0, 0.3), (0.5, 4.0)])
 def test_centre_and_width(centre, width):
     """Of potentials whose arithmetic mean is far off; infinite ones do no harm."""

@@ -6,6 +6,7 @@ what it is for (`Purpose`), so that no two purposes share numbers:
     seed ── START: deviations of the initial state, by (variable, region)
          ├─ NOISE ── source: the input, or a variable ── step length ── step's number ── by region
          │        └─ segment of a run by diffrax: the time at which it begins
+         ├─ PRIVATE ── population ── step length ── step's number ── by region and neuron
          ├─ NEURONS, TANGENTS, GUESSES, LOSS, …: one stream each
          └─ RUNS: a seed of its own for each run of a batch, or replicate of a sweep
 
@@ -49,6 +50,7 @@ class Purpose(enum.IntEnum):
     CHECKED = 10
     RUNS = 11
     SEARCH = 12
+    PRIVATE = 13
 
 
 def stream(seed: Any, purpose: Purpose) -> Any:
@@ -102,6 +104,8 @@ def _mixed(x: Any) -> Any:
 
 def noise_source(key: Any, row: int | None, dt: Any) -> Any:
     """The key of one source of noise in steps `dt`: the input (None), or a variable by its row.
+
+    Of noise of each neuron's own, a population by its number.
 
     Other steps have other noise: the same numbers would come at other times.
     """

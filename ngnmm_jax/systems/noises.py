@@ -251,6 +251,24 @@ class OrnsteinUhlenbeck(AbstractNoise):
         return 1 / (1 + 1j * omega * self.time)
 
 
+class Cauchy(eqx.Module):
+    """White noise whose increments are Lorentzians: over a time t, of half width strength * t.
+
+    For noise of each neuron's own, `simulate_spiking(…, private=…)`. It has no variance, and
+    nothing else takes it.
+
+    **Arguments:**
+
+    - `strength`: scalar or (region,), in the unit of what it acts on. (That is per time of an
+      increment, where Gaussian noise has a unit per square root of time.)
+    """
+
+    strength: Float[Array, "*region"]
+
+    def __init__(self, strength: Any) -> None:
+        self.strength = not_negative("strength", strength)
+
+
 def _bridge(a: Any) -> tuple[Any, Any, Any]:
     """Of the process over a step of `a` correlation times, given both ends.
 

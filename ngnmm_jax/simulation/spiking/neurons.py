@@ -6,6 +6,7 @@ infinity. For κ' < 0 the tangent is a hyperbolic one; both are functions of κ'
 root in what follows.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.simulation.spiking.lorentzian import lorentzian_of
 from ngnmm_jax.simulation.spiking.populations import (
     Felt,
+    Form,
     felt,
     laid_out,
     parameter,
@@ -45,6 +47,7 @@ class Neurons(eqx.Module):
     - `spikes` (population, *region): of all neurons, since the counts began; `recorded`
       (population, *region, recorded): of those that are recorded.
     - `angle` (population, *region): the largest half angle of a step so far, squared.
+    - `number` of the next step, counted from time zero.
     """
 
     potentials: Float[Array, "population *region neuron"]
@@ -53,6 +56,7 @@ class Neurons(eqx.Module):
     spikes: Int[Array, "population *region"]
     recorded: Int[Array, "population *region recorded"]
     angle: Float[Array, "population *region"]
+    number: Int[Array, ""]
 
 
 class Seen(eqx.Module):
@@ -99,12 +103,15 @@ class Spiking(AbstractFixedStep):
 
     - `offsets` (neuron,): excitabilities, in half widths.
     - `begun`: the neurons at the beginning.
-    - `centred`: whether anything but the potentials follows from their centres.
+    - `form`: what of the neurons' equations has to be followed.
+    - `kicks`: of a step's number, by how much noise of each neuron's own moves its potential in
+      the step (population, *region, neuron); None where there is none.
     """
 
     offsets: Float[Array, "neuron"]
     begun: Neurons
-    centred: bool = eqx.field(static=True)
+    form: Form = eqx.field(static=True)
+    kicks: Callable[[Any], Any] | None
 
     def stepper(self, system: Any, dt: jax.Array) -> Stepper:
         """At work on a system with a `model`, what its regions have `received`, and both together:
@@ -144,13 +151,14 @@ class _Step:
 
     def __init__(self, spiking: Spiking, system: Any, dt: jax.Array) -> None:
         model, like = system.model, spiking.begun.state
-        self.offsets, self.centred = spiking.offsets, spiking.centred
+        self.offsets, self.form, self.kicks = spiking.offsets, spiking.form, spiking.kicks
         self.system, self.dt = system, dt
         self.at_potential = rows(model, "potential")
         self.half = (dt / (2 * parameter(model, "tau", like.ndim - 1)))[..., None]
         # An array of all neurons: offsets that are broadcast would make their loop a slow one.
         delta = parameter(model, "delta", like.ndim - 1)
-        self.scale = jnp.where(delta > 0, delta, 1.0)
+        # Where the width is read off at each step, what it is relative to.
+        self.scale = jnp.where(delta > 0, delta, 1.0) if self.form.widened else delta
         self.spread = self.scale[..., None] * self.offsets
         number = np.arange(len(model.variables))
         own = [np.isin(number, rows(model, part)) for part in ("rate", "potential")]
@@ -165,11 +173,11 @@ class _Step:
         """The neurons a step later, with what is added meanwhile to the inputs, and its rise."""
         middle = self.middle(now, stimulus, rise)
         read = felt(self.system, middle, stimulus)
-        potentials, fired, angle = self.moved(now.potentials, read)
+        potentials, fired, angle = self.moved(now, read)
         count = fired.sum(axis=-1, dtype=jnp.int32)
         model = self.system.model
         after = laid_out(model, count / (self.offsets.size * self.dt), "rate")
-        if self.centred:
+        if self.form.centred:
             after = after + laid_out(model, lorentzian_of(potentials)[0], "potential")
         shown = which_recorded(self.offsets.size, now.recorded.shape[-1])
         return Neurons(
@@ -179,6 +187,7 @@ class _Step:
             spikes=now.spikes + count,
             recorded=now.recorded + fired[..., shown],
             angle=jnp.maximum(now.angle, angle),
+            number=now.number + 1,
         )
 
     def soon(self, now: Neurons, part: float) -> jax.Array:
@@ -216,16 +225,23 @@ class _Step:
         moved: jax.Array = stepper.advance(state, stimulus, rise)
         return moved
 
-    def moved(self, potentials: jax.Array, read: Felt) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Potentials after the step, which fired, and the largest half angle, squared."""
-        shift = read.slope / 2
-        # Stacked, they are computed once and not again for each neuron.
-        rows = [shift, read.current - shift * shift, read.width / self.scale]
-        shift, kappa, width = jnp.stack(rows)
-        each = kappa[..., None] + width[..., None] * self.spread
-        moved, fired = through_infinity(potentials + shift[..., None], each, self.half)
-        angle = half_angle(kappa, read.width, self.offsets[-1], self.half[..., 0])
-        return moved - shift[..., None], fired, angle
+    def moved(self, now: Neurons, read: Felt) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Potentials after the step, how often each fired, and the largest half angle, squared."""
+        at, kappa, spread = now.potentials, read.current, self.spread
+        shift = read.slope[..., None] / 2
+        if self.form.sloped:
+            at, kappa = at + shift, kappa - shift[..., 0] * shift[..., 0]
+        if self.form.widened:
+            spread = (read.width / self.scale)[..., None] * spread
+        each = kappa[..., None] + spread
+        if self.kicks is None:
+            at, fired = through_infinity(at, each, self.half)
+        else:  # in the middle of the step: of order two
+            at, fired = through_infinity(at, each, self.half / 2)
+            at, again = through_infinity(at + self.kicks(now.number), each, self.half / 2)
+            fired = fired.astype(jnp.int32) + again
+        at = at - shift if self.form.sloped else at
+        return at, fired, half_angle(kappa, read.width, self.offsets[-1], self.half[..., 0])
 
 
 def _plus(stimulus: Any, rise: Any, part: float) -> Any:

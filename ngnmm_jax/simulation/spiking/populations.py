@@ -98,19 +98,30 @@ def felt(system: Any, state: Float[Array, "variable *region"], stimulus: Any) ->
     return Felt(slope, current, width)
 
 
-def follows_centres(runs: Runs) -> bool:
-    """Whether anything but the potentials themselves follows from where their centres are.
+class Form(NamedTuple):
+    """What of the neurons' equations has to be followed in a run.
 
-    So gap junctions do, outputs of potentials, and noise times a function of them. Tried at states
-    of the model's box, in 64 bits.
+    - `centred`: anything but the potentials follows from where their centres are, as with gap
+      junctions, outputs of potentials, and noise times a function of them.
+    - `sloped`: there are slopes, as with conductances and gap junctions.
+    - `widened`: the Lorentzian of what neurons receive is not always that of their excitabilities.
     """
+
+    centred: bool
+    sloped: bool
+    widened: bool
+
+
+def form_of(runs: Runs) -> Form:
+    """What has to be followed, tried at states about the model's box, in 64 bits."""
     model = runs.system.model
     regions = runs.system.state_shape[1:]
     states = np.stack([random_state(model, regions, seed) for seed in range(_TRIED)])
     moved = np.random.default_rng(0).uniform(0.5, 1.5, states.shape[1:])
     with jax.enable_x64(True):
         runs = jax.tree.map(_wide, runs)
-        return bool(np.asarray(_follow(runs, jnp.asarray(states, float), jnp.asarray(moved))))
+        gaps = np.asarray(_tried(runs, jnp.asarray(states, float), jnp.asarray(moved)))
+    return Form(*map(bool, ~(gaps < _ROUNDING)))
 
 
 def noises_by_rates(system: Any) -> list[str]:
@@ -127,8 +138,8 @@ def noises_by_rates(system: Any) -> list[str]:
     ]
 
 
-# States at which it is tried whether centres matter, and what counts as rounding.
-_TRIED, _ROUNDING = 4, 1e-10
+# States at which it is tried what matters, and what counts as rounding.
+_TRIED, _ROUNDING = 16, 1e-10
 
 
 def _wide(leaf: Any) -> Any:
@@ -136,7 +147,9 @@ def _wide(leaf: Any) -> Any:
 
 
 @eqx.filter_jit
-def _follow(runs: Runs, states: jax.Array, moves: jax.Array) -> jax.Array:
+def _tried(runs: Runs, states: jax.Array, moves: jax.Array) -> Float[Array, "part"]:
+    """How much each part of the form is, at most, relative to the terms of the equations."""
+
     def one(system: Any, state: jax.Array) -> jax.Array:
         network: Any = undriven(system)
         network = network if getattr(network, "delays", None) is None else network.undelayed()
@@ -147,13 +160,25 @@ def _follow(runs: Runs, states: jax.Array, moves: jax.Array) -> jax.Array:
         ends = []
         for y in (state, other):
             slopes = network.vector_field(y).at[own].set(0.0)
+            # Stimuli and noise may bring what the network alone does not.
+            parts = felt(network, y, None), felt(network, y, moves[0])
             factors = [noise.amplitude(network.model, y) for noise in noises]
-            ends.append((felt(network, y, None), slopes, network.model.output(y), factors))
+            ends.append((parts, slopes, network.model.output(y), factors))
         sizes = jnp.stack([1 + jnp.abs(y * y).max() for y in (state, other)]).max()
-        gaps = jax.tree.map(lambda a, b: jnp.abs(a - b).max(), *ends)
-        return jnp.stack(jax.tree.leaves(gaps)).max() / sizes
+        delta = parameter(network.model, "delta", state.ndim - 1)
+        each = [part for parts, *_ in ends for part in parts]
+        found = (
+            jax.tree.leaves(jax.tree.map(lambda a, b: a - b, *ends)),
+            [part.slope for part in each],
+            [part.width - delta for part in each],
+        )
+        return jnp.stack([_largest(part) for part in found]) / sizes
 
     count = next((len(values) for values in runs.varied.values()), 1)
     each = jnp.broadcast_to(states, (count, *states.shape))
     gaps = runs.each(lambda system, some: jax.vmap(lambda y: one(system, y))(some), each)
-    return ~(gaps < _ROUNDING).all()
+    return gaps.max(axis=(0, 1))
+
+
+def _largest(arrays: list[jax.Array]) -> jax.Array:
+    return jnp.stack([jnp.abs(array).max() for array in arrays]).max()

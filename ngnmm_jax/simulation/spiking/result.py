@@ -24,6 +24,7 @@ from ngnmm_jax.simulation.spiking.neurons import (
     which_recorded,
 )
 from ngnmm_jax.simulation.spiking.populations import rows
+from ngnmm_jax.simulation.spiking.private import PrivateNoise
 from ngnmm_jax.systems.driven import Driven
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -44,7 +45,8 @@ class SpikingSimulation(AbstractResult):
     - `memory`: the neurons at the end; `simulate_spiking(…, start=run)` goes on from there.
     - `neurons`: how many in each population; `populations`: their names; `rates`: the variables
       of `activity` that hold their rates; `notes`: where their model says that neurons of their
-      own would differ from the mean field however many they are.
+      own would differ from the mean field however many they are; `private`: noise that each neuron
+      had of its own, and what the mean field then is.
     - `status`, `stats`: those of `activity`.
 
     A batch has a leading axis `run` on all but `offsets`; there is no axis `region` for a
@@ -60,6 +62,7 @@ class SpikingSimulation(AbstractResult):
     populations: tuple[str, ...] = eqx.field(static=True)
     rates: tuple[str, ...] = eqx.field(static=True)
     notes: tuple[str, ...] = eqx.field(static=True, default=())
+    private: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
     def status(self) -> Int[Array, "*run"]:
@@ -78,6 +81,7 @@ class SpikingSimulation(AbstractResult):
             "neurons": f"{self.neurons} in each of {', '.join(self.populations)}",
             "width_rates": self.width_rates,
             "spikes": self.spikes,
+            **({"private noise": "; ".join(self.private)} if self.private else {}),
             **({"approximate": "; ".join(self.notes)} if self.notes else {}),
         }
 
@@ -110,6 +114,7 @@ def packaged(
     every: float,
     span: tuple[float, float],
     started: bool,
+    private: PrivateNoise,
 ) -> SpikingSimulation:
     """The result of a batch.
 
@@ -140,7 +145,8 @@ def packaged(
         neurons=count,
         populations=tuple(p.name for p in populations),
         rates=tuple(p.rate for p in populations),
-        notes=tuple(dict.fromkeys(p.note for p in populations if p.note)),
+        notes=(*dict.fromkeys(p.note for p in populations if p.note), *private.notes()),
+        private=private.texts(),
     )
 
 

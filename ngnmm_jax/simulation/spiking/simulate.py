@@ -28,9 +28,10 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.saving import Request, Saving, blocks_of_saves
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
 from ngnmm_jax.simulation.spiking.neurons import Neurons, Seen, Spiking, neurons_in, seen
-from ngnmm_jax.simulation.spiking.populations import Runs, follows_centres, noises_by_rates
+from ngnmm_jax.simulation.spiking.populations import Form, Runs, form_of, noises_by_rates
+from ngnmm_jax.simulation.spiking.private import PrivateNoise, private_noise
 from ngnmm_jax.simulation.spiking.result import Ended, SpikingSimulation, packaged
-from ngnmm_jax.simulation.spiking.start import begun, gone_on
+from ngnmm_jax.simulation.spiking.start import begun
 from ngnmm_jax.simulation.start import begins
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import at_work, on_grid
@@ -52,6 +53,7 @@ def simulate_spiking(
     start: Any = None,
     seed: Any = 0,
     scatter: float = 0.01,
+    private: Any = None,
     dt: Time | None = None,
     save_every: Time | None = None,
     recorded: int = 100,
@@ -69,7 +71,7 @@ def simulate_spiking(
     of order two; at the default step its error is far below that of 10,000 neurons.
 
     Delays, stimuli and noise are those of `simulate`; with the same seed and step noise is the
-    same. Noise on rates is refused: spikes are counted.
+    same, and one for all neurons of a population. Noise on rates is refused: spikes are counted.
 
     **Arguments:**
 
@@ -77,11 +79,15 @@ def simulate_spiking(
     - `duration`, `dt`, `save_every`: in the model's unit; by default the longest step up to
       `time_step` that divides the others, saved about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
-    - `start` (variable, region): the state of the mean field at which neurons start, spread as it
-      assumes; by default the homogeneous equilibrium plus noise, as in
-      `simulate`; or a previous run, of neurons or of the mean field, to go on from its end.
-    - `seed`: of that noise, of a driven network's, and of the neurons' first potentials: one for
-      each run, or one integer, whose `run_seeds` they are.
+    - `start` (variable, region): a state of the mean field, at which neurons start as it assumes;
+      by default the homogeneous equilibrium plus noise; or a previous run, of neurons or of the
+      mean field, to go on from its end.
+    - `seed`: of that noise, of a driven network's, of `private` noise (by step and neuron), and of
+      first potentials: one for each run, or one integer, whose `run_seeds` they are.
+    - `private`: white noise in each neuron's current, by name of the population. A number or
+      `noises.White(σ)`: Gaussian, a potential's increment over a time t of standard deviation
+      σ √t / tau; no mean field is then exact, which the result says. `noises.Cauchy(Γ)`, with Γ in
+      the current's unit: the mean field with `delta` + Γ is exact. σ, Γ: scalar or (region,).
     - `recorded`: how many neurons of each population have their spikes kept.
     - `progress`: a progress bar; None shows one for runs that take over two seconds.
     - `throw`: raise `SolverError` if a single run did not stay finite.
@@ -105,19 +111,16 @@ def simulate_spiking(
         varied = {name: v.astype(core.coupling.dtype) for name, v in varied.items()}
         saving, dt = _planned(core, varied, duration, dt, save_every)
         core = on_grid(core, dt, varied)
-        runs = Runs(core, varied)
+        runs, own = Runs(core, varied), private_noise(core, private)
         sizes = neurons, min(recorded, neurons)
         seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
-        if before is None:
-            there = begun(runs, state, scatter, seeds, sizes, dt)
-        else:
-            there = gone_on(runs, before, count, sizes, dt)
+        there = begun(runs, state if before is None else before, scatter, seeds, sizes, dt)
         t0 = begins(given, None)
-        work = _Work.of(runs, neurons, dt, t0)
+        work = _Work.of(runs, neurons, dt, t0, own)
         past = past_of(given, core, dt, runs=count)
         ended, looked = _run(runs, there, past, seeds, saving, work, (dt, progress))
         span, every = (t0, t0 + duration), saving.stride * dt
-        result = packaged(system, ended, looked, saving, every, span, before is None)
+        result = packaged(system, ended, looked, saving, every, span, before is None, own)
         result = result.run(0) if single else result
     if throw and single:
         raise_unless_ok("simulate_spiking", result.status, result)
@@ -129,17 +132,19 @@ class _Work(eqx.Module):
 
     - `dt`; `t0`, when it begins, and the number of its `first` step, counted from time zero.
     - `offsets` (neuron,): excitabilities in half widths.
-    - `centred`: whether anything but the potentials follows from their centres.
+    - `form`: what of the neurons' equations has to be followed.
+    - `private`: noise of each neuron's own.
     """
 
     dt: Float[Array, ""]
     t0: Float[Array, ""]
     first: Int[Array, ""]
     offsets: Float[Array, "neuron"]
-    centred: bool = eqx.field(static=True)
+    form: Form = eqx.field(static=True)
+    private: PrivateNoise
 
     @classmethod
-    def of(cls, runs: Runs, neurons: int, dt: float, t0: float) -> "_Work":
+    def of(cls, runs: Runs, neurons: int, dt: float, t0: float, private: PrivateNoise) -> "_Work":
         """Of so many neurons a population."""
         dtype = runs.system.coupling.dtype
         return cls(
@@ -147,12 +152,14 @@ class _Work(eqx.Module):
             t0=jnp.asarray(t0, float),
             first=jnp.asarray(first_step(t0, dt)),
             offsets=jnp.asarray(quantiles(neurons), dtype),
-            centred=follows_centres(runs),
+            form=form_of(runs),
+            private=private,
         )
 
     def stepper(self, system: Any, seed: Any, neurons: Neurons) -> Stepper:
         """Steps of such neurons, with the delays, the stimulus and the noise of their system."""
-        spiking = Spiking(self.offsets, neurons, self.centred)
+        kicks = self.private.kicks(system.model, seed, self.dt, neurons.potentials)
+        spiking = Spiking(self.offsets, neurons, self.form, kicks)
         if isinstance(system, Driven):
             return system.stepper(spiking, self.dt, noise_key(seed), (self.t0, self.first))
         return at_work(spiking, system, self.dt)
@@ -209,10 +216,10 @@ def _run(
     dt, progress = options
     memory = _start(runs, there, seeds, past, work)
     memory, saved = _advanced(runs, memory, seeds, saving, work, progress)
-    below, sent = _left(runs, memory, seeds, work)
+    below, left = _left(runs, memory, seeds, work)
     if below is not None:
         below = fraction_below(driven(runs.system), below, saving.n_steps)
-    ended = Ended(neurons_in(memory), below, History.of(sent, dt))
+    ended = Ended(neurons_in(memory), below, History.of(left, dt))
     return ended, (saved, _look(runs, ended.neurons))
 
 
@@ -280,7 +287,7 @@ def _block(
 
 @eqx.filter_jit
 def _left(runs: Runs, memory: Any, seeds: Any, work: _Work) -> tuple[Any, Any]:
-    """How often noise took variables below zero (run,), and what was sent before; or None."""
+    """How often noise took variables below zero (run,), and what a run goes on from; or None."""
 
     def one(system: Any, memory: Any, seed: Any) -> tuple[Any, Any]:
         stepper = work.stepper(system, seed, neurons_in(memory))

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.randomness import Purpose, first_step, stream
 from ngnmm_jax._core.starting import first_states
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
 from ngnmm_jax.simulation.spiking.neurons import LARGEST_HALF_ANGLE, Neurons, half_angle
@@ -30,10 +30,13 @@ def begun(
     sizes: tuple[int, int],
     dt: float,
 ) -> Neurons:
-    """Neurons at states (variable, *region) of the mean field, or (run, …), or near rest (None).
+    """Neurons at states (variable, *region) of the mean field, or (run, …), or near rest (None); or
+    those of another run, at its end.
 
     `sizes`: how many neurons in a population, and how many of them are recorded.
     """
+    if isinstance(start, SpikingSimulation):
+        return _gone_on(runs, start, seeds.shape[0], sizes, dt)
     core, dtype = runs.system, runs.system.coupling.dtype
     if start is None:
         states = jnp.asarray(initial_states(core, runs.varied, scatter, seeds), dtype)
@@ -44,7 +47,7 @@ def begun(
     return _drawn(runs, states, seeds, order, sizes[1])
 
 
-def gone_on(
+def _gone_on(
     runs: Runs, run: SpikingSimulation, count: int, sizes: tuple[int, int], dt: float
 ) -> Neurons:
     """The neurons at the end of a previous run, with an axis of runs."""
@@ -59,7 +62,9 @@ def gone_on(
             f"it has {there[0]}, {there[1]} and {there[2]}",
         )
     check_step(runs, found.state, dt, sizes[0])
-    return eqx.tree_at(lambda n: n.angle, found, jnp.zeros_like(found.angle))
+    first = jnp.full(count, first_step(float(run.activity.t1), dt))
+    new = jnp.zeros_like(found.angle), first
+    return eqx.tree_at(lambda n: (n.angle, n.number), found, new)
 
 
 def check_step(
@@ -113,6 +118,7 @@ def _drawn(
         spread = jnp.tan(jnp.pi * ((order + shift) % 1 - 0.5))
         none = jnp.zeros((*rate.shape, recorded), jnp.int32)
         potentials = centre[..., None] + width[..., None] * spread
-        return Neurons(potentials, state, state, none[..., 0], none, jnp.zeros_like(rate))
+        spikes, angle, number = none[..., 0], jnp.zeros_like(rate), jnp.asarray(0)
+        return Neurons(potentials, state, state, spikes, none, angle, number)
 
     return runs.each(one, states, seeds)
