@@ -22,7 +22,7 @@ from ngnmm_jax.simulation.fixed import fraction_below
 from ngnmm_jax.simulation.history import History, past_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Outcome, Simulation, package
-from ngnmm_jax.simulation.saving import Request
+from ngnmm_jax.simulation.saving import Request, Saving
 from ngnmm_jax.simulation.start import begins, initial_states
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import on_grid
@@ -103,17 +103,21 @@ def simulate_batch(
         varied = {name: value.astype(dtype) for name, value in varied.items()}
         runs = Runs(varied, states, numbers, past_of(start, core, dt, runs=n))
         found = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
-        last, saved, below, sent = found
-        stats = {"num_steps": jnp.asarray(saving.n_steps)}
-        if below is not None:
-            stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
-        status = _ended(states, last, saved)
-        history, before = (
-            History.of(past, dt) for past in (jax.tree.map(jnp.asarray, sent), runs.past)
-        )
-        outcome = Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history, before)
-        t0, t1 = request.t0, request.t0 + request.duration
-        return package(core.model, system, saving, outcome, t1, t0)
+        outcome = _outcome(core, runs, found, saving, dt)
+        t1 = request.t0 + request.duration
+        return package(core.model, system, saving, outcome, t1, request.t0)
+
+
+def _outcome(core: Any, runs: Runs, found: Any, saving: Saving, dt: float) -> Outcome:
+    """What was computed of a batch."""
+    last, saved, below, sent = found
+    stats = {"num_steps": jnp.asarray(saving.n_steps)}
+    if below is not None:
+        stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
+    status = _ended(runs.states, last, saved)
+    history = History.of(jax.tree.map(jnp.asarray, sent), dt)
+    before = History.of(runs.past, dt)
+    return Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history, before)
 
 
 def _ended(states: Any, last: Any, saved: Any) -> Any:

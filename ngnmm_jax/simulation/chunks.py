@@ -193,7 +193,7 @@ def _over_chunks(function: Callable[..., Any], devices: tuple[Any, ...], whole: 
 
 
 def _at_work(
-    core: Network | Driven, runs: Runs, times: _Times, integrator: AbstractFixedStep
+    core: Network | Homogeneous | Driven, runs: Runs, times: _Times, integrator: AbstractFixedStep
 ) -> tuple[Driven, Stepper]:
     """A chunk's systems, along their last axis, and the integrator at work on them."""
     system = with_leaves(driven(core).over_runs(), runs.parameters)
@@ -202,7 +202,7 @@ def _at_work(
 
 
 @eqx.filter_jit
-def _start(core: Network | Driven, runs: Runs, work: _Work) -> tuple[Any, jax.Array]:
+def _start(core: Network | Homogeneous | Driven, runs: Runs, work: _Work) -> tuple[Any, jax.Array]:
     """The memory at the beginning (chunk, …), and what is saved there (chunk, time, …)."""
 
     def one_chunk(core: Any, times: _Times, runs: Runs) -> Any:
@@ -216,7 +216,7 @@ def _start(core: Network | Driven, runs: Runs, work: _Work) -> tuple[Any, jax.Ar
 
 @eqx.filter_jit
 def _block(
-    core: Network | Driven,
+    core: Network | Homogeneous | Driven,
     runs: Runs,
     memory: Any,
     work: _Work,
@@ -244,7 +244,7 @@ def _block(
 
 
 @eqx.filter_jit
-def _past(core: Network | Driven, runs: Runs, memory: Any, work: _Work) -> Any:
+def _past(core: Network | Homogeneous | Driven, runs: Runs, memory: Any, work: _Work) -> Any:
     """What runs leave beside their states, (chunk, region, …, run)."""
 
     def one_chunk(core: Any, times: _Times, runs: Runs, memory: Any) -> Any:

@@ -80,8 +80,7 @@ def simulate_spiking(
       `time_step` that divides the others, saved about every 0.5 ms.
     - `parameters`: by name, values (run,) or (run, region): a batch of runs at once.
     - `start` (variable, region): a state of the mean field, at which neurons start as it assumes;
-      by default the homogeneous equilibrium plus noise; or a previous run, of neurons or of the
-      mean field, to go on from its end.
+      by default the homogeneous equilibrium plus noise; or where a run of either kind ended.
     - `seed`: of that noise, of a driven network's, of `private` noise (by step and neuron), and of
       first potentials: one for each run, or one integer, whose `run_seeds` they are.
     - `private`: white noise in each neuron's current, by name of the population. A number or
