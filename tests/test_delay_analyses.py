@@ -144,6 +144,14 @@ def test_a_networks_hopf_points_have_those_of_shared_perturbations():
     assert_allclose([p.coefficient for p in late], [p.coefficient for p in plain], rtol=2e-3)
 
 
+def test_curves_of_cycles_are_of_systems_without_delays():
+    network = ng.Network(Wright(), WEIGHTS, -1.0, delays=1.0)
+    for system in (network, network.homogeneous()):
+        for follow in (ng.continue_cycles, ng.bifurcation_diagram):
+            with pytest.raises(ValueError, match="cycles with delays are not followed"):
+                follow(system, {"coupling": (-3.0, -1.0)})
+
+
 def test_where_delays_differ_the_network_is_continued():
     with pytest.raises(ValueError, match="the network itself where delays differ"):
         ng.continue_equilibria(three(speed=10.0).homogeneous(), {"i_ext_e": (0.0, 9.5)})

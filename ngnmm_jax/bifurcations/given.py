@@ -101,6 +101,16 @@ def at_rest(system: Any, names: tuple[str, ...], limits: Limits) -> AtRest | Non
     return AtRest(bare(system))
 
 
+def without_delays(system: Any, what: str) -> None:
+    """Refuse a system with delays where cycles are followed."""
+    if getattr(system, "delays", None) is not None:
+        must = f"be without delays in `{what}`: cycles with delays are not followed. With one delay "
+        must += "`find_orbit(network.homogeneous())` finds one at each value of a parameter, "
+        must += "`orbit_diagram(network, …)` and `lyapunov_map(network, …)` show what runs do, and "
+        must += "`continue_equilibria` follows equilibria to their Hopf points"
+        _checks.fail("system", must, "it has delays (`undelayed()` is the same without)")
+
+
 def of_kind(start: SpecialPoint, *kinds: str) -> None:
     """Refuse a special point of another kind."""
     if start.kind not in kinds:

@@ -174,9 +174,11 @@ class DelayedHomogeneous(AbstractCoupled):
     def _needs_its_past(self) -> NoReturn:
         raise ValueError(
             "This homogeneous system has a delay: what was asked for is known only of systems "
-            "whose slope follows from their state. `find_equilibria` and `find_orbit` take it, and "
-            "`dispersion` what that finds; `simulate` takes the network, and `undelayed()` is the "
-            "same without its delay."
+            "whose slope follows from their state. `find_equilibria`, `continue_equilibria` and "
+            "`find_orbit` take it; `simulate`, `lyapunov_spectrum`, `lyapunov_map` and "
+            "`orbit_diagram` take the network itself, and `dispersion` the network with a state or "
+            "an orbit of this; cycles with delays are not followed along curves; `undelayed()` is "
+            "the same without its delay."
         )
 
 
