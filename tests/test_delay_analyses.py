@@ -1,5 +1,6 @@
 """Branches, maps, sweeps and signals of networks with delays, against exact answers and runs."""
 
+import re
 from typing import ClassVar
 
 import jax
@@ -253,7 +254,10 @@ def test_synaptic_currents_with_what_arrives_late():
     rest = ng.simulate(network, 12.0, start=half, **given)
     assert_allclose(synaptic_currents(network, rest), found[:, 240:], atol=1e-9)
     assert lfp(network, run).shape == (481, 3)
-    with pytest.raises(ValueError, match="saved more often"):
+    with pytest.raises(ValueError, match="saved more often") as refused:
         synaptic_currents(network, ng.simulate(network, 60.0, dt=0.05, save_every=1.0))
+    often = float(re.search(r"`save_every=([\d.]+)`", str(refused.value))[1])
+    assert 0.05 <= often < 1
+    assert lfp(network, ng.simulate(network, 60.0, dt=often, save_every=often)).shape[1] == 3
     with pytest.raises(ValueError, match="from its beginning"):
         synaptic_currents(network, ng.simulate(network, 12.0, save_at=np.arange(5.0, 12.0)))
