@@ -104,7 +104,9 @@ def at_rest(system: Any, names: tuple[str, ...], limits: Limits) -> AtRest | Non
 def without_delays(system: Any, what: str) -> None:
     """Refuse a system with delays where cycles are followed."""
     if getattr(system, "delays", None) is not None:
-        must = f"be without delays in `{what}`: cycles with delays are not followed. With one delay "
+        must = (
+            f"be without delays in `{what}`: cycles with delays are not followed. With one delay "
+        )
         must += "`find_orbit(network.homogeneous())` finds one at each value of a parameter, "
         must += "`orbit_diagram(network, …)` and `lyapunov_map(network, …)` show what runs do, and "
         must += "`continue_equilibria` follows equilibria to their Hopf points"
