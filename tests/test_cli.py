@@ -29,7 +29,7 @@ from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.settings.commands import DispersionSettings, MapSettings, SimulateSettings
 from ngnmm_jax.cli.settings.fit import CheckTable, FitRunTable
 from ngnmm_jax.cli.settings.sweep import SweepRunTable, SweepSettings
-from ngnmm_jax.cli.sweep_file import SweepFile
+from ngnmm_jax.cli.sweep_file import SweepFile, bytes_of, seconds_of
 
 RUNNER = CliRunner()
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -203,7 +203,11 @@ def test_what_delays_do_not_go_with(tracts, tmp_path):
     for words, said in (
         (["lyapunov", "--speed", "10"], "`--network` must be given with delays"),
         (["lyapunov", "--speed", "10", "--network"], "`exponents` must be given with delays"),
-        (["lyapunov", "--network", "--vary", "speed=2:9:3"], "`--vary` must be left out"),
+        (["lyapunov", "--network", "--vary", "speed=2:9:3"], "`exponents` must be given with"),
+        (
+            ["lyapunov", "--delay", "2", "--network", "--exponents", "1", "--variable", "s_e"],
+            "`variable` must be left out with delays without --vary",
+        ),
         (["bifurcate", "--delay", "10"], "`delay` must be left out: diagrams are of systems"),
         (["bifurcate", "--vary", "speed=2:9"], "`speed` must be left out: diagrams are of"),
         (["simulate", "--delay", "0.01", "--dt", "0.1"], "`dt` must be at most the shortest delay"),
@@ -231,6 +235,19 @@ def test_lyapunov_with_delays(tracts, tmp_path):
     assert float(first["value_per_ms"]) == pytest.approx(growth, abs=4 * error)
 
 
+@pytest.mark.slow
+def test_lyapunov_over_delays(tracts, tmp_path):
+    """As `lyapunov_map` of the network has it."""
+    times = {"duration": 10.0, "transient": 5.0, "dt": 0.1}
+    words = [w for k, v in times.items() for w in (f"--{k}", str(v))]
+    words += ["--connectome", tracts[1], "--network", "--exponents", "1", "--set", "i_ext_e=2"]
+    invoke("lyapunov", *words, "--vary", "delay=2:4:2", "--out", tmp_path)
+    network = ng.Network(ng.NextGenEI(i_ext_e=2.0), tracts[0], 5.0, delays=4.0)
+    known = ng.lyapunov_map(network, {"delay": [2.0, 4.0]}, 1, **times)
+    with xr.open_dataset(tmp_path / "lyapunov.nc", engine="h5netcdf") as data:
+        np.testing.assert_allclose(data.exponents, known.spectra.exponents, rtol=1e-9)
+
+
 def test_speeds_that_vary(tmp_path):
     settings = MapSettings(vary={"speed": [5.0, 20.0, 3], "coupling": [1.0, 3.0, 2]})
     assert settings.build().delays.speed == 20.0
@@ -240,13 +257,15 @@ def test_speeds_that_vary(tmp_path):
     task = SweepFile.read(tmp_path / "s.toml")
     assert task.design.count == 2
     assert task.network.delays is not None
-    for more, said in (
-        ("[measure]\nkind = 'stability'\n", "`measure.kind` must be 'activity'"),
-        ("[measure]\nkind = 'exponents'\n", "`ngnmm lyapunov --network`"),
-    ):
+    counted = "[measure]\nkind = 'exponents'\ncount = 1\n"
+    for more in ("[measure]\nkind = 'stability'\n", counted):
         (tmp_path / "t.toml").write_text("delay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n" + more)
-        with pytest.raises(ValueError, match=re.escape(said)):
-            SweepFile.read(tmp_path / "t.toml")
+        task = SweepFile.read(tmp_path / "t.toml")
+        assert seconds_of(task) > 0
+        assert bytes_of(task) > 0
+    (tmp_path / "t.toml").write_text((tmp_path / "t.toml").read_text().replace("count = 1", ""))
+    with pytest.raises(ValueError, match="`count` must be given with delays"):
+        SweepFile.read(tmp_path / "t.toml")
     text = "homogeneous = true\ndelay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n"
     (tmp_path / "t.toml").write_text(text)
     with pytest.raises(ValueError, match="`homogeneous` must be left out with delays"):

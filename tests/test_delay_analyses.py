@@ -1,5 +1,6 @@
 """Branches, maps, sweeps and signals of networks with delays, against exact answers and runs."""
 
+import re
 from typing import ClassVar
 
 import jax
@@ -144,6 +145,14 @@ def test_a_networks_hopf_points_have_those_of_shared_perturbations():
     assert_allclose([p.coefficient for p in late], [p.coefficient for p in plain], rtol=2e-3)
 
 
+def test_curves_of_cycles_are_of_systems_without_delays():
+    network = ng.Network(Wright(), WEIGHTS, -1.0, delays=1.0)
+    for system in (network, network.homogeneous()):
+        for follow in (ng.continue_cycles, ng.bifurcation_diagram):
+            with pytest.raises(ValueError, match="cycles with delays are not followed"):
+                follow(system, {"coupling": (-3.0, -1.0)})
+
+
 def test_where_delays_differ_the_network_is_continued():
     with pytest.raises(ValueError, match="the network itself where delays differ"):
         ng.continue_equilibria(three(speed=10.0).homogeneous(), {"i_ext_e": (0.0, 9.5)})
@@ -245,7 +254,10 @@ def test_synaptic_currents_with_what_arrives_late():
     rest = ng.simulate(network, 12.0, start=half, **given)
     assert_allclose(synaptic_currents(network, rest), found[:, 240:], atol=1e-9)
     assert lfp(network, run).shape == (481, 3)
-    with pytest.raises(ValueError, match="saved more often"):
+    with pytest.raises(ValueError, match="saved more often") as refused:
         synaptic_currents(network, ng.simulate(network, 60.0, dt=0.05, save_every=1.0))
+    often = float(re.search(r"`save_every=([\d.]+)`", str(refused.value))[1])
+    assert 0.05 <= often < 1
+    assert lfp(network, ng.simulate(network, 60.0, dt=often, save_every=often)).shape[1] == 3
     with pytest.raises(ValueError, match="from its beginning"):
         synaptic_currents(network, ng.simulate(network, 12.0, save_at=np.arange(5.0, 12.0)))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax.coupling import DiffusiveCoupling
+from ngnmm_jax.coupling import DiffusiveCoupling, LinearCoupling, PairwiseCoupling
 from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.delayed.pieces import evaluate
 from ngnmm_jax.dynamics.delayed.system import linearised
@@ -74,6 +74,61 @@ def test_what_is_not_known_with_delays():
     coupling = DiffusiveCoupling(DelayedGraph(DenseGraph(uneven), 12.0), 1.0)
     with pytest.raises(ValueError, match="equal sums"):
         ng.Network(MODEL, coupling=coupling).homogeneous()
+
+
+def pairs_and_sums(kind):
+    """A coupling by pairs, which knows nothing of sums, and the same as weighted sums."""
+    graph = DelayedGraph(DenseGraph(WEIGHTS), 12.0)
+    if kind == "sum":
+        passed, known = (lambda there, here: there), LinearCoupling
+    else:
+        passed, known = (lambda there, here: there - here), DiffusiveCoupling
+    every = (PairwiseCoupling(graph, 9.0, passed), known(graph, 9.0))
+    return [ng.Network(ng.NextGenEI(i_ext_e=4.0), coupling=coupling) for coupling in every]
+
+
+@pytest.mark.parametrize("kind", ["sum", "difference"])
+def test_pairs_with_one_delay_are_the_sums_that_they_can_be_written_as(kind):
+    """What regions share, modes and maps; growth of shared perturbations is among the modes."""
+    pairs, sums = pairs_and_sums(kind)
+    rest, other = (ng.find_equilibria(n.homogeneous()) for n in (pairs, sums))
+    assert np.isfinite(rest.growth).all()
+    np.testing.assert_allclose(rest.states, other.states, rtol=1e-9)
+    np.testing.assert_allclose(rest.growth, other.growth, atol=1e-9)
+    modes, others = (ng.dispersion(n, rest.states[0]) for n in (pairs, sums))
+    np.testing.assert_allclose(modes.growth, others.growth, atol=1e-9)
+    np.testing.assert_allclose(rest.growth[0], modes.growth[modes.uniform], atol=1e-9)
+    whole = ng.characteristic_roots(sums, rest.states[0])
+    np.testing.assert_allclose(modes.growth.max(), whole.growth[0], atol=1e-9)
+    state, arriving = rest.states[0] + 0.1, jnp.asarray([0.02])
+    one, two = (n.homogeneous().slope(state, arriving) for n in (pairs, sums))
+    np.testing.assert_allclose(one, two, rtol=1e-12)
+    for network in (pairs, sums):
+        mapped = ng.dispersion_map(network, {"i_ext_e": [4.0]})
+        np.testing.assert_allclose(
+            [mapped.growth_uniform[0, 0], mapped.growth_transverse[0, 0]],
+            [rest.growth[0], np.delete(modes.growth, modes.uniform).max()],
+            atol=1e-9,
+        )
+        np.testing.assert_allclose(mapped.lambdas, modes.lambdas, atol=1e-12)
+
+
+def test_differences_with_delays_leave_regions_alike_alone():
+    """Equilibria are those of a region alone, all of them; delays that differ change none."""
+    sums = pairs_and_sums("difference")[1]
+    times = np.array([[1.0, 5, 9], [3, 1, 7], [4, 6, 1]])
+    coupling = DiffusiveCoupling(DelayedGraph(DenseGraph(WEIGHTS), times), 9.0)
+    unlike = ng.Network(sums.model, coupling=coupling)
+    alone = ng.find_equilibria(ng.Homogeneous(sums.model, 0.0))
+    for network in (sums, unlike):
+        rest = ng.find_equilibria(network.homogeneous())
+        assert rest.complete
+        np.testing.assert_allclose(rest.states, alone.states, rtol=1e-9)
+    roots = ng.characteristic_roots(unlike, alone.states[0])
+    swept = ng.sweep(unlike, {"i_ext_e": [4.0]}, ng.Stability())
+    np.testing.assert_allclose(swept.growth[0, 0], roots.growth[0], atol=1e-9)
+    branch = ng.continue_equilibria(sums.homogeneous(), {"i_ext_e": (3.9, 4.1)})
+    assert branch.ok
 
 
 @pytest.fixture(scope="module")

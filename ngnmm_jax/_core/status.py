@@ -78,7 +78,8 @@ _EXPLANATIONS = {
     Status.NOT_CERTIFIED: (
         "the characteristic roots that were found are not shown to be all right of the line: the "
         "delays are too long for the search, or roots too near to each other; shorten the delays, "
-        "or have it return what was found with `throw=False`"
+        "or have it return what was found with `throw=False`; of a linear response with "
+        "`stability=False`: it is not known whether the equilibrium is stable"
     ),
     Status.NONE_FOUND: "no equilibrium was found: widen the search or give a `start`",
 }

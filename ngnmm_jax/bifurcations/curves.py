@@ -171,6 +171,7 @@ def continue_cycles(
     elif start is not None and int(start.status) != Status.OK:
         _checks.fail("start", "be an orbit that was found", Status(int(start.status)).explanation)
     system = deterministic(system, "continue_cycles")
+    given.without_delays(system, "continue_cycles")
     _of_the_same(system, start)
     field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)

@@ -55,6 +55,7 @@ def bifurcation_diagram(
     """
     (parameter,), (bounds,) = given.bounds_of(parameters, 1)
     system = undriven(system, "bifurcation_diagram", _INSTEAD)
+    given.without_delays(system, "bifurcation_diagram")
     collection = _Collection(seen)
     for branch in _equilibria(collection, system, parameter, bounds, options):
         for hopf in branch.of_kind("hopf"):
@@ -91,6 +92,7 @@ def two_parameter_diagram(
     """
     (first, second), bounds = given.bounds_of(parameters, 2)
     system = undriven(system, "two_parameter_diagram", _INSTEAD)
+    given.without_delays(system, "two_parameter_diagram")
     curves = _Collection(seen)
     own = _without(options, "intervals")
     for cut in cuts:

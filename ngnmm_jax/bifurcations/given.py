@@ -92,13 +92,25 @@ def at_rest(system: Any, names: tuple[str, ...], limits: Limits) -> AtRest | Non
     if isinstance(system, Network):
         system.only_by_coupling("find the roots of its own linearisation")
     elif system.span is not None:
-        must = "be the network itself where delays differ: then no growth is of homogeneous states"
-        low, high = system.span
-        but = f"it is its homogeneous system, with delays between {low:.6g} and {high:.6g}"
+        must = "be the network itself where delays differ, or are of several couplings: the roots "
+        must += "of what regions share are not known then"
+        but = "it is its homogeneous system"
         _checks.fail("system", must, but)
     for name, bounds in zip(names, np.stack([limits.low, limits.high], axis=1), strict=True):
         check_values(system, name, bounds)
     return AtRest(bare(system))
+
+
+def without_delays(system: Any, what: str) -> None:
+    """Refuse a system with delays where cycles are followed."""
+    if getattr(system, "delays", None) is not None:
+        must = (
+            f"be without delays in `{what}`: cycles with delays are not followed. With one delay "
+        )
+        must += "`find_orbit(network.homogeneous())` finds one at each value of a parameter, "
+        must += "`orbit_diagram(network, …)` and `lyapunov_map(network, …)` show what runs do, and "
+        must += "`continue_equilibria` follows equilibria to their Hopf points"
+        _checks.fail("system", must, "it has delays (`undelayed()` is the same without)")
 
 
 def of_kind(start: SpecialPoint, *kinds: str) -> None:

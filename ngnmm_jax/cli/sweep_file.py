@@ -14,7 +14,7 @@ from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.arrays import read_array
 from ngnmm_jax.cli.checked import Axis, Bounds, Checked, called, points
-from ngnmm_jax.cli.estimates import memory, of_map, of_spectra, of_steps
+from ngnmm_jax.cli.estimates import memory, of_map, of_roots, of_spectra, of_steps
 from ngnmm_jax.cli.settings.sweep import DesignTable, FunctionTable, SweepSettings
 from ngnmm_jax.sweeps import (
     AbstractMeasure,
@@ -155,26 +155,18 @@ class SweepFile:
         settings = SweepSettings.of_file(path)
         whole = settings.build()
         measure = _measure(settings.measure)
-        if whole.delays is not None:
-            _fit_delays(settings, measure)
+        if whole.delays is not None and settings.homogeneous:
+            must = "be left out with delays: it is networks with delays that are swept"
+            fail("homogeneous", must, "it is true")
         network = whole.homogeneous() if settings.homogeneous else whole
         design = _design(settings)
         with called("vary", "parameters"):
             extras = measure.extras(network)
+            if isinstance(measure, Exponents):
+                measure.outputs(network)  # which says where `count` has to be given
             design.bound(network, extras).check(design.systems(network)[0], extras)
         options = settings.run.model_dump(exclude_none=True)
         return cls(network, design, measure, options, settings)
-
-
-def _fit_delays(settings: SweepSettings, measure: AbstractMeasure) -> None:
-    """Refuse what is not known of networks with delays."""
-    if settings.homogeneous:
-        must = "be left out with delays: it is networks with delays that are simulated"
-        fail("homogeneous", must, "it is true")
-    if not isinstance(measure, Activity | Function):
-        must = "be 'activity' or module:function with delays (`ngnmm map` has their stability, "
-        must += "`ngnmm lyapunov --network` the exponents of one network)"
-        fail("measure.kind", must, f"it is {settings.measure.get('kind')!r}")
 
 
 def bytes_of(task: SweepFile) -> float:
@@ -193,12 +185,14 @@ def seconds_of(task: SweepFile) -> float | None:
     measure, network = task.measure, task.network
     runs, regions = task.design.count, 1 if task.settings.homogeneous else network.n_regions
     if isinstance(measure, Stability):
-        return of_map(runs)
+        if network.delays is None:
+            return of_map(runs)
+        return runs * of_roots(network.n_regions, common=network.one_delay)
     if isinstance(measure, Activity):
         steps = (measure.transient + measure.duration) / measure.plan(network)[1]
         return of_steps(steps, regions, max(2, runs))
     if isinstance(measure, Exponents):
-        dt = measure.dt or float(network.time_step)
+        dt = measure.over(network, task.design).step or measure.dt or float(network.time_step)
         window = 100_000 if measure.duration is None else measure.duration / dt
         steps = window + (20_000 if measure.transient is None else measure.transient / dt)
         return of_spectra(runs, steps, measure.count or 6 * regions, regions)

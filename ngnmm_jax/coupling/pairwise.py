@@ -138,6 +138,13 @@ class AbstractPairwise(AbstractCoupling):
             through = with_fields(graph, graph=through)
         return (Linearised(through, self.strength * one, one, own * one),)
 
+    def received(self, sums: Channels, outputs: Field) -> Field:
+        """What regions that are all alike receive, where what each sent, times the sum of a row,
+        arrives; NaN where rows sum to zero.
+        """
+        rows = self.graph.row_sums()
+        return self.strength * rows * self.passed(sums / rows, outputs)
+
     def _slopes(self, sending: Field, receiving: Field) -> tuple[Field, Field]:
         """The derivatives of what passes, by what either region sends."""
         one = jnp.ones_like(sending)

@@ -53,7 +53,8 @@ class Equilibria(AbstractResult):
     - `eigenvalues` (equilibrium, dimension): of the Jacobian, by falling real part, per unit
       of the model's time. Of a network with delays its characteristic roots, one of each pair: all
       that grow, and at least six where so many could be certified; NaN behind these. NaN of a
-      homogeneous system whose delays differ: there it has none of its own.
+      homogeneous system whose delays differ, or are of several couplings: those of the network
+      say whether it is stable (`find_equilibria(network)`).
     - `residuals` (equilibrium,): largest |dx/dt|.
     - `errors` (equilibrium,): size of Newton's last correction, an estimate of the distance
       to the exact equilibrium relative to 1 + |x|; the certificate asks it below `tolerance`.
@@ -103,7 +104,7 @@ class Equilibria(AbstractResult):
 
     @property
     def stable(self) -> Bool[Array, "equilibrium"]:
-        """Whether all eigenvalues have a negative real part."""
+        """Whether all eigenvalues have a negative real part; False where they are not known (NaN)."""
         return self.found & (self.growth < 0)
 
 

@@ -42,7 +42,7 @@ def arrived(
             _checks.fail("coupling", must, f"`{type(part).__name__}` is none")
         values = np.asarray(in_time[name].sent(outputs))
         sent = np.moveaxis(values, (-1, -2), (0, 1))  # (time, region, *channel)
-        past = _Past(ts, sent, name, run.before)
+        past = _Past(ts, sent, name, run.before, float(network.time_step))
         sums = _summed(part.graph, past, ts)
         found[name] = jnp.asarray(np.moveaxis(sums, 1, -1))
     return found
@@ -51,8 +51,15 @@ def arrived(
 class _Past:
     """What was sent (region, *channel), at any time up to the end of a run."""
 
-    def __init__(self, ts: np.ndarray, sent: np.ndarray, name: str, before: History | None) -> None:
-        self.begin, self.first = ts[0], sent[0]
+    def __init__(
+        self,
+        ts: np.ndarray,
+        sent: np.ndarray,
+        name: str,
+        before: History | None,
+        step: float,
+    ) -> None:
+        self.begin, self.first, self.step = ts[0], sent[0], step
         self.spline = make_interp_spline(ts, sent, _ORDER)
         self.before: Any = None
         if before is not None:
@@ -72,7 +79,9 @@ class _Past:
         size = float(np.ptp(sent, axis=0).max())
         if miss > _FAR * size:
             step = float(np.diff(ts).max())
-            must = "be saved more often, where there are delays: `save_every=`"
+            finer = self.step if step > (1 + _SAME) * self.step else step / 2
+            must = "be saved more often, where there are delays: "
+            must += f"`save_every={finer:.6g}` (and a `dt` that goes into it)"
             _checks.fail(
                 "run", must, f"samples are {step:g} apart, and do not tell what is between"
             )

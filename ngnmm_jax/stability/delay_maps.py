@@ -17,6 +17,7 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax._core.threads import one_blas_thread
 from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.coupling.combined import CouplingSum
+from ngnmm_jax.coupling.pairwise import AbstractPairwise
 from ngnmm_jax.dynamics.gain_bounds import Node
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.models.notation import Notation
@@ -133,7 +134,7 @@ class Places:
         apart = isinstance(network.interaction, CouplingSum)
         plain = network.undelayed()
         self.family = Family(plain.apart()) if apart else Family.of(plain)
-        self.one_sum = isinstance(network.interaction, AbstractSum)
+        self.one_sum = isinstance(network.interaction, AbstractSum | AbstractPairwise)
         own = parameter_names(self.present if self.one_sum else self.family.system)
         self.inner = {k: v for k, v in self.points.items() if k in own}
         self.between = [k for k in self.points if k not in own]

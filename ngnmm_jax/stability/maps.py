@@ -314,7 +314,7 @@ def _with_delays(
     }
     found: Any
     if common:
-        lambdas = np.asarray(system.spectrum()[0])
+        lambdas = np.asarray(system.interaction.graph.spectrum()[0])
         found = DispersionMap(parameters=values, lambdas=lambdas, **grid, **names)
     else:
         found = RootsMap(parameters=values, **grid, **names)

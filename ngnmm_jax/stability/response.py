@@ -61,7 +61,8 @@ class LinearResponse(AbstractResult):
     - `state` (variable, region): the equilibrium; `error`: of Newton's last correction, relative.
     - `growth`: the largest real part of the whole Jacobian's eigenvalues, per unit of the model's
       time; it carries no derivatives. NaN where it was not asked for.
-    - `status`: OK; NOT_CONVERGED; or UNSTABLE, where growth is not negative.
+    - `status`: OK; NOT_CONVERGED; UNSTABLE, where growth is not negative; NOT_CERTIFIED where it is
+      not known whether the equilibrium is stable, which `stability=False` leaves open.
     - `cross` (frequency, region, region): one-sided cross-spectral density of a row's variable and
       the conjugate of a column's: its phase is above zero where the row's leads. None where it was
       not asked for.
@@ -138,10 +139,13 @@ def linear_response(
     - `start` (variable, region): where Newton's iteration starts; by default the lowest
       equilibrium of the region-averaged parameters.
     - `stability`: whether all eigenvalues are computed, to make sure that the equilibrium is
-      stable. For 100 regions that costs more than the rest.
+      stable. For 100 regions that costs more than the rest. False: the status is NOT_CERTIFIED at
+      best, and what is returned means nothing where the equilibrium is unstable. Of models with
+      several outputs and delays stability is not known: there it must be False.
     - `cross`: whether cross-spectra, of which coherence is made, are kept: a matrix of regions for
       each frequency.
-    - `throw`: raise `SolverError` where it does not converge, or is unstable.
+    - `throw`: raise `SolverError` where it does not converge, or is unstable; with
+      `stability=False` not where stability is not known, which was asked for.
     """
     _checks.require_x64("linear_response")
     network = undriven(system)
@@ -176,7 +180,8 @@ def linear_response(
     if delayed and stability:
         result = _with_roots(network, result)
     if throw:
-        raise_unless_ok("linear_response", result.status, result)
+        left_open = (result.status == Status.NOT_CERTIFIED) & (not stability)
+        raise_unless_ok("linear_response", jnp.where(left_open, Status.OK, result.status), result)
     return result
 
 
@@ -219,7 +224,8 @@ def _respond(
     rate = jnp.full((), jnp.nan)
     if stability:
         rate = growth(*jax.lax.stop_gradient((network, state)))
-    status = jnp.where(rate >= 0, Status.UNSTABLE, Status.OK)
+    known = jnp.where(rate >= 0, Status.UNSTABLE, Status.OK)
+    status = known if stability else Status.NOT_CERTIFIED
     return LinearResponse(
         frequencies,
         power[1:],
@@ -242,7 +248,7 @@ def _with_roots(network: Network, result: "LinearResponse") -> "LinearResponse":
     rate = values[0].real if values.size else np.nan
     known = Status.OK if certified and values.size else Status.NOT_CERTIFIED
     known = Status.UNSTABLE if rate >= 0 else known
-    status = jnp.where(result.status == Status.OK, known, result.status)
+    status = jnp.where(result.status == Status.NOT_CERTIFIED, known, result.status)
     return with_fields(result, growth=jnp.asarray(rate), status=status)
 
 
@@ -290,7 +296,8 @@ def _only_of_one(network: Network, noise: Any, *, stability: bool) -> None:
         must = "be of variables where there are several inputs"
         _checks.fail("noise", must, f"it is of the input, and `{kind}` has several")
     if stability and network.delays is not None:
-        must = "be False where a model of several outputs has delays: roots are not known of it"
+        must = "be False where a model of several outputs has delays: roots are not known of it, "
+        must += "nor whether it is stable (simulate a small disturbance to see)"
         _checks.fail("stability", must, f"`{kind}` has several")
 
 

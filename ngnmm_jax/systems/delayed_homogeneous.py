@@ -11,8 +11,10 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core.parameters import checked_again, with_fields
 from ngnmm_jax._core.types import Field, State
 from ngnmm_jax.coupling.base import AbstractSum
+from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.pairwise import AbstractPairwise
 from ngnmm_jax.graphs.delays import AbstractDelays
-from ngnmm_jax.graphs.structured import Alike
+from ngnmm_jax.graphs.structured import Alike, LaplacianGraph
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.homogeneous import Homogeneous
@@ -92,8 +94,9 @@ class DelayedHomogeneous(AbstractCoupled):
         """How long all is on its way; `ValueError` where that differs between connections."""
         if self.span is not None:
             low, high = self.span
+            where = f"between {low:.6g} and {high:.6g}" if low < high else "of several couplings"
             raise ValueError(
-                f"The delays are between {low:.6g} and {high:.6g}: regions that oscillate alike "
+                f"The delays are {where}: regions that oscillate alike "
                 "would receive sums of unlike times, so that homogeneous oscillations are known of "
                 "one common delay of one weighted sum only (`Network(…, delays=…)` with one "
                 "number). Equilibria are those without delays (`find_equilibria`), and `simulate` "
@@ -121,6 +124,9 @@ class DelayedHomogeneous(AbstractCoupled):
 
     def undelayed(self) -> Homogeneous:
         """The same without delays: its equilibria are the same, their stability is not."""
+        if isinstance(self.interaction.linear(), LaplacianGraph):
+            nothing = Alike(jnp.zeros_like(self.coupling))  # what rows of differences sum to
+            return Homogeneous(self.model, LinearCoupling(nothing, self.coupling))
         return self.present
 
     def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
@@ -138,7 +144,7 @@ class DelayedHomogeneous(AbstractCoupled):
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
         """Those without delays."""
-        return self.present.equilibrium_candidates(max_count)
+        return self.undelayed().equilibrium_candidates(max_count)
 
     def bare(self) -> "DelayedHomogeneous":
         """Itself: there are no names to leave out."""
@@ -168,13 +174,17 @@ class DelayedHomogeneous(AbstractCoupled):
     def _needs_its_past(self) -> NoReturn:
         raise ValueError(
             "This homogeneous system has a delay: what was asked for is known only of systems "
-            "whose slope follows from their state. `find_equilibria` and `find_orbit` take it, and "
-            "`dispersion` what that finds; `simulate` takes the network, and `undelayed()` is the "
-            "same without its delay."
+            "whose slope follows from their state. `find_equilibria`, `continue_equilibria` and "
+            "`find_orbit` take it; `simulate`, `lyapunov_spectrum`, `lyapunov_map` and "
+            "`orbit_diagram` take the network itself, and `dispersion` the network with a state or "
+            "an orbit of this; cycles with delays are not followed along curves; `undelayed()` is "
+            "the same without its delay."
         )
 
 
-def delayed_homogeneous(model: AbstractNeuralMass, coupling: AbstractSum) -> DelayedHomogeneous:
+def delayed_homogeneous(
+    model: AbstractNeuralMass, coupling: AbstractSum | AbstractPairwise
+) -> DelayedHomogeneous:
     """The homogeneous system of a model under a sum with delays, which has parameters () only.
 
     `ValueError` says what stands against it.

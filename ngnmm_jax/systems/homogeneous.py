@@ -15,7 +15,7 @@ from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.coupling.modes import gain, graphs_of, proportional
 from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
-from ngnmm_jax.graphs.structured import Alike
+from ngnmm_jax.graphs.structured import Alike, LaplacianGraph
 from ngnmm_jax.models.agreement import check_agreement
 from ngnmm_jax.models.base import AbstractNeuralMass, bounds_own_slope
 from ngnmm_jax.models.hooks import EquilibriumReduction
@@ -51,7 +51,9 @@ class Homogeneous(AbstractCoupled):
 
     def __check_init__(self) -> None:
         check_coupled(self)
-        if not all(isinstance(graph, Alike) for graph in graphs_of(self.interaction)):
+        graphs = graphs_of(self.interaction)
+        graphs = [g.graph if isinstance(g, LaplacianGraph) else g for g in graphs]
+        if not all(isinstance(graph, Alike) for graph in graphs):
             must = "be a number, or a coupling over `graphs.Alike()`: a region stands for all"
             _checks.fail("coupling", must, f"it is {_checks.kind_of(self.interaction)} of regions")
         if self.proportional:

@@ -252,7 +252,10 @@ def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tup
     model = network.model
     if model.outputs:
         kind = type(model).__name__
-        must = "have one output and one input where characteristic roots are asked for"
+        must = "have one output and one input where it has delays: what grows are characteristic "
+        must += "roots, not known of several. Equilibria are those of `network.undelayed()`, what "
+        must += "grows is seen in runs (`simulate`, `lyapunov_spectrum`), and `linear_response(…, "
+        must += "stability=False)` takes it"
         _checks.fail("model", must, f"`{kind}` has several")
     output = model.output(state)
     terms = network.interaction.linearised(output)

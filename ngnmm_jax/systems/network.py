@@ -28,6 +28,7 @@ from ngnmm_jax.coupling.combined import CouplingSum
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.coupling.modes import alike, as_linear, bends, graphs_of, joint_spectrum
+from ngnmm_jax.coupling.pairwise import AbstractPairwise
 from ngnmm_jax.coupling.routed import Routed, routes, several
 from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
@@ -173,8 +174,8 @@ class Network(AbstractCoupled):
 
     @property
     def one_delay(self) -> bool:
-        """Whether what regions send arrives in one weighted sum, after one delay: "delay"."""
-        sums = isinstance(self.interaction, AbstractSum)
+        """Whether what regions send passes by one coupling, after one delay: "delay"."""
+        sums = isinstance(self.interaction, AbstractSum | AbstractPairwise)
         return sums and bool(getattr(self.delays, "common", False))
 
     def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
@@ -310,8 +311,8 @@ class Network(AbstractCoupled):
         return Homogeneous(self.model, system.gain) if system.proportional else system
 
     def _delayed_homogeneous(self) -> DelayedHomogeneous:
-        """Of one weighted sum, or of others, of which equilibria are known."""
-        if isinstance(self.interaction, AbstractSum):
+        """Of one coupling, or of several, of which equilibria are known."""
+        if isinstance(self.interaction, AbstractSum | AbstractPairwise):
             return delayed_homogeneous(self.model, self.interaction)
         spans = spans_of(self).values()
         span = min(low for low, _ in spans), max(high for _, high in spans)

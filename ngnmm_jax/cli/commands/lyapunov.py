@@ -12,6 +12,7 @@ from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import progress, table, title_of
 from ngnmm_jax.cli.settings.commands import LyapunovSettings
+from ngnmm_jax.cli.settings.network import DELAYS
 
 # Exponents of a network that are computed unless somebody asks for more.
 _OF_A_NETWORK = 20
@@ -29,15 +30,19 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     parameter orbit_diagram.nc, and settings.toml. Finished parts are kept in the folder blocks:
     the same command goes on where it stopped.
 
-    With --speed or --delay the spectrum of one network (--network, --exponents), into lyapunov.csv.
+    With --speed or --delay of a network (--network, --exponents); without --vary its one spectrum,
+    into lyapunov.csv.
 
     Example: ngnmm lyapunov --vary i_ext_e=8.5:12:351 --coupling 12 --variable s_e --out cascade
     """
     from ngnmm_jax.cli.reports.chaos import write_lyapunov
 
-    if settings.delays():
-        _with_delays(settings, out)
-        return
+    delayed = bool(settings.delays())
+    if delayed:
+        _fit_delays(settings)
+        if not settings.vary:
+            _of_one(settings, out)
+            return
     varied = settings.plane()
     if not settings.vary:
         varied = dict([next(iter(varied.items()))])
@@ -49,9 +54,11 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     many = math.prod(int(count) for _, _, count in varied.values())
     size = len(network.model.variables) * (network.n_regions if settings.whole_network else 1)
     count = settings.exponents or (_OF_A_NETWORK if settings.whole_network else size)
-    if count > size:
+    if count > size and not delayed:
         fail("exponents", f"be at most {size}", f"it is {count}")
-    steps = _steps(settings, network)
+    parameters = {name: points(axis) for name, axis in varied.items()}
+    between = {name: values for name, values in parameters.items() if name in DELAYS}
+    steps = _steps(settings, network, between)
     regions = network.n_regions if settings.whole_network else 1
     announce(
         f"{count} exponents at {many:,} points, {steps:,.0f} steps each",
@@ -60,7 +67,6 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
         out,
     )
     system = network if settings.whole_network else network.homogeneous()
-    parameters = {name: points(axis) for name, axis in varied.items()}
     with folder(out, settings) as place:
         place.kept = out / "blocks"
         rows = write_lyapunov(
@@ -77,22 +83,25 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
         table("The spectra", rows)
 
 
-def _with_delays(settings: LyapunovSettings, out: Path) -> None:
-    """The spectrum of one network whose connections are delayed."""
-    import ngnmm_jax as ng
-    from ngnmm_jax.cli.reports.delays import write_exponents
-
-    if settings.vary:
-        must = "be left out with delays, where spectra are of one network"
-        fail("--vary", must, f"it names {', '.join(settings.vary)}")
+def _fit_delays(settings: LyapunovSettings) -> None:
+    """Refuse what is not known with delays, or not drawn."""
     if not settings.whole_network:
         must = "be given with delays: spectra of homogeneous systems with delays are not known"
         fail("--network", must, "it is not")
     if settings.exponents is None:
         must = "be given with delays, where there are infinitely many"
         fail("exponents", must, "it is not")
-    if settings.variable is not None:
-        fail("variable", "be left out with delays, where no cascade is drawn", "it is given")
+    if settings.variable is not None and not settings.vary:
+        must = "be left out with delays without --vary, where no cascade is drawn"
+        fail("variable", must, "it is given")
+
+
+def _of_one(settings: LyapunovSettings, out: Path) -> None:
+    """The spectrum of one network whose connections are delayed."""
+    import ngnmm_jax as ng
+    from ngnmm_jax.cli.reports.delays import write_exponents
+
+    assert settings.exponents is not None
     network = settings.build()
     step = step_of(network, settings.dt)
     steps, regions = _steps(settings, network), network.n_regions
@@ -110,9 +119,9 @@ def _with_delays(settings: LyapunovSettings, out: Path) -> None:
         table("The spectrum", write_exponents(found, network.model.time_unit, place.part))
 
 
-def _steps(settings: LyapunovSettings, network: Any) -> float:
-    """Of a trajectory, at the network's own parameters."""
-    dt = step_of(network, settings.dt)
+def _steps(settings: LyapunovSettings, network: Any, between: Any = None) -> float:
+    """Of a trajectory, at the network's own parameters, and delays `between` (run,) by name."""
+    dt = step_of(network, settings.dt, between)
     if settings.duration is not None and settings.duration < _FEWEST * dt:
         must = f"hold {_FEWEST} steps of {dt:g} {network.model.time_unit}"
         fail("duration", must, f"it is {settings.duration:g}")
