@@ -65,7 +65,10 @@ def test_help():
     for command in ([], *([name] for name in commands)):
         assert "Usage" in invoke(*command, "--help")
     assert "--set" in invoke("simulate", "--help")
-    assert "Default: 1e-6" in invoke("simulate", "--help")  # not swallowed as markup
+    # Not swallowed as markup:
+    assert "Default: 1e-6" in invoke("simulate", "--help")
+    assert "[design], [measure]" in " ".join(invoke("sweep", "--help").replace("│", "").split())
+    assert "[run], [check]" in " ".join(invoke("fit", "--help").replace("│", "").split())
 
 
 def test_simulate_and_repeat(small_file, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import re
 from pathlib import Path
 
 import jax
@@ -104,6 +105,10 @@ def test_a_map_in_batches_and_fits_is_the_same(network):
     runs = ng.simulate_batch(network, {"g": one}, 5.0, dt=0.02)
     hand = ng.simulate_batch(network, {"eta": -4.0 + np.outer([0.0, 2], GRADIENT)}, 5.0, dt=0.02)
     np.testing.assert_array_equal(runs.r, hand.r)
+    both = [ng.simulate_batch(network, {"eta": eta, "g": one}, 5.0, dt=0.02)
+            for eta in ([-4.0, -5.0], np.array([-4.0, -5.0]))]  # fmt: skip
+    np.testing.assert_array_equal(both[0].r, both[1].r)
+    np.testing.assert_array_equal(both[0].r[0], hand.r[0])
     free = fitting.Free(
         network,
         {
@@ -234,8 +239,12 @@ def test_a_store_knows_its_connectomes(network, subjects, activity, tmp_path):
     other = network.with_connectome(subjects["sub-2"])
     assert swept(other, design, activity, store=store).subject.size == 3
     changed = {**subjects, "sub-1": subjects["sub-1"].cut(["a"])}
-    with pytest.raises(ValueError, match="differs in design"):
+    with pytest.raises(ValueError, match="differs in design") as refused:
         swept(network, {**design, "subject": ng.Connectomes(changed)}, activity, store=store)
+    there, here = re.search(r"design \((.*) there, (.*) here\)", str(refused.value)).groups()
+    assert there != here
+    assert len(there) <= 60
+    assert len(here) <= 60
     again = {**design, "g": ng.RegionalMap("eta", GRADIENT, [0.0, 1.0])}
     with pytest.raises(ValueError, match="differs in design"):
         swept(network, again, activity, store=store)

@@ -8,10 +8,13 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.contour import ContourSet
 from PIL import Image
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.models.notation import notation_of
+from ngnmm_jax.plot import _style as style
 from ngnmm_jax.simulation.spiking import SpikingSimulation
 
 
@@ -79,6 +82,35 @@ def test_map_details_and_cut(plane):
     ax = ng.plot.map_cut(plane, 9.0)
     drawn = sum(line.get_xdata().size for line in ax.lines if line.get_marker() == ".")
     assert drawn == (plane.kind[:, 2] > 0).sum()
+
+
+def test_map_marks_what_did_not_converge(plane):
+    """Crossed cells and a note; no onset beside them; crosses in the cut."""
+    status = np.full(plane.status.shape, Status.OK)
+    status[2:5, 1:5] = Status.NOT_CONVERGED
+    doubtful = dataclasses.replace(plane, status=status)
+    ax = ng.plot.dispersion_map(doubtful)
+    (crossed,) = (one for one in ax.collections if one.get_hatch())
+    assert len(crossed.get_paths()) == 12
+    assert "crossed: 12 not converged" in ax.texts[0].get_text()
+    x, y = plane.parameters.values()
+    for contour in (one for one in ax.collections if isinstance(one, ContourSet)):
+        for path in (path for path in contour.get_paths() if len(path.vertices)):
+            inside = (path.vertices > (x[1], y[0])) & (path.vertices < (x[5], y[5]))
+            assert not inside.all(axis=1).any()
+    labels = [text.get_text() for text in ng.plot.map_cut(doubtful, y[2]).get_legend().get_texts()]
+    assert "not converged" in labels
+    assert "crossed" not in "".join(text.get_text() for text in ng.plot.dispersion_map(plane).texts)
+
+
+def test_bars_about_zero_have_numbers_on_both_sides():
+    _, ax = plt.subplots()
+    values = np.ma.array([[-30.0, 0.9], [0.0, -2.0]])
+    bar = style.draw_map(ax, [0, 1], [0, 1], values, norm=style.around_zero(values))
+    assert min(bar.get_ticks()) <= -15
+    assert 0.4 < max(bar.get_ticks()) <= 0.9
+    bar = style.draw_map(ax, [0, 1], [0, 1], values - 1, norm=style.around_zero(values - 1))
+    assert max(bar.get_ticks()) == 0
 
 
 def test_dispersion_family(network):

@@ -64,13 +64,21 @@ def differences(known: dict[str, Any], wanted: dict[str, Any]) -> str:
         for k in sorted({*known, *wanted})
         if json.dumps(known.get(k), sort_keys=True) != json.dumps(wanted.get(k), sort_keys=True)
     ]
-    pairs = ((k, _short(known.get(k)), _short(wanted.get(k))) for k in differs)
+    pairs = ((k, *_apart(known.get(k), wanted.get(k))) for k in differs)
     return "; ".join(f"{k} ({there} there, {here} here)" for k, there, here in pairs)
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+def _apart(known: Any, wanted: Any) -> tuple[str, str]:
+    """Two values as texts of at most 60 characters, which begin shortly before they differ."""
+    texts = [json.dumps(value, sort_keys=True) for value in (known, wanted)]
+    pairs = enumerate(zip(*texts, strict=False))
+    same = next((k for k, (one, other) in pairs if one != other), min(map(len, texts)))
+    begin = 0 if max(map(len, texts)) <= 60 else max(same - 20, 0)
+    there, here = (
+        ("…" if begin else "") + (rest if len(rest) <= 58 else rest[:57] + "…")
+        for rest in (text[begin:] for text in texts)
+    )
+    return there, here
 
 
 def packed(arrays: dict[str, np.ndarray]) -> bytes:

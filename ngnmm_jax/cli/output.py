@@ -67,10 +67,19 @@ def table(title: str, columns: list[dict[str, Any]]) -> None:
 
 
 def title_of(settings: Any, without: Iterable[str] = (), connectome: bool = True) -> str:
-    """A figure's title: model, connectome, parameters that differ from the defaults."""
+    """A figure's title: model, connectome, and what is set, each with its unit."""
+    from ngnmm_jax.graphs.delays import SPEED
+    from ngnmm_jax.models.notation import notation_of
+
+    kind = settings.kind()
+    notation, delays = notation_of(kind), {"speed": SPEED, "delay": kind.time_unit}
     values: dict[str, Any] = {**settings.set, "coupling": settings.coupling, **settings.delays()}
     values = {name: value for name, value in values.items() if name not in set(without)}
-    shown = ", ".join(f"{k} = {v:g}" for k, v in values.items() if not isinstance(v, list))
+    shown = ", ".join(
+        f"{name} = {value:g} {delays.get(name) or notation.unit(name)}".removesuffix(" 1")
+        for name, value in values.items()
+        if not isinstance(value, list)
+    )
     where = f" on {Path(settings.connectome).stem}" if connectome else ""
     return settings.model + where + (f": {shown}" if shown else "")
 

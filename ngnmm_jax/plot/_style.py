@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import STIMULUS
@@ -108,5 +109,17 @@ def draw_map(ax: Axes, x: Any, y: Any, values: Any, *, label: str = "", **option
 
 
 def colour_bar(ax: Axes, drawn: Any, label: str = "") -> Any:
-    """A slim bar to the right of the axes."""
-    return ax.figure.colorbar(drawn, ax=ax, label=label, pad=0.015, fraction=0.08, aspect=28)
+    """A slim bar to the right of the axes; about zero, with numbers on both sides of it."""
+    bar = ax.figure.colorbar(drawn, ax=ax, label=label, pad=0.015, fraction=0.08, aspect=28)
+    values = np.ma.masked_invalid(drawn.get_array())
+    if isinstance(drawn.norm, TwoSlopeNorm) and values.count():
+        ticks = [*_side(float(values.min())), 0.0, *_side(float(values.max()))]
+        bar.set_ticks(sorted(set(ticks)), labels=[f"{v:.3g}" for v in sorted(set(ticks))])
+        bar.minorticks_off()
+    return bar
+
+
+def _side(end: float) -> list[float]:
+    """Round values between zero and the end of what is drawn on one side of it."""
+    ticks = MaxNLocator(3).tick_values(min(end, 0.0), max(end, 0.0))
+    return [float(v) for v in ticks if 0 < abs(v) <= abs(end) and v * end > 0]

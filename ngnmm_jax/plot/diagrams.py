@@ -44,6 +44,8 @@ _MARKERS = {
     "resonance_1": ("1", "#cc79a7"),
     "resonance_2": ("2", "#cc79a7"),
 }
+# Markers without an inside, which have no edge.
+_STROKES = ("x", "1", "2")
 
 
 def bifurcation_diagram(
@@ -204,7 +206,7 @@ def _mark(
                 marker,
                 color=colour,
                 ms=5 if len(branch.special) < 15 else 3,
-                mec="white",
+                mec=colour if marker in _STROKES else "white",
                 mew=0.6,
                 label=label,
                 zorder=4,

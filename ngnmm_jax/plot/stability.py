@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.models.times import rate_unit, units_of
 from ngnmm_jax.plot import _style as style
 from ngnmm_jax.stability.dispersion import Dispersion
@@ -67,7 +68,8 @@ def dispersion_map(
 
     Where a stable equilibrium and an oscillation coexist, the oscillation is shown, hatched;
     of several alike, the one of largest transverse growth. Black lines are onsets, where the
-    fastest mode's growth vanishes; dots mark aperiodic states.
+    fastest mode's growth vanishes, not drawn beside points that did not converge, which crossed
+    lines mark; dots mark aperiodic states.
 
     **Arguments:**
 
@@ -99,6 +101,7 @@ def dispersion_map(
         if quantity in ("growth_transverse", "number_growing"):
             _onset(ax, result, place)
     notes = _hatched(ax, result, resting.any(axis=-1) & moving.any(axis=-1))
+    notes += _doubtful(ax, result)
     if not (resting | moving).any(axis=-1).all():
         notes.append("grey: no stable equilibrium")
     title = MAP_QUANTITIES[quantity].format(**units_of(result.time_unit))
@@ -123,6 +126,7 @@ def _onset(ax: Axes, result: DispersionMap, place: np.ma.MaskedArray) -> None:
     _, x, y = style.plane_of(result)
     growth = np.abs(result.growth_transverse)
     growth = _at_place(np.where(result.number_growing > 0, growth, -growth), place)
+    growth.mask |= _unsound(result)
     if growth.count() and growth.min() < 0 < growth.max() and min(growth.shape) > 1:
         ax.contour(x, y, growth.T, levels=[0.0], colors="k", linewidths=0.8)
 
@@ -143,6 +147,23 @@ def _hatched(ax: Axes, result: DispersionMap, both: np.ndarray) -> list[str]:
                 ax.contourf(x, y, shown, [0.5, 1.5], colors="none", hatches=[hatch])
             notes.append(text)
     return notes
+
+
+def _unsound(result: DispersionMap) -> np.ndarray:
+    """Points at which there is something, but not to its tolerance."""
+    return ~np.isin(result.status, (Status.OK, Status.NONE_FOUND))
+
+
+def _doubtful(ax: Axes, result: DispersionMap) -> list[str]:
+    """Crossed lines over the points that did not converge; what that means."""
+    unsound = _unsound(result)
+    if not unsound.any():
+        return []
+    _, x, y = style.plane_of(result)
+    cells = np.ma.masked_array(np.zeros(unsound.shape), ~unsound)
+    clear = mpl.colors.ListedColormap(["none"])
+    ax.pcolor(x, y, cells.T, shading="nearest", cmap=clear, hatch="xxx", ec="0.45", lw=0)
+    return [f"crossed: {unsound.sum()} not converged"]
 
 
 # Colours of equilibria, then of oscillations.
@@ -200,12 +221,16 @@ def _kinds(result: DispersionMap, ax: Axes) -> None:
     names = list(classes)
     handles = [mpl.patches.Patch(color=colours[k], label=names[k]) for k in present]
     ax.legend(handles=handles, fontsize="x-small", loc="upper right", framealpha=0.85)
-    ax.set_title("homogeneous attractors", fontsize="medium", loc="left")
+    notes = "; ".join(_doubtful(ax, result))
+    ax.set_title("homogeneous attractors", fontsize="medium", loc="left", pad=16 if notes else 6)
+    ax.text(0, 1.015, notes, transform=ax.transAxes, fontsize="x-small", color="0.35")
     style.label_axes(ax, result.parameters, result)
 
 
 def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> Axes:
     """Growth of the fastest mode and of the uniform one along a map's first axis.
+
+    Crosses are states at points that did not converge.
 
     **Arguments:** `value`: of the second axis, at whose nearest line the map is cut.
     """
@@ -213,13 +238,14 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
     ax = style.make_axes(ax)
     line = int(np.abs(y - value).argmin())
     style.zero_line(ax)
+    sound = ~_unsound(result)[:, line, None]
     for kind, stable, colour, text in (
         (EQUILIBRIUM, True, style.DECAYING, "equilibrium"),
         (EQUILIBRIUM, False, "0.75", "unstable equilibrium"),
         (ORBIT, True, "#e08214", "orbit"),
         (APERIODIC, True, style.UNIFORM, "aperiodic"),
     ):
-        mask = (result.kind[:, line] == kind) & (result.stable[:, line] == stable)
+        mask = sound & (result.kind[:, line] == kind) & (result.stable[:, line] == stable)
         column = np.broadcast_to(x[:, None], mask.shape)[mask]
         if column.size:
             ax.plot(column, result.growth_transverse[:, line][mask], ".", color=colour, ms=4,
@@ -228,6 +254,11 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
                 column, result.growth_uniform[:, line][mask], "_", color=colour, ms=4, alpha=0.5
             )
     ax.plot([], [], "_", color="0.5", label="uniform mode")
+    mask = ~sound & (result.kind[:, line] > 0)
+    if mask.any():
+        column = np.broadcast_to(x[:, None], mask.shape)[mask]
+        ax.plot(column, result.growth_transverse[:, line][mask], "x", color="0.5", ms=4,
+                label="not converged")  # fmt: skip
     ax.legend(frameon=False, fontsize="x-small")
     ax.set_title(f"{style.bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
     ax.set_xlabel(style.symbol(name_x, result))

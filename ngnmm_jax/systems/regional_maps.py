@@ -130,6 +130,11 @@ def spread_maps(system: Any, parameters: Mapping[str, Any]) -> dict[str, Any]:
     maps = {name: one for name, one in parameters.items() if isinstance(one, RegionalMap)}
     known = {name: value for name, value in parameters.items() if name not in maps}
     check_maps(system, maps, known)
+    known |= {
+        one.parameter: np.asarray(known[one.parameter], float)
+        for one in maps.values()
+        if isinstance(known.get(one.parameter), list | tuple)
+    }
     for one in maps.values():
         value, count = known.get(one.parameter), one.amplitude.size
         if value is not None and np.shape(value)[:1] != (count,):

@@ -17,7 +17,7 @@ def fit_(
     file: Annotated[
         Path,
         typer.Argument(
-            help="TOML file: network, [noise], [vary], [target], [loss], [run], [check]."
+            help=r"TOML file: network, \[noise], \[vary], \[target], \[loss], \[run], \[check]."
         ),
     ],
     out: Annotated[

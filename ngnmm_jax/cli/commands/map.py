@@ -47,7 +47,7 @@ def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
         seconds = points * each
     announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT, seconds, out)
     cut = network.model.cut if settings.cut is None else settings.cut
-    title = title_of(settings, without=(*settings.set, "coupling", *plane))
+    title = title_of(settings, without=plane)
     with folder(out, settings) as place:
         place.kept = out / "blocks"
         rows = write_map(network, settings.grid(), cut, place.part, place.kept, title, progress())

@@ -15,7 +15,7 @@ from ngnmm_jax.cli.output import kept_in, progress, say, table
 @interruptible
 def sweep_(
     file: Annotated[
-        Path, typer.Argument(help="TOML file: network, [vary], [design], [measure], [run].")
+        Path, typer.Argument(help=r"TOML file: network, \[vary], \[design], \[measure], \[run].")
     ],
     out: Annotated[
         Path | None, typer.Option(help="Zarr store. Default: the file's name with .zarr.")

@@ -23,14 +23,16 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
     count = rest.states.shape[0]
     figure = plt.figure(figsize=(1.2 + 4.2 * count, 3.6), layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
-    lambdas = np.asarray(network.spectrum()[0])
+    lambdas, model = np.asarray(network.spectrum()[0]), network.model
     rows, lines = [], []
     for k, ax in enumerate(axes):
         found = dispersion(network, rest.states[k], throw=False)
         plot.characteristic_roots(found, ax=ax)
-        shown = float(network.model.observe(rest.states[k]))
-        ax.set_title(f"{network.model.shown} = {shown:.3f}", fontsize="medium", loc="right")
-        rows.append({"equilibrium": k, network.model.shown: shown, **roots_facts(found, lambdas)})
+        shown = float(model.observe(rest.states[k]))
+        text = f"{model.shown} = {shown:.3f} {model.shown_unit}".removesuffix(" 1")
+        ax.set_title(text, fontsize="medium", loc="right")
+        name = f"{model.shown} ({model.shown_unit})".removesuffix(" (1)")
+        rows.append({"equilibrium": k, name: shown, **roots_facts(found, lambdas)})
         nearest = np.asarray(found.overlaps).argmax(axis=1)
         for j, z in enumerate(np.asarray(found.roots)):
             mode = int(nearest[j])

@@ -27,6 +27,7 @@ def write_dispersion(
     """Dispersion relations of the equilibria into `out`; one row of a table for each."""
     grid = np.linspace(*limits)
     model = network.model
+    own = model.shown_unit
     rows: list[dict[str, Any]] = []
     lines: list[list[Any]] = []
     count = rest.states.shape[0]
@@ -37,13 +38,13 @@ def write_dispersion(
         modes = dispersion(network, state)
         plot.dispersion(dispersion(network, state, lambdas=grid), modes, ax=ax)
         shown = float(model.observe(state))
-        ax.set_title(f"{model.shown} = {shown:.3f}", fontsize="medium")
+        ax.set_title(f"{model.shown} = {shown:.3f} {own}".removesuffix(" 1"), fontsize="medium")
         fastest = int(modes.fastest)
         unit = f"({rate_unit(model.time_unit)})"
         rows.append(
             {
                 "equilibrium": k,
-                model.shown: shown,
+                f"{model.shown} ({own})".removesuffix(" (1)"): shown,
                 "uniform growth " + unit: float(rest.growth[k]),
                 "stable": "yes" if bool(rest.stable[k]) else "no",
                 "growing modes": f"{int(modes.number_growing)} of {int(modes.transverse.sum())}",
@@ -123,6 +124,9 @@ def map_facts(result: DispersionMap) -> dict[str, str]:
     growing = attractor & (result.number_growing > 0)
     some = growing & (result.number_growing < result.lambdas.size - 1)
     moving = growing & (result.kind == ORBIT)
+    # Aperiodic states count where their point did not converge too: the last row says of how many.
+    chaotic = (result.kind == APERIODIC) & (result.number_growing > 0)
+    beside = "" if (attractor | ~chaotic).all() else " (some not converged)"
 
     def share(mask: Any) -> str:
         return f"{np.sum(mask) / n:.1%}"
@@ -141,11 +145,16 @@ def map_facts(result: DispersionMap) -> dict[str, str]:
             (growing & (result.kind == EQUILIBRIUM)).any(axis=-1)
         ),
         "modes grow on an orbit": share(moving.any(axis=-1)),
+        "modes grow on an aperiodic state": share(chaotic.any(axis=-1)) + beside,
         "some modes grow, not all": share(some.any(axis=-1)),
         "frequency of orbits": span(1 / (result.period[result.kind == ORBIT] * seconds), hertz),
         "largest growth in a period": span(
             (result.growth_transverse * result.period)[moving], "(log)"
         ),
+        "largest growth on aperiodic states": span(
+            result.growth_transverse[chaotic], rate_unit(result.time_unit)
+        )
+        + (beside if chaotic.any() else ""),
         "frequency of growing modes": span(
             result.frequency[growing & np.isfinite(result.frequency)], hertz
         ),
