@@ -120,15 +120,13 @@ def lyapunov_map(
 
     **Arguments:**
 
-    - `system`: a network, or, without delays, `network.homogeneous()`; gives the parameters not
-      varied.
+    - `system`: a network or, without delays, `network.homogeneous()`; gives all other parameters.
     - `parameters`: values by name of the model's parameters or of "coupling", one axis each (for a
       homogeneous system, "coupling" includes the weights' row sum, 1 where normalised).
     - `count`: exponents; by default all (with delays it must be given).
     - `duration`, `transient`, `dt`, `interval`: as for `lyapunov_spectrum`; each point has the
       step of its own parameters, if none is given (with delays the shortest of these for all).
-    - `store`: a folder that keeps finished blocks: the same call goes on where it stopped, and
-      processes that are given the same folder share them.
+    - `store`: a folder of finished blocks, which the same call goes on from, and processes share.
     - `chunk`: points that are finished, and stored, together. By default, with a store, 512 for a
       homogeneous system and 4 to 128 for a network, the more exponents the fewer, on whatever
       machine; without one as many as this machine takes at a time.

@@ -71,9 +71,12 @@ def usual_sample(model: Any) -> float:
 
     Of times without unit, as many steps as are in the model's fastest time.
     """
-    step = concrete_step(model)
     unit = model.time_unit
-    return max(1e-3 / SECONDS[unit], step) if unit in SECONDS else STEPS * step
+    if unit not in SECONDS:
+        return STEPS * concrete_step(model)
+    step = model.time_step  # where JAX traces it, it is not compared
+    usual = 1e-3 / SECONDS[unit]
+    return max(usual, float(step)) if _checks.is_concrete(step) else usual
 
 
 def concrete_step(model: Any) -> float:
