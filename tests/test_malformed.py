@@ -51,7 +51,7 @@ WRONG = {
 }  # fmt: skip
 #: The kind of every setting, by its place; those of all commands first.
 KINDS = {
-    "connectome": "file", "reading": "reading", "order": "choice", "power": "positive",
+    "compare.models": "model", "connectome": "file", "reading": "reading", "order": "choice", "power": "positive",
     "cache_dir": "text", "model": "model", "coupling": "real", "speed": "positive",
     "delay": "positive", "set": "parameters",
     "duration": "positive", "transient": "not negative", "save_every": "positive",

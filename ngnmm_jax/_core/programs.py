@@ -209,6 +209,9 @@ class _Writer:
             return self.jaxpr(value)
         if isinstance(value, np.integer | np.bool_):
             return self.value(value.item())
+        if isinstance(value, jax.core.Tracer):  # left in a closure by a program around this one
+            self.unknown.append("a value that JAX traces")
+            return _aval(value)
         if isinstance(value, np.ndarray | np.generic | jax.Array) or hasattr(value, "__array__"):
             mixed = value.dtype.kind == "O" if isinstance(value, np.ndarray) else False
             return self.value(value.tolist()) if mixed else digest(value)

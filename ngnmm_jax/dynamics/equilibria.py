@@ -104,7 +104,7 @@ class Equilibria(AbstractResult):
 
     @property
     def stable(self) -> Bool[Array, "equilibrium"]:
-        """Whether all eigenvalues have a negative real part; False where they are not known (NaN)."""
+        """Whether all eigenvalues have a negative real part; False where they are NaN."""
         return self.found & (self.growth < 0)
 
 
