@@ -1056,6 +1056,8 @@ def test_fit(small_file, tmp_path):
         (("input = 0.002", "inputs = 0.002"), "did you mean 'input'"),
         (("[run]", "[loss]\nduration = 9.0\n[run]"), "`loss.duration` must go with"),
         (("[run]", "[loss]\nvariable = 'z'\n[run]"), "`loss.variable` must be one of"),
+        (("duration = 2000", "duration = 2100"), "`check.duration` must be a multiple of 250"),
+        (("runs = 4", "runs = 1"), "`runs` must be at least two"),
     ],
 )
 def test_bad_fit_files(small_file, tmp_path, change, words):
@@ -1065,6 +1067,7 @@ def test_bad_fit_files(small_file, tmp_path, change, words):
     (tmp_path / "fit.toml").write_text(text)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
         invoke("fit", tmp_path / "fit.toml", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_reproduce(small_file, small, tmp_path, monkeypatch):
