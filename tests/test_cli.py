@@ -71,6 +71,15 @@ def test_help():
     assert "[run], [check]" in " ".join(invoke("fit", "--help").replace("│", "").split())
 
 
+def test_titles_have_units():
+    from ngnmm_jax.cli.output import title_of
+    from ngnmm_jax.cli.settings.commands import DispersionSettings
+
+    one = {"model": "stuart-landau", "coupling": 1.0, "set": {"a": 2.0}, "delay": 0.01}
+    title = title_of(DispersionSettings.of(one, "test"), connectome=False)
+    assert title == "stuart-landau: a = 2 1/s, coupling = 1, delay = 0.01 s"
+
+
 def test_simulate_and_repeat(small_file, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     options = ["--set", "i_ext_e=13", "--coupling", "4", "--duration", "100", "--seed", "7"]
