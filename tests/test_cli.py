@@ -71,6 +71,15 @@ def test_help():
     assert "[run], [check]" in " ".join(invoke("fit", "--help").replace("│", "").split())
 
 
+def test_titles_have_units():
+    from ngnmm_jax.cli.output import title_of
+    from ngnmm_jax.cli.settings.commands import DispersionSettings
+
+    one = {"model": "stuart-landau", "coupling": 1.0, "set": {"a": 2.0}, "delay": 0.01}
+    title = title_of(DispersionSettings.of(one, "test"), connectome=False)
+    assert title == "stuart-landau: a = 2 1/s, coupling = 1, delay = 0.01 s"
+
+
 def test_simulate_and_repeat(small_file, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     options = ["--set", "i_ext_e=13", "--coupling", "4", "--duration", "100", "--seed", "7"]
@@ -1075,6 +1084,8 @@ def test_fit(small_file, tmp_path):
         (("input = 0.002", "inputs = 0.002"), "did you mean 'input'"),
         (("[run]", "[loss]\nduration = 9.0\n[run]"), "`loss.duration` must go with"),
         (("[run]", "[loss]\nvariable = 'z'\n[run]"), "`loss.variable` must be one of"),
+        (("duration = 2000", "duration = 2100"), "`check.duration` must be a multiple of 250"),
+        (("runs = 4", "runs = 1"), "`runs` must be at least two"),
     ],
 )
 def test_bad_fit_files(small_file, tmp_path, change, words):
@@ -1084,6 +1095,7 @@ def test_bad_fit_files(small_file, tmp_path, change, words):
     (tmp_path / "fit.toml").write_text(text)
     with pytest.raises((ValueError, FileNotFoundError), match=re.escape(words)):
         invoke("fit", tmp_path / "fit.toml", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_reproduce(small_file, small, tmp_path, monkeypatch):

@@ -88,23 +88,11 @@ def simulated_fc(
 
     Raises `ValueError` where all runs of a half failed.
     """
-    need_seconds("system", system.model.time_unit, "BOLD")
-    _checks.positive_integer("runs", runs)
-    if runs < 2:
-        _checks.fail("runs", "be at least two", f"it is {runs}")
-    duration, repetition_time = float(duration), float(repetition_time)
-    signal = system.model.synaptic if signal is None else signal
-    before = repetition_time * max(1, round(0.1 * duration / repetition_time))
-    activity = Activity(
-        duration=duration,
-        transient=before if transient is None else float(transient),
-        signals=(signal,),
-        keep=("bold_fc",),
-        repetition_time=repetition_time,
-        haemodynamics=haemodynamics,
-        dt=dt,
-        dtype=dtype,
-    )
+    activity = planned_fc(
+        system, duration, repetition_time=repetition_time, runs=runs, transient=transient,
+        signal=signal, dt=dt, dtype=dtype, haemodynamics=haemodynamics,
+    )  # fmt: skip
+    (signal,) = activity.signals
     coupling = np.asarray(system.coupling)[None]
     design = Design.listed({"coupling": coupling}, replicates=runs, seed=seed)
     # Chunks are filled up: no wider than the runs need.
@@ -125,5 +113,41 @@ def simulated_fc(
             )  # fmt: skip
             _checks.fail("system", "have runs that end well", why)
         halves.append(some.astype(float).mean(axis=0))
-    seconds = duration * seconds_in(system.model.time_unit)
+    seconds = activity.duration * seconds_in(system.model.time_unit)
     return SimulatedFC(np.stack(halves), status, seconds, signal)
+
+
+def planned_fc(
+    system: Any,
+    duration: Any,
+    *,
+    repetition_time: Any,
+    runs: int,
+    transient: Any = None,
+    signal: str | None = None,
+    dt: Any = None,
+    dtype: str | None = None,
+    haemodynamics: BalloonWindkessel | None = None,
+) -> Activity:
+    """What `simulated_fc` computes in each run with these arguments.
+
+    Raises `ValueError` where it would refuse them: so a fit's check is refused before the fit.
+    """
+    need_seconds("system", system.model.time_unit, "BOLD")
+    _checks.positive_integer("runs", runs)
+    if runs < 2:
+        _checks.fail("runs", "be at least two", f"it is {runs}")
+    duration, repetition_time = float(duration), float(repetition_time)
+    before = repetition_time * max(1, round(0.1 * duration / repetition_time))
+    activity = Activity(
+        duration=duration,
+        transient=before if transient is None else float(transient),
+        signals=(system.model.synaptic if signal is None else signal,),
+        keep=("bold_fc",),
+        repetition_time=repetition_time,
+        haemodynamics=haemodynamics,
+        dt=dt,
+        dtype=dtype,
+    )
+    activity.plan(system)
+    return activity

@@ -45,11 +45,18 @@ def fit_(
     prepare()
     import ngnmm_jax as ng
     from ngnmm_jax._core.store import remove
+    from ngnmm_jax.cli.checked import called
     from ngnmm_jax.cli.fit_file import FitFile, load_fc
-    from ngnmm_jax.cli.reports.fits import STORE, check_fit, fit_facts, write_fit
+    from ngnmm_jax.cli.reports.fits import STORE, check_fit, check_options, fit_facts, write_fit
+    from ngnmm_jax.fitting.validation import planned_fc
 
     task = FitFile.read(file)
     others = {name: load_fc("--against", name, task.network) for name in against or []}
+    checked = check and ("fc" in task.objective.target or bool(others))
+    if checked:
+        options = {k: v for k, v in check_options(task).items() if k != "seed"}
+        with called("check.duration", "duration"):
+            planned_fc(task.system, **options)
     out = Path(file.stem) if out is None else out
     if not resume:
         remove(out / STORE)
@@ -67,7 +74,7 @@ def fit_(
         table("The fit", [{"": "fit", **fit_facts(task, result)}])
         table("Parameters", write_fit(task, result, place.part))
         fc = task.objective.target.get("fc")
-        if check and (fc is not None or others):
+        if checked:
             targets = {**({} if fc is None else {"the data": fc}), **others}
             columns = check_fit(task, result, place.part, targets, progress())
             table("Simulated BOLD connectivity", columns)

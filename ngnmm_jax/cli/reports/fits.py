@@ -72,7 +72,7 @@ def check_fit(
     task: FitFile, result: Fit, out: Path, against: dict[str, np.ndarray], progress: Any
 ) -> list[dict[str, Any]]:
     """Simulated connectivity of the best start in two halves, against each target: a table."""
-    options = {**_defaults(task), **task.check}
+    options = check_options(task)
     found = fitting.simulated_fc(result.system, progress=progress, **options)
     np.save(out / "fc_simulated.npy", found.fc)
     column: dict[str, Any] = {
@@ -90,12 +90,12 @@ def check_fit(
     return [column]
 
 
-def _defaults(task: FitFile) -> dict[str, Any]:
-    """Eight runs of five minutes, in the model's unit."""
+def check_options(task: FitFile) -> dict[str, Any]:
+    """What the file says of the check, over eight runs of five minutes, in the model's unit."""
     from ngnmm_jax.models.times import seconds_in
 
     unit = seconds_in(task.system.model.time_unit)
-    return {"duration": 300.0 / unit, "repetition_time": 0.75 / unit, "runs": 8}
+    return {"duration": 300.0 / unit, "repetition_time": 0.75 / unit, "runs": 8} | task.check
 
 
 def _short(value: np.ndarray) -> str:

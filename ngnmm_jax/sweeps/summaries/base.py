@@ -293,7 +293,8 @@ def is_regional(dim: str) -> bool:
 
 def squared(unit: str) -> str:
     """The unit of a square."""
-    return "1" if unit == "1" else f"({unit})^2"
+    simple = unit.isalpha()
+    return "1" if unit == "1" else f"{unit}^2" if simple else f"({unit})^2"
 
 
 def whole(argument: str, value: float, unit: float, of: str) -> int:
