@@ -163,6 +163,7 @@ def test_where_delays_differ_the_network_is_continued():
 # Exponents, events, stability
 
 
+@pytest.mark.slow
 def test_exponents_over_the_delay():
     """Of x' = -x(t - τ): real parts of Lambert's function at -τ, over τ; in a sweep too."""
     network, delays = alone(Scalar(), -1.0, 1.0), [1.0, 1.3]

@@ -449,6 +449,7 @@ def test_derivatives_by_a_weight_that_is_zero():
     np.testing.assert_allclose(jax.grad(last)(weights)[0, 0], slope, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_runs_go_on_from_orbits_and_exponents_from_runs():
     system = ng.Network(ng.NextGenEI(i_ext_e=13.0), np.array([[1.0]]), 5.0, delays=4.0)
     orbit = ng.find_orbit(system.homogeneous())

@@ -51,7 +51,8 @@ WRONG = {
 }  # fmt: skip
 #: The kind of every setting, by its place; those of all commands first.
 KINDS = {
-    "compare.models": "model", "connectome": "file", "reading": "reading", "order": "choice", "power": "positive",
+    "compare.models": "model",
+    "connectome": "file", "reading": "reading", "order": "choice", "power": "positive",
     "cache_dir": "text", "model": "model", "coupling": "real", "speed": "positive",
     "delay": "positive", "set": "parameters",
     "duration": "positive", "transient": "not negative", "save_every": "positive",

@@ -66,6 +66,7 @@ def test_node(run):
     assert pictures(notebook) == 4
 
 
+@pytest.mark.slow
 def test_homogeneous_states(run):
     """The Hopf points and period doublings at coupling 12, chaos between, the cusp."""
     notebook = run("02")
@@ -88,6 +89,7 @@ def test_dispersion(run):
     assert pictures(notebook) == 5
 
 
+@pytest.mark.slow
 def test_delays(run):
     """The certified roots, and their growth in a run of the whole equations."""
     text = printed(run("11"))

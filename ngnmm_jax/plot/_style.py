@@ -10,7 +10,6 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import STIMULUS
 from ngnmm_jax.models.notation import notation_of
 
 #: Colours of growing, decaying and uniform modes (distinct for colour-blind readers too).
@@ -34,17 +33,23 @@ def symbol(name: str, of: Any = None) -> str:
     written as they are.
     """
     unit = notation_of(of).unit(name)
-    if name.startswith(STIMULUS) and name.rsplit("_", 1)[1] in _TIMES:
+    if _of_stimulus(name).rpartition("_")[2] in _TIMES:
         unit = getattr(of, "time_unit", unit)
     return _with_unit(bare(name, of), unit)
 
 
 def bare(name: str, of: Any = None) -> str:
     """The symbol alone."""
-    if name.startswith(STIMULUS):  # of a part of a sum with its number before
-        *part, own = name.removeprefix(STIMULUS).rsplit("_", 1)
+    if inner := _of_stimulus(name):  # of a part of a sum with its number before
+        *part, own = inner.rsplit("_", 1)
         return f"{own} of the stimulus" + "".join(f" {number}" for number in part)
     return _OF_SYSTEMS.get(name) or notation_of(of).symbol(name)
+
+
+def _of_stimulus(name: str) -> str:
+    """What a parameter of a stimulus is called in it; empty for others."""
+    beginning = "stimulus_"  # `_core.parameters.STIMULUS`, whose module imports JAX
+    return name.removeprefix(beginning) if name.startswith(beginning) else ""
 
 
 def picked(run: Any, variable: str | None) -> tuple[str, np.ndarray]:
