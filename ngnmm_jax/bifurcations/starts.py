@@ -277,7 +277,7 @@ def critical_vector(
     for matrix in transfer:
         product = matrix @ product
     values, vectors = np.linalg.eig(product)
-    v = vectors[:, np.argmin(np.abs(values - multiplier))]
+    v: Any = vectors[:, np.argmin(np.abs(values - multiplier))]
     back = -1.0 if multiplier == -1 else 1.0
     turn = 0.0 if multiplier == -1 else np.angle(multiplier)
     v = v.real + 0j if multiplier == -1 else v
