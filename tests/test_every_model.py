@@ -158,7 +158,8 @@ def test_orbits_return(name):
         method="DOP853", rtol=1e-11, atol=1e-13,
     )  # fmt: skip
     extent = np.ptp(np.asarray(orbit.states), axis=0)
-    assert (np.abs(run.y[:, -1] - begin) <= 1e-5 * extent).all()
+    # What is silent without coupling is known to SciPy's absolute tolerance only.
+    assert (np.abs(run.y[:, -1] - begin) <= 1e-5 * extent + 1e-12).all()
 
 
 @pytest.mark.slow
