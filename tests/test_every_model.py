@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.checks import is_concrete
 from ngnmm_jax._core.parameters import declared
 from ngnmm_jax.models import MODELS
 from ngnmm_jax.models.comparisons import random_state
@@ -124,6 +125,17 @@ def test_declared_nonnegative_stays_so(name):
         k = model.variables.index(variable)
         slopes = model.vector_field(states.at[k].set(0.0), jnp.zeros(40))
         assert (slopes[k] >= 0).all(), variable
+
+
+def test_known_times_stay_known_inside_of_a_program(name):
+    """Steps and transients are counted by them, also where JAX traces something else."""
+    model = MODELS[name]()
+
+    def known(x):
+        assert is_concrete(model.time_step, model.typical_time(), model.tempo())
+        return x
+
+    jax.eval_shape(known, jnp.zeros(()))
 
 
 # ------------------------------------------------- the same, of what takes longer to compile

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.names import STIMULUS
 
 #: The strength of a coupling, among the parameters.
 COUPLING = "coupling"
@@ -28,8 +29,6 @@ SCATTER = "scatter"
 _NOISE = "_noise"
 #: What of a noise is a parameter, by what its name ends in.
 NOISE_PARTS = {_NOISE: "strength", "_noise_time": "time"}
-#: What names of a stimulus's parameters begin with.
-STIMULUS = "stimulus_"
 
 Whole = TypeVar("Whole")
 

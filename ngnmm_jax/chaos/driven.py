@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.names import STIMULUS
 from ngnmm_jax._core.parameters import (
-    STIMULUS,
     bare,
     parameter_axes,
     parameter_names,

@@ -20,6 +20,7 @@ from ngnmm_jax.chaos.lanes import Lanes, begun, lanes_per_device, starts_of, ste
 from ngnmm_jax.chaos.ways import way_of
 from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.lyapunov import Plan, plan
+from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.systems.delayed import on_grid
@@ -143,12 +144,11 @@ def orbit_diagram(
         _checks.fail("parameters", "name one parameter", f"it names {len(values)}")
     core = system.bare()
     model = core.model
-    known = tuple(dict.fromkeys((*model.variables, model.shown)))
     variable = model.shown if variable is None else variable
     crossed, level = (None, 0.0) if section is None else section
     for argument, name in (("variable", variable), ("section", crossed)):
         if name is not None:
-            _checks.one_of(argument, name, known)
+            _checks.one_of(argument, name, visible(model))
     _checks.finite("section", level)
     _checks.positive_integer("events", events)
     (count,) = next(iter(values.values())).shape

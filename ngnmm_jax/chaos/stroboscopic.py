@@ -18,6 +18,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.driven import Lanes, axes_of, driven_system, lanes_at, running
 from ngnmm_jax.chaos.lanes import begun, lanes_per_device
+from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.systems.driven import Driven
@@ -122,8 +123,7 @@ def stroboscopic_map(
         _checks.fail("parameters", "name one parameter", f"it names {len(values)}")
     model = system.model
     variable = model.shown if variable is None else variable
-    known = tuple(dict.fromkeys((*model.variables, model.shown)))
-    _checks.one_of("variable", variable, known)
+    _checks.one_of("variable", variable, visible(model))
     _checks.positive_integer("cycles", cycles)
     _checks.positive_integer("transient", transient)
     lanes, steps = lanes_at(system, values, seed)

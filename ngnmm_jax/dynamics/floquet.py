@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
+from ngnmm_jax.dynamics.products import product_spectrum
 from ngnmm_jax.integrators.runge_kutta import dopri8_loop
 
 VectorField = Callable[[jax.Array], jax.Array]
@@ -146,6 +147,19 @@ def product(matrices: Inexact[Array, "segment *batch n n"]) -> Inexact[Array, "*
     """The propagator over all segments, in their order."""
     first, rest = matrices[0], matrices[1:]
     return jax.lax.scan(lambda total, m: (m @ total, None), first, rest)[0]
+
+
+def spectrum_along(xp: Any, followed: Propagated) -> tuple[Multipliers, Any]:
+    """The multipliers, and by how much they miss Liouville's formula (NaN where not told)."""
+    factors = followed.factors.reshape(-1, *followed.factors.shape[2:])
+    if xp is np:
+        logs, told = product_spectrum(factors)
+        spectrum = Multipliers(logs.real, np.exp(1j * logs.imag), told)
+    else:
+        spectrum = multipliers(factors)
+    volume = followed.volumes.sum()
+    gap = xp.abs(spectrum.logs.sum() - volume) / (1 + xp.abs(volume))
+    return spectrum, xp.where(spectrum.told, gap, xp.nan)
 
 
 def multipliers(matrices: Float[Array, "segment n n"]) -> Multipliers:

@@ -18,13 +18,12 @@ from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.delayed import orbits as delayed_orbits
 from ngnmm_jax.dynamics.delayed.system import DelayedSystem, is_delayed
 from ngnmm_jax.dynamics.equilibria import rest_state
-from ngnmm_jax.dynamics.floquet import Multipliers, Propagated, multipliers
+from ngnmm_jax.dynamics.floquet import spectrum_along
 from ngnmm_jax.dynamics.forced import orbits as forced
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import ForcedSystem, deterministic, is_driven
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema, run_up, turns
 from ngnmm_jax.dynamics.periodic import Orbit, arrived, no_orbit, told, with_status
-from ngnmm_jax.dynamics.products import product_spectrum
 from ngnmm_jax.dynamics.shooting import (
     BLOCK,
     SEGMENTS,
@@ -352,7 +351,9 @@ def _described(xp: Any, system: Any, shot: Shot, steps: int) -> Orbit:
     slopes = followed.slopes.reshape(samples[:-1].shape)
     slopes = xp.concatenate([slopes, slopes[:1]])
     dt = period / (SEGMENTS * steps)
-    spectrum, error = _multipliers(xp, followed)
+    spectrum, gap = spectrum_along(xp, followed)
+    # One of an orbit's own multipliers is 1, by its phase.
+    error = xp.maximum(gap, xp.abs(spectrum.logs + 1j * xp.angle(spectrum.phases)).min())
     size, extent = 1 + xp.abs(samples).max(axis=0), xp.ptp(samples, axis=0)
     still = ~((extent / size).max() > STILL)
     extent = xp.maximum(extent.max(), 1e-300)
@@ -375,20 +376,6 @@ def _described(xp: Any, system: Any, shot: Shot, steps: int) -> Orbit:
         turns=jnp.asarray(turned),
         status=jnp.asarray(status),
     )
-
-
-def _multipliers(xp: Any, followed: Propagated) -> tuple[Multipliers, Any]:
-    """The multipliers, and by how much they miss what is known of them."""
-    factors = followed.factors.reshape(-1, *followed.factors.shape[2:])
-    if xp is np:
-        logs, told = product_spectrum(factors)
-        spectrum = Multipliers(logs.real, np.exp(1j * logs.imag), told)
-    else:
-        spectrum = multipliers(factors)
-    volume = followed.volumes.sum()
-    gap = xp.abs(spectrum.logs.sum() - volume) / (1 + xp.abs(volume))
-    error = xp.maximum(gap, xp.abs(spectrum.logs + 1j * xp.angle(spectrum.phases)).min())
-    return spectrum, xp.where(spectrum.told, error, xp.nan)
 
 
 def _near_equilibrium(system: Any) -> Float[Array, "variable"]:

@@ -14,6 +14,7 @@ from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between
+from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.times import usual_sample
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import at_once, has_own_rest, own_rest, scattered, signs
@@ -61,7 +62,7 @@ def simulated(
     method = fixed(whole, integrator, dt)
     names = (model.shown,) if variables is None else tuple(variables)
     for name in names:
-        _checks.one_of("variables", name, dict.fromkeys((*model.variables, model.shown)))
+        _checks.one_of("variables", name, visible(model))
     grid = _grid(whole, method, duration, transient, dt, sample, truncate)
 
     whole = on_grid(whole, grid.step)

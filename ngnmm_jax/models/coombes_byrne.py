@@ -8,9 +8,10 @@ import jax.numpy as jnp
 from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.models import conductance_rest
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.models.hooks import EquilibriumReduction, QIFPopulation
+from ngnmm_jax.models.hooks import EquilibriumReduction, QIFPopulation, excitatory_and_inhibitory
 from ngnmm_jax.models.parameters import parameter
-from ngnmm_jax.models.times import as_numbers, math_of, shortest
+from ngnmm_jax.models.qif_flow import membrane_time
+from ngnmm_jax.models.times import as_numbers, shortest
 
 _PI = 3.141592653589793
 # |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
@@ -181,14 +182,7 @@ class CoombesByrne(AbstractNeuralMass):
         return state[0]
 
     def populations(self) -> tuple[QIFPopulation, ...]:
-        return (
-            QIFPopulation(
-                name="excitatory", rate="r_e", potential="v_e", tau=self.tau_e, delta=self.delta_e
-            ),
-            QIFPopulation(
-                name="inhibitory", rate="r_i", potential="v_i", tau=self.tau_i, delta=self.delta_i
-            ),
-        )
+        return excitatory_and_inhibitory(self)
 
     def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
         """Onto the excitatory population, at its mean potential v_e.
@@ -212,8 +206,9 @@ class CoombesByrne(AbstractNeuralMass):
     def typical_time(self) -> Any:
         """That of the faster membrane."""
         reversal = (self.v_syn_e, self.v_syn_i, self.v_ext)
-        e, i = (self.tau_e, self.eta_e, self.delta_e), (self.tau_i, self.eta_i, self.delta_i)
-        return shortest(*(_membrane_time(*as_numbers(*of, *reversal)) for of in (e, i)))
+        e = (self.tau_e, (self.eta_e,), self.delta_e)
+        i = (self.tau_i, (self.eta_i,), self.delta_i)
+        return shortest(*(membrane_time(*of, potentials=reversal) for of in (e, i)))
 
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -5.0, 1e-3, -5.0, *(0.0,) * 10])
@@ -251,11 +246,3 @@ class CoombesByrne(AbstractNeuralMass):
             gap_own=getattr(self, f"kappa_v_{of}{own}"),
             gap_other=getattr(self, f"kappa_v_{of}{other}"),
         )
-
-
-def _membrane_time(tau: Any, eta: Any, delta: Any, *reversal: Any) -> Any:
-    xp = math_of((tau, eta, delta, reversal))
-    size = xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(eta, delta)))
-    for potential in reversal:
-        size = xp.maximum(size, xp.abs(potential))
-    return tau / (2 * size)

@@ -93,8 +93,7 @@ def _shown(model: type[Any], base: type[Any]) -> None:
             f"it is {model.shown!r} and there is no `observe`",
         )
     if isinstance(model.synaptic, str):
-        known = dict.fromkeys((*model.variables, model.shown))
-        _checks.one_of(f"{model.__name__}.synaptic", model.synaptic, known)
+        _checks.one_of(f"{model.__name__}.synaptic", model.synaptic, visible(model))
 
 
 def _symbols(model: type[Any]) -> None:
@@ -102,7 +101,7 @@ def _symbols(model: type[Any]) -> None:
     own = model.__dict__.get("symbols", {})
     if not isinstance(own, Mapping) or not all(isinstance(v, str) for v in own.values()):
         _fail(model, "symbols", "be texts by name", f"it is {own!r}")
-    known = dict.fromkeys((*model.variables, model.shown, *declared(model)))
+    known = dict.fromkeys((*visible(model), *declared(model)))
     for name in own:
         _checks.one_of(f"{model.__name__}.symbols", name, known)
 
@@ -138,3 +137,8 @@ def _parameters(model: type[Any], base: type[Any]) -> None:
             if name in kind.__dict__:
                 must = f"be declared anew, as in `{name}: jax.Array = parameter(…)`"
                 _checks.fail(f"{kind.__name__}.{name}", must, "it is only assigned: without effect")
+
+
+def visible(model: Any) -> tuple[str, ...]:
+    """Names of what can be seen of a model or its class: its variables, and what it shows."""
+    return tuple(dict.fromkeys((*model.variables, model.shown)))

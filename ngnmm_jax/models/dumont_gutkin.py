@@ -10,10 +10,15 @@ from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.models import qif_rest
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
+from ngnmm_jax.models.hooks import (
+    EquilibriumReduction,
+    ExactFlow,
+    QIFPopulation,
+    excitatory_and_inhibitory,
+)
 from ngnmm_jax.models.parameters import parameter
-from ngnmm_jax.models.qif_flow import GateFlow, population_flow
-from ngnmm_jax.models.times import as_numbers, math_of, shortest
+from ngnmm_jax.models.qif_flow import GateFlow, beside, membrane_time, population_flow
+from ngnmm_jax.models.times import as_numbers, shortest
 
 _PI = 3.141592653589793
 # |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
@@ -127,14 +132,7 @@ class DumontGutkin(AbstractNeuralMass):
         return state[0]
 
     def populations(self) -> tuple[QIFPopulation, ...]:
-        return (
-            QIFPopulation(
-                name="excitatory", rate="r_e", potential="v_e", tau=self.tau_e, delta=self.delta_e
-            ),
-            QIFPopulation(
-                name="inhibitory", rate="r_i", potential="v_i", tau=self.tau_i, delta=self.delta_i
-            ),
-        )
+        return excitatory_and_inhibitory(self)
 
     def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
         """Onto the excitatory population: tau_e s_ee and tau_e s_ei."""
@@ -153,12 +151,12 @@ class DumontGutkin(AbstractNeuralMass):
             return jnp.stack([to_e, to_i, drive + jnp.zeros_like(to_e)])
 
         def advance(state: State, inputs: jax.Array, rise: jax.Array) -> tuple[State, State]:
-            delta = _beside((self.delta_e, self.delta_i), state.ndim)
-            tau = _beside((self.tau_e, self.tau_i), state.ndim)
+            delta = beside((self.delta_e, self.delta_i), state.ndim)
+            tau = beside((self.tau_e, self.tau_i), state.ndim)
             before, v = state[_RATES], state[_POTENTIALS]
             after, v, mean = population_flow(before, v, inputs[:2], rise[:2], delta, tau, dt)
-            by_rate = _beside((self.j_ee, self.j_ei, self.j_ie, self.j_ii), state.ndim)
-            by_input = _beside((1.0, 0.0, self.gamma, 0.0), state.ndim)
+            by_rate = beside((self.j_ee, self.j_ei, self.j_ie, self.j_ii), state.ndim)
+            by_input = beside((1.0, 0.0, self.gamma, 0.0), state.ndim)
             source = jnp.array([0, 1, 0, 1])
 
             def driven(rates: jax.Array, c: Field) -> jax.Array:
@@ -183,9 +181,9 @@ class DumontGutkin(AbstractNeuralMass):
 
     def typical_time(self) -> Any:
         """That of the faster membrane."""
-        e = (self.tau_e, self.eta_e + self.i_ext_e, self.delta_e)
-        i = (self.tau_i, self.eta_i + self.i_ext_i, self.delta_i)
-        return shortest(*(_membrane_time(*as_numbers(*values)) for values in (e, i)))
+        e = (self.tau_e, (self.eta_e, self.i_ext_e), self.delta_e)
+        i = (self.tau_i, (self.eta_i, self.i_ext_i), self.delta_i)
+        return shortest(*(membrane_time(*values) for values in (e, i)))
 
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -6.0, 0.0, 0.0] * 2)
@@ -235,14 +233,3 @@ class DumontGutkin(AbstractNeuralMass):
 
 
 _AT_REST = ("tau_e", "tau_i", "delta_e", "delta_i", "j_ee", "j_ei", "j_ie", "j_ii", "gamma")
-
-
-def _membrane_time(tau: Any, current: Any, delta: Any) -> Any:
-    xp = math_of((tau, current, delta))
-    return tau / (2 * xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(current, delta))))
-
-
-def _beside(values: tuple[Any, ...], ndim: int) -> jax.Array:
-    """Parameters along a first axis, before the axes of the regions."""
-    every = jnp.stack(jnp.broadcast_arrays(*values))
-    return every.reshape(len(values), *(1,) * (ndim - every.ndim), *every.shape[1:])

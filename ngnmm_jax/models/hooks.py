@@ -1,7 +1,7 @@
 """What a model's optional methods return."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
@@ -67,3 +67,13 @@ class QIFPopulation(NamedTuple):
     tau: jax.Array
     delta: jax.Array
     note: str = ""
+
+
+def excitatory_and_inhibitory(model: Any) -> tuple[QIFPopulation, QIFPopulation]:
+    """The two populations of a model whose names of them end in "_e" and "_i"."""
+
+    def one(name: str, end: str) -> QIFPopulation:
+        tau, delta = getattr(model, f"tau_{end}"), getattr(model, f"delta_{end}")
+        return QIFPopulation(name, f"r_{end}", f"v_{end}", tau, delta)
+
+    return one("excitatory", "e"), one("inhibitory", "i")

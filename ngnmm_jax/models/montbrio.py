@@ -12,7 +12,7 @@ from ngnmm_jax.models import qif_alone
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
 from ngnmm_jax.models.parameters import parameter
-from ngnmm_jax.models.qif_flow import population_flow_with_means
+from ngnmm_jax.models.qif_flow import membrane_time, population_flow_with_means
 
 _PI = 3.141592653589793
 
@@ -117,9 +117,9 @@ class MontbrioPazoRoxin(AbstractNeuralMass):
     def fastest_time(self) -> Any:
         """That of the membrane, tau / (2 |w|).
 
-        As in `qif_alone`, for I = eta + i_ext and a weight j.
+        As in `qif_flow`, for I = eta + i_ext and a weight j.
         """
-        return qif_alone.membrane_time(self.tau, self.eta + self.i_ext, self.delta, self.j)
+        return membrane_time(self.tau, (self.eta, self.i_ext), self.delta, self.j)
 
     def typical_time(self) -> Any:
         return self.fastest_time()

@@ -10,10 +10,15 @@ from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.models import qif_rest
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
+from ngnmm_jax.models.hooks import (
+    EquilibriumReduction,
+    ExactFlow,
+    QIFPopulation,
+    excitatory_and_inhibitory,
+)
 from ngnmm_jax.models.parameters import parameter
-from ngnmm_jax.models.qif_flow import GateFlow, population_flow
-from ngnmm_jax.models.times import as_numbers, math_of, shortest
+from ngnmm_jax.models.qif_flow import GateFlow, beside, membrane_time, population_flow
+from ngnmm_jax.models.times import as_numbers, shortest
 
 _PI = 3.141592653589793
 # |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
@@ -129,14 +134,7 @@ class NextGenEI(AbstractNeuralMass):
         return state[2]
 
     def populations(self) -> tuple[QIFPopulation, ...]:
-        return (
-            QIFPopulation(
-                name="excitatory", rate="r_e", potential="v_e", tau=self.tau_e, delta=self.delta_e
-            ),
-            QIFPopulation(
-                name="inhibitory", rate="r_i", potential="v_i", tau=self.tau_i, delta=self.delta_i
-            ),
-        )  # fmt: skip
+        return excitatory_and_inhibitory(self)
 
     def synaptic_currents(self, state: State, drive: Field) -> tuple[Field, Field]:
         """Onto the excitatory population: tau_e (j_ee s_e + gain_e c), and tau_e j_ei s_i."""
@@ -159,8 +157,8 @@ class NextGenEI(AbstractNeuralMass):
 
         def advance(state: State, inputs: jax.Array, rise: jax.Array) -> tuple[State, State]:
             # Both populations in one array: as few operations as one of them takes.
-            delta = _both(self.delta_e, self.delta_i, state.ndim)
-            tau = _both(self.tau_e, self.tau_i, state.ndim)
+            delta = beside((self.delta_e, self.delta_i), state.ndim)
+            tau = beside((self.tau_e, self.tau_i), state.ndim)
             before, v = state[0::3], state[1::3]
             after, v, mean = population_flow(before, v, inputs, rise, delta, tau, dt)
             s_e, mean_e = gate_e(state[2], before[0], after[0], mean[0])
@@ -184,9 +182,9 @@ class NextGenEI(AbstractNeuralMass):
 
     def typical_time(self) -> Any:
         """That of the faster membrane."""
-        e = (self.tau_e, self.eta_e, self.i_ext_e, self.delta_e)
-        i = (self.tau_i, self.eta_i, self.i_ext_i, self.delta_i)
-        return shortest(*(_membrane_time(*as_numbers(*values)) for values in (e, i)))
+        e = (self.tau_e, (self.eta_e, self.i_ext_e), self.delta_e)
+        i = (self.tau_i, (self.eta_i, self.i_ext_i), self.delta_i)
+        return shortest(*(membrane_time(*values) for values in (e, i)))
 
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         low = jnp.array([1e-3, -6.0, 1e-3, 1e-3, -6.0, 1e-3])
@@ -232,14 +230,3 @@ class NextGenEI(AbstractNeuralMass):
             d=self.tau_i * (self.j_ie + self.gain_i * coupling) / (_PI * self.tau_e),
             h=self.j_ii / _PI,
         )
-
-
-def _membrane_time(tau: Any, eta: Any, i_ext: Any, delta: Any) -> Any:
-    xp = math_of((tau, eta, i_ext, delta))
-    return tau / (2 * xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(eta + i_ext, delta))))
-
-
-def _both(first: jax.Array, second: jax.Array, ndim: int) -> jax.Array:
-    """Two parameters along a first axis (population,), before the axes of the regions."""
-    pair = jnp.stack(jnp.broadcast_arrays(first, second))
-    return pair.reshape(2, *(1,) * (ndim - pair.ndim), *pair.shape[1:])

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ngnmm_jax._core.certain_roots import CertainReduction, over_interval
-from ngnmm_jax.models.times import as_numbers, math_of
 
 # Of rounding errors, relative to the terms of a sum.
 _SLACK = 16 * float(np.finfo(float).eps)
@@ -94,15 +93,3 @@ def reduction_of(
 
     low, high = (np.log(end) for end in ends)
     return over_interval(low, high, value, both, lambda owner, u: states(owner, np.exp(u)))
-
-
-def membrane_time(tau: Any, current: Any, delta: Any, j: Any) -> Any:
-    """The membrane's tau / (2 |w|): in which the population changes by its own size.
-
-    With w = π tau r + i v it obeys tau dw/dt = i (w² + I) + delta. |w| is taken as the largest of
-    √|I + i delta|, of |j| / 3 (near which it is where the population drives itself) and of 4.
-    """
-    tau, current, delta, j = as_numbers(tau, current, delta, j)
-    xp = math_of((tau, current, delta, j))
-    size = xp.maximum(xp.sqrt(xp.hypot(current, delta)), xp.abs(j) / 3)
-    return tau / (2 * xp.maximum(size, _TYPICAL))

@@ -8,6 +8,7 @@ spikes: its argument falls by π for each spike of a neuron.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -16,10 +17,13 @@ from jax import Array
 from numpy.polynomial import Polynomial
 
 from ngnmm_jax._core.types import Scalar
+from ngnmm_jax.models.times import as_numbers, math_of
 
 _TAN_LOW, _TAN_HIGH = math.tan(math.pi / 8), math.tan(3 * math.pi / 8)
 # log(cosh(√q)) / q by powers of q: to 1e-10 of itself for |q| < 0.05.
 _LOG_COSH = (1 / 2, -1 / 12, 1 / 45, -17 / 2520, 31 / 14175, -691 / 935550)
+# |π tau r + i v| of a population on typical activity, at least; with strong drive it is more.
+_TYPICAL = 4.0
 # Terms of the moments' series, which is used for steps up to the time constant: to rounding.
 _MOMENT_TERMS = 16
 
@@ -38,6 +42,32 @@ def _arctan_fraction(depth: int) -> tuple[np.ndarray, np.ndarray]:
 
 # Exact to rounding for |t| up to tan(π/8).
 _ARCTAN = {jnp.dtype("float32"): _arctan_fraction(5), jnp.dtype("float64"): _arctan_fraction(11)}
+
+
+def membrane_time(
+    tau: Any, currents: Sequence[Any], delta: Any, weight: Any = 0.0, potentials: Sequence[Any] = ()
+) -> Any:
+    """A membrane's tau / (2 |w|): in which its population changes by its own size.
+
+    With w = π tau r + i v it obeys tau dw/dt = i (w² + I) + delta, where I is the sum of
+    `currents`. |w| is taken as the largest of √|I + i delta|; of |`weight`| / 3, near which it is
+    where the population drives itself; of |`potentials`|, to which conductances draw it; and of 4,
+    as on typical activity. The arguments are parameters as they are, so that those that are known
+    stay so inside of JAX's programs.
+    """
+    n, numbers = len(currents), as_numbers(tau, delta, weight, *currents, *potentials)
+    xp = math_of(numbers)
+    tau, delta, weight, *rest = numbers
+    largest = xp.maximum(_TYPICAL, xp.sqrt(xp.hypot(sum(rest[:n]), delta)))
+    for size in (weight / 3, *rest[n:]):
+        largest = xp.maximum(largest, xp.abs(size))
+    return tau / (2 * largest)
+
+
+def beside(values: tuple[Any, ...], ndim: int) -> Array:
+    """Parameters along a first axis (population,), before the axes of the regions."""
+    every = jnp.stack(jnp.broadcast_arrays(*values))
+    return every.reshape(len(values), *(1,) * (ndim - every.ndim), *every.shape[1:])
 
 
 def population_flow(

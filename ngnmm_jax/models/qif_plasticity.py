@@ -12,7 +12,7 @@ from ngnmm_jax.models import qif_alone
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import EquilibriumReduction, ExactFlow, QIFPopulation
 from ngnmm_jax.models.parameters import parameter
-from ngnmm_jax.models.qif_flow import population_flow
+from ngnmm_jax.models.qif_flow import membrane_time, population_flow
 
 _PI = 3.141592653589793
 
@@ -149,8 +149,8 @@ class QIFPlasticity(AbstractNeuralMass):
         return ExactFlow(inputs, advance)
 
     def fastest_time(self) -> Any:
-        """That of the membrane, as in `qif_alone`: plasticity is slower."""
-        return qif_alone.membrane_time(self.tau, self.eta + self.i_ext, self.delta, self.j)
+        """That of the membrane, as in `qif_flow`: plasticity is slower."""
+        return membrane_time(self.tau, (self.eta, self.i_ext), self.delta, self.j)
 
     def search_box(self) -> tuple[jax.Array, jax.Array]:
         return jnp.array([1e-3, -3.0, 0.0, 0.0]), jnp.array([0.2, 0.0, 1.0, 1.0])

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
-from ngnmm_jax.models import qif_alone
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow, QIFPopulation
 from ngnmm_jax.models.parameters import parameter
-from ngnmm_jax.models.qif_flow import GateFlow, population_flow
+from ngnmm_jax.models.qif_flow import GateFlow, membrane_time, population_flow
 from ngnmm_jax.models.times import as_numbers, shortest
 
 _PI = 3.141592653589793
@@ -187,18 +186,17 @@ class ThreePopulations(AbstractNeuralMass):
         return ExactFlow(inputs, advance)
 
     def fastest_time(self) -> Any:
-        """The shortest of the synaptic times and the membranes', as in `qif_alone`."""
+        """The shortest of the synaptic times and the membranes', as in `qif_flow`."""
         synaptic = as_numbers(*(self._of("tau_s", k) for k in range(3)))
         return shortest(self.typical_time(), *synaptic)
 
     def typical_time(self) -> Any:
         """That of the fastest membrane."""
         times = [
-            qif_alone.membrane_time(
+            membrane_time(
                 self._of("tau", k),
-                self._of("eta", k) + self._of("i_ext", k),
+                (self._of("eta", k), self._of("i_ext", k)),
                 self._of("delta", k),
-                0 * self._of("delta", k),
             )
             for k in range(3)
         ]

@@ -10,6 +10,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.names import STIMULUS
 from ngnmm_jax.models.notation import notation_of
 
 #: Colours of growing, decaying and uniform modes (distinct for colour-blind readers too).
@@ -48,8 +49,7 @@ def bare(name: str, of: Any = None) -> str:
 
 def _of_stimulus(name: str) -> str:
     """What a parameter of a stimulus is called in it; empty for others."""
-    beginning = "stimulus_"  # `_core.parameters.STIMULUS`, whose module imports JAX
-    return name.removeprefix(beginning) if name.startswith(beginning) else ""
+    return name.removeprefix(STIMULUS) if name.startswith(STIMULUS) else ""
 
 
 def picked(run: Any, variable: str | None) -> tuple[str, np.ndarray]:

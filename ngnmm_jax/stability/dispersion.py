@@ -15,6 +15,7 @@ perturbation that all share. With one delay of all connections, what the perturb
 back later, as Λ epsilon b c(t - τ)ᵀ ξ(t - τ): `dynamics.delayed.monodromy`.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.delayed.monodromy import leading
 from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.equilibria import newton
+from ngnmm_jax.dynamics.floquet import Propagated
 from ngnmm_jax.dynamics.forced.orbits import refine as refined_forced
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import deterministic, is_driven
@@ -44,7 +46,6 @@ from ngnmm_jax.models.times import frequency_unit, per_time, seconds_in
 from ngnmm_jax.stability.along_orbits import (
     NODES,
     Exponents,
-    Through,
     floquet,
     forced_propagators,
     from_whole_matrices,
@@ -329,18 +330,18 @@ def _spectra(xp: Any, matrices: Any) -> Any:
 
 
 def _of_orbit(inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
+    return _along(orbit_propagators, inner, modal, refine(inner, orbit), lambdas)
+
+
+def _along(
+    propagators: Callable[..., Propagated], inner: Any, modal: Homogeneous, orbit: Any, lambdas: Any
+) -> _Modes:
     """Doubles the nodes until the interpolation is exact (under JAX's transformations, once)."""
-    orbit = refine(inner, orbit)
     if not _checks.on_host(inner, modal, orbit, lambdas):
-        found = _floquet_in_a_program(inner, modal, orbit, lambdas)
+        found = _in_a_program(propagators, inner, modal, orbit, lambdas)
         return _told(jnp, orbit, found.values, jnp.maximum(found.miss, found.gap))
     orbit, lambdas = jax.tree.map(np.asarray, (orbit, lambdas))
-    return _doubled(partial(orbit_propagators, np, inner, modal, orbit), orbit, lambdas)
-
-
-def _doubled(through: Through, orbit: Any, lambdas: Any) -> _Modes:
-    """The modes of an orbit along which propagators go, with as many nodes as it takes."""
-    nodes = NODES
+    through, nodes = partial(propagators, np, inner, modal, orbit), NODES
     while True:
         with np.errstate(over="ignore", invalid="ignore"):  # of what is no orbit
             found = floquet(through, orbit.period, lambdas, nodes)
@@ -353,20 +354,7 @@ def _of_forced_orbit(
     inner: Driven, modal: Homogeneous, orbit: ForcedOrbit, lambdas: jax.Array
 ) -> _Modes:
     """The same along an orbit that is locked to a drive."""
-    orbit = refined_forced(inner, orbit)
-    if not _checks.on_host(inner, modal, orbit, lambdas):
-        found = _forced_in_a_program(inner, modal, orbit, lambdas)
-        return _told(jnp, orbit, found.values, jnp.maximum(found.miss, found.gap))
-    orbit, lambdas = jax.tree.map(np.asarray, (orbit, lambdas))
-    return _doubled(partial(forced_propagators, np, inner, modal, orbit), orbit, lambdas)
-
-
-@eqx.filter_jit
-def _forced_in_a_program(
-    inner: Driven, modal: Homogeneous, orbit: ForcedOrbit, lambdas: jax.Array
-) -> Exponents:
-    through = partial(forced_propagators, jnp, inner, modal, orbit)
-    return from_whole_matrices(through, orbit.period, lambdas)
+    return _along(forced_propagators, inner, modal, refined_forced(inner, orbit), lambdas)
 
 
 def _of_delayed_orbit(inner: DelayedHomogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
@@ -388,12 +376,11 @@ def _told(xp: Any, orbit: Orbit | ForcedOrbit, values: Any, error: Any) -> _Mode
 
 
 @eqx.filter_jit
-def _floquet_in_a_program(
-    inner: Homogeneous, modal: Homogeneous, orbit: Orbit, lambdas: jax.Array
+def _in_a_program(
+    propagators: Callable[..., Propagated], inner: Any, modal: Homogeneous, orbit: Any, lambdas: Any
 ) -> Exponents:
-    return from_whole_matrices(
-        partial(orbit_propagators, jnp, inner, modal, orbit), orbit.period, lambdas
-    )
+    through = partial(propagators, jnp, inner, modal, orbit)
+    return from_whole_matrices(through, orbit.period, lambdas)
 
 
 @eqx.filter_jit

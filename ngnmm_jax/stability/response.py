@@ -35,6 +35,7 @@ from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
+from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.loops import Local, linearised
@@ -157,8 +158,7 @@ def linear_response(
     if not driven(system).noise:
         _checks.fail("system", "have white noise, or coloured", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable
-    known = dict.fromkeys((*network.model.variables, network.model.shown))
-    _checks.one_of("variable", variable, known)
+    _checks.one_of("variable", variable, visible(network.model))
     frequencies = jnp.asarray(frequencies, float)
     if frequencies.ndim != 1:
         _checks.fail("frequencies", "be a sequence", f"its shape is {frequencies.shape}")

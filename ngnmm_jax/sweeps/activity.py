@@ -19,6 +19,7 @@ from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.types import Time
 from ngnmm_jax.integrators import AbstractFixedStep, Fused, fixed, identified
 from ngnmm_jax.integrators.steps import common_step
+from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.models.times import usual_sample, without_hertz
 from ngnmm_jax.observe.balloon import BalloonWindkessel
@@ -171,7 +172,7 @@ class Activity(AbstractMeasure):
         if self._first is not None:
             self._given(system)
         for name in self._signals(system):
-            _checks.one_of("signals", name, dict.fromkeys((*model.variables, model.shown)))
+            _checks.one_of("signals", name, visible(model))
 
     def _gathering(self) -> Gathering:
         """The summaries, and all that they need."""

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.names import STIMULUS
 from ngnmm_jax._core.parameters import (
     INPUT,
-    STIMULUS,
     checked_again,
     noise_part,
     noise_value,

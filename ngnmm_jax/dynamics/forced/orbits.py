@@ -9,13 +9,12 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.dynamics.floquet import Multipliers, Propagated, multipliers
+from ngnmm_jax.dynamics.floquet import spectrum_along
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.shooting import Shot, follow, shoot, shoot_on_host, walk
 from ngnmm_jax.dynamics.forced.strobes import Strobed, strobed
 from ngnmm_jax.dynamics.forced.system import Pieces, pieces_of
 from ngnmm_jax.dynamics.paths import extrema
-from ngnmm_jax.dynamics.products import product_spectrum
 from ngnmm_jax.dynamics.shooting import BLOCK, SEGMENTS
 
 #: The longest locking that is looked for on an attractor, in periods of the drive.
@@ -163,7 +162,7 @@ def _described(
     slopes = followed.slopes.reshape(-1, size)
     # A jump of the drive bends the path at a sample, where its slope is that of both sides.
     ends = extrema(path, xp.concatenate([slopes, slopes[:1]]), dt[:, None], xp)
-    spectrum, error = _multipliers(xp, followed)
+    spectrum, error = spectrum_along(xp, followed)
     solved = (residual < _GAP) & (moved < _MOVED)
     cycles = _cycles(xp, _observed(system, path.reshape(-1, *shape)), dt)
     return ForcedOrbit(
@@ -181,19 +180,6 @@ def _described(
         cycles=jnp.asarray(cycles),
         status=jnp.asarray(xp.where(solved, Status.OK, Status.NOT_CONVERGED)),
     )
-
-
-def _multipliers(xp: Any, followed: Propagated) -> tuple[Multipliers, Any]:
-    """The multipliers, and by how much they miss Liouville's formula."""
-    factors = followed.factors.reshape(-1, *followed.factors.shape[2:])
-    if xp is np:
-        logs, told = product_spectrum(factors)
-        spectrum = Multipliers(logs.real, np.exp(1j * logs.imag), told)
-    else:
-        spectrum = multipliers(factors)
-    volume = followed.volumes.sum()
-    gap = xp.abs(spectrum.logs.sum() - volume) / (1 + xp.abs(volume))
-    return spectrum, xp.where(spectrum.told, gap, xp.nan)
 
 
 @eqx.filter_jit

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import STIMULUS
+from ngnmm_jax._core.names import STIMULUS
 
 # What stands against noise.
 _WHY = {
