@@ -1,7 +1,6 @@
 """Branches, maps, sweeps and signals of networks with delays, against exact answers and runs."""
 
 import re
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +14,14 @@ import ngnmm_jax as ng
 from ngnmm_jax.models import parameter
 from ngnmm_jax.observe import lfp, synaptic_currents
 from ngnmm_jax.sweeps import Exponents, Stability
+from tests.scalar_models import OneVariable
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [3.0, 1.0, 0]]) / 4
 LENGTHS = np.array([[0, 40.0, 60.0], [40.0, 0, 90.0], [60.0, 90.0, 0]])
 
 
-class Scalar(ng.AbstractNeuralMass):
+class Scalar(OneVariable):
     """x' = the input, of one variable, which is sent."""
-
-    variables: ClassVar = ("x",)
-    units: ClassVar = ("1",)
-    time_unit: ClassVar = "ms"
-    shown: ClassVar = "x"
-    shown_unit: ClassVar = "1"
-    nonnegative: ClassVar = ()
 
     a: jax.Array = parameter(0.0, unit="1", doc="what is added")
 
@@ -37,9 +30,6 @@ class Scalar(ng.AbstractNeuralMass):
 
     def slope(self, x, drive):
         return drive + 0 * x
-
-    def output(self, state):
-        return state[0]
 
     def search_box(self):
         return jnp.array([-1.5]), jnp.array([1.5])

@@ -19,33 +19,21 @@ from ngnmm_jax.coupling import (
 )
 from ngnmm_jax.graphs import DelayedGraph, DenseGraph, IdentityGraph
 from ngnmm_jax.models import parameter
+from tests.scalar_models import OneVariable
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [3.0, 1.0, 0]]) / 4
 TIMES = np.array([[1.0, 0.73, 1.1], [0.31, 1.0, 0.9], [0.5, 0.62, 1.0]])
 START = np.array([0.9, -0.4, 0.3])
 
 
-class Phase(ng.AbstractNeuralMass):
+class Phase(OneVariable):
     """x' = rate + what arrives - decay sin(x)."""
-
-    variables: ClassVar = ("x",)
-    units: ClassVar = ("1",)
-    time_unit: ClassVar = "ms"
-    shown: ClassVar = "x"
-    shown_unit: ClassVar = "1"
-    nonnegative: ClassVar = ()
 
     rate: jax.Array = parameter(0.2, unit="1/ms", doc="of turning alone")
     decay: jax.Array = parameter(0.5, unit="1/ms", doc="of what holds it back")
 
     def vector_field(self, state, drive):
         return self.rate + drive[None] - self.decay * jnp.sin(state)
-
-    def output(self, state):
-        return state[0]
-
-    def search_box(self):
-        return jnp.array([-1.0]), jnp.array([1.0])
 
 
 class Twofold(Phase):

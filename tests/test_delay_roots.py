@@ -1,7 +1,5 @@
 """Characteristic roots with delays: exact answers, a spectral discretisation, hard cases."""
 
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -22,31 +20,19 @@ from ngnmm_jax.systems.loops import (
     rightmost_of_modes,
     roots_right_of,
 )
+from tests.scalar_models import OneVariable
 
 #: x' = input, of one variable, which is sent.
 INTEGRATOR = Node(np.zeros((1, 1, 1)), np.ones((1, 1)), np.ones((1, 1)))
 
 
-class Line(ng.AbstractNeuralMass):
+class Line(OneVariable):
     """x' = -a x + the input: with coupling -1, a = 0 and a delay, x' = -x(t - τ)."""
-
-    variables: ClassVar = ("x",)
-    units: ClassVar = ("1",)
-    time_unit: ClassVar = "ms"
-    shown: ClassVar = "x"
-    shown_unit: ClassVar = "1"
-    nonnegative: ClassVar = ()
 
     a: jax.Array = parameter(0.0, unit="1/ms", doc="decay")
 
     def vector_field(self, state, drive):
         return -self.a * state + drive[None]
-
-    def output(self, state):
-        return state[0]
-
-    def search_box(self):
-        return jnp.array([-1.0]), jnp.array([1.0])
 
 
 def scalar(strength, delay):

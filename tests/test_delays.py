@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ from ngnmm_jax._core.definition import definition
 from ngnmm_jax.graphs import AbstractDelays, DelayedGraph, DenseGraph, IdentityGraph
 from ngnmm_jax.graphs.past import Reach, Reads, arriving, refined, ring
 from ngnmm_jax.simulation.history import History
+from tests.scalar_models import OneVariable
 
 RNG = np.random.default_rng(0)
 WEIGHTS = np.array([[0, 1, 2, 0.5], [1, 0, 0, 3], [2, 1, 0, 1], [0, 1, 1, 0]]) / 3
@@ -22,25 +22,13 @@ LENGTHS = np.array([[0, 23, 31, 8.7], [12, 0, 0, 40], [55.5, 20, 0, 9], [0, 33, 
 CONNECTOME = ng.Connectome(WEIGHTS, tract_lengths=LENGTHS)
 
 
-class Scalar(ng.AbstractNeuralMass):
+class Scalar(OneVariable):
     """x' = what arrives."""
 
-    variables: ClassVar = ("x",)
-    units: ClassVar = ("1",)
-    time_unit: ClassVar = "ms"
-    shown: ClassVar = "x"
-    shown_unit: ClassVar = "1"
-    nonnegative: ClassVar = ()
     rate: jax.Array = ng.models.parameter(0.0, unit="1/ms", doc="of decay")
 
     def vector_field(self, state, drive):
         return jnp.stack([drive - self.rate * state[0]])
-
-    def output(self, state):
-        return state[0]
-
-    def search_box(self):
-        return jnp.array([-1.0]), jnp.array([1.0])
 
 
 def network(**given):

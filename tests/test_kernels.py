@@ -24,6 +24,7 @@ from ngnmm_jax.models import AbstractNeuralMass, parameter
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.sweeps.fused import check_noise
 from ngnmm_jax.systems.driven import driven, noise_key, noise_keys
+from tests.scalar_models import OneVariable
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("c++")), reason="there is no C++ compiler"
@@ -338,23 +339,13 @@ def test_a_product_is_that_of_the_weights():
         np.testing.assert_allclose(found[0], state, rtol=close)
 
 
-class Plain(AbstractNeuralMass):
+class Plain(OneVariable):
     """What a region receives is how fast it grows."""
-
-    variables: ClassVar = ("x",)
-    units: ClassVar = ("1",)
-    time_unit: ClassVar = "ms"
-    shown: ClassVar = "x"
-    shown_unit: ClassVar = "1"
-    nonnegative: ClassVar = ()
 
     tau: jax.Array = parameter(10.0, unit="ms", doc="its step", positive=True)
 
     def vector_field(self, state, drive):
         return drive[None] + 0 * self.tau
-
-    def output(self, state):
-        return state[0]
 
     def search_box(self):
         return jnp.zeros(1), jnp.ones(1)
