@@ -126,16 +126,25 @@ def form_of(runs: Runs) -> Form:
 
 def noises_by_rates(system: Any) -> list[str]:
     """Names of a driven system's noises whose factor follows from a population's rate."""
+    by_state = {k: v for k, v in _noises(system).items() if v.factor is not None}
+    if not by_state:
+        return []
     model = system.model
     state = random_state(model, (1,))
     moved = state.copy()
     moved[rows(model, "rate")] *= 2
+    states = [jnp.asarray(y) for y in (state, moved)]
     return [
         name
-        for name, noise in getattr(system, "noise", {}).items()
-        if isinstance(noise, AbstractNoise) and noise.factor is not None
-        if not np.array_equal(*(noise.times(model, jnp.asarray(y)) for y in (state, moved)))
+        for name, noise in by_state.items()
+        if not np.array_equal(*(noise.times(model, y) for y in states))
     ]
+
+
+def _noises(system: Any) -> dict[str, AbstractNoise]:
+    """Those that are given as objects, by name."""
+    every = getattr(system, "noise", {}).items()
+    return {name: noise for name, noise in every if isinstance(noise, AbstractNoise)}
 
 
 # States at which it is tried what matters, and what counts as rounding.
@@ -155,14 +164,13 @@ def _tried(runs: Runs, states: jax.Array, moves: jax.Array) -> Float[Array, "par
         network = network if getattr(network, "delays", None) is None else network.undelayed()
         at = np.array(rows(network.model, "potential"))
         own = np.array([*at, *rows(network.model, "rate")])
-        noises = [n for n in getattr(system, "noise", {}).values() if isinstance(n, AbstractNoise)]
         other = state.at[at].add(moves[at])
         ends = []
         for y in (state, other):
             slopes = network.vector_field(y).at[own].set(0.0)
             # Stimuli and noise may bring what the network alone does not.
             parts = felt(network, y, None), felt(network, y, moves[0])
-            factors = [noise.amplitude(network.model, y) for noise in noises]
+            factors = [noise.amplitude(network.model, y) for noise in _noises(system).values()]
             ends.append((parts, slopes, network.model.output(y), factors))
         sizes = jnp.stack([1 + jnp.abs(y * y).max() for y in (state, other)]).max()
         delta = parameter(network.model, "delta", state.ndim - 1)
