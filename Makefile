@@ -33,7 +33,7 @@ test-browser: $(STAMP)
 	$(BIN)/python -m pytest -s tests/test_explorer.py -k browser
 
 docs: $(STAMP)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	$(BIN)/python docs/build.py
 
 # All notebooks with full settings (QUICK=1: small ones), as pages of the documentation.
 pages: $(STAMP)

@@ -1,4 +1,4 @@
-"""Run notebooks from start to end and render them as pages: `python notebooks/render.py`.
+"""Run notebooks from start to end, for the documentation: `python notebooks/render.py`.
 
 `--quick` takes their small settings; names (as 03, or 03_dispersion) choose some. What is there
 already, from the same notebook and settings, is left alone.
@@ -63,21 +63,14 @@ def environment() -> dict[str, str]:
     }
 
 
-def page(notebook: Any, path: Path) -> None:
-    """An executed notebook as one HTML file, without the cell that set `quick`."""
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
-
-    config = Config({"TagRemovePreprocessor": {"remove_cell_tags": ["remove"], "enabled": True}})
-    exporter = HTMLExporter(config=config, template_name="lab")
-    exporter.register_preprocessor("nbconvert.preprocessors.TagRemovePreprocessor", enabled=True)
-    html, _ = exporter.from_notebook_node(notebook)
+def keep(notebook: Any, path: Path) -> None:
+    """Write an executed notebook, of which `docs/build.py` makes a page."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
+    nbformat.write(notebook, path)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Render all notebooks, or those that are named."""
+    """Run all notebooks, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which ones, by the beginning of their names")
     parser.add_argument("--quick", action="store_true", help="with their small settings")
@@ -91,13 +84,13 @@ def main(arguments: list[str] | None = None) -> int:
     failed = []
     for path in chosen:
         digest = hashlib.sha256(path.read_bytes() + str(options.quick).encode()).hexdigest()
-        out, mark = options.out / f"{path.stem}.html", options.out / f"{path.stem}.sha256"
+        out, mark = options.out / path.name, options.out / f"{path.stem}.sha256"
         if out.exists() and mark.exists() and mark.read_text() == digest:
             print(f"{path.stem}: there already")
             continue
         begun = time.perf_counter()
         try:
-            page(run(path, options.quick), out)
+            keep(run(path, options.quick), out)
         except nbclient.exceptions.CellExecutionError as error:
             failed.append(path.stem)
             print(f"{path.stem}: failed\n{error}", file=sys.stderr)

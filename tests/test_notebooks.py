@@ -123,7 +123,7 @@ def test_explorer(run):
     assert "15.0 At rest, stable alone. 79 of 99 modes grow" in text
 
 
-def test_rendered_pages(tmp_path, capsys):
+def test_executed_notebooks(tmp_path, capsys):
     """Of a notebook that runs, once; and of one that fails, which is said."""
     cell = nbformat.v4.new_code_cell
     parameters = cell("quick = False", metadata={"tags": ["parameters"]})
@@ -132,10 +132,11 @@ def test_rendered_pages(tmp_path, capsys):
         path = tmp_path / f"{name}.ipynb"
         nbformat.write(notebook, path)
         if name == "good":
-            render.page(render.run(path, quick=True), tmp_path / "out" / "good.html")
-            html = (tmp_path / "out" / "good.html").read_text()
-            assert "quick is True" in html
-            assert "quick = True" not in html
+            render.keep(render.run(path, quick=True), tmp_path / "out" / "good.ipynb")
+            cells = nbformat.read(tmp_path / "out" / "good.ipynb", as_version=4).cells
+            assert cells[-1].outputs[0].text == "quick is True\n"
+            removed = [cell.source for cell in cells if "remove" in cell.metadata.get("tags", ())]
+            assert removed == ["%reset -f", "quick = True"]  # which the page leaves out
         else:
             with pytest.raises(render.nbclient.exceptions.CellExecutionError, match="ZeroDiv"):
                 render.run(path, quick=True)
