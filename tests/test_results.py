@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax._core.cards import shown
+from ngnmm_jax._core.cards import shown, thumbnail
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
@@ -147,7 +147,38 @@ def test_results_are_short_and_say_how_they_ended(result):
     assert max(map(len, lines)) <= 100
     assert isinstance(result.ok, bool)
     assert isinstance(result.stats, dict)
-    assert result._repr_html_().startswith("<table>")
+    assert "<table>" in result._repr_html_()
+
+
+def test_results_draw_themselves(result):
+    """By a public function of the figures, which notebooks show in small; or they say none does."""
+    plt = importlib.import_module("matplotlib.pyplot")
+    before = plt.get_fignums()
+    if result.drawn_by is None:
+        with pytest.raises(TypeError, match=f"of a `{type(result).__name__}`"):
+            result.plot()
+        assert "<img" not in result._repr_html_()
+    else:
+        assert result.drawn_by in ng.plot.__all__
+        if type(result).__name__ in MADE:
+            assert "src='data:image/png;base64,iVBOR" in result._repr_html_()
+            drawn = result.plot()
+            assert getattr(drawn, "figure", drawn).axes
+            plt.close(getattr(drawn, "figure", drawn))
+    assert plt.get_fignums() == before
+
+
+def test_a_figure_that_fails_does_not_hide_a_card():
+    def fails():
+        raise ValueError
+
+    assert thumbnail(fails) == ""
+
+
+def test_a_connectome_shows_its_matrix():
+    page = ng.Connectome.synthetic(6)._repr_html_()
+    assert "6 regions" in page
+    assert "iVBOR" in page
 
 
 def test_results_pass_through_transformations(result):

@@ -1,6 +1,7 @@
 """What analyses return: one style of record, with a status, what it took, and a short picture."""
 
 import dataclasses
+import importlib
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured, is_array
+from ngnmm_jax._core.cards import Pictured, is_array, thumbnail
 from ngnmm_jax._core.status import Status
 
 # Fields that say nothing in a summary of all.
@@ -42,6 +43,29 @@ class AbstractResult(Pictured):
         if _checks.is_concrete(self.status):
             return bool((np.asarray(self.status) == Status.OK).all())
         return (jnp.asarray(self.status) == Status.OK).all()
+
+    @property
+    def drawn_by(self) -> str | None:
+        """The function of `ngnmm_jax.plot` that draws such a result, by name, or None."""
+        return None
+
+    def plot(self, **options: Any) -> Any:
+        """Its figure: axes, or a figure, of the function of `ngnmm_jax.plot` that `drawn_by` names.
+
+        `options` are that function's. `TypeError` where no function draws such results.
+        """
+        if self.drawn_by is None:
+            kind = type(self).__name__
+            raise TypeError(
+                f"No figure is known of a `{kind}`; `ngnmm_jax.plot` lists all figures."
+            )
+        # By name, since figures stand above all that they draw.
+        return getattr(importlib.import_module("ngnmm_jax.plot"), self.drawn_by)(self, **options)
+
+    def picture(self) -> str:
+        """Its figure in small, where a function draws it as it is."""
+        drawn = self.drawn_by is not None and _checks.is_concrete(self)
+        return thumbnail(self.plot) if drawn else ""
 
     def summary(self) -> dict[str, Any]:
         """What is shown of it, by name: numbers, texts, arrays (of which shape and range).

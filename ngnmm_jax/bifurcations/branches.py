@@ -155,6 +155,11 @@ class Branch(AbstractResult):
     fixed: dict[str, float] = eqx.field(static=True, default_factory=dict)
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.bifurcation_diagram`, or `plot.bifurcation_curves` over two parameters."""
+        return "bifurcation_curves" if len(self.names) == 2 else "bifurcation_diagram"
+
+    @property
     def label(self) -> str:
         """What it consists of, and over which parameters, in a line."""
         low, high = (f(self.parameters, axis=0).round(12) + 0.0 for f in (np.min, np.max))
@@ -266,6 +271,15 @@ class Diagram(AbstractResult):
 
     branches: tuple[Branch, ...]
     failures: tuple[str, ...] = eqx.field(static=True)
+
+    @property
+    def drawn_by(self) -> str:
+        """`plot.bifurcation_diagram`; `plot.bifurcation_curves` of curves over two parameters."""
+        return (
+            "bifurcation_curves"
+            if any(len(b.names) == 2 for b in self.branches)
+            else "bifurcation_diagram"
+        )
 
     @property
     def status(self) -> Status:

@@ -60,6 +60,11 @@ class LyapunovMap(AbstractResult):
     notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.lyapunov`."""
+        return "lyapunov"
+
+    @property
     def status(self) -> Any:
         """(*grid): that of the spectra."""
         return self.spectra.status

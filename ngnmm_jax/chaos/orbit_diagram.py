@@ -57,6 +57,11 @@ class OrbitDiagram(AbstractResult):
     notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.orbit_diagram`."""
+        return "orbit_diagram"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """How many events each run met, and how many of them are kept at most."""
         return {"number": self.number, "kept": self.points.shape[-1]}

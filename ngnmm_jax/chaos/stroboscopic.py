@@ -49,6 +49,11 @@ class StroboscopicMap(AbstractResult):
     notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.stroboscopic_map`."""
+        return "stroboscopic_map"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """How many periods of the drive there are."""
         return {"cycles": self.points.shape[-1]}

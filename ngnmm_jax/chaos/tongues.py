@@ -58,6 +58,11 @@ class ArnoldTongues(AbstractResult):
     notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.arnold_tongues`."""
+        return "arnold_tongues"
+
+    @property
     def locked(self) -> np.ndarray:
         """(*grid): whether the system is locked to the drive."""
         return np.asarray(np.asarray(self.drive_cycles) > 0)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import card_html, thumbnail
 from ngnmm_jax._core.files import write_npz
 from ngnmm_jax.connectome import fetch, files
 from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
@@ -131,6 +132,32 @@ class Connectome:
 
     def __repr__(self) -> str:
         return f"Connectome({self.name!r}, {self.n_regions} regions)"
+
+    def _repr_html_(self) -> str:
+        sums = self.weights.sum(axis=1)
+        ways = "the same" if self.is_symmetric else "not the same"
+        rows = {
+            "connections": f"{self.n_connections}; weights {ways} both ways",
+            "rows sum to": f"{sums.min():.4g} … {sums.max():.4g}",
+            "holds": ", ".join(
+                name
+                for name in ("tract_lengths", "centroids", "groups", "functional_connectivity")
+                if getattr(self, name) is not None
+            ),
+            "source": self.source,
+        }
+        head = f"Connectome {self.name}: {self.n_regions} regions"
+        return card_html(head, {k: v for k, v in rows.items() if v}, thumbnail(self._image))
+
+    def _image(self) -> Any:
+        """A picture of the weights, by their logarithms; row by row what a region receives."""
+        import matplotlib.pyplot as plt
+
+        axes = plt.figure(figsize=(3.2, 3.2), layout="constrained").add_subplot()
+        with np.errstate(divide="ignore"):
+            axes.imshow(np.log10(self.weights), cmap="viridis", interpolation="nearest")
+        axes.set_axis_off()
+        return axes
 
     @property
     def n_regions(self) -> int:

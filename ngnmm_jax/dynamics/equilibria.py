@@ -80,6 +80,11 @@ class Equilibria(AbstractResult):
     status: Int[Array, ""]
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.equilibria`."""
+        return "equilibria"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Residuals, and the errors of Newton's iteration."""
         return {"residuals": several(self.residuals), "errors": several(self.errors)}

@@ -72,6 +72,11 @@ class LyapunovSpectrum(AbstractResult):
     status: Int[Array, "*run"]
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.lyapunov_exponents`."""
+        return "lyapunov_exponents"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Standard errors, of these the steps', and the time between orthonormalisations."""
         return {

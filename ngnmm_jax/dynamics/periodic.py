@@ -53,6 +53,11 @@ class Orbit(AbstractResult):
     status: Int[Array, ""]
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.orbit`."""
+        return "orbit"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Steps over the period, what Newton's iteration left, and the multipliers' error."""
         return {

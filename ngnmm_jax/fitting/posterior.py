@@ -53,6 +53,11 @@ class Identifiability(AbstractResult):
     names: tuple[str, ...] = eqx.field(static=True)
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.identifiability`."""
+        return "identifiability"
+
+    @property
     def flat(self) -> int:
         """How many directions are not told by the data."""
         return int((self.curvatures < _FLAT * self.curvatures[0]).sum())

@@ -36,6 +36,11 @@ class Fit(AbstractResult):
     seconds: float
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.fit_history`."""
+        return "fit_history"
+
+    @property
     def best(self) -> int:
         """The start of the lowest loss."""
         return int(np.nanargmin(np.where(np.isfinite(self.loss), self.loss, np.inf)))

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         map_cut,
         map_details,
     )
+    from ngnmm_jax.plot.states import equilibria, linear_response, lyapunov_exponents, orbit
     from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
 
 __all__ = [
@@ -65,15 +66,19 @@ __all__ = [
     "dispersion",
     "dispersion_family",
     "dispersion_map",
+    "equilibria",
     "fc_comparison",
     "fit_history",
     "fit_parameters",
     "frequencies",
     "identifiability",
+    "linear_response",
     "lyapunov",
+    "lyapunov_exponents",
     "map_cut",
     "map_details",
     "mean_field",
+    "orbit",
     "orbit_diagram",
     "raster",
     "rhythm",
@@ -140,6 +145,7 @@ _HOMES = {
         "spectrum",
     ),
     "spiking": ("spikes",),
+    "states": ("equilibria", "linear_response", "lyapunov_exponents", "orbit"),
     "stability": (
         "MAP_QUANTITIES",
         "dispersion",

@@ -49,7 +49,7 @@ _STROKES = ("x", "1", "2")
 
 
 def bifurcation_diagram(
-    diagram: Diagram | Iterable[Branch],
+    diagram: Diagram | Branch | Iterable[Branch],
     *,
     ax: Axes | None = None,
     variable: str | None = None,
@@ -75,7 +75,7 @@ def bifurcation_diagram(
 
 
 def frequencies(
-    diagram: Diagram | Iterable[Branch], *, ax: Axes | None = None, legend: bool = True
+    diagram: Diagram | Branch | Iterable[Branch], *, ax: Axes | None = None, legend: bool = True
 ) -> Axes:
     """The frequency of cycles (Hz) over one parameter."""
     ax = make_axes(ax, (7.0, 3.0))
@@ -92,7 +92,7 @@ def frequencies(
 
 
 def bifurcations(
-    diagram: Diagram | Iterable[Branch],
+    diagram: Diagram | Branch | Iterable[Branch],
     *,
     variable: str | None = None,
     title: str = "",
@@ -121,7 +121,7 @@ def bifurcations(
 
 
 def bifurcation_curves(
-    diagram: Diagram | Iterable[Branch], *, ax: Axes | None = None, legend: bool = True
+    diagram: Diagram | Branch | Iterable[Branch], *, ax: Axes | None = None, legend: bool = True
 ) -> Axes:
     """Curves of bifurcations over two parameters, with the points of codimension two."""
     ax = make_axes(ax, (7.6, 5.4))
@@ -141,8 +141,9 @@ def bifurcation_curves(
     return finish(ax)
 
 
-def _branches(diagram: Diagram | Iterable[Branch], *kinds: str) -> list[Branch]:
-    every = diagram.branches if isinstance(diagram, Diagram) else tuple(diagram)
+def _branches(diagram: Diagram | Branch | Iterable[Branch], *kinds: str) -> list[Branch]:
+    one = (diagram,) if isinstance(diagram, Branch) else diagram
+    every = one.branches if isinstance(one, Diagram) else tuple(one)
     chosen = [branch for branch in every if branch.kind in kinds]
     if not chosen:
         have = ", ".join(sorted({branch.kind for branch in every})) or "none"

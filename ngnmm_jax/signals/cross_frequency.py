@@ -115,6 +115,11 @@ class Comodulogram(AbstractResult):
     surrogates: int = eqx.field(static=True)
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.comodulogram`."""
+        return "comodulogram"
+
+    @property
     def status(self) -> Int[Array, "slow fast"]:
         """Whether there is an index (`Status`)."""
         return finite_or_not(self.index[None])

@@ -60,6 +60,11 @@ class Simulation(AbstractResult):
     before: History | None = None
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.raster` of a network, `plot.mean_field` of one region."""
+        return "mean_field" if self.labels is None else "raster"
+
+    @property
     def sampling_interval(self) -> float:
         """Time between saves, in seconds; `ValueError` if they are not evenly spaced."""
         interval = _checks.even_interval(np.asarray(self.ts))

@@ -98,6 +98,11 @@ class Dispersion(AbstractResult):
     notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.dispersion`."""
+        return "dispersion"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """The error, as above."""
         return {"error": self.error}

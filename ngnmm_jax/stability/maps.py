@@ -89,6 +89,11 @@ class DispersionMap(AbstractResult):
     notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.dispersion_map`."""
+        return "dispersion_map"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Errors of the growth, and at how many points all equilibria are known."""
         known = f"{int(self.complete.sum())} of {self.complete.size} points"

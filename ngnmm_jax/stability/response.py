@@ -81,6 +81,11 @@ class LinearResponse(AbstractResult):
     cross: Complex[Array, "frequency region region"] | None = None
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.linear_response`."""
+        return "linear_response"
+
+    @property
     def coherency(self) -> Complex[Array, "frequency region region"]:
         """The cross-spectra over the roots of both regions' power, at each frequency.
 

@@ -68,6 +68,11 @@ class CharacteristicRoots(AbstractResult):
     time_unit: str = eqx.field(static=True)
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.characteristic_roots`."""
+        return "characteristic_roots"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Errors, and what the certificate says."""
         return {"error": self.error, "certified": self.certified, "missing": self.missing}

@@ -50,6 +50,11 @@ class ForcedOrbit(AbstractResult):
     drive_cycles: int = eqx.field(static=True)
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.orbit`."""
+        return "orbit"
+
+    @property
     def stats(self) -> dict[str, Any]:
         """Steps over the period, what Newton's iteration left, and the error."""
         steps = self.ts.shape[-1] - 1

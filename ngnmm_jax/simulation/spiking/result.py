@@ -65,6 +65,11 @@ class SpikingSimulation(AbstractResult):
     private: tuple[str, ...] = eqx.field(static=True, default=())
 
     @property
+    def drawn_by(self) -> str:
+        """`plot.spikes`."""
+        return "spikes"
+
+    @property
     def status(self) -> Int[Array, "*run"]:
         """How it ended (`Status`)."""
         return self.activity.status
