@@ -112,13 +112,14 @@ class Mesh(AbstractSpace):
     - `vertices` (node, axis): mm; of two axes or three.
     - `faces` (face, 3): indices of vertices, counter-clockwise seen from outside, all alike.
 
-    The divergence at a node is that of the cotangent weights: what flows out of the middle thirds
-    of the faces around it. Summed over a closed surface, by `shares`, it is zero to rounding.
+    The divergence at a node is that of the cotangent weights, over the area of the places that are
+    nearest to the node (of obtuse faces half of it, or a quarter). Summed over a closed surface, by
+    `shares`, it is zero to rounding.
 
     Raises `ValueError` for faces without area, with vertices that are not there, or that are not
     oriented alike (an edge that two faces run along in the same direction, or more than two have).
 
-    Source: Botsch et al., Polygon Mesh Processing (2010), ch. 3.
+    Source: Meyer, Desbrun, Schröder and Barr, in Visualization and Mathematics III (2003), 35.
     """
 
     pairs: Int[Array, "pair 2"]
@@ -155,7 +156,8 @@ class Mesh(AbstractSpace):
         border = np.ones(len(places), bool)
         border[faces] = False
         border[pairs[once]] = True
-        shares = np.bincount(faces.ravel(), np.repeat(twice / 6, 3), minlength=len(places))
+        parts = _parts(opposite, twice)
+        shares = np.bincount(faces.ravel(), parts.ravel(), minlength=len(places))
         self.pairs, self.corners, self.sides = map(jnp.asarray, (pairs, faces, sides))
         self.slopes = jnp.asarray((slopes * signs[..., None])[..., axes])
         self.ways = jnp.asarray((ways * signs[..., None])[..., axes])
@@ -374,6 +376,22 @@ def _faces(values: Any, n: int) -> np.ndarray:
         must = f"hold indices from 0 to {n - 1}, of {n} vertices"
         _checks.fail("faces", must, f"{outside.sum()} do not: {_listed(outside)}")
     return array
+
+
+def _parts(opposite: np.ndarray, twice: np.ndarray) -> np.ndarray:
+    """Of each face's area, what belongs to its corners (face, 3): Voronoi's, but for obtuse faces.
+
+    **Arguments:** `opposite` (face, corner, axis): the side across from a corner; `twice` (face,):
+    twice the area.
+    """
+    squares = (opposite**2).sum(axis=2)
+    others = np.roll(squares, -1, axis=1), np.roll(squares, -2, axis=1)
+    cotangents = (others[0] + others[1] - squares) / (2 * twice[:, None])
+    terms = squares * cotangents / 8
+    voronoi = np.roll(terms, -1, axis=1) + np.roll(terms, -2, axis=1)
+    obtuse = cotangents < 0
+    halves = np.where(obtuse, 0.25, 0.125) * twice[:, None]
+    return np.where(obtuse.any(axis=1)[:, None], halves, voronoi)
 
 
 def _pairs_of(directed: np.ndarray, *, oriented: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -26,8 +26,8 @@ class WavenumberSpectrum(AbstractResult):
     """
 
     frequencies: Float[Array, "frequency"]
-    wavenumbers: tuple[Float[Array, "wavenumber"], ...]
-    power: Float[Array, "frequency *wavenumber"]
+    wavenumbers: tuple[Float[Array, "_"], ...]
+    power: Float[Array, "frequency *wavenumbers"]
 
     @property
     def status(self) -> Int[Array, ""]:

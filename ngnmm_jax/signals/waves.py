@@ -83,7 +83,7 @@ class TravellingWaves(AbstractResult):
         """How many there are, and medians over cells and windows."""
         numbers = {"wavelength (mm)": self.wavelength, "speed (m/s)": self.speed}
         numbers |= {"frequency (Hz)": self.frequency, "directionality": self.directionality}
-        medians = {f"median {name}": jnp.nanmedian(value) for name, value in numbers.items()}
+        medians = {f"median {name}": np.nanmedian(value) for name, value in numbers.items()}
         return {"windows": self.times.shape[0], "cells": self.areas.shape[0], **medians}
 
     @property
@@ -150,8 +150,9 @@ def travelling_waves(
 
     The step from one node to the next is the angle of the mean over a window of conj(z_j) z_k, z
     the analytic signal: between -π and π, so that nothing has to be unwrapped. Plane waves on flat
-    meshes and on grids come out exactly, whatever their length above that of three nodes; noise is
-    averaged out over windows, by amplitude. Where waves are shorter than that (a phase may step by
+    meshes and on grids come out exactly, whatever their length above that of three nodes; where
+    waves bend, errors are of first order in the distance of nodes. Noise is averaged out over
+    windows, by amplitude. Where waves are shorter than that (a phase may step by
     over 2π/3), a sampled phase says too little: such cells are NaN, and counted. Waves with fewer
     than two nodes a wavelength cannot be told from longer ones by any method.
 
@@ -162,7 +163,8 @@ def travelling_waves(
     - `space`: a `Mesh`, a `Grid` or `Points`.
     - `band`: of the rhythm, its lowest and highest frequency in Hz; of real signals only. As much
       time as the inverse of the filter's flanks, 4 / (highest - lowest), is left out at either end,
-      which see each other in the filter.
+      which see each other in the filter. Of a rhythm that does not fit into the signal a whole
+      number of times, 2 % of frequency and wavenumber are in doubt next to that, and less inside.
     - `window`: s, one after the other; by default each sample is one.
 
     Arrays of the result have a place for each window and cell: at 10^5 nodes take windows.
@@ -254,8 +256,9 @@ def _waves(
 
 
 def phases(product: jax.Array) -> jax.Array:
-    """The angle of products, whose derivative is zero where there is none."""
-    some = product != 0
+    """The angle of products, zero where it is rounding, or there is none; so is its derivative."""
+    eps = 16 * jnp.finfo(product.real.dtype).eps
+    some = (jnp.abs(product.imag) > eps * jnp.abs(product)) | (product.real < 0)
     return jnp.where(some, jnp.angle(jnp.where(some, product, 1.0)), 0.0)
 
 
