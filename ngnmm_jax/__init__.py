@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         observe,
         plot,
         signals,
+        surfaces,
         sweeps,
     )
     from ngnmm_jax._core.cache import keep_compiled
@@ -189,6 +190,7 @@ __all__ = [
     "simulate_spiking",
     "stimuli",
     "stroboscopic_map",
+    "surfaces",
     "sweep",
     "sweeps",
     "two_parameter_diagram",

@@ -30,7 +30,7 @@ def test_pages(site):
     pages = "".join(path.read_text() for path in (site / "api").glob("*.html"))
     ids = {name.rpartition(".")[2] for name in re.findall(r'id="(ngnmm_jax\.[\w.]+)"', pages)}
     rooms = {"coupling", "fitting", "graphs", "integrators", "models", "observe", "plot"}
-    rooms |= {"noises", "signals", "stimuli", "sweeps", "__version__"}
+    rooms |= {"noises", "signals", "stimuli", "surfaces", "sweeps", "__version__"}
     assert set(ng.__all__) - ids <= rooms  # whose own names have pages
     values = {"LYAPUNOV_QUANTITIES", "MAP_QUANTITIES", "GROWING", "DECAYING", "UNIFORM"}
     values |= {"ROOTS_QUANTITIES", "TONGUES_QUANTITIES"}

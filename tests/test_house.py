@@ -22,6 +22,7 @@ ROOMS = [
     "dynamics",
     "connectome",
     "graphs",
+    "surfaces",
     "coupling",
     "signals",
     "systems",
