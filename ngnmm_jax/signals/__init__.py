@@ -1,8 +1,23 @@
 """What signals hold: pure functions of arrays with time as the first axis, in seconds and Hz.
 
-All of them work under `jax.jit`, `jax.vmap` and `jax.grad`, in 32 or 64 bits as JAX is set.
+They work under `jax.jit`, `jax.vmap` and `jax.grad`, in 32 or 64 bits as JAX is set, but for those
+that count (avalanches and their laws, states, words), which say so.
 """
 
+from ngnmm_jax.signals.avalanches import (
+    Avalanches,
+    BranchingRatio,
+    avalanches,
+    branching_ratio,
+    threshold_events,
+)
+from ngnmm_jax.signals.complexity import (
+    Complexity,
+    PulseResponse,
+    lempel_ziv,
+    perturbational_complexity,
+    significant_response,
+)
 from ngnmm_jax.signals.connectivity import (
     ConnectivityDynamics,
     functional_connectivity,
@@ -15,6 +30,13 @@ from ngnmm_jax.signals.cross_frequency import (
     modulation_index,
     phase_locking_value,
 )
+from ngnmm_jax.signals.ignition import Ignition, ignition, integration, upward_crossings
+from ngnmm_jax.signals.leading import (
+    LeadingEigenvectors,
+    PhaseStates,
+    leading_eigenvectors,
+    phase_states,
+)
 from ngnmm_jax.signals.phase import (
     analytic_signal,
     band_pass,
@@ -23,27 +45,67 @@ from ngnmm_jax.signals.phase import (
     metastability,
     phase,
 )
+from ngnmm_jax.signals.power_laws import PowerLaw, Scaling, power_law, scaling
+from ngnmm_jax.signals.recruitment import Recruitment, recruitment
 from ngnmm_jax.signals.spectra import BANDS, PowerSpectrum, power_spectrum
+from ngnmm_jax.signals.structure import (
+    StructureFunction,
+    StructureFunctionFit,
+    communicability,
+    shortest_paths,
+    structure_function,
+    structure_function_fit,
+)
 from ngnmm_jax.signals.switching import Switching, switching
 
 __all__ = [
     "BANDS",
+    "Avalanches",
+    "BranchingRatio",
     "Comodulogram",
+    "Complexity",
     "ConnectivityDynamics",
+    "Ignition",
+    "LeadingEigenvectors",
+    "PhaseStates",
+    "PowerLaw",
     "PowerSpectrum",
+    "PulseResponse",
+    "Recruitment",
+    "Scaling",
+    "StructureFunction",
+    "StructureFunctionFit",
     "Switching",
     "analytic_signal",
+    "avalanches",
     "band_pass",
+    "branching_ratio",
+    "communicability",
     "comodulogram",
     "envelope",
     "envelope_locking",
     "functional_connectivity",
     "functional_connectivity_dynamics",
+    "ignition",
+    "integration",
     "kuramoto_order",
+    "leading_eigenvectors",
+    "lempel_ziv",
     "metastability",
     "modulation_index",
+    "perturbational_complexity",
     "phase",
     "phase_locking_value",
+    "phase_states",
+    "power_law",
     "power_spectrum",
+    "recruitment",
+    "scaling",
+    "shortest_paths",
+    "significant_response",
+    "structure_function",
+    "structure_function_fit",
     "switching",
+    "threshold_events",
+    "upward_crossings",
 ]
