@@ -56,7 +56,7 @@ def lesion_effects(data: Any, lesions: Connectomes) -> Any:
     """What lesions change: each result less that of the intact connectome, an `xarray.Dataset`.
 
     - `<name>_change`: of every result of numbers.
-    - `<name>_similarity`: of symmetric results (…, region, other region), as functional connectivity:
+    - `<name>_similarity`: of symmetric results (…, region, other region), functional connectivity:
       Pearson's correlation with the intact one, over pairs of regions that the lesion spares.
     - `spared` (lesion, region): which regions the lesion leaves with a connection, of those that
       have one without it.
