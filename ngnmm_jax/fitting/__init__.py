@@ -14,6 +14,7 @@ from ngnmm_jax.fitting.gradients import (
     horizon,
 )
 from ngnmm_jax.fitting.method import AbstractMethod, Ended, Problem
+from ngnmm_jax.fitting.pairs import Pairs, simulated_pairs
 from ngnmm_jax.fitting.posterior import (
     Identifiability,
     Posterior,
@@ -35,6 +36,7 @@ __all__ = [
     "GradientWarning",
     "Horizon",
     "Identifiability",
+    "Pairs",
     "Posterior",
     "Problem",
     "SimulatedFC",
@@ -51,4 +53,5 @@ __all__ = [
     "sample_posterior",
     "simulated",
     "simulated_fc",
+    "simulated_pairs",
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.sweeps.run import sweep
     from ngnmm_jax.sweeps.storage import discrepancies, open_sweep
     from ngnmm_jax.sweeps.summaries import AbstractSummary
+    from ngnmm_jax.sweeps.virtual_lesions import lesion_effects, lesioned
 
 __all__ = [
     "AbstractMeasure",
@@ -29,6 +30,8 @@ __all__ = [
     "Output",
     "Stability",
     "discrepancies",
+    "lesion_effects",
+    "lesioned",
     "open_sweep",
     "summaries",
     "sweep",
@@ -54,6 +57,10 @@ _HOMES = {
         "open_sweep",
     ),
     "summaries": ("AbstractSummary",),
+    "virtual_lesions": (
+        "lesion_effects",
+        "lesioned",
+    ),
 }
 __getattr__ = from_homes(__name__, _HOMES)
 

@@ -40,7 +40,7 @@ class Design:
     - `replicates`: runs of each point, which differ by their seeds, the `run_seeds` of `seed` (the
       first is `seed` itself); the same at all points. Over one, they are the last dimension,
       "replicate".
-    - `note`: how random values were drawn.
+    - `note`: how random values were drawn; `bounds`: between which (low, high), by name.
     """
 
     dims: dict[str, int]
@@ -50,6 +50,7 @@ class Design:
     note: str = ""
     maps: dict[str, RegionalMap] = dataclasses.field(default_factory=dict)
     connectomes: dict[str, tuple[str, Connectomes]] = dataclasses.field(default_factory=dict)
+    bounds: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _checks.positive_integer("replicates", self.replicates)
@@ -149,7 +150,8 @@ class Design:
         }
         note = f"uniform, NumPy's default generator, seed {seed}"
         values = _drawn(parameters, values)
-        return cls.listed(values, replicates=replicates, seed=seed, note=note)
+        found = cls.listed(values, replicates=replicates, seed=seed, note=note)
+        return dataclasses.replace(found, bounds={name: (low[name], high[name]) for name in low})
 
     @classmethod
     def sobol(
@@ -169,7 +171,9 @@ class Design:
         values = {name: low[name] + (high[name] - low[name]) * unit[:, k] for k, name in
                   enumerate(low)}  # fmt: skip
         values = _drawn(parameters, values)
-        return cls.listed(values, replicates=replicates, seed=seed, note=f"Sobol, seed {seed}")
+        note = f"Sobol, seed {seed}"
+        found = cls.listed(values, replicates=replicates, seed=seed, note=note)
+        return dataclasses.replace(found, bounds={name: (low[name], high[name]) for name in low})
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -1,0 +1,254 @@
+"""Power laws of avalanches: exponents by maximum likelihood, and how they go together."""
+
+import contextlib
+import math
+import os
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike
+
+from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.status import Status
+from ngnmm_jax.signals._arrays import Number, as_number
+from ngnmm_jax.signals.avalanches import Avalanches
+
+# Avalanches of one length that a mean takes, and the shortest that have a shape.
+_ENOUGH, _SHORTEST = 10, 4
+_RIVALS = ("exponential", "lognormal")
+# Places along a shape, from its beginning to its end.
+_PHASES = np.linspace(0, 1, 101)
+
+
+class PowerLaw(AbstractResult):
+    """A power law p(x) ~ x^(−exponent) between two ends.
+
+    - `exponent`, `error`: its maximum-likelihood value, and standard error (from the curvature of
+      the likelihood, for the ends as they are).
+    - `least`, `greatest`: the ends; infinite where there is no upper one.
+    - `distance`: Kolmogorov's and Smirnov's, between data and law.
+    - `count`: values between the ends.
+    - `ratios` (rival,), `p` (rival,): log-likelihood ratio to an exponential and to a lognormal of
+      the same ends (above zero: the power law is likelier), and how probable one as far from zero
+      is where both are equally likely (Vuong's test); not finite where a rival cannot be fitted.
+    - `status`: OK; NOT_CONVERGED where the likelihood has no maximum between 1 and 10.
+    """
+
+    exponent: Float[Array, ""]
+    error: Float[Array, ""]
+    least: float = eqx.field(static=True)
+    greatest: float = eqx.field(static=True)
+    distance: Float[Array, ""]
+    count: int = eqx.field(static=True)
+    ratios: Float[Array, "rival"]
+    p: Float[Array, "rival"]
+    status: Int[Array, ""]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        """Exponent, ends, and rivals."""
+        ends = f"{self.least:g} … {self.greatest:g}, {self.count} values"
+        found: dict[str, Any] = {"exponent": self.exponent, "error": self.error, "between": ends}
+        for name, ratio, p in zip(_RIVALS, self.ratios, self.p, strict=True):
+            found[f"against {name}"] = f"{float(ratio):.3g} (p = {float(p):.2g})"
+        return found
+
+
+class Scaling(AbstractResult):
+    """Exponents of avalanches that go together where they are scale-free.
+
+    - `size`, `duration`: power laws of sizes (events) and of lengths (bins).
+    - `predicted`, `predicted_error`: (exponent of durations − 1)/(exponent of sizes − 1).
+    - `measured`, `measured_error`: the exponent of mean size against length, which it should be.
+    - `collapse`: the same again, by which mean shapes of different lengths fall onto each other;
+      `phases` (phase,), `shape` (phase,): from beginning to end, and the shape, of mean one.
+    - `scatter`: mean variance of shapes about it, over its range squared: small where they do.
+    - `status`: OK; that of a law that did not converge; NONE_FOUND where too few lengths have ten
+      avalanches (`measured` and `collapse` are NaN then).
+    """
+
+    size: PowerLaw
+    duration: PowerLaw
+    predicted: Float[Array, ""]
+    predicted_error: Float[Array, ""]
+    measured: Float[Array, ""]
+    measured_error: Float[Array, ""]
+    collapse: Float[Array, ""]
+    phases: Float[Array, "phase"]
+    shape: Float[Array, "phase"]
+    scatter: Float[Array, ""]
+    status: Int[Array, ""]
+
+    @property
+    def stats(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def summary(self) -> dict[str, Any]:
+        """The exponents."""
+        found = {"sizes": self.size.exponent, "durations": self.duration.exponent}
+        return {**found, "predicted": self.predicted, "measured": self.measured,
+                "collapse": self.collapse}  # fmt: skip
+
+
+def power_law(
+    values: ArrayLike, *, least: Number | None = None, greatest: Number | None = None
+) -> PowerLaw:
+    """The power law of positive values, by maximum likelihood, and two rivals.
+
+    Whole numbers follow a discrete law, others a continuous one. Needs the package `powerlaw`
+    (extra "data"). On the host: not under JAX's transformations.
+
+    **Arguments:**
+
+    - `values` (value,): such as sizes or lengths of `Avalanches`.
+    - `least`: of the values that count; by default where the law is nearest to the data (by
+      Kolmogorov's and Smirnov's distance), which takes a fit for each value there is.
+    - `greatest`: the law ends there, as where a system or a recording cuts it; by default nowhere.
+
+    Raises `ValueError` for values that are not positive, or fewer than ten between the ends.
+
+    Source: Clauset, Shalizi and Newman, SIAM Rev. 51, 661 (2009), by Alstott, Bullmore and Plenz,
+    PLoS ONE 9, e85777 (2014).
+    """
+    some = _checks.numbers("values", values)
+    _checks.positive("values", some)
+    if some.ndim != 1:
+        _checks.fail("values", "have one axis", f"its shape is {some.shape}")
+    for name, end in (("least", least), ("greatest", greatest)):
+        if end is not None:
+            _checks.positive(name, end)
+    discrete = some.dtype.kind in "iu"
+    high = math.inf if greatest is None else as_number(greatest)
+    inside = some[(some <= high) & (some >= (0 if least is None else as_number(least)))]
+    if len(inside) < _ENOUGH or len(np.unique(inside)) < 3:
+        must = f"hold at least {_ENOUGH} values between the ends, three of them different"
+        _checks.fail("values", must, f"there are {len(inside)}")
+    fit, ratios = _fit(some, discrete, least, None if greatest is None else high)
+    found, low = fit.power_law, float(fit.xmin)
+    exponent = float(found.alpha)
+    good = np.isfinite(exponent) and 1.0005 < exponent < 10
+    error = _error(exponent, low, high, discrete, int(fit.n)) if good else math.nan
+    ratio, p = np.array(ratios, dtype=float).T
+    status = Status.OK if good and np.isfinite(error) else Status.NOT_CONVERGED
+    distance, code = jnp.asarray(float(found.D)), jnp.asarray(int(status))
+    return PowerLaw(jnp.asarray(exponent), jnp.asarray(error), low, high, distance, int(fit.n),
+                    jnp.asarray(ratio), jnp.asarray(p), code)  # fmt: skip
+
+
+def _fit(values: np.ndarray, discrete: bool, least: Any, greatest: float | None) -> Any:
+    """The library's fit, and its comparisons with rivals, without what it prints."""
+    powerlaw = _checks.require_module("powerlaw", "data")
+    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
+        warnings.simplefilter("ignore")  # it warns of its own ways
+        with contextlib.redirect_stdout(nowhere), np.errstate(all="ignore"):
+            low = None if least is None else as_number(least)
+            fit = powerlaw.Fit(values, discrete=discrete, xmin=low, xmax=greatest, verbose=0)
+            return fit, [fit.distribution_compare("power_law", name) for name in _RIVALS]
+
+
+def _error(exponent: float, low: float, high: float, discrete: bool, count: int) -> float:
+    """The standard error: the inverse root of count times the curvature of the log of the norm."""
+    from scipy.special import zeta
+
+    def log_norm(a: float) -> float:
+        if discrete:
+            return math.log(zeta(a, low) - (0.0 if high == math.inf else zeta(a, high + 1)))
+        rest = 0.0 if high == math.inf else (high / low) ** (1 - a)
+        return math.log((1 - rest) / (a - 1)) + (1 - a) * math.log(low)
+
+    step = min(1e-3, (exponent - 1) / 4)
+    around = [log_norm(exponent + k * step) for k in (-1, 0, 1)]
+    curvature = (around[0] - 2 * around[1] + around[2]) / step**2
+    return 1 / math.sqrt(count * curvature) if curvature > 0 else math.nan
+
+
+def scaling(
+    found: Avalanches,
+    *,
+    sizes: tuple[Number | None, Number | None] = (None, None),
+    lengths: tuple[Number | None, Number | None] = (None, None),
+) -> Scaling:
+    """Whether exponents of sizes, durations and shapes go together (the crackling-noise relation).
+
+    Where avalanches are scale-free, (α − 1)/(τ − 1), with α of durations and τ of sizes, is the
+    exponent γ of mean size against duration, and mean shapes of all durations T are one shape times
+    T^(γ−1). For critical branching τ = 3/2, α = 2, γ = 2. The relation holds too for much that is
+    not critical: it is no proof. Needs the package `powerlaw` (extra "data").
+
+    **Arguments:**
+
+    - `found`: `avalanches`.
+    - `sizes`, `lengths`: ends (least, greatest) of the laws, events and bins; None as in
+      `power_law`. Mean sizes are of lengths between those ends, shapes of those of them from four
+      bins on; each needs ten avalanches.
+
+    Source: Sethna, Dahmen and Myers, Nature 410, 242 (2001); Friedman et al., Phys. Rev. Lett. 108,
+    208102 (2012); the collapse as in Marshall et al., Front. Physiol. 7, 250 (2016).
+    """
+    of_sizes = power_law(np.asarray(found.sizes), least=sizes[0], greatest=sizes[1])
+    of_lengths = power_law(np.asarray(found.lengths), least=lengths[0], greatest=lengths[1])
+    tau, alpha = float(of_sizes.exponent), float(of_lengths.exponent)
+    predicted = (alpha - 1) / (tau - 1)
+    relative = (float(of_lengths.error) / (alpha - 1), float(of_sizes.error) / (tau - 1))
+    every, number = np.unique(np.asarray(found.lengths), return_counts=True)
+    inside = (every >= of_lengths.least) & (every <= of_lengths.greatest) & (number >= _ENOUGH)
+    every, number = every[inside], number[inside]
+    measured = _slope(found, every, number)
+    shaped = [int(length) for length in every if length >= _SHORTEST]
+    collapse = _collapsed(found, shaped)
+    laws = [int(law.status) for law in (of_sizes, of_lengths)]
+    status = max(laws)
+    if status == Status.OK and not (np.isfinite(measured[0]) and np.isfinite(collapse[0])):
+        status = int(Status.NONE_FOUND)
+    values = (predicted, predicted * math.hypot(*relative), *measured, collapse[0], _PHASES,
+              *collapse[1:], status)  # fmt: skip
+    return Scaling(of_sizes, of_lengths, *(jnp.asarray(value) for value in values))
+
+
+def _slope(found: Avalanches, every: np.ndarray, number: np.ndarray) -> tuple[float, float]:
+    """Exponent of mean size against length and its error, lengths weighing as their avalanches."""
+    if len(every) < 3:
+        return math.nan, math.nan
+    lengths, sizes = np.asarray(found.lengths), np.asarray(found.sizes)
+    means = np.array([sizes[lengths == length].mean() for length in every])
+    x, weight = np.log(every), number / number.sum()
+    x, y = x - weight @ x, np.log(means) - weight @ np.log(means)
+    slope = (weight * x) @ y / ((weight * x) @ x)
+    rest = (weight * (y - slope * x)) @ (y - slope * x)
+    return float(slope), math.sqrt(rest / ((weight * x) @ x) / (len(every) - 2))
+
+
+def _collapsed(found: Avalanches, lengths: list[int]) -> tuple[float, np.ndarray, float]:
+    """The exponent by which mean shapes fall onto each other, the shape, and what is left."""
+    from scipy.optimize import minimize_scalar
+
+    if len(lengths) < 3:
+        return math.nan, np.full(_PHASES.shape, np.nan), math.nan
+    places = [(np.arange(length) + 0.5) / length for length in lengths]
+    means = [np.asarray(found.profile(length)) for length in lengths]
+    # Bins' middles begin and end a half of a bin from the ends, where nothing is known.
+    low, high = places[0][0], places[0][-1]
+    known = (low <= _PHASES) & (high >= _PHASES)
+    shapes = np.array([np.interp(_PHASES, *pair) for pair in zip(places, means, strict=True)])
+    weights = np.array([np.sum(np.asarray(found.lengths) == length) for length in lengths], float)
+    weights /= weights.sum()
+
+    def scatter(exponent: float) -> float:
+        some = shapes[:, known] / np.array(lengths, float)[:, None] ** (exponent - 1)
+        mean = weights @ some
+        spread = np.ptp(mean)
+        return float((weights @ (some - mean) ** 2).mean() / spread**2) if spread > 0 else math.inf
+
+    best = minimize_scalar(scatter, bounds=(0.5, 4.0), method="bounded")
+    shape = weights @ (shapes / np.array(lengths, float)[:, None] ** (best.x - 1))
+    return float(best.x), shape / shape.mean(), float(best.fun)
