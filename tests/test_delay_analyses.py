@@ -144,8 +144,13 @@ def test_curves_of_cycles_are_of_systems_without_delays():
 
 
 def test_where_delays_differ_the_network_is_continued():
-    with pytest.raises(ValueError, match="the network itself where delays differ"):
-        ng.continue_equilibria(three(speed=10.0).homogeneous(), {"i_ext_e": (0.0, 9.5)})
+    """What rests alike has the roots of the network."""
+    network, bounds = three(speed=10.0), {"i_ext_e": (8.98, 9.02)}
+    alike = ng.continue_equilibria(network.homogeneous(), bounds)
+    whole = ng.continue_equilibria(network, bounds)
+    for end in (0, -1):
+        assert_allclose(alike.parameters[end], whole.parameters[end], rtol=1e-12)
+        assert_allclose(alike.spectrum[end][:6], whole.spectrum[end][:6], atol=1e-9)
     with pytest.raises(ValueError, match="`speed` must be positive"):
         ng.continue_equilibria(three(speed=10.0), {"speed": (0.0, 20.0)})
 

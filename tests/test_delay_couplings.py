@@ -185,5 +185,5 @@ def test_sums_with_delays_have_equilibria_that_regions_share():
             roots = ng.dispersion(here, rest)
             assert_allclose(mapped.growth[k, m, 0], roots.growth[0], atol=1e-9)
     assert mapped.number_growing.max() > 0
-    with pytest.raises(ValueError, match="one weighted sum"):
+    with pytest.raises(ValueError, match="each coupling has one delay"):
         ng.find_orbit(inner)

@@ -39,12 +39,8 @@ def test_one_delay_is_a_homogeneous_system():
     state = jnp.asarray(other.states[0]) + 0.1
     arriving = inner.gain * inner.sent(state)
     np.testing.assert_allclose(inner.slope(state, arriving), plain.vector_field(state), rtol=1e-12)
-    for refused in (
-        lambda: inner.vector_field(state),
-        lambda: inner.shortest_delay(),
-        lambda: inner.certain_search,
-        lambda: ng.lyapunov_spectrum(inner, count=1, duration=2.0, transient=1.0),
-    ):
+    assert inner.shortest_delay() == 12.0
+    for refused in (lambda: inner.vector_field(state), lambda: inner.certain_search):
         with pytest.raises(ValueError, match="has a delay"):
             refused()
     with pytest.raises(ValueError, match="`delay` must be positive"):

@@ -460,13 +460,10 @@ def test_what_has_no_steps_with_delays_is_refused():
 
     even = ng.Connectome(np.ones((4, 4)) - np.eye(4), tract_lengths=LENGTHS + 5).normalised()
     given = {"dt": 0.05, "start": np.full(6, 0.1)}
-    inner = ng.Network(ng.NextGenEI(), even, 4.0, delays=4.0).homogeneous()
     unequal = ng.Network(ng.NextGenEI(), even, 4.0, speed=10.0).homogeneous()
     own = Twice(ng.NextGenEI(), even, 4.0, speed=10.0)
     for refused, match in (
-        (lambda: ng.simulate(inner, 5.0, **given), "takes? the network"),
         (lambda: ng.simulate(unequal, 5.0), "takes? the network"),
-        (lambda: ng.lyapunov_spectrum(inner, count=1, dt=0.05), "has a delay"),
         (lambda: ng.simulate(own, 5.0, **given), "`vector_field` of its own"),
         (lambda: ng.characteristic_roots(own, np.full(6, 0.1)), "`vector_field` of its own"),
         (lambda: network().with_parameters(speed=np.ones(4)), "speed"),

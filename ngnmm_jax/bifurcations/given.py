@@ -21,7 +21,7 @@ from ngnmm_jax.bifurcations.resting import AtRest
 from ngnmm_jax.dynamics.continuation.arclength import Limits
 from ngnmm_jax.dynamics.equilibria import find_equilibria, near
 from ngnmm_jax.dynamics.forced.system import only_together
-from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
+from ngnmm_jax.systems.delayed_homogeneous import AbstractDelayedHomogeneous
 from ngnmm_jax.systems.network import Network
 
 #: A curve begins within its bounds, but for this fraction of their width.
@@ -85,17 +85,12 @@ def at_rest(system: Any, names: tuple[str, ...], limits: Limits) -> AtRest | Non
     """What a system with delays is at rest; None of one without."""
     if getattr(system, "delays", None) is None:
         return None
-    if not isinstance(system, Network | DelayedHomogeneous):
+    if not isinstance(system, Network | AbstractDelayedHomogeneous):
         kind = type(system).__name__
         must = "be a network, or its homogeneous system, where it has delays"
         _checks.fail("system", must, f"it is a `{kind}`")
     if isinstance(system, Network):
         system.only_by_coupling("find the roots of its own linearisation")
-    elif system.span is not None:
-        must = "be the network itself where delays differ, or are of several couplings: the roots "
-        must += "of what regions share are not known then"
-        but = "it is its homogeneous system"
-        _checks.fail("system", must, but)
     for name, bounds in zip(names, np.stack([limits.low, limits.high], axis=1), strict=True):
         check_values(system, name, bounds)
     return AtRest(bare(system))

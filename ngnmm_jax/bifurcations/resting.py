@@ -29,7 +29,7 @@ from ngnmm_jax.dynamics.delayed.normal_form import first_lyapunov_with_delay
 from ngnmm_jax.stability.roots import FEWEST, NEUTRAL, root_at
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.loops import Loop, rightmost
-from ngnmm_jax.systems.network import Network, one_region
+from ngnmm_jax.systems.network import Network
 
 # Steps in which a root is followed from one point to the next, of Newton's iteration for each, and
 # how far it may end from a known one, relative to the largest.
@@ -69,15 +69,14 @@ class RestingCurve(AbstractEquilibriumCurve):
 
     field: ParametrisedField
     scales: Float[Array, "unknown"]
-    whole: Network
+    whole: Network | DelayedHomogeneous
     exhaustive = False
 
     @classmethod
     def of(cls, field: ParametrisedField, scales: Float[Array, "unknown"]) -> "RestingCurve":
-        """Of what is `AtRest`; a homogeneous system has the roots of a network of one region."""
+        """Of what is `AtRest`; regions that rest alike have the roots of the whole network."""
         system = field.system.system
-        alone = isinstance(system, DelayedHomogeneous)
-        return cls(field, scales, one_region(system) if alone else system)
+        return cls(field, scales, getattr(system, "network", system))
 
     def eigenvalues(self, y: Float[Array, "unknown"]) -> Complex[Array, "none"]:
         """None: those without delays say nothing."""
@@ -95,10 +94,12 @@ class RestingCurve(AbstractEquilibriumCurve):
         values = zip(self.field.names, map(jnp.asarray, step.parameters), strict=True)
         return with_leaves(system, dict(values))
 
-    def network(self, step: Step) -> tuple[Network, jax.Array]:
-        """The network there, and its state."""
-        state = jnp.asarray(self.state(step.point)).reshape(self.whole.state_shape)
-        return self.at(step, self.whole), state
+    def network(self, step: Step) -> tuple[Any, jax.Array]:
+        """The network there, or what stands for it, and its state (variable, region)."""
+        shape, alone = tuple(self.whole.state_shape), self.field.system.state_shape
+        state = jnp.asarray(self.state(step.point)).reshape(*alone, *(1,) * (2 - len(alone)))
+        regions = shape[1:] or (1,)
+        return self.at(step, self.whole), jnp.broadcast_to(state, (*shape[:1], *regions))
 
     def hopf(self, step: Step) -> tuple[float, float]:
         """Period of what is born at a Hopf point, and Lyapunov's first coefficient of one region.

@@ -31,8 +31,7 @@ from ngnmm_jax.dynamics.lyapunov import (
 from ngnmm_jax.dynamics.tangents import Autonomous, follow
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.systems.delayed import Blocks
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Undriven
 
 # Columns that a matrix product of a network's tangents wants on a CPU, and runs in lock-step of
 # one region, which is elementwise work.
@@ -58,14 +57,14 @@ class Lanes(NamedTuple):
     steps: Plan
 
 
-def lanes_on_a_cpu(core: Network | Homogeneous, count: int) -> int:
+def lanes_on_a_cpu(core: Undriven, count: int) -> int:
     """Trajectories with `count` tangents that one of a CPU's devices takes at a time."""
-    return _LANES if isinstance(core, Homogeneous) else _power_of_two(_COLUMNS, count)
+    return _LANES if core.alone else _power_of_two(_COLUMNS, count)
 
 
-def lanes_per_device(core: Network | Homogeneous, count: int) -> int:
+def lanes_per_device(core: Undriven, count: int) -> int:
     """Trajectories with `count` tangents that a device of this machine takes at a time."""
-    if isinstance(core, Homogeneous):
+    if core.alone:
         return wide(_LANES)
     return _power_of_two(wide(_COLUMNS), count)
 
@@ -74,21 +73,17 @@ def _power_of_two(columns: int, count: int) -> int:
     return 2 ** int(math.log2(max(1, columns // (count + 1))))
 
 
-def width_of(
-    core: Network | Homogeneous, lanes: int, *, chunk: int, runs: int, devices: int
-) -> int:
+def width_of(core: Undriven, lanes: int, *, chunk: int, runs: int, devices: int) -> int:
     """How many runs, of so many in chunks, a device takes at a time: at most `lanes`.
 
     Trajectories round alike at whole multiples of the width of vectors; products with the weights
     may not, so that their width depends neither on the chunk nor on the devices.
     """
-    some = -(-chunk // devices) if isinstance(core, Homogeneous) else runs
+    some = -(-chunk // devices) if core.alone else runs
     return min(lanes, -(-some // _VECTOR) * _VECTOR)
 
 
-def steps_at(
-    core: Network | Homogeneous, points: Mapping[str, Any], count: int, dt: float | None
-) -> Steps:
+def steps_at(core: Undriven, points: Mapping[str, Any], count: int, dt: float | None) -> Steps:
     """The steps (point,) at so many points: each one's own, or `dt`.
 
     With delays all have the shortest, at most the shortest delay.
@@ -97,9 +92,10 @@ def steps_at(
         _checks.positive("dt", dt)
         return Steps(np.full(count, float(dt)), np.ones(count))
     steps = Steps.of(at_points(core.model, points), count)
-    if not isinstance(core, Network) or core.delays is None:
+    if getattr(core, "delays", None) is None:
         return steps
-    return in_steps_of(min(float(np.min(steps.dt)), core.shortest_delay(points)), steps)
+    late: Any = core
+    return in_steps_of(min(float(np.min(steps.dt)), late.shortest_delay(points)), steps)
 
 
 def in_steps_of(dt: float, steps: Steps) -> Steps:
@@ -113,13 +109,13 @@ def lanes_of(points: dict[str, Any], starts: np.ndarray, steps: Steps, times: Ti
     return Lanes(points, starts, steps.dt, plans)
 
 
-def at_work(
-    core: Network | Homogeneous, points: dict[str, Any], steps: Steps
-) -> Network | Homogeneous | Blocks:
+def at_work(core: Undriven, points: dict[str, Any], steps: Steps) -> Undriven | Blocks:
     """A system as `spectra_at` takes it, at all of its points; one without delays as it is."""
-    if not isinstance(core, Network) or core.delays is None:
+    if getattr(core, "delays", None) is None:
         return core
-    return core.in_blocks(float(steps.dt[0]), points)
+    late: Any = core
+    found: Blocks = late.in_blocks(float(steps.dt[0]), points)
+    return found
 
 
 def counted(count: int | None, core: Any) -> int:
@@ -131,7 +127,7 @@ def counted(count: int | None, core: Any) -> int:
     return number_of_exponents(count, tuple(core.state_shape))
 
 
-def starts_of(core: Network | Homogeneous, points: dict[str, Any], seeds: np.ndarray) -> np.ndarray:
+def starts_of(core: Undriven, points: dict[str, Any], seeds: np.ndarray) -> np.ndarray:
     """Each point's equilibrium plus noise, (point, *state); NaN where there is none."""
     return initial_states(core, points, 0.01, seeds, in_blocks=True)
 
@@ -179,7 +175,7 @@ def _delayed_trajectories(count: int) -> Callable[[Any, Lanes], LyapunovSpectrum
 
 
 def spectra_at(
-    core: Network | Homogeneous | Blocks,
+    core: Undriven | Blocks,
     points: dict[str, Any],
     seeds: np.ndarray,
     *,

@@ -34,8 +34,7 @@ from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import rate_unit
 from ngnmm_jax.systems.delayed import Blocks
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Undriven
 
 # A store's blocks hold so many times what one of a CPU's devices takes at a time: the same on all
 # machines, so that one can go on where another stopped.
@@ -103,7 +102,7 @@ class LyapunovMap(AbstractResult):
     )
 )
 def lyapunov_map(
-    system: Network | Homogeneous,
+    system: Undriven,
     parameters: Mapping[str, Any],
     count: int | None = None,
     *,
@@ -186,7 +185,7 @@ def lyapunov_map(
 class _Runs(NamedTuple):
     """A map's runs, one at each of its points; all as `spectra_at` has them."""
 
-    core: Network | Homogeneous | Blocks
+    core: Undriven | Blocks
     points: dict[str, Any]
     seed: int
     number: int

@@ -24,8 +24,7 @@ from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.systems.delayed import on_grid
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Undriven
 
 # Steps by default: before the window, and in it.
 _EVENTS = (40_000, 40_000)
@@ -107,7 +106,7 @@ class OrbitDiagram(AbstractResult):
 
 @placed(lambda system, parameters, **given: steps_are_few(system, points_of(parameters)))
 def orbit_diagram(
-    system: Network | Homogeneous,
+    system: Undriven,
     parameters: Mapping[str, Any],
     variable: str | None = None,
     *,

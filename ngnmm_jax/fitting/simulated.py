@@ -19,8 +19,7 @@ from ngnmm_jax.models.times import usual_sample
 from ngnmm_jax.simulation.saving import select
 from ngnmm_jax.simulation.start import at_once, has_own_rest, own_rest, scattered, signs
 from ngnmm_jax.systems.delayed import on_grid
-from ngnmm_jax.systems.driven import Driven, driven, undriven
-from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.driven import Driven, Undriven, driven, undriven
 from ngnmm_jax.systems.network import Network
 
 
@@ -142,7 +141,7 @@ def _grid(
     return _Grid(step, stride, round(transient / length), n, min(block, n))
 
 
-def _rest(network: Network | Homogeneous) -> jax.Array:
+def _rest(network: Undriven) -> jax.Array:
     """The lowest equilibrium, of averaged parameters unless a network has a rest of its own.
 
     Newton's last steps carry its derivatives.

@@ -18,8 +18,7 @@ from ngnmm_jax.observe.observation import (
     check_single,
 )
 from ngnmm_jax.simulation.result import Simulation
-from ngnmm_jax.systems.driven import Driven, undriven
-from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.driven import Driven, Undriven, undriven
 from ngnmm_jax.systems.network import Network
 
 
@@ -55,7 +54,7 @@ def synaptic_currents(system: System, run: Simulation) -> Float[Array, "current 
 
 @eqx.filter_jit
 def _currents(
-    system: Network | Homogeneous, stimulus: Any, states: jax.Array, ts: jax.Array, sums: Any
+    system: Undriven, stimulus: Any, states: jax.Array, ts: jax.Array, sums: Any
 ) -> jax.Array:
     def one(state: jax.Array, t: jax.Array, sums: Any) -> jax.Array:
         output = system.model.output(state)

@@ -14,11 +14,9 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.signals._arrays import finite_or_not
 from ngnmm_jax.simulation.result import Simulation
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven
 
-System = Network | Homogeneous | Driven
+System = Undriven | Driven
 
 
 class Observed(AbstractResult):

@@ -16,9 +16,7 @@ from ngnmm_jax.integrators.steps import StepsToJumps
 from ngnmm_jax.models.times import usual_sample
 from ngnmm_jax.simulation.result import Outcome
 from ngnmm_jax.simulation.saving import Saving, select
-from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven, driven, noise_key, undriven
 from ngnmm_jax.systems.noises import AbstractNoise, check_entries, entering
 
 # Saves are filled up to a multiple of this, so that most runs share a program.
@@ -43,7 +41,7 @@ class _Work(NamedTuple):
 
 
 def run_adaptive(
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     state: jax.Array,
     saving: Saving,
     integrator: Adaptive,
@@ -84,7 +82,7 @@ def run_adaptive(
 
 @eqx.filter_jit
 def _run(
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     state: jax.Array,
     span: tuple[jax.Array, jax.Array],
     ts: jax.Array,
@@ -125,7 +123,7 @@ def _run(
 
 
 def _controller(
-    system: Network | Homogeneous | Driven, span: Any, dtype: Any, work: _Work
+    system: Undriven | Driven, span: Any, dtype: Any, work: _Work
 ) -> dfx.AbstractStepSizeController:
     """Of the steps' lengths, which end at jumps of the stimulus."""
     stimulus = driven(system).stimulus
@@ -141,7 +139,7 @@ def _controller(
     return dfx.ClipStepSizeController(controller, jump_ts=jnp.sort(jumps).astype(dtype))
 
 
-def _longest_step(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
+def _longest_step(system: Undriven | Driven, dtype: Any) -> Any:
     """The longest adaptive step that goes over no change of the stimulus unseen; None for any."""
     stimulus = driven(system).stimulus
     if stimulus is None:

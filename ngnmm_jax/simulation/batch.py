@@ -26,14 +26,12 @@ from ngnmm_jax.simulation.saving import Request, Saving
 from ngnmm_jax.simulation.start import begins, initial_states
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import on_grid
-from ngnmm_jax.systems.driven import Driven, driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven, driven
 from ngnmm_jax.systems.regional_maps import spread_maps
 
 
 def simulate_batch(
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     parameters: Mapping[str, Any] | None = None,
     duration: Time = 1000.0,
     *,

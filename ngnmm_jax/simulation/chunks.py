@@ -19,9 +19,7 @@ from ngnmm_jax._core.randomness import first_step
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.integrators.loops import save_steps
 from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
-from ngnmm_jax.systems.driven import Driven, coloured, driven, noise_key
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven, coloured, driven, noise_key
 
 # Simulations that one CPU core advances together: a chunk of the state and its intermediate
 # values stay in the core's cache, and the coupling is one matrix product.
@@ -61,7 +59,7 @@ class _Work(NamedTuple):
 
 
 def run_chunks(
-    core: Network | Homogeneous | Driven,
+    core: Undriven | Driven,
     runs: Runs,
     saving: Saving,
     integrator: AbstractFixedStep,
@@ -193,7 +191,7 @@ def _over_chunks(function: Callable[..., Any], devices: tuple[Any, ...], whole: 
 
 
 def _at_work(
-    core: Network | Homogeneous | Driven, runs: Runs, times: _Times, integrator: AbstractFixedStep
+    core: Undriven | Driven, runs: Runs, times: _Times, integrator: AbstractFixedStep
 ) -> tuple[Driven, Stepper]:
     """A chunk's systems, along their last axis, and the integrator at work on them."""
     system = with_leaves(driven(core).over_runs(), runs.parameters)
@@ -202,7 +200,7 @@ def _at_work(
 
 
 @eqx.filter_jit
-def _start(core: Network | Homogeneous | Driven, runs: Runs, work: _Work) -> tuple[Any, jax.Array]:
+def _start(core: Undriven | Driven, runs: Runs, work: _Work) -> tuple[Any, jax.Array]:
     """The memory at the beginning (chunk, …), and what is saved there (chunk, time, …)."""
 
     def one_chunk(core: Any, times: _Times, runs: Runs) -> Any:
@@ -216,7 +214,7 @@ def _start(core: Network | Homogeneous | Driven, runs: Runs, work: _Work) -> tup
 
 @eqx.filter_jit
 def _block(
-    core: Network | Homogeneous | Driven,
+    core: Undriven | Driven,
     runs: Runs,
     memory: Any,
     work: _Work,
@@ -244,7 +242,7 @@ def _block(
 
 
 @eqx.filter_jit
-def _past(core: Network | Homogeneous | Driven, runs: Runs, memory: Any, work: _Work) -> Any:
+def _past(core: Undriven | Driven, runs: Runs, memory: Any, work: _Work) -> Any:
     """What runs leave beside their states, (chunk, region, …, run)."""
 
     def one_chunk(core: Any, times: _Times, runs: Runs, memory: Any) -> Any:

@@ -18,9 +18,7 @@ from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.result import Outcome
 from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
 from ngnmm_jax.systems.delayed import at_work
-from ngnmm_jax.systems.driven import Driven, driven, noise_key
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven, driven, noise_key
 
 # A run of at least this many steps is cut into blocks, for its progress.
 _LONG_RUN = 20_000
@@ -37,7 +35,7 @@ class _Work(NamedTuple):
     variables: tuple[str, ...]
     integrator: AbstractFixedStep
 
-    def stepper(self, system: Network | Homogeneous | Driven) -> Stepper:
+    def stepper(self, system: Undriven | Driven) -> Stepper:
         """The integrator at work."""
         if isinstance(system, Driven):
             return system.stepper(self.integrator, self.dt, *self.begin)
@@ -46,7 +44,7 @@ class _Work(NamedTuple):
 
 @eqx.filter_jit
 def _start(
-    system: Network | Homogeneous | Driven, state: jax.Array, past: Any, work: _Work
+    system: Undriven | Driven, state: jax.Array, past: Any, work: _Work
 ) -> tuple[Any, jax.Array]:
     """The memory at the beginning, and what is saved there."""
     given = () if past is None else (past if isinstance(system, Driven) else past.sent,)
@@ -55,7 +53,7 @@ def _start(
 
 @eqx.filter_jit
 def _block(
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     memory: Any,
     work: _Work,
     steps: tuple[Any, Any],
@@ -77,13 +75,13 @@ def _block(
 
 
 @eqx.filter_jit
-def _past(system: Network | Homogeneous | Driven, memory: Any, work: _Work) -> Any:
+def _past(system: Undriven | Driven, memory: Any, work: _Work) -> Any:
     """What the run leaves beside its state: what was sent, with delays; coloured noise."""
     return work.stepper(system).past(memory)
 
 
 def run_fixed(
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     state: jax.Array,
     saving: Saving,
     integrator: AbstractFixedStep,

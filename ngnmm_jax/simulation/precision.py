@@ -8,12 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven
 
 
-def cast(system: Network | Homogeneous | Driven, dtype: Any) -> Any:
+def cast(system: Undriven | Driven, dtype: Any) -> Any:
     """The system with all its numbers in 32 or 64 bits; a stimulus keeps its own, for its times.
 
     With `dtype` None, as it is.

@@ -17,8 +17,7 @@ from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.saving import Saving
-from ngnmm_jax.systems.driven import Driven, undriven
-from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.driven import Driven, Undriven, undriven
 from ngnmm_jax.systems.network import Network
 
 
@@ -140,7 +139,7 @@ class Outcome(NamedTuple):
 
 def package(
     model: AbstractNeuralMass,
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     saving: Saving,
     outcome: Outcome,
     t1: Any,

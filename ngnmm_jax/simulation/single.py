@@ -20,16 +20,13 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package
 from ngnmm_jax.simulation.saving import Request, Saving
 from ngnmm_jax.simulation.start import beginning
-from ngnmm_jax.systems.delayed import on_grid, only_networks
-from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.delayed import on_grid
+from ngnmm_jax.systems.driven import Driven, Undriven
 
 
 @placed(lambda system, **given: steps_are_few(system))
 def simulate(
-    system: Network | Homogeneous | DelayedHomogeneous | Driven,
+    system: Undriven | Driven,
     duration: Time,
     *,
     start: ArrayLike | Any = None,
@@ -87,9 +84,9 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
-    known: Any = only_networks(system)
+    known: Any = system
     core = cast(known.bare(), dtype)
-    first, t0 = beginning(known, core, start, t0, seed=seed, scatter=scatter)
+    first, t0 = beginning(system, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)
     integrator, step, saving = _steps(core, request, integrator, dt, adjoint)
     t1 = request.t0 + request.duration
@@ -111,7 +108,7 @@ def simulate(
 
 
 def _steps(
-    core: Network | Homogeneous | Driven, request: Request, integrator: Any, dt: Any, adjoint: Any
+    core: Undriven | Driven, request: Request, integrator: Any, dt: Any, adjoint: Any
 ) -> tuple[AbstractFixedStep | Adaptive, Any, Saving]:
     """The integrator that is meant, its step (None for adaptive ones), and what is saved.
 

@@ -22,8 +22,7 @@ from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.dynamics.equilibria import MOST, certify, from_starts, newton
 from ngnmm_jax.dynamics.many_equilibria import search
 from ngnmm_jax.models.base import AbstractNeuralMass
-from ngnmm_jax.systems.driven import Driven, undriven
-from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.driven import Driven, Undriven, undriven
 from ngnmm_jax.systems.network import Network, averaged_over
 from ngnmm_jax.systems.own_equations import OwnEquations, own_equations
 
@@ -33,7 +32,7 @@ _LANES, _LANES_ELSEWHERE = 8, 4096
 
 @placed(lambda system, **given: jacobian_is_small(system) or not has_own_rest(undriven(system)))
 def initial_state(
-    system: Network | Homogeneous | Driven, *, scatter: float = 0.01, seed: int = 0
+    system: Undriven | Driven, *, scatter: float = 0.01, seed: int = 0
 ) -> Float[Array, "variable ..."]:
     """The homogeneous equilibrium plus Gaussian noise, as the paper's simulations start.
 
@@ -63,8 +62,8 @@ def initial_state(
 
 
 def beginning(
-    system: Network | Homogeneous | Driven,
-    core: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
+    core: Undriven | Driven,
     start: Any,
     t0: Any,
     *,
@@ -86,7 +85,7 @@ def begins(start: Any, t0: Any) -> float:
 
 
 def initial_states(
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     varied: Mapping[str, Any],
     scatter: Any,
     seeds: Any,
@@ -144,12 +143,13 @@ def initial_states(
     )
 
 
-def at_once(core: Network | Homogeneous) -> Network | Homogeneous:
+def at_once(core: Undriven) -> Any:
     """A system without its delays, which rests where it does."""
-    return core.undelayed() if isinstance(core, Network) else core
+    late: Any = core
+    return late.undelayed() if getattr(core, "delays", None) is not None else core
 
 
-def has_own_rest(core: Network | Homogeneous) -> TypeGuard[Network]:
+def has_own_rest(core: Undriven) -> TypeGuard[Network]:
     """Whether regions follow a coupling or equations of their own, whose rest is another."""
     return isinstance(core, Network) and own_equations(core, Network) != OwnEquations()
 
@@ -206,7 +206,7 @@ def scattered(
 
 
 @eqx.filter_jit
-def _state_near_rest(core: Network | Homogeneous, scatter: Scalar, seed: Any) -> jax.Array:
+def _state_near_rest(core: Undriven, scatter: Scalar, seed: Any) -> jax.Array:
     """`initial_state` under JAX's transformations: NaN where no equilibrium is found."""
     inner = core.averaged() if isinstance(core, Network) else core
     found = certify(inner, inner.equilibrium_candidates(MOST), MOST)

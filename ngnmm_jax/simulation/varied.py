@@ -8,14 +8,10 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import check_values, one_for_all, parameter_names, parts_between
 from ngnmm_jax._core.starting import state_of
 from ngnmm_jax.graphs.delays import AbstractDelays
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven
 
 
-def count_runs(
-    core: Network | Homogeneous | Driven, varied: dict[str, Any], start: Any, seed: Any
-) -> int:
+def count_runs(core: Undriven | Driven, varied: dict[str, Any], start: Any, seed: Any) -> int:
     """The length of the axis `run`, on which everything that has one must agree."""
     counts: dict[str, int] = {}
     regions = core.state_shape[1:]

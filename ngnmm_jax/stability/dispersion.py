@@ -31,6 +31,8 @@ from ngnmm_jax._core.placement import placed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
+from ngnmm_jax.coupling.base import AbstractSum
+from ngnmm_jax.coupling.pairwise import AbstractPairwise
 from ngnmm_jax.dynamics.delayed.monodromy import leading
 from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.equilibria import newton
@@ -310,7 +312,8 @@ def _shared(system: Network, state: ArrayLike | Orbit) -> Homogeneous | DelayedH
         inner: Any = system.homogeneous()
     except ValueError:  # regions differ, or the sums that they receive
         return None
-    return inner if inner.span is None and not system.model.outputs else None
+    one_sum = isinstance(inner.interaction, AbstractSum | AbstractPairwise)
+    return inner if one_sum and isinstance(inner, DelayedHomogeneous) else None
 
 
 def _with_one_delay(inner: DelayedHomogeneous, state: jax.Array, lambdas: jax.Array) -> _Modes:
@@ -364,6 +367,10 @@ def _of_forced_orbit(
 
 def _of_delayed_orbit(inner: DelayedHomogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
     """The leading exponents of each mode, as many as there are variables."""
+    if not isinstance(inner.interaction, AbstractSum | AbstractPairwise):
+        must = "have one coupling alone, with one delay, where modes along an orbit are asked for"
+        but = f"it has {_checks.kind_of(inner.interaction)}: `simulate` shows what grows"
+        _checks.fail("system", must, but)
     orbit = refine(inner, orbit)
     xp: Any = np if _checks.on_host(inner, orbit, lambdas) else jnp
     found = leading(inner, path_of(orbit), orbit.period, lambdas, orbit.phases.shape[0])

@@ -39,7 +39,6 @@ from ngnmm_jax.sweeps.summaries.gathering import Gathering
 from ngnmm_jax.sweeps.summaries.separate import check_separate
 from ngnmm_jax.systems.delayed import on_grid, spans_of
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
-from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.noises import places
 
@@ -281,7 +280,7 @@ class Activity(AbstractMeasure):
                  model.shown: model.shown_unit}  # fmt: skip
         sample = self._sample(plan, system)
         _, _, values = plan.gathering.shapes(sample, plan.layout)
-        alone = isinstance(undriven(system), Homogeneous)
+        alone = undriven(system).alone
         result = {}
         for signal in plan.signals:
             for summary, like in zip(plan.gathering.summaries, values, strict=True):
@@ -362,7 +361,7 @@ class Activity(AbstractMeasure):
         else:
             fields = kernel(lanes)
         ends = {name: fields.pop(name) for name in ENDS if name in fields}
-        if isinstance(undriven(system), Homogeneous):
+        if undriven(system).alone:
             fields = _without_regions(fields, plan)
         return fields, ends
 

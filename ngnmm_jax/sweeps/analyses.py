@@ -24,8 +24,7 @@ from ngnmm_jax.stability.resting import find_resting, resting_modes
 from ngnmm_jax.stability.transverse import Spectrum
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
 from ngnmm_jax.sweeps.outputs import Output
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
+from ngnmm_jax.systems.driven import Driven, Undriven
 from ngnmm_jax.systems.network import Network
 
 
@@ -220,7 +219,7 @@ class Exponents(AbstractMeasure):
         }
 
 
-def _autonomous(system: System) -> Network | Homogeneous:
+def _autonomous(system: System) -> Undriven:
     if isinstance(system, Driven):
         _checks.fail("system", "be a network for `Exponents`", "it is driven")
     return system

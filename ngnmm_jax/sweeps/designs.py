@@ -14,9 +14,7 @@ from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.sweeps.connectomes import Connectomes
 from ngnmm_jax.sweeps.outputs import POINT, REPLICATE
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven
 from ngnmm_jax.systems.regional_maps import RegionalMap, check_maps, with_maps
 
 # How a parameter that differs between regions is swept.
@@ -234,7 +232,7 @@ class Design:
         """Runs that one system has."""
         return self.count // max([1, *(len(some) for _, some in self.connectomes.values())])
 
-    def check(self, system: Network | Homogeneous | Driven, extras: tuple[str, ...]) -> None:
+    def check(self, system: Undriven | Driven, extras: tuple[str, ...]) -> None:
         """Refuse parameters that a network does not have, and values that do not suit it.
 
         Of a design that is `bound`.

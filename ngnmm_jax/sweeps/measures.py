@@ -18,11 +18,9 @@ from ngnmm_jax._core.placement import on_cpu
 from ngnmm_jax._core.programs import Operations, Traced, identity, traced
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.sweeps.outputs import Output
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven
 
-System = Network | Homogeneous | Driven
+System = Undriven | Driven
 Points = dict[str, np.ndarray]
 
 #: Points of cheap measures that a device takes at a time.

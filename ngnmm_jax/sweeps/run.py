@@ -22,16 +22,14 @@ from ngnmm_jax.sweeps.names import check_names
 from ngnmm_jax.sweeps.outputs import Output
 from ngnmm_jax.sweeps.storage import Blocks, SweepStore
 from ngnmm_jax.sweeps.task import Task
-from ngnmm_jax.systems.driven import Driven
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Driven, Undriven
 
 # Runs of a block, unless a device takes more of them at a time; runs whose error is estimated.
 _BLOCK, _CHECKS = 256, 16
 
 
 def sweep(
-    system: Network | Homogeneous | Driven,
+    system: Undriven | Driven,
     parameters: Design | Mapping[str, Any],
     measure: AbstractMeasure | Callable[..., Any],
     *,

@@ -41,6 +41,11 @@ class AbstractCoupled(PicturedSystem):
     def state_shape(self) -> tuple[int, ...]:
         """Shape of the state: (variable,), or (variable, region)."""
 
+    @property
+    def alone(self) -> bool:
+        """Whether one region stands for all, so that states have no axis of regions."""
+        return len(self.state_shape) == 1
+
     @abc.abstractmethod
     def drive(self, output: Channels) -> Channels:
         """The input that each region receives from all regions' outputs, both (*region, *run).

@@ -94,7 +94,8 @@ def at_work(integrator: AbstractFixedStep, system: Any, dt: Scalar) -> Stepper:
     """An integrator at work on a system, with its delays where it has them (`on_grid`)."""
     if getattr(system, "delays", None) is None:
         return integrator.stepper(system, dt)
-    return _Delayed(integrator, system, dt).stepper()
+    stepper = _Delayed(integrator, system, dt).stepper()
+    return _without_regions(stepper) if system.alone else stepper
 
 
 def slope_after(system: Any, memory: Remembered, state: State) -> State:
@@ -102,13 +103,34 @@ def slope_after(system: Any, memory: Remembered, state: State) -> State:
 
     Of what arrives as integrators take it: a straight line over each step.
     """
+    if system.alone:
+        state = state[:, None]
     sums = {}
     for name, part in system.interaction.delayed().items():
         graph: Any = part.graph
         mean, rise = memory.coming[name][(memory.number - 1) % graph.reach.block]
         sums[name] = _laid_out(mean + rise / 2, state)
     reached = Reached(system.model, system.interaction, Arriving(sums, None))
-    return reached.vector_field(state)
+    slope = reached.vector_field(state)
+    return slope[:, 0] if system.alone else slope
+
+
+def _without_regions(inner: Stepper) -> Stepper:
+    """An integrator at work on a network of one region, for states (variable, *run)."""
+
+    def of_region(values: Any) -> Any:
+        return None if values is None else values[None]
+
+    def advance(memory: Remembered, stimulus: Any, rise: Any = None) -> Any:
+        return inner.advance(memory, of_region(stimulus), of_region(rise))
+
+    return Stepper(
+        lambda state, past=None: inner.start(state[:, None], past),
+        advance,
+        lambda memory: inner.state(memory)[:, 0],
+        lambda memory, change: inner.kick(memory, change[:, None]),
+        past=inner.past,
+    )
 
 
 def _laid_out(sums: jax.Array, state: jax.Array) -> jax.Array:
@@ -212,14 +234,6 @@ class _Delayed:
         }
 
 
-def only_networks(system: Any) -> Any:
-    """The system; what has a delay but no connections over which to be stepped is refused."""
-    network = getattr(system, "system", system)
-    if getattr(network, "delays", None) is not None and not network.interaction.delayed():
-        network.drive(jnp.zeros(()))  # which says why
-    return system
-
-
 def on_grid(
     system: Any,
     dt: float,
@@ -301,11 +315,12 @@ class Blocks(eqx.Module):
         """
         on, halved = (on_grid(network, step, points) for step in (dt, dt / 2))
         shape = tuple(network.state_shape)
-        like = jax.ShapeDtypeStruct(shape, network.coupling.dtype)
+        regions = 1 if network.alone else shape[1]
+        like = jax.ShapeDtypeStruct((shape[0], regions), network.coupling.dtype)
         shapes = jax.eval_shape(lambda x: sent(network, x), like)
         parts = on.interaction.delayed()
         sent_shapes = tuple(
-            (name, (shape[1], _reach(part).used, *shapes[name].shape[:-1]))
+            (name, (regions, _reach(part).used, *shapes[name].shape[:-1]))
             for name, part in parts.items()
         )
         return cls(on, halved, jnp.asarray(dt, float), shape, sent_shapes)
@@ -338,7 +353,7 @@ class Blocks(eqx.Module):
         past = {name: now[name][:, -shape[1] :] for name, shape in self.sent_shapes}
         return self._flat(state, past)
 
-    def state(self, known: Float[Array, "known"]) -> Float[Array, "variable region"]:
+    def state(self, known: Float[Array, "known"]) -> Float[Array, "variable *region"]:
         """The state of now."""
         return known[: math.prod(self.state_shape)].reshape(self.state_shape)
 

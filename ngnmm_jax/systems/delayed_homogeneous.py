@@ -1,5 +1,7 @@
 """The homogeneous system of a network with delays."""
 
+import abc
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
 import equinox as eqx
@@ -8,147 +10,82 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax._core.parameters import checked_again, with_fields
+from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax._core.types import Field, State
-from ngnmm_jax.coupling.base import AbstractSum
-from ngnmm_jax.coupling.linear import LinearCoupling
+from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
+from ngnmm_jax.coupling.modes import alike
 from ngnmm_jax.coupling.pairwise import AbstractPairwise
-from ngnmm_jax.graphs.delays import AbstractDelays
-from ngnmm_jax.graphs.structured import Alike, LaplacianGraph
+from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.delayed import DelayedGraph
+from ngnmm_jax.graphs.structured import Alike, MatrixGraph
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
+from ngnmm_jax.systems.delayed import Blocks, spans_of
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.loops import Loop, node_of, rightmost
+from ngnmm_jax.systems.loops import Loop, rightmost
 
 # Delays of connections are one where they differ by less than this part of it.
 _SAME = 1e-12
 
 
-class DelayedHomogeneous(AbstractCoupled):
-    """One region that drives itself, some time later: a network where all regions do the same.
+class AbstractDelayedHomogeneous(AbstractCoupled):
+    """Regions that all do the same in a network with delays: a state (variable,) stands for all.
 
-    Its equilibria are those without delays. Oscillations that all regions share exist where each
-    gets the same sums of the past: known here where all connections have one delay. What it does
-    depends on its past, so that it has no `vector_field` of a state alone.
-
-    **Arguments:**
-
-    - `present`: the homogeneous system without delays, over the graph whose modes are those of the
-      network.
-    - `delays`: of one connection, (1, 1) or (), which stands for all; of all where they differ; of
-      several couplings by their names.
-    - `span`: the shortest and the longest delay where they differ, or are those of another coupling
-      than one weighted sum; None where they do not.
+    Its equilibria are those without delays. What it does depends on its past, so that it has no
+    `vector_field` of a state alone.
     """
 
-    present: Homogeneous
-    delays: AbstractDelays | dict[str, Any]
-    span: tuple[float, float] | None = eqx.field(static=True)
-    #: Where definitions of its numbers have what stands elsewhere in it.
-    CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
-        ("present", "model"): ("model",),
-        ("present", "interaction", "strength"): ("coupling",),
-    }
-
-    def __init__(
-        self,
-        present: Homogeneous,
-        delays: AbstractDelays | dict[str, Any],
-        span: tuple[float, float] | None = None,
-    ) -> None:
-        self.present, self.delays, self.span = present, delays, span
-
-    def __check_init__(self) -> None:
-        check_coupled(self)
-        if isinstance(self.delays, AbstractDelays):
-            checked_again(self.delays)
-
-    def card(self) -> tuple[str, dict[str, Any]]:
-        """As other systems, and its delay."""
-        head, rows = super().card()
-        span = self.span
-        return head, {**rows, "delay": self.delay if span is None else f"{span[0]:g} … {span[1]:g}"}
-
-    @property  # type: ignore[misc]
-    def model(self) -> AbstractNeuralMass:  # type: ignore[override]
-        """The equations of a region."""
-        return self.present.model
-
-    @property
-    def interaction(self) -> Any:
-        """What passes between regions."""
-        return self.present.interaction
+    #: What passes between regions.
+    interaction: eqx.AbstractVar[Any]
 
     @property
     def coupling(self) -> Any:
         """The strength of the coupling."""
-        return self.present.coupling
+        return self.interaction.strength
+
+    @property
+    def delays(self) -> Any:
+        """How long what regions send is on its way; of several couplings by their names."""
+        return self.interaction.delays
 
     @property
     def state_shape(self) -> tuple[int]:
         """Shape of the state: (variable,)."""
-        return self.present.state_shape
+        return (len(self.model.variables),)
 
     @property
-    def delay(self) -> Any:
-        """How long all is on its way; `ValueError` where that differs between connections."""
-        if self.span is not None:
-            low, high = self.span
-            where = f"between {low:.6g} and {high:.6g}" if low < high else "of several couplings"
-            raise ValueError(
-                f"The delays are {where}: regions that oscillate alike "
-                "would receive sums of unlike times, so that homogeneous oscillations are known of "
-                "one common delay of one weighted sum only (`Network(…, delays=…)` with one "
-                "number). Equilibria are those without delays (`find_equilibria`), and `simulate` "
-                "takes the network."
-            )
-        delays: Any = self.delays
-        return jnp.reshape(delays.between(), ())
-
-    @property
-    def gain(self) -> Any:
-        """What the rows of the graph sum to."""
-        return self.interaction.graph.row_sums()
-
-    def sent(self, state: Float[Array, "variable"]) -> Float[Array, "channel"]:
-        """What goes into the tracts."""
-        return jnp.atleast_1d(self.interaction.sent(self.model.output(state)))
-
-    def slope(
-        self, state: Float[Array, "variable"], arriving: Float[Array, "channel"]
-    ) -> Float[Array, "variable"]:
-        """Time derivative of a state, where such sums arrive."""
-        output = self.model.output(state)
-        sums = arriving if self.interaction.sent(output).ndim else arriving[0]
-        return self.model.vector_field(state, self.interaction.received(sums, output))
+    def present(self) -> Homogeneous:
+        """The homogeneous system without delays, over graphs whose modes are those of the
+        network's.
+        """
+        return Homogeneous(self.model, self.interaction.over(_alike))
 
     def undelayed(self) -> Homogeneous:
         """The same without delays: its equilibria are the same, their stability is not."""
-        if isinstance(self.interaction.linear(), LaplacianGraph):
-            nothing = Alike(jnp.zeros_like(self.coupling))  # what rows of differences sum to
-            return Homogeneous(self.model, LinearCoupling(nothing, self.coupling))
-        return self.present
-
-    def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
-        """As a network's, of perturbations that all regions share; NaN where delays differ.
-
-        There perturbations of one region at a time grow, or such as differ between regions.
-        """
-        if self.span is not None:
-            return np.full(1, np.nan + 0j), True
-        node, through = node_of(self.present, state)
-        weights = np.full((1, 1), through * float(self.gain))
-        times = np.where(weights != 0, float(self.delay), 0.0)
-        found = rightmost(Loop(node, weights, times), fewest).found
-        return found.values, found.certified
+        return Homogeneous(self.model, alike(self.interaction.undelayed()))
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
         """Those without delays."""
         return self.undelayed().equilibrium_candidates(max_count)
 
-    def bare(self) -> "DelayedHomogeneous":
-        """Itself: there are no names to leave out."""
-        return self
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """As other systems, and its delays."""
+        head, rows = super().card()
+        spans = list(spans_of(self).values())
+        low, high = min(low for low, _ in spans), max(high for _, high in spans)
+        return head, {**rows, "delay": low if low == high else f"{low:g} … {high:g}"}
+
+    def bare(self) -> "AbstractDelayedHomogeneous":
+        """The same without names."""
+        return without_names(self)
+
+    @abc.abstractmethod
+    def over_runs(self) -> Any:
+        """The same for states (variable, run)."""
+
+    @abc.abstractmethod
+    def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
+        """Roots of an equilibrium (variable,), as `Network.rightmost_roots`."""
 
     def drive(self, output: Field) -> Field:
         """`ValueError`: it does not follow from the output of now."""
@@ -163,50 +100,229 @@ class DelayedHomogeneous(AbstractCoupled):
         """`ValueError`: it is the system without delays that is searched."""
         return self._needs_its_past()
 
-    def shortest_delay(self, points: Any = None) -> float:
-        """`ValueError`: networks with delays are simulated, homogeneous systems are not."""
-        return self._needs_its_past()
-
-    def in_blocks(self, dt: float) -> NoReturn:
-        """`ValueError`: its tangents are those of the network."""
-        self._needs_its_past()
-
     def _needs_its_past(self) -> NoReturn:
         raise ValueError(
             "This homogeneous system has a delay: what was asked for is known only of systems "
-            "whose slope follows from their state. `find_equilibria`, `continue_equilibria` and "
-            "`find_orbit` take it; `simulate`, `lyapunov_spectrum`, `lyapunov_map` and "
-            "`orbit_diagram` take the network itself, and `dispersion` the network with a state or "
-            "an orbit of this; cycles with delays are not followed along curves; `undelayed()` is "
-            "the same without its delay."
+            "whose slope follows from their state. `find_equilibria`, `continue_equilibria`, "
+            "`find_orbit`, `continue_cycles`, `simulate`, `lyapunov_spectrum`, `lyapunov_map` and "
+            "`orbit_diagram` take it, and `dispersion` the network with a state or an orbit of "
+            "this; `undelayed()` is the same without its delay."
         )
 
 
-def delayed_homogeneous(
-    model: AbstractNeuralMass, coupling: AbstractSum | AbstractPairwise
-) -> DelayedHomogeneous:
-    """The homogeneous system of a model under a sum with delays, which has parameters () only.
+class DelayedHomogeneous(AbstractDelayedHomogeneous):
+    """One region that drives itself, some time later: a network where all regions do the same.
+
+    Oscillations that all regions share exist where each gets the same sums of the past: where the
+    connections of each coupling have one delay, and its rows sum to the same.
+
+    **Arguments:**
+
+    - `model`: a neural mass, with scalar parameters.
+    - `interaction`: what passes, over graphs of one region (`alone`), with delays.
+    """
+
+    model: AbstractNeuralMass
+    interaction: AbstractCoupling
+    #: Where definitions of its numbers have what stands elsewhere in it.
+    CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
+        ("interaction", "strength"): ("coupling",),
+    }
+
+    def __check_init__(self) -> None:
+        check_coupled(self)
+
+    @property
+    def delay(self) -> Any:
+        """How long all is on its way; `ValueError` where that differs between couplings."""
+        each = [jnp.reshape(part.graph.times(), ()) for part in self.interaction.delayed().values()]
+        if len(each) > 1:
+            times = ", ".join(f"{float(time):g}" for time in each)
+            raise ValueError(
+                f"The delays of several couplings ({times}) are no one delay, with which orbits "
+                "are known: `simulate` takes this system, `find_equilibria` and "
+                "`continue_equilibria` too; or use one coupling with delays beside others without."
+            )
+        return each[0]
+
+    @property
+    def gain(self) -> Any:
+        """What the rows of the delayed coupling's graph sum to."""
+        (part,) = self.interaction.delayed().values()
+        return jnp.reshape(part.graph.row_sums(), ())
+
+    def sent(self, state: Float[Array, "variable"]) -> Float[Array, "channel"]:
+        """What goes into the tracts."""
+        (part,) = self.interaction.delayed().values()
+        return part.sent(self._outputs(state)).ravel()
+
+    def slope(
+        self, state: Float[Array, "variable"], arriving: Float[Array, "channel"]
+    ) -> Float[Array, "variable"]:
+        """Time derivative of a state, where such sums arrive."""
+        outputs = self._outputs(state)
+        ((name, part),) = self.interaction.delayed().items()
+        sums = arriving.reshape(jnp.shape(part.sent(outputs)))
+        inner = getattr(part, "coupling", part)
+        if isinstance(inner, AbstractPairwise):  # which is given values, not sums
+            sums = (sums / inner.graph.row_sums())[None]
+        received = self.interaction.reached({name: sums}, outputs)
+        return self.model.vector_field(state, received[..., 0])
+
+    def _outputs(self, state: Any) -> Any:
+        """Outputs with an axis of one region."""
+        return self.model.output(state)[..., None]
+
+    def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
+        """As a network's, of perturbations that all regions share."""
+        found = rightmost(Loop.of(self, jnp.asarray(state)[:, None]), fewest).found
+        return found.values, found.certified
+
+    def only_by_coupling(self, way_out: str) -> None:
+        """Nothing: its equations are its model's, its inputs its coupling's."""
+
+    def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
+        """In the unit of the model's time, also at `points`, values (run, …) of parameters."""
+        return min(low for low, _ in spans_of(self, points).values())
+
+    def in_blocks(self, dt: float, points: Mapping[str, Any] | None = None) -> Blocks:
+        """It as a map over blocks of steps `dt`, also at `points`."""
+        return Blocks.of(self, dt, points)
+
+    def has_flow(self) -> bool:
+        """Whether `exact_flow` is known: its model has one, and its coupling is linear."""
+        return super().has_flow() and self.interaction.linear() is not None
+
+    def over_runs(self) -> "DelayedHomogeneous":
+        """The same for states (variable, run)."""
+        return with_fields(self, interaction=self.interaction.over_runs())
+
+
+class RestingHomogeneous(AbstractDelayedHomogeneous):
+    """Regions that rest alike in a network whose delays differ between connections.
+
+    Where one oscillates, the others receive sums of unlike times: nothing but equilibria is the
+    same in all regions, and perturbations that all share do not stay so. What grows is known of
+    the network as a whole.
+
+    **Arguments:**
+
+    - `network`: all of it.
+    """
+
+    network: Any
+    #: Where definitions of its numbers have what stands elsewhere in it.
+    CALLED: ClassVar[dict[tuple[str, ...], tuple[str, ...]]] = {
+        ("network", "model"): ("model",),
+        ("network", "interaction", "strength"): ("coupling",),
+    }
+
+    def __init__(self, network: Any) -> None:
+        self.network = network
+
+    @property  # type: ignore[misc]
+    def model(self) -> AbstractNeuralMass:  # type: ignore[override]
+        """The equations of a region."""
+        return self.network.model
+
+    @property  # type: ignore[misc]
+    def interaction(self) -> Any:
+        """What passes between regions."""
+        return self.network.interaction
+
+    def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
+        """Those of the network, all regions in the state."""
+        state = jnp.asarray(state)[:, None]
+        everywhere = jnp.broadcast_to(state, self.network.state_shape)
+        found: tuple[np.ndarray, bool] = self.network.rightmost_roots(everywhere, fewest)
+        return found
+
+    @property
+    def delay(self) -> Any:
+        """`ValueError`: there are several."""
+        return self._only_rests()
+
+    def sent(self, state: Any) -> Any:
+        """`ValueError`: what arrives of it differs between regions."""
+        return self._only_rests()
+
+    def slope(self, state: Any, arriving: Any) -> Any:
+        """`ValueError`: it differs between regions."""
+        return self._only_rests()
+
+    def shortest_delay(self, points: Any = None) -> float:
+        """`ValueError`: it has no runs."""
+        return self._only_rests()
+
+    def only_by_coupling(self, way_out: str) -> None:
+        """`ValueError`: it has no runs."""
+        self._only_rests()
+
+    def over_runs(self) -> NoReturn:
+        """`ValueError`: it has no runs."""
+        self._only_rests()
+
+    def _only_rests(self) -> NoReturn:
+        spans = spans_of(self.network).values()
+        low, high = min(low for low, _ in spans), max(high for _, high in spans)
+        raise ValueError(
+            f"The delays are between {low:.6g} and {high:.6g}: regions that oscillate alike would "
+            "receive sums of unlike times, so that homogeneous oscillations are known only where "
+            "each coupling has one delay (`Network(…, delays=…)` with one number). Equilibria "
+            "are those without delays (`find_equilibria`), and `simulate` takes the network."
+        )
+
+
+def delayed_homogeneous(network: Any) -> AbstractDelayedHomogeneous:
+    """The homogeneous system of a network with delays, which has parameters () only.
 
     `ValueError` says what stands against it.
     """
-    graph: Any = coupling.graph
+    coupling = network.interaction
+    if isinstance(coupling, AbstractSum | AbstractPairwise) and not coupling.graph.even():
+        raise_uneven(coupling.graph.row_sums(float), "`connectome.normalised()`")
+    uneven: list[AbstractGraph] = []
+    one = coupling.over(lambda graph: _of_one(graph, uneven))
+    if not uneven:
+        return DelayedHomogeneous(network.model, one)
+    network.undelayed().homogeneous()  # which says what stands against it
+    return RestingHomogeneous(network)
+
+
+def _of_one(graph: AbstractGraph, uneven: list[AbstractGraph]) -> AbstractGraph:
+    """The graph of one region that gets what all get; among the `uneven` where they do not."""
     sums = graph.row_sums(float)
-    if not graph.even():
-        raise_uneven(sums, "`connectome.normalised()`")
-    present = Homogeneous(model, with_fields(coupling, graph=Alike(sums.mean())))
+    weight = sums.mean().astype(graph.row_sums().dtype)
+    alone = MatrixGraph(jnp.reshape(weight, (1, 1)))
+    times = None
+    if graph.delays is not None:
+        times = _common(graph)
+    if not graph.even() or (graph.delays is not None and times is None):
+        uneven.append(graph)
+        return graph
+    return alone if times is None else DelayedGraph(alone, times)
+
+
+def _common(graph: Any) -> Any:
+    """The delays of one connection, which stand for those of all; None where these differ."""
     delays = graph.delays
     if delays.common:
-        return DelayedHomogeneous(present, delays)
+        return delays
     low, high = graph.range()
     if not high - low <= _SAME * high:
-        return DelayedHomogeneous(present, delays, (low, high))
+        return None
     n, weights = graph.n_regions, np.asarray(graph.matrix())
     there = tuple(np.argwhere(weights != 0)[0]) if weights.any() else (0, 0)
 
     def of_one(leaf: Any) -> Any:
         return leaf[there][None, None] if jnp.shape(leaf) == (n, n) else leaf
 
-    return DelayedHomogeneous(present, jax.tree.map(of_one, delays))
+    return jax.tree.map(of_one, delays)
+
+
+def _alike(graph: AbstractGraph) -> Alike:
+    """That in which a region stands for all."""
+    return Alike(graph.row_sums(float).mean())
 
 
 def raise_uneven(sums: Any, use: str) -> NoReturn:

@@ -29,11 +29,15 @@ from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.cards import PicturedSystem
 from ngnmm_jax.systems.delayed import at_work
+from ngnmm_jax.systems.delayed_homogeneous import AbstractDelayedHomogeneous
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.noises import AbstractNoise, check_entries, not_negative, places
 from ngnmm_jax.systems.noisy import Sources, noisy
 from ngnmm_jax.systems.stimuli import AbstractStimulus, Periodic, Sum
+
+#: What stands by itself, and may be driven.
+Undriven = Network | Homogeneous | AbstractDelayedHomogeneous
 
 #: What can become of rates and gates that noise takes below zero.
 BELOW_ZERO = ("reflect", "clip", "keep")
@@ -75,7 +79,7 @@ class Driven(PicturedSystem):
       summaries of a sweep.
     """
 
-    system: Network | Homogeneous
+    system: Undriven
     noise: dict[str, Any]
     stimulus: AbstractStimulus | None
     below_zero: str = eqx.field(static=True)
@@ -88,7 +92,7 @@ class Driven(PicturedSystem):
         below_zero: str = "reflect",
     ) -> None:
         _checks.one_of("below_zero", below_zero, BELOW_ZERO)
-        if not isinstance(system, Network | Homogeneous):
+        if not isinstance(system, Undriven):
             _checks.fail("system", "be a network", f"it is a {type(system).__name__}")
         if stimulus is not None and not isinstance(stimulus, AbstractStimulus):
             kind = type(stimulus).__name__
@@ -149,7 +153,7 @@ class Driven(PicturedSystem):
     @property
     def weights(self) -> Any:
         """The network's weights."""
-        if isinstance(self.system, Homogeneous):
+        if not isinstance(self.system, Network):
             raise AttributeError("A homogeneous system has no weights.")
         return self.system.weights
 
@@ -165,7 +169,8 @@ class Driven(PicturedSystem):
 
     def shortest_delay(self, points: Mapping[str, Any] | None = None) -> float:
         """The network's; infinite without delays."""
-        return self.system.shortest_delay(points) if isinstance(self.system, Network) else np.inf
+        system: Any = self.system
+        return np.inf if self.delays is None else float(system.shortest_delay(points))
 
     @property
     def state_shape(self) -> tuple[int, ...]:
@@ -255,7 +260,7 @@ class Driven(PicturedSystem):
 
         `ValueError` where the stimulus differs between regions, or the network has none.
         """
-        if isinstance(self.system, Homogeneous):
+        if not isinstance(self.system, Network):
             return self
         if self.stimulus is not None and self.stimulus.n_regions is not None:
             must = "be the same for all regions, whose homogeneous state is asked for"
@@ -396,12 +401,12 @@ def _again(stimulus: Any) -> Any:
     return stimulus
 
 
-def driven(system: Network | Homogeneous | Driven) -> Driven:
+def driven(system: Undriven | Driven) -> Driven:
     """Any system as a driven one."""
     return system if isinstance(system, Driven) else Driven(system)
 
 
-def undriven(system: Network | Homogeneous | Driven) -> Network | Homogeneous:
+def undriven(system: Undriven | Driven) -> Undriven:
     """The network alone."""
     return system.system if isinstance(system, Driven) else system
 

@@ -35,7 +35,6 @@ from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import MILLISECOND, AbstractDelays, TractDelays
 from ngnmm_jax.graphs.dense import DenseGraph
-from ngnmm_jax.graphs.structured import MatrixGraph
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.hooks import ExactFlow
 from ngnmm_jax.models.parameters import as_parameter
@@ -285,11 +284,11 @@ class Network(AbstractCoupled):
 
     def homogeneous(self) -> Any:
         """The dynamics of states in which all regions do the same: a `Homogeneous` system, or a
-        `DelayedHomogeneous` one.
+        `DelayedHomogeneous` one; a `RestingHomogeneous` one where delays differ.
 
         Such states exist where the rows of the weights sum to the same and no parameter
         differs between regions; `ValueError` says what stands against it. With delays its
-        equilibria are those without; it oscillates where all delays are one.
+        equilibria are those without; it oscillates where all delays of a coupling are one.
         """
         only_with_modes(self, Network)
         if self.model.n_regions is not None or _regional(self.interaction):
@@ -298,7 +297,7 @@ class Network(AbstractCoupled):
                 "states: use scalar parameters, or `find_equilibria(network)`."
             )
         if self.delays is not None:
-            return self._delayed_homogeneous()
+            return delayed_homogeneous(self)
         graphs = graphs_of(self.interaction)
         uneven = next((graph for graph in graphs if not graph.even()), None)
         if uneven is None and len(graphs) > 1:
@@ -309,15 +308,6 @@ class Network(AbstractCoupled):
             raise_uneven(sums, "`connectome.normalised()`, or `coupling.DiffusiveCoupling`")
         system = self.over_modes()
         return Homogeneous(self.model, system.gain) if system.proportional else system
-
-    def _delayed_homogeneous(self) -> DelayedHomogeneous:
-        """Of one coupling, or of several, of which equilibria are known."""
-        if isinstance(self.interaction, AbstractSum | AbstractPairwise):
-            return delayed_homogeneous(self.model, self.interaction)
-        spans = spans_of(self).values()
-        span = min(low for low, _ in spans), max(high for _, high in spans)
-        present = self.undelayed().homogeneous()
-        return DelayedHomogeneous(present, {}, span)
 
     def over_modes(self) -> Homogeneous:
         """The homogeneous system as one of all modes: its graph has the eigenvalues that `along`
@@ -396,10 +386,8 @@ def _delayed(
 
 
 def one_region(system: DelayedHomogeneous) -> Network:
-    """A homogeneous system with a delay as a network of one region, which drives itself."""
-    gain = jnp.reshape(jnp.asarray(system.gain, float), (1, 1))
-    graph = DelayedGraph(MatrixGraph(gain), system.delays)
-    return Network(system.model, coupling=with_fields(system.interaction, graph=graph))
+    """A homogeneous system with delays as a network of one region, which drives itself."""
+    return Network(system.model, coupling=system.interaction)
 
 
 def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Homogeneous:

@@ -11,12 +11,11 @@ from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
 from ngnmm_jax.chaos.orbit_diagram import orbit_diagram
 from ngnmm_jax.models.times import rate_unit
-from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.driven import Undriven
 
 
 def write_lyapunov(
-    system: Network | Homogeneous,
+    system: Undriven,
     parameters: dict[str, np.ndarray],
     count: int | None,
     variable: str | None,
