@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax.explorer.shipped import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG"
@@ -81,6 +82,76 @@ def test_what_cannot_be_shown_is_said(explorer, small):
     background = ng.dispersion_map(network, {"coupling": [0.0, 1.0]}, oscillations=False)
     with pytest.raises(ValueError, match="`background` must span"):
         ng.explore(network, background=background)
+
+
+def test_the_map_becomes_finer_in_the_background(explorer, small):
+    """While sliders answer; in the end it is the library's map, whatever the passes."""
+    explorer.wait()
+    assert explorer._background.whole
+    shown = explorer._drawn
+    axes = {name: np.linspace(0, high, 5) for name, high in (("i_ext_e", 16), ("coupling", 30))}
+    whole = ng.dispersion_map(ng.Network(ng.NextGenEI(), small), axes)
+    assert list(shown.parameters) == list(whole.parameters)
+    np.testing.assert_array_equal(shown.parameters["coupling"], whole.parameters["coupling"])
+    np.testing.assert_array_equal(np.sort(shown.kind, axis=2)[..., -whole.kind.shape[2] :],
+                                  np.sort(whole.kind, axis=2))  # fmt: skip
+    largest = [np.nanmax(m.growth_transverse, axis=2, initial=-9) for m in (shown, whole)]
+    np.testing.assert_allclose(*largest, atol=1e-6)
+    assert "is being computed" not in explorer.text
+
+
+def test_the_map_that_ships():
+    """It is there at once; points of it, computed anew, are the same; of others there is none."""
+    connectome = ng.Connectome.load("hcp-schaefer100").normalised()
+    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0)
+    axes = {"i_ext_e": np.array([0.0, 16.0]), "coupling": np.array([0.0, 30.0])}
+    found = shipped(network, axes)
+    assert found.status.shape == (33, 31)
+    assert set(np.unique(found.kind)) == {0, 1, 2, 3}
+    some = {name: values[[8, 30]] for name, values in found.parameters.items()}
+    again = ng.dispersion_map(network, some, oscillations=False)
+    place = np.ix_([8, 30], [8, 30])
+    resting = found.kind[place] == 1
+    rates = [np.sort(m.growth_transverse[m.kind == 1]) for m in (again,)]
+    rates.append(np.sort(found.growth_transverse[place][resting]))
+    np.testing.assert_allclose(*rates, atol=1e-9)
+    assert shipped(network.with_parameters(tau_si=6.0), axes) is None
+    assert shipped(ng.Network(ng.NextGenEI(), connectome.scaled(), 9.0), axes) is None
+    assert shipped(network, {**axes, "coupling": np.array([0.0, 20.0])}) is None
+    assert shipped(ng.Network(ng.NextGenEI(), connectome, 9.0, speed=10.0), axes) is None
+
+
+def test_another_model_and_code(explorer, small):
+    """What is shown, as a program that runs and finds the same."""
+    explorer.set(i_ext_e=15.0, coupling=9.0)
+    code = explorer.code.replace("connectome = ...", "connectome = given")
+    space = {"given": small}
+    exec(compile(code.partition("run = ")[0], "code", "exec"), space)
+    assert f"{int(space['modes'].number_growing)} of 11 modes grow" in explorer.text
+    assert "ng.models.NextGenEI(i_ext_e=15)" in code
+    explorer.choose("wilson-cowan")
+    assert isinstance(explorer.network.model, ng.WilsonCowan)
+    assert explorer.png.startswith(PNG)
+    assert "modes grow" in explorer.text
+    assert "ng.models.WilsonCowan(" in explorer.code
+    explorer.choose("(as given)")
+    assert isinstance(explorer.network.model, ng.NextGenEI)
+    with pytest.raises(ValueError, match="did you mean 'wilson-cowan'"):
+        explorer.choose("wilson-cowen")
+
+
+@pytest.mark.slow
+def test_delays_by_a_box():
+    """They are had along the tracts, with the speed for the third slider; and left away."""
+    connectome = ng.Connectome.synthetic(4, seed=3).normalised()
+    seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0), points=2)
+    seen._delays.value = True
+    assert (seen.third, seen.values["speed"]) == ("speed", 10.0)
+    assert "roots grow" in seen.text
+    assert "speed=10)" in seen.code
+    seen._delays.value = False
+    assert seen.network.delays is None
+    assert "modes grow" in seen.text
 
 
 def test_delays(caplog):
