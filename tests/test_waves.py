@@ -1,6 +1,8 @@
 """Waves, rotors and modes whose answer is known, on lines, grids, meshes, spheres and points."""
 
 import itertools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -518,61 +520,55 @@ def test_refusals(spaces):
 
 
 @pytest.fixture(scope="module")
-def turing_hopf():
-    """The paper's model on a ring of 60 regions, 4 mm apart, that reach those 20 mm away.
-
-    All weights are positive; Λ is lowest, -0.517, for five waves around the ring. There the uniform
-    rest is unstable, which is stable to what all regions share: a Turing-Hopf instability.
-    """
-    away = 4.0 * np.minimum(np.arange(60), 60 - np.arange(60))
-    kernel = np.where(away > 0, np.exp(-((away - 20) ** 2) / (2 * 8.0**2)), 0.0)
-    weights = scipy.linalg.circulant(kernel / kernel.sum())
-    network = ng.Network(ng.NextGenEI(i_ext_e=15.0), weights, 15.0)
-    rest = np.asarray(ng.find_equilibria(network.homogeneous()).states[0])
-    lambdas = np.fft.rfft(weights[0]).real
-    return network, rest, ng.dispersion(network, rest, lambdas=lambdas)
+def page():
+    """What docs/waves.md shows, run as written: the paper's model on a ring of 60 regions."""
+    path = Path(__file__).resolve().parents[1] / "docs" / "waves.md"
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    space = {}
+    for k, block in enumerate(blocks):
+        exec(compile(block, f"{path.name} block {k}", "exec"), space)
+    return space
 
 
-def test_growth_in_simulation_is_the_dispersion_relations(turing_hopf):
+def test_growth_in_simulation_is_the_dispersion_relations(page):
     """All six exponents of a mode, from its amplitudes in a simulation next to rest, to 1e-6."""
-    network, rest, modes = turing_hopf
-    angle = 2 * np.pi * np.arange(60) / 60
-    cosine = np.cos(5 * angle)
-    start = rest[:, None] + 1e-6 * np.array([[1, -2, 1, 3, 1, -1]]).T * cosine
-    run = ng.simulate(network, 12.0, start=start, dt=0.01, save_every=0.2)
+    cosine = np.cos(2 * np.pi * 5 * np.arange(60) / 60)
+    rest = np.asarray(page["rest"])[:, None]
+    start = rest + 1e-6 * np.array([[1, -2, 1, 3, 1, -1]]).T * cosine
+    run = ng.simulate(page["network"], 12.0, start=start, dt=0.01, save_every=0.2)
     basis = sg.ModalBasis((cosine / np.linalg.norm(cosine))[:, None])
-    off = np.asarray(run.states) - rest[:, None]
-    amplitudes = np.asarray(basis.project(off))[..., 0]
+    amplitudes = np.asarray(basis.project(np.asarray(run.states) - rest))[..., 0]
     # What takes each sample to the next is the exponential of the mode's matrix.
     step = np.linalg.lstsq(amplitudes[:-1], amplitudes[1:], rcond=None)[0]
     found = np.sort_complex(np.log(np.linalg.eigvals(step).astype(complex)) / 0.2)
-    np.testing.assert_allclose(found, np.sort_complex(modes.eigenvalues[5]), atol=1e-6)
+    np.testing.assert_allclose(found, np.sort_complex(page["modes"].eigenvalues[5]), atol=1e-6)
 
 
-def test_the_pattern_is_that_of_the_dispersion_relation(turing_hopf):
-    """From noise: its wavelength exactly, its frequency and speed to 3 % (it has grown large)."""
-    network, rest, modes = turing_hopf
+def test_the_pattern_is_that_of_the_dispersion_relation(page):
+    """From noise: its wavelength exactly, frequency and speed to 3 %; what the page says of it."""
+    modes, waves, ring = page["modes"], page["waves"], page["ring"]
     growth = np.asarray(modes.growth)
-    fastest = int(growth.argmax())
-    assert fastest == 5
-    assert growth[0] < 0 < growth[5]
-    start = rest[:, None] * (1 + 1e-2 * np.random.default_rng(0).normal(size=(6, 60)))
-    run = ng.simulate(network, 2400.0, start=start, dt=0.05, save_every=0.5, variables=("v_e",))
-    settled, dt = np.asarray(run.v_e)[-800:], run.sampling_interval
-    ring = sg.Grid(60, 4.0)
-    spectrum = sg.wavenumber_spectrum(settled - settled.mean(axis=0), dt, ring)
-    length, frequency = 240.0 / fastest, float(modes.frequency[fastest])
-    assert float(spectrum.wavelength) == pytest.approx(length)
-    assert float(spectrum.travelling) > 0.99
-    waves = sg.travelling_waves(settled, dt, ring, (120.0, 200.0))
+    assert page["fastest"] == growth.argmax() == 5
+    assert growth[0] < 0
+    assert float(growth[5]) == pytest.approx(0.0114, abs=5e-5)
+    length, frequency = 48.0, float(modes.frequency[5])
+    assert frequency == pytest.approx(158.6, abs=0.05)
+    assert int(np.argmax(page["power"][1:])) == 4
+    assert float(page["activity"].missed) < 1e-20
+    assert float(page["spectrum"].wavelength) == pytest.approx(length)
+    assert abs(float(page["spectrum"].travelling)) > 0.99
     assert waves.stats["coarse"] == 0
     np.testing.assert_allclose(waves.wavelength, length, rtol=0.05)
     np.testing.assert_allclose(waves.frequency, frequency, rtol=0.03)
-    np.testing.assert_allclose(waves.speed, frequency * length / 1000, rtol=0.07)
-    assert float(jnp.median(waves.speed)) == pytest.approx(frequency * length / 1000, rel=0.03)
-    leading = sg.complex_modes(settled, dt, (120.0, 200.0), count=1)
+    speed = np.asarray(waves.speed)
+    np.testing.assert_allclose(speed, frequency * length / 1000, rtol=0.07)
+    assert np.median(speed) == pytest.approx(frequency * length / 1000, rel=0.03)
+    assert np.median(speed) == pytest.approx(7.8, abs=0.05)
+    assert np.median(waves.frequency) == pytest.approx(162.3, abs=0.1)
+    leading = page["leading"]
     assert float(leading.share[0]) > 0.99
-    assert float(leading.travelling[0]) > 0.97
+    assert float(leading.travelling[0]) > 0.99
     # Without the harmonics that make its crests narrow; on nodes a twelfth of a wave apart.
     found = float(sg.pattern_wavelength(leading.vectors[:, 0], ring))
     assert found == pytest.approx(length * 0.2618 / np.sin(0.2618), rel=1e-3)

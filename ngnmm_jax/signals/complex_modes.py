@@ -82,7 +82,7 @@ def complex_modes(
     if count > min(z.shape):
         must = f"be {min(z.shape)} or less, with {z.shape[0]} samples left of {z.shape[1]} nodes"
         _checks.fail("count", must, f"it is {count}")
-    found = _components(
+    found: Any = _components(
         z, as_masses(mass, z.shape[1], z.real.dtype), as_number(sampling_interval), count
     )
     return ComplexModes(*found, first * as_number(sampling_interval))

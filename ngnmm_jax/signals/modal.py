@@ -208,7 +208,8 @@ def modal_activity(
     if array.shape[1] != basis.mass.shape[0]:
         must = f"have axes (time, node), with the {basis.mass.shape[0]} nodes of `basis`"
         _checks.fail("signal", must, f"its shape is {array.shape}")
-    return ModalActivity(*_projected(array, basis), as_number(sampling_interval))
+    found: Any = _projected(array, basis)
+    return ModalActivity(*found, as_number(sampling_interval))
 
 
 @jax.jit

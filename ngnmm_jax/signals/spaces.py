@@ -298,8 +298,9 @@ class Points(AbstractSpace):
             must = f"be from {dimensions} to {n - 1}, with {n} nodes"
             _checks.fail("neighbours", must, f"it is {neighbours}")
         distances, nearest = KDTree(places).query(places, neighbours + 1)
-        if (distances[:, 1] == 0).any():
-            which = _listed(distances[:, 1] == 0)
+        same = np.asarray(distances[:, 1] == 0)
+        if same.any():
+            which = _listed(same)
             _checks.fail("positions", "differ from node to node", f"some are the same: {which}")
         others = nearest[:, 1:]
         ways = places[others] - places[:, None]

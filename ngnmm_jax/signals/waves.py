@@ -165,7 +165,8 @@ def travelling_waves(
       time as the inverse of the filter's flanks, 4 / (highest - lowest), is left out at either end,
       which see each other in the filter. Of a rhythm that does not fit into the signal a whole
       number of times, 2 % of frequency and wavenumber are in doubt next to that, and less inside.
-    - `window`: s, one after the other; by default each sample is one.
+    - `window`: s, one after the other (what is left at the end is left out); by default each
+      sample is one.
 
     Arrays of the result have a place for each window and cell: at 10^5 nodes take windows.
 
@@ -184,7 +185,7 @@ def travelling_waves(
     if count < 1:
         lasts = (z.shape[0] - 2) * dt
         _checks.fail("window", f"be {lasts:g} s or less, what is left", f"it is {window:g}")
-    found = _waves(z, dt, space, least, length, count)
+    found: Any = _waves(z, dt, space, least, length, count)
     times = (first + 1 + length * np.arange(count) + (length - 1) / 2) * dt
     return TravellingWaves(jnp.asarray(times, z.real.dtype), *found, space)
 
