@@ -11,6 +11,7 @@ from ngnmm_jax.signals.avalanches import (
     branching_ratio,
     threshold_events,
 )
+from ngnmm_jax.signals.complex_modes import ComplexModes, complex_modes, travelling_index
 from ngnmm_jax.signals.complexity import (
     Complexity,
     PulseResponse,
@@ -37,6 +38,7 @@ from ngnmm_jax.signals.leading import (
     leading_eigenvectors,
     phase_states,
 )
+from ngnmm_jax.signals.modal import ModalActivity, ModalBasis, modal_activity, multiplets
 from ngnmm_jax.signals.phase import (
     analytic_signal,
     band_pass,
@@ -47,6 +49,8 @@ from ngnmm_jax.signals.phase import (
 )
 from ngnmm_jax.signals.power_laws import PowerLaw, Scaling, power_law, scaling
 from ngnmm_jax.signals.recruitment import Recruitment, recruitment
+from ngnmm_jax.signals.rotors import PhaseSingularities, phase_singularities
+from ngnmm_jax.signals.spaces import AbstractSpace, Grid, Mesh, Points
 from ngnmm_jax.signals.spectra import BANDS, PowerSpectrum, power_spectrum
 from ngnmm_jax.signals.structure import (
     StructureFunction,
@@ -57,17 +61,32 @@ from ngnmm_jax.signals.structure import (
     structure_function_fit,
 )
 from ngnmm_jax.signals.switching import Switching, switching
+from ngnmm_jax.signals.wavenumbers import (
+    WavenumberSpectrum,
+    pattern_wavelength,
+    wavenumber_spectrum,
+)
+from ngnmm_jax.signals.waves import LARGEST_STEP, TravellingWaves, Undefined, travelling_waves
 
 __all__ = [
     "BANDS",
+    "LARGEST_STEP",
+    "AbstractSpace",
     "Avalanches",
     "BranchingRatio",
     "Comodulogram",
+    "ComplexModes",
     "Complexity",
     "ConnectivityDynamics",
+    "Grid",
     "Ignition",
     "LeadingEigenvectors",
+    "Mesh",
+    "ModalActivity",
+    "ModalBasis",
+    "PhaseSingularities",
     "PhaseStates",
+    "Points",
     "PowerLaw",
     "PowerSpectrum",
     "PulseResponse",
@@ -76,12 +95,16 @@ __all__ = [
     "StructureFunction",
     "StructureFunctionFit",
     "Switching",
+    "TravellingWaves",
+    "Undefined",
+    "WavenumberSpectrum",
     "analytic_signal",
     "avalanches",
     "band_pass",
     "branching_ratio",
     "communicability",
     "comodulogram",
+    "complex_modes",
     "envelope",
     "envelope_locking",
     "functional_connectivity",
@@ -92,10 +115,14 @@ __all__ = [
     "leading_eigenvectors",
     "lempel_ziv",
     "metastability",
+    "modal_activity",
     "modulation_index",
+    "multiplets",
+    "pattern_wavelength",
     "perturbational_complexity",
     "phase",
     "phase_locking_value",
+    "phase_singularities",
     "phase_states",
     "power_law",
     "power_spectrum",
@@ -107,5 +134,8 @@ __all__ = [
     "structure_function_fit",
     "switching",
     "threshold_events",
+    "travelling_index",
+    "travelling_waves",
     "upward_crossings",
+    "wavenumber_spectrum",
 ]
