@@ -68,14 +68,15 @@ def simulated_pairs(
 
     - `data`: the `xarray.Dataset` of `sweep(system, design, …)`, in memory or streamed from its
       store.
-    - `design`: `Design.random` or `Design.sobol`, whose bounds are the (uniform) prior. Replicates
-      count as runs.
+    - `design`: `Design.random(…).with_own_seeds()` or `Design.sobol`'s, whose bounds are the
+      (uniform) prior. Replicates count as runs.
     - `features`: names of results, or arrays (`xarray.DataArray`, with the design's dimensions) by
       name. Other dimensions are flattened; of symmetric matrices (functional connectivity) one
       triangle is taken, without the diagonal.
 
     Warns where runs are left out: the posterior is then of runs that end well. Raises `ValueError`
-    for designs without bounds, another sweep's dataset, and features that never change.
+    for designs without bounds or with shared seeds, another sweep's dataset, and features that
+    never change.
 
     Source: Cranmer, Brehmer and Louppe, PNAS 117, 30055 (2020); `sbi`: Tejero-Cantero et al., J.
     Open Source Softw. 5, 2505 (2020).
@@ -83,6 +84,9 @@ def simulated_pairs(
     if not isinstance(design, Design) or not design.bounds:
         must = "be `Design.random(…)` or `Design.sobol(…)`, whose bounds are the prior"
         _checks.fail("design", must, "it has none")
+    if not design.own_seeds:
+        must = "give every run noise of its own: sweep `design.with_own_seeds()`"
+        _checks.fail("design", must, "its points share their seeds")
     for name, (dim, value) in design.parameters.items():
         known = label(name, dim, value.ndim)
         if known not in data or not np.array_equal(np.asarray(data[known]), value):

@@ -12,7 +12,6 @@ from ngnmm_jax._core.definition import definition, described, ordered, plain, se
 from ngnmm_jax._core.parameters import all_declared
 from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.programs import body, digest, identity
-from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.version import __version__
 from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.sweeps.names import label, map_label
@@ -41,9 +40,10 @@ def coordinates(task: Task) -> Coordinates:
         found[label(name, dim, value.ndim)] = (dims, value, attrs)
     for name, (dim, some) in design.connectomes.items():
         found[name] = ((dim,), np.asarray(some.labels), {"long_name": "connectome"})
-    if design.replicates > 1:
-        seeds = run_seeds(design.seed, design.replicates)
-        found["seed"] = ((REPLICATE,), seeds, {})
+    if design.own_seeds:
+        found["seed"] = (design.names, design.seeds().reshape(design.shape), {})
+    elif design.replicates > 1:
+        found["seed"] = ((REPLICATE,), design.seeds(), {})
     used = {d for output in task.outputs.values() for d in output.dims}
     used |= {d for dims, _, _ in found.values() for d in dims}
     for name, (value, attrs) in task.measure.coordinates(system).items():

@@ -39,6 +39,7 @@ class Design:
       first is `seed` itself); the same at all points. Over one, they are the last dimension,
       "replicate".
     - `note`: how random values were drawn; `bounds`: between which (low, high), by name.
+    - `own_seeds`: whether every run has a seed of its own (`with_own_seeds`).
     """
 
     dims: dict[str, int]
@@ -49,6 +50,7 @@ class Design:
     maps: dict[str, RegionalMap] = dataclasses.field(default_factory=dict)
     connectomes: dict[str, tuple[str, Connectomes]] = dataclasses.field(default_factory=dict)
     bounds: dict[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    own_seeds: bool = False
 
     def __post_init__(self) -> None:
         _checks.positive_integer("replicates", self.replicates)
@@ -200,8 +202,23 @@ class Design:
         where = self.places(index)
         points = {name: value[where[dim]] for name, (dim, value) in self.parameters.items()}
         maps = [(one, points.pop(name)) for name, one in self.maps.items()]
-        seeds = run_seeds(self.seed, self.replicates)
-        return with_maps(points, maps), seeds[where.get(REPLICATE, np.zeros_like(index))]
+        seeds = self.seeds()
+        if not self.own_seeds:
+            index = where.get(REPLICATE, np.zeros_like(index))
+        return with_maps(points, maps), seeds[index]
+
+    def seeds(self) -> np.ndarray:
+        """The replicates' seeds (replicate,), or where they have their own those of all runs."""
+        return run_seeds(self.seed, self.count if self.own_seeds else self.replicates)
+
+    def with_own_seeds(self) -> "Design":
+        """The same, with a seed of its own for every run, not only for every replicate.
+
+        Points that share their seeds share their noise: differences between them are those of the
+        parameters. Where a point stands for what noise does too, as in inference from simulations,
+        each has to have its own. The first run's is `seed`.
+        """
+        return dataclasses.replace(self, own_seeds=True)
 
     def points(self) -> dict[str, np.ndarray]:
         """Values (point,) or (point, region) by name at all points, without replicates."""
@@ -268,6 +285,7 @@ class Design:
             "parameters": ordered(self.parameters),
             "replicates": self.replicates,
             "seed": self.seed,
+            **({"own_seeds": True} if self.own_seeds else {}),
             **({"maps": ordered(maps)} if maps else {}),
             **({"connectomes": ordered(connectomes)} if connectomes else {}),
         }

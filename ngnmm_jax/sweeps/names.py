@@ -54,7 +54,8 @@ def check_names(
             take(name, "the connectomes")
     for name in design.maps:
         take(map_label(name), "a map")
-    added = ("seed", REPLICATE) if design.replicates > 1 else ()
+    added = ("seed",) if design.own_seeds or design.replicates > 1 else ()
+    added += (REPLICATE,) if design.replicates > 1 else ()
     for name in (*added, *(("check_run", CHECK) if checked else ()), *(_STORED if stored else ())):
         take(name, "what a sweep adds")
     regions = [v.shape[1] for _, v in design.parameters.values() if v.ndim == 2]
