@@ -132,6 +132,7 @@ def test_regions_alike_run_as_the_network(make):
     assert_allclose(runs.final_state[1], other.final_state[:, 0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_exponents_of_regions_alike_are_their_roots():
     inner = several().homogeneous()
     exact = discretised(0.3 - OWN, [(NEAR, FAST), (FAR, SLOW)])
@@ -140,7 +141,7 @@ def test_exponents_of_regions_alike_are_their_roots():
     assert_allclose(found.exponents, exact[0].real, atol=0.02)
     assert abs(float(found.exponents.mean()) - exact[0].real) < 1e-4
     mapped = ng.lyapunov_map(inner, {"far_delay": [SLOW]}, 2, **times)
-    assert_allclose(mapped.exponents[0], found.exponents, atol=0.02)
+    assert_allclose(mapped.spectra.exponents[0], found.exponents, atol=0.02)
 
 
 @pytest.mark.parametrize("inputs", [1, 2])
@@ -177,6 +178,7 @@ def test_several_outputs_by_lamberts_function(inputs):
     assert_allclose(inner.growth[0], uniform.real, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_several_outputs_of_unlike_regions_are_networks_of_single_ones():
     """Roots, maps, and whether a response is of a stable state; derivatives of a root."""
     crossed, six = crossed_and_six(0.9, TIMES)
@@ -202,6 +204,7 @@ def test_several_outputs_of_unlike_regions_are_networks_of_single_ones():
     assert_allclose(slope, growth(six, other, ("coupling",)), rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_maps_and_responses_of_several_outputs():
     crossed, six = crossed_and_six(0.2, TIMES)
     mapped = ng.dispersion_map(crossed, {"coupling": [0.5, 1.0], "rate": [0.1]})
@@ -219,6 +222,7 @@ def test_maps_and_responses_of_several_outputs():
     assert_allclose(roots.roots, -np.sqrt(0.5**2 - 0.2**2) * np.ones(6), atol=1e-7)
 
 
+@pytest.mark.slow
 def test_gradients_go_through_runs_of_regions_alike():
     inner = several().homogeneous()
 
