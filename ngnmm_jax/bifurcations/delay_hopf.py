@@ -20,8 +20,9 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.stability.roots import followed_root, spread
-from ngnmm_jax.systems.loops import Loop, roots_right_of
+from ngnmm_jax.systems.loops import roots_right_of
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.wide_loops import loop_of
 
 # Steps, in widths of the bounds: the first, the longest and the shortest.
 _FIRST, _LONGEST, _SHORTEST = 0.01, 0.05, 1e-6
@@ -246,7 +247,7 @@ class _Follower(NamedTuple):
         others, certified = [], []
         for at, value in zip(points, values, strict=True):
             here = self.network.with_parameters(**dict(zip(self.names, value, strict=True)))
-            found = roots_right_of(Loop.of(here, at.state), 0.0).found
+            found = roots_right_of(loop_of(here, at.state), 0.0).found
             pair = np.abs(found.values - at.root) <= _PAIR * abs(at.root)
             others.append(int((~pair & (found.values.real > found.errors)).sum()))
             certified.append(found.certified)

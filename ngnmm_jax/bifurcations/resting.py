@@ -28,8 +28,9 @@ from ngnmm_jax.dynamics.continuation.equilibrium_curves import AbstractEquilibri
 from ngnmm_jax.dynamics.delayed.normal_form import first_lyapunov_with_delay
 from ngnmm_jax.stability.roots import FEWEST, NEUTRAL, root_at
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
-from ngnmm_jax.systems.loops import Loop, rightmost
+from ngnmm_jax.systems.loops import rightmost
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.wide_loops import loop_of
 
 # Steps in which a root is followed from one point to the next, of Newton's iteration for each, and
 # how far it may end from a known one, relative to the largest.
@@ -163,9 +164,9 @@ def with_roots(problem: RestingCurve, curve: Curve, progress: bool | None) -> Cu
 
 def _roots(problem: RestingCurve, steps: list[Step], progress: bool | None) -> list[_Found]:
     """Those of all points, on as many threads as there are processors."""
-    loops = [Loop.of(*problem.network(step)) for step in steps]
+    loops = [loop_of(*problem.network(step)) for step in steps]
 
-    def one(loop: Loop) -> _Found:
+    def one(loop: Any) -> _Found:
         found = rightmost(loop, FEWEST).found
         z = found.values
         least = np.maximum(found.errors, NEUTRAL * np.abs(z).max(initial=0.0))

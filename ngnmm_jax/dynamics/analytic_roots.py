@@ -10,6 +10,7 @@ each of whose interpolating polynomials has converged, to a tolerance.
 Roots are looked for by linearising: near a point z the roots are about z - 1/θ, θ the eigenvalues
 of M⁻¹ M' there. Newton's iteration with left and right null vectors refines them. Where some are
 missing, rectangles are cut in four, of which those are searched in which the integral says so.
+Roots that the determinant has beside those that are meant are known beforehand, and taken off too.
 
 Sources: Ahlfors, Complex Analysis, ch. 4 (the argument principle); Ruhe, SIAM J. Numer. Anal. 10,
 674 (1973: successive linear problems); Schreiber, Nonlinear Eigenvalue Problems (2008: Newton's
@@ -41,6 +42,8 @@ _ROOT, _SAME = 1e-6, 1e-9
 # Roots within this, relative, that a circle finds together are one, as far as rounding can tell;
 # and how exact its sums are.
 _CLUSTER, _ROUNDED = 1e-6, 1e-13
+# Roots nearer to one that is not meant than this, relative, are counted by a circle.
+_NEAR_ASIDE = 1e-5
 # How far, in scales, an edge is moved away from roots at a time, and places that are tried.
 _ASIDE, _PLACES = 0.05, 8
 # Evaluations at most, of matrices of size 100, and by how much more of the smallest.
@@ -59,10 +62,12 @@ class MatrixFunction(Protocol):
 
     - `size`: of the matrix.
     - `scale`: over which the functions change, in z: what tiles and panels begin with.
+    - `aside` (root,): roots of the determinant that are not meant, each as often as it is one.
     """
 
     size: int
     scale: float
+    aside: np.ndarray
 
     def __call__(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values and derivatives (point, size, size) at points z (point,)."""
@@ -153,6 +158,7 @@ class _Search:
         self.contours = Contours(self.slopes, self.function.scale)
         size = max(abs(complex(self.region.right, self.region.top)), abs(self.region.left))
         self.unit = max(size, float(np.finfo(float).tiny))
+        self.aside, self.often = np.unique(self.function.aside, return_counts=True)
         self.rng = np.random.default_rng(0)
 
     @property
@@ -253,6 +259,8 @@ class _Search:
         doubtful |= ~done | (np.abs(z.imag) > _SAME * self.unit) & (np.abs(z.imag) <= near)
         z = np.where(np.abs(z.imag) <= near, z.real, np.where(z.imag < 0, z.conj(), z))
         found = _Known(z, np.ones(count, int), error, right, left)
+        if self.aside.size:
+            doubtful |= np.abs(z[:, None] - self.aside).min(axis=1) <= _NEAR_ASIDE * self.unit
         good = error <= _ROOT * self.unit
         return found.take(good), doubtful[good]
 
@@ -283,7 +291,8 @@ class _Search:
         """
         others = self.known.take(np.arange(self.known.values.size) != k)
         centre, error = self.known.values[k], self.known.errors[k]
-        every = np.concatenate([others.values, others.values.conj(), [np.inf]])
+        away = self.aside[np.abs(self.aside - centre) > _NEAR_ASIDE * self.unit]
+        every = np.concatenate([others.values, others.values.conj(), away, [np.inf]])
         if centre.imag:
             every = np.append(every, centre.conj())
         radius = min(0.1 * self.function.scale, 0.4 * float(np.abs(every - centre).min()))
@@ -312,6 +321,8 @@ class _Search:
         for part, value, slope in self.each(z):
             inverse = _solved(value, np.eye(self.function.size))
             result[part] = np.einsum("kij,kji->k", inverse, slope)
+        if self.aside.size:
+            result -= (self.often / (z[:, None] - self.aside)).sum(axis=1)
         return result
 
     def certify(self) -> tuple[float, bool]:

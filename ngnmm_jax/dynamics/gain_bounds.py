@@ -37,6 +37,36 @@ class Node(NamedTuple):
         """κ b cᵀ (node, variable, variable)."""
         return gains[:, None, None] * self.push[:, :, None] * self.sent[:, None, :]
 
+    def twofold(self, gains: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What leads from a mirror image of the node to it, from it to that, and A of that."""
+        through = self.through(gains)
+        return through, through, self.matrix
+
+
+class WideNode(NamedTuple):
+    """The same of several inputs and outputs: `push` (node, variable, input), `sent` (node, output,
+    variable). Its gain g is a matrix, of which the norm |g| is the largest singular value.
+    """
+
+    matrix: np.ndarray
+    push: np.ndarray
+    sent: np.ndarray
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Eigenvalues of A, (node, variable)."""
+        return np.linalg.eigvals(self.matrix)
+
+    def twofold(self, gains: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """κ B Bᵀ, κ Cᵀ C and Aᵀ: as Boyd, Balakrishnan and Kabamba have them."""
+        back = self.matrix.swapaxes(1, 2)
+        push, sent = self.push @ self.push.swapaxes(1, 2), self.sent.swapaxes(1, 2) @ self.sent
+        return gains[:, None, None] * push, gains[:, None, None] * sent, back
+
+    def pair(self, output: int, entry: int) -> Node:
+        """From one input to one output."""
+        return Node(self.matrix, self.push[:, :, entry], self.sent[:, output])
+
 
 class Bounds(NamedTuple):
     """Rectangles left ≤ Re z ≤ right, |Im z| ≤ top, (node,) each; `some`: whether there are roots.
@@ -50,7 +80,9 @@ class Bounds(NamedTuple):
     some: np.ndarray
 
 
-def bounds(node: Node, gains: Callable[[np.ndarray], np.ndarray], line: np.ndarray) -> Bounds:
+def bounds(
+    node: Node | WideNode, gains: Callable[[np.ndarray], np.ndarray], line: np.ndarray
+) -> Bounds:
     """Rectangles that hold all roots right of lines.
 
     **Arguments:**
@@ -93,20 +125,20 @@ def bounds(node: Node, gains: Callable[[np.ndarray], np.ndarray], line: np.ndarr
     return Bounds(line, np.where(some, high, line), np.where(some, top, 0.0), some)
 
 
-def _crossings(node: Node, gains: np.ndarray, line: np.ndarray) -> np.ndarray:
+def _crossings(node: Node | WideNode, gains: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Complex z (node, 2 variable), of which those on the line have κ |g| = 1."""
-    through = node.through(gains)
-    mirrored = 2 * line[:, None, None] * np.eye(node.matrix.shape[-1]) - node.matrix
-    return np.linalg.eigvals(np.block([[node.matrix, through], [-through, mirrored]]))
+    into, out, other = node.twofold(gains)
+    mirrored = 2 * line[:, None, None] * np.eye(node.matrix.shape[-1]) - other
+    return np.linalg.eigvals(np.block([[node.matrix, into], [-out, mirrored]]))
 
 
 def _clear_above(
-    node: Node, gains: np.ndarray, height: np.ndarray, line: np.ndarray, near: Any
+    node: Node | WideNode, gains: np.ndarray, height: np.ndarray, line: np.ndarray, near: Any
 ) -> np.ndarray:
     """Whether κ |g| stays below one where Im z is this and z right of the line."""
-    through = node.through(gains)
+    into, out, other = node.twofold(gains)
     turn = 1j * height[:, None, None] * np.eye(node.matrix.shape[-1])
-    x = np.linalg.eigvals(np.block([[node.matrix - turn, through], [through, node.matrix + turn]]))
+    x = np.linalg.eigvals(np.block([[node.matrix - turn, into], [out, other + turn]]))
     crosses = (np.abs(x.imag) <= near) & (x.real >= line[:, None] - near)
     return ~crosses.any(axis=1)
 

@@ -28,6 +28,7 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
     ax = style.make_axes(ax)
     growth, frequency = np.asarray(result.growth), np.asarray(result.frequency)
     share = np.abs(np.asarray(result.patterns)) ** 2
+    share = share.sum(axis=tuple(range(1, share.ndim - 1)))  # of all outputs
     wide = share.sum(axis=1) ** 2 / np.maximum((share**2).sum(axis=1), 1e-300)
     size = 6 + 60 * wide / max(share.shape[1], 1)
     ax.axvline(0, color="0.6", lw=0.8, zorder=0)

@@ -30,6 +30,7 @@ from ngnmm_jax.stability.roots import NEUTRAL
 from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.loops import Loop, node_of, rightmost, rightmost_of_modes
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.wide_loops import loop_of
 
 
 class RootsMap(AbstractResult):
@@ -116,7 +117,7 @@ class _Point(NamedTuple):
     node: Node | None
     through: float
     times: np.ndarray
-    loop: Loop | None = None
+    loop: Any = None
 
 
 class Places:
@@ -182,8 +183,8 @@ class Places:
             return _Point(*node_of(with_leaves(self.present, here), state), self.times(k))
         here |= {name: jnp.asarray(float(self.points[name][k])) for name in self.between}
         everywhere = np.broadcast_to(state[:, None], self.network.state_shape)
-        loop = Loop.of(with_leaves(self.network, here), everywhere)
-        return _Point(None, np.nan, loop.times, loop)
+        loop = loop_of(with_leaves(self.network, here), everywhere)
+        return _Point(None, np.nan, np.zeros(()), loop)
 
     def roots(self, which: np.ndarray) -> dict[str, np.ndarray]:
         """Of all the network: a block of a `RootsMap`."""

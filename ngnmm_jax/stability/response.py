@@ -38,7 +38,7 @@ from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.systems.driven import Driven, driven, undriven
-from ngnmm_jax.systems.loops import Local, linearised
+from ngnmm_jax.systems.loops import Local, in_channels, linearised
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.noises import AbstractNoise, place_of
 from ngnmm_jax.systems.own_equations import only_by_coupling
@@ -159,7 +159,7 @@ def linear_response(
         _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
     only_by_coupling(network, Network, "write its linearisation")
     if network.model.outputs:
-        _only_of_one(network, driven(system).noise, stability=stability)
+        _only_of_one(network, driven(system).noise)
     if not driven(system).noise:
         _checks.fail("system", "have white noise, or coloured", "it has none: use `Driven`")
     variable = network.model.shown if variable is None else variable
@@ -201,7 +201,7 @@ def _respond(
 ) -> LinearResponse:
     network: Any = system.system
     state, error = equilibrium(network, start)
-    local = _in_channels(network, state)
+    local = in_channels(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local, state)
     terms = _terms(network, state)
@@ -294,32 +294,12 @@ def _growing(terms: tuple[Linearised, ...], rate: jax.Array) -> Any:
     )
 
 
-def _only_of_one(network: Network, noise: Any, *, stability: bool) -> None:
+def _only_of_one(network: Network, noise: Any) -> None:
     """Refuse what is known of models with one output and one input only."""
     kind = type(network.model).__name__
     if INPUT in noise:
         must = "be of variables where there are several inputs"
         _checks.fail("noise", must, f"it is of the input, and `{kind}` has several")
-    if stability and network.delays is not None:
-        must = "be False where a model of several outputs has delays: roots are not known of it, "
-        must += "nor whether it is stable (simulate a small disturbance to see)"
-        _checks.fail("stability", must, f"`{kind}` has several")
-
-
-def _in_channels(network: Network, state: jax.Array) -> Local:
-    """The regions' linearisation, with axes for inputs and outputs: `push` (variable, input,
-    region), `output` (output, variable, region).
-    """
-    local, model = linearised(network, state), network.model
-    if not model.outputs:
-        return Local(local.matrix, local.push[:, None], local.output[None])
-    drive = network.undelayed().drive(model.output(state))
-
-    def push(one: jax.Array) -> jax.Array:
-        return jax.jvp(lambda d: model.vector_field(state, d), (drive,), (one,))[1]
-
-    each = jnp.eye(len(drive), dtype=drive.dtype)[:, :, None] * jnp.ones_like(drive)
-    return Local(local.matrix, jax.vmap(push, out_axes=1)(each), jnp.moveaxis(local.output, 1, 0))
 
 
 def _seen(system: Driven, state: jax.Array, variable: str) -> jax.Array:

@@ -24,8 +24,9 @@ from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.many_equilibria import at_rest
 from ngnmm_jax.models.times import frequency_unit, per_time, seconds_in
 from ngnmm_jax.stability.response import equilibrium
-from ngnmm_jax.systems.loops import Loop, Roots, linearised_loop, rightmost, roots_right_of
+from ngnmm_jax.systems.loops import Roots, linearised_loop, rightmost, roots_right_of
 from ngnmm_jax.systems.network import Network
+from ngnmm_jax.systems.wide_loops import loop_of
 
 # Roots that there are to be, growing or not, at least.
 FEWEST = 6
@@ -44,9 +45,9 @@ class CharacteristicRoots(AbstractResult):
 
     - `roots` (root,): z, per unit of the model's time.
     - `patterns` (root, region): what regions send of the perturbation, complex; of length one,
-      the largest entry real and positive.
+      the largest entry real and positive. Of models with several outputs (root, output, region).
     - `overlaps` (root, mode): |cosine| between a pattern and each eigenvector of the weights, in
-      the order of `network.spectrum()`.
+      the order of `network.spectrum()`; of several outputs together.
     - `error` (root,): Newton's last correction, which is more than what is left.
     - `line`: all roots with Re z ≥ this are there, where `certified`. 0, or further left where
       fewer than six roots grow.
@@ -57,7 +58,7 @@ class CharacteristicRoots(AbstractResult):
     """
 
     roots: Complex[Array, "root"]
-    patterns: Complex[Array, "root region"]
+    patterns: Complex[Array, "root *output region"]
     overlaps: Float[Array, "root mode"]
     error: Float[Array, "root"]
     line: Float[Array, ""]
@@ -137,7 +138,7 @@ def characteristic_roots(
     known = at_rest(_slope(undelayed.bare(), given), given, undelayed.time_step)
     at = (given, known) if known is not None else _refined(undelayed.bare(), given)
     refined, error = map(np.asarray, at)
-    loop = Loop.of(network, refined)
+    loop = loop_of(network, refined)
     found = rightmost(loop, FEWEST) if line is None else roots_right_of(loop, float(line))
     result = _result(network, refined, found, bool(rests(np, given, refined, error)))
     if throw:
@@ -175,7 +176,7 @@ def _result(network: Network, state: np.ndarray, found: Roots, still: bool) -> C
     values = {
         "roots": roots.values,
         "patterns": found.sent,
-        "overlaps": np.abs(found.sent.conj() @ vectors),
+        "overlaps": _overlaps(found.sent, vectors),
         "error": roots.errors,
         "line": found.line,
         "missing": roots.missing,
@@ -185,6 +186,12 @@ def _result(network: Network, state: np.ndarray, found: Roots, still: bool) -> C
     }
     arrays = {name: jnp.asarray(value) for name, value in values.items()}
     return CharacteristicRoots(**arrays, time_unit=network.model.time_unit)
+
+
+def _overlaps(sent: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Of patterns (root, *output, region) with vectors (region, mode)."""
+    each = np.abs(sent.conj() @ vectors) ** 2
+    return np.sqrt(each.sum(axis=tuple(range(1, each.ndim - 1))))
 
 
 def root_near(
@@ -237,13 +244,15 @@ def root_at(
     def matrix(loop: Any, z: jax.Array) -> jax.Array:
         node, push, sent, terms = loop
         unit = jnp.eye(len(node))[:, :, None]
-        gain = (sent * solve_each(z * unit - node, push[:, None])[:, 0]).sum(axis=0)
-        passed = jnp.zeros((len(gain), len(gain)), complex)
+        gain = jnp.einsum("oak,aik->oik", sent, solve_each(z * unit - node, push))
+        passed: Any = 0.0
         for factor, graph in terms:
             known: Any = graph
             weights = known.matrix() if graph.delays is None else known.transfer(z)
             passed = passed + factor * weights
-        return jnp.eye(len(gain)) - passed * gain
+        size = push.shape[1] * push.shape[2]
+        back = jnp.einsum("iojk,olk->ijlk", passed, gain).reshape(size, size)
+        return jnp.eye(size) - back
 
     fixed = constant(loop)
     here = matrix(fixed, guess)

@@ -22,7 +22,8 @@ from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.delayed import Blocks, spans_of
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.loops import Loop, rightmost
+from ngnmm_jax.systems.loops import rightmost
+from ngnmm_jax.systems.wide_loops import loop_of
 
 # Delays of connections are one where they differ by less than this part of it.
 _SAME = 1e-12
@@ -175,7 +176,7 @@ class DelayedHomogeneous(AbstractDelayedHomogeneous):
 
     def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
         """As a network's, of perturbations that all regions share."""
-        found = rightmost(Loop.of(self, jnp.asarray(state)[:, None]), fewest).found
+        found = rightmost(loop_of(self, jnp.asarray(state)[:, None]), fewest).found
         return found.values, found.certified
 
     def only_by_coupling(self, way_out: str) -> None:
@@ -253,6 +254,10 @@ class RestingHomogeneous(AbstractDelayedHomogeneous):
     def shortest_delay(self, points: Any = None) -> float:
         """`ValueError`: it has no runs."""
         return self._only_rests()
+
+    def in_blocks(self, dt: float, points: Any = None) -> NoReturn:
+        """`ValueError`: it has no runs."""
+        self._only_rests()
 
     def only_by_coupling(self, way_out: str) -> None:
         """`ValueError`: it has no runs."""

@@ -16,6 +16,7 @@ as all others are. The perturbation is y_k = adj(z - A_k) b_k u_k, and what is s
 """
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,7 +25,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, roots_in
 from ngnmm_jax.dynamics.contours import Rectangle
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
@@ -55,18 +55,6 @@ class Loop(NamedTuple):
     weights: np.ndarray
     times: np.ndarray
 
-    @classmethod
-    def of(cls, network: Any, state: Any) -> "Loop":
-        """That of a network at a state (variable, region)."""
-        matrix, push, sent, terms = _linearised(network.bare(), jnp.asarray(state))
-        parts = [np.moveaxis(np.asarray(p, float), -1, 0) for p in (matrix, push, sent)]
-        if all((part == part[:1]).all() for part in parts):
-            parts = [part[:1] for part in parts]
-        weights = np.stack([np.asarray(factor * term.matrix()) for factor, term in terms])
-        times = [0.0 if g.delays is None else np.asarray(g.times(), float) for _, g in terms]
-        there = [np.where(w != 0, t, 0.0) for w, t in zip(weights, times, strict=True)]
-        return cls(Node(*parts), weights.astype(float), np.stack(there))
-
     @property
     def size(self) -> int:
         """How many regions there are."""
@@ -83,42 +71,70 @@ class Loop(NamedTuple):
         """The longest delay."""
         return float(self.times.max())
 
+    @property
+    def coupled(self) -> bool:
+        """Whether anything is sent at all."""
+        return bool(self.weights.any())
+
+    def characteristic(self, scale: float) -> "Characteristic":
+        """M(z), which changes over such a scale."""
+        return Characteristic(self, scale)
+
+    @property
+    def sent_shape(self) -> tuple[int, ...]:
+        """(region,)."""
+        return (self.size,)
+
+    def sent(self, function: "Characteristic", found: AnalyticRoots) -> np.ndarray:
+        """What regions send of each root's perturbation, (root, region)."""
+        return function.node(found.values[:, None])[1] * found.right
+
     def gains(self, line: float) -> np.ndarray:
         """Bounds κ_l (region,) on the columns of |W(z)| where Re z ≥ `line`.
 
         Σ_k s_k |q_k W_kl| exp(-line τ_kl) / s_l, in units s > 0 of which all are right, and those
         of a left eigenvector, which are aimed at, best. The largest where there is one node.
         """
-        with np.errstate(over="ignore"):
-            each = [np.minimum(np.abs(w) * np.exp(-line * t), 1e100) for w, t in self.terms]
-        size = np.sum(each, axis=0)
-        units = np.ones(len(size))
-        for _ in range(_POWERS):
-            pushed = units @ size
-            largest = float(pushed.max())
-            if largest == 0:
-                break
-            units = np.maximum((units + pushed / largest) / 2, _SMALL)
-        gains = (units @ size) / units
+        gains = column_bounds(np.sum([sizes(w, t, line) for w, t in self.terms], axis=0))
         return gains if len(self.node.matrix) > 1 else gains.max(keepdims=True)
 
-    def rectangle(self, line: float) -> Rectangle | None:
-        """One that holds all roots with Re z ≥ `line`; None where there are none.
 
-        Elsewhere M, its columns divided by p, is diagonally dominant in those units.
-        """
-        lines = np.full(len(self.node.matrix), line)
-        found = bounds(self.node, lambda x: self.gains(float(x[0])), lines)
-        if not found.some.any():
-            return None
-        return Rectangle(line, float(found.right.max()), 0.0, float(found.top.max()))
+def sizes(weights: np.ndarray, times: np.ndarray, line: float) -> np.ndarray:
+    """|w exp(-z τ)| where Re z is at least `line`, at most."""
+    with np.errstate(over="ignore"):
+        return np.minimum(np.abs(weights) * np.exp(-line * times), 1e100)
+
+
+def column_bounds(size: np.ndarray) -> np.ndarray:
+    """Σ_k s_k |M_kl| / s_l of a matrix of sizes, in units s that make these nearly alike."""
+    units = np.ones(len(size))
+    for _ in range(_POWERS):
+        pushed = units @ size
+        largest = float(pushed.max())
+        if largest == 0:
+            break
+        units = np.maximum((units + pushed / largest) / 2, _SMALL)
+    return (units @ size) / units
+
+
+def rectangle(loop: Any, line: float) -> Rectangle | None:
+    """One that holds all roots with Re z ≥ `line`; None where there are none.
+
+    Elsewhere M, its columns divided by p, is diagonally dominant in those units.
+    """
+    lines = np.full(len(loop.node.matrix), line)
+    found = bounds(loop.node, lambda x: loop.gains(float(x[0])), lines)
+    if not found.some.any():
+        return None
+    return Rectangle(line, float(found.right.max()), 0.0, float(found.top.max()))
 
 
 class Roots(NamedTuple):
     """Roots right of a line, by falling real part, one of each pair (that with Im z ≥ 0).
 
     - `line`: all with Re z ≥ this are there, where `certified`.
-    - `found`: as `roots_in` has them; `sent` (root, region): what regions send.
+    - `found`: as `roots_in` has them; `sent` (root, region): what regions send, (root, output,
+      region) of several outputs.
     """
 
     line: float
@@ -126,27 +142,28 @@ class Roots(NamedTuple):
     sent: np.ndarray
 
 
-def roots_right_of(loop: Loop, line: float) -> Roots:
-    """All characteristic roots right of a line."""
-    place = loop.rectangle(line)
+def roots_right_of(loop: Any, line: float) -> Roots:
+    """All characteristic roots right of a line, of a `Loop` or a `WideLoop`."""
+    place = rectangle(loop, line)
     if place is None:
         none = np.zeros((0, loop.size), complex)
-        nothing = np.zeros(0, complex), np.zeros(0), none, none
-        return Roots(line, AnalyticRoots(*nothing, True, 0.0, 0), none)
+        nothing = AnalyticRoots(np.zeros(0, complex), np.zeros(0), none, none, True, 0.0, 0)
+        return Roots(line, nothing, np.zeros((0, *loop.sent_shape), complex))
     scale = max(place.right - place.left, place.top) / _TILES
     if loop.longest > 0:
         scale = min(scale, _STEP / loop.longest)
-    function = Characteristic(loop, scale)
+    function = loop.characteristic(scale)
     found = roots_in(function, place)
-    sent = function.node(found.values[:, None])[1] * found.right
-    unseen = ~(np.abs(sent) > 0).any(axis=1, keepdims=True)
-    sent = np.where(unseen, found.right, sent)
-    largest = np.take_along_axis(sent, np.abs(sent).argmax(axis=1)[:, None], axis=1)
-    sent = sent * (np.abs(largest) / largest) / np.linalg.norm(sent, axis=1, keepdims=True)
-    return Roots(line, found, sent)
+    sent = loop.sent(function, found)
+    flat = sent.reshape(len(sent), math.prod(loop.sent_shape))
+    unseen = ~(np.abs(flat) > 0).any(axis=1, keepdims=True)
+    flat = np.where(unseen, np.resize(found.right, flat.shape), flat)
+    largest = np.take_along_axis(flat, np.abs(flat).argmax(axis=1)[:, None], axis=1)
+    flat = flat * (np.abs(largest) / largest) / np.linalg.norm(flat, axis=1, keepdims=True)
+    return Roots(line, found, flat.reshape(sent.shape))
 
 
-def rightmost(loop: Loop, fewest: int) -> Roots:
+def rightmost(loop: Any, fewest: int) -> Roots:
     """All growing roots; where these are fewer than asked for, those right of a line further left.
 
     It moves until there are as many; or until what is right of it can no longer be certified: then
@@ -158,7 +175,7 @@ def rightmost(loop: Loop, fewest: int) -> Roots:
     if loop.longest > 0:
         step = min(step, _FIRST / loop.longest)
     line, step = 0.0, float(step) if np.isfinite(step) else 1.0
-    if not loop.weights.any():  # there are no others than the nodes' own
+    if not loop.coupled:  # there are no others than the nodes' own
         step = 1.01 * float(np.abs(rates).max()) or 1.0
     for _ in range(_MOVES):
         if best.found.values.size >= fewest or not best.found.certified:
@@ -244,25 +261,33 @@ def linearised(network: Any, state: Float[Array, "variable region"]) -> Local:
     return Local(matrix, push, output)
 
 
-def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tuple[Any, ...]:
-    """A (variable, variable, region), b and c (variable, region), and the terms, for JAX.
-
-    Each term is what regions make of its graph's weights, factors (region, region), and the graph.
+def in_channels(network: Any, state: Float[Array, "variable region"]) -> Local:
+    """The same with axes for inputs and outputs: `push` (variable, input, region), `output`
+    (output, variable, region).
     """
-    model = network.model
-    if model.outputs:
-        kind = type(model).__name__
-        must = "have one output and one input where it has delays: what grows are characteristic "
-        must += "roots, not known of several. Equilibria are those of `network.undelayed()`, what "
-        must += "grows is seen in runs (`simulate`, `lyapunov_spectrum`), and `linear_response(…, "
-        must += "stability=False)` takes it"
-        _checks.fail("model", must, f"`{kind}` has several")
-    output = model.output(state)
-    terms = network.interaction.linearised(output)
-    own = sum((term.own[0, 0] for term in terms[1:]), terms[0].own[0, 0])
-    local = linearised(network, state)
-    matrix = local.matrix + local.push[:, None] * (own * local.output)[None]
-    factors = (jnp.einsum("cj,ck->jk", term.received[0], term.sent[:, 0]) for term in terms)
+    local, model = linearised(network, state), network.model
+    if not model.outputs:
+        return Local(local.matrix, local.push[:, None], local.output[None])
+    drive = network.undelayed().drive(model.output(state))
+
+    def push(one: jax.Array) -> jax.Array:
+        return jax.jvp(lambda d: model.vector_field(state, d), (drive,), (one,))[1]
+
+    each = jnp.eye(len(drive), dtype=drive.dtype)[:, :, None] * jnp.ones_like(drive)
+    return Local(local.matrix, jax.vmap(push, out_axes=1)(each), jnp.moveaxis(local.output, 1, 0))
+
+
+def linearised_loop(network: Any, state: Float[Array, "variable region"]) -> tuple[Any, ...]:
+    """A (variable, variable, region), b and c as `in_channels` has them, and the terms, for JAX.
+
+    Each term is what regions make of its graph's weights, factors (input, output, region, region),
+    and the graph.
+    """
+    terms = network.interaction.linearised(network.model.output(state))
+    own = sum((term.own for term in terms[1:]), terms[0].own)
+    local = in_channels(network, state)
+    matrix = local.matrix + jnp.einsum("air,ior,obr->abr", local.push, own, local.output)
+    factors = (jnp.einsum("icj,cok->iojk", term.received, term.sent) for term in terms)
     pairs = tuple(zip(factors, (term.graph for term in terms), strict=True))
     return matrix, local.push, local.output, pairs
 
@@ -286,9 +311,6 @@ def _of_one(present: Any, state: Float[Array, "variable"]) -> tuple[Array, ...]:
     return matrix + own * jnp.outer(push, sent), push, sent, through
 
 
-_linearised = eqx.filter_jit(linearised_loop)
-
-
 @dataclasses.dataclass
 class Characteristic:
     """M(z) of a loop, as `roots_in` takes it; `scale`: over which it changes."""
@@ -301,6 +323,7 @@ class Characteristic:
         self.node = Fraction(self.loop.node, float(self.loop.gains(0.0).max()))
         # Of times that are the same, as there and back, only one takes exponentials.
         each = [np.unique(times, return_inverse=True) for _, times in self.loop.terms]
+        self.aside = np.zeros(0)
         shape = (self.size, self.size)
         self.times = [(times, where.reshape(shape)) for times, where in each]
 

@@ -48,6 +48,7 @@ from ngnmm_jax.systems.delayed_homogeneous import (
 )
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.loops import Loop, linearised, rightmost
+from ngnmm_jax.systems.loops import rightmost
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
     only_by_coupling,
@@ -55,6 +56,7 @@ from ngnmm_jax.systems.own_equations import (
     own_equations,
 )
 from ngnmm_jax.systems.reconnected import reconnected
+from ngnmm_jax.systems.wide_loops import loop_of
 
 
 class Network(AbstractCoupled):
@@ -215,7 +217,7 @@ class Network(AbstractCoupled):
         can be certified.
         """
         self.only_by_coupling("find the roots of its own linearisation")
-        found = rightmost(Loop.of(self, state), fewest).found
+        found = rightmost(loop_of(self, state), fewest).found
         return found.values, found.certified
 
     @property

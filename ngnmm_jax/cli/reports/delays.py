@@ -42,6 +42,7 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
         where = network.connectome
         if where is not None and where.centroids is not None and found.roots.shape[0]:
             pattern = np.abs(np.asarray(found.patterns[0]))
+            pattern = np.sqrt((pattern**2).sum(axis=tuple(range(pattern.ndim - 1))))
             brain = plot.brain(where, pattern, label="amplitude (unit norm)")
             brain.suptitle(f"{title}; equilibrium {k}, rightmost root")
             brain.savefig(out / f"pattern_{k}.png", dpi=150)
