@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.stability.delay_maps import RootsMap
     from ngnmm_jax.stability.dispersion import Dispersion, dispersion
     from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
+    from ngnmm_jax.stability.modal_response import ModalResponse, modal_response
     from ngnmm_jax.stability.response import LinearResponse, linear_response
     from ngnmm_jax.stability.roots import CharacteristicRoots, characteristic_roots, root_near
     from ngnmm_jax.sweeps import (
@@ -130,6 +131,7 @@ __all__ = [
     "LinearResponse",
     "LyapunovMap",
     "LyapunovSpectrum",
+    "ModalResponse",
     "MontbrioPazoRoxin",
     "Network",
     "NextGenEI",
@@ -174,6 +176,7 @@ __all__ = [
     "load",
     "lyapunov_map",
     "lyapunov_spectrum",
+    "modal_response",
     "models",
     "noises",
     "observe",
@@ -288,6 +291,10 @@ _HOMES = {
     "stability.maps": (
         "DispersionMap",
         "dispersion_map",
+    ),
+    "stability.modal_response": (
+        "ModalResponse",
+        "modal_response",
     ),
     "stability.response": (
         "LinearResponse",

@@ -158,8 +158,9 @@ def blocks_of_saves(
 ) -> list[tuple[int, int, Any, Any]]:
     """How a run of fixed steps is cut up: saves kept, `room`, and `steps`, as for `save_steps`.
 
-    `each`: bytes of a save; `traced`: as a caller's program will have it, in one piece; `in_pieces`: often enough to
-    show progress. The steps after the last save come last, as a save that is not kept.
+    `each`: bytes of a save; `traced`: as a caller's program will have it, in one piece;
+    `in_pieces`: often enough to show progress. The steps after the last save come last, as a save
+    that is not kept.
     """
     n_saves, rest = divmod(saving.n_steps, saving.stride)
     if traced:
