@@ -47,8 +47,7 @@ from ngnmm_jax.systems.delayed_homogeneous import (
     raise_uneven,
 )
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.loops import Loop, linearised, rightmost
-from ngnmm_jax.systems.loops import rightmost
+from ngnmm_jax.systems.loops import linearised, rightmost
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
     only_by_coupling,
