@@ -39,6 +39,11 @@ os.environ["JAX_COMPILATION_CACHE_DIR"] = str(ng.keep_compiled())
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+# What is there by now stays: the collector need not look through it while programs are traced.
+gc.collect()
+gc.freeze()
+gc.set_threshold(50_000, 20, 20)
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

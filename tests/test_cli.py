@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 import ngnmm_jax as ng
 from ngnmm_jax._core import progress
 from ngnmm_jax._core.store import Store
-from ngnmm_jax.cli import _unraisable, output
+from ngnmm_jax.cli import _unraisable, main, output
 from ngnmm_jax.cli.entry import app
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.cli.folder import folder
@@ -694,6 +694,20 @@ def test_how_a_connectome_is_read(tmp_path):
             invoke("connectome", path, "--reading", wrong)
 
 
+@pytest.fixture
+def said(monkeypatch, capsys):
+    """What a command prints, and its exit status, as the entry point has them."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["ngnmm", *map(str, arguments)])
+        monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)  # which it replaces
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr()
+
+    return run
+
+
 def ngnmm(*arguments, **environment):
     code = "from ngnmm_jax.cli import main; main()"
     return subprocess.run(
@@ -712,16 +726,24 @@ def ngnmm(*arguments, **environment):
         (["simulate", "--set", "i_ext=3"], "did you mean 'i_ext_"),
         (["simulate", "--set", "i_ext_e=high"], "must be NAME=VALUE"),
         (["simulate", "--model", "nextgn"], "did you mean 'nextgen'"),
-        (["dispersion", "--connectome", "nowhere.csv"], "no connectome file 'nowhere.csv'"),
         (["dispersion", "--config", "nowhere.toml"], "no settings file"),
         (["bifurcate", "--vary", "i_ext_e=5"], "must be NAME=LOW:HIGH"),
         (["bifurcate", "--vary", "i_ext_e=5:3"], "`vary.i_ext_e` must have bounds"),
     ],
 )
-def test_errors_are_one_line(arguments, words, tmp_path):
-    result = ngnmm(*arguments, "--out", tmp_path)
+def test_errors_are_one_line(arguments, words, tmp_path, said):
+    code, printed = said(*arguments, "--out", tmp_path)
+    assert code == 1
+    assert words in printed.out
+    assert "Traceback" not in printed.out + printed.err
+    assert len(printed.out.strip().splitlines()) == 1
+
+
+def test_an_error_of_a_process_is_one_line(tmp_path):
+    """As a shell has it: where nothing of the tests is loaded."""
+    result = ngnmm("dispersion", "--connectome", "nowhere.csv", "--out", tmp_path)
     assert result.returncode == 1
-    assert words in result.stdout
+    assert "no connectome file 'nowhere.csv'" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
     assert len(result.stdout.strip().splitlines()) == 1
 
@@ -800,17 +822,17 @@ def test_map(tmp_path):
         (["--vary", "i_ext_e=0:16:0", "--vary", "coupling=0:1:2"], "low, high, count"),
     ],
 )
-def test_map_refuses(tmp_path, arguments, words):
-    result = ngnmm("map", "--out", tmp_path / "out", *arguments)
-    assert result.returncode == 1
-    assert words in result.stdout + result.stderr
+def test_map_refuses(tmp_path, arguments, words, said):
+    code, printed = said("map", "--out", tmp_path / "out", *arguments)
+    assert code == 1
+    assert words in printed.out
 
 
-def test_compare_refuses(tmp_path):
-    result = ngnmm("compare", "--models", "nextgen,nope", "--out", tmp_path)
-    assert result.returncode == 1
-    assert "'nope'" in result.stderr + result.stdout
-    assert "three-populations" in result.stderr + result.stdout
+def test_compare_refuses(tmp_path, said):
+    code, printed = said("compare", "--models", "nextgen,nope", "--out", tmp_path)
+    assert code == 1
+    assert "'nope'" in printed.out
+    assert "three-populations" in printed.out
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ from ngnmm_jax._core import placement
 from ngnmm_jax._core.lanes import map_chunks, within_memory
 from ngnmm_jax.chaos.lanes import lanes_per_device
 from ngnmm_jax.dynamics import many_equilibria
+from ngnmm_jax.simulation import batch as batches
 from ngnmm_jax.simulation import chunks
 from ngnmm_jax.simulation.spiking import simulate as spiking
 from ngnmm_jax.stability import resting, transverse
@@ -73,7 +74,8 @@ def test_what_is_small_runs_on_the_cpu(network, accelerator, monkeypatch, name):
     assert not found.committed  # it goes along with other arrays
     assert (found + jnp.ones(())).shape == found.shape
     monkeypatch.undo()
-    np.testing.assert_array_equal(SMALL[name](network), found)
+    with jax.default_device(accelerator.cpu):  # where it is compiled by now
+        np.testing.assert_array_equal(SMALL[name](network), found)
 
 
 def test_branches_are_followed_on_the_cpu(network, accelerator, monkeypatch):
@@ -100,14 +102,29 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize(("limit", "name"), [(k, v) for k, names in LARGE.items() for v in names])
-def test_what_is_large_stays(network, accelerator, monkeypatch, limit, name):
-    monkeypatch.setattr(spiking if limit == "NEURONS" else placement, limit, 0)
-    assert SMALL[name](network).devices() == {accelerator.itself}
+@pytest.mark.parametrize("limit", ["STATES", "PRODUCTS"])
+def test_what_is_large_stays(network, accelerator, monkeypatch, limit):
+    monkeypatch.setattr(placement, limit, 0)
+    assert SMALL["simulate_batch"](network).devices() == {accelerator.itself}
 
 
 class Asked(Exception):
     """What is asked about a work, before it begins."""
+
+
+@pytest.mark.parametrize(("limit", "name"), [(k, v) for k, names in LARGE.items() for v in names])
+def test_what_is_beyond_a_limit_is_large(network, accelerator, monkeypatch, limit, name):
+    def asked(what, small, *values):
+        raise Asked(small)
+
+    for module in (placement, batches, spiking):
+        monkeypatch.setattr(module, "beside", asked)
+    for value, small in ((None, True), (0, False)):
+        if value is not None:
+            monkeypatch.setattr(spiking if limit == "NEURONS" else placement, limit, value)
+        with pytest.raises(Asked) as found:
+            SMALL[name](network)
+        assert found.value.args == (small,)
 
 
 def wide(regions):
