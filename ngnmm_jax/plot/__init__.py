@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         map_cut,
         map_details,
     )
+    from ngnmm_jax.plot.surfaces import surface
     from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
 
 __all__ = [
@@ -84,6 +85,7 @@ __all__ = [
     "spikes",
     "stroboscopic_map",
     "structural_spectrum",
+    "surface",
     "sweep",
     "sweep_overview",
     "sweep_quantities",
@@ -148,6 +150,7 @@ _HOMES = {
         "map_cut",
         "map_details",
     ),
+    "surfaces": ("surface",),
     "sweeps": (
         "sweep",
         "sweep_overview",
