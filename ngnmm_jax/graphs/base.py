@@ -14,6 +14,7 @@ from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import without_names
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
+from ngnmm_jax.graphs import spectra
 
 # Rows count as having the same sum, and a matrix as symmetric, to these fractions.
 _SAME_ROW_SUM, _SYMMETRIC = 1e-9, 1e-12
@@ -24,7 +25,13 @@ class AbstractGraph(Pictured):
 
     A graph of one's own says `n_regions` and `apply`. The rest follows by way of the dense matrix;
     override what is known better. A PyTree: what `apply` needs are its leaves.
+
+    Of more than `DENSE_LIMIT` regions no dense matrix is made: what needs one raises `ValueError`,
+    and `row_sums`, `even`, `bounds`, `leading` and `density` do without, by `apply` alone.
     """
+
+    #: Regions of which a matrix (region, region) is made where there is none yet.
+    DENSE_LIMIT: ClassVar[int] = 5000
 
     #: What it was made of, where that is known: names, and eigenmodes that are there already.
     connectome: ClassVar[Connectome | None] = None
@@ -47,13 +54,69 @@ class AbstractGraph(Pictured):
     def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
         """What each region gets of all regions' values, Σ_k weights_jk values_k, for each run."""
 
+    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+        """Σ_j weights_jk values_j for each region k and each run: by what sends, not what receives.
+
+        By default JAX's transpose of `apply`.
+        """
+        like = jax.ShapeDtypeStruct(values.shape, values.dtype)
+        sums = jax.eval_shape(self.apply, like)
+        return jax.linear_transpose(self.apply, like)(values.astype(sums.dtype))[0]
+
+    def transposed(self) -> "AbstractGraph":
+        """The graph whose connections go the other way: its `apply` is this one's transpose."""
+        from ngnmm_jax.graphs.structured import TransposedGraph
+
+        return TransposedGraph(self)
+
     def matrix(self) -> Float[Array, "region region"]:
-        """The weights, row by row what a region receives."""
+        """The weights, row by row what a region receives.
+
+        `ValueError` above `DENSE_LIMIT` regions.
+        """
+        self._few_enough("matrix", "`apply`, `row_sums` and `leading` do without it")
         return self.apply(jnp.eye(self.n_regions))
+
+    def _few_enough(self, what: str, instead: str) -> None:
+        """Refuse to make a dense matrix of very many regions."""
+        n, kind = self.n_regions, type(self).__name__
+        if n > self.DENSE_LIMIT:
+            raise ValueError(
+                f"`{kind}.{what}` would make a dense matrix of {n} regions, "
+                f"{8e-9 * n**2:.3g} GB: {instead}. (`{kind}.DENSE_LIMIT`, now "
+                f"{self.DENSE_LIMIT} regions, is where this is refused.)"
+            )
 
     def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
         """What each region gets where all values are one, summed in a type of one's choice."""
         return self.apply(jnp.ones(self.n_regions, dtype))
+
+    def row_sizes(self) -> Float[Array, "region"]:
+        """Σ_k |weights_jk| of each region, or a bound above it.
+
+        `ValueError` above `DENSE_LIMIT` regions, unless a class knows them without its matrix.
+        """
+        return jnp.abs(self.matrix()).sum(axis=1)
+
+    def normalised(self) -> "AbstractGraph":
+        """The same with every row divided by its sum.
+
+        `ValueError` names regions whose rows sum to zero, or to less.
+        """
+        from ngnmm_jax.graphs.structured import SumGraph
+
+        return SumGraph((self,), (1 / self._positive_sums(),))
+
+    def _positive_sums(self) -> Any:
+        """The rows' sums, by which they can be divided."""
+        sums = self.row_sums()
+        if _checks.is_concrete(sums):
+            bad = np.flatnonzero(~(np.asarray(sums) > 0))
+            if bad.size:
+                named = ", ".join(self.labels[k] for k in bad[:5])
+                named += f" and {bad.size - 5} more" if bad.size > 5 else ""
+                _checks.fail("graph", "have rows with positive sums", f"these have none: {named}")
+        return sums
 
     def known(self) -> np.ndarray | None:
         """The weights on the host; None where JAX traces them."""
@@ -64,14 +127,61 @@ class AbstractGraph(Pictured):
 
     def even(self) -> bool:
         """Whether all rows sum to the same, to their precision; True where that is traced."""
-        weights = self.known()
-        return weights is None or _same_row_sum(weights)
+        if self.n_regions <= self.DENSE_LIMIT:
+            weights = self.known()
+            return weights is None or _same_row_sum(weights)
+        if not _checks.is_concrete(self):
+            return True
+        with jax.ensure_compile_time_eval():
+            sums, sizes = map(np.asarray, (self.row_sums(), self.row_sizes()))
+        return _same(sums, sizes)
+
+    def symmetriser(self) -> np.ndarray | None:
+        """Positive numbers d (region,) for which d_j weights_jk is symmetric.
+
+        The eigenvalues are real then, and eigenvectors can be told apart as well as those of a
+        symmetric matrix: weights are one where rows were divided by their sums. None where there
+        are no such numbers, or none is known.
+        """
+        weights = self.known() if self.n_regions <= self.DENSE_LIMIT else None
+        if weights is None:
+            return None
+        from scipy.sparse import csr_array
+
+        return spectra.symmetriser_of(csr_array(weights.astype(float)))
+
+    def bounds(self) -> "spectra.SpectralBounds":
+        """A convex region that holds all eigenvalues: an interval where these are known to be real.
+
+        From all of them where regions are few; else as `spectra.bounds_of` finds it.
+        """
+        return spectra.bounds_of(self)
+
+    def transverse_bounds(self) -> "spectra.SpectralBounds":
+        """The same of all eigenvalues but that of the uniform mode, which all regions share.
+
+        `ValueError` where the rows do not sum to the same.
+        """
+        return spectra.bounds_of(self, transverse=True)
+
+    def leading(self, k: int, which: str = "LR") -> Eigenmodes:
+        """The first `k` eigenmodes: of "LR" largest or "SR" smallest real part, "LM" largest
+        modulus, or "LI" largest imaginary part; as `spectra.leading_of` finds them.
+        """
+        return spectra.leading_of(self, k, which)
+
+    def density(
+        self, *, moments: int = 256, vectors: int = 16, seed: int = 0
+    ) -> "spectra.SpectralDensity":
+        """How densely real eigenvalues lie, estimated as `spectra.density_of` says."""
+        return spectra.density_of(self, moments=moments, vectors=vectors, seed=seed)
 
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the matrix (mode,), sorted, and the index of the uniform mode.
 
         The index is None where the rows do not sum to the same. Warns where eigenvalues are so
-        ill-conditioned that rounding moves them by over 1e-6 of the largest.
+        ill-conditioned that rounding moves them by over 1e-6 of the largest. `ValueError` above
+        `DENSE_LIMIT` regions, where `bounds`, `leading` and `density` say what can be known.
         """
         weights = self.known()
         if weights is None:  # differentiated through
@@ -127,5 +237,10 @@ class AbstractGraph(Pictured):
 def _same_row_sum(weights: np.ndarray) -> bool:
     """Whether the rows sum to the same, to the precision of the weights."""
     sums, sizes = weights.sum(axis=1, dtype=float), np.abs(weights).sum(axis=1, dtype=float)
-    eps = max(_SAME_ROW_SUM, 10 * float(np.finfo(weights.dtype).eps))
+    return _same(sums, sizes, weights.dtype)
+
+
+def _same(sums: np.ndarray, sizes: np.ndarray, dtype: Any = None) -> bool:
+    """Whether sums are the same, of rows of such sizes in weights of a type."""
+    eps = max(_SAME_ROW_SUM, 10 * float(np.finfo(dtype or sums.dtype).eps))
     return bool(np.ptp(sums) <= eps * sizes.max())

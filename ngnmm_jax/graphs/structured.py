@@ -120,6 +120,34 @@ class MatrixGraph(AbstractGraph):
         return self.weights
 
 
+class TransposedGraph(AbstractGraph):
+    """The connections of another graph the other way round.
+
+    **Arguments:**
+
+    - `graph`: the other.
+    """
+
+    graph: AbstractGraph
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return self.graph.n_regions
+
+    def apply(self, values: Field) -> Field:
+        """What the other's transpose makes of values."""
+        return self.graph.apply_transposed(values)
+
+    def apply_transposed(self, values: Field) -> Field:
+        """What the other makes of them."""
+        return self.graph.apply(values)
+
+    def transposed(self) -> AbstractGraph:
+        """The other."""
+        return self.graph
+
+
 class SumGraph(AbstractGraph):
     """The connections of several graphs at once, each times a factor.
 

@@ -243,7 +243,7 @@ class Surface:
     def vertex_areas(self) -> NDArray[np.float64]:
         """What belongs to each vertex (vertex,), mm²: a third of each of its faces."""
         third = np.repeat(self.face_areas / 3, 3)
-        return np.bincount(self.faces.ravel(), third, minlength=self.n_vertices)
+        return np.bincount(self.faces.ravel(), third, self.n_vertices).astype(float)
 
     @functools.cached_property
     def normals(self) -> NDArray[np.float64]:
