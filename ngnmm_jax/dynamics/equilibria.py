@@ -4,6 +4,7 @@ Concrete systems go through `many_equilibria`, one small program for whoever ask
 is being transformed by JAX, the same search is part of its program (`certify`).
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -24,11 +25,18 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.dynamics.matrix_free import LEADING, WHOLE, is_large, newton_krylov, rightmost
 
 VectorField = Callable[[jax.Array], jax.Array]
 
 # Newton's iteration: steps, of which the last two carry derivatives.
 _STEPS = 8
+#: What is said of systems without a Jacobian, and where their growth is not found.
+MATRIX_FREE = "without a Jacobian: GMRES, Arnoldi"
+_OPEN = (
+    "the leading eigenvalues were not found to their tolerance: they lie too close together, or the "
+    "state's growth is too slow to be told; have it return what was found with `throw=False`"
+)
 #: How many equilibria there are places for where their number is not known beforehand.
 MOST = 8
 
@@ -54,7 +62,9 @@ class Equilibria(AbstractResult):
       of the model's time. Of a network with delays its characteristic roots, one of each pair: all
       that grow, and at least six where so many could be certified; NaN behind these. NaN of a
       homogeneous system whose delays differ, or are of several couplings: those of the network
-      say whether it is stable (`find_equilibria(network)`).
+      say whether it is stable (`find_equilibria(network)`). Of systems of over 3,000 dimensions the
+      six rightmost, one of each pair, by Arnoldi's iteration (`dynamics.matrix_free`); NaN behind
+      those that it found, and under JAX transformations.
     - `residuals` (equilibrium,): largest |dx/dt|.
     - `errors` (equilibrium,): size of Newton's last correction, an estimate of the distance
       to the exact equilibrium relative to 1 + |x|; the certificate asks it below `tolerance`.
@@ -68,7 +78,8 @@ class Equilibria(AbstractResult):
       False where equilibria come from a grid, from many starts or from yours, and under `jit`,
       `vmap` or `grad`.
     - `status`: `Status.OK`; `NONE_FOUND`; `TRUNCATED` where more were found than `max_count`;
-      `NOT_CERTIFIED` where characteristic roots may be missing.
+      `NOT_CERTIFIED` where characteristic roots may be missing, or leading eigenvalues were not
+      found to 1e-7 of the spectral radius.
     """
 
     states: Float[Array, "equilibrium *state"]
@@ -82,7 +93,9 @@ class Equilibria(AbstractResult):
     @property
     def stats(self) -> dict[str, Any]:
         """Residuals, and the errors of Newton's iteration."""
-        return {"residuals": several(self.residuals), "errors": several(self.errors)}
+        known = {"residuals": several(self.residuals), "errors": several(self.errors)}
+        large = math.prod(self.states.shape[-2:]) > WHOLE
+        return known | ({"method": MATRIX_FREE} if large else {})
 
     def summary(self) -> dict[str, Any]:
         """How many there are, whether these are all, and how each grows."""
@@ -127,6 +140,10 @@ def find_equilibria(
     many points. Either way Newton's iteration finishes, duplicates are dropped, and each of what
     is left is certified by the size of Newton's last correction.
 
+    Of systems of over 3,000 dimensions no Jacobian is written down: Newton's iteration starts at
+    the guesses themselves and solves its linear systems by GMRES, and stability is that of the
+    rightmost eigenvalues (`dynamics.matrix_free`).
+
     Differentiable: Newton's last steps carry derivatives with respect to parameters (by the
     implicit function theorem).
 
@@ -137,7 +154,8 @@ def find_equilibria(
     - `start` (start, *state): initial guesses to use in place of the model's own.
     - `max_count`: the largest number returned; more is an error (status TRUNCATED). By default
       as many as there are; under JAX transformations 8.
-    - `throw`: raise `SolverError` where none is found, or more than `max_count`.
+    - `throw`: raise `SolverError` where none is found, or more than `max_count`, or stability is
+      not known.
     """
     _checks.require_x64("find_equilibria")
     instead = ": under a stimulus that repeats itself `find_orbit` finds what is locked to it"
@@ -154,7 +172,13 @@ def find_equilibria(
     else:
         result = _delayed(system, start, max_count)
     if throw:
-        raise_unless_ok("find_equilibria", result.status, result)
+        advice = {Status.NOT_CERTIFIED: _OPEN} if is_large(system) else None
+        # JAX's transformations leave the growth of large systems open: that is no failure.
+        left_open = is_large(system) & (not _checks.on_host(system, start))
+        status = jnp.where(
+            left_open & (result.status == Status.NOT_CERTIFIED), Status.OK, result.status
+        )
+        raise_unless_ok("find_equilibria", status, result, advice)
     if not _checks.is_concrete(result):
         return result
     n = int(result.count)
@@ -173,6 +197,8 @@ def _found(
         starts = system.equilibrium_starts()
     if starts is not None:
         places = max(MOST, starts.shape[0]) if max_count is None else max_count
+        if is_large(system):
+            return _with_growth(system, _from_starts_of_many(system, starts, places))
         return _from_starts(system, starts, places)
     return _searched(system, max_count or MOST, _scalar(system))
 
@@ -235,6 +261,38 @@ def _from_starts(system: SearchableSystem, starts: jax.Array, max_count: int) ->
 
 
 @eqx.filter_jit
+def _from_starts_of_many(system: Any, starts: jax.Array, max_count: int) -> Equilibria:
+    """Of a large system: by products with its Jacobian, whose eigenvalues are left open."""
+    candidates = jax.lax.stop_gradient(starts)
+    some = _kept(system, candidates, lambda x: newton_krylov(system, x), max_count)
+    status = jnp.where(some.found.any(), Status.NOT_CERTIFIED, Status.NONE_FOUND)
+    return Equilibria(
+        states=some.states,
+        eigenvalues=jnp.full((some.found.shape[0], LEADING), jnp.nan + 0j),
+        residuals=some.residuals,
+        errors=some.errors,
+        found=some.found,
+        complete=jnp.asarray(False),
+        status=jnp.where(some.number > max_count, Status.TRUNCATED, status),
+    )
+
+
+def _with_growth(system: Any, result: Equilibria) -> Equilibria:
+    """The same with leading eigenvalues, where values are known."""
+    if not _checks.on_host(system, result):
+        return result
+    values = np.full(result.eigenvalues.shape, np.nan + 0j)
+    known = True
+    for k in np.flatnonzero(result.found):
+        leading = rightmost(system, result.states[k])
+        values[k, : leading.values.size] = leading.values
+        known &= leading.known
+    left_open = result.status == Status.NOT_CERTIFIED
+    status = jnp.where(left_open & known, Status.OK, result.status)
+    return with_fields(result, eigenvalues=jnp.asarray(values), status=status)
+
+
+@eqx.filter_jit
 def near(system: System, state: Float[Array, "*state"]) -> Float[Array, "*state"]:
     """The equilibrium near a state."""
     return newton(system.vector_field, from_starts(system.vector_field, state[None])[0])[0]
@@ -286,13 +344,15 @@ def certify(
 
     That there are no others is not certified, whatever the candidates: `complete` is False.
     """
-    some = _polished(system, candidates, max_count)
+    candidates = jax.lax.stop_gradient(candidates)
+    some = _kept(system, candidates, lambda x: newton(system.vector_field, x), max_count)
+    matrices = _map_where(some.found, lambda x: jacobian(system.vector_field, x), some.states)
 
     def spectrum(matrix: jax.Array) -> jax.Array:
         values = jnp.linalg.eigvals(matrix)
         return values[jnp.argsort(-values.real)]
 
-    eigenvalues = _map_where(some.found, spectrum, some.matrices)
+    eigenvalues = _map_where(some.found, spectrum, matrices)
     status = jnp.where(some.found.any(), Status.OK, Status.NONE_FOUND)
     return Equilibria(
         states=some.states,
@@ -305,34 +365,32 @@ def certify(
     )
 
 
-class _Polished(NamedTuple):
-    """Equilibria as `Equilibria` has them, but with Jacobians in place of eigenvalues.
-
-    `number`: how many were found, perhaps more than are kept.
-    """
+class _Kept(NamedTuple):
+    """Equilibria as `Equilibria` has them; `number`: of those found, perhaps more than are kept."""
 
     states: Float[Array, "equilibrium *state"]
-    matrices: Float[Array, "equilibrium dimension dimension"]
     residuals: Float[Array, "equilibrium"]
     errors: Float[Array, "equilibrium"]
     found: Bool[Array, "equilibrium"]
     number: Int[Array, ""]
 
 
-def _polished(
-    system: SearchableSystem, candidates: Float[Array, "candidate *state"], max_count: int
-) -> _Polished:
-    """`certify` but for the eigenvalues."""
-    candidates = jax.lax.stop_gradient(candidates)
+def _kept(
+    system: SearchableSystem,
+    candidates: Float[Array, "candidate *state"],
+    iterated: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    max_count: int,
+) -> _Kept:
+    """What an iteration leads to, from candidates without derivatives: certified, each once."""
     tolerance = float(jnp.finfo(candidates.dtype).eps) ** 0.6
     given = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
-    states, errors = _map_where(given, lambda x: newton(system.vector_field, x), candidates)
+    states, errors = _map_where(given, iterated, candidates)
     flat = states.reshape(states.shape[0], -1)
     good = jnp.isfinite(flat).all(axis=1) & (errors <= tolerance)
     good &= jax.vmap(getattr(system, "admissible", lambda _: jnp.array(True)))(states)
 
     # A state counts once: the first of those that agree to 1e-6.
-    gap = jnp.abs(flat[:, None] - flat[None]).max(axis=-1)
+    gap = jax.lax.map(lambda one: jnp.abs(flat - one).max(axis=-1), flat)
     same = gap <= 1e-6 * (1 + jnp.abs(flat).max(axis=1))
     earlier = jnp.tri(flat.shape[0], k=-1, dtype=bool)
     found = good & ~(same & earlier & good[None]).any(axis=1)
@@ -344,13 +402,9 @@ def _polished(
     keep = order[: min(max_count, flat.shape[0])]
     found = found[keep]
     states = jnp.where(found.reshape(-1, *(1,) * (states.ndim - 1)), states[keep], jnp.nan)
-
-    def analyse(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jacobian(system.vector_field, x), jnp.abs(system.vector_field(x)).max()
-
-    matrices, residuals = _map_where(found, analyse, states)
+    residuals = _map_where(found, lambda x: jnp.abs(system.vector_field(x)).max(), states)
     errors = jnp.where(found, errors[keep], jnp.nan)
-    return _Polished(states, matrices, residuals, errors, found, number)
+    return _Kept(states, residuals, errors, found, number)
 
 
 def _map_where(

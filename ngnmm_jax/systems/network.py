@@ -48,7 +48,7 @@ from ngnmm_jax.systems.delayed_homogeneous import (
     raise_uneven,
 )
 from ngnmm_jax.systems.homogeneous import Homogeneous
-from ngnmm_jax.systems.loops import Loop, rightmost
+from ngnmm_jax.systems.loops import Loop, linearised, rightmost
 from ngnmm_jax.systems.own_equations import (
     only_a_drive_of_its_own,
     only_by_coupling,
@@ -343,6 +343,12 @@ class Network(AbstractCoupled):
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable region"]:
         """Equilibria near the homogeneous ones of the region-averaged parameters."""
         return from_starts(self.vector_field, self.equilibrium_starts(max_count))
+
+    def node_jacobians(
+        self, state: Float[Array, "variable region"]
+    ) -> Float[Array, "variable variable region"]:
+        """The regions' own Jacobians, at what they receive: without what passes between them."""
+        return linearised(self, state).matrix
 
     def equilibrium_starts(
         self, max_count: int | None = None
