@@ -45,6 +45,16 @@ def as_signal(
     return array
 
 
+def as_masses(mass: Any, n: int, dtype: Any) -> jax.Array:
+    """How much each node counts (node,), checked; by default one."""
+    if mass is None:
+        return jnp.ones(n, dtype)
+    found = _checks.floats("mass", mass, dtype)
+    _checks.shape("mass", found, (n,), f"for {n} nodes")
+    _checks.positive("mass", found)
+    return found
+
+
 def finite_or_not(values: Any) -> jax.Array:
     """The status (*axes) of values (time, *axes): NOT_FINITE where some are not."""
     return jnp.where(jnp.isfinite(values).all(axis=0), Status.OK, Status.NOT_FINITE)
