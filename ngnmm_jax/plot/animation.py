@@ -56,7 +56,7 @@ def animate(
     number = max(2, round(min(window, seconds[-1] - seconds[0]) * slower * frames_per_second))
     times = np.linspace(max(seconds[-1] - window, seconds[0]), seconds[-1], number)
     frames = np.stack([_between(seconds, values, time) for time in times])
-    low, high = np.quantile(frames, [0.005, 0.995])
+    low, high = np.nanquantile(frames, [0.005, 0.995])
     begin = _on_regions if isinstance(where, Connectome) else _on_surface
     figure, show = begin(where, frames, (low, high), quantity(run, variable))  # type: ignore[arg-type]
     figure.suptitle(" ")
