@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import itertools
 import warnings
 from typing import Any
 
@@ -14,6 +15,8 @@ from ngnmm_jax.surfaces.surface import Surface
 
 #: What of a kernel lies beyond its cut-off, where none is chosen.
 _LOST = 0.01
+#: Pairs of vertices that are looked at together.
+_BLOCK = 1 << 20
 
 
 class AbstractKernel(abc.ABC):
@@ -65,7 +68,8 @@ class AbstractRadialKernel(AbstractKernel):
     def weights(self, surface: Surface) -> Any:
         """Rows that sum to one: a SciPy sparse array (vertex, vertex)."""
         found, mass = self._densities(surface)
-        found.data /= np.repeat(mass, np.diff(found.indptr))
+        for row, (begin, end) in enumerate(itertools.pairwise(found.indptr)):
+            found.data[begin:end] /= mass[row]
         return found
 
     def mass(self, surface: Surface) -> NDArray[np.float64]:
@@ -86,8 +90,10 @@ class AbstractRadialKernel(AbstractKernel):
         """f(d_jk) a_k in rows, and their sums."""
         self._resolved(surface)
         found = self.distance.within(surface, self.limit)
-        found.data = self.profile(found.data)
-        found.data *= surface.vertex_areas[found.indices]
+        for begin in range(0, found.nnz, _BLOCK):  # little memory beside what is found
+            block = slice(begin, begin + _BLOCK)
+            areas = surface.vertex_areas[found.indices[block]]
+            found.data[block] = self.profile(found.data[block]) * areas
         mass = np.asarray(found.sum(axis=1)).ravel()
         _checks.finite("profile", mass)
         if not (mass > 0).all():

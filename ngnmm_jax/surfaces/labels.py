@@ -168,17 +168,27 @@ def _read(path: Path) -> Keys:
 
 
 def _words(path: Path) -> NDArray[Any]:
-    """What stands in a text, between commas, semicolons and white space; integers where it can."""
+    """What stands in a text: numbers between commas, semicolons and white space; or names.
+
+    Names, which may have spaces, stand in a line each, or between commas in one line.
+    """
     lines = path.read_text(encoding="utf-8-sig").splitlines()
-    words = [line.split("#")[0].replace(",", " ").replace(";", " ").split() for line in lines]
-    rows = [row for row in words if row]
-    if len(rows) > 1 and any(len(row) > 1 for row in rows):
-        raise ValueError(f"it has {len(rows)} rows of {max(map(len, rows))} columns: one is meant")
-    flat = [word.strip("\"'") for row in rows for word in row]
+    rows = [row for line in lines if (row := line.split("#")[0].strip(" \t,;"))]
+    words = [row.replace(",", " ").replace(";", " ").split() for row in rows]
+    if len(words) > 1 and any(len(row) > 1 for row in words) and _are_numbers(words):
+        widest = max(map(len, words))
+        raise ValueError(f"it has {len(words)} rows of up to {widest} numbers: one is meant")
+    if _are_numbers(words):
+        return np.array([word for row in words for word in row], dtype=float)
+    names = rows if len(rows) > 1 else rows[0].replace(";", ",").split(",")
+    return np.array([name.strip(" \"'") for name in names])
+
+
+def _are_numbers(words: list[list[str]]) -> bool:
     try:
-        return np.array(flat, dtype=float)
+        return bool([float(word) for row in words for word in row])
     except ValueError:
-        return np.array(flat)
+        return False
 
 
 def _read_gifti(path: Path) -> Keys:

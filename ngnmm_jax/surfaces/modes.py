@@ -103,8 +103,8 @@ def graph_harmonics(graph: Any, k: int) -> Harmonics:
 
     Of L = I - D⁻¹ W, D the sums of the rows of symmetric weights W: λ = 1 - Λ, with Λ the
     eigenvalues of the weights with rows normalised, those along which a network's dispersion
-    relation is read. Orthonormal by `weights`, the rows' shares D/ΣD. (Atasoy, Donnelly and
-    Pearson, Nat. Commun. 7, 10340 (2016), take the same eigenvalues, and D^½ times the vectors.)
+    relation is read. Orthonormal by `weights`, the rows' shares D/ΣD. As a basis of activity they
+    were introduced by Atasoy, Donnelly and Pearson, Nat. Commun. 7, 10340 (2016).
 
     **Arguments:**
 
