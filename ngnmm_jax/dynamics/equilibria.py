@@ -34,8 +34,8 @@ _STEPS = 8
 #: What is said of systems without a Jacobian, and where their growth is not found.
 MATRIX_FREE = "without a Jacobian: GMRES, Arnoldi"
 _OPEN = (
-    "the leading eigenvalues were not found to their tolerance: they lie too close together, or the "
-    "state's growth is too slow to be told; have it return what was found with `throw=False`"
+    "the leading eigenvalues were not found to their tolerance: they lie too close together, or "
+    "grow too slowly to be told; have it return what was found with `throw=False`"
 )
 #: How many equilibria there are places for where their number is not known beforehand.
 MOST = 8

@@ -1,11 +1,11 @@
 """Equilibria and their leading growth where a Jacobian is too large to be written down.
 
-Newton's iteration solves its linear systems by GMRES on products J v, preconditioned by the regions'
-own Jacobians (a small block for each; what the network adds is left to the iteration). The
-rightmost eigenvalues of J come from Arnoldi's iteration on a polynomial p(J) near exp(t J), which is
-largest where the real part is: several of Taylor's steps for u' = J u. It has J's eigenvectors
-exactly, whatever the steps' error; the eigenvalues are then those of J in the invariant subspace,
-and each is told with its residual ‖J v - λ v‖ (v of length one).
+Newton's iteration solves its linear systems by GMRES on products J v, preconditioned by the
+regions' own Jacobians (a small block for each; what the network adds is left to the iteration).
+The rightmost eigenvalues of J come from Arnoldi's iteration on a polynomial p(J) near exp(t J),
+which is largest where the real part is: several of Taylor's steps for u' = J u. It has J's
+eigenvectors exactly, whatever the steps' error; the eigenvalues are then those of J in the
+invariant subspace, and each is told with its residual ‖J v - λ v‖ (v of length one).
 
 Sources: Knoll and Keyes, J. Comput. Phys. 193, 357 (2004: Newton and Krylov); Saad, Numerical
 Methods for Large Eigenvalue Problems (2011), ch. 7 and 8 (polynomial filters, Arnoldi).
@@ -34,7 +34,7 @@ _RESTART, _RESTARTS, _LEFT = 30, 20, 1e-11
 _SOLVED = 1e-6
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 40, 8
-# Arnoldi's: vectors, restarts, tolerance; Taylor's steps at first, how many times as many are tried.
+# Arnoldi's: vectors, restarts, tolerance; Taylor's steps at first, and how many times as many.
 _VECTORS, _ITERATIONS, _TOLERANCE = 40, 12, 1e-9
 _FILTER, _LONGER = 6, (1, 4, 16)
 # A step is so long, over the spectral radius, known to some per cent; to this order it is off by
@@ -159,7 +159,7 @@ def rightmost(system: Any, state: Float[Array, "*state"], count: int = LEADING) 
     radius = _radius(system, state, start)
     best: Rightmost | None = None
     for longer in _LONGER:
-        step = jnp.asarray(_STEP / radius)
+        step = jnp.asarray(_STEP / radius if radius else 0.0)
 
         def through(v: np.ndarray, longer: int = longer, step: jax.Array = step) -> np.ndarray:
             return np.asarray(_filtered(system, state, v.ravel(), step, longer * _FILTER))
@@ -182,7 +182,7 @@ def _radius(system: Any, state: jax.Array, start: np.ndarray) -> float:
         v = start / np.linalg.norm(start)
         return 4 * float(np.linalg.norm(np.asarray(_products(system, state, v[:, None]))))
     within = subspace.T @ np.asarray(_products(system, state, subspace))
-    return max(float(np.abs(np.linalg.eigvals(within)).max()), 1e-300)
+    return float(np.abs(np.linalg.eigvals(within)).max())
 
 
 def _subspace(

@@ -28,6 +28,8 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     ax = style.make_axes(ax)
     style.zero_line(ax)
     for curve in curves:
+        if curve.bounds is not None:
+            _over_the_region(ax, curve)
         x = np.asarray(curve.lambdas).real
         growth = np.asarray(curve.growth)
         if curve.uniform is None:
@@ -49,6 +51,17 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     if ax.get_legend_handles_labels()[0]:
         ax.legend(**style.LEGEND)
     return style.finish(ax)
+
+
+def _over_the_region(ax: Axes, curve: Dispersion) -> None:
+    """The curve over the interval of all eigenvalues; or around their region, a band."""
+    known: Any = curve.bounds
+    x = known.lambdas.real
+    if not np.iscomplexobj(known.lambdas):
+        ax.plot(x, known.growth, color="0.35", lw=1.4, zorder=1)
+        return
+    ax.axhspan(known.growth.min(), known.upper, color="0.9", zorder=0)
+    ax.plot(x, known.growth, ".", ms=2, color="0.6", zorder=1, label="around the region")
 
 
 #: What a map can show: label, and whether growth decides where it is shown.

@@ -53,6 +53,13 @@ from ngnmm_jax.stability.along_orbits import (
     orbit_propagators,
     with_drive,
 )
+from ngnmm_jax.stability.bounded import (
+    GrowthBounds,
+    KnownModes,
+    bounded,
+    modes_of,
+    monodromies,
+)
 from ngnmm_jax.stability.roots import NEUTRAL, characteristic_roots, rests
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
 from ngnmm_jax.systems.driven import Driven
@@ -83,6 +90,10 @@ class Dispersion(AbstractResult):
       much each mode's exponents miss Liouville's formula: that their sum times the period is the
       integral of the trace (relative to 1 + |integral|). With a delay, in place of that formula,
       how far the leading multipliers are from those of wider pieces, and the neutral one from 1.
+    - `bounds`: of a graph of over `DENSE_LIMIT` regions whose eigenvalues are not known, where
+      `lambdas` are only the 12 of largest and the 4 of smallest real part: growth over the region
+      that holds all eigenvalues, and so of all modes. None where all modes are here, or Λ were
+      given, or with delays.
     - `uniform`: index in `lambdas` of the perturbation that all regions share, or None.
     - `status`: `Status.OK`, or `NOT_CONVERGED` where the state given is no equilibrium, or the
       error on an orbit is above 1e-6.
@@ -96,11 +107,22 @@ class Dispersion(AbstractResult):
     uniform: int | None = eqx.field(static=True)
     time_unit: str = eqx.field(static=True)
     notation: Notation = eqx.field(static=True, default=Notation())
+    bounds: GrowthBounds | None = None
 
     @property
     def stats(self) -> dict[str, Any]:
-        """The error, as above."""
-        return {"error": self.error}
+        """The error, as above; and how modes were found that are not all."""
+        known = {} if self.bounds is None else {"bounds": self.bounds.how}
+        return {"error": self.error, **known}
+
+    @property
+    def growth_bounds(self) -> tuple[Float[Array, ""], Any]:
+        """What the fastest of *all* transverse modes grows by, at least and at most.
+
+        At least by as much as those in `lambdas`. Both are the same where all modes are there.
+        """
+        attained = jnp.where(self.transverse, self.growth, -jnp.inf).max()
+        return attained, attained if self.bounds is None else self.bounds.upper_transverse
 
     def summary(self) -> dict[str, Any]:
         """How many modes there are, how many of them grow, and the fastest."""
@@ -112,9 +134,14 @@ class Dispersion(AbstractResult):
         if self.transverse.any():
             k = int(self.fastest)
             rate, turning = float(self.growth[k]), float(self.frequency[k])
-            shown["growing"] = self.number_growing
+            shown["growing" + (" of these" if self.bounds is not None else "")] = (
+                self.number_growing
+            )
             shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} {per_time(self.time_unit)}"
             shown["frequency"] = f"{turning:.6g} {frequency_unit(self.time_unit)}"
+        if self.bounds is not None:
+            most = f"at most {self.bounds.upper_transverse:.6g} {per_time(self.time_unit)}"
+            shown["any transverse mode"] = f"{most}, at Λ = {self.bounds.at_transverse:.4g}"
         return shown
 
     @property
@@ -137,7 +164,8 @@ class Dispersion(AbstractResult):
 
     @property
     def number_growing(self) -> Int[Array, ""]:
-        """How many transverse modes grow, by over 1e-10 of the largest eigenvalue's modulus.
+        """How many transverse modes, of those in `lambdas`, grow: by over 1e-10 of the largest
+        eigenvalue's modulus.
 
         On an orbit without coupling all are neutral, to rounding.
         """
@@ -169,13 +197,19 @@ def dispersion(
     grows with the number of modes. Two more values of Λ check the interpolation, and the
     nodes are doubled until it is exact to 1e-11.
 
+    Of a graph of very many regions (`graphs.AbstractGraph.DENSE_LIMIT`) the first and last modes
+    are computed, and the growth of all others is bounded: growth is known exactly for any Λ, and
+    it is subharmonic, so that over a region that holds all eigenvalues it is largest on the
+    boundary. There it is enclosed by branch and bound (`bounds`, `stability.hull`).
+
     **Arguments:**
 
     - `system`: with scalar parameters and rows that sum to the same. Or such a network under a
       periodic stimulus that all regions share, `Driven(network, stimulus=…)`, without delays.
     - `state`: an equilibrium (variable,) or an orbit of `network.homogeneous()`; of a driven one,
       an orbit of `Driven(network.homogeneous(), stimulus=…)`.
-    - `lambdas` (mode,): real or complex Λ; by default the eigenvalues of the weights. Of a sum of
+    - `lambdas` (mode,): real or complex Λ; by default the eigenvalues of the weights (all that are
+      known of very many regions). Of a sum of
       couplings that are not all linear, (mode, graph).
     - `throw`: raise `SolverError` if the state is no equilibrium, or the orbit none.
     """
@@ -193,10 +227,10 @@ def dispersion(
             _checks.fail("lambdas", must, "they are given, and there are no modes then")
         assert not isinstance(state, Orbit | ForcedOrbit)
         return characteristic_roots(whole, state, throw=throw)
-    uniform = None
+    modes = KnownModes(lambdas, None)
     if lambdas is None:
-        graph: Any = system if system.delays is None else system.interaction.graph
-        lambdas, uniform = graph.spectrum()
+        modes = modes_of(system)
+        lambdas = modes.lambdas
     xp: Any = np if _checks.on_host(lambdas) else jnp
     lambdas = xp.atleast_1d(xp.asarray(lambdas))
     if not xp.issubdtype(lambdas.dtype, np.inexact):
@@ -220,7 +254,10 @@ def dispersion(
     found = _Modes(*map(jnp.asarray, found))
     names = system.model.time_unit, notation_of(system)
     lambdas = lambdas if lambdas.ndim == 1 else lambdas[:, 0]
-    result = Dispersion(lambdas, *found, uniform, *names)
+    bounds = None
+    if modes.whole is not None and not delayed:
+        bounds = _bounds(inner, modal, found, state, modes)
+    result = Dispersion(lambdas, *found, modes.uniform, *names, bounds)
     if throw:
         raise_unless_ok("dispersion", found.status, result)
     return result
@@ -246,6 +283,33 @@ def _fit(modal: Homogeneous, lambdas: jax.Array) -> None:
         _checks.fail("lambdas", must, f"its shape is {lambdas.shape}")
     if graphs == 1 and (lambdas.ndim != 1 or not lambdas.size):
         _checks.fail("lambdas", "be a non-empty sequence", f"its shape is {lambdas.shape}")
+
+
+def _bounds(
+    inner: Any, modal: Homogeneous, found: "_Modes", state: Any, modes: KnownModes
+) -> GrowthBounds:
+    """Growth over regions of eigenvalues, at the state that was found, or along an orbit."""
+    if isinstance(state, Orbit | ForcedOrbit):
+        forced = isinstance(state, ForcedOrbit)
+        orbit = refined_forced(inner, state) if forced else refine(inner, state)
+        orbit = jax.tree.map(np.asarray, orbit)
+        propagators = forced_propagators if forced else orbit_propagators
+        through = partial(propagators, np, inner, modal, orbit)
+        matrices, degree, error = monodromies(through, modes.whole.corners)
+        return bounded(matrices, degree, modes, inner.model, float(orbit.period), error)
+    matrix, column, row, through, own = map(np.asarray, _one_graph(inner, modal, found.state))
+    several = bool(inner.model.outputs)
+
+    def at(lambdas: np.ndarray) -> np.ndarray:
+        factors = mixed((through,), own, lambdas, several=several)
+        return np.asarray(with_drive(np, matrix, column, row, factors))
+
+    return bounded(at, 1, modes, inner.model)
+
+
+def _one_graph(inner: Homogeneous, modal: Homogeneous, state: jax.Array) -> tuple[Any, ...]:
+    matrix, column, row, through, own = _linearised(inner, modal, state)
+    return matrix, column, row, through[0], own
 
 
 class _Modes(NamedTuple):

@@ -49,7 +49,11 @@ class DispersionMap(AbstractResult):
     the first axis rises before that when it falls, where they differ). Places without a state
     hold NaN, or -1 for integers.
 
-    - `parameters`: their values, by name; `lambdas` (mode,).
+    - `parameters`: their values, by name; `lambdas` (mode,). Of a graph of very many regions whose
+      eigenvalues are not known, these are 65 points of the interval that holds all but the uniform
+      one (or points around the region), and it: growth is that of the curve at these, near which
+      there need not be a mode, and `number_growing` counts them (`dispersion` of one state has the
+      first modes, and bounds on the others).
     - `kind`: 0 nothing, 1 equilibrium, 2 periodic orbit, 3 aperiodic (chaotic, or a torus).
     - `states` (…, state, variable): the equilibrium, or a state on the orbit.
     - `period` of orbits, in the model's unit of time.

@@ -27,6 +27,7 @@ from ngnmm_jax.integrators.runge_kutta import RK4
 from ngnmm_jax.models.agreement import is_own
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.stability.along_orbits import linearise
+from ngnmm_jax.stability.bounded import curve_of, modes_of
 from ngnmm_jax.systems.family import Family
 from ngnmm_jax.systems.network import Network
 
@@ -79,7 +80,10 @@ class Spectrum(NamedTuple):
             family = Family(network.apart())
             lambdas, uniform = joint_spectrum(graphs)
         else:
-            lambdas, uniform = network.spectrum()
+            modes = modes_of(network)
+            lambdas, uniform = modes.lambdas, modes.uniform
+            if modes.whole is not None:  # points of the region that holds them all
+                lambdas, uniform = curve_of(modes)
         return cls(family, jnp.asarray(lambdas), jnp.asarray(uniform or 0))
 
     @property
