@@ -14,7 +14,7 @@ from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import without_names
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
-from ngnmm_jax.graphs import spectra
+from ngnmm_jax.graphs import density, spectra, symmetry
 
 # Rows count as having the same sum, and a matrix as symmetric, to these fractions.
 _SAME_ROW_SUM, _SYMMETRIC = 1e-9, 1e-12
@@ -94,8 +94,10 @@ class AbstractGraph(Pictured):
     def row_sizes(self) -> Float[Array, "region"]:
         """Σ_k |weights_jk| of each region, or a bound above it.
 
-        `ValueError` above `DENSE_LIMIT` regions, unless a class knows them without its matrix.
+        Infinite above `DENSE_LIMIT` regions, unless a class knows them without its matrix.
         """
+        if self.n_regions > self.DENSE_LIMIT:
+            return jnp.full(self.n_regions, jnp.inf)
         return jnp.abs(self.matrix()).sum(axis=1)
 
     def normalised(self) -> "AbstractGraph":
@@ -134,7 +136,12 @@ class AbstractGraph(Pictured):
             return True
         with jax.ensure_compile_time_eval():
             sums, sizes = map(np.asarray, (self.row_sums(), self.row_sizes()))
-        return _same(sums, sizes)
+        return _same(sums, np.where(np.isfinite(sizes), sizes, np.abs(sums)))
+
+    @property
+    def exact(self) -> bool:
+        """Whether `spectrum` knows all eigenvalues without a dense matrix."""
+        return False
 
     def symmetriser(self) -> np.ndarray | None:
         """Positive numbers d (region,) for which d_j weights_jk is symmetric.
@@ -148,7 +155,19 @@ class AbstractGraph(Pictured):
             return None
         from scipy.sparse import csr_array
 
-        return spectra.symmetriser_of(csr_array(weights.astype(float)))
+        return symmetry.symmetriser_of(csr_array(weights.astype(float)))
+
+    def components(self) -> np.ndarray:
+        """For each region the number of the part that it is in: no connections between parts.
+
+        Of more than `DENSE_LIMIT` regions all are taken for one, unless a class knows better.
+        """
+        weights = self.known() if self.n_regions <= self.DENSE_LIMIT else None
+        if weights is None:
+            return np.zeros(self.n_regions, np.int64)
+        from scipy.sparse import csr_array
+
+        return symmetry.components_of(csr_array(weights))
 
     def bounds(self) -> "spectra.SpectralBounds":
         """A convex region that holds all eigenvalues: an interval where these are known to be real.
@@ -172,9 +191,9 @@ class AbstractGraph(Pictured):
 
     def density(
         self, *, moments: int = 256, vectors: int = 16, seed: int = 0
-    ) -> "spectra.SpectralDensity":
-        """How densely real eigenvalues lie, estimated as `spectra.density_of` says."""
-        return spectra.density_of(self, moments=moments, vectors=vectors, seed=seed)
+    ) -> "density.SpectralDensity":
+        """How densely real eigenvalues lie, as `density.density_of` finds it."""
+        return density.density_of(self, moments=moments, vectors=vectors, seed=seed)
 
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues of the matrix (mode,), sorted, and the index of the uniform mode.

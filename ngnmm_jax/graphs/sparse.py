@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
-from ngnmm_jax.graphs import spectra
+from ngnmm_jax.graphs import symmetry
 from ngnmm_jax.graphs.base import AbstractGraph
 
 # Senders that one pass over all regions reads.
@@ -98,7 +98,7 @@ class SparseGraph(AbstractGraph):
 
     def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
         """Σ_k weights_jk values_k over the connections that there are."""
-        found = [_sums(w, s, values) for w, s in zip(self.weights, self.senders, strict=True)]
+        found = [gathered(w, s, values) for w, s in zip(self.weights, self.senders, strict=True)]
         together = found[0] if len(found) == 1 else jnp.concatenate(found)
         return together if self.places is None else _taken(together, self.places)
 
@@ -149,7 +149,11 @@ class SparseGraph(AbstractGraph):
             return None
         weights = self.sparse().astype(float)
         weights.eliminate_zeros()
-        return spectra.symmetriser_of(weights)
+        return symmetry.symmetriser_of(weights)
+
+    def components(self) -> np.ndarray:
+        """For each region the number of the part that it is in."""
+        return symmetry.components_of(self.sparse())
 
     def transposed(self) -> "SparseGraph":
         """The same with all connections the other way round."""
@@ -257,7 +261,7 @@ def _filled(matrix: Any, rows: np.ndarray, width: int) -> tuple[np.ndarray, np.n
     return values, senders
 
 
-def _sums(weights: Any, senders: Any, values: Any) -> Any:
+def gathered(weights: Any, senders: Any, values: Any) -> Any:
     """Of the rows of a group, (row, *run): a block of entries in each pass."""
     width = senders.shape[0]
     shape = (senders.shape[1], *values.shape[1:])

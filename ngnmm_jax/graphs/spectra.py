@@ -1,4 +1,4 @@
-"""What can be known of the eigenvalues of big graphs by what they do to values, matrix-free."""
+"""Where the eigenvalues of big graphs lie, and the first of them, by what they do to values."""
 
 import dataclasses
 from typing import Any
@@ -88,91 +88,19 @@ class SpectralBounds:
         return (beyond >= -slack).all(axis=-1)
 
 
-@dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class SpectralDensity:
-    """How densely the real eigenvalues of a graph lie, as a share of all for each unit of Λ.
-
-    - `lambdas` (point,): from the lower to the upper bound, closer at the ends.
-    - `density` (point,): smoothed over `resolution`; its integral is one.
-    - `error` (point,): its standard error, of the random vectors.
-    - `resolution`: the width (standard deviation) of one eigenvalue in the middle of the interval.
-    - `moments` (moment,), `moments_error`: means of Chebyshev's polynomials over all eigenvalues,
-      mapped from the bounds to [-1, 1], and their standard errors.
-    - `bounds`: the interval.
-    """
-
-    lambdas: NDArray[np.float64]
-    density: NDArray[np.float64]
-    error: NDArray[np.float64]
-    resolution: float
-    moments: NDArray[np.float64]
-    moments_error: NDArray[np.float64]
-    bounds: SpectralBounds
-
-    def __repr__(self) -> str:
-        span = f"Λ {self.lambdas[0]:.4g} … {self.lambdas[-1]:.4g}"
-        worst = f"{self.error.max():.1e} of {self.density.max():.3g}"
-        return f"SpectralDensity({span}, to {self.resolution:.2g}, errors to {worst})"
-
-
-def symmetriser_of(weights: Any) -> NDArray[np.float64] | None:
-    """Positive d (region,) for which d_j weights_jk is symmetric; None where there are none.
-
-    Along the connections of a spanning forest d follows from d_j weights_jk = d_k weights_kj; all
-    others are then looked at. Of sparse weights (region, region) without explicit zeros.
-    """
-    from scipy.sparse import coo_array, csr_array
-    from scipy.sparse.csgraph import breadth_first_order, connected_components
-
-    n = weights.shape[0]
-    back = csr_array(weights.T)
-    if _symmetric(weights, back):
-        return np.ones(n)
-    pattern = (weights != 0).astype(float)
-    if abs(pattern - pattern.T).nnz:
-        return None
-    there, other = csr_array(weights), back
-    there.sort_indices()
-    other.sort_indices()
-    with np.errstate(all="ignore"):
-        steps = np.log(there.data / other.data)  # log d_k - log d_j
-    if not np.isfinite(steps).all():
-        return None
-    rows = np.repeat(np.arange(n), np.diff(there.indptr))
-    ratios = csr_array((np.arange(1, there.nnz + 1), there.indices, there.indptr), shape=(n, n))
-    logs = np.zeros(n)
-    label = connected_components(pattern, directed=False)[1]
-    for root in np.unique(label, return_index=True)[1]:
-        order, before = breadth_first_order(pattern, root, directed=True)
-        if len(order) > 1:
-            places = np.asarray(ratios[before[order[1:]], order[1:]]).ravel() - 1
-            for node, place in zip(order[1:], places, strict=True):
-                logs[node] = logs[before[node]] + steps[place]
-        logs[order] -= logs[order].mean()
-    if np.ptp(logs) > 300:
-        return None
-    d = np.exp(logs)
-    scaled = coo_array((d[rows] * there.data, (rows, there.indices)), shape=(n, n)).tocsr()
-    return d if _symmetric(scaled, csr_array(scaled.T)) else None
-
-
-def _symmetric(weights: Any, back: Any) -> bool:
-    size = abs(weights).max() if weights.nnz else 0.0
-    return bool(abs(weights - back).max() <= _SYMMETRIC * size) if size else True
-
-
 # ------------------------------------------------------------------------- where they lie
 
 
 def bounds_of(graph: Any, *, transverse: bool = False) -> SpectralBounds:
     """A convex region that holds all eigenvalues of a graph, or all but the uniform mode's.
 
-    Of few regions from all eigenvalues. Else, of a graph that is symmetric or similar to a
-    symmetric one (`symmetriser`), an interval: Chebyshev's polynomial of degree m of the matrix,
-    mapped so that the inner ends that ARPACK finds go to -1 and 1, is applied to random vectors g
-    (normal, independent). An eigenvalue at x > 1 makes |T_m(x)| |u·g| of the component along its
-    eigenvector u, so that cosh(m acosh x) <= max ‖T_m g‖ / δ unless |u·g| < δ for all vectors,
-    whose chance is known. (In the spirit of Kuczyński and Woźniakowski, SIAM J. Matrix Anal.
+    Of few regions, and where all eigenvalues are known, around these. Else, of a graph that is
+    symmetric or similar to a symmetric one (`symmetriser`), an interval: Chebyshev's polynomial of
+    degree m of the matrix, mapped so that the inner ends that ARPACK finds go to -1 and 1, is
+    applied to random vectors g (normal, independent). An eigenvalue at x > 1 makes |T_m(x)| |u·g|
+    of the component along its eigenvector u, so that cosh(m acosh x) <= max ‖T_m g‖ / δ unless
+    |u·g| < δ for all vectors, whose chance is known. (In the spirit of Kuczyński and Woźniakowski,
+    SIAM J. Matrix Anal.
     Appl. 13, 1094 (1992); the interval is too wide by some 1e-4 of itself.) Otherwise a polygon
     around the numerical range, by the same of the Hermitian part of exp(iθ) W in several
     directions θ (Johnson, SIAM J. Numer. Anal. 15, 595 (1978)). Never larger than the largest sum
@@ -183,8 +111,14 @@ def bounds_of(graph: Any, *, transverse: bool = False) -> SpectralBounds:
         _checks.fail("graph", must, "they do not")
     if not _checks.is_concrete(graph):
         _checks.fail("graph", "have known weights", "JAX traces them")
+    if graph.exact:
+        values, uniform = graph.spectrum()
+        return _of_all(values, uniform if transverse else None, 0.0)
     if graph.n_regions <= _FEW:
-        return _of_all(*graph.spectrum(), transverse)
+        modes = _dense_modes(graph)
+        sums = float(np.mean(np.asarray(graph.row_sums(), float)))
+        uniform = int(np.abs(modes.values - sums).argmin()) if transverse else None
+        return _of_all(modes.values, uniform, float(modes.errors.max()))
     d = graph.symmetriser()
     radius = float(np.max(np.asarray(graph.row_sizes()))) * (1 + _FEW * _EPS)
     if d is not None:
@@ -194,14 +128,14 @@ def bounds_of(graph: Any, *, transverse: bool = False) -> SpectralBounds:
     return _around(graph, radius, transverse)
 
 
-def _of_all(values: Any, uniform: int | None, transverse: bool) -> SpectralBounds:
-    """Around values that are known."""
+def _of_all(values: Any, left_out: int | None, error: float) -> SpectralBounds:
+    """Around values that are known to an error."""
     values = np.asarray(values)
-    if transverse:
-        values = np.delete(values, uniform)
+    slack = error + 8 * len(values) * _EPS * float(np.abs(values).max())
+    if left_out is not None:
+        values = np.delete(values, left_out)
     if not values.size:
         _checks.fail("graph", "have modes beside the uniform one", "it has one region")
-    slack = 8 * len(values) * _EPS * float(np.abs(values).max())
     if not np.iscomplexobj(values):
         ends = np.array([values.min() - slack, values.max() + slack])
         return SpectralBounds(ends, "all eigenvalues")
@@ -235,7 +169,9 @@ def polygon(angles: NDArray[Any], reach: NDArray[Any]) -> NDArray[Any]:
             if (beyond[k] > 0) != (excess > 0):
                 kept.append(corner + (after - corner) * beyond[k] / (beyond[k] - excess))
         corners = np.array(kept)
-    return corners
+    # Of corners that fall together, but for rounding, one is left.
+    apart = np.abs(corners - np.roll(corners, 1)) > 1e-12 * size
+    return corners[apart] if apart.any() else corners[:1]
 
 
 @eqx.filter_jit
@@ -243,7 +179,7 @@ def _applied(graph: Any, values: Any) -> Any:
     return graph.apply(values)
 
 
-class _Symmetric(eqx.Module):
+class Symmetric(eqx.Module):
     """D^½ W D^-½, which is symmetric; without what the uniform mode has, where that is given."""
 
     graph: Any
@@ -326,7 +262,7 @@ def _beyond(sizes: NDArray[Any], steps: int) -> float:
 def _interval(graph: Any, d: NDArray[Any], transverse: bool) -> tuple[float, float]:
     root = np.sqrt(d)
     uniform = jnp.asarray(root / np.linalg.norm(root)) if transverse else None
-    operator = _Symmetric(graph, jnp.asarray(root), uniform)
+    operator = Symmetric(graph, jnp.asarray(root), uniform)
     start = np.random.default_rng(0).normal(size=(len(d), _VECTORS))
     low, high = _ends(operator, len(d), float)
     return _outside(operator, jnp.asarray(start), low, high)
@@ -385,13 +321,24 @@ def leading_of(graph: Any, k: int, which: str = "LR") -> Eigenmodes:
     n = graph.n_regions
     if k > n:
         _checks.fail("k", f"be at most {n}, the number of regions", f"it is {k}")
-    if n <= _FEW or (k > n // 4 and n <= graph.DENSE_LIMIT):
+    if n <= _FEW or (k > n // 4 and n <= graph.DENSE_LIMIT):  # no class that knows better
         return _first(_dense_modes(graph), k, which)
     if k >= n - 1:
         graph._few_enough("leading", "ask for fewer modes")
     d = graph.symmetriser()
     found = _by_arnoldi(graph, k, which) if d is None else _by_lanczos(graph, d, k, which)
     return _ordered(graph, *found)
+
+
+def first_of(values: NDArray[Any], k: int, which: str) -> NDArray[Any]:
+    """Where the first `k` of sorted eigenvalues are, as of `leading_of`, in their order."""
+    _checks.positive_integer("k", k)
+    _checks.one_of("which", which, ("LR", "SR", "LM", "LI"))
+    if k > len(values):
+        _checks.fail("k", f"be at most {len(values)}, the number of regions", f"it is {k}")
+    keys = {"LR": -values.real, "SR": values.real, "LM": -np.abs(values)}
+    key = -np.abs(values.imag) if which == "LI" else keys[which]
+    return np.sort(np.argsort(key, kind="stable")[:k])
 
 
 def _dense_modes(graph: Any) -> Eigenmodes:
@@ -403,13 +350,7 @@ def _dense_modes(graph: Any) -> Eigenmodes:
 def _first(modes: Eigenmodes, k: int, which: str) -> Eigenmodes:
     """So many of all modes."""
     values = modes.values
-    keys = {
-        "LR": -values.real,
-        "SR": values.real,
-        "LM": -np.abs(values),
-        "LI": -np.abs(values.imag),
-    }
-    kept = np.sort(np.argsort(keys[which], kind="stable")[:k])
+    kept = first_of(values, k, which)
     uniform = np.flatnonzero(kept == modes.uniform) if modes.uniform is not None else ()
     return Eigenmodes(
         values[kept],
@@ -499,73 +440,3 @@ def _ordered(graph: Any, values: Any, vectors: Any, conditions: Any) -> Eigenmod
         uniform = int(spread.argmin()) if spread.min() < 1e-4 else None
     errors = np.minimum((residuals + 2 * _EPS * radius) * conditions, radius)
     return Eigenmodes(values, vectors, float(residuals.max() / radius), uniform, conditions, errors)
-
-
-# -------------------------------------------------------------------------- all at once
-
-
-def density_of(graph: Any, *, moments: int, vectors: int, seed: int) -> SpectralDensity:
-    """How densely real eigenvalues lie, by the kernel polynomial method.
-
-    Means of Chebyshev's polynomials over all eigenvalues are estimated with random vectors of
-    signs, and summed with Jackson's factors (Weiße, Wellein, Alvermann and Fehske, Rev. Mod. Phys.
-    78, 275 (2006)).
-
-    **Arguments:**
-
-    - `moments`: how many polynomials; the resolution is π / `moments` of half the interval.
-    - `vectors`: how many random vectors, at least two: errors fall with the root of their number,
-      and of that of regions.
-    - `seed`: of the random vectors.
-    """
-    for name, value in (("moments", moments), ("vectors", vectors)):
-        _checks.positive_integer(name, value)
-    if vectors < 2:
-        _checks.fail("vectors", "be at least 2, which the error is from", f"it is {vectors}")
-    d = graph.symmetriser()
-    if d is None:
-        must = "be symmetric, or a symmetric one with rows divided by numbers"
-        _checks.fail("graph", must, "it is not: `bounds` and `leading` do without")
-    bounds = graph.bounds()
-    middle, half = (bounds.low + bounds.high) / 2, (bounds.high - bounds.low) / 2
-    half = half if half > 0 else max(abs(middle), 1.0) * 1e-3
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(len(d), vectors))
-    operator = _Symmetric(graph, jnp.asarray(np.sqrt(d)), None)
-    each = np.asarray(_moments(operator, jnp.asarray(signs), middle, half, moments)) / len(d)
-    return _summed(each, middle, half, bounds)
-
-
-@eqx.filter_jit
-def _moments(operator: Any, start: Any, middle: Any, half: Any, moments: int) -> Any:
-    """Products (moment, run) of starts with Chebyshev's polynomials of the mapped operator."""
-
-    def step(pair: Any, _: Any) -> Any:
-        before, now = pair
-        after = 2 * (operator.apply(now) - middle * now) / half - before
-        return (now, after), (start * now).sum(axis=0)
-
-    first = (operator.apply(start) - middle * start) / half
-    _, rest = jax.lax.scan(step, (start, first), length=max(moments - 1, 1))
-    return jnp.concatenate([(start * start).sum(axis=0)[None], rest])[:moments]
-
-
-def _summed(each: Any, middle: float, half: float, bounds: SpectralBounds) -> SpectralDensity:
-    """The density by moments (moment, run), in [-1, 1]."""
-    count, runs = each.shape
-    k, n = np.arange(count), count + 1
-    jackson = (n - k) * np.cos(np.pi * k / n) + np.sin(np.pi * k / n) / np.tan(np.pi / n)
-    points = 2 * count
-    angles = np.pi * (points - np.arange(points) - 0.5) / points
-    factors = np.where(k == 0, 1.0, 2.0) * jackson / n
-    basis = factors * np.cos(k * angles[:, None]) / (np.pi * np.sin(angles)[:, None] * half)
-    found = basis @ each
-    spread = np.sqrt(runs)
-    return SpectralDensity(
-        middle + half * np.cos(angles),
-        found.mean(axis=1),
-        found.std(axis=1, ddof=1) / spread,
-        np.pi / n * half,
-        each.mean(axis=1),
-        each.std(axis=1, ddof=1) / spread,
-        bounds,
-    )

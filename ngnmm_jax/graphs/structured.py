@@ -9,8 +9,10 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.types import Field
-from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.connectome import Connectome, Eigenmodes
+from ngnmm_jax.graphs import symmetry
 from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.merged import merged
 
 
 class LaplacianGraph(AbstractGraph):
@@ -60,8 +62,29 @@ class LaplacianGraph(AbstractGraph):
         """All rows sum to zero."""
         return True
 
+    def row_sizes(self) -> Float[Array, "region"]:
+        """A bound: twice those of the other graph."""
+        return 2 * self.graph.row_sizes()
+
+    @property
+    def exact(self) -> bool:
+        """Whether those of the other graph are known, and its rows sum to the same."""
+        return self.graph.exact and self.graph.even()
+
+    def symmetriser(self) -> np.ndarray | None:
+        """What makes the other graph symmetric."""
+        return self.graph.symmetriser()
+
+    def components(self) -> np.ndarray:
+        """Those of the other graph."""
+        return self.graph.components()
+
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues (mode,), sorted, and the index of the uniform mode, whose own is zero."""
+        if self.exact:  # the other's, less the sum of a row
+            values, uniform = self.graph.spectrum()
+            if uniform is not None:
+                return values - values[uniform], uniform
         values, uniform = super().spectrum()
         if isinstance(values, np.ndarray):
             values = np.where(np.arange(values.size) == uniform, 0.0, values)
@@ -90,6 +113,27 @@ class IdentityGraph(AbstractGraph):
     def apply(self, values: Field) -> Field:
         """The values."""
         return values
+
+    @property
+    def exact(self) -> bool:
+        """All eigenvalues are known."""
+        return True
+
+    def row_sizes(self) -> Float[Array, "region"]:
+        """Ones."""
+        return jnp.ones(self.n)
+
+    def even(self) -> bool:
+        """All rows sum to one."""
+        return True
+
+    def symmetriser(self) -> np.ndarray:
+        """Ones."""
+        return np.ones(self.n)
+
+    def components(self) -> np.ndarray:
+        """Each region is one."""
+        return np.arange(self.n)
 
     def spectrum(self) -> tuple[Any, int | None]:
         """Ones."""
@@ -183,6 +227,83 @@ class SumGraph(AbstractGraph):
             each = [by_region(f, v) for f, v in zip(self.factors, each, strict=True)]
         return sum(each[1:], each[0])
 
+    def apply_transposed(self, values: Field) -> Field:
+        """What each region sends over all connections."""
+        factors = self.factors or (1.0,) * len(self.parts)
+        pairs = zip(self.parts, factors, strict=True)
+        return sum(part.apply_transposed(by_region(f, values)) for part, f in pairs)
+
+    def transposed(self) -> AbstractGraph:
+        """The parts', with factors of those who send."""
+        return _SendersSum(tuple(part.transposed() for part in self.parts), self.factors)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The regions' names, of the first part."""
+        return super().labels if self.connectome is not None else self.parts[0].labels
+
+    def row_sizes(self) -> Float[Array, "region"]:
+        """A bound: those of the parts, summed."""
+        factors = self.factors or (1.0,) * len(self.parts)
+        pairs = zip(self.parts, factors, strict=True)
+        return sum(jnp.abs(f) * part.row_sizes() for part, f in pairs)
+
+    def components(self) -> np.ndarray:
+        """For each region the number of the part that it is in."""
+        scales = self._scales(symmetric=False)
+        return super().components() if scales is None else scales[1]
+
+    def symmetriser(self) -> np.ndarray | None:
+        """What makes all parts symmetric at once, or None."""
+        if self.delays is not None or not _checks.is_concrete(self):
+            return None
+        scales = self._scales(symmetric=True)
+        return None if scales is None else scales[0] / np.exp(np.log(scales[0]).mean())
+
+    def _scales(self, *, symmetric: bool) -> symmetry.Scales | None:
+        """What makes the parts symmetric, and which regions are connected."""
+        together: symmetry.Scales | None = None
+        for part, f in zip(self.parts, self.factors or (1.0,) * len(self.parts), strict=True):
+            d = part.symmetriser() if symmetric else np.ones(self.n_regions)
+            factor = np.asarray(f, float) if symmetric else np.ones(())
+            if d is None or (factor.ndim and not (factor > 0).all()):
+                return None
+            own = d / factor if factor.ndim else d
+            scales = own, part.components()
+            together = scales if together is None else symmetry.agreed(together, scales)
+            if together is None:
+                return None
+        return together
+
+    def simplified(self) -> AbstractGraph:
+        """One graph of the same matrix, where all parts are of one kind; else itself.
+
+        Convolutions on the same grid, kernels on the same sphere, tracts between the same parcels,
+        each times a number; or sparse weights.
+        """
+        return merged(self)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it can be `simplified` to a graph whose eigenvalues are known."""
+        one = self.simplified()
+        return not isinstance(one, SumGraph) and one.exact
+
+    def spectrum(self) -> tuple[Any, int | None]:
+        """Eigenvalues (mode,), sorted, and the index of the uniform mode."""
+        one = self.simplified()
+        return super().spectrum() if isinstance(one, SumGraph) else one.spectrum()
+
+    def eigenvectors(self) -> np.ndarray:
+        """Of the matrix (region, mode), of length one, in the order of `spectrum`."""
+        one = self.simplified()
+        return super().eigenvectors() if isinstance(one, SumGraph) else one.eigenvectors()
+
+    def leading(self, k: int, which: str = "LR") -> Eigenmodes:
+        """The first `k` eigenmodes; exactly where all are known."""
+        one = self.simplified()
+        return super().leading(k, which) if isinstance(one, SumGraph) else one.leading(k, which)
+
     def undelayed(self) -> "SumGraph":
         """The same without delays: itself, where no part has any."""
         if self.delays is None:
@@ -193,6 +314,24 @@ class SumGraph(AbstractGraph):
         """Delays in a few words."""
         delayed: list[Any] = [part for part in self.parts if part.delays is not None]
         return "; ".join(part.said() for part in delayed)
+
+
+class _SendersSum(AbstractGraph):
+    """The connections of several graphs at once, with factors of regions that send."""
+
+    parts: tuple[AbstractGraph, ...]
+    factors: tuple[Any, ...] | None
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return self.parts[0].n_regions
+
+    def apply(self, values: Field) -> Field:
+        """What each region gets over all connections."""
+        factors = self.factors or (1.0,) * len(self.parts)
+        pairs = zip(self.parts, factors, strict=True)
+        return sum(part.apply(by_region(f, values)) for part, f in pairs)
 
 
 class Alike(AbstractGraph):
