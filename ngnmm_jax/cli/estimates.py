@@ -24,18 +24,25 @@ _ADAPTIVE_STEPS = 4.0
 
 
 def announce(
-    what: str, size: float, seconds: float | None, out: Path, *, held: bool = True
+    what: str,
+    size: float,
+    seconds: float | None,
+    out: Path,
+    *,
+    held: bool = True,
+    besides: float = 0.0,
 ) -> None:
     """Say what is computed, the memory and the disk that it takes, and roughly how long.
 
     What cannot fit is refused. `seconds`: by the rates above, None where nobody knows; `held`:
-    the whole result is held in memory, too.
+    the whole result is held in memory, too; `besides`: bytes that are held beside it meanwhile.
     """
     fewer = "Ask for fewer points, a shorter duration or a longer `save_every`."
-    if held and size > memory():
+    if held and size + besides > memory():
+        more = f" and {amount(besides)} beside it" if besides else ""
         raise ValueError(
-            f"{what}: the result needs {amount(size)}, and this machine has {amount(memory())} of "
-            f"memory. {fewer}"
+            f"{what}: the result needs {amount(size)}{more}, and this machine has "
+            f"{amount(memory())} of memory. {fewer}"
         )
     free = _free(out)
     if size > free:
@@ -73,20 +80,20 @@ def of_adaptive(duration: float, network: Any) -> float:
 def of_spectra(points: int, steps: float, count: int, regions: int) -> float:
     """Seconds that Lyapunov spectra take; `regions` is 1 for a homogeneous system."""
     if regions == 1:
-        return points * steps * _TANGENTS * 2 / _processors()
+        return points * steps * _TANGENTS * 2 / processors()
     return points * steps * count * _TANGENT_OF_NETWORK * _here(regions)
 
 
 def of_map(points: int) -> float:
     """Seconds that a map of states and modes takes."""
-    return 2 * _BESIDES + points * _MAP_POINT * 2 / _processors()
+    return 2 * _BESIDES + points * _MAP_POINT * 2 / processors()
 
 
 def of_roots(regions: int, *, common: bool = False) -> float:
     """Seconds that the characteristic roots of an equilibrium take; `common`: mode by mode."""
     if common:
-        return _MODES * regions / 100 * 2 / _processors()
-    return _ROOTS * (regions / 100) ** 2 * 2 / _processors()
+        return _MODES * regions / 100 * 2 / processors()
+    return _ROOTS * (regions / 100) ** 2 * 2 / processors()
 
 
 def step_of(network: Any, dt: float | None, points: Any = None) -> float:
@@ -104,10 +111,11 @@ def step_of(network: Any, dt: float | None, points: Any = None) -> float:
 def _here(regions: int) -> float:
     """How much longer a step of so many regions takes here than one of ninety on two cores."""
     relative = regions / 90
-    return relative * (1 + relative) / 2 * 2 / _processors()
+    return relative * (1 + relative) / 2 * 2 / processors()
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many there are."""
     return os.cpu_count() or 1
 
 

@@ -80,7 +80,7 @@ def title_of(settings: Any, without: Iterable[str] = (), connectome: bool = True
         for name, value in values.items()
         if not isinstance(value, list)
     )
-    where = f" on {Path(settings.connectome).stem}" if connectome else ""
+    where = f" on {settings.where()}" if connectome else ""
     return settings.model + where + (f": {shown}" if shown else "")
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         map_details,
     )
     from ngnmm_jax.plot.states import equilibria, linear_response, lyapunov_exponents, orbit
+    from ngnmm_jax.plot.surfaces import surface
     from ngnmm_jax.plot.sweeps import sweep, sweep_overview, sweep_quantities
 
 __all__ = [
@@ -89,6 +90,7 @@ __all__ = [
     "spikes",
     "stroboscopic_map",
     "structural_spectrum",
+    "surface",
     "sweep",
     "sweep_overview",
     "sweep_quantities",
@@ -154,6 +156,7 @@ _HOMES = {
         "map_cut",
         "map_details",
     ),
+    "surfaces": ("surface",),
     "sweeps": (
         "sweep",
         "sweep_overview",

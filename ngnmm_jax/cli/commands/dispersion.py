@@ -23,6 +23,9 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
     certified; of each its frequency and the mode that its pattern is nearest to (pattern_*.png).
     With --delay modes as without delays, each by its rightmost roots.
 
+    With --surface every vertex of a cortex is a node: the first and last modes, the curve, and a
+    bound on the growth of all others.
+
     Example: ngnmm dispersion --set i_ext_e=15 --coupling 9 --out patterned
     """
     import ngnmm_jax as ng
@@ -32,6 +35,10 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
     if settings.lambda_low >= settings.lambda_high:
         must = f"be below `lambda_high`, {settings.lambda_high:g}"
         fail("lambda_low", must, f"it is {settings.lambda_low:g}")
+    settings.check_surface()
+    if settings.surface:
+        _of_a_surface(settings, out)
+        return
     network = settings.build()
     modes, delays = network.n_regions, network.delays
     differ = delays is not None and not network.one_delay
@@ -51,4 +58,22 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
         else:
             limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
             rows = write_dispersion(network, rest, limits, place.part, title)
+        table("Homogeneous equilibria", rows)
+
+
+def _of_a_surface(settings: DispersionSettings, out: Path) -> None:
+    """Of a cortex' vertices."""
+    import ngnmm_jax as ng
+    from ngnmm_jax.cli.cortex import Plan
+    from ngnmm_jax.cli.reports.stability import write_dispersion
+
+    cortex = settings.cortex
+    kernel = settings.local_kernel()
+    Plan.of(cortex, settings.node(), settings.coupling, kernel).announce_modes(out)
+    network = settings.build()
+    rest = ng.find_equilibria(network.homogeneous())
+    with folder(out, settings) as place:
+        limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
+        title = title_of(settings)
+        rows = write_dispersion(network, rest, limits, place.part, title, cortex)
         table("Homogeneous equilibria", rows)

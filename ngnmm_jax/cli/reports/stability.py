@@ -7,24 +7,35 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.cli.cortex import Cortex
 from ngnmm_jax.cli.reports.delays import write_roots_map
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.models.times import frequency_unit, rate_unit, seconds_in
 from ngnmm_jax.reproduce.comparison import Plane, compare, family
+from ngnmm_jax.stability.bounded import FIRST, LAST
 from ngnmm_jax.stability.delay_maps import RootsMap
-from ngnmm_jax.stability.dispersion import dispersion
+from ngnmm_jax.stability.dispersion import Dispersion, dispersion
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
 from ngnmm_jax.systems.network import Network
 
 
 def write_dispersion(
-    network: Network, rest: Equilibria, limits: tuple[float, float, int], out: Path, title: str
+    network: Network,
+    rest: Equilibria,
+    limits: tuple[float, float, int],
+    out: Path,
+    title: str,
+    cortex: Cortex | None = None,
 ) -> list[dict[str, Any]]:
-    """Dispersion relations of the equilibria into `out`; one row of a table for each."""
+    """Dispersion relations of the equilibria into `out`; one row of a table for each.
+
+    `cortex`: on which the network's nodes are, if they are on one.
+    """
     grid = np.linspace(*limits)
     model = network.model
     own = model.shown_unit
@@ -56,9 +67,10 @@ def write_dispersion(
         for j, value in enumerate(np.asarray(modes.lambdas)):
             growth, frequency = float(modes.growth[j]), float(modes.frequency[j])
             lines.append([k, j, value.real, value.imag, growth, frequency])
-        if network.connectome is not None and network.connectome.centroids is not None:
-            vector = network.connectome.eigenmodes().vectors[:, fastest].real
-            brain = plot.brain(network.connectome, vector, label="amplitude (unit norm)")
+        if modes.bounds is not None:
+            rows[-1]["any mode's growth, at most"] = float(modes.bounds.upper_transverse)
+        brain = _drawn_mode(network, modes, fastest, cortex)
+        if brain is not None:
             brain.suptitle(f"{title}; equilibrium {k}, fastest mode")
             brain.savefig(out / f"mode_{k}.png", dpi=150)
             plt.close(brain)
@@ -72,6 +84,33 @@ def write_dispersion(
         writer.writerow(names)
         writer.writerows(lines)
     return rows
+
+
+def _drawn_mode(
+    network: Network, modes: Dispersion, number: int, cortex: Cortex | None
+) -> Figure | None:
+    """A mode on the cortex, or on the brain where the connectome has coordinates."""
+    label = "amplitude (unit norm)"
+    if cortex is not None:
+        vector = cortex.on_whole(_vector(network.graph, complex(modes.lambdas[number])))
+        size = (11.0, 5.0)
+        ax = plot.surface(cortex.whole, vector, label=label, ax=plt.subplots(figsize=size)[1])
+        return ax.figure  # type: ignore[return-value]
+    if network.connectome is None or network.connectome.centroids is None:
+        return None
+    vector = network.connectome.eigenmodes().vectors[:, number].real
+    return plot.brain(network.connectome, vector, label=label)
+
+
+def _vector(graph: Any, value: complex) -> np.ndarray:
+    """Of the modes that are known, the one of the nearest eigenvalue: its real part (node,)."""
+    if graph.n_regions <= graph.DENSE_LIMIT:
+        values, vectors = graph.spectrum()[0], graph.eigenvectors()
+    else:
+        ends = [graph.leading(count, which) for count, which in ((FIRST, "LR"), (LAST, "SR"))]
+        values = np.concatenate([end.values for end in ends])
+        vectors = np.concatenate([end.vectors for end in ends], axis=1)
+    return np.asarray(vectors[:, np.abs(values - value).argmin()]).real
 
 
 def write_map(

@@ -9,11 +9,13 @@ from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.checked import Axis, Bounds, Count, NonNegative, Positive, Seed, points
 from ngnmm_jax.cli.settings.network import NetworkSettings, Option, SourceSettings
+from ngnmm_jax.cli.settings.surface import SurfaceSettings
 
 _Duration = Annotated[Positive | None, Option("In the model's unit of time.")]
 _Transient = Annotated[NonNegative | None, Option("Left out before, in the model's unit.")]
 _Step = Annotated[Positive | None, Option("Fixed step. Default: the command says.")]
 _Scatter = Annotated[NonNegative, Option("Standard deviation of the initial noise.")]
+_Animate = Annotated[bool, Option("Write activity.gif too, the activity on the brain.")]
 _SeedOption = Annotated[Seed, Option("Of all random numbers.")]
 
 
@@ -78,21 +80,28 @@ class ReproduceSettings(SourceSettings):
     ] = False
 
 
-class SimulateSettings(NetworkSettings):
+class SimulateSettings(SurfaceSettings):
     """`ngnmm simulate`."""
 
     command: ClassVar[str] = "simulate"
 
     duration: _Duration = None
     save_every: Annotated[Positive | None, Option("Sampling interval. Default: 1 ms.")] = None
-    dt: Annotated[Positive | None, Option("Fixed RK4 step; adaptive steps if not given.")] = None
+    dt: Annotated[
+        Positive | None,
+        Option(
+            "Fixed RK4 step; adaptive steps if not given. On a surface steps are fixed: the exact "
+            "flow's where the model has one, and as long as the model allows if not given."
+        ),
+    ] = None
     rtol: Annotated[Positive, Field(lt=1), Option("Relative tolerance of adaptive steps.")] = 1e-6
     atol: Annotated[Positive, Option("Absolute tolerance of adaptive steps.")] = 1e-8
     seed: _SeedOption = 0
     scatter: _Scatter = 0.01
+    animate: _Animate = False
 
 
-class DispersionSettings(NetworkSettings):
+class DispersionSettings(SurfaceSettings):
     """`ngnmm dispersion`."""
 
     command: ClassVar[str] = "dispersion"
@@ -165,7 +174,7 @@ class SpectrumSettings(GridSettings):
     dt: _Step = None
     seed: _SeedOption = 0
     scatter: _Scatter = 0.01
-    animate: Annotated[bool, Option("Write activity.gif too, the activity on the brain.")] = False
+    animate: _Animate = False
 
 
 class BifurcateSettings(NetworkSettings):

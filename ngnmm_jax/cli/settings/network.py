@@ -123,6 +123,10 @@ class SourceSettings(Checked):
         with called("power", "exponent"):
             return loaded if self.power == 1.0 else loaded.power(self.power)
 
+    def where(self) -> str:
+        """What the network is of, for titles."""
+        return Path(self.connectome).stem
+
     def options(self, *names: str) -> dict[str, Any]:
         """Some of the settings, as keyword arguments."""
         return {name: getattr(self, name) for name in names}
@@ -196,22 +200,35 @@ class NetworkSettings(SourceSettings):
         from ngnmm_jax._core.parameters import COUPLING, declared
         from ngnmm_jax.systems.network import Network
 
-        kind = self.kind()
-        names = tuple(declared(kind))
-        for name in self.set:
-            one_of("set", name, names)
+        names = tuple(declared(self.kind()))
         for name, ends in self.varied().items():
             one_of("vary", name, (*names, COUPLING, *DELAYS))
             for end in ends if name in names else ():
-                _made(kind, {name: end})
-        regions = self.loaded_connectome.n_regions
-        for name, value in self.set.items():
-            if isinstance(value, list) and len(value) != regions:
-                must = f"be one number, or {regions}, one for each region"
-                fail(f"set.{name}", must, f"they are {len(value)}")
-        model = _made(kind, {k: np.asarray(v, dtype=float) for k, v in self.set.items()})
+                _made(self.kind(), {name: end})
+        model = self.node()
         given = {DELAYS[name]: value for name, value in self.delays().items()}
-        return Network(model, self.loaded_connectome.normalised(), self.coupling, **given)
+        return Network(model, self.connections(), self.coupling, **given)
+
+    def node(self) -> Any:
+        """The model, with the values that are set."""
+        from ngnmm_jax._core.parameters import declared
+
+        for name in self.set:
+            one_of("set", name, tuple(declared(self.kind())))
+        values = {name: self.placed(name, value) for name, value in self.set.items()}
+        return _made(self.kind(), values)
+
+    def placed(self, name: str, value: Any) -> np.ndarray:
+        """What is set, one number or one for each node."""
+        regions = self.loaded_connectome.n_regions
+        if isinstance(value, list) and len(value) != regions:
+            must = f"be one number, or {regions}, one for each region"
+            fail(f"set.{name}", must, f"they are {len(value)}")
+        return np.asarray(value, dtype=float)
+
+    def connections(self) -> Any:
+        """What the network is coupled through, rows normalised."""
+        return self.loaded_connectome.normalised()
 
 
 def _made(kind: Any, values: Mapping[str, Any]) -> Any:
