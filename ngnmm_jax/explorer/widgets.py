@@ -264,6 +264,7 @@ class Explorer:
             slider.observe(lambda change, name=name: self._moved(name, change["new"]), "value")
         self._left.children = [*self._sliders.values()]
         self._third_name.options = [_NO_NAME, *self._others]
+        self._third_name.value = _NO_NAME
 
     def _can_change(self) -> bool:
         """Whether another model can stand in the network: its coupling is of one number."""

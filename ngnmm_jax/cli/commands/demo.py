@@ -8,6 +8,14 @@ from ngnmm_jax.cli.options import Out, command
 from ngnmm_jax.cli.output import say, table
 from ngnmm_jax.cli.settings.commands import DemoSettings
 
+_NEXT = """
+Next, in this folder:
+  ngnmm dispersion --set i_ext_e=15 --coupling 9 --out there    equilibria, modes, figures
+  ngnmm simulate --set i_ext_e=13 --coupling 5 --out gamma      activity, with its spectrum
+  ngnmm connectome YOUR_FILE                                    how your own weights are read
+(After `make demo` the command is .venv/bin/ngnmm.) In Jupyter: `ng.explore(network).widget`. README
+has fifteen lines of Python to begin with; docs/howto answers one question on each page."""
+
 
 @command(app, DemoSettings)
 def demo(settings: DemoSettings, out: Out = Path("ngnmm_demo")) -> None:
@@ -24,3 +32,4 @@ def demo(settings: DemoSettings, out: Out = Path("ngnmm_demo")) -> None:
     with folder(out, settings) as place:
         rows = run_demo(place.part, source, lambda line: say(f"  {line}"), settings.quick)
         table("The paper's model on this connectome", rows)
+    say(_NEXT)
