@@ -173,8 +173,7 @@ def rotating(places, order=1, frequency=40.0, degree=3):
 def test_a_rotating_wave_on_a_sphere():
     """Its speed is 2π f R sin θ / m towards growing φ; errors fall as the edges do."""
     errors = []
-    for level in (3, 4):
-        places, faces = sphere(level)
+    for places, faces in (sphere(2), (BALL, BALL_FACES)):
         space = sg.Mesh(places, faces)
         found = sg.travelling_waves(rotating(places, 3), DT, space)
         centres = np.asarray(space.centres)
@@ -184,8 +183,8 @@ def test_a_rotating_wave_on_a_sphere():
         speed = 2 * np.pi * 40.0 * away / 3 / 1000
         errors.append(np.abs(found.speed[0] / speed - 1)[low].max())
         assert (np.einsum("ca,ca->c", np.asarray(found.direction[0]), ahead)[low] > 0.98).all()
-    assert errors[1] < 0.04
-    assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.1)
+    assert errors[1] < 0.07
+    assert errors[0] / errors[1] > 1.6
 
 
 def test_rotors_on_a_sphere():
@@ -327,8 +326,7 @@ def test_one_length_of_a_pattern(spaces):
         np.pi / 2**0.5
     )
     errors = []
-    for level in (2, 3):
-        places, faces = sphere(level)
+    for places, faces in (sphere(2), (BALL, BALL_FACES)):
         pattern = rotating(places, 2, degree=4)[0]
         length = sg.pattern_wavelength(pattern, sg.Mesh(places, faces))
         errors.append(float(length) / (2 * np.pi * 10 / np.sqrt(20)) - 1)
@@ -468,21 +466,19 @@ def test_transformations(spaces):
 
 
 def test_noise_is_averaged_out(spaces):
-    """As strong as half the wave: its wavevector over windows, to 1/√(samples in the window)."""
+    """By as much as products of neighbours are off, Im(n_i* + n_j + n_i* n_j), over windows."""
     times = np.arange(802) * DT
-    k = WAVEVECTORS["torus"]
-    wave = plane_wave(PLACES["torus"], k, 40.0, times)
-    noise = RNG.normal(size=(2, *wave.shape)) / 2**0.5
-    errors = []
-    for samples in (50, 800):
-        found = sg.travelling_waves(
-            wave + 0.5 * (noise[0] + 1j * noise[1]), DT, spaces["torus"], window=samples * DT
-        )
-        errors.append(np.sqrt(((np.asarray(found.wavevector) - k) ** 2).mean()) / np.linalg.norm(k))
-        assert found.stats["coarse"] == 0
-    assert errors[1] < 0.02
-    assert 3 < errors[0] / errors[1] < 5
-    np.testing.assert_allclose(found.coherence, 1 / 1.25, atol=0.15)
+    k, size = WAVEVECTORS["ring"], 0.5
+    wave = plane_wave(PLACES["ring"], k, 40.0, times)
+    noise = size * RNG.normal(size=(2, *wave.shape)) / 2**0.5
+    found = sg.travelling_waves(wave + noise[0] + 1j * noise[1], DT, spaces["ring"], window=50 * DT)
+    assert found.times.shape == (16,)
+    assert found.stats["coarse"] == 0
+    expected = np.sqrt((size**2 + size**4 / 2) / 50) / 2.0  # nodes are 2 mm apart
+    off = np.asarray(found.wavevector) - k
+    assert np.sqrt((off**2).mean()) == pytest.approx(expected, rel=0.1)
+    assert abs(off.mean()) < expected / 10
+    np.testing.assert_allclose(np.mean(found.coherence), 1 / (1 + size**2), rtol=0.03)
 
 
 def test_refusals(spaces):
