@@ -23,6 +23,7 @@ from ngnmm_jax.surfaces import (
     conte69,
     conte69_parcels,
     cortical_graph,
+    graph_harmonics,
 )
 
 HALF = Surface.sphere(2, radius=10.0)
@@ -213,6 +214,22 @@ def test_the_advice_about_a_medial_wall_works():
     )
     assert graph.n_regions == surface.n_vertices == 2 * N - CUT.outside.sum()
     assert np.allclose(graph.row_sums(), 1, atol=1e-12)
+
+
+def test_harmonics_of_a_cortex():
+    """Of its undirected connections: 1 - Λ, orthonormal; directed ones are refused."""
+    shares = {"tracts": 0.4, "callosal": 0.1}
+    graph = cortical_graph(BRAIN, CONNECTOME, WHOLE, KERNEL, **shares, normalisation=Undirected())
+    found = graph_harmonics(graph, 10)
+    matrix = np.asarray(graph.matrix())
+    every = np.sort(1 - np.linalg.eigvals(matrix).real)
+    assert np.allclose(found.values, every[:10], atol=1e-12)
+    assert np.allclose(found.vectors[:, 0], 1, atol=1e-10)
+    gram = (found.vectors.T * found.weights) @ found.vectors
+    assert np.allclose(gram, np.eye(10), atol=1e-9)
+    assert not found.counted
+    with pytest.raises(ValueError, match="be symmetric but for numbers"):
+        graph_harmonics(cortical_graph(BRAIN, CONNECTOME, WHOLE, KERNEL, **shares), 10)
 
 
 @pytest.mark.slow
