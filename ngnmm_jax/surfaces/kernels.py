@@ -17,6 +17,8 @@ from ngnmm_jax.surfaces.surface import Surface
 _LOST = 0.01
 #: Pairs of vertices that are looked at together.
 _BLOCK = 1 << 20
+#: Pairs of vertices, of 12 bytes each, above which a kernel is taken for a mistake.
+_MOST = 3e8
 
 
 class AbstractKernel(abc.ABC):
@@ -116,6 +118,15 @@ class AbstractRadialKernel(AbstractKernel):
                 f"reach the neighbours of each vertex, which are up to {nearest[alone]:.3g} mm away"
             )
             _checks.fail("cutoff", f"{must} (vertex {alone})", f"it is {self.limit:.3g} mm")
+        reached = min(np.pi * self.limit**2 / surface.area, 1.0) * surface.n_vertices
+        if reached * surface.n_vertices > _MOST:
+            wide = float(np.ptp(surface.vertices, axis=0).max())
+            must = "reach fewer vertices: a shorter cut-off, a coarser mesh, or a `HeatKernel`"
+            but = (
+                f"{self.limit:.3g} mm are about {reached:.0f} vertices around each, "
+                f"{12e-9 * reached * surface.n_vertices:.3g} GB (the surface is {wide:.3g} mm wide)"
+            )
+            _checks.fail("cutoff", must, but)
         mean = float(surface.edge_lengths.mean())
         if self.width() < mean:
             warnings.warn(
