@@ -19,10 +19,10 @@ import numpy as np
 import ngnmm_jax as ng
 from ngnmm_jax import fitting
 
-PRIOR = {"i_ext_e": (0.0, 16.0), "coupling": (0.0, 30.0)}
+PRIOR = {"i_ext_e": (0.0, 6.0), "coupling": (0.0, 15.0)}
 SYMBOLS = {"i_ext_e": "external current", "coupling": "coupling ε"}
 # Draws from each posterior; the observation that is shown.
-DRAWS, SHOWN = 1000, {"i_ext_e": 5.0, "coupling": 20.0}
+DRAWS, SHOWN = 1000, {"i_ext_e": 3.0, "coupling": 8.0}
 ACTIVITY = ng.Activity(
     duration=400.0,
     transient=300.0,

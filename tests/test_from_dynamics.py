@@ -1,6 +1,8 @@
 """From dynamics to data: signals of which the answer is known, and slow independent counts."""
 
 import math
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,11 @@ import scipy.stats
 from scipy.optimize import minimize_scalar
 from scipy.sparse.csgraph import connected_components
 
+import ngnmm_jax as ng
+from ngnmm_jax import fitting
 from ngnmm_jax import signals as sg
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.sweeps import Function, lesion_effects, lesioned
 
 RNG = np.random.default_rng(0)
 OTHER = ~np.eye(12, dtype=bool)
@@ -422,3 +427,138 @@ def test_recruitment_in_the_order_made():
     assert float(slope) == pytest.approx(3.0, rel=1e-9)
     compiled = jax.jit(lambda x: sg.recruitment(x, 0.1, 1.0, hold=0.5).times)(signal)
     np.testing.assert_array_equal(compiled, found.times)
+
+
+# ------------------------------------------------------------------ lesions, pairs for inference
+
+
+def linear(network, seed):
+    """A network whose every part is known: FC of dx = (cW − 1) x dt + dB, and a number by seed."""
+    w = network.coupling * network.weights
+    inverse = jnp.linalg.inv(jnp.eye(len(w)) - w)
+    covariance = inverse @ inverse.T
+    sd = jnp.sqrt(jnp.diagonal(covariance))
+    noise = jax.random.normal(jax.random.key(seed))
+    good = jnp.where(network.coupling < 0.9, int(Status.OK), int(Status.UNSTABLE))
+    received = w.sum(axis=1).max()
+    fc = covariance / sd[:, None] / sd
+    return {"fc": fc, "received": received, "noise": noise, "status": good}
+
+
+@pytest.fixture(scope="module")
+def line():
+    weights = np.diag([3.0, 2.0, 1.0, 1.0], 1) + np.diag([3.0, 2.0, 1.0, 1.0], -1)
+    network = ng.Network(ng.StuartLandau(), ng.Connectome(weights / 6), 0.5)
+    return network, Function(linear, dims={"fc": ("region", "other_region")})
+
+
+def test_lesions_change_what_their_connections_did(line):
+    network, measure = line
+    lesions = lesioned(network.connectome)
+    assert lesions.labels == ("none", *network.labels)
+    data = ng.sweep(network, {"lesion": lesions, "coupling": [0.5, 0.95]}, measure)
+    found = lesion_effects(data, lesions)
+    # Most is received by the second region, 5/6 · ε; without the first or itself, 3/6 · ε or 2/6.
+    change = found.received_change.sel(coupling=0.5)
+    assert change.sel(lesion="none") == 0
+    np.testing.assert_allclose(change[1:4], 0.5 * np.array([-2, -3, -2]) / 6, atol=1e-12)
+    assert (found.status.sel(coupling=0.95) == Status.UNSTABLE).all()
+    assert found.received_change.sel(coupling=0.95).isnull().all()
+    # The last one in the line is cut: the first four are as near to what they were as SciPy says.
+    pairs = np.triu_indices(4, 1)
+    intact, last = (data.fc.sel(lesion=k, coupling=0.5).values[pairs] for k in ("none", "region 4"))
+    expected = scipy.stats.pearsonr(intact, last)[0]
+    similarity = found.fc_similarity.sel(coupling=0.5)
+    assert float(similarity.sel(lesion="region 4")) == pytest.approx(expected, abs=1e-12)
+    assert float(similarity.sel(lesion="none")) == pytest.approx(1)
+    # Without the second one the first has nothing left either.
+    assert found.spared.sel(lesion="region 1").values.tolist() == [False, False, True, True, True]
+    several = lesioned(network.connectome, {"ends": ["region 0", 4]})
+    assert not several.connectomes[1].weights[[0, 4]].any()
+    with pytest.raises(ValueError, match="not be called 'none'"):
+        lesioned(network.connectome, {"none": [0]})
+    with pytest.raises(ValueError, match="have the lesions as an axis"):
+        lesion_effects(data, several)
+
+
+def test_pairs_are_the_sweeps_runs(line, tmp_path):
+    network, measure = line
+    design = ng.Design.sobol({"coupling": (0.1, 0.9)}, 32, seed=1).with_own_seeds()
+    data = ng.sweep(network, design, measure, store=tmp_path / "runs.zarr")
+    pairs = fitting.simulated_pairs(data, design, ("fc", "noise"))
+    assert pairs.parameters == ("coupling",)
+    assert pairs.features == (
+        *(f"fc[{j}, {k}]" for j in range(5) for k in range(j + 1, 5)),
+        "noise",
+    )
+    np.testing.assert_array_equal(pairs.theta[:, 0], design.parameters["coupling"][1])
+    np.testing.assert_array_equal(pairs.x[:, 1], data.fc[:, 0, 2])
+    np.testing.assert_array_equal(pairs.bounds, [[0.1, 0.9]])
+    again = pairs.observed({"fc": data.fc[3], "noise": data.noise[3]})
+    np.testing.assert_array_equal(again, pairs.x[3])
+    # Each run has a seed of its own, the first the design's; and the store knows.
+    assert len(set(data.seed.values.tolist())) == 32
+    assert int(data.seed[0]) == 1
+    assert len(set(data.noise.values.tolist())) == 32
+    with pytest.raises(ValueError, match="own"):
+        ng.sweep(network, ng.Design.sobol({"coupling": (0.1, 0.9)}, 32, seed=1), measure,
+                 store=tmp_path / "runs.zarr")  # fmt: skip
+    mine = {"low": data.fc.min(["region", "other_region"])}
+    assert fitting.simulated_pairs(data, design, mine).x.shape == (32, 1)
+
+
+def test_pairs_leave_out_and_refuse(line):
+    network, measure = line
+    design = ng.Design.random({"coupling": (0.1, 1.0)}, 40, replicates=2, seed=3).with_own_seeds()
+    data = ng.sweep(network, design, measure)
+    bad = int((np.asarray(data.coupling) >= 0.9).sum()) * 2
+    assert bad > 0
+    with pytest.warns(UserWarning, match=f"{bad} of 80 runs did not end well"):
+        pairs = fitting.simulated_pairs(data, design, ["noise", "received"])
+    assert pairs.left_out == bad
+    assert pairs.x.shape == (80 - bad, 2)
+    # The two replicates of a point have its parameters.
+    np.testing.assert_allclose(pairs.x[:, 1], pairs.theta[:, 0] * 5 / 6, rtol=1e-12)
+    shared = ng.Design.random({"coupling": (0.1, 1.0)}, 40, seed=3)
+    for given, words in (
+        (shared, "noise of its own"),
+        (ng.Design.grid({"coupling": [0.1]}), "whose bounds are the prior"),
+        (ng.Design.random({"coupling": (0.1, 1.0)}, 40, seed=4).with_own_seeds(), "this design"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fitting.simulated_pairs(data, given, ["noise"])
+    constant = {"constant": data.received * 0}
+    with (
+        pytest.warns(UserWarning, match="did not end well"),
+        pytest.raises(ValueError, match="'constant' does not"),
+    ):
+        fitting.simulated_pairs(data, design, constant)
+
+
+def test_sbi_takes_pairs(line):
+    pytest.importorskip("sbi", reason="the package sbi (extra sbi, with PyTorch) is not installed")
+    network, measure = line
+    design = ng.Design.sobol({"coupling": (0.1, 0.8)}, 16).with_own_seeds()
+    pairs = fitting.simulated_pairs(ng.sweep(network, design, measure), design, ["received"])
+    theta, x = pairs.tensors()
+    assert np.isfinite(pairs.prior().log_prob(theta).numpy()).all()
+    assert x.shape == (16, 1)
+
+
+@pytest.mark.slow
+def test_the_page():
+    """All of it but what needs PyTorch; and what it says of the numbers."""
+    pytest.importorskip("powerlaw", reason="the package powerlaw (extra data) is not installed")
+    text = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 11
+    page = {}
+    for k, block in enumerate(blocks):
+        if "import torch" not in block:
+            exec(compile(block, f"data.md block {k}", "exec"), page)
+    assert float(page["found"].size.exponent) == pytest.approx(1.5, abs=0.05)
+    fastest = page["ng"].dispersion(page["network"], page["rest"].states[0]).frequency[0]
+    assert float(page["spectrum"].peak_frequency[0]) == pytest.approx(float(fastest), abs=2.1)
+    assert int(page["recruits"].recruited.sum()) == 24
+    assert page["states"].ok
+    assert (page["effects"].status == Status.OK).all()

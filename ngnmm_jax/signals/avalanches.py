@@ -249,9 +249,17 @@ def branching_ratio(
     except RuntimeError:
         amplitude, ratio, residual, fits = np.nan, np.nan, np.nan, False
     timescale = np.inf if ratio >= 1 else -dt / np.log(ratio)
-    values = (ratio, timescale, naive, amplitude, slopes, lags * dt, residual)
     status = Status.OK if fits else Status.NOT_CONVERGED
-    return BranchingRatio(*(jnp.asarray(v) for v in values), jnp.asarray(int(status)))
+    return BranchingRatio(
+        jnp.asarray(ratio),
+        jnp.asarray(timescale),
+        jnp.asarray(naive),
+        jnp.asarray(amplitude),
+        jnp.asarray(slopes),
+        jnp.asarray(lags * dt),
+        jnp.asarray(residual),
+        jnp.asarray(int(status)),
+    )
 
 
 def _slopes(array: np.ndarray, most: int, to_a_tenth: bool) -> np.ndarray:

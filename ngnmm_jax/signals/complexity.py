@@ -121,11 +121,11 @@ def significant_response(
 
 
 def _trials(trials: Any, sampling_interval: Any) -> jax.Array:
-    array = as_signal(trials, sampling_interval, least=2)
-    if array.ndim != 3:
-        must = "have axes (trial, time, region)"
-        _checks.fail("trials", must, f"its shape is {array.shape}")
-    return array
+    if np.ndim(trials) != 3 or np.shape(trials)[0] < 2:
+        must = "have axes (trial, time, region), of two trials or more"
+        _checks.fail("trials", must, f"its shape is {np.shape(trials)}")
+    _checks.finite("trials", trials)
+    return as_signal(trials, sampling_interval, least=2)
 
 
 @partial(jax.jit, static_argnums=(1, 4, 5))

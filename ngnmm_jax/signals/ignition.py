@@ -153,4 +153,5 @@ def _ignited(
     squared = (begins * (largest[:, None] - mean) ** 2).sum(axis=0) / of
     some = jnp.where(squared > 0, squared, 1.0)
     spread = jnp.where(squared > 0, jnp.sqrt(some), 0.0)
-    return (*(jnp.where(number > 0, v, jnp.nan) for v in (mean, spread)), number)
+    mean, spread = (jnp.where(number > 0, value, jnp.nan) for value in (mean, spread))
+    return mean, spread, number

@@ -134,7 +134,7 @@ def phase_states(
     _checks.positive_integer("states", states)
     _checks.positive_integer("trials", trials)
     _checks.positive("sampling_interval", sampling_interval)
-    runs = list(phases) if isinstance(phases, list | tuple) else [phases]
+    runs: list[Any] = list(phases) if isinstance(phases, list | tuple) else [phases]
     vectors = [np.asarray(leading_eigenvectors(run).vectors, dtype=float) for run in runs]
     if len({some.shape[1] for some in vectors}) > 1:
         shapes = ", ".join(str(some.shape) for some in vectors)
@@ -156,8 +156,17 @@ def phase_states(
     spread = within / ((whole[known] - whole[known].mean(axis=0)) ** 2).sum()
     parts = np.split(labels, np.cumsum([len(some) for some in vectors])[:-1])
     times = _times(parts, states, as_number(sampling_interval))
-    arrays = (jnp.asarray(some) for some in (centres[order], labels, *times, spread, int(status)))
-    return PhaseStates(*arrays, trials)
+    share, dwell, transitions = map(jnp.asarray, times)
+    return PhaseStates(
+        jnp.asarray(centres[order]),
+        jnp.asarray(labels),
+        share,
+        dwell,
+        transitions,
+        jnp.asarray(spread),
+        jnp.asarray(int(status)),
+        trials,
+    )
 
 
 def _clustered(

@@ -158,7 +158,7 @@ def structure_function_fit(
     if n < p + 2:
         _checks.fail("predictors", f"be at most {max(n - 2, 0)} for {n + 1} regions", f"are {p}")
     values = _fitted(functional, jnp.stack(found))
-    return StructureFunctionFit(*values, tuple(predictors))
+    return StructureFunctionFit(**values, predictors=tuple(predictors))
 
 
 def communicability(weights: ArrayLike) -> Float[Array, "region region"]:
@@ -251,20 +251,22 @@ def _coupled(
     if pairs == "connected":
         counts &= weights != 0
     regional = _correlated(weights, functional, counts, method)
-    flat = (some.reshape(1, -1) for some in (weights, functional, counts))
-    return regional, _correlated(*flat, method)[0], counts.sum(axis=1)
+    first, second, chosen = (some.reshape(1, -1) for some in (weights, functional, counts))
+    return regional, _correlated(first, second, chosen, method)[0], counts.sum(axis=1)
 
 
 @jax.jit
-def _fitted(functional: jax.Array, predictors: jax.Array) -> tuple[jax.Array, ...]:
+def _fitted(functional: jax.Array, predictors: jax.Array) -> dict[str, Any]:
     n, p = functional.shape[0], predictors.shape[0]
     other = ~np.eye(n, dtype=bool)
     response = functional[other].reshape(n, n - 1)
     columns = predictors[:, other].reshape(p, n, n - 1)
     regional = _regressed(response, columns)
     whole = _regressed(response.reshape(1, -1), columns.reshape(p, 1, -1))
-    share, adjusted, coefficients, status = regional
-    return (share, adjusted, coefficients, *(some[0] for some in whole[:3]), status)
+    names = ("r_squared", "adjusted", "coefficients", "status")
+    overall = ("overall", "overall_adjusted", "overall_coefficients")
+    found = dict(zip(names, regional, strict=True))
+    return found | {name: some[0] for name, some in zip(overall, whole[:3], strict=True)}
 
 
 def _regressed(

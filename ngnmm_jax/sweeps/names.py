@@ -54,7 +54,7 @@ def check_names(
             take(name, "the connectomes")
     for name in design.maps:
         take(map_label(name), "a map")
-    added = ("seed",) if design.own_seeds or design.replicates > 1 else ()
+    added: tuple[str, ...] = ("seed",) if design.own_seeds or design.replicates > 1 else ()
     added += (REPLICATE,) if design.replicates > 1 else ()
     for name in (*added, *(("check_run", CHECK) if checked else ()), *(_STORED if stored else ())):
         take(name, "what a sweep adds")
