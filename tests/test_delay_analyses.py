@@ -135,12 +135,13 @@ def test_a_networks_hopf_points_have_those_of_shared_perturbations():
     assert_allclose([p.coefficient for p in late], [p.coefficient for p in plain], rtol=2e-3)
 
 
-def test_curves_of_cycles_are_of_systems_without_delays():
+def test_cycles_are_those_of_regions_alike():
     network = ng.Network(Wright(), WEIGHTS, -1.0, delays=1.0)
-    for system in (network, network.homogeneous()):
-        for follow in (ng.continue_cycles, ng.bifurcation_diagram):
-            with pytest.raises(ValueError, match="cycles with delays are not followed"):
-                follow(system, {"coupling": (-3.0, -1.0)})
+    for follow in (ng.continue_cycles, ng.bifurcation_diagram):
+        with pytest.raises(ValueError, match="whose cycles are those of one region"):
+            follow(network, {"coupling": (-3.0, -1.0)})
+        with pytest.raises(ValueError, match="sums of unlike times"):
+            follow(three(speed=10.0).homogeneous(), {"i_ext_e": (8.0, 10.0)})
 
 
 def test_where_delays_differ_the_network_is_continued():

@@ -1,5 +1,6 @@
 """Continuation of equilibria and cycles, and of their bifurcations in two parameters."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import SolverError, Status, raise_unless_ok
-from ngnmm_jax.bifurcations import ends, given, starts
+from ngnmm_jax.bifurcations import ends, given, late, starts
 from ngnmm_jax.bifurcations.branches import BRANCHES, Branch, SpecialPoint
 from ngnmm_jax.bifurcations.resting import RestingCurve, with_roots
 from ngnmm_jax.dynamics.continuation.arclength import (
@@ -25,13 +26,13 @@ from ngnmm_jax.dynamics.continuation.arclength import (
 from ngnmm_jax.dynamics.continuation.clocks import AbstractClock, Drive, Free, Kept
 from ngnmm_jax.dynamics.continuation.collocation import Profile
 from ngnmm_jax.dynamics.continuation.cycle_curves import (
-    MOST_INTERVALS,
     AbstractCycleProblem,
     Cycles,
 )
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
     EquilibriumCurve,
 )
+from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import deterministic, is_driven, undriven
 from ngnmm_jax.dynamics.orbits import find_orbit
@@ -147,6 +148,11 @@ def continue_cycles(
     bound, at a Hopf point, where it closes, or where its period exceeds `longest_period`: that
     end is "snic" or "homoclinic" by the equilibrium that the cycle comes near, or "long_period".
 
+    With one delay (`network.homogeneous()`) from Hopf points and orbits, on pieces of degree
+    twelve, a quarter as many as `intervals` at first; the leading multipliers are those of
+    `find_orbit`. Cycles that are doubled are followed from an orbit that was found of them, and
+    what long ones come near is not told.
+
     **Arguments:**
 
     - `system`, `parameters`, `longest`, `max_points`, `progress`, `throw`: as for
@@ -171,10 +177,19 @@ def continue_cycles(
     elif start is not None and int(start.status) != Status.OK:
         _checks.fail("start", "be an orbit that was found", Status(int(start.status)).explanation)
     system = deterministic(system, "continue_cycles")
-    given.without_delays(system, "continue_cycles")
+    late.only_of_one_delay(system, "continue_cycles")
     _of_the_same(system, start)
     field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
+    if is_delayed(system):
+        given.bounds_allowed(field.system, names, limits)
+        ends_at = functools.partial(_longest, system, longest_period)
+        problem, begin = late.begin_cycles(field, start, width, ends_at, intervals)
+        if isinstance(start, SpecialPoint):
+            curve = _one_way(problem, begin, limits, progress, limits.longest / 10)
+        else:
+            curve = _both_ways(problem, begin, limits, progress)
+        return _table("cycle", problem, curve, limits if throw else None)
     turns = 1
     if isinstance(start, SpecialPoint):
         if start.kind == "period_doubling":
@@ -186,7 +201,7 @@ def continue_cycles(
         orbit = find_orbit(field.system) if start is None else start
         period = float(orbit.period)
         states = np.asarray(orbit.samples).reshape(orbit.ts.size, -1)
-    problem = Cycles(
+    problem: Any = Cycles(
         field,
         starts.state_scales(states),
         width,
@@ -227,6 +242,9 @@ def continue_bifurcation(
     Bogdanov-Takens, generalised Hopf (where the first Lyapunov coefficient vanishes), fold-Hopf
     points, cusps of cycles.
 
+    With delays of folds, which are where they are without, and of Hopf points, as `continue_hopf`
+    follows them (`spectrum` is the pair on the axis alone, and `longest` is its own).
+
     **Arguments:**
 
     - `parameters`: two names, with the lowest and highest value of each.
@@ -244,6 +262,9 @@ def continue_bifurcation(
     _of_the_same(system, start)
     if kind not in ("fold", "hopf"):
         given.over_the_same(start, names[0])
+    rest = given.at_rest(system, names, limits)
+    if rest is not None:
+        return _with_delays(system, rest, names, start, limits, progress, throw)
     field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
     problem: Any
@@ -255,6 +276,34 @@ def continue_bifurcation(
         clock = Kept(jnp.asarray(start.period)) if kept else _clock(field.system, start.period)
         problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
     curve = _both_ways(problem, begin, limits, progress)
+    return _table(kind, problem, curve, limits if throw else None)
+
+
+def _with_delays(
+    system: Any,
+    rest: Any,
+    names: tuple[str, ...],
+    start: SpecialPoint,
+    limits: Limits,
+    progress: bool | None,
+    throw: bool,
+) -> Branch:
+    """The curve of folds or Hopf points of equilibria of a system with delays."""
+    kind = CURVES[start.kind]
+    if kind not in ("fold", "hopf"):
+        must = "be a fold or a Hopf point where there are delays: bifurcations of cycles are not "
+        must += "followed with them (`continue_cycles` locates them at each value of the other)"
+        _checks.fail("start", must, f"it is {start}")
+    field = given.field_of(rest, names, start, limits)
+    if kind == "hopf":
+        bounds = dict(zip(names, zip(limits.low, limits.high, strict=True), strict=True))
+        branch = late.hopf_points(system, start, bounds, limits.points)
+        if throw:
+            raise_unless_ok(f"the branch of {BRANCHES[kind]}", int(branch.status), branch)
+        return branch
+    width = jnp.asarray(limits.high - limits.low)
+    problem, begin = starts.of_equilibria(kind, field, start, width)
+    curve = late.folds(problem, _both_ways(problem, begin, limits, progress), system)
     return _table(kind, problem, curve, limits if throw else None)
 
 
@@ -334,7 +383,7 @@ def _advice(problem: Any, limits: Limits, curve: Curve) -> dict[Status, str]:
         number = last.point.points.shape[0]
         short += (
             f"; where cycles are sharp raise `intervals` of `continue_cycles` (the mesh has "
-            f"{number} here, and refines itself up to {MOST_INTERVALS}), or, where they near a "
+            f"{number} here, and refines itself up to {problem.most}), or, where they near a "
             "homoclinic, lower `longest_period`"
         )
     return {
@@ -401,7 +450,7 @@ def _table(kind: str, problem: Any, curve: Curve, limits: Limits | None, turns: 
             periods = 2 * np.pi / np.sqrt(np.where(squares > 0, squares, np.nan))
     spectrum = np.stack([np.asarray(step.spectrum) for step in steps])
     lost = (errors > _INEXACT)[:, None] & (spectrum.real < _RESOLVED)
-    spectrum = np.where(lost, np.nan, spectrum)
+    spectrum = np.where(lost | np.isinf(spectrum.real), np.nan, spectrum)
     extent = np.maximum(np.abs(low).max(axis=0), np.abs(high).max(axis=0)).ravel()
     special = [
         ends.special_point(problem, ends.Place(index, extent, turns), point)

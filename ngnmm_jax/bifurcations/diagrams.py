@@ -11,7 +11,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, with_leaves
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.status import SolverError
-from ngnmm_jax.bifurcations import given
+from ngnmm_jax.bifurcations import given, late
 from ngnmm_jax.bifurcations.branches import Branch, Diagram, SpecialPoint, same_point
 from ngnmm_jax.bifurcations.curves import (
     continue_bifurcation,
@@ -48,14 +48,16 @@ def bifurcation_diagram(
     **Arguments:**
 
     - `system`, `parameters`: as for `continue_equilibria`.
-    - `doublings`: how many times doubled cycles are followed.
+    - `doublings`: how many times doubled cycles are followed; with a delay they are not.
     - `seen`: called with each branch once it is there.
     - `options`: of `continue_cycles` (`intervals`, `longest_period`); `longest`, `max_points` and
       `progress` serve equilibria too.
     """
     (parameter,), (bounds,) = given.bounds_of(parameters, 1)
     system = undriven(system, "bifurcation_diagram", _INSTEAD)
-    given.without_delays(system, "bifurcation_diagram")
+    late.only_of_one_delay(system, "bifurcation_diagram")
+    if getattr(system, "delays", None) is not None:
+        doublings = 0
     collection = _Collection(seen)
     for branch in _equilibria(collection, system, parameter, bounds, options):
         for hopf in branch.of_kind("hopf"):
@@ -85,14 +87,14 @@ def two_parameter_diagram(
 
     - `parameters`: two, with the bounds of each, as for `continue_bifurcation`.
     - `cuts`: values of the second parameter.
-    - `cycles`: whether cycles are followed at all.
+    - `cycles`: whether cycles are followed at all; with delays they are not.
     - `most`: special points of cycles that are continued, for each branch: near homoclinics to
       saddle-foci there are infinitely many.
     - `seen`, `options`: as for `bifurcation_diagram`.
     """
     (first, second), bounds = given.bounds_of(parameters, 2)
     system = undriven(system, "two_parameter_diagram", _INSTEAD)
-    given.without_delays(system, "two_parameter_diagram")
+    cycles = cycles and getattr(system, "delays", None) is None
     curves = _Collection(seen)
     own = _without(options, "intervals")
     for cut in cuts:

@@ -11,12 +11,15 @@ from jaxtyping import Array, Bool, Float
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.bifurcations.branches import SpecialPoint
+from ngnmm_jax.bifurcations.late import hopf_near
 from ngnmm_jax.bifurcations.resting import RestingCurve
 from ngnmm_jax.bifurcations.starts import halved, hopf_data
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Special, Step, follow, reverse
 from ngnmm_jax.dynamics.continuation.cycle_curves import AbstractCycleProblem, Cycles
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import right_null
+from ngnmm_jax.dynamics.delayed.cycles import LateCycles
+from ngnmm_jax.dynamics.delayed.normal_form import first_lyapunov_with_delay
 from ngnmm_jax.dynamics.equilibria import newton
 
 # An equilibrium is what a long cycle comes near if it is within this part of the cycle's extent,
@@ -52,8 +55,10 @@ def special_point(problem: Any, place: Place, special: Special) -> SpecialPoint:
 
 def named_end(problem: Any, place: Place, step: Step, reason: str) -> SpecialPoint | None:
     """The special point that a branch of cycles ends at, if it does."""
-    if not isinstance(problem, Cycles):
+    if not isinstance(problem, Cycles | LateCycles):
         return None
+    if isinstance(problem, LateCycles):
+        return _late_end(problem, place, step, reason)
     if reason == "hopf":
         near = _hopf_near(problem.field, step)
         at = eqx.tree_at(lambda s: s.parameters, step, near.parameters)
@@ -68,6 +73,24 @@ def named_end(problem: Any, place: Place, step: Step, reason: str) -> SpecialPoi
         period = float(step.cycle.period)
         return _point(problem, kind, place, step, state, period, np.nan, Status.OK)
     return None
+
+
+def _late_end(problem: LateCycles, place: Place, step: Step, reason: str) -> SpecialPoint | None:
+    """The same of cycles with a delay; what a long one comes near is not told."""
+    if reason == "hopf":
+        state, p, omega, ok = hopf_near(problem, step)
+        at = eqx.tree_at(lambda s: s.parameters, step, np.asarray([p]))
+        here = problem.field.at(jnp.asarray([p]))
+        coefficient = first_lyapunov_with_delay(here, jnp.asarray(state), jnp.asarray(omega))
+        status = Status.OK if ok else Status.NOT_CONVERGED
+        period = 2 * np.pi / omega
+        return _point(problem, "hopf", place, at, state, period, float(coefficient), status)
+    kinds = {"period": "long_period", "period_doubling": "period_doubling"}
+    if reason not in kinds:
+        return None
+    state, period = np.asarray(step.point.points)[0], float(step.cycle.period)
+    status = Status.OK if reason == "period" else Status.NOT_CONVERGED
+    return _point(problem, kinds[reason], place, step, state, period, np.nan, status)
 
 
 def _doubling_near(problem: Cycles, place: Place, step: Step) -> SpecialPoint:

@@ -91,21 +91,16 @@ def at_rest(system: Any, names: tuple[str, ...], limits: Limits) -> AtRest | Non
         _checks.fail("system", must, f"it is a `{kind}`")
     if isinstance(system, Network):
         system.only_by_coupling("find the roots of its own linearisation")
-    for name, bounds in zip(names, np.stack([limits.low, limits.high], axis=1), strict=True):
-        check_values(system, name, bounds)
+    bounds_allowed(system, names, limits)
     return AtRest(bare(system))
 
 
-def without_delays(system: Any, what: str) -> None:
-    """Refuse a system with delays where cycles are followed."""
-    if getattr(system, "delays", None) is not None:
-        must = (
-            f"be without delays in `{what}`: cycles with delays are not followed. With one delay "
-        )
-        must += "`find_orbit(network.homogeneous())` finds one at each value of a parameter, "
-        must += "`orbit_diagram(network, …)` and `lyapunov_map(network, …)` show what runs do, and "
-        must += "`continue_equilibria` follows equilibria to their Hopf points"
-        _checks.fail("system", must, "it has delays (`undelayed()` is the same without)")
+def bounds_allowed(system: Any, names: tuple[str, ...], limits: Limits) -> None:
+    """Refuse bounds that parameters cannot have, as of a delay."""
+    if not hasattr(system, "model"):
+        return
+    for name, bounds in zip(names, np.stack([limits.low, limits.high], axis=1), strict=True):
+        check_values(system, name, bounds)
 
 
 def of_kind(start: SpecialPoint, *kinds: str) -> None:

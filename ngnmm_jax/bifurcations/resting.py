@@ -192,12 +192,12 @@ def _between(
     if not (before.found.certified and after.found.certified):
         return [], 0  # which the status says
     way = _Way(problem, before.step, after.step)
-    more = after.found.pairs.size - before.found.pairs.size
-    hopf = way.crossings(after.found.pairs, 1.0, more) if more > 0 else []
-    hopf = way.crossings(before.found.pairs, 0.0, -more) if more < 0 else hopf
+    leaving, coming = _suspects(before.found.pairs, after.found.pairs)
+    up, down = way.crossings(coming, 1.0), way.crossings(leaving, 0.0)
+    hopf = sorted(up + down, key=lambda at: float(at.step.distance))
     change = after.found.growing - before.found.growing
     # A root that is zero at an end may count there, or not.
-    if abs(change - 2 * np.sign(more) * len(hopf)) <= before.zero + after.zero:
+    if abs(change - 2 * (len(up) - len(down))) <= before.zero + after.zero:
         return hopf, 0
     if not halvings:
         return hopf, 1
@@ -206,6 +206,19 @@ def _between(
     one, missed = _between(problem, before, middle, halvings - 1)
     other, more_missed = _between(problem, middle, after, halvings - 1)
     return one + other, missed + more_missed
+
+
+def _suspects(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Growing pairs at either end that may not be of the other: which have no partner there, or one
+    that is further away than the axis.
+    """
+    from scipy.optimize import linear_sum_assignment  # only here
+
+    gaps = np.abs(before[:, None] - after)
+    here, there = linear_sum_assignment(gaps)
+    moved = gaps[here, there]
+    sure = moved < np.minimum(before.real[here], after.real[there])
+    return np.delete(before, here[sure]), np.delete(after, there[sure])
 
 
 class _Way:
@@ -231,8 +244,8 @@ class _Way:
         exact = bool(step.converged) and error <= _SAME * abs(z)
         return complex(z) if exact else complex(np.nan)
 
-    def crossings(self, pairs: np.ndarray, begin: float, most: int) -> list[Special]:
-        """Hopf points of pairs that grow at one end, the nearest to the axis first."""
+    def crossings(self, pairs: np.ndarray, begin: float) -> list[Special]:
+        """Hopf points of pairs that grow at one end, but not at the other."""
         found: list[tuple[complex, complex, Special]] = []
         for z in pairs[np.argsort(pairs.real)]:
             at = self.crossing(complex(z), begin)
@@ -245,8 +258,6 @@ class _Way:
             if any(a and not s for a, s in zip(again, same, strict=True)):
                 continue
             found.append((complex(z), root, special))
-            if len(found) == most:
-                break
         return sorted((at for _, _, at in found), key=lambda at: float(at.step.distance))
 
     def crossing(self, z: complex, begin: float) -> tuple[complex, Special] | None:

@@ -29,11 +29,10 @@ def bifurcate(settings: BifurcateSettings, out: Out = Path("ngnmm_bifurcations")
         fail("--vary", "be given once or twice", f"it is {len(varied)} times")
     if len(varied) == 1 and settings.cuts:
         fail("--cut", "go with two parameters", "there is one, which `--vary` bounds")
-    for name in settings.delays():
-        must = (
-            "be left out: diagrams are of systems without delays (with them: `ngnmm map`, and in "
-        )
-        fail(name, must + "Python `ng.continue_hopf`)", "connections are delayed by it")
+    if "speed" in settings.delays():
+        must = "be left out: diagrams are of one delay for all connections, `--delay` (with a "
+        must += "speed: `ngnmm map`, and in Python `ng.continue_hopf`)"
+        fail("speed", must, "connections are delayed by it")
     network = settings.build()
     model = network.model
     options: dict[str, Any] = settings.options("longest_period") | {"progress": progress()}

@@ -76,6 +76,8 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
     pinned: ClassVar[tuple[float, ...]] = ()
     #: Whether `events` accounts for all changes of stability.
     exhaustive: eqx.AbstractClassVar[bool]
+    #: Intervals of a mesh at most.
+    most: ClassVar[int] = MOST_INTERVALS
 
     def period(self, scalars: Float[Array, "scalar"]) -> Float[Array, ""]:
         """The period, of the unknown scalars."""
@@ -308,6 +310,17 @@ def _crossing(
     ]
 
 
+def bifurcations(before: Step, after: Step, *, phased: bool) -> list[Event]:
+    """Those of cycles over one parameter, between two points."""
+    doublings = _crossing("period_doubling", 1, _negative, before, after)
+    tori = _crossing("neimark_sacker", 2, _turning_pairs, before, after)
+    if before.turning[0] * after.turning[0] < 0:
+        fold = Event("cycle_fold", lambda step: float(step.turning[0]), 1)
+        return [fold, *doublings, *tori]
+    positive = _other_positive if phased else _positive
+    return [*_crossing("cycle_branch_point", 1, positive, before, after), *doublings, *tori]
+
+
 class Cycles(AbstractCycleProblem):
     """x' = T f(x, p), one parameter; scalars (p), and the clock's."""
 
@@ -320,13 +333,7 @@ class Cycles(AbstractCycleProblem):
     exhaustive: ClassVar[bool] = True
 
     def events(self, before: Step, after: Step) -> list[Event]:
-        doublings = _crossing("period_doubling", 1, _negative, before, after)
-        tori = _crossing("neimark_sacker", 2, _turning_pairs, before, after)
-        if before.turning[0] * after.turning[0] < 0:
-            fold = Event("cycle_fold", lambda step: float(step.turning[0]), 1)
-            return [fold, *doublings, *tori]
-        positive = _other_positive if self.clock.phased else _positive
-        return [*_crossing("cycle_branch_point", 1, positive, before, after), *doublings, *tori]
+        return bifurcations(before, after, phased=self.clock.phased)
 
 
 class FixedPeriod(AbstractCycleProblem):

@@ -93,14 +93,16 @@ def collocate(system: Any, path: Path, period: Float[Array, ""]) -> Collocated:
 
 def _misses(system: Any, path: Path, period: jax.Array) -> tuple[jax.Array, jax.Array]:
     """By how much slopes miss the equation, and the largest slope, (variable,)."""
-    sent, back, _ = _past(system, path, period)
+    sent, back, _ = past_of_path(system, path, period)
     arriving = system.gain * jnp.einsum("kil,lc->kic", back, sent.reshape(-1, sent.shape[-1]))
-    wanted = period * _each(system.slope)(path.values[:, 1:], arriving)
+    wanted = period * each_point(system.slope)(path.values[:, 1:], arriving)
     gap = jnp.abs(slopes(path)[:, 1:] - wanted).max(axis=(0, 1))
     return gap, jnp.maximum(jnp.abs(wanted).max(axis=(0, 1)), 1e-300)
 
 
-def _past(system: Any, path: Path, period: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def past_of_path(
+    system: Any, path: Path, period: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """What is sent at all points; how what arrives at them follows from that, but for the gain, at
     all points of pieces but the first; and the derivative of that by the delay in periods.
     """
@@ -113,10 +115,10 @@ def _past(system: Any, path: Path, period: jax.Array) -> tuple[jax.Array, jax.Ar
 
     ago = system.delay / period
     here, turning = jax.jvp(back, (ago,), (jnp.ones_like(ago),))
-    return _each(system.sent)(path.values), here, turning
+    return each_point(system.sent)(path.values), here, turning
 
 
-def _each(function: Any) -> Any:
+def each_point(function: Any) -> Any:
     """A function of all points of all pieces."""
     return jax.vmap(jax.vmap(function))
 
@@ -127,19 +129,20 @@ def _correction(
     """Newton's step, which does not shift the orbit along itself."""
     values, widths = path.values, jnp.diff(path.mesh)
     pieces, _, n = values.shape
-    sent, back, turning = _past(system, path, period)
+    sent, back, turning = past_of_path(system, path, period)
     channels = sent.shape[-1]
     flat = sent.reshape(-1, channels)
     arriving = system.gain * jnp.einsum("kil,lc->kic", back, flat)
-    field = _each(system.slope)(values[:, 1:], arriving)
-    here, through, _ = _each(lambda x, y: linearised(system, x, y))(values[:, 1:], arriving)
-    out = _each(jax.jacfwd(system.sent))(values)
+    field = each_point(system.slope)(values[:, 1:], arriving)
+    here, through, _ = each_point(lambda x, y: linearised(system, x, y))(values[:, 1:], arriving)
+    out = each_point(jax.jacfwd(system.sent))(values)
     misses = slopes(path)[:, 1:] - period * field
     # Columns: changes of the first state, of what arrives at each point, of the period; and what
     # is there without any.
     arrives = n + jnp.arange(pieces * POINTS * channels).reshape(pieces, POINTS, channels)
     size = n + pieces * POINTS * channels + 2
-    solved = _eliminated(period, widths, (here, through, field, misses), arrives, size)
+    rest = jnp.stack([field, -misses], axis=-1)
+    solved = eliminated(period, widths, (here, through, rest), arrives, size)
     after = jnp.concatenate([jnp.eye(n, size)[None], solved[:, -1]])
     changes = jnp.concatenate([after[:-1, None], solved], axis=1)  # (piece, point, variable, …)
     sends = jnp.einsum("kica,kias->kics", out, changes).reshape(-1, channels, size)
@@ -158,22 +161,25 @@ def _correction(
     return changes @ found, found[-2]
 
 
-def _eliminated(
+def eliminated(
     period: jax.Array, widths: jax.Array, along: Any, arrives: jax.Array, size: int
 ) -> jax.Array:
-    """Changes at all points but the first of each piece, (piece, point, variable, column)."""
-    n = along[0].shape[-1]
+    """Changes at all points but the first of each piece, (piece, point, variable, column).
+
+    `along`: derivatives by the state and by what arrives, and what stands in the last columns.
+    """
+    n, others = along[0].shape[-1], along[2].shape[-1]
     unit = jnp.eye(POINTS)
 
     def advance(xi: jax.Array, piece: Any) -> tuple[jax.Array, jax.Array]:
-        width, (a, b, field, misses), columns = piece
+        width, (a, b, rest), columns = piece
         slope = DERIVATIVE[1:] / width
         matrix = jnp.einsum("ij,ab->iajb", slope[:, 1:], jnp.eye(n))
         matrix = matrix - period * jnp.einsum("ij,iab->iajb", unit, a)
         right = -slope[:, 0, None, None] * xi
         points = jnp.arange(POINTS)[:, None, None]
         right = right.at[points, jnp.arange(n)[:, None], columns[:, None, :]].add(period * b)
-        right = right.at[..., -2].add(field).at[..., -1].add(-misses)
+        right = right.at[..., size - others :].add(rest)
         solution = jnp.linalg.solve(matrix.reshape(POINTS * n, -1), right.reshape(POINTS * n, size))
         solution = solution.reshape(POINTS, n, size)
         return solution[-1], solution
