@@ -56,8 +56,9 @@ def reference_values(name):
 
 # What takes longest comes first, so that no worker waits for another at the end.
 LONGEST = (
-    "test_notebooks", "test_cli", "test_bifurcations", "test_simulation", "test_maps",
-    "test_invariances", "test_sweeps", "test_fitting", "test_programs", "test_continuation",
+    "test_notebooks", "test_cli", "test_delays", "test_couplings", "test_extend", "test_maps",
+    "test_simulation", "test_kernels", "test_invariances", "test_placement", "test_fitting",
+    "test_bifurcations", "test_sweeps", "test_programs", "test_continuation", "test_chaos",
     "test_spiking", "test_store", "test_driven", "test_observe", "test_signals", "test_response",
     "test_together", "test_equilibria", "test_randomness", "test_orbits",
 )  # fmt: skip

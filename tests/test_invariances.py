@@ -246,15 +246,17 @@ CURRENTS = [9.0, 9.5, 10.0, 10.5, 11.0, 12.0, 13.0]
 )
 def test_maps_with_times_divided(k):
     """Orbits, chaos and rest are where they are; periods to 1e-7, growth to 1e-6 of the orbits."""
-    found = ng.dispersion_map(scaled(k), {"i_ext_e": CURRENTS}, progress=False)
-    assert found.kind[:, 3].tolist() == [2, 2, 3, 3, 2, 2, 0]
-    orbits = found.kind[:, 3] == 2
+    axes = {"i_ext_e": CURRENTS, "coupling": [12.0]}
+    found = ng.dispersion_map(scaled(k), axes, progress=False)
+    kind, at = found.kind[:, 0, 3], (..., 0, 3)
+    assert kind.tolist() == [2, 2, 3, 3, 2, 2, 0]
+    orbits = kind == 2
     period = [25.13152299, 46.0264826, 153.2772513, 17.11427099]  # k = 1, from `find_orbit`
-    np.testing.assert_allclose(found.period[orbits, 3] * k, period, rtol=1e-7)
+    np.testing.assert_allclose(found.period[at][orbits] * k, period, rtol=1e-7)
     growth = [0.02068329, -0.00644066, 0.01837631, 0.0144764]
-    np.testing.assert_allclose(found.growth_transverse[orbits, 3] / k, growth, atol=1e-6)
-    assert found.number_growing[orbits, 3].tolist() == [1, 0, 1, 2]
-    np.testing.assert_allclose(found.growth_uniform[2:4, 3] / k, [0.0069, 0.0166], atol=0.003)
+    np.testing.assert_allclose(found.growth_transverse[at][orbits] / k, growth, atol=1e-6)
+    assert found.number_growing[at][orbits].tolist() == [1, 0, 1, 2]
+    np.testing.assert_allclose(found.growth_uniform[at][2:4] / k, [0.0069, 0.0166], atol=0.003)
 
 
 @pytest.mark.slow

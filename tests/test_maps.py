@@ -154,10 +154,10 @@ def test_hysteresis_between_folds_of_cycles(small):
     folds = [v[0] for v in reference_values("bifurcations.json")["fold_of_cycles"]["15"]]
     high, low = folds[2:]
     values = np.arange(9.6, 10.3, 0.05)
-    network = ng.Network(ng.NextGenEI(), small, 15.0)
-    result = ng.dispersion_map(network, {"i_ext_e": values})
+    network = ng.Network(ng.NextGenEI(), small, 0.0)
+    result = ng.dispersion_map(network, {"i_ext_e": values, "coupling": [15.0]})
     both = ((result.kind == ORBIT) & result.stable).sum(axis=-1) == 2
-    np.testing.assert_array_equal(both, (values > low) & (values < high))
+    np.testing.assert_array_equal(both[:, 0], (values > low) & (values < high))
     period = result.period[both][:, 3:]
     assert (np.abs(period[:, 0] - period[:, 1]) > 0.5).all()
 
@@ -190,9 +190,9 @@ def test_neutral_modes_do_not_grow(small):
 
 def test_chaos_is_marked(small):
     """At (10, 12) the homogeneous state is chaotic: leading exponent 0.0064 per ms."""
-    network = ng.Network(ng.NextGenEI(), small, 12.0)
-    result = ng.dispersion_map(network, {"i_ext_e": [10.0]})
-    at = (0, 3)
+    network = ng.Network(ng.NextGenEI(), small, 0.0)
+    result = ng.dispersion_map(network, {"i_ext_e": [10.0], "coupling": [12.0]})
+    at = (0, 0, 3)
     assert result.kind[at] == APERIODIC
     assert np.isnan(result.period[at])
     assert np.isnan(result.frequency[at])

@@ -396,26 +396,32 @@ def exponents(
 
     `each`: of the system's steps that one of these counts for.
     """
-    # The first half of the transient is left out of the choice of the interval.
-    given = steps.interval > 0
-    stride = steps.interval + _FIRST * (~given)
-    half = steps.transient // 2
-    x, xi, _ = advance(x, xi, half, stride)
-    x, xi, turned = advance(x, xi, steps.transient - half, stride)
-    xp: Any = np if _checks.on_host(x, steps, turned) else jnp
-    seen = xp.minimum(stride, steps.transient - half)
-    found = seen * (_STRETCH / xp.maximum(xp.asarray(turned.widest), _STRETCH * seen / _LAST))
-    found = xp.maximum(1.0, found)
-    if runs:  # powers of two, so that runs side by side are made orthonormal together
-        found = xp.exp2(xp.floor(xp.log2(found)))
-    stride = xp.where(given, stride, found.astype(stride.dtype))
+    xp: Any = jnp if loop is scan else np
+    given, half = steps.interval > 0, steps.transient // 2
+    rest = steps.transient - half
     block = xp.maximum(1, steps.window // _BLOCKS)
+    stride = xp.asarray(steps.interval + _FIRST * (~given))
+    stride = xp.broadcast_to(stride, x.shape[x.ndim - runs :])
 
-    def over_block(pair: Any, _: None) -> tuple[Any, Any]:
-        *pair, stretching = advance(*pair, block, stride)
-        return tuple(pair), stretching
+    def chosen(widest: Any) -> Any:
+        seen = xp.minimum(stride, rest)
+        found = seen * (_STRETCH / xp.maximum(xp.asarray(widest), _STRETCH * seen / _LAST))
+        found = xp.maximum(1.0, found)
+        if runs:  # powers of two, so that runs side by side are made orthonormal together
+            found = xp.exp2(xp.floor(xp.log2(found)))
+        return xp.where(given, stride, found.astype(stride.dtype))
 
-    (x, _), stretching = loop(over_block, (x, xi), _BLOCKS)
+    # One loop, so that a program has the steps once: both halves of the transient, of which the
+    # first is left out of the choice of the interval, and the blocks.
+    def turn(carry: Any, _: None) -> tuple[Any, Any]:
+        number, x, xi, every = carry
+        length = xp.where(number == 0, half, xp.where(number == 1, rest, block))
+        x, xi, stretching = advance(x, xi, length, every)
+        every = xp.where(number == 1, chosen(stretching.widest), every)
+        return (number + 1, x, xi, every), stretching
+
+    (_, x, _, stride), stretching = loop(turn, (xp.asarray(0), x, xi, stride), 2 + _BLOCKS)
+    stretching = jax.tree.map(lambda each: each[2:], stretching)
     return _spectrum(x, stretching, block, stride, dt, runs, each * ROUGH)
 
 

@@ -45,10 +45,10 @@ _EQUILIBRIA = 64
 # A mode grows where its growth is above this per tempo of the model: an orbit at zero coupling
 # has neutral modes, known to the error of the steps.
 _NEUTRAL = 5e-8
-# Aperiodic states, in tempos of the model: how long perturbations are aligned, blocks whose scatter
-# gives the standard error, time between normalisations; so many of these between steps that are
-# also taken in two halves, which must not differ by more than `ROUGH` on average.
-_ALIGN, _BLOCKS, _BLOCK, _NORMALISE, _CHECKED = 4_000, 10, 4_000, 20, 10
+# Aperiodic states, in tempos of the model: blocks whose scatter gives the standard error, after one
+# in which perturbations are aligned, and time between normalisations; so many of these between
+# steps that are also taken in two halves, which must not differ by more than `ROUGH` on average.
+_BLOCKS, _BLOCK, _NORMALISE, _CHECKED = 10, 4_000, 20, 10
 # Values of Λ at which they are computed where there are more modes than this.
 _FEW_MODES = 21
 
@@ -378,9 +378,8 @@ def aperiodic_modes(
         pair, (logs, rough) = jax.lax.scan(group, pair, None, length=groups)
         return pair, (logs.sum(axis=0) / (_BLOCK * steps.tempo), rough.mean(axis=0))
 
-    pair = (x, xi.astype(where.dtype))
-    pair, _ = jax.lax.scan(advance, pair, None, length=_ALIGN // _NORMALISE)
-    pair, (rates, rough) = jax.lax.scan(block, pair, None, length=_BLOCKS)
+    pair, every = jax.lax.scan(block, (x, xi.astype(where.dtype)), None, length=1 + _BLOCKS)
+    rates, rough = (each[1:] for each in every)
     growth, rough = rates.mean(axis=0), 16 / 15 * rough.mean(axis=0)
     deviation = rates.std(axis=0) * jnp.sqrt(1 / (_BLOCKS - 1))
     deviation = jnp.hypot(deviation, rough / steps.dt)
