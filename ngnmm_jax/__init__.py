@@ -83,6 +83,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.stability.delay_maps import RootsMap
     from ngnmm_jax.stability.dispersion import Dispersion, dispersion
     from ngnmm_jax.stability.maps import DispersionMap, dispersion_map
+    from ngnmm_jax.stability.modal_response import ModalResponse, modal_response
     from ngnmm_jax.stability.response import LinearResponse, linear_response
     from ngnmm_jax.stability.roots import CharacteristicRoots, characteristic_roots, root_near
     from ngnmm_jax.sweeps import (
@@ -131,6 +132,7 @@ __all__ = [
     "LinearResponse",
     "LyapunovMap",
     "LyapunovSpectrum",
+    "ModalResponse",
     "MontbrioPazoRoxin",
     "Network",
     "NextGenEI",
@@ -175,6 +177,7 @@ __all__ = [
     "load",
     "lyapunov_map",
     "lyapunov_spectrum",
+    "modal_response",
     "models",
     "noises",
     "observe",
@@ -290,6 +293,10 @@ _HOMES = {
     "stability.maps": (
         "DispersionMap",
         "dispersion_map",
+    ),
+    "stability.modal_response": (
+        "ModalResponse",
+        "modal_response",
     ),
     "stability.response": (
         "LinearResponse",

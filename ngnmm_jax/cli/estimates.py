@@ -1,12 +1,11 @@
 """What a command is about to need, before it starts; what cannot fit is refused."""
 
-import contextlib
 import math
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from ngnmm_jax._core.memory import amount, memory
 from ngnmm_jax._core.messages import fail
 from ngnmm_jax.cli.output import say
 
@@ -22,13 +21,6 @@ _ROOTS, _MODES = 2.0, 0.1
 _BESIDES = 4.0
 # An adaptive step of an oscillating network, in those that a fixed one takes.
 _ADAPTIVE_STEPS = 4.0
-
-
-def memory() -> float:
-    """Bytes of this machine's memory; infinite where it does not tell."""
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    return float("inf")
 
 
 def announce(
@@ -125,15 +117,6 @@ def _here(regions: int) -> float:
 def processors() -> int:
     """How many there are."""
     return os.cpu_count() or 1
-
-
-def amount(size: float) -> str:
-    """Bytes, in words."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def duration(seconds: float) -> str:

@@ -14,7 +14,7 @@ from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.arrays import read_array
 from ngnmm_jax.cli.checked import Axis, Bounds, Checked, called, points
-from ngnmm_jax.cli.estimates import memory, of_map, of_roots, of_spectra, of_steps
+from ngnmm_jax.cli.estimates import of_map, of_roots, of_spectra, of_steps
 from ngnmm_jax.cli.settings.sweep import DesignTable, FunctionTable, SweepSettings
 from ngnmm_jax.sweeps import (
     AbstractMeasure,

@@ -1,5 +1,6 @@
 """Many simulations of one network in lock-step, one compiled loop for all of them."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.memory import given as given_to_jax
 from ngnmm_jax._core.placement import beside, steps_are_few
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax._core.starting import first_states
@@ -22,7 +24,7 @@ from ngnmm_jax.simulation.fixed import fraction_below
 from ngnmm_jax.simulation.history import History, past_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Outcome, Simulation, package
-from ngnmm_jax.simulation.saving import Request, Saving
+from ngnmm_jax.simulation.saving import Request, Saving, check_memory
 from ngnmm_jax.simulation.start import begins, initial_states
 from ngnmm_jax.simulation.varied import count_runs
 from ngnmm_jax.systems.delayed import on_grid
@@ -94,6 +96,7 @@ def simulate_batch(
         _checks.positive("dt", dt)
         core = on_grid(core, dt, varied)
         saving = request.plan(dt)
+        check_memory(saving, request, math.prod(core.state_shape[1:]), dtype, n)
         known: Any = np if _checks.is_concrete(seed) else jnp
         numbers = run_seeds(seed, n) if np.ndim(seed) == 0 else known.asarray(seed)
         if start is None:
@@ -117,7 +120,8 @@ def _outcome(core: Any, runs: Runs, found: Any, saving: Saving, dt: float) -> Ou
     status = _ended(runs.states, last, saved)
     history = History.of(jax.tree.map(jnp.asarray, sent), dt)
     before = History.of(runs.past, dt)
-    return Outcome(jnp.asarray(last), jnp.asarray(saved), status, stats, history, before)
+    saved = given_to_jax(saved) if isinstance(saved, np.ndarray) else saved
+    return Outcome(jnp.asarray(last), saved, status, stats, history, before)
 
 
 def _ended(states: Any, last: Any, saved: Any) -> Any:

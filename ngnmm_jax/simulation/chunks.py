@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import padded, within_memory
+from ngnmm_jax._core.memory import joined
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.placement import devices as devices_in_use
 from ngnmm_jax._core.placement import wide
@@ -98,11 +99,16 @@ def _room_for_results(core: Any, runs: Runs, saving: Saving, device: Any) -> boo
     known = device.memory_stats() or {}
     if "bytes_limit" not in known:
         return True
+    one = runs.states[0].size * runs.states.dtype.itemsize
+    needed = runs.states.shape[0] * (one + _bytes_of(core, runs, saving) * len(saving.ts))
+    return bool(needed <= known["bytes_limit"] - known.get("bytes_in_use", 0))
+
+
+def _bytes_of(core: Any, runs: Runs, saving: Saving) -> int:
+    """Those of what is saved of one run at a time."""
     one = jax.ShapeDtypeStruct(runs.states.shape[1:], runs.states.dtype)
     seen = jax.eval_shape(lambda x: select(driven(core).model, saving.variables, x), one)
-    count = one.size + seen.size * len(saving.ts)
-    needed = runs.states.shape[0] * count * runs.states.dtype.itemsize
-    return bool(needed <= known["bytes_limit"] - known.get("bytes_in_use", 0))
+    return int(seen.size * seen.dtype.itemsize)
 
 
 def _all_rounds(
@@ -113,7 +119,7 @@ def _all_rounds(
     xp: Any = jnp if traced else np
     work = work._replace(devices=work.devices[: math.ceil(n / chunk)])
     devices = work.devices
-    pieces = blocks_of_saves(saving, traced, in_pieces=False)
+    pieces = blocks_of_saves(saving, traced, False, chunk * _bytes_of(core, runs, saving))
     lasts, saves, counts, pasts = [], [], [], []
     for index, kept in padded(n, chunk * len(devices)):
         some = jax.tree.map(lambda value, index=index: value[index], runs)
@@ -124,7 +130,9 @@ def _all_rounds(
             counts.append(below[:kept].sum(axis=tuple(range(1, below.ndim))))
         if past is not None:
             pasts.append(jax.tree.map(lambda some, kept=kept: some[:kept], past))
-    saved = xp.concatenate(saves)[:, list(saving.picks)]
+    saved = xp.concatenate(saves) if traced else joined(saves)
+    if saving.picks != tuple(range(saved.shape[1])):
+        saved = saved[:, list(saving.picks)]
     below = xp.concatenate(counts) if counts else None
     past = jax.tree.map(lambda *some: xp.concatenate(some), *pasts) if pasts else None
     return xp.concatenate(lasts), saved, below, past

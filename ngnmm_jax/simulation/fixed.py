@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.memory import given, room
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import first_step
 from ngnmm_jax._core.status import Status
@@ -99,16 +100,16 @@ def run_fixed(
     work = _Work(jnp.asarray(dt, state.dtype), begin, saving.variables, integrator)
     traced = not _checks.on_host(system, state, begin)
     long = progress is not False and saving.n_steps >= _LONG_RUN
-    pieces = blocks_of_saves(saving, traced, long)
     memory, first = _start(system, state, past, work)
-    saved: list[Any] = [first[None]]
+    pieces = blocks_of_saves(saving, traced, long, first.size * first.dtype.itemsize)
+    saved: Any = [first[None]] if traced else _Samples(saving.picks, first)
     last, below = state, None
     shown = progress if progress or (long and len(pieces) > 1) else False
     with progress_bar(saving.n_steps, "simulate", "step", shown, unit_scale=True) as bar:
-        for kept, room, *steps in pieces:
-            memory, some, (last, below) = _block(system, memory, work, tuple(steps), room)
-            if kept:  # a copy, so that the rest of the room is given back
-                saved.append(some if traced else np.asarray(some)[:kept].copy())
+        for kept, places, *steps in pieces:
+            memory, some, (last, below) = _block(system, memory, work, tuple(steps), places)
+            if kept:
+                saved.append(some if traced else np.asarray(some)[:kept])
             bar.update(kept * saving.stride if kept else int(steps[1]))
     stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
     if below is not None:
@@ -118,10 +119,29 @@ def run_fixed(
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
         return Outcome(last, stacked, finite_status(last, stacked), stats, history, before)
-    every = np.concatenate(saved)[list(saving.picks)]
-    finite = settled(every).all() and settled(np.asarray(last)).all()
+    finite = saved.settled and settled(np.asarray(last)).all()
     status = jnp.asarray(Status.OK if finite else Status.NOT_FINITE)
-    return Outcome(last, jnp.asarray(every), status, stats, history, before)
+    return Outcome(last, given(saved.values), status, stats, history, before)
+
+
+class _Samples:
+    """Samples of a run as they come, (time, …): those that are picked, in their place at once.
+
+    - `settled`: whether no value has diverged.
+    """
+
+    def __init__(self, picks: tuple[int, ...], first: Any) -> None:
+        self.picks = np.array(picks)
+        self.values = room((len(picks), *first.shape), first.dtype)
+        self.settled, self._number = True, 0
+        self.append(np.asarray(first)[None])
+
+    def append(self, some: np.ndarray) -> None:
+        """The next saves."""
+        begin, self._number = self._number, self._number + len(some)
+        where = slice(*np.searchsorted(self.picks, (begin, self._number)))
+        self.values[where] = some[self.picks[where] - begin]
+        self.settled &= bool(settled(self.values[where]).all())
 
 
 def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:

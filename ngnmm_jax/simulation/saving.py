@@ -10,14 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.memory import amount, memory
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.times import usual_sample
 
 # Blocks that a long run is cut into, between which progress is shown and it can be interrupted.
 _BLOCKS = 50
-# Saves for which a block has room: one of few numbers, so that programs are shared.
-_ROOMS = (1, 16, 256)
+# Saves for which a block has room: one of few numbers, so that programs are shared. Of large
+# networks fewer, where they would take more bytes than this.
+_ROOMS, _LARGE = (1, 16, 256), 2**28
+# Of the machine's memory, what saved samples may take; and bytes, where a caller does not say what
+# is saved, or when.
+_SHARE, _UNSAID = 0.5, 2e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,19 +136,38 @@ def _on_grid(argument: str, value: Any, dt: float) -> np.ndarray:
     return steps
 
 
+def check_memory(saving: Saving, request: Request, regions: int, dtype: Any, runs: int = 1) -> None:
+    """Refuse samples that would not fit, or very many that nobody asked for."""
+    each = runs * regions * np.dtype(dtype).itemsize
+    size = len(saving.ts) * len(saving.variables) * each
+    unsaid = runs == 1 and request.at is None and None in (request.every, request.variables)
+    if size <= (min(_UNSAID, _SHARE * memory()) if unsaid else _SHARE * memory()):
+        return
+    must = "be given" if request.every is None and request.at is None else "be longer"
+    of = f"{len(saving.variables)} variables at {len(saving.ts)} times"
+    of += f" of {regions} regions" + (f" in {runs} runs" if runs > 1 else "")
+    but = f"{of} are {amount(size)}: save fewer `variables` or less often, or take a sweep's "
+    but += "summaries (`sweep(…, measure=Activity(…))`), which keep no samples"
+    if unsaid:
+        but += f" (what is saved without being asked for is at most {amount(_UNSAID)})"
+    _checks.fail("save_every", must, but)
+
+
 def blocks_of_saves(
-    saving: Saving, traced: bool, in_pieces: bool
+    saving: Saving, traced: bool, in_pieces: bool, each: int = 1
 ) -> list[tuple[int, int, Any, Any]]:
     """How a run of fixed steps is cut up: saves kept, `room`, and `steps`, as for `save_steps`.
 
-    `traced`: as a caller's program will have it, in one piece; `in_pieces`: often enough to
-    show progress. The steps after the last save come last, as a save that is not kept.
+    `each`: bytes of a save; `traced`: as a caller's program will have it, in one piece;
+    `in_pieces`: often enough to show progress. The steps after the last save come last, as a save
+    that is not kept.
     """
     n_saves, rest = divmod(saving.n_steps, saving.stride)
     if traced:
         pieces = [(n_saves, 0, n_saves, saving.stride)] if n_saves else []
         return pieces + ([(0, 0, 1, rest)] if rest else [])
-    size = max(1, min(_ROOMS[-1], n_saves // _BLOCKS)) if in_pieces else _ROOMS[-1]
+    most = max(room for room in _ROOMS if room == 1 or room * each <= _LARGE)
+    size = max(1, min(most, n_saves // _BLOCKS)) if in_pieces else most
     counts = [size] * (n_saves // size) + [n_saves % size] * (n_saves % size > 0)
     room = next(room for room in _ROOMS if room >= max(counts, default=1))
     found = [(n, room, jnp.asarray(n), jnp.asarray(saving.stride)) for n in counts]

@@ -1,5 +1,6 @@
 """Simulation of a network, or of its homogeneous reduction: one run."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from ngnmm_jax.simulation.fixed import run_fixed
 from ngnmm_jax.simulation.history import past_of
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package
-from ngnmm_jax.simulation.saving import Request, Saving
+from ngnmm_jax.simulation.saving import Request, Saving, check_memory
 from ngnmm_jax.simulation.start import beginning
 from ngnmm_jax.systems.delayed import on_grid, only_networks
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
@@ -68,7 +69,8 @@ def simulate(
     - `t0`: initial time; by default 0, or the end of the run given as `start`.
     - `seed`: of the initial noise, and of a driven network's noise.
     - `save_every`: sampling interval, by default about 1 ms; or `save_at` (time,): the times
-      themselves, rising, from `t0` on.
+      themselves, rising, from `t0` on. What takes over half of the machine's memory is refused; and
+      what takes over 2 GB where either this or `variables` is left out.
     - `variables`: names of what is saved, by default all variables of the model
       and the quantity that it shows.
     - `integrator`: "adaptive", "rk4", "heun", "euler", "dopri8", or "moebius", for models with an
@@ -92,6 +94,7 @@ def simulate(
     first, t0 = beginning(known, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)
     integrator, step, saving = _steps(core, request, integrator, dt, adjoint)
+    check_memory(saving, request, math.prod(core.state_shape[1:]), first.dtype)
     t1 = request.t0 + request.duration
     if isinstance(integrator, AbstractFixedStep):
         core = on_grid(core, step)

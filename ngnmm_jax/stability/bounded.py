@@ -99,7 +99,7 @@ def modes_of(network: Network) -> KnownModes:
     `ValueError` where the graphs of several couplings have very many regions, but for linear ones.
     """
     graph = network.interaction.graph if network.delays is not None else network.graph
-    if graph.n_regions <= graph.DENSE_LIMIT or getattr(graph, "exact", False):
+    if graph.n_regions <= graph.DENSE_LIMIT or graph.exact:
         source: Any = graph if network.delays is not None else network
         return KnownModes(*source.spectrum())
     if len(graphs_of(network.interaction)) > 1 and network.interaction.linear() is None:

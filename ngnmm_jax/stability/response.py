@@ -153,6 +153,11 @@ def linear_response(
     if not isinstance(network, Network):
         _checks.fail("system", "be a driven network", f"it is a {type(network).__name__}")
     only_by_coupling(network, Network, "write its linearisation")
+    limit = network.graph.DENSE_LIMIT
+    if network.n_regions > limit:
+        must = f"have at most {limit} regions, between which correlations are made: "
+        must += "`modal_response` has spectra and correlations along the first modes of more"
+        _checks.fail("system", must, f"it has {network.n_regions}")
     if network.model.outputs:
         _only_of_one(network, driven(system).noise, stability=stability)
     if not driven(system).noise:
