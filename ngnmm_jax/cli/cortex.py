@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ngnmm_jax.cli.estimates import amount, announce, memory, processors
+from ngnmm_jax._core.memory import amount, memory
+from ngnmm_jax.cli.estimates import announce, processors
 
 if TYPE_CHECKING:
     from ngnmm_jax.surfaces import Parcellation, Surface

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -125,7 +126,7 @@ def _film(run: Simulation, cortex: Cortex, out: Path) -> None:
     whole = dataclasses.replace(
         run,
         ts=run.ts[begin:],
-        states=cortex.on_whole(run.states[begin:]),
+        states=jnp.asarray(cortex.on_whole(run.states[begin:])),
         labels=tuple(map(str, range(cortex.whole.n_vertices))),
     )
     movie = plot.animate(whole, cortex.whole, window=_FILMED)
