@@ -223,6 +223,9 @@ def test_kernels_that_the_mesh_cannot_carry():
         Gaussian(2.0, cutoff=0.5).weights(BALL)
     with pytest.warns(UserWarning, match="below the edges' mean length"):
         Gaussian(1.0).weights(BALL)
+    metres = Surface.sphere(6, radius=0.1)
+    with pytest.raises(ValueError, match=r"about 40962 vertices around each, 20\.1 GB"):
+        Gaussian(5.0).weights(metres)
     with pytest.raises(ValueError, match="`sigma` must be positive"):
         Gaussian(-1.0)
     with pytest.raises(ValueError, match="allow a larger `tolerance`"):

@@ -39,13 +39,17 @@ def test_labels_are_read_from_every_kind_of_file(tmp_path):
     array = nibabel.gifti.GiftiDataArray(np.int32(KEYS), "NIFTI_INTENT_LABEL")
     image = nibabel.gifti.GiftiImage(labeltable=table, darrays=[array])
     nibabel.save(image, tmp_path / "a.label.gii")
+    (tmp_path / "b.csv").write_text("label\n1\n0\n")
+    with pytest.raises(ValueError, match="first line is 'label', the others are numbers"):
+        Parcellation.load(tmp_path / "b.csv")
     for name in ("a.npy", "a.csv", "a.txt", "lh.a.annot", "a.label.gii"):
         read = Parcellation.load(tmp_path / name)
         assert np.array_equal(read.parcels, wanted), name
         assert "outside of all parcels" in read.notes[0]
         if name not in ("a.npy", "a.csv"):
             assert read.names == ("east", "west")
-        assert np.array_equal(read.regions(TWO), wanted)
+        connectome = ng.Connectome(TWO.weights) if read.numbered else TWO
+        assert np.array_equal(read.regions(connectome), wanted)
 
 
 def test_cifti_has_the_cortex_without_its_medial_wall(tmp_path):
@@ -97,7 +101,7 @@ BAD = {
     "one side": (lambda: Parcellation([0] * 21).check(SPHERE), "the files of both"),
     "counts": (
         lambda: Parcellation([0, 1, 2]).regions(TWO),
-        r"as many as the 2 regions, .* there are 3",
+        r"be 2 as the regions are, without names both, but they are 3",
     ),
     "unknown": (
         lambda: Parcellation([0, 1], ["east", "north"]).regions(TWO),
@@ -125,7 +129,9 @@ def test_names_are_matched_whatever_their_order():
     parcels = Parcellation([1, 0, -1], ["7N_west", "7N_east"])
     renamed = parcels.renamed(lambda name: name.removeprefix("7N_"))
     assert renamed.regions(TWO).tolist() == [0, 1, -1]
-    assert Parcellation([1, 0, -1]).regions(TWO).tolist() == [1, 0, -1]
+    assert Parcellation([1, 0, -1]).regions(ng.Connectome(TWO.weights)).tolist() == [1, 0, -1]
+    with pytest.raises(ValueError, match=r"If the order is the same: `parcels\.renamed"):
+        Parcellation([1, 0, -1]).regions(TWO)
     assert parcels.renamed(TWO.labels).regions(TWO).tolist() == [1, 0, -1]
     gap = Parcellation.of_labels([1, 3, 0])
     assert gap.names == ("parcel 1", "parcel 3")

@@ -1,5 +1,8 @@
 """Meshes: spheres, files, cut parts, and what is refused with its place and a way out."""
 
+import subprocess
+import sys
+
 import nibabel
 import numpy as np
 import pytest
@@ -37,6 +40,8 @@ def test_the_sphere_has_eulers_numbers_and_in_the_limit_the_balls():
 
 BAD = {
     "nan": ((with_row(V, 7, np.nan), F), r"vertex 7 has NaN"),
+    "none": ((V[:0], F), r"shape is \(0, 3\)"),
+    "words": ((V.astype(str), F), r"`vertices` must be positions"),
     "turned": ((V.T, F), r"\(3, 162\) \(transpose it\)"),
     "from one": ((V, F + 1), r"numbered from one to 162: subtract one"),
     "range": ((V, with_row(F, 9, [0, 1, 500])), r"face 9 has others \(up to 500\)"),
@@ -96,8 +101,9 @@ def test_parts_are_cut_out_with_their_faces():
     cap = V[:, 2] > 0.5
     left = SPHERE.without(cap)
     assert left.open
+    assert left.notes == ()
     assert np.array_equal(left.vertices, V[SPHERE.kept(cap)])
-    assert not cap[SPHERE.kept(cap)].any()
+    assert np.array_equal(SPHERE.kept(cap), np.flatnonzero(~cap))
     assert not SPHERE.take(np.arange(162)).open
     one = Surface(TWO, BOTH, SIDES)
     assert not one.take(one.of("right")).open
@@ -106,6 +112,44 @@ def test_parts_are_cut_out_with_their_faces():
         SPHERE.take([0, 1])
     with pytest.raises(ValueError, match="lie between 0 and 161"):
         SPHERE.without([500])
+
+
+def test_what_hangs_on_nothing_goes_with_what_is_cut_out():
+    """An island, a vertex alone, and two sheets that would meet in one vertex."""
+    ring = (V[:, 2] > 0.55) & (V[:, 2] < 0.8)
+    left = SPHERE.without(ring)
+    assert left.vertices[:, 2].max() < 0.56
+    assert left.notes == (
+        f"{int((V[:, 2] >= 0.8).sum())} vertices went with those cut out, to which alone they "
+        "were joined",
+    )
+    neighbours = SPHERE.edges[(SPHERE.edges == 50).any(axis=1)]
+    around = np.setdiff1d(neighbours, 50)
+    assert np.array_equal(SPHERE.kept(around), np.setdiff1d(np.arange(162), neighbours))
+    opposite = np.array(
+        [around[0], around[np.linalg.norm(V[around] - V[around[0]], axis=1).argmax()]]
+    )
+    assert 50 in SPHERE.kept(opposite[:1])
+    with pytest.raises(ValueError, match=r"1 do not: \[50\]"):
+        SPHERE.take(np.setdiff1d(np.arange(162), around))
+    pinched = SPHERE.kept(np.setdiff1d(around, opposite))
+    Surface(*_renumbered(pinched), open=True)
+
+
+def _renumbered(kept):
+    new = np.full(len(V), -1)
+    new[kept] = np.arange(len(kept))
+    faces = new[F]
+    return V[kept], faces[(faces >= 0).all(axis=1)]
+
+
+def test_geometry_needs_no_jax():
+    code = (
+        "import sys; from ngnmm_jax.surfaces import Surface, harmonics; "
+        "harmonics(Surface.sphere(1), 4); print('jax' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def gifti(path, vertices, faces, structure=None):

@@ -262,8 +262,11 @@ def _filled(matrix: Any, rows: np.ndarray, width: int) -> tuple[np.ndarray, np.n
 
 
 def gathered(weights: Any, senders: Any, values: Any) -> Any:
-    """Of the rows of a group, (row, *run): a block of entries in each pass."""
-    width = senders.shape[0]
+    """Sums (row, *run) of values from senders (entry, row), times weights; none where one is -1.
+
+    A block of entries in each pass.
+    """
+    values, width = jnp.asarray(values), senders.shape[0]
     shape = (senders.shape[1], *values.shape[1:])
     start = jnp.zeros(shape, jnp.result_type(weights, values))
     whole = width - width % _BLOCK
@@ -279,12 +282,11 @@ def gathered(weights: Any, senders: Any, values: Any) -> Any:
         parts = (jax.lax.dynamic_slice_in_dim(a, k * _BLOCK, _BLOCK) for a in (weights, senders))
         return some(*parts, sums)
 
-    sums = start
-    if whole > _BLOCK:
-        sums = jax.lax.fori_loop(0, whole // _BLOCK, block, start)
-        return some(weights[whole:], senders[whole:], sums)
-    return some(weights, senders, sums)
+    if whole <= _BLOCK:
+        return some(weights, senders, start)
+    sums = jax.lax.fori_loop(0, whole // _BLOCK, block, start)
+    return some(weights[whole:], senders[whole:], sums)
 
 
 def _taken(values: Any, places: Any) -> Any:
-    return jnp.asarray(values).at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return values.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)

@@ -11,7 +11,13 @@ if TYPE_CHECKING:
         SameIndex,
         callosal_weights,
     )
-    from ngnmm_jax.surfaces.cortex import cortical_graph
+    from ngnmm_jax.surfaces.cortex import (
+        AbstractNormalisation,
+        ByRows,
+        CorticalParts,
+        Undirected,
+        cortical_graph,
+    )
     from ngnmm_jax.surfaces.files import read_mesh
     from ngnmm_jax.surfaces.fs_lr import conte69, conte69_parcels
     from ngnmm_jax.surfaces.geodesic import AbstractDistance, GeodesicPaths, GreatCircles
@@ -37,8 +43,11 @@ __all__ = [
     "AbstractCounterparts",
     "AbstractDistance",
     "AbstractKernel",
+    "AbstractNormalisation",
     "AbstractRadialKernel",
     "AbstractSpectralKernel",
+    "ByRows",
+    "CorticalParts",
     "DampedWaveKernel",
     "Exponential",
     "Gaussian",
@@ -51,6 +60,7 @@ __all__ = [
     "Parcellation",
     "SameIndex",
     "Surface",
+    "Undirected",
     "callosal_weights",
     "conte69",
     "conte69_parcels",
@@ -66,7 +76,13 @@ __all__ = [
 # Each is imported when it is first asked for: what needs no JAX does without.
 _HOMES = {
     "callosal": ("AbstractCounterparts", "MirrorImage", "SameIndex", "callosal_weights"),
-    "cortex": ("cortical_graph",),
+    "cortex": (
+        "AbstractNormalisation",
+        "ByRows",
+        "CorticalParts",
+        "Undirected",
+        "cortical_graph",
+    ),
     "files": ("read_mesh",),
     "fs_lr": ("conte69", "conte69_parcels"),
     "geodesic": ("AbstractDistance", "GeodesicPaths", "GreatCircles"),

@@ -101,7 +101,12 @@ def _read_gifti(path: Path) -> tuple[Any, Any, str | None, list[str]]:
         )
     said = {**dict(image.meta), **dict(points[0].meta)}.get("AnatomicalStructurePrimary")
     side = _STRUCTURES.get(str(said))
-    notes = [] if side is None else [f"{path.name}: {side} hemisphere, as the file says ({said})"]
+    notes = []
+    system = points[0].coordsys
+    if system is not None and not np.array_equal(system.xform, np.eye(4)):
+        notes.append(f"{path.name}: positions as they stand, not moved by the file's own matrix")
+    if side is not None:
+        notes.append(f"{path.name}: {side} hemisphere, as the file says ({said})")
     return points[0].data, triangles[0].data, side, notes
 
 

@@ -17,6 +17,8 @@ from ngnmm_jax.surfaces.surface import Surface
 _LOST = 0.01
 #: Pairs of vertices that are looked at together.
 _BLOCK = 1 << 20
+#: Pairs of vertices, of 12 bytes each, above which a kernel is taken for a mistake.
+_MOST = 3e8
 
 
 class AbstractKernel(abc.ABC):
@@ -65,11 +67,22 @@ class AbstractRadialKernel(AbstractKernel):
         width = self.width()
         return float(brentq(lambda d: self.beyond(d) - _LOST, 1e-3 * width, 1e3 * width))
 
+    def densities(self, surface: Surface) -> Any:
+        """f(d_jk), 1/mm²: a SciPy sparse array (vertex, vertex), symmetric, own values included."""
+        self._resolved(surface)
+        found = self.distance.within(surface, self.limit)
+        for begin in range(0, found.nnz, _BLOCK):  # little memory beside what is found
+            block = slice(begin, begin + _BLOCK)
+            found.data[block] = self.profile(found.data[block])
+        _checks.finite("profile", found.data)
+        return found
+
     def weights(self, surface: Surface) -> Any:
         """Rows that sum to one: a SciPy sparse array (vertex, vertex)."""
-        found, mass = self._densities(surface)
+        found = self.densities(surface)
+        mass = self._sums(surface, found)
         for row, (begin, end) in enumerate(itertools.pairwise(found.indptr)):
-            found.data[begin:end] /= mass[row]
+            found.data[begin:end] *= surface.vertex_areas[found.indices[begin:end]] / mass[row]
         return found
 
     def mass(self, surface: Surface) -> NDArray[np.float64]:
@@ -78,7 +91,7 @@ class AbstractRadialKernel(AbstractKernel):
         On a fine flat mesh 1, less `beyond(limit)`. Less near a rim; more or less where the
         surface is bent, the mesh coarse, or distances too long.
         """
-        return self._densities(surface)[1]
+        return self._sums(surface, self.densities(surface))
 
     def graph(self, surface: Surface) -> Any:
         """A `graphs.SparseGraph` of `weights`."""
@@ -86,20 +99,13 @@ class AbstractRadialKernel(AbstractKernel):
 
         return SparseGraph(self.weights(surface))
 
-    def _densities(self, surface: Surface) -> tuple[Any, NDArray[np.float64]]:
-        """f(d_jk) a_k in rows, and their sums."""
-        self._resolved(surface)
-        found = self.distance.within(surface, self.limit)
-        for begin in range(0, found.nnz, _BLOCK):  # little memory beside what is found
-            block = slice(begin, begin + _BLOCK)
-            areas = surface.vertex_areas[found.indices[block]]
-            found.data[block] = self.profile(found.data[block]) * areas
-        mass = np.asarray(found.sum(axis=1)).ravel()
-        _checks.finite("profile", mass)
+    def _sums(self, surface: Surface, densities: Any) -> NDArray[np.float64]:
+        """Σ_k f(d_jk) a_k, all of them positive."""
+        mass = np.asarray(densities @ surface.vertex_areas)
         if not (mass > 0).all():
             but = f"that of vertex {int(np.argmin(mass))} sums to {mass.min():.3g}"
             _checks.fail("profile", "have a positive sum around each vertex", but)
-        return found, mass
+        return mass
 
     def _resolved(self, surface: Surface) -> None:
         """Refuse what reaches no neighbour, and warn of what the mesh is too coarse for."""
@@ -112,13 +118,22 @@ class AbstractRadialKernel(AbstractKernel):
                 f"reach the neighbours of each vertex, which are up to {nearest[alone]:.3g} mm away"
             )
             _checks.fail("cutoff", f"{must} (vertex {alone})", f"it is {self.limit:.3g} mm")
+        reached = min(np.pi * self.limit**2 / surface.area, 1.0) * surface.n_vertices
+        if reached * surface.n_vertices > _MOST:
+            wide = float(np.ptp(surface.vertices, axis=0).max())
+            must = "reach fewer vertices: a shorter cut-off, a coarser mesh, or a `HeatKernel`"
+            but = (
+                f"{self.limit:.3g} mm are about {reached:.0f} vertices around each, "
+                f"{12e-9 * reached * surface.n_vertices:.3g} GB (the surface is {wide:.3g} mm wide)"
+            )
+            _checks.fail("cutoff", must, but)
         mean = float(surface.edge_lengths.mean())
         if self.width() < mean:
             warnings.warn(
                 f"The kernel's width of {self.width():.3g} mm is below the edges' mean length of "
                 f"{mean:.3g} mm: the mesh is too coarse for it, and what it does is the mesh's.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
 

@@ -180,6 +180,8 @@ def _words(path: Path) -> NDArray[Any]:
         raise ValueError(f"it has {len(words)} rows of up to {widest} numbers: one is meant")
     if _are_numbers(words):
         return np.array([word for row in words for word in row], dtype=float)
+    if _are_numbers(words[1:]):
+        raise ValueError(f"its first line is {rows[0]!r}, the others are numbers: leave it out")
     names = rows if len(rows) > 1 else rows[0].replace(";", ",").split(",")
     return np.array([name.strip(" \"'") for name in names])
 

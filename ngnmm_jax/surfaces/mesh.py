@@ -30,7 +30,7 @@ Ints = NDArray[np.int64]
 def checked_vertices(vertices: Any) -> Floats:
     """Positions (vertex, 3), all of them numbers."""
     array = _checks.numbers("vertices", vertices, "be positions (vertex, 3) in mm").astype(float)
-    if array.ndim != 2 or array.shape[1] != 3:
+    if array.ndim != 2 or array.shape[1] != 3 or not len(array):
         turned = " (transpose it)" if array.ndim == 2 and array.shape[0] == 3 else ""
         must = "have shape (vertex, 3): x, y and z of each"
         _checks.fail("vertices", must, f"its shape is {array.shape}{turned}")
@@ -174,8 +174,8 @@ def _holes(vertices: Floats, rim: Ints) -> None:
     _checks.fail("faces", "close the surface, two at each edge", but)
 
 
-def check_fans(faces: Ints, n_vertices: int) -> None:
-    """The faces around a vertex hang together: no two sheets meet in one point alone."""
+def fans(faces: Ints, n_vertices: int) -> Ints:
+    """How many sheets meet at each vertex (vertex,): sets of its faces that share edges there."""
     n_faces = len(faces)
     directed = half_edges(faces)
     order = np.lexsort(np.sort(directed, axis=1).T[::-1])
@@ -194,8 +194,12 @@ def check_fans(faces: Ints, n_vertices: int) -> None:
     _, fan = connected_components(joined, directed=False)
     at = faces.T.ravel()  # the vertex of each corner
     _, first = np.unique(fan, return_index=True)
-    fans = np.bincount(at[first], minlength=n_vertices)
-    pinched = np.flatnonzero(fans > 1)
+    return np.bincount(at[first], minlength=n_vertices).astype(np.int64)
+
+
+def check_fans(faces: Ints, n_vertices: int) -> None:
+    """The faces around a vertex hang together: no two sheets meet in one point alone."""
+    pinched = np.flatnonzero(fans(faces, n_vertices) > 1)
     if pinched.size:
         but = (
             f"{_these('vertex', 'vertices', pinched)} two sheets or more that meet there alone: "

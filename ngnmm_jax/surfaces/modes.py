@@ -109,11 +109,15 @@ def graph_harmonics(graph: Any, k: int) -> Harmonics:
     **Arguments:**
 
     - `graph`: a `Connectome`, or weights (node, node), sparse or not; symmetric, not negative,
-      without a row of zeros. Those of `cortical_graph` are not symmetric: use `graph.leading`.
+      without a row of zeros. Or any graph of which rows divided by numbers are symmetric, as a
+      `cortical_graph` with `Undirected()`: then by `graph.leading`, whose number of copies of
+      multiple eigenvalues is not counted.
     - `k`: how many.
     """
     from scipy.sparse import csr_array, diags_array
 
+    if hasattr(graph, "symmetriser"):
+        return _of_graph(graph, k)
     weights = csr_array(graph.weights if isinstance(graph, Connectome) else graph).astype(float)
     size = abs(weights).max()
     if abs(weights - weights.T).max() > 1e-12 * size:
@@ -130,6 +134,35 @@ def graph_harmonics(graph: Any, k: int) -> Harmonics:
     scale = diags_array(1 / np.sqrt(sums))
     matrix = diags_array(np.ones(len(sums))) - scale @ weights @ scale
     return _modes(csr_array(matrix), root, [np.arange(len(sums))], int(k))
+
+
+def _of_graph(graph: Any, k: int) -> Harmonics:
+    """Of an `AbstractGraph`, by its leading eigenmodes."""
+    _checked_number(k, graph.n_regions)
+    even = np.allclose(np.asarray(graph.row_sums()), 1.0, rtol=0, atol=1e-9)
+    graph = graph if even else graph.normalised()
+    weights = graph.symmetriser()
+    if weights is None:
+        must = "be symmetric but for numbers by which rows are divided (`Undirected()`)"
+        _checks.fail("graph", must, "it is not")
+    import jax.numpy as jnp
+
+    root = np.sqrt(weights / weights.sum())
+    # Of multiple eigenvalues the vectors need not be orthogonal: Rayleigh and Ritz make them so.
+    basis, _ = np.linalg.qr(root[:, None] * graph.leading(k).vectors)
+    applied = np.asarray(graph.apply(jnp.asarray(basis / root[:, None]))) * root[:, None]
+    found, turned = np.linalg.eigh((basis.T @ applied + applied.T @ basis) / 2)
+    found, turned = found[::-1], turned[:, ::-1]
+    vectors = basis @ turned
+    off = np.linalg.norm(applied @ turned - vectors * found, axis=0).max()
+    vectors = _turned(vectors / root[:, None])
+    return Harmonics(1 - found, vectors, root**2, float(off / np.abs(found).max()), False)
+
+
+def _turned(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With their largest entry positive."""
+    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
+    return vectors * np.sign(largest)
 
 
 def _checked_number(k: int, n: int) -> None:
@@ -155,10 +188,8 @@ def _modes(matrix: Any, root: NDArray[np.float64], parts: list[Any], k: int) -> 
     residual = float(np.linalg.norm(matrix @ vectors - vectors * values, axis=0).max()) / scale
     if values[-1] > 0 and not residual <= _RESIDUAL:  # of constants alone it is rounding
         raise RuntimeError(f"Harmonics were found to {residual:.1g} only: ask for fewer.")
-    vectors /= root[:, None]
-    largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     counted = all(sure for _, _, sure in found)
-    return Harmonics(values, vectors * np.sign(largest), root**2, residual, counted)
+    return Harmonics(values, _turned(vectors / root[:, None]), root**2, residual, counted)
 
 
 def _lowest(matrix: Any, k: int) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:

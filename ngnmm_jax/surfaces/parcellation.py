@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.connectome.parts import default_labels
 from ngnmm_jax.surfaces import labels as _labels
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ class Parcellation:
 
     - `parcels` (vertex,): the index of each vertex's parcel among `names`; -1 outside of all, as
       on the medial wall.
-    - `names` (parcel,): unique names; "parcel 1" … by default, which `regions` matches with a
-      connectome's regions by their order.
+    - `names` (parcel,): unique names; "parcel 1" … by default, which are regions of a connectome
+      without names, in their order (`regions`).
     - `name`, `source`, `notes`: what it is called, where it comes from, what a reader inferred.
 
     Of labels as files have them, numbers of any kind or a name for each vertex, see `of_labels`.
@@ -244,17 +245,20 @@ class Parcellation:
     def regions(self, connectome: "Connectome") -> NDArray[np.int64]:
         """Of each vertex (vertex,), the index of the connectome's region; -1 outside of all.
 
-        By name, exactly; parcels that have numbers alone are regions in their order. Raises
-        `ValueError`, with names, for parcels that are no regions and regions without vertices.
+        By name, exactly; where neither parcels nor regions have names, in their order. Raises
+        `ValueError`, with names, for parcels that are no regions and regions without vertices, and
+        where only one of both has names.
         """
-        if self.numbered and self.n_parcels == connectome.n_regions:
+        n = connectome.n_regions
+        if self.numbered and self.n_parcels == n and connectome.labels == default_labels(n):
             return self.parcels
         place = {label: k for k, label in enumerate(connectome.labels)}
         found = np.array([place.get(name, -1) for name in self.names] + [-1])
         unknown = [name for name, k in zip(self.names, found, strict=False) if k < 0]
         if self.numbered:
-            must = f"be as many as the {connectome.n_regions} regions, where they have no names"
-            _checks.fail("parcels", must, f"there are {self.n_parcels}: {self._advice(connectome)}")
+            must = f"have names of regions, or be {n} as the regions are, without names both"
+            but = f"they are {self.n_parcels} without names. {self._advice(connectome)}"
+            _checks.fail("parcels", must, but)
         if unknown:
             must = f"be regions of {connectome.name!r}"
             but = f"{len(unknown)} are none: {_few(unknown)}. {self._advice(connectome)}"

@@ -12,8 +12,10 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Eigenmodes
 from ngnmm_jax.graphs import AbstractGraph, SparseGraph, SpectralBounds
+from ngnmm_jax.graphs.base import by_region
 from ngnmm_jax.surfaces.kernels import AbstractKernel
 from ngnmm_jax.surfaces.laplace import laplace_beltrami
 from ngnmm_jax.surfaces.modes import harmonics
@@ -115,7 +117,7 @@ class LaplaceBeltramiGraph(AbstractGraph):
     #: A bound above all eigenvalues of the operator, 1/mm².
     top: float = eqx.field(static=True)
     areas: Float[Array, "vertex"]
-    surface: Surface = eqx.field(static=True, metadata={"decides": False})
+    surface: Surface | None = eqx.field(static=True, metadata={"decides": False})
 
     def __init__(self, surface: Surface, kernel: AbstractSpectralKernel) -> None:
         _checks.an_object("kernel", kernel)
@@ -129,7 +131,7 @@ class LaplaceBeltramiGraph(AbstractGraph):
     def card(self) -> tuple[str, dict[str, Any]]:
         """Its size, and the polynomial's degree."""
         head = f"{type(self).__name__}: {self.n_regions} vertices"
-        return head, {"degree": self.degree, "surface": repr(self.surface)}
+        return head, {"degree": str(self.degree), "surface": repr(self.surface)}
 
     @property
     def n_regions(self) -> int:
@@ -157,6 +159,10 @@ class LaplaceBeltramiGraph(AbstractGraph):
         (_, _, total), _ = jax.lax.scan(step, start, self.coefficients[2:])
         return total
 
+    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+        """The same between areas and what is divided by them."""
+        return by_region(self.areas, self.apply(by_region(1 / self.areas, values)))
+
     def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
         """Ones."""
         return jnp.ones(self.n_regions, dtype)
@@ -168,6 +174,14 @@ class LaplaceBeltramiGraph(AbstractGraph):
     def symmetriser(self) -> np.ndarray | None:
         """The vertices' areas."""
         return np.asarray(self.areas)
+
+    def components(self) -> np.ndarray:
+        """For each vertex the number of the piece that it is in."""
+        return self.operator.components()
+
+    def bare(self) -> "LaplaceBeltramiGraph":
+        """The same without the surface, which no program depends on."""
+        return self if self.surface is None else with_fields(self, surface=None)
 
     def gains(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The graph's eigenvalues (mode,) of harmonics of eigenvalues λ (mode,), 1/mm²."""
@@ -189,7 +203,7 @@ class LaplaceBeltramiGraph(AbstractGraph):
         """The first `k` eigenmodes; of "LR" by `harmonics`, where the function falls with λ."""
         fine = self.gains(_points(self.top, self.degree))
         falls = bool((np.diff(fine) <= 10 * np.abs(np.diff(fine)).max() * 1e-8).all())
-        if which != "LR" or not falls:
+        if which != "LR" or not falls or self.surface is None:
             return super().leading(k, which)
         modes = harmonics(self.surface, k)
         values = self.gains(modes.values)

@@ -164,35 +164,65 @@ class Surface:
     def without(self, vertices: ArrayLike) -> "Surface":
         """The surface with some vertices cut out: an open one.
 
-        `vertices`: indices, or a mask (vertex,), as `parcels == 0` of a medial wall. Faces that
-        have one of them go too, and vertices that then have no face; `kept` says which are left.
+        `vertices`: indices, or a mask (vertex,), as `parcels.outside` of a medial wall. Faces that
+        have one of them go too, and then vertices without a face, vertices at which sheets meet
+        alone, and pieces beside the largest one (of a hemisphere): `kept` says which vertices are
+        left, `notes` how many went besides those asked for.
         """
-        return self.take(self.kept(vertices))
+        asked, kept = self._places(vertices), self.kept(vertices)
+        more = self.n_vertices - kept.size - np.unique(asked).size
+        notes = [f"{more} vertices went with those cut out, to which alone they were joined"]
+        return self._part(kept, self.notes + tuple(notes if more else ()))
 
     def kept(self, vertices: ArrayLike) -> NDArray[np.int64]:
         """The vertices that `without` leaves: what to index labels and activity with."""
         left = np.ones(self.n_vertices, bool)
         left[self._places(vertices)] = False
-        faces = self.faces[left[self.faces].all(axis=1)]
-        return np.unique(faces)
+        while True:
+            faces = self.faces[left[self.faces].all(axis=1)]
+            if not len(faces):
+                _checks.fail("vertices", "leave some faces", "no face has all its vertices left")
+            sound = mesh.fans(faces, self.n_vertices) == 1
+            part = mesh.pieces(faces, self.n_vertices)
+            for side in self.sides or (None,):
+                of = np.flatnonzero(sound if side is None else sound & (self.hemispheres == side))
+                if of.size:
+                    sound[of[part[of] != np.bincount(part[of]).argmax()]] = False
+            if np.array_equal(sound, left):
+                return np.flatnonzero(left)
+            left = left & sound
 
     def take(self, vertices: ArrayLike) -> "Surface":
-        """The part of it that has these vertices (indices, or a mask): an open one."""
+        """The part of it that has these vertices (indices, or a mask), as those of a hemisphere.
+
+        `ValueError` names vertices that hang together with nothing else, or with few.
+        """
         places = np.unique(self._places(vertices))
+        kept = self.kept(np.setdiff1d(np.arange(self.n_vertices), places))
+        loose = np.setdiff1d(places, kept)
+        if loose.size:
+            but = (
+                f"{loose.size} do not: {loose[:5].tolist()}{' …' if loose.size > 5 else ''}. Leave "
+                "them out too, as `surface.without` of all others does"
+            )
+            _checks.fail("vertices", "hang together as one sheet (a hemisphere)", but)
+        return self._part(places, self.notes)
+
+    def _part(self, places: NDArray[np.int64], notes: tuple[str, ...]) -> "Surface":
+        """Of vertices that hang together."""
         new = np.full(self.n_vertices, -1)
         new[places] = np.arange(places.size)
         faces = new[self.faces]
         faces = faces[(faces >= 0).all(axis=1)]
-        if not len(faces):
-            _checks.fail("vertices", "leave some faces", "none has all its vertices among them")
         sides = None if self.hemispheres is None else self.hemispheres[places]
-        whole = len(places) == self.n_vertices
+        rims = self.open or not self._closed(faces)
         return dataclasses.replace(
             self,
             vertices=self.vertices[places],
             faces=faces,
             hemispheres=sides,
-            open=self.open or not (whole or self._closed(faces)),
+            open=rims,
+            notes=notes,
         )
 
     @staticmethod
