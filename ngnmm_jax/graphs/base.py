@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
@@ -52,10 +52,10 @@ class AbstractGraph(Pictured):
         """The number of regions."""
 
     @abc.abstractmethod
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """What each region gets of all regions' values, Σ_k weights_jk values_k, for each run."""
 
-    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """Σ_j weights_jk values_j for each region k and each run: by what sends, not what receives.
 
         By default JAX's transpose of `apply`.

@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Inexact
+from jaxtyping import Array, Complex, Float, Inexact, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import shown
@@ -91,7 +91,7 @@ class DelayedGraph(AbstractGraph):
         """The number of regions."""
         return self.graph.n_regions
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """What each region gets of values that do not change."""
         return self.graph.apply(values)
 

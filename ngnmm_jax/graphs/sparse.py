@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
@@ -96,7 +96,7 @@ class SparseGraph(AbstractGraph):
         """The regions' names."""
         return super().labels if self.names is None else self.names
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """Σ_k weights_jk values_k over the connections that there are."""
         found = [gathered(w, s, values) for w, s in zip(self.weights, self.senders, strict=True)]
         together = found[0] if len(found) == 1 else jnp.concatenate(found)
@@ -264,28 +264,25 @@ def _filled(matrix: Any, rows: np.ndarray, width: int) -> tuple[np.ndarray, np.n
 def gathered(weights: Any, senders: Any, values: Any) -> Any:
     """Sums (row, *run) of values from senders (entry, row), times weights; none where one is -1.
 
-    A block of entries in each pass.
+    A block of entries in each pass over the rows, one after the other, and what is left at once.
     """
     values, width = jnp.asarray(values), senders.shape[0]
-    shape = (senders.shape[1], *values.shape[1:])
-    start = jnp.zeros(shape, jnp.result_type(weights, values))
-    whole = width - width % _BLOCK
+    alone = (1,) * (values.ndim - 1)
+    whole = (width - 1) // _BLOCK * _BLOCK  # at least one entry is left
 
-    def some(weights: Any, senders: Any, sums: Any) -> Any:
-        for w, sender in zip(weights, senders, strict=True):
-            # Where there is no connection, no derivative by its weight.
-            w = jnp.where(sender >= 0, w, 0).reshape(-1, *(1,) * (len(shape) - 1))
-            sums = sums + w * _taken(values, jnp.maximum(sender, 0))
-        return sums
+    def each(weights: Any, senders: Any) -> Any:
+        # Where there is no connection, no derivative by its weight.
+        weights = jnp.where(senders >= 0, weights, 0)
+        return weights.reshape(*weights.shape, *alone) * _taken(values, jnp.maximum(senders, 0))
 
     def block(k: Any, sums: Any) -> Any:
         parts = (jax.lax.dynamic_slice_in_dim(a, k * _BLOCK, _BLOCK) for a in (weights, senders))
-        return some(*parts, sums)
+        for entry in zip(*parts, strict=True):
+            sums = sums + each(*entry)
+        return sums
 
-    if whole <= _BLOCK:
-        return some(weights, senders, start)
-    sums = jax.lax.fori_loop(0, whole // _BLOCK, block, start)
-    return some(weights[whole:], senders[whole:], sums)
+    sums = each(weights[whole:], senders[whole:]).sum(axis=0)
+    return jax.lax.fori_loop(0, whole // _BLOCK, block, sums) if whole else sums
 
 
 def _taken(values: Any, places: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
@@ -83,7 +83,7 @@ class TractGraph(AbstractGraph):
         """All eigenvalues are those of the weights, and zeros."""
         return True
 
-    def means(self, values: Float[Array, "region *run"]) -> Float[Array, "parcel *run"]:
+    def means(self, values: Num[Array, "region *run"]) -> Num[Array, "parcel *run"]:
         """Of each parcel, over its vertices."""
         values = jnp.asarray(values)
         return self._totals(by_region(jax.lax.stop_gradient(self.shares), values))
@@ -93,18 +93,18 @@ class TractGraph(AbstractGraph):
         inside = (self.members >= 0).reshape(*self.members.shape, *(1,) * (values.ndim - 1))
         return jnp.where(inside, there, 0).sum(axis=1)
 
-    def spread(self, values: Float[Array, "parcel *run"]) -> Float[Array, "region *run"]:
+    def spread(self, values: Num[Array, "parcel *run"]) -> Num[Array, "region *run"]:
         """To each vertex its parcel's value; zero to those that are in none."""
         found = jnp.take(values, jnp.maximum(self.parcels, 0), axis=0)
         inside = (self.parcels >= 0).reshape(-1, *(1,) * (found.ndim - 1))
         return jnp.where(inside, found, 0)
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """From vertices to parcels, between these, and to vertices."""
         means = self.means(values)
         return self.spread(jnp.tensordot(self.weights, means, 1, precision="highest"))
 
-    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """From vertices to parcels, between these the other way, and to vertices by their areas."""
         totals = self._totals(jnp.asarray(values))
         totals = jnp.tensordot(self.weights.T, totals, 1, precision="highest")
@@ -149,14 +149,19 @@ class TractGraph(AbstractGraph):
         return whole[order], int(np.flatnonzero(order == uniform)[0]) if even else None
 
     def leading(self, k: int, which: str = "LR") -> Eigenmodes:
-        """The first `k` eigenmodes of the tracts, spread over the vertices.
+        """The first `k` eigenmodes: those of the weights, spread over the vertices.
 
-        Modes whose eigenvalue is zero since nothing is connected are not among them: `k` is at
-        most the number of parcels.
+        `ValueError` where modes that no tracts reach are among them: they are many, and any.
         """
         weights = np.asarray(self.weights, float)
         modes = eigenmodes_of(weights, bool(np.array_equal(weights, weights.T)))
-        kept = spectra.first_of(modes.values, k, which)
+        rest = np.zeros(self.n_regions - self.n_parcels)
+        values = np.concatenate([modes.values, rest])
+        order = np.lexsort((-values.imag, -values.real))
+        kept = order[spectra.first_of(values[order], k, which)]
+        if (kept >= self.n_parcels).any():
+            must = f"be at most {int((kept < self.n_parcels).sum())}: further ones no tract reaches"
+            _checks.fail("k", must, f"it is {k}")
         vectors = np.asarray(self.spread(jnp.asarray(modes.vectors[:, kept])))
         vectors = vectors / np.linalg.norm(vectors, axis=0)
         uniform = np.flatnonzero(kept == modes.uniform) if self.even() else np.zeros(0)
