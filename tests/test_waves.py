@@ -1,6 +1,8 @@
 """Waves, rotors and modes whose answer is known, on lines, grids, meshes, spheres and points."""
 
 import itertools
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -171,8 +173,7 @@ def rotating(places, order=1, frequency=40.0, degree=3):
 def test_a_rotating_wave_on_a_sphere():
     """Its speed is 2π f R sin θ / m towards growing φ; errors fall as the edges do."""
     errors = []
-    for level in (3, 4):
-        places, faces = sphere(level)
+    for places, faces in (sphere(2), (BALL, BALL_FACES)):
         space = sg.Mesh(places, faces)
         found = sg.travelling_waves(rotating(places, 3), DT, space)
         centres = np.asarray(space.centres)
@@ -182,8 +183,8 @@ def test_a_rotating_wave_on_a_sphere():
         speed = 2 * np.pi * 40.0 * away / 3 / 1000
         errors.append(np.abs(found.speed[0] / speed - 1)[low].max())
         assert (np.einsum("ca,ca->c", np.asarray(found.direction[0]), ahead)[low] > 0.98).all()
-    assert errors[1] < 0.04
-    assert np.log2(errors[0] / errors[1]) == pytest.approx(1.0, abs=0.1)
+    assert errors[1] < 0.07
+    assert errors[0] / errors[1] > 1.6
 
 
 def test_rotors_on_a_sphere():
@@ -325,8 +326,7 @@ def test_one_length_of_a_pattern(spaces):
         np.pi / 2**0.5
     )
     errors = []
-    for level in (2, 3):
-        places, faces = sphere(level)
+    for places, faces in (sphere(2), (BALL, BALL_FACES)):
         pattern = rotating(places, 2, degree=4)[0]
         length = sg.pattern_wavelength(pattern, sg.Mesh(places, faces))
         errors.append(float(length) / (2 * np.pi * 10 / np.sqrt(20)) - 1)
@@ -466,21 +466,19 @@ def test_transformations(spaces):
 
 
 def test_noise_is_averaged_out(spaces):
-    """As strong as half the wave: its wavevector over windows, to 1/√(samples in the window)."""
+    """By as much as products of neighbours are off, Im(n_i* + n_j + n_i* n_j), over windows."""
     times = np.arange(802) * DT
-    k = WAVEVECTORS["torus"]
-    wave = plane_wave(PLACES["torus"], k, 40.0, times)
-    noise = RNG.normal(size=(2, *wave.shape)) / 2**0.5
-    errors = []
-    for samples in (50, 800):
-        found = sg.travelling_waves(
-            wave + 0.5 * (noise[0] + 1j * noise[1]), DT, spaces["torus"], window=samples * DT
-        )
-        errors.append(np.sqrt(((np.asarray(found.wavevector) - k) ** 2).mean()) / np.linalg.norm(k))
-        assert found.stats["coarse"] == 0
-    assert errors[1] < 0.02
-    assert 3 < errors[0] / errors[1] < 5
-    np.testing.assert_allclose(found.coherence, 1 / 1.25, atol=0.15)
+    k, size = WAVEVECTORS["ring"], 0.5
+    wave = plane_wave(PLACES["ring"], k, 40.0, times)
+    noise = size * RNG.normal(size=(2, *wave.shape)) / 2**0.5
+    found = sg.travelling_waves(wave + noise[0] + 1j * noise[1], DT, spaces["ring"], window=50 * DT)
+    assert found.times.shape == (16,)
+    assert found.stats["coarse"] == 0
+    expected = np.sqrt((size**2 + size**4 / 2) / 50) / 2.0  # nodes are 2 mm apart
+    off = np.asarray(found.wavevector) - k
+    assert np.sqrt((off**2).mean()) == pytest.approx(expected, rel=0.1)
+    assert abs(off.mean()) < expected / 10
+    np.testing.assert_allclose(np.mean(found.coherence), 1 / (1 + size**2), rtol=0.03)
 
 
 def test_refusals(spaces):
@@ -515,3 +513,58 @@ def test_refusals(spaces):
             call()
     with pytest.warns(UserWarning, match="do not lie near planes"):
         sg.Points(CLOUD)
+
+
+@pytest.fixture(scope="module")
+def page():
+    """What docs/waves.md shows, run as written: the paper's model on a ring of 60 regions."""
+    path = Path(__file__).resolve().parents[1] / "docs" / "waves.md"
+    blocks = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 3
+    space = {}
+    for k, block in enumerate(blocks):
+        exec(compile(block, f"{path.name} block {k}", "exec"), space)
+    return space
+
+
+def test_growth_in_simulation_is_the_dispersion_relations(page):
+    """All six exponents of a mode, from its amplitudes in a simulation next to rest, to 1e-6."""
+    cosine = np.cos(2 * np.pi * 5 * np.arange(60) / 60)
+    rest = np.asarray(page["rest"])[:, None]
+    start = rest + 1e-6 * np.array([[1, -2, 1, 3, 1, -1]]).T * cosine
+    run = ng.simulate(page["network"], 12.0, start=start, dt=0.01, save_every=0.2)
+    basis = sg.ModalBasis((cosine / np.linalg.norm(cosine))[:, None])
+    amplitudes = np.asarray(basis.project(np.asarray(run.states) - rest))[..., 0]
+    # What takes each sample to the next is the exponential of the mode's matrix.
+    step = np.linalg.lstsq(amplitudes[:-1], amplitudes[1:], rcond=None)[0]
+    found = np.sort_complex(np.log(np.linalg.eigvals(step).astype(complex)) / 0.2)
+    np.testing.assert_allclose(found, np.sort_complex(page["modes"].eigenvalues[5]), atol=1e-6)
+
+
+def test_the_pattern_is_that_of_the_dispersion_relation(page):
+    """From noise: its wavelength exactly, frequency and speed to 3 %; what the page says of it."""
+    modes, waves, ring = page["modes"], page["waves"], page["ring"]
+    growth = np.asarray(modes.growth)
+    assert page["fastest"] == growth.argmax() == 5
+    assert growth[0] < 0
+    assert float(growth[5]) == pytest.approx(0.0114, abs=5e-5)
+    length, frequency = 48.0, float(modes.frequency[5])
+    assert frequency == pytest.approx(158.6, abs=0.05)
+    assert int(np.argmax(page["power"][1:])) == 4
+    assert float(page["activity"].missed) < 1e-20
+    assert float(page["spectrum"].wavelength) == pytest.approx(length)
+    assert abs(float(page["spectrum"].travelling)) > 0.99
+    assert waves.stats["coarse"] == 0
+    np.testing.assert_allclose(waves.wavelength, length, rtol=0.05)
+    np.testing.assert_allclose(waves.frequency, frequency, rtol=0.03)
+    speed = np.asarray(waves.speed)
+    np.testing.assert_allclose(speed, frequency * length / 1000, rtol=0.07)
+    assert np.median(speed) == pytest.approx(frequency * length / 1000, rel=0.03)
+    assert np.median(speed) == pytest.approx(7.8, abs=0.05)
+    assert np.median(waves.frequency) == pytest.approx(162.3, abs=0.1)
+    leading = page["leading"]
+    assert float(leading.share[0]) > 0.99
+    assert float(leading.travelling[0]) > 0.99
+    # Without the harmonics that make its crests narrow; on nodes a twelfth of a wave apart.
+    found = float(sg.pattern_wavelength(leading.vectors[:, 0], ring))
+    assert found == pytest.approx(length * 0.2618 / np.sin(0.2618), rel=1e-3)

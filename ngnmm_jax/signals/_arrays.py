@@ -1,5 +1,6 @@
 """What every function of signals asks of its arguments."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -45,10 +46,24 @@ def as_signal(
     return array
 
 
+def at_once(function: Callable[..., Any], *arrays: Any) -> Any:
+    """`function(xp, *arrays)`: in NumPy where arrays are known, which compiles nothing for it."""
+    if not _checks.on_host(arrays):
+        return function(jnp, *arrays)
+    with np.errstate(all="ignore"):
+        return jax.tree.map(jnp.asarray, function(np, *map(np.asarray, arrays)))
+
+
+def as_pattern(values: Any) -> jax.Array:
+    """An array of real or complex numbers, in floating point."""
+    dtype = jnp.result_type(values, jnp.float32)
+    return at_once(lambda _, array: array.astype(dtype), jnp.asarray(values))
+
+
 def as_masses(mass: Any, n: int, dtype: Any) -> jax.Array:
     """How much each node counts (node,), checked; by default one."""
     if mass is None:
-        return jnp.ones(n, dtype)
+        return jnp.asarray(np.ones(n, dtype))
     found = _checks.floats("mass", mass, dtype)
     _checks.shape("mass", found, (n,), f"for {n} nodes")
     _checks.positive("mass", found)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax.signals._arrays import Band, Number, as_masses, as_number, finite_or_not
+from ngnmm_jax.signals._arrays import Band, Number, as_masses, as_number, as_pattern, finite_or_not
 from ngnmm_jax.signals.waves import analytic
 
 
@@ -82,7 +82,7 @@ def complex_modes(
     if count > min(z.shape):
         must = f"be {min(z.shape)} or less, with {z.shape[0]} samples left of {z.shape[1]} nodes"
         _checks.fail("count", must, f"it is {count}")
-    found = _components(
+    found: Any = _components(
         z, as_masses(mass, z.shape[1], z.real.dtype), as_number(sampling_interval), count
     )
     return ComplexModes(*found, first * as_number(sampling_interval))
@@ -102,8 +102,7 @@ def travelling_index(pattern: ArrayLike, mass: ArrayLike | None = None) -> Float
 
     Source: Feeny, J. Sound Vib. 310, 77 (2008).
     """
-    array = jnp.asarray(pattern)
-    array = array.astype(jnp.result_type(array, jnp.complex64))
+    array = as_pattern(pattern)
     if array.ndim == 0:
         _checks.fail("pattern", "have axes (…, node)", "it is one number")
     _checks.finite("pattern", array)

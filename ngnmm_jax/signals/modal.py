@@ -15,7 +15,9 @@ from ngnmm_jax.signals._arrays import (
     Number,
     as_masses,
     as_number,
+    as_pattern,
     as_signal,
+    at_once,
     finite_or_not,
     rounding,
 )
@@ -56,7 +58,7 @@ class ModalBasis(Pictured):
         n, modes = self.vectors.shape
         self.mass = as_masses(mass, n, self.vectors.real.dtype)
         if left is None:
-            self.left = self.mass[:, None] * self.vectors
+            self.left = at_once(lambda _, m, v: m[:, None] * v, self.mass, self.vectors)
         else:
             self.left = _vectors("left", left)
             _checks.shape("left", self.left, (n, modes), "(node, mode), as `vectors`")
@@ -75,14 +77,15 @@ class ModalBasis(Pictured):
         """Of any patterns that are independent: amplitudes are those of least squares, by mass."""
         array = _vectors("vectors", vectors)
         masses = as_masses(mass, array.shape[0], array.real.dtype)
-        weighted = masses[:, None] * array
-        gram = array.conj().T @ weighted
+        weighted = at_once(lambda _, m, a: m[:, None] * a, masses, array)
+        gram = at_once(lambda _, a, b: a.conj().T @ b, array, weighted)
         if _checks.on_host(gram):
             size = np.linalg.cond(np.asarray(gram))
             if not size < 1e-6 / float(jnp.finfo(masses.dtype).eps):
                 must = "be independent patterns, no more than nodes"
                 _checks.fail("vectors", must, f"the condition of their products is {size:.2g}")
-        return cls(array, masses, weighted @ jnp.linalg.inv(gram))
+        left = at_once(lambda xp, b, g: b @ xp.linalg.inv(g), weighted, gram)
+        return cls(array, masses, left)
 
     def card(self) -> tuple[str, dict[str, Any]]:
         """How many modes of how many nodes."""
@@ -92,14 +95,12 @@ class ModalBasis(Pictured):
 
     def project(self, values: Any) -> Any:
         """Amplitudes (…, mode) of values (…, node)."""
-        return values @ self.left.conj()
+        return at_once(lambda _, x, left: x @ left.conj(), values, self.left)
 
     def rebuild(self, amplitudes: Any, modes: Any = None) -> Any:
         """Values (…, node) that amplitudes (…, mode) stand for; of some `modes` (indices) only."""
-        if modes is None:
-            return amplitudes @ self.vectors.T
-        chosen = np.atleast_1d(np.asarray(modes))
-        return amplitudes[..., chosen] @ self.vectors[:, chosen].T
+        chosen = slice(None) if modes is None else np.atleast_1d(np.asarray(modes))
+        return at_once(lambda _, a, v: a[..., chosen] @ v[:, chosen].T, amplitudes, self.vectors)
 
 
 class ModalActivity(AbstractResult):
@@ -133,20 +134,21 @@ class ModalActivity(AbstractResult):
 
     def summary(self) -> dict[str, Any]:
         """How many there are, and which has most power."""
-        strongest = jnp.argmax(self.power)
+        strongest = int(np.argmax(self.power))
         rows = {"modes": self.power.shape[0], "power": self.power, "strongest": strongest}
         return {**rows, "its share": self.share[strongest]}
 
     @property
     def share(self) -> Float[Array, "mode"]:
         """Power over the energy; NaN where there is none."""
-        return self.power / jnp.where(self.energy > 0, self.energy, jnp.nan)
+        return at_once(lambda xp, p, e: p / xp.where(e > 0, e, xp.nan), self.power, self.energy)
 
     @property
     def variance(self) -> Float[Array, "mode"]:
         """Power of what changes: without the amplitude's mean over time."""
-        apart = self.amplitudes - self.amplitudes.mean(axis=0)
-        return (jnp.abs(apart) ** 2).mean(axis=0)
+        return at_once(
+            lambda xp, a: (xp.abs(a - a.mean(axis=0)) ** 2).mean(axis=0), self.amplitudes
+        )
 
     @property
     def connectivity(self) -> Inexact[Array, "mode mode"]:
@@ -154,11 +156,16 @@ class ModalActivity(AbstractResult):
 
         Complex where amplitudes are, the first one conjugate: mean(conj(a_m) a_n), normalised.
         """
-        apart = self.amplitudes - self.amplitudes.mean(axis=0)
-        size = jnp.linalg.norm(apart, axis=0)
-        top = jnp.linalg.norm(self.amplitudes, axis=0)
-        apart = apart / jnp.where(size > rounding(size) * top, size, jnp.nan)
-        return apart.conj().T @ apart
+        small = rounding(self.power)
+
+        def found(xp: Any, amplitudes: Any) -> Any:
+            apart = amplitudes - amplitudes.mean(axis=0)
+            size = xp.linalg.norm(apart, axis=0)
+            top = xp.linalg.norm(amplitudes, axis=0)
+            apart = apart / xp.where(size > small * top, size, xp.nan)
+            return apart.conj().T @ apart
+
+        return at_once(found, self.amplitudes)
 
     def power_of(self, groups: ArrayLike) -> tuple[np.ndarray, Float[Array, "group"]]:
         """Power of groups of modes (mode,), such as degrees on a sphere: their labels, and power.
@@ -169,7 +176,8 @@ class ModalActivity(AbstractResult):
         array = np.asarray(groups)
         _checks.shape("groups", array, self.power.shape, "(mode,)")
         labels, members = np.unique(array, return_inverse=True)
-        return labels, jax.ops.segment_sum(self.power, jnp.asarray(members), len(labels))
+        sums = members == np.arange(len(labels))[:, None]
+        return labels, at_once(lambda _, power: sums @ power, self.power)
 
     def spectrum(self, **options: Any) -> PowerSpectrum:
         """Power spectral density (frequency, mode) of amplitudes, by `power_spectrum`.
@@ -182,7 +190,8 @@ class ModalActivity(AbstractResult):
             power_spectrum(part, self.sampling_interval, **options)
             for part in (self.amplitudes.real, self.amplitudes.imag)
         ]
-        return PowerSpectrum(parts[0].frequencies, parts[0].power + parts[1].power)
+        total = at_once(lambda _, one, other: one + other, *(part.power for part in parts))
+        return PowerSpectrum(parts[0].frequencies, total)
 
 
 def modal_activity(
@@ -208,7 +217,8 @@ def modal_activity(
     if array.shape[1] != basis.mass.shape[0]:
         must = f"have axes (time, node), with the {basis.mass.shape[0]} nodes of `basis`"
         _checks.fail("signal", must, f"its shape is {array.shape}")
-    return ModalActivity(*_projected(array, basis), as_number(sampling_interval))
+    found: Any = _projected(array, basis)
+    return ModalActivity(*found, as_number(sampling_interval))
 
 
 @jax.jit
@@ -242,8 +252,7 @@ def multiplets(eigenvalues: ArrayLike, tolerance: float = 1e-6) -> np.ndarray:
 
 def _vectors(name: str, values: Any) -> jax.Array:
     """Modes (node, mode), checked."""
-    array = jnp.asarray(values)
-    array = array.astype(jnp.result_type(array, jnp.float32))
+    array = as_pattern(values)
     if array.ndim != 2 or not array.size:
         _checks.fail(name, "have shape (node, mode)", f"its shape is {array.shape}")
     _checks.finite(name, array)

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.signals._arrays import Band, Number, as_number
+from ngnmm_jax.signals._arrays import Band, Number, as_number, at_once
 from ngnmm_jax.signals.spaces import AbstractSpace
 from ngnmm_jax.signals.waves import analytic, phases
 
@@ -35,12 +35,15 @@ class PhaseSingularities(AbstractResult):
     @property
     def status(self) -> Int[Array, "time"]:
         """Whether anything is known (`Status`)."""
-        return jnp.where(self.undefined.all(axis=1), Status.NOT_FINITE, Status.OK)
+        return at_once(
+            lambda xp, lost: xp.where(lost.all(axis=1), int(Status.NOT_FINITE), int(Status.OK)),
+            self.undefined,
+        )
 
     @property
     def stats(self) -> dict[str, Any]:
         """The share of cells and times where a node has no phase."""
-        return {"undefined": self.undefined.mean()}
+        return {"undefined": at_once(lambda _, lost: lost.mean(), self.undefined)}
 
     def summary(self) -> dict[str, Any]:
         """How many there are, of each sign, and what they add up to."""
@@ -50,12 +53,12 @@ class PhaseSingularities(AbstractResult):
     @property
     def positive(self) -> Int[Array, "time"]:
         """How many have charge 1."""
-        return (self.charge > 0).sum(axis=1)
+        return at_once(lambda _, charge: (charge > 0).sum(axis=1), self.charge)
 
     @property
     def negative(self) -> Int[Array, "time"]:
         """How many have charge -1."""
-        return (self.charge < 0).sum(axis=1)
+        return at_once(lambda _, charge: (charge < 0).sum(axis=1), self.charge)
 
     @property
     def total(self) -> Int[Array, "time"]:
@@ -63,7 +66,7 @@ class PhaseSingularities(AbstractResult):
 
         On a surface with a rim it is how often the phase winds along that.
         """
-        return self.charge.sum(axis=1)
+        return at_once(lambda _, charge: charge.sum(axis=1), self.charge)
 
     def places(self, index: int) -> dict[str, np.ndarray]:
         """At a time's index: `centres` (rotor, axis) in mm, `charges` and `cells` (rotor,)."""
@@ -93,7 +96,7 @@ def phase_singularities(
     Source: Iyer and Gray, Ann. Biomed. Eng. 29, 47 (2001).
     """
     z, first, least = analytic(signal, sampling_interval, space, band)
-    space.around(jnp.zeros(space.pairs.shape[0]))  # which says where there is no way around
+    space.check_turns()
     charge, undefined = _windings(z, space, least)
     times = (first + np.arange(z.shape[0])) * as_number(sampling_interval)
     return PhaseSingularities(jnp.asarray(times, z.real.dtype), charge, undefined, space)

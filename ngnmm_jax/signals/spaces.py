@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
@@ -77,11 +78,15 @@ class AbstractSpace(Pictured):
         """The mean of values (…, node) over a cell's nodes (…, cell)."""
         return values[..., self.corners].mean(axis=-1)
 
-    def around(self, differences: Any) -> Any:
-        """The sum of differences (…, pair) around each cell (…, cell)."""
+    def check_turns(self) -> None:
+        """Refuse a space whose cells have no way around."""
         if self.turns is None:
             must = "have faces to go around: a `Mesh`, or a `Grid` of two axes"
             _checks.fail("space", must, f"it is {_checks.kind_of(self)}")
+
+    def around(self, differences: Any) -> Any:
+        """The sum of differences (…, pair) around each cell (…, cell)."""
+        self.check_turns()
         return (differences[..., self.sides] * self.turns).sum(axis=-1)
 
     def energy(self, values: Any) -> Any:
@@ -94,6 +99,7 @@ class AbstractSpace(Pictured):
         """Of vectors at cells, at the nodes; NaN on the rim, and beside cells without one."""
 
 
+@jax.jit
 def _weak_divergence(space: AbstractSpace, vectors: Any) -> Any:
     """Minus the adjoint of the gradient of values at nodes, by areas."""
     along = jnp.einsum("...ca,csa->...cs", vectors, space.slopes) * space.areas[:, None]
@@ -241,7 +247,7 @@ class Grid(AbstractSpace):
         self.slopes = jnp.asarray(slopes * signs[..., None])
         self.ways = jnp.asarray(ways * signs[..., None])
         self.turns = None if len(sizes) == 1 else jnp.asarray(signs * np.array([1, 1, -1, -1]))
-        self.areas = jnp.full(len(corners), area)
+        self.areas = jnp.asarray(np.full(len(corners), area))
         self.centres = jnp.asarray((first + 0.5) * steps)
         self.shares = jnp.asarray(shares)
         self.border = jnp.asarray(shares < area * (1 - 1e-9))
@@ -298,8 +304,9 @@ class Points(AbstractSpace):
             must = f"be from {dimensions} to {n - 1}, with {n} nodes"
             _checks.fail("neighbours", must, f"it is {neighbours}")
         distances, nearest = KDTree(places).query(places, neighbours + 1)
-        if (distances[:, 1] == 0).any():
-            which = _listed(distances[:, 1] == 0)
+        same = np.asarray(distances[:, 1] == 0)
+        if same.any():
+            which = _listed(same)
             _checks.fail("positions", "differ from node to node", f"some are the same: {which}")
         others = nearest[:, 1:]
         ways = places[others] - places[:, None]
@@ -327,9 +334,9 @@ class Points(AbstractSpace):
         self.slopes = jnp.asarray(slopes * signs[..., None])
         self.ways = jnp.asarray((ways @ plane) * signs[..., None])
         self.turns = None
-        self.areas = self.shares = jnp.ones(n)
+        self.areas = self.shares = jnp.asarray(np.ones(n))
         self.centres = jnp.asarray(places)
-        self.border = jnp.zeros(n, bool)
+        self.border = jnp.asarray(np.zeros(n, bool))
 
     def at_cells(self, values: Any) -> Any:
         """The values (…, node) themselves."""
@@ -337,9 +344,14 @@ class Points(AbstractSpace):
 
     def divergence(self, vectors: Float[Array, "*axes cell axis"]) -> Float[Array, "*axes node"]:
         """Of vectors at nodes, by planes through each component; NaN beside nodes without one."""
-        first, second = (self.pairs[:, k][self.sides] for k in (0, 1))
-        steps = vectors[..., second, :] - vectors[..., first, :]
-        return jnp.einsum("...csa,csa->...c", steps, self.slopes)
+        return _fitted_divergence(self, vectors)
+
+
+@jax.jit
+def _fitted_divergence(space: Points, vectors: Any) -> Any:
+    first, second = (space.pairs[:, k][space.sides] for k in (0, 1))
+    steps = vectors[..., second, :] - vectors[..., first, :]
+    return jnp.einsum("...csa,csa->...c", steps, space.slopes)
 
 
 def check_space(space: Any, argument: str, shape: tuple[int, ...]) -> None:

@@ -1,5 +1,6 @@
 """How long the waves of a pattern are: spectra over wavenumbers, and one length of any pattern."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,7 +12,14 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax.signals._arrays import Number, as_number, as_signal, finite_or_not
+from ngnmm_jax.signals._arrays import (
+    Number,
+    as_number,
+    as_pattern,
+    as_signal,
+    at_once,
+    finite_or_not,
+)
 from ngnmm_jax.signals.spaces import AbstractSpace, Grid, check_space
 
 
@@ -48,30 +56,36 @@ class WavenumberSpectrum(AbstractResult):
     @property
     def peak(self) -> tuple[Int[Array, ""], ...]:
         """Indices in `power` of the strongest wave, all nodes in phase left out."""
-        sizes = [jnp.abs(k) for k in self.wavenumbers]
-        uniform = sum(jnp.meshgrid(*sizes, indexing="ij")) == 0
-        seen = jnp.where(uniform, -1.0, self.power)
-        return jnp.unravel_index(jnp.argmax(seen), seen.shape)
+
+        def found(xp: Any, power: Any, *wavenumbers: Any) -> Any:
+            uniform = sum(xp.meshgrid(*map(xp.abs, wavenumbers), indexing="ij")) == 0
+            seen = xp.where(uniform, -1.0, power)
+            return xp.unravel_index(xp.argmax(seen), seen.shape)
+
+        return at_once(found, self.power, *self.wavenumbers)
 
     @property
     def peak_frequency(self) -> Float[Array, ""]:
         """Of the strongest wave, Hz: to half of the inverse of the signal's duration."""
-        return self.frequencies[self.peak[0]]
+        return at_once(lambda _, f, k: f[k], self.frequencies, self.peak[0])
 
     @property
     def wavevector(self) -> Float[Array, "axis"]:
         """Of the strongest wave, rad/mm; of a static pattern with either sign."""
-        return jnp.stack([k[i] for k, i in zip(self.wavenumbers, self.peak[1:], strict=True)])
+        pairs = zip(self.wavenumbers, self.peak[1:], strict=True)
+        found = [at_once(lambda _, k, i: k[i], *pair) for pair in pairs]
+        return at_once(lambda xp, *each: xp.stack(each), *found)
 
     @property
     def wavelength(self) -> Float[Array, ""]:
         """Of the strongest wave, mm."""
-        return 2 * jnp.pi / jnp.linalg.norm(self.wavevector)
+        return at_once(lambda xp, k: 2 * xp.pi / xp.linalg.norm(k), self.wavevector)
 
     @property
     def speed(self) -> Float[Array, ""]:
         """Of the strongest wave, m/s; 0 of a static pattern."""
-        return self.peak_frequency * self.wavelength / 1000
+        f, length = self.peak_frequency, self.wavelength
+        return at_once(lambda _, f, length: f * length / 1000, f, length)
 
     @property
     def travelling(self) -> Float[Array, ""]:
@@ -79,16 +93,17 @@ class WavenumberSpectrum(AbstractResult):
 
         At all frequencies above zero: 1 where nothing goes the other way, 0 of a standing wave.
         """
-        index = self.peak[1:]
-        moving = self.power[1:].sum(axis=0)
-        # Wavenumbers rise from that of the lowest: the opposite of the lowest of an even number of
-        # nodes, which is as fast either way, is itself.
-        back = tuple(
-            (2 * (k.shape[0] // 2) - i) % k.shape[0]
-            for k, i in zip(self.wavenumbers, index, strict=True)
-        )
-        there, again = moving[index], moving[back]
-        return (there - again) / (there + again)
+
+        def found(_: Any, power: Any, *index: Any) -> Any:
+            moving = power[1:].sum(axis=0)
+            # Wavenumbers rise from that of the lowest: the opposite of the lowest of an even number
+            # of nodes, which is as fast either way, is itself.
+            sizes = zip(moving.shape, index, strict=True)
+            back = tuple((2 * (n // 2) - i) % n for n, i in sizes)
+            there, again = moving[index], moving[back]
+            return (there - again) / (there + again)
+
+        return at_once(found, self.power, *self.peak[1:])
 
 
 def wavenumber_spectrum(
@@ -114,15 +129,16 @@ def wavenumber_spectrum(
     check_space(grid, "signal", array.shape)
     frequencies = np.fft.rfftfreq(array.shape[0], as_number(sampling_interval))
     wavenumbers = tuple(
-        jnp.asarray(2 * np.pi * np.fft.fftshift(np.fft.fftfreq(n, h)), array.dtype)
+        jnp.asarray((2 * np.pi * np.fft.fftshift(np.fft.fftfreq(n, h))).astype(array.dtype))
         for n, h in zip(grid.shape, grid.spacing, strict=True)
     )
-    power = _power(array.reshape(-1, *grid.shape))
+    power = _power(array, grid.shape)
     return WavenumberSpectrum(jnp.asarray(frequencies, array.dtype), wavenumbers, power)
 
 
-@jax.jit
-def _power(array: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnums=1)
+def _power(array: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    array = array.reshape(-1, *shape)
     n, axes = array.shape[0], tuple(range(1, array.ndim))
     # Space is transformed with the other sign, for waves that go up.
     found = jnp.fft.ifftn(jnp.fft.rfft(array, axis=0), axes=axes)
@@ -151,8 +167,7 @@ def pattern_wavelength(pattern: ArrayLike, space: AbstractSpace) -> Float[Array,
 
     NaN where the pattern is the same everywhere, to rounding.
     """
-    array = jnp.asarray(pattern)
-    array = array.astype(jnp.result_type(array, jnp.float32))
+    array = as_pattern(pattern)
     check_space(space, "pattern", array.shape)
     _checks.finite("pattern", array)
     return _length(array, space)

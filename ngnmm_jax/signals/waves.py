@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, rounding
+from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, at_once, rounding
 from ngnmm_jax.signals.phase import _FLANK, analytic_signal
 from ngnmm_jax.signals.spaces import AbstractSpace, check_space
 
@@ -67,17 +67,19 @@ class TravellingWaves(AbstractResult):
     @property
     def status(self) -> Int[Array, "window"]:
         """Whether any cell has a wave (`Status`)."""
-        some = (self.undefined == Undefined.KNOWN).any(axis=1)
-        return jnp.where(some, Status.OK, Status.NOT_FINITE)
+
+        def found(xp: Any, why: Any) -> Any:
+            some = (why == Undefined.KNOWN).any(axis=1)
+            return xp.where(some, int(Status.OK), int(Status.NOT_FINITE))
+
+        return at_once(found, self.undefined)
 
     @property
     def stats(self) -> dict[str, Any]:
         """Shares of cells and windows without a wave, by reason."""
-        return {
-            reason.name.lower(): (self.undefined == reason).mean()
-            for reason in Undefined
-            if reason != Undefined.KNOWN
-        }
+        reasons = [reason for reason in Undefined if reason != Undefined.KNOWN]
+        shares = at_once(lambda _, why: [(why == k).mean() for k in reasons], self.undefined)
+        return {k.name.lower(): share for k, share in zip(reasons, shares, strict=True)}
 
     def summary(self) -> dict[str, Any]:
         """How many there are, and medians over cells and windows."""
@@ -94,12 +96,12 @@ class TravellingWaves(AbstractResult):
     @property
     def wavenumber(self) -> Float[Array, "window cell"]:
         """Modulus of the wavevector, rad/mm."""
-        return jnp.linalg.norm(self.wavevector, axis=-1)
+        return at_once(lambda xp, k: xp.linalg.norm(k, axis=-1), self.wavevector)
 
     @property
     def wavelength(self) -> Float[Array, "window cell"]:
         """2π / wavenumber, mm; infinite where neighbours are in phase."""
-        return 2 * jnp.pi / self.wavenumber
+        return at_once(lambda xp, k: 2 * xp.pi / k, self.wavenumber)
 
     @property
     def speed(self) -> Float[Array, "window cell"]:
@@ -107,12 +109,12 @@ class TravellingWaves(AbstractResult):
 
         Negative where the phase turns backwards: such a wave goes against its wavevector.
         """
-        return self.frequency * self.wavelength / 1000
+        return at_once(lambda _, f, length: f * length / 1000, self.frequency, self.wavelength)
 
     @property
     def direction(self) -> Float[Array, "window cell axis"]:
         """The wavevector over its modulus; NaN where neighbours are in phase."""
-        return self.wavevector / self.wavenumber[..., None]
+        return at_once(lambda _, k, size: k / size[..., None], self.wavevector, self.wavenumber)
 
     @property
     def directionality(self) -> Float[Array, "window"]:
@@ -124,10 +126,14 @@ class TravellingWaves(AbstractResult):
         Source: "phase gradient directionality" of Rubino, Robbins and Hatsopoulos, Nat. Neurosci.
         9, 1549 (2006).
         """
-        known = (self.undefined == Undefined.KNOWN)[..., None]
-        weighted = jnp.where(known, self.wavevector, 0.0) * self.areas[:, None]
-        total = jnp.linalg.norm(weighted.sum(axis=1), axis=-1)
-        return total / jnp.linalg.norm(weighted, axis=-1).sum(axis=1)
+
+        def found(xp: Any, why: Any, vectors: Any, areas: Any) -> Any:
+            known = (why == Undefined.KNOWN)[..., None]
+            weighted = xp.where(known, vectors, 0.0) * areas[:, None]
+            total = xp.linalg.norm(weighted.sum(axis=1), axis=-1)
+            return total / xp.linalg.norm(weighted, axis=-1).sum(axis=1)
+
+        return at_once(found, self.undefined, self.wavevector, self.areas)
 
     @property
     def divergence(self) -> Float[Array, "window node"]:
@@ -165,7 +171,8 @@ def travelling_waves(
       time as the inverse of the filter's flanks, 4 / (highest - lowest), is left out at either end,
       which see each other in the filter. Of a rhythm that does not fit into the signal a whole
       number of times, 2 % of frequency and wavenumber are in doubt next to that, and less inside.
-    - `window`: s, one after the other; by default each sample is one.
+    - `window`: s, one after the other (what is left at the end is left out); by default each
+      sample is one.
 
     Arrays of the result have a place for each window and cell: at 10^5 nodes take windows.
 
@@ -184,7 +191,7 @@ def travelling_waves(
     if count < 1:
         lasts = (z.shape[0] - 2) * dt
         _checks.fail("window", f"be {lasts:g} s or less, what is left", f"it is {window:g}")
-    found = _waves(z, dt, space, least, length, count)
+    found: Any = _waves(z, dt, space, least, length, count)
     times = (first + 1 + length * np.arange(count) + (length - 1) / 2) * dt
     return TravellingWaves(jnp.asarray(times, z.real.dtype), *found, space)
 
@@ -196,13 +203,13 @@ def analytic(
 
     `space` is None where nothing is asked of the nodes.
     """
+    signal = signal if isinstance(signal, jax.Array) else np.asanyarray(signal)
     if jnp.iscomplexobj(signal):
         if band is not None:
             _checks.fail("band", "be left out for analytic signals", f"it is {band}")
-        parts = [
-            as_signal(part(signal), sampling_interval, ndim=2) for part in (jnp.real, jnp.imag)
-        ]
-        z, margin = jax.lax.complex(*parts), 0
+        halves = at_once(lambda xp, z: (xp.real(z), xp.imag(z)), signal)
+        parts = [as_signal(half, sampling_interval, ndim=2) for half in halves]
+        z, margin = at_once(lambda _, real, imag: real + 1j * imag, *parts), 0
     else:
         array = as_signal(signal, sampling_interval, ndim=2)
         if band is None:
@@ -216,9 +223,10 @@ def analytic(
         lasts = (2 * margin + 3) * as_number(sampling_interval)
         must = f"last {lasts:.3g} s or more for this band (a wider one needs less)"
         _checks.fail("signal", must, f"it has {z.shape[0]} samples")
-    largest = jnp.maximum(jnp.abs(jnp.real(signal)).max(), jnp.abs(jnp.imag(signal)).max())
-    least = jnp.asarray(rounding(jnp.real(signal)) * largest, z.real.dtype)
-    return z[margin : z.shape[0] - margin], margin, least
+    real = jax.ShapeDtypeStruct((), np.real(np.zeros((), signal.dtype)).dtype)
+    small, last = rounding(real), z.shape[0] - margin
+    least = at_once(lambda xp, x: (small * xp.abs(x).max()).astype(z.real.dtype), signal)
+    return at_once(lambda _, x: x[margin:last], z), margin, least
 
 
 @partial(jax.jit, static_argnames=("length", "count"))
