@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # Of two cores of an AMD EPYC: seconds for each local connection to be found, for each to be read in
 # a step, and for each vertex in a step; bytes of each while they are found. A frame of a film.
-_FOUND, _READ, _NODE, _BYTES = 6e-7, 1.2e-9, 2e-7, 60.0
+_FOUND, _READ, _NODE, _BYTES = 6e-7, 1.2e-9, 2e-7, 120.0
 _FRAME, _FRAMES = 0.25, 200
 # Seconds for each connection in which the first and last modes, and bounds on all, are found.
 _SOUGHT = 2e-6

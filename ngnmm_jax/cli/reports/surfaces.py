@@ -4,11 +4,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import plot, signals
 from ngnmm_jax._core.progress import progress_bar
+from ngnmm_jax._core.status import Status
 from ngnmm_jax.cli.cortex import Cortex
 from ngnmm_jax.models.times import SECONDS, frequency_unit, seconds_in
 from ngnmm_jax.plot._style import ABOVE, DECAYING, LEGEND, bare, finish, quantity
@@ -19,8 +21,8 @@ from ngnmm_jax.simulation.result import Simulation
 _TOGETHER = 4096
 # The band in which waves are looked for, around the peak; seconds of each window, in periods.
 _AROUND, _PERIODS = (0.7, 1.3), 4
-# Seconds of a film.
-_FILMED = 0.2
+# Seconds of a film, and its dots an inch.
+_FILMED, _DOTS = 0.2, 80
 
 
 def write_surface_activity(
@@ -124,15 +126,14 @@ def _film(run: Simulation, cortex: Cortex, out: Path) -> None:
     whole = dataclasses.replace(
         run,
         ts=run.ts[begin:],
-        states=cortex.on_whole(run.states[begin:]),
+        states=jnp.asarray(cortex.on_whole(run.states[begin:])),
         labels=tuple(map(str, range(cortex.whole.n_vertices))),
     )
     movie = plot.animate(whole, cortex.whole, window=_FILMED)
     frames = len(list(movie.new_frame_seq()))
     with progress_bar(frames, "film", "frame", None) as bar:
-        movie.save(
-            out / "activity.gif", writer="pillow", progress_callback=lambda *_: bar.update(1)
-        )
+        told = {"progress_callback": lambda *_: bar.update(1)}
+        movie.save(out / "activity.gif", writer="pillow", dpi=_DOTS, **told)
 
 
 def _facts(
@@ -167,6 +168,8 @@ def _waves(run: Simulation, values: np.ndarray, peak: float, cortex: Cortex) -> 
             late - late.mean(axis=0), run.sampling_interval, mesh, band, window=_PERIODS / peak
         )
     except ValueError:  # a run too short for that
+        return unknown
+    if not bool((found.status == Status.OK).any()):  # shorter than the mesh can tell
         return unknown
     medians = (found.wavelength, found.speed, found.directionality)
     return {

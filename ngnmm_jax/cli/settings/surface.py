@@ -44,7 +44,11 @@ class SurfaceSettings(NetworkSettings):
         Option("How connections along the surface fall off with distance."),
     ] = "gaussian"
     width: Annotated[
-        Positive, Option("Of that kernel, mm: standard deviation, or decay length.")
+        Positive,
+        Option(
+            "Of that kernel, mm: standard deviation, or decay length. It reaches 3 times, or 6.6 "
+            "times as far."
+        ),
     ] = 3.0
     tracts: Annotated[
         _Share | None,
@@ -130,6 +134,9 @@ class SurfaceSettings(NetworkSettings):
         if self.share_of_tracts + self.callosal > 1:
             must = f"leave at most {1 - self.callosal:g}, beside `callosal`"
             fail("tracts", must, f"it is {self.share_of_tracts:g}")
+        if self.callosal and not self.cortex.surface.is_two_sided:
+            must = "be 0 on a surface without a left and a right hemisphere"
+            fail("callosal", must, f"it is {self.callosal:g}")
         if self.share_of_tracts and self.cortex.parcels is None:
             must = "be 0 where it is not known which region a vertex belongs to"
             fail("tracts", must, f"it is {self.share_of_tracts:g}: give `parcels` as well")
@@ -150,11 +157,11 @@ class SurfaceSettings(NetworkSettings):
             return super().connections()
         cortex, kernel = self.cortex, self.local_kernel()
         shares = {"tracts": self.share_of_tracts, "callosal": self.callosal}
-        if cortex.parcels is None:
-            return _without_tracts(cortex.surface, kernel, self.callosal)
-        from ngnmm_jax.surfaces import cortical_graph
+        with called("width", "cutoff"):
+            if cortex.parcels is None:
+                return _without_tracts(cortex.surface, kernel, self.callosal)
+            from ngnmm_jax.surfaces import cortical_graph
 
-        with called("width", "cutoff"), called("connectome", "parcels"):
             return cortical_graph(
                 cortex.surface, self.loaded_connectome, cortex.parcels, kernel, **shares
             )
