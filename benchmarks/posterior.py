@@ -1,7 +1,7 @@
 """A posterior from simulations, checked by calibration: docs/posterior.png and its numbers.
 
     pip install 'ngnmm-jax[all,sbi]'
-    python -m benchmarks.posterior [--runs 2048] [--checks 500] [--out docs/posterior.png]
+    python -m benchmarks.posterior [--runs 2048] [--checks 400] [--out docs/posterior.png]
 
 Two parameters of ten regions under noise, known by nine features of 400 ms. The sweep's runs train
 a neural posterior estimator (`sbi`'s NPE, a masked autoregressive flow within the prior's bounds);
@@ -144,7 +144,7 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=2048)
-    parser.add_argument("--checks", type=int, default=500)
+    parser.add_argument("--checks", type=int, default=400)
     parser.add_argument("--out", default="docs/posterior.png")
     chosen = parser.parse_args()
     began = time.perf_counter()
