@@ -429,6 +429,23 @@ def test_recruitment_in_the_order_made():
     np.testing.assert_array_equal(compiled, found.times)
 
 
+TRANSFORMED = {
+    "structure_function": lambda x: sg.structure_function(x[:6] ** 2, x[:6] + x[:6].T, pairs="all"),
+    "leading": sg.leading_eigenvectors,
+    "ignition": lambda x: sg.ignition(x, sg.upward_crossings(x), 0.1, 0.3),
+    "recruitment": lambda x: sg.recruitment(x, 0.1, 1.0),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMED)
+def test_compiled_and_for_many_at_once(name):
+    signals = jnp.asarray(np.random.default_rng(7).uniform(-3, 3, (2, 40, 6)))
+    direct = TRANSFORMED[name](signals[1])
+    both = jax.jit(jax.vmap(TRANSFORMED[name]))(signals)
+    for one, several in zip(jax.tree.leaves(direct), jax.tree.leaves(both), strict=True):
+        np.testing.assert_allclose(several[1], one, rtol=1e-10, atol=1e-12)
+
+
 # ------------------------------------------------------------------ lesions, pairs for inference
 
 
