@@ -72,7 +72,11 @@ class ModalBasis(Pictured):
                 must = "be orthonormal by `mass` (else give `left`, or take `ModalBasis.fitted`)"
                 if left is not None:
                     must = "be scaled so that left^H vectors is the identity"
-                _checks.fail("vectors" if left is None else "left", must, f"{off:.2g} is missing")
+                _checks.fail(
+                    "vectors" if left is None else "left",
+                    must,
+                    f"its products are off by {off:.2g}",
+                )
 
     @classmethod
     def fitted(cls, vectors: ArrayLike, mass: ArrayLike | None = None) -> "ModalBasis":

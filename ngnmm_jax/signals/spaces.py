@@ -301,6 +301,9 @@ class Points(AbstractSpace):
         if dimensions not in (2, 3) or dimensions > axes:
             must = f"be 2, or 3 where positions have three axes (here {axes})"
             _checks.fail("dimensions", must, f"it is {dimensions!r}")
+        if n <= dimensions:
+            must = f"be those of {dimensions + 1} nodes or more, in {dimensions} dimensions"
+            _checks.fail("positions", must, f"they are of {n}")
         if not dimensions <= neighbours < n:
             must = f"be from {dimensions} to {n - 1}, with {n} nodes"
             _checks.fail("neighbours", must, f"it is {neighbours}")

@@ -231,7 +231,7 @@ def analytic(
     if z.shape[0] - 2 * margin < 3:
         lasts = (2 * margin + 3) * as_number(sampling_interval)
         must = f"last {lasts:.3g} s or more for this band (a wider one needs less)"
-        _checks.fail("signal", must, f"it has {z.shape[0]} samples")
+        _checks.fail("signal", must, f"it lasts {z.shape[0] * as_number(sampling_interval):.3g} s")
     real = jax.ShapeDtypeStruct((), np.real(np.zeros((), signal.dtype)).dtype)
     small, last = rounding(real), z.shape[0] - margin
     least = at_once(lambda xp, x: (small * xp.abs(x).max()).astype(real_type(z)), signal)
