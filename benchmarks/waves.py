@@ -92,7 +92,7 @@ def on_the_sphere() -> dict[str, Any]:
     network, mesh, places = sphere()
     rest = np.asarray(ng.find_equilibria(network.homogeneous()).states[0])
     modes = ng.dispersion(network, rest)
-    vectors = np.asarray(network.interaction.graph.eigenvectors())  # type: ignore[attr-defined]
+    vectors = np.asarray(network.interaction.graph.eigenvectors())
     lengths = np.asarray(signals.pattern_wavelength(vectors.real.T, mesh))
     values = activity(network, rest, 6000.0)
     found = seen(values, modes, mesh)

@@ -98,7 +98,9 @@ WAVEVECTORS = {
 }
 
 
-@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize(
+    "name", [n if n != "volume" else pytest.param(n, marks=pytest.mark.slow) for n in PLACES]
+)
 def test_plane_waves_are_exact(spaces, name):
     """Wavevector and frequency of exp(i (2π f t - k x)), in whatever place."""
     space, k = spaces[name], WAVEVECTORS[name]
@@ -170,21 +172,28 @@ def rotating(places, order=1, frequency=40.0, degree=3):
     return envelope * np.exp(1j * (2 * np.pi * frequency * T[:, None] - order * around))
 
 
+def worst_speed(places, faces):
+    """Of three waves around a sphere: the largest relative error of 2π f R sin θ / 3, off poles."""
+    space = sg.Mesh(places, faces)
+    found = sg.travelling_waves(rotating(places, 3), DT, space)
+    centres = np.asarray(space.centres)
+    away = np.hypot(centres[:, 0], centres[:, 1])
+    ahead = np.stack([-centres[:, 1], centres[:, 0], 0 * away], axis=1) / away[:, None]
+    low = away > 6.0
+    speed = 2 * np.pi * 40.0 * away / 3 / 1000
+    assert (np.einsum("ca,ca->c", np.asarray(found.direction[0]), ahead)[low] > 0.98).all()
+    return np.abs(np.asarray(found.speed[0]) / speed - 1)[low].max()
+
+
 def test_a_rotating_wave_on_a_sphere():
-    """Its speed is 2π f R sin θ / m towards growing φ; errors fall as the edges do."""
-    errors = []
-    for places, faces in (sphere(2), (BALL, BALL_FACES)):
-        space = sg.Mesh(places, faces)
-        found = sg.travelling_waves(rotating(places, 3), DT, space)
-        centres = np.asarray(space.centres)
-        away = np.hypot(centres[:, 0], centres[:, 1])
-        ahead = np.stack([-centres[:, 1], centres[:, 0], 0 * away], axis=1) / away[:, None]
-        low = away > 6.0
-        speed = 2 * np.pi * 40.0 * away / 3 / 1000
-        errors.append(np.abs(found.speed[0] / speed - 1)[low].max())
-        assert (np.einsum("ca,ca->c", np.asarray(found.direction[0]), ahead)[low] > 0.98).all()
-    assert errors[1] < 0.07
-    assert errors[0] / errors[1] > 1.6
+    """Towards growing φ, as fast as it turns."""
+    assert worst_speed(BALL, BALL_FACES) < 0.065
+
+
+@pytest.mark.slow
+def test_errors_fall_as_the_distance_of_nodes_does():
+    error = worst_speed(BALL, BALL_FACES) / worst_speed(*sphere(4))
+    assert np.log2(error) == pytest.approx(1.0, abs=0.1)
 
 
 def test_rotors_on_a_sphere():
@@ -226,9 +235,10 @@ def test_rotors_of_known_charge(spaces, name):
         near = np.linalg.norm(rotors["centres"] - centre, axis=1)
         assert rotors["charges"][near.argmin()] == charge
         assert near.min() < 1.3
-    waves = sg.travelling_waves(turning, DT, space)
-    there = np.asarray(waves.undefined)[:, rotors["cells"]]
-    assert (there == sg.Undefined.COARSE).all()
+    if name == "mesh":
+        waves = sg.travelling_waves(turning, DT, space)
+        there = np.asarray(waves.undefined)[:, rotors["cells"]]
+        assert (there == sg.Undefined.COARSE).all()
 
 
 def test_waves_from_a_source():
@@ -315,7 +325,7 @@ def test_spectrum_over_wavenumbers(spaces):
 
 
 def test_one_length_of_a_pattern(spaces):
-    """On a ring 2π over 2 sin(k h/2) / h, exactly; harmonics on a sphere, to second order."""
+    """On a ring 2π over 2 sin(k h/2) / h, exactly; harmonics on a sphere, to 1.5 %."""
     k = WAVEVECTORS["ring"][0]
     wave = np.cos(k * PLACES["ring"][:, 0]) + 3.0
     length = sg.pattern_wavelength(wave, spaces["ring"])
@@ -325,13 +335,8 @@ def test_one_length_of_a_pattern(spaces):
     assert float(sg.pattern_wavelength(checks, sg.Grid((12, 14), 1.0))) == pytest.approx(
         np.pi / 2**0.5
     )
-    errors = []
-    for places, faces in (sphere(2), (BALL, BALL_FACES)):
-        pattern = rotating(places, 2, degree=4)[0]
-        length = sg.pattern_wavelength(pattern, sg.Mesh(places, faces))
-        errors.append(float(length) / (2 * np.pi * 10 / np.sqrt(20)) - 1)
-    assert abs(errors[1]) < 0.02
-    assert 3 < errors[0] / errors[1] < 5
+    lengths = sg.pattern_wavelength(rotating(BALL, 2, degree=4), sg.Mesh(BALL, BALL_FACES))
+    np.testing.assert_allclose(lengths, 2 * np.pi * 10 / np.sqrt(20), rtol=0.015)
 
 
 def harmonics(places, most):
@@ -438,9 +443,9 @@ def test_invariances():
     np.testing.assert_allclose(3 * larger.frequency, known.frequency)
     np.testing.assert_allclose(2 * larger.wavevector, known.wavevector, atol=1e-12)
     np.testing.assert_allclose(larger.speed, known.speed * 2 / 3)
-    whole = sg.travelling_waves(rotating(BALL, 3), DT, space, window=6 * DT)
-    np.testing.assert_allclose(whole.coherence, 1.0)
-    np.testing.assert_allclose(whole.times, [3.5e-3])
+    faint = sg.travelling_waves(1e-120 * wave, DT, space)
+    np.testing.assert_allclose(faint.wavevector, known.wavevector, atol=1e-12)
+    np.testing.assert_allclose(faint.amplitude, 1e-120 * known.amplitude)
 
 
 def test_transformations(spaces):
@@ -472,7 +477,7 @@ def test_noise_is_averaged_out(spaces):
     wave = plane_wave(PLACES["ring"], k, 40.0, times)
     noise = size * RNG.normal(size=(2, *wave.shape)) / 2**0.5
     found = sg.travelling_waves(wave + noise[0] + 1j * noise[1], DT, spaces["ring"], window=50 * DT)
-    assert found.times.shape == (16,)
+    np.testing.assert_allclose(found.times, (25.5 + 50 * np.arange(16)) * DT)
     assert found.stats["coarse"] == 0
     expected = np.sqrt((size**2 + size**4 / 2) / 50) / 2.0  # nodes are 2 mm apart
     off = np.asarray(found.wavevector) - k
@@ -515,20 +520,20 @@ def test_refusals(spaces):
         sg.Points(CLOUD)
 
 
-@pytest.fixture(scope="module")
-def page():
-    """What docs/waves.md shows, run as written: the paper's model on a ring of 60 regions."""
+def read(blocks):
+    """What a reader has after the first blocks of docs/waves.md: the paper's model on a ring."""
     path = Path(__file__).resolve().parents[1] / "docs" / "waves.md"
-    blocks = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    found = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(found) == 4
     space = {}
-    for k, block in enumerate(blocks):
+    for k, block in enumerate(found[:blocks]):
         exec(compile(block, f"{path.name} block {k}", "exec"), space)
     return space
 
 
-def test_growth_in_simulation_is_the_dispersion_relations(page):
+def test_growth_in_simulation_is_the_dispersion_relations():
     """All six exponents of a mode, from its amplitudes in a simulation next to rest, to 1e-6."""
+    page = read(1)
     cosine = np.cos(2 * np.pi * 5 * np.arange(60) / 60)
     rest = np.asarray(page["rest"])[:, None]
     start = rest + 1e-6 * np.array([[1, -2, 1, 3, 1, -1]]).T * cosine
@@ -541,8 +546,10 @@ def test_growth_in_simulation_is_the_dispersion_relations(page):
     np.testing.assert_allclose(found, np.sort_complex(page["modes"].eigenvalues[5]), atol=1e-6)
 
 
-def test_the_pattern_is_that_of_the_dispersion_relation(page):
+@pytest.mark.slow
+def test_the_pattern_is_that_of_the_dispersion_relation():
     """From noise: its wavelength exactly, frequency and speed to 3 %; what the page says of it."""
+    page = read(4)
     modes, waves, ring = page["modes"], page["waves"], page["ring"]
     growth = np.asarray(modes.growth)
     assert page["fastest"] == growth.argmax() == 5

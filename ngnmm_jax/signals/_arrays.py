@@ -51,19 +51,32 @@ def at_once(function: Callable[..., Any], *arrays: Any) -> Any:
     if not _checks.on_host(arrays):
         return function(jnp, *arrays)
     with np.errstate(all="ignore"):
-        return jax.tree.map(jnp.asarray, function(np, *map(np.asarray, arrays)))
+        return jax.device_put(function(np, *map(np.asarray, arrays)))  # `asarray` compiles a copy
+
+
+def square(values: Any) -> Any:
+    """The squared modulus of real or complex values."""
+    if jnp.issubdtype(values.dtype, jnp.complexfloating):
+        return values.real**2 + values.imag**2
+    return values**2
+
+
+def real_type(values: Any) -> Any:
+    """The floating type of an array's real parts."""
+    return jnp.finfo(values.dtype).dtype
 
 
 def as_pattern(values: Any) -> jax.Array:
     """An array of real or complex numbers, in floating point."""
-    dtype = jnp.result_type(values, jnp.float32)
-    return at_once(lambda _, array: array.astype(dtype), jnp.asarray(values))
+    given = values if isinstance(values, jax.Array) else np.asarray(values)
+    dtype = jnp.result_type(given, jnp.float32)
+    return at_once(lambda _, array: array.astype(dtype), given)
 
 
 def as_masses(mass: Any, n: int, dtype: Any) -> jax.Array:
     """How much each node counts (node,), checked; by default one."""
     if mass is None:
-        return jnp.asarray(np.ones(n, dtype))
+        return jax.device_put(np.ones(n, dtype))
     found = _checks.floats("mass", mass, dtype)
     _checks.shape("mass", found, (n,), f"for {n} nodes")
     _checks.positive("mass", found)

@@ -10,7 +10,16 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
-from ngnmm_jax.signals._arrays import Band, Number, as_masses, as_number, as_pattern, finite_or_not
+from ngnmm_jax.signals._arrays import (
+    Band,
+    Number,
+    as_masses,
+    as_number,
+    as_pattern,
+    finite_or_not,
+    real_type,
+    square,
+)
 from ngnmm_jax.signals.waves import analytic
 
 
@@ -82,10 +91,10 @@ def complex_modes(
     if count > min(z.shape):
         must = f"be {min(z.shape)} or less, with {z.shape[0]} samples left of {z.shape[1]} nodes"
         _checks.fail("count", must, f"it is {count}")
-    found: Any = _components(
-        z, as_masses(mass, z.shape[1], z.real.dtype), as_number(sampling_interval), count
+    found = _components(
+        z, as_masses(mass, z.shape[1], real_type(z)), as_number(sampling_interval), count
     )
-    return ComplexModes(*found, first * as_number(sampling_interval))
+    return ComplexModes(first=first * as_number(sampling_interval), **found)
 
 
 def travelling_index(pattern: ArrayLike, mass: ArrayLike | None = None) -> Float[Array, "..."]:
@@ -106,7 +115,7 @@ def travelling_index(pattern: ArrayLike, mass: ArrayLike | None = None) -> Float
     if array.ndim == 0:
         _checks.fail("pattern", "have axes (…, node)", "it is one number")
     _checks.finite("pattern", array)
-    return _index(array, as_masses(mass, array.shape[-1], array.real.dtype))
+    return _index(array, as_masses(mass, array.shape[-1], real_type(array)))
 
 
 @jax.jit
@@ -114,15 +123,15 @@ def _index(array: jax.Array, mass: jax.Array) -> jax.Array:
     top = jnp.abs(array).max(axis=-1, keepdims=True)
     some = top > 0
     scaled: Inexact[Array, "*axes node"] = array / jnp.where(some, top, 1.0)
-    total = (mass * jnp.abs(scaled) ** 2).sum(axis=-1)
-    square = (mass * scaled**2).sum(axis=-1)
+    total = (mass * square(scaled)).sum(axis=-1)
+    sums = (mass * scaled**2).sum(axis=-1)
     known = some[..., 0]
-    q = jnp.abs(jnp.where(known, square, 1.0)) / jnp.where(known, total, 1.0)
+    q = jnp.abs(jnp.where(known, sums, 1.0)) / jnp.where(known, total, 1.0)
     return jnp.where(known, jnp.sqrt(jnp.maximum(1 - q, 0.0) / (1 + q)), jnp.nan)
 
 
 @partial(jax.jit, static_argnames="count")
-def _components(z: jax.Array, mass: jax.Array, dt: Any, count: int) -> tuple[jax.Array, ...]:
+def _components(z: jax.Array, mass: jax.Array, dt: Any, count: int) -> dict[str, jax.Array]:
     n, root = z.shape[0], jnp.sqrt(mass)
     left, size, right = jnp.linalg.svd(z * root, full_matrices=False)
     power = size**2 / n
@@ -134,4 +143,11 @@ def _components(z: jax.Array, mass: jax.Array, dt: Any, count: int) -> tuple[jax
     onward = (amplitudes[:-1].conj() * amplitudes[1:]).sum(axis=0)
     frequency = jnp.where(some, jnp.angle(onward) / (2 * jnp.pi * dt), jnp.nan)
     index = jnp.where(some, _index(jnp.where(some, vectors, 1.0).T, mass), jnp.nan)
-    return vectors, amplitudes, power[:count], (power / power.sum())[:count], index, frequency
+    return {
+        "vectors": vectors,
+        "amplitudes": amplitudes,
+        "power": power[:count],
+        "share": (power / power.sum())[:count],
+        "travelling": index,
+        "frequency": frequency,
+    }

@@ -19,7 +19,9 @@ from ngnmm_jax.signals._arrays import (
     as_signal,
     at_once,
     finite_or_not,
+    real_type,
     rounding,
+    square,
 )
 from ngnmm_jax.signals.spectra import PowerSpectrum, power_spectrum
 
@@ -56,7 +58,7 @@ class ModalBasis(Pictured):
     ) -> None:
         self.vectors = _vectors("vectors", vectors)
         n, modes = self.vectors.shape
-        self.mass = as_masses(mass, n, self.vectors.real.dtype)
+        self.mass = as_masses(mass, n, real_type(self.vectors))
         if left is None:
             self.left = at_once(lambda _, m, v: m[:, None] * v, self.mass, self.vectors)
         else:
@@ -70,13 +72,17 @@ class ModalBasis(Pictured):
                 must = "be orthonormal by `mass` (else give `left`, or take `ModalBasis.fitted`)"
                 if left is not None:
                     must = "be scaled so that left^H vectors is the identity"
-                _checks.fail("vectors" if left is None else "left", must, f"{off:.2g} is missing")
+                _checks.fail(
+                    "vectors" if left is None else "left",
+                    must,
+                    f"its products are off by {off:.2g}",
+                )
 
     @classmethod
     def fitted(cls, vectors: ArrayLike, mass: ArrayLike | None = None) -> "ModalBasis":
         """Of any patterns that are independent: amplitudes are those of least squares, by mass."""
         array = _vectors("vectors", vectors)
-        masses = as_masses(mass, array.shape[0], array.real.dtype)
+        masses = as_masses(mass, array.shape[0], real_type(array))
         weighted = at_once(lambda _, m, a: m[:, None] * a, masses, array)
         gram = at_once(lambda _, a, b: a.conj().T @ b, array, weighted)
         if _checks.on_host(gram):
@@ -217,17 +223,18 @@ def modal_activity(
     if array.shape[1] != basis.mass.shape[0]:
         must = f"have axes (time, node), with the {basis.mass.shape[0]} nodes of `basis`"
         _checks.fail("signal", must, f"its shape is {array.shape}")
-    found: Any = _projected(array, basis)
-    return ModalActivity(*found, as_number(sampling_interval))
+    dt = as_number(sampling_interval)
+    return ModalActivity(sampling_interval=dt, **_projected(array, basis))
 
 
 @jax.jit
-def _projected(array: jax.Array, basis: ModalBasis) -> tuple[jax.Array, ...]:
+def _projected(array: jax.Array, basis: ModalBasis) -> dict[str, jax.Array]:
     amplitudes = basis.project(array)
-    left = jnp.abs(array - basis.rebuild(amplitudes)) ** 2
+    left = square(array - basis.rebuild(amplitudes))
     energy = ((array**2) @ basis.mass).mean()
     missed = (left @ basis.mass).mean() / jnp.where(energy > 0, energy, jnp.nan)
-    return amplitudes, (jnp.abs(amplitudes) ** 2).mean(axis=0), energy, missed
+    power = square(amplitudes).mean(axis=0)
+    return {"amplitudes": amplitudes, "power": power, "energy": energy, "missed": missed}
 
 
 def multiplets(eigenvalues: ArrayLike, tolerance: float = 1e-6) -> np.ndarray:

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.signals._arrays import Band, Number, as_number, at_once
+from ngnmm_jax.signals._arrays import Band, Number, as_number, at_once, real_type, square
 from ngnmm_jax.signals.spaces import AbstractSpace
-from ngnmm_jax.signals.waves import analytic, phases
+from ngnmm_jax.signals.waves import about_one, analytic, phases
 
 
 class PhaseSingularities(AbstractResult):
@@ -99,14 +99,16 @@ def phase_singularities(
     space.check_turns()
     charge, undefined = _windings(z, space, least)
     times = (first + np.arange(z.shape[0])) * as_number(sampling_interval)
-    return PhaseSingularities(jnp.asarray(times, z.real.dtype), charge, undefined, space)
+    return PhaseSingularities(jax.device_put(times.astype(real_type(z))), charge, undefined, space)
 
 
 @jax.jit
 def _windings(z: jax.Array, space: AbstractSpace, least: jax.Array) -> tuple[jax.Array, jax.Array]:
+    z, least, _ = about_one(z, least)
+
     def one(now: jax.Array) -> tuple[jax.Array, jax.Array]:
         steps = phases(now[space.pairs[:, 0]].conj() * now[space.pairs[:, 1]])
-        silent = (jnp.abs(now) <= least)[space.corners].any(axis=-1)
+        silent = (square(now) <= least**2)[space.corners].any(axis=-1)
         turns = jnp.round(space.around(steps) / (2 * jnp.pi)).astype(int)
         return jnp.where(silent, 0, turns), silent
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
+from ngnmm_jax.signals._arrays import square
 
 # Triangles with less than this fraction of the square of their longest side have no plane, and
 # neighbours that spread less than this in one direction than in another lie on a line.
@@ -91,7 +92,7 @@ class AbstractSpace(Pictured):
 
     def energy(self, values: Any) -> Any:
         """The integral of the squared modulus of the gradient of values (…, node)."""
-        found = jnp.abs(self.gradient(self.differences(values))) ** 2
+        found = square(self.gradient(self.differences(values)))
         return found.sum(axis=-1) @ self.areas
 
     @abc.abstractmethod
@@ -164,13 +165,13 @@ class Mesh(AbstractSpace):
         border[pairs[once]] = True
         parts = _parts(opposite, twice)
         shares = np.bincount(faces.ravel(), parts.ravel(), minlength=len(places))
-        self.pairs, self.corners, self.sides = map(jnp.asarray, (pairs, faces, sides))
-        self.slopes = jnp.asarray((slopes * signs[..., None])[..., axes])
-        self.ways = jnp.asarray((ways * signs[..., None])[..., axes])
-        self.turns = jnp.asarray(signs)
-        self.areas = jnp.asarray(twice / 2)
-        self.centres = jnp.asarray(places[faces].mean(axis=1))
-        self.shares, self.border = jnp.asarray(shares), jnp.asarray(border)
+        self.pairs, self.corners, self.sides = map(jax.device_put, (pairs, faces, sides))
+        self.slopes = jax.device_put((slopes * signs[..., None])[..., axes])
+        self.ways = jax.device_put((ways * signs[..., None])[..., axes])
+        self.turns = jax.device_put(signs)
+        self.areas = jax.device_put(twice / 2)
+        self.centres = jax.device_put(places[faces].mean(axis=1))
+        self.shares, self.border = jax.device_put(shares), jax.device_put(border)
 
     def divergence(self, vectors: Float[Array, "*axes cell axis"]) -> Float[Array, "*axes node"]:
         """Of vectors at faces, at the nodes; NaN on the rim, and beside faces without one."""
@@ -243,18 +244,18 @@ class Grid(AbstractSpace):
         pairs, sides, signs = _pairs_of(directed, oriented=False)
         area = steps.prod()
         shares = np.bincount(corners.ravel(), minlength=index.size) * area / len(around)
-        self.pairs, self.corners, self.sides = map(jnp.asarray, (pairs, corners, sides))
-        self.slopes = jnp.asarray(slopes * signs[..., None])
-        self.ways = jnp.asarray(ways * signs[..., None])
-        self.turns = None if len(sizes) == 1 else jnp.asarray(signs * np.array([1, 1, -1, -1]))
-        self.areas = jnp.asarray(np.full(len(corners), area))
-        self.centres = jnp.asarray((first + 0.5) * steps)
-        self.shares = jnp.asarray(shares)
-        self.border = jnp.asarray(shares < area * (1 - 1e-9))
+        self.pairs, self.corners, self.sides = map(jax.device_put, (pairs, corners, sides))
+        self.slopes = jax.device_put(slopes * signs[..., None])
+        self.ways = jax.device_put(ways * signs[..., None])
+        self.turns = None if len(sizes) == 1 else jax.device_put(signs * np.array([1, 1, -1, -1]))
+        self.areas = jax.device_put(np.full(len(corners), area))
+        self.centres = jax.device_put((first + 0.5) * steps)
+        self.shares = jax.device_put(shares)
+        self.border = jax.device_put(shares < area * (1 - 1e-9))
 
     def energy(self, values: Any) -> Any:
         """The integral of the squared modulus of the gradient of values (…, node), by sides."""
-        along = jnp.abs(self.differences(values)) ** 2
+        along = square(self.differences(values))
         each = along[..., self.sides] * (self.ways * self.slopes).sum(axis=-1)
         each = each / (self.ways**2).sum(axis=-1)
         return each.sum(axis=-1) @ self.areas
@@ -300,6 +301,9 @@ class Points(AbstractSpace):
         if dimensions not in (2, 3) or dimensions > axes:
             must = f"be 2, or 3 where positions have three axes (here {axes})"
             _checks.fail("dimensions", must, f"it is {dimensions!r}")
+        if n <= dimensions:
+            must = f"be those of {dimensions + 1} nodes or more, in {dimensions} dimensions"
+            _checks.fail("positions", must, f"they are of {n}")
         if not dimensions <= neighbours < n:
             must = f"be from {dimensions} to {n - 1}, with {n} nodes"
             _checks.fail("neighbours", must, f"it is {neighbours}")
@@ -311,7 +315,7 @@ class Points(AbstractSpace):
         others = nearest[:, 1:]
         ways = places[others] - places[:, None]
         left, spread, right = np.linalg.svd(ways, full_matrices=False)
-        thin = spread[:, dimensions - 1] < _THIN * spread[:, 0]
+        thin = np.asarray(spread[:, dimensions - 1] < _THIN * spread[:, 0])
         if thin.any():
             lie = "lie on a line" if dimensions == 2 else "lie in a plane"
             must = f"be so many that none of them {lie}"
@@ -329,14 +333,14 @@ class Points(AbstractSpace):
         # The pairs, once each; on a way of its own each of the two nodes has.
         directed = np.stack([np.broadcast_to(np.arange(n)[:, None], others.shape), others], axis=2)
         pairs, sides, signs = _pairs_of(directed, oriented=False)
-        self.pairs, self.sides = jnp.asarray(pairs), jnp.asarray(sides)
-        self.corners = jnp.asarray(np.concatenate([np.arange(n)[:, None], others], axis=1))
-        self.slopes = jnp.asarray(slopes * signs[..., None])
-        self.ways = jnp.asarray((ways @ plane) * signs[..., None])
+        self.pairs, self.sides = jax.device_put(pairs), jax.device_put(sides)
+        self.corners = jax.device_put(np.concatenate([np.arange(n)[:, None], others], axis=1))
+        self.slopes = jax.device_put(slopes * signs[..., None])
+        self.ways = jax.device_put((ways @ plane) * signs[..., None])
         self.turns = None
-        self.areas = self.shares = jnp.asarray(np.ones(n))
-        self.centres = jnp.asarray(places)
-        self.border = jnp.asarray(np.zeros(n, bool))
+        self.areas = self.shares = jax.device_put(np.ones(n))
+        self.centres = jax.device_put(places)
+        self.border = jax.device_put(np.zeros(n, bool))
 
     def at_cells(self, values: Any) -> Any:
         """The values (…, node) themselves."""
@@ -428,7 +432,7 @@ def _pairs_of(directed: np.ndarray, *, oriented: bool) -> tuple[np.ndarray, np.n
     return pairs, sides, signs
 
 
-def _listed(which: np.ndarray) -> str:
+def _listed(which: Any) -> str:
     """The first few of those that are meant."""
     found = np.flatnonzero(which)
     return ", ".join(map(str, found[:5])) + (", …" if found.size > 5 else "")

@@ -19,6 +19,7 @@ from ngnmm_jax.signals._arrays import (
     as_signal,
     at_once,
     finite_or_not,
+    square,
 )
 from ngnmm_jax.signals.spaces import AbstractSpace, Grid, check_space
 
@@ -129,11 +130,11 @@ def wavenumber_spectrum(
     check_space(grid, "signal", array.shape)
     frequencies = np.fft.rfftfreq(array.shape[0], as_number(sampling_interval))
     wavenumbers = tuple(
-        jnp.asarray((2 * np.pi * np.fft.fftshift(np.fft.fftfreq(n, h))).astype(array.dtype))
+        jax.device_put((2 * np.pi * np.fft.fftshift(np.fft.fftfreq(n, h))).astype(array.dtype))
         for n, h in zip(grid.shape, grid.spacing, strict=True)
     )
     power = _power(array, grid.shape)
-    return WavenumberSpectrum(jnp.asarray(frequencies, array.dtype), wavenumbers, power)
+    return WavenumberSpectrum(jax.device_put(frequencies.astype(array.dtype)), wavenumbers, power)
 
 
 @partial(jax.jit, static_argnums=1)
@@ -179,9 +180,9 @@ def _length(array: jax.Array, space: AbstractSpace) -> jax.Array:
     top = jnp.abs(array).max(axis=-1, keepdims=True)
     array = array / jnp.where(top > 0, top, 1.0)
     apart = array - (array @ weights)[..., None]
-    square = (jnp.abs(apart) ** 2) @ space.shares
+    power = square(apart) @ space.shares
     energy = space.energy(apart)
-    least = (64 * jnp.finfo(square.dtype).eps) ** 2 * space.shares.sum()
-    known = (square > least) & (energy > 0)
-    ratio = jnp.where(known, square, 1.0) / jnp.where(known, energy, 1.0)
+    least = (64 * jnp.finfo(power.dtype).eps) ** 2 * space.shares.sum()
+    known = (power > least) & (energy > 0)
+    ratio = jnp.where(known, power, 1.0) / jnp.where(known, energy, 1.0)
     return jnp.where(known, 2 * jnp.pi * jnp.sqrt(ratio), jnp.nan)

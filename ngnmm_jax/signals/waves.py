@@ -13,7 +13,16 @@ from numpy.typing import ArrayLike
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, at_once, rounding
+from ngnmm_jax.signals._arrays import (
+    Band,
+    Number,
+    as_number,
+    as_signal,
+    at_once,
+    real_type,
+    rounding,
+    square,
+)
 from ngnmm_jax.signals.phase import _FLANK, analytic_signal
 from ngnmm_jax.signals.spaces import AbstractSpace, check_space
 
@@ -191,9 +200,9 @@ def travelling_waves(
     if count < 1:
         lasts = (z.shape[0] - 2) * dt
         _checks.fail("window", f"be {lasts:g} s or less, what is left", f"it is {window:g}")
-    found: Any = _waves(z, dt, space, least, length, count)
+    found = _waves(z, dt, space, least, length, count)
     times = (first + 1 + length * np.arange(count) + (length - 1) / 2) * dt
-    return TravellingWaves(jnp.asarray(times, z.real.dtype), *found, space)
+    return TravellingWaves(jax.device_put(times.astype(real_type(z))), space=space, **found)
 
 
 def analytic(
@@ -222,29 +231,30 @@ def analytic(
     if z.shape[0] - 2 * margin < 3:
         lasts = (2 * margin + 3) * as_number(sampling_interval)
         must = f"last {lasts:.3g} s or more for this band (a wider one needs less)"
-        _checks.fail("signal", must, f"it has {z.shape[0]} samples")
+        _checks.fail("signal", must, f"it lasts {z.shape[0] * as_number(sampling_interval):.3g} s")
     real = jax.ShapeDtypeStruct((), np.real(np.zeros((), signal.dtype)).dtype)
     small, last = rounding(real), z.shape[0] - margin
-    least = at_once(lambda xp, x: (small * xp.abs(x).max()).astype(z.real.dtype), signal)
+    least = at_once(lambda xp, x: (small * xp.abs(x).max()).astype(real_type(z)), signal)
     return at_once(lambda _, x: x[margin:last], z), margin, least
 
 
 @partial(jax.jit, static_argnames=("length", "count"))
 def _waves(
     z: jax.Array, dt: Any, space: AbstractSpace, least: jax.Array, length: int, count: int
-) -> tuple[jax.Array, ...]:
+) -> dict[str, jax.Array]:
     """Of each window, what `TravellingWaves` has between `times` and `space`."""
+    z, least, top = about_one(z, least)
 
-    def one(start: jax.Array) -> tuple[jax.Array, ...]:
+    def one(start: jax.Array) -> dict[str, jax.Array]:
         # A sample before and after the window too.
         part = jax.lax.dynamic_slice_in_dim(z, start, length + 2)
         inside = part[1:-1]
-        power = (jnp.abs(inside) ** 2).mean(axis=0)
+        power = square(inside).mean(axis=0)
         silent = (power <= least**2)[space.corners].any(axis=-1)
         product = (inside[:, space.pairs[:, 0]].conj() * inside[:, space.pairs[:, 1]]).mean(axis=0)
-        size = jnp.sqrt(power[space.pairs[:, 0]] * power[space.pairs[:, 1]])
-        known = size > least**2
-        coherence = jnp.where(known, jnp.abs(product) / jnp.where(known, size, 1.0), 0.0)
+        size = power[space.pairs[:, 0]] * power[space.pairs[:, 1]]
+        known = size > 0
+        coherence = jnp.where(known, square(product) / jnp.where(known, size, 1.0), 0.0)
         steps = phases(product)
         onward = part[:-1].conj() * part[1:]
         turning = phases((onward[:-1] + onward[1:]).mean(axis=0))
@@ -254,19 +264,30 @@ def _waves(
         why = jnp.where(silent, Undefined.SILENT, why)
         lost = why != Undefined.KNOWN
         gradient = space.gradient(steps)
-        vectors = jnp.where(lost[:, None], jnp.nan, -gradient)
-        frequency = jnp.where(lost, jnp.nan, space.at_cells(turning) / (2 * jnp.pi * dt))
-        amplitude = jnp.sqrt(space.at_cells(power))
-        fit = jnp.where(lost, jnp.nan, _fit(space, steps, gradient))
-        return vectors, frequency, amplitude, coherence[space.sides].min(axis=-1), fit, why
+        turns = space.at_cells(turning) / (2 * jnp.pi * dt)
+        return {
+            "wavevector": jnp.where(lost[:, None], jnp.nan, -gradient),
+            "frequency": jnp.where(lost, jnp.nan, turns),
+            "amplitude": top * jnp.sqrt(space.at_cells(power)),
+            "coherence": jnp.sqrt(coherence[space.sides].min(axis=-1)),
+            "fit": jnp.where(lost, jnp.nan, _fit(space, steps, gradient)),
+            "undefined": why,
+        }
 
     return jax.lax.map(one, length * jnp.arange(count))
 
 
+def about_one(z: jax.Array, least: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """An analytic signal and what is silence, over the largest part, and that: squares are safe."""
+    top = jnp.maximum(jnp.abs(z.real).max(), jnp.abs(z.imag).max())
+    top = jax.lax.stop_gradient(jnp.where(top > 0, top, 1.0))
+    return z / top, least / top, top
+
+
 def phases(product: jax.Array) -> jax.Array:
     """The angle of products, zero where it is rounding, or there is none; so is its derivative."""
-    eps = 16 * jnp.finfo(product.real.dtype).eps
-    some = (jnp.abs(product.imag) > eps * jnp.abs(product)) | (product.real < 0)
+    eps = 16 * jnp.finfo(product.dtype).eps
+    some = (jnp.abs(product.imag) > eps * product.real) | (product.real < 0)
     return jnp.where(some, jnp.angle(jnp.where(some, product, 1.0)), 0.0)
 
 
