@@ -1,5 +1,7 @@
 """Graphs on surfaces: spheres, whose eigenvalues are known, and the cortex."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -9,6 +11,8 @@ from scipy.special import eval_legendre
 
 import ngnmm_jax as ng
 from ngnmm_jax.surfaces import (
+    AbstractDistance,
+    AbstractRadialKernel,
     DampedWaveKernel,
     Exponential,
     Gaussian,
@@ -184,6 +188,31 @@ def test_kernels_on_a_sphere_have_the_eigenvalues_of_zonal_ones(kernel, rough):
     exact = zonal(kernel, 10.0)
     errors = [np.abs(found[DEGREES[:25] == d] - exact[d]).max() for d in range(5)]
     assert max(errors) < rough
+
+
+@dataclasses.dataclass(frozen=True)
+class Disc(AbstractRadialKernel):
+    """A kernel of one's own: all within a radius alike."""
+
+    radius: float
+    cutoff: float
+    distance: AbstractDistance
+
+    def profile(self, distance):
+        return np.full(np.shape(distance), 1 / (np.pi * self.radius**2))
+
+    def beyond(self, distance):
+        return max(1 - (distance / self.radius) ** 2, 0.0)
+
+    def width(self):
+        return self.radius
+
+
+def test_kernels_of_ones_own():
+    weights = Disc(4.0, 4.0, GreatCircles()).weights(SMALL).toarray()
+    near = SMALL.vertices @ SMALL.vertices.T >= 100 * np.cos(0.4)
+    areas = near * SMALL.vertex_areas
+    assert np.allclose(weights, areas / areas.sum(axis=1, keepdims=True), atol=1e-15)
 
 
 def test_kernels_make_sparse_graphs():

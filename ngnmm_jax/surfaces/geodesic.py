@@ -35,7 +35,10 @@ class GeodesicPaths(AbstractDistance):
     triangles by 3.5 % at most, 2.4 % on average over all directions (along edges alone it would be
     15 % and 10 %); of the surface of triangles they are never too short. Measured on spheres, whose
     distances are known: 1.8 % on average and 5.2 % at most, on conte69's (4 to 8 mm) as on
-    `Surface.sphere`. Dijkstra's method (SciPy), from each vertex up to the limit.
+    `Surface.sphere`. A kernel of such distances is so much narrower: its eigenvalues on a sphere
+    (σ = R/4, 10,242 vertices, degrees to 4) are off by up to 0.013, with `GreatCircles` by 4e-5.
+    Dijkstra's method (SciPy), from each vertex
+    up to the limit.
     """
 
     def within(self, surface: Surface, limit: float) -> Any:

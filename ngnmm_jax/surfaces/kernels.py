@@ -35,9 +35,11 @@ class AbstractRadialKernel(AbstractKernel):
     Vertex j gets Σ_k w_jk u_k, w_jk = f(d_jk) a_k / Σ_l f(d_jl) a_l, a the vertices' areas: the
     mean of u around j, itself included, weighted by f. Dividing by the sum makes up for what lies
     beyond the cut-off or the rim, and for what a coarse mesh or a bent surface gets wrong; `mass`
-    is what it was. a_j Σ_l f(d_jl) a_l makes the weights symmetric, so their eigenvalues are real.
+    is what it was (on conte69 with `Gaussian(2.5)` 0.89 to 1.01 of 98 vertices in 100, with
+    `Gaussian(5.0)` 0.87 to 1.06: its folds bend as narrowly). a_j Σ_l f(d_jl) a_l makes the
+    weights symmetric, so their eigenvalues are real.
 
-    One of your own has the fields `cutoff` and `distance`, and says `profile` and `reach`.
+    One of your own has the fields `cutoff` and `distance`, and says `profile`, `beyond`, `width`.
     """
 
     #: Up to which distance vertices are connected, mm; None: where 1 % of the plane's mass is left.
