@@ -181,7 +181,8 @@ def _read(weights: Any, n_regions: int | None) -> tuple[Any, tuple[str, ...] | N
             _checks.fail("weights", _MUST, f"`{weights}` is none: {error}")
     if issparse(weights):
         given = coo_array(weights)
-        shape, rows, columns, values = given.shape, *given.coords, given.data
+        shape, values = given.shape, given.data
+        rows, columns = given.row, given.col
         if n_regions is not None:
             _checks.fail("n_regions", "be left out where a matrix has its size", "it is given")
     elif isinstance(weights, tuple) and len(weights) == 3:
