@@ -61,7 +61,8 @@ def begin_cycles(
             must = "be a Hopf point or an orbit where there are delays: `find_orbit` finds cycles "
             must += "of two turns, from states over a period"
             _checks.fail("start", must, f"it is {start}")
-        states, period = start.extent[None], start.period
+        least = starts.least_extent(field.system)
+        states, period = np.maximum(start.extent, least)[None], start.period
     else:
         start = find_orbit(field.system) if start is None else start
         period = float(start.period)
