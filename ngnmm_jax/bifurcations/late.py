@@ -46,7 +46,7 @@ def only_of_one_delay(system: Any, what: str) -> None:
 
 def begin_cycles(
     field: ParametrisedField,
-    start: SpecialPoint | Orbit | None,
+    start: Any,
     width: jax.Array,
     longest: Any,
     intervals: int,

@@ -58,7 +58,8 @@ def simulate(
 
     **Arguments:**
 
-    - `system`: a network, `network.homogeneous()`, or either `Driven`; `duration`: how long.
+    - `system`: a network, `network.homogeneous()` (with delays where each coupling has one), or
+      either `Driven`; `duration`: how long.
     - `start` (variable, region): initial state; or (variable,), that of all regions; or a previous
       `Simulation`, to go on from its end, an `Orbit`, `Equilibria` or a `SpecialPoint` to start
       there; by default `initial_state(system, seed=seed, scatter=scatter)`.

@@ -148,9 +148,9 @@ class Roots(NamedTuple):
 def roots_right_of(loop: Any, line: float) -> Roots:
     """All characteristic roots right of a line, of a `Loop` or a `WideLoop`."""
     if isinstance(loop, Loop):
-        found = _of_one_long_delay(loop, line)
-        if found is not None:
-            return found
+        by_modes = _of_one_long_delay(loop, line)
+        if by_modes is not None:
+            return by_modes
     place = rectangle(loop, line)
     if place is None:
         none = np.zeros((0, loop.size), complex)
