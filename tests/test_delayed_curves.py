@@ -29,6 +29,7 @@ def frequency_missed(system, turning, delay):
     return system.omega - system.bend * square + float(system.gain) * np.sin(phase) - turning
 
 
+@pytest.mark.slow
 def test_rotating_waves_over_the_delay(waves):
     """All are exact; folds lie where the delay turns, and multipliers there are 1 twice."""
     system, branch = waves
@@ -51,11 +52,12 @@ def test_rotating_waves_over_the_delay(waves):
     assert branch.unexplained == 0
 
 
+@pytest.mark.slow
 def test_a_cycle_of_a_branch_is_the_orbit_found_there(waves):
     system, branch = waves
-    k = len(branch) // 2
+    k = 2
     here = eqx.tree_at(lambda s: s.delay, system, jnp.asarray(branch.parameter[k]))
-    _, states = branch.cycle(k, 65)
+    _, states = branch.cycle(k, 513)
     orbit = ng.find_orbit(here, start=states[:-1], period=branch.periods[k])
     assert_allclose(orbit.period, branch.periods[k], rtol=1e-10)
     assert_allclose(orbit.log_multipliers, branch.spectrum[k].real[:2], atol=1e-7)

@@ -21,7 +21,6 @@ from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.delayed.pieces import on_pieces
 from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.stability.roots import FEWEST, NEUTRAL, root_at
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
