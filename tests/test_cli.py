@@ -213,14 +213,13 @@ def test_what_delays_do_not_go_with(tracts, tmp_path):
     """Said in one line, before anything is computed."""
     where = ["--connectome", tracts[1], "--out", tmp_path / "out"]
     for words, said in (
-        (["lyapunov", "--speed", "10"], "`--network` must be given with delays"),
+        (["lyapunov", "--speed", "10"], "`--network` must be given with a speed"),
         (["lyapunov", "--speed", "10", "--network"], "`exponents` must be given with delays"),
         (["lyapunov", "--network", "--vary", "speed=2:9:3"], "`exponents` must be given with"),
         (
             ["lyapunov", "--delay", "2", "--network", "--exponents", "1", "--variable", "s_e"],
             "`variable` must be left out with delays without --vary",
         ),
-        (["bifurcate", "--delay", "10"], "`delay` must be left out: diagrams are of systems"),
         (["bifurcate", "--vary", "speed=2:9"], "`speed` must be left out: diagrams are of"),
         (["simulate", "--delay", "0.01", "--dt", "0.1"], "`dt` must be at most the shortest delay"),
         (["spectrum", "--vary", "delay=0.01:9:3", "--dt", "0.1"], "`dt` must be at most the"),
@@ -280,7 +279,7 @@ def test_speeds_that_vary(tmp_path):
         SweepFile.read(tmp_path / "t.toml")
     text = "homogeneous = true\ndelay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n"
     (tmp_path / "t.toml").write_text(text)
-    with pytest.raises(ValueError, match="`homogeneous` must be left out with delays"):
+    with pytest.raises(ValueError, match="`homogeneous` must be left out with a speed"):
         SweepFile.read(tmp_path / "t.toml")
 
 

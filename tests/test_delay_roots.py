@@ -20,6 +20,7 @@ from ngnmm_jax.systems.loops import (
     rightmost_of_modes,
     roots_right_of,
 )
+from ngnmm_jax.systems.wide_loops import loop_of
 from tests.scalar_models import OneVariable
 
 #: x' = input, of one variable, which is sent.
@@ -208,10 +209,10 @@ def test_long_delays_give_many_roots():
 
 def test_given_up_search_is_not_certified():
     from ngnmm_jax.dynamics.analytic_roots import roots_in
-    from ngnmm_jax.systems.loops import Characteristic
+    from ngnmm_jax.systems.loops import Characteristic, rectangle
 
     loop = scalar(0.5, 400.0)
-    found = roots_in(Characteristic(loop, 0.5 / 400), loop.rectangle(0.0), most=50)
+    found = roots_in(Characteristic(loop, 0.5 / 400), rectangle(loop, 0.0), most=50)
     assert not found.certified
     assert found.values.size < 30
 
@@ -244,12 +245,12 @@ def test_dispersion_of_a_delayed_network(small):
     assert roots.ok
     assert bool(roots.certified)
     assert roots.patterns.shape == roots.overlaps.shape == (roots.roots.size, 5)
-    other = discretised(Loop.of(network, np.repeat(state[:, None], 5, 1)), 50)
+    other = discretised(loop_of(network, np.repeat(state[:, None], 5, 1)), 50)
     other = other[(other.real >= float(roots.line)) & (other.imag >= -1e-9)]
     assert_allclose(roots.roots, other[np.argsort(-other.real)], atol=1e-9)
     # The pattern is the spectral pattern: p u = epsilon n W(z) u at the root.
     z, sent = complex(roots.roots[0]), np.asarray(roots.patterns[0])
-    loop = Loop.of(network, np.repeat(state[:, None], 5, 1))
+    loop = loop_of(network, np.repeat(state[:, None], 5, 1))
     inverse = np.linalg.inv(z * np.eye(6) - loop.node.matrix[0])
     gain = loop.node.sent[0] @ inverse @ loop.node.push[0]
     passed = gain * (loop.weights * np.exp(-z * loop.times))[0] @ sent
@@ -313,7 +314,7 @@ def test_parameters_and_states_that_differ_between_regions(small):
     varied = network.with_parameters(i_ext_e=jnp.linspace(14.0, 16.0, 5))
     rest = ng.find_equilibria(varied)
     roots = ng.dispersion(varied, rest.states[0])
-    other = discretised(Loop.of(varied, rest.states[0]), 50)
+    other = discretised(loop_of(varied, rest.states[0]), 50)
     other = other[(other.real >= float(roots.line)) & (other.imag >= -1e-9)]
     assert bool(roots.certified)
     assert_allclose(roots.roots, other[np.argsort(-other.real)], atol=1e-9)
@@ -327,7 +328,7 @@ def test_jansen_rit_counts_in_seconds():
     roots = ng.characteristic_roots(network, state)
     modes = ng.dispersion(network, state)  # all lengths are the same: one delay
     assert_allclose(modes.growth.max(), roots.growth[0], rtol=1e-9)
-    other = discretised(Loop.of(network, np.repeat(state[:, None], 3, 1)), 30)
+    other = discretised(loop_of(network, np.repeat(state[:, None], 3, 1)), 30)
     other = other[(other.real >= float(roots.line)) & (other.imag >= -1e-6)]
     assert bool(roots.certified)
     assert_allclose(roots.roots[0], other[np.argmax(other.real)], rtol=1e-9)

@@ -16,10 +16,10 @@ WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [3.0, 1.0, 0]]) / 4
 @pytest.fixture(scope="module")
 def waves():
     """Rotating waves over the delay, and the system."""
-    system = StuartLandau(jnp.asarray(1.7), jnp.asarray(1.2))
+    system = StuartLandau(jnp.asarray(1.5), jnp.asarray(0.9))
     orbit = ng.find_orbit(system, start=np.array([0.3, 0.1]), transient=60.0)
     given = {"longest": 0.3, "longest_period": 60.0, "intervals": 32}
-    return system, ng.continue_cycles(system, {"delay": (1.0, 5.0)}, start=orbit, **given)
+    return system, ng.continue_cycles(system, {"delay": (1.2, 4.0)}, start=orbit, **given)
 
 
 def frequency_missed(system, turning, delay):
@@ -29,6 +29,7 @@ def frequency_missed(system, turning, delay):
     return system.omega - system.bend * square + float(system.gain) * np.sin(phase) - turning
 
 
+@pytest.mark.slow
 def test_rotating_waves_over_the_delay(waves):
     """All are exact; folds lie where the delay turns, and multipliers there are 1 twice."""
     system, branch = waves
@@ -38,10 +39,10 @@ def test_rotating_waves_over_the_delay(waves):
     assert branch.errors.max() < 1e-7
     turning = 2 * np.pi / branch.periods
     assert_allclose(frequency_missed(system, turning, branch.parameter), 0, atol=1e-9)
-    size = np.sqrt(system.growth + 1.2 * np.cos(system.turn - turning * branch.parameter))
+    size = np.sqrt(system.growth + 0.9 * np.cos(system.turn - turning * branch.parameter))
     assert_allclose(branch.high, np.stack([size, size], axis=1), rtol=1e-4)
     folds = branch.of_kind("cycle_fold")
-    assert len(folds) == 2
+    assert sorted(round(fold.parameter, 1) for fold in folds) == [1.7, 3.4]
     for fold in folds:
         at, step = 2 * np.pi / fold.period, 1e-6
         ends = [frequency_missed(system, at + s, fold.parameter) for s in (-step, step)]
@@ -51,11 +52,12 @@ def test_rotating_waves_over_the_delay(waves):
     assert branch.unexplained == 0
 
 
+@pytest.mark.slow
 def test_a_cycle_of_a_branch_is_the_orbit_found_there(waves):
     system, branch = waves
-    k = len(branch) // 2
+    k = 2
     here = eqx.tree_at(lambda s: s.delay, system, jnp.asarray(branch.parameter[k]))
-    _, states = branch.cycle(k, 65)
+    _, states = branch.cycle(k, 513)
     orbit = ng.find_orbit(here, start=states[:-1], period=branch.periods[k])
     assert_allclose(orbit.period, branch.periods[k], rtol=1e-10)
     assert_allclose(orbit.log_multipliers, branch.spectrum[k].real[:2], atol=1e-7)
@@ -107,6 +109,7 @@ def test_delays_and_strengths_scale(born):
     assert_allclose(branch.periods[known], scaled[known], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_folds_and_hopf_points_over_two_parameters():
     """x' = a + x - x³ - x(t - τ) / 2: folds at |x| = √(1/6) whatever τ; at Hopf points
     1 - 3x² = cos(ωτ) / 2 where ω = sin(ωτ) / 2.

@@ -105,7 +105,7 @@ def test_where_delays_differ_what_rests_alike_grows_as_the_network():
         lambda: ng.lyapunov_spectrum(inner, 1, dt=0.1),
         lambda: ng.lyapunov_map(inner, {"coupling": [0.1]}, 1, dt=0.1),
         lambda: ng.orbit_diagram(inner, {"coupling": [0.1]}, dt=0.1),
-        lambda: ng.sweep(inner, {"coupling": [0.1]}, ng.Activity(duration=1.0, dt=0.1)),
+        lambda: ng.sweep(inner, {"coupling": [0.1]}, ng.Activity(duration=90.0, dt=0.1)),
     ):
         with pytest.raises(ValueError, match="sums of unlike times"):
             refused()

@@ -120,6 +120,8 @@ class Branch(AbstractResult):
     - `errors` (point,): of cycles: by how much the spectrum misses Liouville's formula, that it
       sums to the integral of the divergence over the period, relative to 1 + |integral|: where it
       is not small, the mesh is too coarse for strongly contracting multipliers. NaN at equilibria.
+      With a delay, how far the neutral multiplier's logarithm is from 0, or the leading ones are
+      from those of wider pieces.
       Above 1e-6 logarithms below -10 are NaN in `spectrum`: not known.
     - `unstable` (point,): how many directions grow (those that are neutral by the curve's
       kind are not counted).

@@ -184,12 +184,12 @@ def continue_cycles(
     if is_delayed(system):
         given.bounds_allowed(field.system, names, limits)
         ends_at = functools.partial(_longest, system, longest_period)
-        problem, begin = late.begin_cycles(field, start, width, ends_at, intervals)
+        late_problem, begin = late.begin_cycles(field, start, width, ends_at, intervals)
         if isinstance(start, SpecialPoint):
-            curve = _one_way(problem, begin, limits, progress, limits.longest / 10)
+            curve = _one_way(late_problem, begin, limits, progress, limits.longest / 10)
         else:
-            curve = _both_ways(problem, begin, limits, progress)
-        return _table("cycle", problem, curve, limits if throw else None)
+            curve = _both_ways(late_problem, begin, limits, progress)
+        return _table("cycle", late_problem, curve, limits if throw else None)
     turns = 1
     if isinstance(start, SpecialPoint):
         if start.kind == "period_doubling":

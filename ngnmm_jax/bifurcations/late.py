@@ -21,7 +21,6 @@ from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.delayed.pieces import on_pieces
 from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.orbits import find_orbit
-from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.stability.roots import FEWEST, NEUTRAL, root_at
 from ngnmm_jax.systems.delayed_homogeneous import DelayedHomogeneous
@@ -46,7 +45,7 @@ def only_of_one_delay(system: Any, what: str) -> None:
 
 def begin_cycles(
     field: ParametrisedField,
-    start: SpecialPoint | Orbit | None,
+    start: Any,
     width: jax.Array,
     longest: Any,
     intervals: int,
@@ -61,7 +60,8 @@ def begin_cycles(
             must = "be a Hopf point or an orbit where there are delays: `find_orbit` finds cycles "
             must += "of two turns, from states over a period"
             _checks.fail("start", must, f"it is {start}")
-        states, period = start.extent[None], start.period
+        least = starts.least_extent(field.system)
+        states, period = np.maximum(start.extent, least)[None], start.period
     else:
         start = find_orbit(field.system) if start is None else start
         period = float(start.period)

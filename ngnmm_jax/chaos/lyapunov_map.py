@@ -124,7 +124,7 @@ def lyapunov_map(
 
     **Arguments:**
 
-    - `system`: a network or, without delays, `network.homogeneous()`; gives all other parameters.
+    - `system`: a network or `network.homogeneous()`; gives all other parameters.
     - `parameters`: values by name of the model's parameters or of "coupling", one axis each (for a
       homogeneous system, "coupling" includes the weights' row sum, 1 where normalised).
     - `count`: exponents; by default all (with delays it must be given).

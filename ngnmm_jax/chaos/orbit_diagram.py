@@ -126,7 +126,7 @@ def orbit_diagram(
 
     **Arguments:**
 
-    - `system`: a network, or, without delays, `network.homogeneous()`.
+    - `system`: a network, or `network.homogeneous()`.
     - `parameters`: one parameter's name and values.
     - `variable`: by default the one that the model shows.
     - `section`: (name, value): record `variable` where this one rises through a value,

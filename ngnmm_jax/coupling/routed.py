@@ -20,7 +20,7 @@ class Routed(AbstractCoupling):
 
     For models with `outputs` and `inputs`: outputs are (output, region, *run), inputs
     (input, region, *run). Several routes make a `CouplingSum`: as of synapses and gap junctions.
-    Over a graph with delays the output is that of the past; simulation takes it.
+    Over a graph with delays the output is that of the past.
 
     **Arguments:**
 

@@ -48,6 +48,8 @@ _NEAR_ASIDE = 1e-5
 _ASIDE, _PLACES = 0.05, 8
 # Evaluations at most, of matrices of size 100, and by how much more of the smallest.
 _MOST, _SMALL = 20_000, 10
+# Tiles of a rectangle at most, in evaluations.
+_TILES = 20
 # How often all is swept, in steps that are halved; before, so few that are missing are looked for.
 _SWEEPS, _FEW_MISSING = 3, 4.5
 # Nodes of circles around roots, and the smallest rectangles that are cut, in scales of z.
@@ -179,17 +181,24 @@ class _Search:
         """Which of the known roots lie in a rectangle; those of its edge, to their errors, do."""
         return place.has(self.known.values, self.known.errors + _DONE * self.unit)
 
-    def sweep(self, step: float) -> None:
-        """Look for roots in all of the rectangle, in steps, and a little outside of it."""
+    def sweep(self, step: float) -> bool:
+        """Look for roots in all of the rectangle, in steps, and a little outside of it.
+
+        Whether there was room for that among the evaluations.
+        """
         r = self.region
         across = max(1, int(np.ceil((r.right - r.left) / step)))
         along = max(1, int(np.ceil((r.top - r.bottom) / step)))
-        if across * along > self.most // 4:
-            return
+        if across * along > _TILES * self.most:
+            return False
         x = r.left + (r.right - r.left) * np.arange(across + 1) / across
         y = r.bottom + (r.top - r.bottom) * (np.arange(along) + 0.5) / along
         z = (x[:, None] + 1j * y).ravel()
-        self.look(z[self.function.possible(z, step)], np.full(1, _OVERLAP * step))
+        some = z[self.function.possible(z, step)]
+        if some.size > self.most // 2:
+            return False
+        self.look(some, np.full(1, _OVERLAP * step))
+        return True
 
     def look(self, z: np.ndarray, reach: np.ndarray) -> bool:
         """Look for roots in squares around points, `reach` to each side; whether any are new."""
@@ -331,7 +340,8 @@ class _Search:
         Where some are, they are looked for.
         """
         for halved in range(_SWEEPS):
-            self.sweep(self.function.scale / 2**halved)
+            if not self.sweep(self.function.scale / 2**halved) and not halved:
+                return np.nan, False
             place = self.beside()
             missing, resolved = self.missing(place)
             if resolved and 0.5 <= abs(missing) < _FEW_MISSING:

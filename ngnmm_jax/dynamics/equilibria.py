@@ -60,11 +60,12 @@ class Equilibria(AbstractResult):
     - `states` (equilibrium, *state): NaN where not `found`.
     - `eigenvalues` (equilibrium, dimension): of the Jacobian, by falling real part, per unit
       of the model's time. Of a network with delays its characteristic roots, one of each pair: all
-      that grow, and at least six where so many could be certified; NaN behind these. NaN of a
-      homogeneous system whose delays differ, or are of several couplings: those of the network
-      say whether it is stable (`find_equilibria(network)`). Of systems of over 3,000 dimensions the
-      six rightmost, one of each pair, by Arnoldi's iteration (`dynamics.matrix_free`); NaN behind
-      those that it found, and under JAX transformations.
+      that grow, and at least six where so many could be certified; NaN behind these. Of a
+      homogeneous system those of perturbations that all regions share; where delays differ between
+      connections there are no such, and they are the network's.
+      Of systems of over 3,000 dimensions the six rightmost, one of each pair, by Arnoldi's
+      iteration (`dynamics.matrix_free`); NaN behind those that it found, and under JAX
+      transformations.
     - `residuals` (equilibrium,): largest |dx/dt|.
     - `errors` (equilibrium,): size of Newton's last correction, an estimate of the distance
       to the exact equilibrium relative to 1 + |x|; the certificate asks it below `tolerance`.

@@ -91,13 +91,13 @@ def bounds(
     - `line` (node,): Re z of the left edges.
     """
     rates, at_line = node.rates, gains(line)
-    crossings = _crossings(node, at_line, line)
-    size = np.abs(np.concatenate([rates, crossings], axis=1)).max(axis=1)
+    crossed = crossings(node, at_line, line)
+    size = np.abs(np.concatenate([rates, crossed], axis=1)).max(axis=1)
     size = np.where(size > 0, size, 1.0)
     near = _CLEAR * size[:, None]
 
     def clear(x: np.ndarray) -> np.ndarray:
-        cross = np.abs(_crossings(node, gains(x), x).real - x[:, None]) <= near
+        cross = np.abs(crossings(node, gains(x), x).real - x[:, None]) <= near
         return (rates.real < x[:, None] - near).all(axis=1) & ~cross.any(axis=1)
 
     some = ~clear(line)
@@ -112,10 +112,10 @@ def bounds(
         free = clear(middle)
         low, high = np.where(free, low, middle), np.where(free, middle, high)
     right_of = rates.real >= line[:, None] - near
-    on_line = np.abs(crossings.real - line[:, None]) <= near
+    on_line = np.abs(crossed.real - line[:, None]) <= near
     top = np.maximum(
         np.where(right_of, np.abs(rates.imag), 0).max(axis=1),
-        np.where(on_line, np.abs(crossings.imag), 0).max(axis=1),
+        np.where(on_line, np.abs(crossed.imag), 0).max(axis=1),
     )
     top = np.maximum(_ROOM * top, 1e-3 * (high - line))
     going = some.copy()
@@ -125,7 +125,7 @@ def bounds(
     return Bounds(line, np.where(some, high, line), np.where(some, top, 0.0), some)
 
 
-def _crossings(node: Node | WideNode, gains: np.ndarray, line: np.ndarray) -> np.ndarray:
+def crossings(node: Node | WideNode, gains: np.ndarray, line: np.ndarray) -> np.ndarray:
     """Complex z (node, 2 variable), of which those on the line have κ |g| = 1."""
     into, out, other = node.twofold(gains)
     mirrored = 2 * line[:, None, None] * np.eye(node.matrix.shape[-1]) - other

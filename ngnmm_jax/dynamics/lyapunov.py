@@ -199,7 +199,7 @@ def lyapunov_spectrum(
 
     **Arguments:**
 
-    - `system`: a network, `network.homogeneous()` without delays, or anything with `vector_field`,
+    - `system`: a network, `network.homogeneous()`, or anything with `vector_field`,
       `state_shape` and `time_step`. Or one that a stimulus drives (`Driven`, without noise or
       delays): of its state alone, without the zero exponent that its time would have; the run
       begins at the stimulus's time zero.

@@ -5,6 +5,7 @@ as in `gain_bounds` the function is p(z) - s exp(-z τ) n(z). First guesses are 
 generator's spectral discretisation, in which what is sent is known at Chebyshev's nodes of the last
 delay; Ehrlich and Aberth's iteration refines them together; and the argument principle counts the
 roots right of a line, behind which so many lie: that these are the rightmost is certified, or not.
+With long delays roots are found by their phases (`long_delays`).
 
 Source: Breda, Maset and Vermiglio, SIAM J. Sci. Comput. 27, 482 (2005).
 """
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ngnmm_jax.dynamics.gain_bounds import Bounds, Fraction, Node, bounds
+from ngnmm_jax.dynamics.long_delays import LongDelay, is_long
 
 # Nodes of the discretisation, doubled until roots are certified, so often at most.
 _DISCRETE, _DOUBLINGS = 24, 3
@@ -51,16 +53,34 @@ def rightmost_roots(
     shape = (len(strengths), count)
     values, errors = np.full(shape, np.nan, complex), np.full(shape, np.inf)
     certified, left, nodes = np.zeros(len(strengths), bool), np.arange(len(strengths)), _DISCRETE
+    found = Rightmost(values, errors, certified)
+    if is_long(node, delay):
+        _by_phases(found, node, strengths, delay, left)
+        left = left[~certified[left]]
     for _ in range(_DOUBLINGS + 1):
+        if not left.size:
+            break
         function = _Function(node, strengths[left], delay)
         roots, error = function.refined(_discretised(node, strengths[left], delay, nodes), count)
         values[left], errors[left] = roots[:, :count], error[:, :count]
         certified[left] = function.certify(roots, error, count)
         left = left[~certified[left]]
         nodes *= 2
-        if not left.size:
-            break
-    return Rightmost(values, errors, certified)
+    return found
+
+
+def _by_phases(
+    found: Rightmost, node: Node, strengths: np.ndarray, delay: float, which: np.ndarray
+) -> None:
+    """Roots of some modes as of a long delay, where these are certain."""
+    function = LongDelay(node, float(np.abs(strengths).max()), delay)
+    count = found.values.shape[1]
+    for k in which:
+        if strengths[k]:
+            roots = function.rightmost(complex(strengths[k]), count)
+            if roots.certified and roots.values.size >= count:
+                found.values[k], found.errors[k] = roots.values[:count], roots.errors[:count]
+                found.certified[k] = True
 
 
 def _discretised(node: Node, strengths: np.ndarray, delay: float, nodes: int) -> np.ndarray:

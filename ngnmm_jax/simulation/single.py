@@ -59,7 +59,8 @@ def simulate(
 
     **Arguments:**
 
-    - `system`: a network, `network.homogeneous()`, or either `Driven`; `duration`: how long.
+    - `system`: a network, `network.homogeneous()` (with delays where each coupling has one), or
+      either `Driven`; `duration`: how long.
     - `start` (variable, region): initial state; or (variable,), that of all regions; or a previous
       `Simulation`, to go on from its end, an `Orbit`, `Equilibria` or a `SpecialPoint` to start
       there; by default `initial_state(system, seed=seed, scatter=scatter)`.
@@ -86,8 +87,7 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
-    known: Any = system
-    core = cast(known.bare(), dtype)
+    core = cast(system.bare(), dtype)
     first, t0 = beginning(system, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)
     integrator, step, saving = _steps(core, request, integrator, dt, adjoint)
@@ -104,7 +104,7 @@ def simulate(
             core, first, saving, integrator, step,
             span=(t0, t1), seed=seed, adjoint=adjoint, progress=progress,
         )  # fmt: skip
-    result = package(core.model, known, saving, outcome, t1, t0)
+    result = package(core.model, system, saving, outcome, t1, t0)
     if throw:
         raise_unless_ok("simulate", result.status, result)
     return result

@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, roots_in
 from ngnmm_jax.dynamics.contours import Rectangle
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
+from ngnmm_jax.dynamics.long_delays import LongDelay, is_long
 from ngnmm_jax.dynamics.quasi_polynomials import Rightmost, rightmost_roots
 
 # The first step of tiles, in longest delays; tiles across a rectangle, at least.
@@ -36,6 +37,8 @@ _STEP, _TILES = 0.5, 32
 _POWERS, _SMALL = 60, 1e-6
 # A root of two modes, relative; what counts as a slow rate, of the fastest.
 _BOTH, _SLOWEST = 1e-9, 0.02
+# Up to which condition number eigenvectors of weights are known; strengths that are none, relative.
+_KNOWN, _NOTHING = 1e6, 1e-14
 # Where no root grows: the first step to the left, in longest delays and in the nodes' slowest rate,
 # by what each is longer than the one before, and how many there are at most.
 _FIRST, _LONGER, _MOVES = 0.25, 1.5, 14
@@ -144,6 +147,10 @@ class Roots(NamedTuple):
 
 def roots_right_of(loop: Any, line: float) -> Roots:
     """All characteristic roots right of a line, of a `Loop` or a `WideLoop`."""
+    if isinstance(loop, Loop):
+        by_modes = _of_one_long_delay(loop, line)
+        if by_modes is not None:
+            return by_modes
     place = rectangle(loop, line)
     if place is None:
         none = np.zeros((0, loop.size), complex)
@@ -161,6 +168,40 @@ def roots_right_of(loop: Any, line: float) -> Roots:
     largest = np.take_along_axis(flat, np.abs(flat).argmax(axis=1)[:, None], axis=1)
     flat = flat * (np.abs(largest) / largest) / np.linalg.norm(flat, axis=1, keepdims=True)
     return Roots(line, found, flat.reshape(sent.shape))
+
+
+def _of_one_long_delay(loop: Loop, line: float) -> Roots | None:
+    """The same of regions alike with one delay, which is long: mode by mode.
+
+    None of other loops, and of weights whose modes are not known well.
+    """
+    there = loop.weights != 0
+    times = loop.times[there]
+    if len(loop.node.matrix) > 1 or not times.size or np.ptp(times) > _BOTH * times.max():
+        return None
+    if not is_long(loop.node, float(times.max())):
+        return None
+    strengths, vectors = np.linalg.eig(loop.weights.reshape(-1, loop.size, loop.size).sum(axis=0))
+    if not np.linalg.cond(vectors) < _KNOWN:
+        return None
+    largest = float(np.abs(strengths).max())
+    function = LongDelay(loop.node, largest, float(times.max()))
+    parts = []
+    for strength in strengths:
+        alone = abs(strength) <= _NOTHING * largest
+        parts.append(function.alone(line) if alone else function.right_of(complex(strength), line))
+    mode = np.repeat(np.arange(loop.size), [part.values.size for part in parts])
+    values, errors = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+    kept = np.flatnonzero(values.imag > -errors - _BOTH * np.abs(values))
+    kept = kept[np.argsort(-values[kept].real, kind="stable")]
+    values = np.where(np.abs(values.imag) <= _BOTH * np.abs(values), values.real, values)
+    sent = vectors.T[mode[kept]].astype(complex)
+    certified = all(part.certified for part in parts)
+    known = AnalyticRoots(
+        values[kept], errors[kept], sent, sent, certified, 0.0 if certified else np.nan, 0
+    )
+    largest_part = np.take_along_axis(sent, np.abs(sent).argmax(axis=1)[:, None], axis=1)
+    return Roots(line, known, sent * (np.abs(largest_part) / largest_part))
 
 
 def rightmost(loop: Any, fewest: int) -> Roots:

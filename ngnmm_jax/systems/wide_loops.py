@@ -24,6 +24,8 @@ from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, WideNode
 from ngnmm_jax.systems.loops import Loop, column_bounds, linearised_loop, sizes
 
+# Regions are alike whose linearisation is the same to this, relative.
+_ALIKE = 1e-13
 # Matrices that are filled together hold so many numbers, to stay in a processor's own cache.
 _TOGETHER = 2**14
 
@@ -100,7 +102,7 @@ def loop_of(network: Any, state: Any) -> Loop | WideLoop:
     """The loop of a network, or of what has its methods, at a state (variable, region)."""
     matrix, push, sent, terms = _linearised(network.bare(), jnp.asarray(state))
     parts = [np.moveaxis(np.asarray(p, float), -1, 0) for p in (matrix, push, sent)]
-    if all((part == part[:1]).all() for part in parts):
+    if all((np.abs(part - part[:1]) <= _ALIKE * np.abs(part).max()).all() for part in parts):
         parts = [part[:1] for part in parts]
     weights = [np.asarray(factor * term.matrix(), float) for factor, term in terms]
     times = [0.0 if g.delays is None else np.asarray(g.times(), float) for _, g in terms]

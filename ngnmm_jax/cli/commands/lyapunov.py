@@ -30,8 +30,8 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     parameter orbit_diagram.nc, and settings.toml. Finished parts are kept in the folder blocks:
     the same command goes on where it stopped.
 
-    With --speed or --delay of a network (--network, --exponents); without --vary its one spectrum,
-    into lyapunov.csv.
+    With --speed of a network (--network), with --delay of either, and with --exponents; without
+    --vary one spectrum, into lyapunov.csv.
 
     Example: ngnmm lyapunov --vary i_ext_e=8.5:12:351 --coupling 12 --variable s_e --out cascade
     """
@@ -85,8 +85,8 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
 
 def _fit_delays(settings: LyapunovSettings) -> None:
     """Refuse what is not known with delays, or not drawn."""
-    if not settings.whole_network:
-        must = "be given with delays: spectra of homogeneous systems with delays are not known"
+    if not settings.whole_network and "speed" in settings.delays():
+        must = "be given with a speed: where delays differ regions do not go alike"
         fail("--network", must, "it is not")
     if settings.exponents is None:
         must = "be given with delays, where there are infinitely many"
@@ -97,14 +97,15 @@ def _fit_delays(settings: LyapunovSettings) -> None:
 
 
 def _of_one(settings: LyapunovSettings, out: Path) -> None:
-    """The spectrum of one network whose connections are delayed."""
+    """The spectrum of one network whose connections are delayed, or of its homogeneous system."""
     import ngnmm_jax as ng
     from ngnmm_jax.cli.reports.delays import write_exponents
 
     assert settings.exponents is not None
     network = settings.build()
     step = step_of(network, settings.dt)
-    steps, regions = _steps(settings, network), network.n_regions
+    steps, regions = _steps(settings, network), network.n_regions if settings.whole_network else 1
+    system = network if settings.whole_network else network.homogeneous()
     what = f"{settings.exponents} exponents, {steps:,.0f} steps"
     seconds = of_spectra(1, steps, settings.exponents, regions)
     span = network.interaction.graph.range()[1]
@@ -113,9 +114,7 @@ def _of_one(settings: LyapunovSettings, out: Path) -> None:
     with folder(out, settings) as place:
         options = settings.options("duration", "transient", "dt", "seed")
         with called("exponents", "count"):
-            found = ng.lyapunov_spectrum(
-                network, settings.exponents, **options, progress=progress()
-            )
+            found = ng.lyapunov_spectrum(system, settings.exponents, **options, progress=progress())
         table("The spectrum", write_exponents(found, network.model.time_unit, place.part))
 
 

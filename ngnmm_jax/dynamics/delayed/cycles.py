@@ -119,9 +119,9 @@ class LateCycles(AbstractCycleProblem):
             if not np.isfinite(size):
                 break
             now, tangent = now.moved(found.change, 1.0), found.tangent
-        return self._known(begin, now, tangent, step.tangent, (size, count))
+        return self._told(begin, now, tangent, step.tangent, (size, count))
 
-    def _known(
+    def _told(
         self,
         begin: LateProfile,
         point: LateProfile,
