@@ -7,8 +7,8 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.base import AbstractSum
-from ngnmm_jax.graphs.base import AbstractGraph
-from ngnmm_jax.graphs.structured import LaplacianGraph, by_region
+from ngnmm_jax.graphs.base import AbstractGraph, by_region
+from ngnmm_jax.graphs.structured import LaplacianGraph
 from ngnmm_jax.models.parameters import as_parameter
 
 

@@ -4,10 +4,11 @@ import abc
 import warnings
 from typing import Any, ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
@@ -51,10 +52,10 @@ class AbstractGraph(Pictured):
         """The number of regions."""
 
     @abc.abstractmethod
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """What each region gets of all regions' values, Σ_k weights_jk values_k, for each run."""
 
-    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """Σ_j weights_jk values_j for each region k and each run: by what sends, not what receives.
 
         By default JAX's transpose of `apply`.
@@ -135,7 +136,7 @@ class AbstractGraph(Pictured):
         if not _checks.is_concrete(self):
             return True
         with jax.ensure_compile_time_eval():
-            sums, sizes = map(np.asarray, (self.row_sums(), self.row_sizes()))
+            sums, sizes = map(np.asarray, _rows(self))
         return _same(sums, np.where(np.isfinite(sizes), sizes, np.abs(sums)))
 
     @property
@@ -251,6 +252,18 @@ class AbstractGraph(Pictured):
     def bare(self) -> "AbstractGraph":
         """The same without names, which no program depends on."""
         return without_names(self)
+
+
+def by_region(factors: Any, values: Any) -> Any:
+    """Factors (region,), or (*run) of regions that are alike, times values (region, *run)."""
+    if jnp.ndim(factors) != 1 or jnp.ndim(values) < 2:
+        return factors * values
+    return factors[:, None] * values
+
+
+@eqx.filter_jit
+def _rows(graph: AbstractGraph) -> Any:
+    return graph.row_sums(), graph.row_sizes()
 
 
 def _same_row_sum(weights: np.ndarray) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
@@ -155,7 +155,7 @@ class CirculantGraph(AbstractConvolution):
         """The kernel's Fourier transform."""
         return xp.fft.fftn(self._around(xp))
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """The kernel's convolution with values."""
         return _convolved(self.kernel, self.shape, jnp.asarray(values))
 
@@ -164,7 +164,7 @@ class CirculantGraph(AbstractConvolution):
         axes = tuple(range(self.kernel.ndim))
         return with_fields(self, kernel=jnp.roll(jnp.flip(self.kernel), 1, axes))
 
-    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """By the kernel the other way round."""
         return self.transposed().apply(values)
 
@@ -211,7 +211,7 @@ class LatticeGraph(AbstractConvolution):
         """The first half of the Fourier transform on the ring of twice the length."""
         return xp.real(xp.fft.fftn(self._around(xp)))[tuple(slice(n) for n in self.shape)]
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """The kernel's convolution with values and their mirror images."""
         values = jnp.asarray(values)
         rest = values.shape[1:]
@@ -227,7 +227,7 @@ class LatticeGraph(AbstractConvolution):
         """Itself: it is symmetric."""
         return self
 
-    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """As `apply`: it is symmetric."""
         return self.apply(values)
 

@@ -7,14 +7,15 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Inexact
+from jaxtyping import Array, Complex, Float, Inexact, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import shown
 from ngnmm_jax._core.parameters import declared, with_fields
-from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delays import AbstractDelays, as_delays, span_of
+from ngnmm_jax.graphs.dense import DenseGraph
 
 # By this factor delays may become shorter or longer where programs do not know them.
 _ROOM = 2.0
@@ -50,11 +51,12 @@ class DelayedGraph(AbstractGraph):
             must = "be a graph without delays, as `graphs.DenseGraph(connectome)` is"
             _checks.fail("graph", must, f"it is {_checks.kind_of(graph)}")
         self.graph, self.delays = graph, as_delays(delays)
+        self._there()
         n, shape = graph.n_regions, jnp.shape(self.delays.between())
         if shape not in ((), (n, n)):
             must = f"have shape ({n}, {n}), for {n} regions"
             _checks.fail("delays", must, f"their shape is {shape}")
-        if span is None and _checks.is_concrete(self.times(), self.graph.matrix()):
+        if span is None and _checks.is_concrete(self.times(), self._there()):
             low, high = self.range()
             span = (low / _ROOM, high * _ROOM)
         self.span, self.reach = span, None
@@ -63,8 +65,21 @@ class DelayedGraph(AbstractGraph):
         if self.span is not None and not 0 < self.span[0] <= self.span[1] < float("inf"):
             must = "be the shortest and the longest delay, both above zero"
             _checks.fail("span", must, f"it is {self.span}")
-        if _checks.is_concrete(self.times(), self.graph.matrix()):
+        if _checks.is_concrete(self.times(), self._there()):
             self.range()
+
+    def _there(self) -> Any:
+        """Weights, which say what connections there are; of very many regions that there are any.
+
+        `ValueError` where very many have a delay for each connection.
+        """
+        limit = self.graph.DENSE_LIMIT
+        if self.n_regions <= limit or isinstance(self.graph, DenseGraph):
+            return self.graph.matrix()
+        if not self.delays.common:
+            must = f"be one delay of all connections, as `delays=5.0`, of more than {limit} regions"
+            _checks.fail("delays", must, f"there is one for each pair of {self.n_regions}")
+        return jnp.ones((1, 1))
 
     @property
     def connectome(self) -> Connectome | None:  # type: ignore[override]
@@ -76,7 +91,7 @@ class DelayedGraph(AbstractGraph):
         """The number of regions."""
         return self.graph.n_regions
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """What each region gets of values that do not change."""
         return self.graph.apply(values)
 
@@ -100,6 +115,36 @@ class DelayedGraph(AbstractGraph):
         """Of the weights, without delays."""
         return self.graph.eigenvectors()
 
+    @property
+    def exact(self) -> bool:
+        """Whether all eigenvalues of the weights are known."""
+        return self.graph.exact
+
+    def row_sizes(self) -> Float[Array, "region"]:
+        """Absolute weights, summed."""
+        return self.graph.row_sizes()
+
+    def symmetriser(self) -> np.ndarray | None:
+        """What makes the weights symmetric, without delays."""
+        return self.graph.symmetriser()
+
+    def components(self) -> np.ndarray:
+        """For each region the number of the part that it is in."""
+        return self.graph.components()
+
+    def leading(self, k: int, which: str = "LR") -> Eigenmodes:
+        """Of the weights, without delays."""
+        return self.graph.leading(k, which)
+
+    def transposed(self) -> AbstractGraph:
+        """Of the weights, without delays."""
+        return self.graph.transposed()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The regions' names."""
+        return self.graph.labels
+
     def times(self) -> Float[Array, "..."]:
         """Delays (region, region), or () of all connections; in the unit of the model's time."""
         return self.delays.between()
@@ -114,14 +159,14 @@ class DelayedGraph(AbstractGraph):
         """
         known = declared(self.delays)
         varied = {name: value for name, value in (points or {}).items() if name in known}
-        if not _checks.is_concrete(self.times(), self.graph.matrix(), varied):
+        if not _checks.is_concrete(self.times(), self._there(), varied):
             return self._known_span()
         ends = [(np.min(value), np.max(value)) for value in map(np.asarray, varied.values())]
         spans = []
         for corner in itertools.product(*ends):
             values = map(jnp.asarray, corner)
             delays = with_fields(self.delays, **dict(zip(varied, values, strict=True)))
-            spans.append(span_of(delays.between(), self.graph.matrix()))
+            spans.append(span_of(delays.between(), self._there()))
         return min(low for low, _ in spans), max(high for _, high in spans)
 
     def _known_span(self) -> tuple[float, float]:
@@ -147,7 +192,7 @@ class DelayedGraph(AbstractGraph):
         """The delays in a line."""
         numbers = {k: v for k, v in vars(self.delays).items() if k in declared(self.delays)}
         given = ", ".join(f"{name} {shown(value)}" for name, value in numbers.items())
-        if not _checks.is_concrete(self.times(), self.graph.matrix()):
+        if not _checks.is_concrete(self.times(), self._there()):
             return given or type(self.delays).__name__
         low, high = self.range()
         return f"{low:.4g} … {high:.4g}" + (f" ({given})" if given else "")

@@ -5,7 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
@@ -53,7 +53,7 @@ class DenseGraph(AbstractGraph):
         """The number of regions."""
         return int(self.weights.shape[0])
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """Σ_k weights_jk values_k, one matrix product for all runs.
 
         In full precision, also on GPUs whose default in 32 bits is less.

@@ -1,5 +1,6 @@
 """A graph of which only the connections that there are take memory and time."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.graphs import symmetry
 from ngnmm_jax.graphs.base import AbstractGraph
 
-# Senders that one pass over all regions reads.
-_BLOCK = 8
+# Senders that one pass over all regions reads; but all at once of no more values than this.
+_BLOCK, _AT_ONCE = 8, 2**17
 # Rows are parted by their numbers of connections where filling up all to the longest row would
 # make more than this many times as many entries as there are.
 _FILLED = 1.3
@@ -96,7 +97,7 @@ class SparseGraph(AbstractGraph):
         """The regions' names."""
         return super().labels if self.names is None else self.names
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """Σ_k weights_jk values_k over the connections that there are."""
         found = [gathered(w, s, values) for w, s in zip(self.weights, self.senders, strict=True)]
         together = found[0] if len(found) == 1 else jnp.concatenate(found)
@@ -199,8 +200,9 @@ def _read(weights: Any, n_regions: int | None) -> tuple[Any, tuple[str, ...] | N
     values = _checks.numbers("weights", values, booleans=True)
     values = values if values.dtype == np.float32 else values.astype(float)
     _checks.finite("weights", values)
-    _once(rows, columns, shape[0])
     matrix = csr_array((values, (rows, columns)), shape=shape)
+    if matrix.nnz < values.size:  # what stands twice was added up
+        _refuse_twice(rows, columns, shape[0])
     matrix.eliminate_zeros()
     matrix.sort_indices()
     return matrix, labels
@@ -218,15 +220,14 @@ def _edges(weights: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return found[0].astype(np.int64), found[1].astype(np.int64), found[2]
 
 
-def _once(rows: Any, columns: Any, n: int) -> None:
+def _refuse_twice(rows: Any, columns: Any, n: int) -> None:
     """Refuse connections that stand more than once."""
     codes = np.sort(np.asarray(rows, np.int64) * n + columns)
     twice = np.flatnonzero(codes[1:] == codes[:-1])
-    if twice.size:
-        to, source = divmod(int(codes[twice[0]]), n)
-        but = f"{twice.size} stand again, as that to region {to} from region {source}"
-        must = "have each connection once (`weights.sum_duplicates()` adds those that stand twice)"
-        _checks.fail("weights", must, but)
+    to, source = divmod(int(codes[twice[0]]), n)
+    but = f"{twice.size} stand again, as that to region {to} from region {source}"
+    must = "have each connection once (`weights.sum_duplicates()` adds those that stand twice)"
+    _checks.fail("weights", must, but)
 
 
 def _grouped(matrix: Any) -> tuple[list[tuple[np.ndarray, np.ndarray]], Any]:
@@ -262,29 +263,29 @@ def _filled(matrix: Any, rows: np.ndarray, width: int) -> tuple[np.ndarray, np.n
 
 
 def gathered(weights: Any, senders: Any, values: Any) -> Any:
-    """Of the rows of a group, (row, *run): a block of entries in each pass."""
-    width = senders.shape[0]
-    shape = (senders.shape[1], *values.shape[1:])
-    start = jnp.zeros(shape, jnp.result_type(weights, values))
-    whole = width - width % _BLOCK
+    """Sums (row, *run) of values from senders (entry, row), times weights; none where one is -1.
 
-    def some(weights: Any, senders: Any, sums: Any) -> Any:
-        for w, sender in zip(weights, senders, strict=True):
-            # Where there is no connection, no derivative by its weight.
-            w = jnp.where(sender >= 0, w, 0).reshape(-1, *(1,) * (len(shape) - 1))
-            sums = sums + w * _taken(values, jnp.maximum(sender, 0))
-        return sums
+    A block of entries in each pass over the rows, one after the other, and what is left at once.
+    """
+    values, width = jnp.asarray(values), senders.shape[0]
+    alone = (1,) * (values.ndim - 1)
+    few = senders.size * math.prod(values.shape[1:]) <= _AT_ONCE
+    whole = 0 if few else (width - 1) // _BLOCK * _BLOCK  # at least one entry is left
+
+    def each(weights: Any, senders: Any) -> Any:
+        # Where there is no connection, no derivative by its weight.
+        weights = jnp.where(senders >= 0, weights, 0)
+        return weights.reshape(*weights.shape, *alone) * _taken(values, jnp.maximum(senders, 0))
 
     def block(k: Any, sums: Any) -> Any:
         parts = (jax.lax.dynamic_slice_in_dim(a, k * _BLOCK, _BLOCK) for a in (weights, senders))
-        return some(*parts, sums)
+        for entry in zip(*parts, strict=True):
+            sums = sums + each(*entry)
+        return sums
 
-    sums = start
-    if whole > _BLOCK:
-        sums = jax.lax.fori_loop(0, whole // _BLOCK, block, start)
-        return some(weights[whole:], senders[whole:], sums)
-    return some(weights, senders, sums)
+    sums = each(weights[whole:], senders[whole:]).sum(axis=0)
+    return jax.lax.fori_loop(0, whole // _BLOCK, block, sums) if whole else sums
 
 
 def _taken(values: Any, places: Any) -> Any:
-    return jnp.asarray(values).at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)
+    return values.at[places].get(mode="promise_in_bounds", wrap_negative_indices=False)

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
@@ -18,8 +19,10 @@ _FEW = 600
 _FAILURE = 1e-12
 # Random vectors of one bound, and steps of their recurrence.
 _VECTORS, _STEPS = 4, 400
-# Directions in the upper half plane in which the numerical range is bounded.
-_DIRECTIONS = 5
+# Steps of Lanczos' iteration, from which the ends are guessed.
+_INNER = 150
+# Directions from 0 to π/2 in which the numerical range is bounded, on both sides.
+_DIRECTIONS = 3
 _SYMMETRIC, _REAL, _EPS = 1e-12, 1e-9, float(np.finfo(float).eps)
 
 
@@ -96,7 +99,7 @@ def bounds_of(graph: Any, *, transverse: bool = False) -> SpectralBounds:
 
     Of few regions, and where all eigenvalues are known, around these. Else, of a graph that is
     symmetric or similar to a symmetric one (`symmetriser`), an interval: Chebyshev's polynomial of
-    degree m of the matrix, mapped so that the inner ends that ARPACK finds go to -1 and 1, is
+    degree m of the matrix, mapped so that the inner ends that Lanczos finds go to -1 and 1, is
     applied to random vectors g (normal, independent). An eigenvalue at x > 1 makes |T_m(x)| |u·g|
     of the component along its eigenvector u, so that cosh(m acosh x) <= max ‖T_m g‖ / δ unless
     |u·g| < δ for all vectors, whose chance is known. (In the spirit of Kuczyński and Woźniakowski,
@@ -204,15 +207,20 @@ class _Hermitian(eqx.Module):
     graph: Any
     back: Any
     factors: Any
+    transverse: bool = eqx.field(static=True)
 
     def apply(self, values: Any) -> Any:
         """Of values (region, run)."""
         there = self.factors * self.graph.apply(values)
-        return (there + self.factors.conj() * self.back.apply(values)) / 2
+        return self.clean((there + self.factors.conj() * self.back.apply(values)) / 2)
 
     def clean(self, values: Any) -> Any:
-        """The values."""
-        return values
+        """Values without their mean, where only modes beside the uniform one are asked for.
+
+        The mean of what the matrix makes of all alike is left out then, which leaves its other
+        eigenvalues as they are.
+        """
+        return values - values.mean(axis=0) if self.transverse else values
 
 
 @eqx.filter_jit
@@ -231,32 +239,46 @@ def _sizes(operator: Any, start: Any, middle: Any, half: Any, steps: Any) -> Any
     return jnp.linalg.norm(last, axis=0)
 
 
-def _ends(operator: Any, n: int, dtype: Any) -> tuple[float, float]:
+@eqx.filter_jit
+def _lanczos(operator: Any, start: Any) -> Any:
+    """Diagonals and what is beside them (step, run) of Lanczos' matrices, of starts (region, run).
+
+    Without orthogonalisation against all before, which inner ends can do without.
+    """
+
+    def step(pair: Any, _: Any) -> Any:
+        before, now, size = pair
+        after = operator.apply(now) - size * before
+        diagonal = (now.conj() * after).sum(axis=0).real
+        after = after - diagonal * now
+        beside = jnp.linalg.norm(after, axis=0)
+        return (now, after / jnp.where(beside > 0, beside, 1.0), beside), (diagonal, beside)
+
+    start = operator.clean(start)
+    start = start / jnp.linalg.norm(start, axis=0)
+    first = jnp.zeros_like(start), start, jnp.zeros(start.shape[1])
+    return jax.lax.scan(step, first, length=_INNER)[1]
+
+
+def _ends(operator: Any, start: Any) -> tuple[float, float]:
     """The smallest and largest eigenvalue of an operator, roughly, and both inside."""
-    from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
-
-    start = np.random.default_rng(1).normal(size=n).astype(dtype)
-    start = np.asarray(operator.clean(jnp.asarray(start)[:, None]))[:, 0]
-
-    def apply(x: Any) -> Any:
-        return np.asarray(_applied(operator, jnp.asarray(x).reshape(n, 1)))[:, 0]
-
-    whole = LinearOperator((n, n), matvec=apply, dtype=dtype)
     ends = []
-    for which in ("SA", "LA"):
-        try:
-            found = eigsh(whole, 1, which=which, v0=start, tol=1e-3, return_eigenvectors=False)
-        except ArpackNoConvergence as stuck:  # what it has got is inside too
-            found = stuck.eigenvalues
-        ends += [float(v) for v in found]
+    diagonals, besides = map(np.asarray, _lanczos(operator, start))
+    for diagonal, beside in zip(diagonals.T, besides.T, strict=True):
+        # Where a start is made of few eigenvectors, no more than these are found.
+        over = np.flatnonzero(beside <= 1e-12 * np.abs(diagonal).max())
+        count = int(over[0]) + 1 if over.size else len(diagonal)
+        found = scipy.linalg.eigvalsh_tridiagonal(diagonal[:count], beside[: count - 1])
+        ends += [float(found[0]), float(found[-1])]
     return min(ends), max(ends)
 
 
-def _beyond(sizes: NDArray[Any], steps: int) -> float:
+def _beyond(sizes: NDArray[Any], waves: bool) -> float:
     """How far outside of [-1, 1] an eigenvalue can lie, by norms of vectors (run,)."""
-    # Of both ends; |u·g| < δ has a chance below δ √(2/π), real or complex.
-    delta = np.sqrt(np.pi / 2) * (_FAILURE / 2 / _DIRECTIONS) ** (1 / len(sizes))
-    return float(np.cosh(np.arccosh(max(sizes.max() / delta, 1.0)) / steps) - 1)
+    # At each end of each direction, |u·g| < δ for all vectors has no larger chance than this.
+    share = (_FAILURE / 2 / _DIRECTIONS) ** (1 / len(sizes))
+    delta = np.sqrt(2 * share) if waves else np.sqrt(np.pi / 2) * share
+    return float(np.cosh(np.arccosh(max(sizes.max() / delta, 1.0)) / _STEPS) - 1)
 
 
 def _interval(graph: Any, d: NDArray[Any], transverse: bool) -> tuple[float, float]:
@@ -264,12 +286,12 @@ def _interval(graph: Any, d: NDArray[Any], transverse: bool) -> tuple[float, flo
     uniform = jnp.asarray(root / np.linalg.norm(root)) if transverse else None
     operator = Symmetric(graph, jnp.asarray(root), uniform)
     start = np.random.default_rng(0).normal(size=(len(d), _VECTORS))
-    low, high = _ends(operator, len(d), float)
-    return _outside(operator, jnp.asarray(start), low, high)
+    return _outside(operator, jnp.asarray(start))
 
 
-def _outside(operator: Any, start: Any, low: float, high: float) -> tuple[float, float]:
-    """An interval that holds all eigenvalues, from inner ends."""
+def _outside(operator: Any, start: Any) -> tuple[float, float]:
+    """An interval that holds all eigenvalues of an operator, by normal vectors (region, run)."""
+    low, high = _ends(operator, start)
     size = max(abs(low), abs(high), np.finfo(float).tiny)
     middle, half = (low + high) / 2, max((high - low) / 2, 1e-6 * size)
     while True:
@@ -277,27 +299,29 @@ def _outside(operator: Any, start: Any, low: float, high: float) -> tuple[float,
         if np.isfinite(sizes).all():
             break
         half *= 1.5  # the ends were far inside
-    more = half * (1 + _beyond(sizes, _STEPS))
+    more = half * (1 + _beyond(sizes, jnp.iscomplexobj(start)))
     return middle - more, middle + more
 
 
 def _around(graph: Any, radius: float, transverse: bool) -> SpectralBounds:
     """A polygon around the numerical range."""
     n = graph.n_regions
-    angles = np.pi * np.arange(_DIRECTIONS) / (_DIRECTIONS - 1)
-    rng = np.random.default_rng(0)
-    start = rng.normal(size=(n, _VECTORS)) + 1j * rng.normal(size=(n, _VECTORS))
-    reach, back = [], graph.transposed()
-    for angle in angles:
-        operator = _Hermitian(graph, back, jnp.exp(1j * jnp.asarray(angle)))
-        reach.append(_outside(operator, jnp.asarray(start), *_ends(operator, n, complex))[1])
+    angles = np.pi / 2 * np.arange(_DIRECTIONS) / (_DIRECTIONS - 1)
+    rng, runs = np.random.default_rng(0), _VECTORS // 2
+    start = jnp.asarray(rng.normal(size=(n, runs)) + 1j * rng.normal(size=(n, runs)))
+    reach, back = np.zeros(2 * _DIRECTIONS - 1), graph.transposed()
+    for k, angle in enumerate(angles):
+        operator = _Hermitian(graph, back, jnp.exp(1j * jnp.asarray(angle)), transverse)
+        # The other end is that of the direction π - θ, since weights are real.
+        low, reach[k] = _outside(operator, start)
+        reach[-1 - k] = -low if angle < np.pi / 2 else reach[k]
+    angles = np.concatenate([angles, np.pi - angles[-2::-1]])
     fine = np.pi * np.arange(33) / 32
     both = np.concatenate([angles, fine])
     far = np.concatenate([np.minimum(reach, radius), np.full(len(fine), radius)])
     order = np.argsort(both, kind="stable")
     corners = polygon(both[order], far[order])
     how = "numerical range by Chebyshev polynomials of random vectors"
-    del transverse  # the uniform mode's eigenvalue is one of those inside
     return SpectralBounds(corners, how, _FAILURE)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
@@ -99,14 +99,14 @@ class SphereGraph(AbstractGraph):
         _, weights = _latitudes(self.shape[0])
         return np.repeat(weights * 2 * np.pi / self.shape[1], self.shape[1])
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """By way of the harmonics."""
         values = jnp.asarray(values)
         if jnp.iscomplexobj(values):
             return self.apply(values.real) + 1j * self.apply(values.imag)
         return self._mixed(values, 1.0, _latitudes(self.shape[0])[1])
 
-    def apply_transposed(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """With areas after, not before."""
         values = jnp.asarray(values)
         if jnp.iscomplexobj(values):
@@ -203,7 +203,7 @@ class SphereGraph(AbstractGraph):
         if (degree[kept] < 0).any():
             must = f"be at most {int((degree[kept] >= 0).sum())}: further ones are not connected"
             _checks.fail("k", must, f"it is {k}")
-        vectors = np.stack([self.harmonic(degree[m], number[m]) for m in kept], axis=1)
+        vectors = np.stack([self.harmonic(int(degree[m]), int(number[m])) for m in kept], axis=1)
         largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
         vectors = vectors * np.sign(largest) / np.linalg.norm(vectors, axis=0)
         areas = self.areas[:, None]

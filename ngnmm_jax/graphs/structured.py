@@ -11,7 +11,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.types import Field
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.graphs import symmetry
-from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.base import AbstractGraph, by_region
 from ngnmm_jax.graphs.merged import merged
 
 
@@ -242,6 +242,11 @@ class SumGraph(AbstractGraph):
         """The regions' names, of the first part."""
         return super().labels if self.connectome is not None else self.parts[0].labels
 
+    def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
+        """Those of the parts, summed."""
+        factors = self.factors or (1.0,) * len(self.parts)
+        return sum(f * part.row_sums(dtype) for part, f in zip(self.parts, factors, strict=True))
+
     def row_sizes(self) -> Float[Array, "region"]:
         """A bound: those of the parts, summed."""
         factors = self.factors or (1.0,) * len(self.parts)
@@ -358,10 +363,3 @@ class Alike(AbstractGraph):
     def row_sums(self, dtype: Any = None) -> Any:
         """The sum of a row, for the elementwise: without an axis of regions."""
         return jnp.ones((), dtype) if self.sums is None else self.sums
-
-
-def by_region(factors: Any, values: Field) -> Field:
-    """Factors (region,), or (*run) of regions that are alike, times values (region, *run)."""
-    if jnp.ndim(factors) != 1 or jnp.ndim(values) < 2:
-        return factors * values
-    return factors[:, None] * values

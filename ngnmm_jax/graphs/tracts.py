@@ -2,17 +2,17 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
 from ngnmm_jax.graphs import spectra, symmetry
-from ngnmm_jax.graphs.base import AbstractGraph
-from ngnmm_jax.graphs.sparse import gathered
+from ngnmm_jax.graphs.base import AbstractGraph, by_region
 from ngnmm_jax.models.parameters import as_float_array
 
 
@@ -32,9 +32,10 @@ class TractGraph(AbstractGraph):
 
     weights: Float[Array, "parcel parcel"]
     parcels: Int[Array, "vertex"]
-    #: Of each parcel's mean: the vertices (entry, parcel), -1 where it has fewer, and their shares.
-    members: Int[Array, "entry parcel"]
-    shares: Float[Array, "entry parcel"]
+    #: The vertices of each parcel (parcel, entry), -1 where it has fewer.
+    members: Int[Array, "parcel entry"]
+    #: What each vertex counts in its parcel's mean.
+    shares: Float[Array, "vertex"]
 
     def __init__(self, weights: Any, parcels: Any, areas: Any = None) -> None:
         names = weights.labels if isinstance(weights, Connectome) else None
@@ -57,8 +58,9 @@ class TractGraph(AbstractGraph):
             must = "give every parcel of `weights` a vertex"
             _checks.fail("parcels", must, f"these have none: {named}")
         self.parcels = jnp.asarray(parcels, jnp.int32)
-        members, shares = _means(parcels, given.astype(float), counts)
-        self.members = jnp.asarray(members)
+        self.members = jnp.asarray(_members(parcels, counts))
+        totals = np.bincount(parcels[parcels >= 0], given[parcels >= 0], shape[0])
+        shares = np.where(parcels >= 0, given / totals[parcels], 0.0)
         self.shares = jnp.asarray(shares, self.weights.dtype)
 
     def card(self) -> tuple[str, dict[str, Any]]:
@@ -81,20 +83,32 @@ class TractGraph(AbstractGraph):
         """All eigenvalues are those of the weights, and zeros."""
         return True
 
-    def means(self, values: Float[Array, "region *run"]) -> Float[Array, "parcel *run"]:
+    def means(self, values: Num[Array, "region *run"]) -> Num[Array, "parcel *run"]:
         """Of each parcel, over its vertices."""
-        return gathered(self.shares, self.members, values)
+        values = jnp.asarray(values)
+        return self._totals(by_region(jax.lax.stop_gradient(self.shares), values))
 
-    def spread(self, values: Float[Array, "parcel *run"]) -> Float[Array, "region *run"]:
+    def _totals(self, values: Any) -> Any:
+        there = values.at[jnp.maximum(self.members, 0)].get(mode="promise_in_bounds")
+        inside = (self.members >= 0).reshape(*self.members.shape, *(1,) * (values.ndim - 1))
+        return jnp.where(inside, there, 0).sum(axis=1)
+
+    def spread(self, values: Num[Array, "parcel *run"]) -> Num[Array, "region *run"]:
         """To each vertex its parcel's value; zero to those that are in none."""
         found = jnp.take(values, jnp.maximum(self.parcels, 0), axis=0)
         inside = (self.parcels >= 0).reshape(-1, *(1,) * (found.ndim - 1))
         return jnp.where(inside, found, 0)
 
-    def apply(self, values: Float[Array, "region *run"]) -> Float[Array, "region *run"]:
+    def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """From vertices to parcels, between these, and to vertices."""
         means = self.means(values)
         return self.spread(jnp.tensordot(self.weights, means, 1, precision="highest"))
+
+    def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
+        """From vertices to parcels, between these the other way, and to vertices by their areas."""
+        totals = self._totals(jnp.asarray(values))
+        totals = jnp.tensordot(self.weights.T, totals, 1, precision="highest")
+        return by_region(jax.lax.stop_gradient(self.shares), self.spread(totals))
 
     def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
         """Those of the weights, of each vertex's parcel."""
@@ -135,14 +149,19 @@ class TractGraph(AbstractGraph):
         return whole[order], int(np.flatnonzero(order == uniform)[0]) if even else None
 
     def leading(self, k: int, which: str = "LR") -> Eigenmodes:
-        """The first `k` eigenmodes of the tracts, spread over the vertices.
+        """The first `k` eigenmodes: those of the weights, spread over the vertices.
 
-        Modes whose eigenvalue is zero since nothing is connected are not among them: `k` is at
-        most the number of parcels.
+        `ValueError` where modes that no tracts reach are among them: they are many, and any.
         """
         weights = np.asarray(self.weights, float)
         modes = eigenmodes_of(weights, bool(np.array_equal(weights, weights.T)))
-        kept = spectra.first_of(modes.values, k, which)
+        rest = np.zeros(self.n_regions - self.n_parcels)
+        values = np.concatenate([modes.values, rest])
+        order = np.lexsort((-values.imag, -values.real))
+        kept = order[spectra.first_of(values[order], k, which)]
+        if (kept >= self.n_parcels).any():
+            must = f"be at most {int((kept < self.n_parcels).sum())}: further ones no tract reaches"
+            _checks.fail("k", must, f"it is {k}")
         vectors = np.asarray(self.spread(jnp.asarray(modes.vectors[:, kept])))
         vectors = vectors / np.linalg.norm(vectors, axis=0)
         uniform = np.flatnonzero(kept == modes.uniform) if self.even() else np.zeros(0)
@@ -161,11 +180,8 @@ class TractGraph(AbstractGraph):
         between = symmetry.symmetriser_of(csr_array(np.asarray(self.weights, float)))
         if between is None:
             return None
-        d, shares = np.ones(self.n_regions), np.asarray(self.shares, float)
-        there, parcel = np.asarray(self.members), np.arange(self.n_parcels)
-        inside = there >= 0
-        d[there[inside]] = (shares * between[parcel])[inside]
-        return d
+        parcels = np.asarray(self.parcels)
+        return np.where(parcels >= 0, np.asarray(self.shares, float) * between[parcels], 1.0)
 
     def components(self) -> np.ndarray:
         """For each region the number of the part that it is in; each that is in no parcel alone."""
@@ -194,16 +210,10 @@ def _indices(parcels: Any, count: int) -> np.ndarray:
     return found.astype(np.int64)
 
 
-def _means(
-    parcels: np.ndarray, areas: np.ndarray, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices (entry, parcel) of each parcel, and their shares of its area."""
+def _members(parcels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Vertices (parcel, entry) of each parcel."""
     order = np.argsort(parcels, kind="stable")[np.count_nonzero(parcels < 0) :]
-    there = np.arange(counts.max())[:, None] < counts
-    begin = np.cumsum(counts) - counts
-    entries = (begin + np.arange(counts.max())[:, None])[there]
+    there = np.arange(counts.max()) < counts[:, None]
     members = np.full(there.shape, -1, np.int32)
-    shares = np.zeros(there.shape)
-    members[there] = order[entries]
-    shares[there] = areas[order[entries]]
-    return members, shares / shares.sum(axis=0)
+    members[there] = order
+    return members

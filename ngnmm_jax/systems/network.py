@@ -424,7 +424,7 @@ def averaged_over(core: Network | Homogeneous, varied: Mapping[str, Any]) -> Hom
     inner = jax.tree.map(np.asarray, inner)
     strength = inner.coupling if coupling is None else coupling
     if not bent:
-        sums = np.asarray(core.graph.row_sums(float))
+        sums = np.asarray(core.graph.row_sums(float), float)
         each = strength[..., None] if coupling is not None and coupling.ndim == 1 else strength
         strength = (each * sums).mean(axis=-1)
     elif strength.ndim and (coupling is None or strength.ndim == 2):
