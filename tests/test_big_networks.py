@@ -22,6 +22,7 @@ from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.simulation import saving
 from ngnmm_jax.stability.bounded import modes_of
 from ngnmm_jax.stability.hull import largest
+from ngnmm_jax.sweeps import activity
 
 N = 40
 
@@ -340,6 +341,15 @@ def test_runs_refuse_to_save_what_nobody_asked_for(monkeypatch):
         )
     with pytest.raises(ValueError, match="in 8 runs"):
         ng.simulate_batch(network, {"coupling": np.arange(8.0)}, 10.0, start=state, dt=0.5)
+
+
+def test_summaries_that_do_not_fit_are_refused(monkeypatch):
+    """Correlations of all pairs are the first to go; without them there is room."""
+    network = ng.Network(ng.MontbrioPazoRoxin(), CirculantGraph(ring()), 1.0)
+    monkeypatch.setattr(activity, "memory", lambda: 1.2e5)
+    with pytest.raises(ValueError, match=r"`keep` must take less memory.*fc_mean"):
+        ng.Activity(20.0, segment=10.0).chunk(network)
+    assert 1 <= ng.Activity(20.0, keep=["mean"]).chunk(network) < 32
 
 
 def test_samples_of_large_networks_come_a_few_at_a_time(monkeypatch):

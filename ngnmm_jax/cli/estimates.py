@@ -1,6 +1,8 @@
 """What a command is about to need, before it starts; what cannot fit is refused."""
 
+import contextlib
 import math
+import os
 import shutil
 from pathlib import Path
 from typing import Any
