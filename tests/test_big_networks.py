@@ -1,5 +1,7 @@
 """Analyses of networks too large for a matrix of regions, held against those that make one."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -172,6 +174,7 @@ def test_a_graph_is_searched_once(large, monkeypatch):
     assert modes_of(network.with_parameters(coupling=3.0)) is known
 
 
+@pytest.mark.slow
 def test_maps_of_large_graphs_take_the_curve(large, monkeypatch):
     """Growth is that of the most unstable mode, to what the ends of the interval are known."""
     network = ng.Network(ng.NextGenEI(i_ext_e=13.0), scattered(), 5.0)
@@ -249,6 +252,7 @@ def test_equilibria_without_a_jacobian(regional, monkeypatch):
     assert found.stats["method"] == equilibria.MATRIX_FREE
 
 
+@pytest.mark.slow
 def test_derivatives_of_equilibria_without_a_jacobian(regional, monkeypatch):
     """By the implicit function theorem, through GMRES and its transpose: as through LAPACK."""
     network, whole = regional
@@ -323,6 +327,31 @@ def test_noise_along_modes_says_what_it_cannot():
         ng.modal_response(uneven, [10.0], modes=3)
     unstable = ng.Driven(ng.Network(loud, scattered(12), 5.0), noise={"v_e": 0.1})
     assert ng.modal_response(unstable, [10.0], modes=3, throw=False).status == Status.UNSTABLE
+
+
+# ---------------------------------------------------------------------- graphs of one's own
+
+
+class Shift(AbstractGraph):
+    """Each region receives from the next one; or what `bend` makes of it."""
+
+    n: int = eqx.field(static=True)
+    bend: Any = eqx.field(static=True, default=None)
+
+    @property
+    def n_regions(self):
+        return self.n
+
+    def apply(self, values):
+        values = jnp.roll(values, -1, axis=0)
+        return values if self.bend is None else self.bend(values)
+
+
+def test_own_graphs_of_many_regions_are_tried_without_their_matrix(large):
+    network = ng.Network(ng.MontbrioPazoRoxin(), Shift(11), 1.0)
+    assert network.n_regions == 11
+    with pytest.raises(ValueError, match="be linear"):
+        ng.Network(ng.MontbrioPazoRoxin(), Shift(11, jnp.tanh), 1.0)
 
 
 # ------------------------------------------------------------------------------ what runs save
