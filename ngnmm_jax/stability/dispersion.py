@@ -236,6 +236,7 @@ def dispersion(
         return characteristic_roots(whole, state, throw=throw)
     modes = KnownModes(lambdas, None)
     if lambdas is None:
+        assert isinstance(system, Network)
         modes = modes_of(system)
         lambdas = modes.lambdas
     xp: Any = np if _checks.on_host(lambdas) else jnp
@@ -298,11 +299,11 @@ def _bounds(
     """Growth over regions of eigenvalues, at the state that was found, or along an orbit."""
     if isinstance(state, Orbit | ForcedOrbit):
         forced = isinstance(state, ForcedOrbit)
-        orbit = refined_forced(inner, state) if forced else refine(inner, state)
+        orbit: Any = _refined(inner, state)
         orbit = jax.tree.map(np.asarray, orbit)
-        propagators = forced_propagators if forced else orbit_propagators
-        through = partial(propagators, np, inner, modal, orbit)
-        matrices, degree, error = monodromies(through, modes.whole.corners)
+        propagators: Any = forced_propagators if forced else orbit_propagators
+        along = partial(propagators, np, inner, modal, orbit)
+        matrices, degree, error = monodromies(along, modes.whole.corners)
         return bounded(matrices, degree, modes, inner.model, float(orbit.period), error)
     matrix, column, row, through, own = map(np.asarray, _one_graph(inner, modal, found.state))
     several = bool(inner.model.outputs)
@@ -312,6 +313,12 @@ def _bounds(
         return np.asarray(with_drive(np, matrix, column, row, factors))
 
     return bounded(at, 1, modes, inner.model)
+
+
+def _refined(inner: Any, orbit: Orbit | ForcedOrbit) -> Any:
+    if isinstance(orbit, ForcedOrbit):
+        return refined_forced(inner, orbit)
+    return refine(inner, orbit)
 
 
 def _one_graph(inner: Homogeneous, modal: Homogeneous, state: jax.Array) -> tuple[Any, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.definition import described
 from ngnmm_jax._core.lanes import map_chunks
+from ngnmm_jax._core.memory import amount, memory
 from ngnmm_jax._core.parameters import SCATTER, noise_name, noise_of
 from ngnmm_jax._core.placement import devices
 from ngnmm_jax._core.programs import digest
@@ -44,8 +45,8 @@ from ngnmm_jax.systems.noises import places
 
 # Runs that a CPU core takes at a time: their states stay in its cache.
 _CPU_RUNS = 32
-# Of a GPU's memory, what the runs may fill; arrays of the state's size that a step holds; how often
-# a window, and all that is gathered and found, is there; and runs at most.
+# Of a device's memory, what the runs may fill; arrays of the state's size that a step holds; how
+# often a window, and all that is gathered and found, is there; and runs at most.
 _SHARE, _COPIES, _GATHERED, _GPU_RUNS = 0.5, 40, 2, 65_536
 # Samples of a window, about.
 _WINDOW = 256
@@ -316,9 +317,9 @@ class Activity(AbstractMeasure):
 
     def chunk(self, system: System) -> int:
         device = devices()[0]
-        if device.platform == "cpu":
-            return _CPU_RUNS
-        free = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30) * _SHARE
+        on_cpu = device.platform == "cpu"
+        known = (device.memory_stats() or {}).get("bytes_limit", 8 * 2**30)
+        free = _SHARE * (memory() if on_cpu else known)
         plan, _ = self.plan(system)
         sample = self._sample(plan, system)
         totals, emitted, values = plan.gathering.shapes(sample, plan.layout)
@@ -326,7 +327,13 @@ class Activity(AbstractMeasure):
         held += _bytes(totals) + _bytes(values)
         state = math.prod(system.state_shape) * sample.dtype.itemsize
         each = _COPIES * state + _GATHERED * held
-        most = max(1.0, free / each)
+        most = free / each
+        if most < 1:
+            must = "take less memory for each run: leave out correlations between all pairs of "
+            must += 'regions ("fc", "fc_mean", "bold_fc"), shorten `segment`, or keep fewer'
+            _checks.fail("keep", must, f"a run takes {amount(float(each))}")
+        if on_cpu:
+            return int(min(_CPU_RUNS, most))
         if isinstance(plan.integrator, Fused) and plan.integrator.on == "gpu":
             most = min(most, room(plan.layout.window * _bytes(sample), state))
         return int(min(_GPU_RUNS, 2 ** int(math.log2(most))))
