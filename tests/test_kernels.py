@@ -273,8 +273,15 @@ def taken(system, integrator, bits, points, runs_a_block=None, steps=12, state=N
     rows = np.array([0.02, -1.0, 0.02, 0.03, -1.0, 0.03])[: shape[0]]
     noise = 0.01 * np.abs(np.random.default_rng(0).standard_normal(shape))
     begin = rows.reshape(-1, *[1] * (len(shape) - 1)) + noise if state is None else state
-    memory = jax.jit(stepper.start)(jnp.asarray(begin, dtype))
-    march = jax.jit(lambda m: jax.lax.fori_loop(0, steps, lambda _, m: stepper.advance(m, None), m))
+
+    @jax.jit
+    def march(begin):
+        memory = stepper.start(begin)
+        return memory, jax.lax.fori_loop(
+            0, steps, lambda _, memory: stepper.advance(memory, None), memory
+        )
+
+    memory, expected = march(jnp.asarray(begin, dtype))
     program = traced(core, integrator, dt, (model.shown,), points)
     regions = REGIONS if program.networked else 1
     runs = runs_of(program, regions, RUNS, 1) if runs_a_block is None else runs_a_block
@@ -294,8 +301,7 @@ def taken(system, integrator, bits, points, runs_a_block=None, steps=12, state=N
         stride=steps // 3,
         pushed=pushed,
     )
-    expected = jax.tree.leaves(march(memory))
-    return [*map(np.asarray, expected)], found, shown[-1, 0]
+    return [*map(np.asarray, jax.tree.leaves(expected))], found, shown[-1, 0]
 
 
 #: Cases in 64 bits, and some in 32; the others there are slow for being many.

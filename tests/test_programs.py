@@ -147,6 +147,20 @@ def test_equal_networks_compile_nothing(network, weights, programs):
     assert programs(lambda: jitted(other)) == []
 
 
+def test_speeds_compile_nothing(programs):
+    """Longest delays of 60, and of 59, steps."""
+    lengths = np.array([[0, 200.0, 600.0], [200.0, 0, 330.0], [600.0, 330.0, 0]])
+    connectome = ng.Connectome(lengths / 600, tract_lengths=lengths)
+    start = np.full((2, 3), 0.1)
+
+    def run(speed):
+        system = ng.Network(ng.models.StuartLandau(), connectome, 0.1, speed=speed)
+        return ng.simulate(system, 0.01, dt=0.001, start=start).states
+
+    run(10.0)
+    assert programs(lambda: run(10.2)) == []
+
+
 class Resting(ng.AbstractNeuralMass):
     """Ten variables that decay."""
 

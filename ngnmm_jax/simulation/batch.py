@@ -27,7 +27,7 @@ from ngnmm_jax.simulation.result import Outcome, Simulation, package
 from ngnmm_jax.simulation.saving import Request, Saving, check_memory
 from ngnmm_jax.simulation.start import begins, initial_states
 from ngnmm_jax.simulation.varied import count_runs
-from ngnmm_jax.systems.delayed import on_grid
+from ngnmm_jax.systems.delayed import for_steps, on_grid
 from ngnmm_jax.systems.driven import Driven, Undriven, driven
 from ngnmm_jax.systems.regional_maps import spread_maps
 
@@ -103,6 +103,7 @@ def simulate_batch(
             states = first_states(start, n, core.state_shape, dtype)
         varied = {name: value.astype(dtype) for name, value in varied.items()}
         runs = Runs(varied, states, numbers, past_of(start, core, dt, runs=n))
+        core = for_steps(core)
         found = run_chunks(core, runs, saving, method, dt, t0=request.t0, chunk=chunk)
         outcome = _outcome(core, runs, found, saving, dt)
         t1 = request.t0 + request.duration

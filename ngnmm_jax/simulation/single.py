@@ -21,7 +21,7 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.result import Simulation, package
 from ngnmm_jax.simulation.saving import Request, Saving, check_memory
 from ngnmm_jax.simulation.start import beginning
-from ngnmm_jax.systems.delayed import on_grid
+from ngnmm_jax.systems.delayed import for_steps, on_grid
 from ngnmm_jax.systems.driven import Driven, Undriven
 
 
@@ -95,7 +95,7 @@ def simulate(
     t1 = request.t0 + request.duration
     if isinstance(integrator, AbstractFixedStep):
         core = on_grid(core, step)
-        past = past_of(start, core, step)
+        past, core = past_of(start, core, step), for_steps(core)
         outcome = run_fixed(
             core, first, saving, integrator, step, t0=t0, seed=seed, progress=progress, past=past
         )

@@ -255,6 +255,17 @@ def on_grid(
     return _changed(system, lambda name, graph: with_fields(graph, span=None, reach=reaches[name]))
 
 
+def for_steps(system: Any) -> Any:
+    """A system of `on_grid` for programs of steps, which other delays and steps share: they need
+    not know how many of the values that are remembered count.
+    """
+    if getattr(system, "delays", None) is None:
+        return system
+    return _changed(
+        system, lambda name, graph: with_fields(graph, reach=graph.reach._replace(used=0))
+    )
+
+
 def allowing(system: Any, points: Mapping[str, Any]) -> Any:
     """A system whose programs allow for the delays at `points`, values (…) of parameters, too."""
     if getattr(system, "delays", None) is None:
