@@ -82,17 +82,20 @@ def in_process(module: str, engine: str, *, python: str = sys.executable, **sett
     return float("nan")
 
 
-def environment(folder: Path | None, name: str) -> str | None:
+def environment(folder: Path | None, name: str, version: str | None = None) -> str | None:
     """The Python of a peer's environment, made in this folder where it is missing.
 
-    None, with the reason told, where there is none.
+    None, with the reason told, where there is none. `version`: of one that is not among `PEERS`,
+    and does without JAX.
     """
     if folder is None:
         print(f"{name} is left out: no folder for its environment is given (--peers).\n")
         return None
     home = folder.absolute() / name
-    python, version = home / "bin" / "python", PEERS[name]
-    wanted = [f"{name}=={version}", f"jax=={metadata.version('jax')}", *UNSAID.get(name, [])]
+    python, wanted = home / "bin" / "python", [f"{name}=={version or PEERS[name]}"]
+    if version is None:
+        version = PEERS[name]
+        wanted += [f"jax=={metadata.version('jax')}", *UNSAID.get(name, [])]
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
         command = [str(python), "-m", "pip", "install", "--quiet", *wanted]
@@ -101,12 +104,14 @@ def environment(folder: Path | None, name: str) -> str | None:
             shutil.rmtree(home)
             print(f"{name} is left out: {done.stderr.strip().splitlines()[-1]}\n")
             return None
-    shown = f"import importlib.metadata as m; print(m.version({name!r}), m.version('jax'))"
+    packages = [name] + ["jax"] * (name in PEERS)
+    shown = f"import importlib.metadata as m; print(*map(m.version, {packages}))"
     done = subprocess.run([str(python), "-c", shown], capture_output=True, text=True, check=False)
     if done.stdout.split()[:1] != [version]:
         print(f"{name} is left out: {home} has {done.stdout.strip() or 'none'}, not {version}.\n")
         return None
-    print(f"{name} {version} with JAX {done.stdout.split()[1]}\n")
+    beside = f" with JAX {done.stdout.split()[1]}" if name in PEERS else ""
+    print(f"{name} {version}{beside}\n")
     return str(python)
 
 

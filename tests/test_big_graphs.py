@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import ngnmm_jax as ng
 from ngnmm_jax import graphs
 from ngnmm_jax._core.definition import definition
-from ngnmm_jax.graphs import spectra, symmetry
+from ngnmm_jax.graphs import sparse, spectra, symmetry
 
 RNG = np.random.default_rng(5)
 
@@ -177,8 +177,10 @@ def dense(edges, n=60):
 EDGES = ragged()
 
 
-def test_rows_of_very_different_lengths_are_right_with_derivatives(tmp_path):
-    """Against NumPy; derivatives by weights against those of the dense matrix, by both modes."""
+@pytest.mark.parametrize("at_once", [sparse._AT_ONCE, 0], ids=["at once", "in blocks"])
+def test_rows_of_very_different_lengths_are_right_with_derivatives(at_once, tmp_path, monkeypatch):
+    """Against NumPy; derivatives by weights against those of the dense matrix."""
+    monkeypatch.setattr(sparse, "_AT_ONCE", at_once)
     graph, matrix = graphs.SparseGraph(EDGES, n_regions=60), dense(EDGES)
     assert len(graph.weights) > 1  # groups
     assert sum(w.size for w in graph.weights) < 2 * len(EDGES[0])

@@ -1,5 +1,6 @@
 """A graph of which only the connections that there are take memory and time."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.graphs import symmetry
 from ngnmm_jax.graphs.base import AbstractGraph
 
-# Senders that one pass over all regions reads.
-_BLOCK = 8
+# Senders that one pass over all regions reads; but all at once of no more values than this.
+_BLOCK, _AT_ONCE = 8, 2**17
 # Rows are parted by their numbers of connections where filling up all to the longest row would
 # make more than this many times as many entries as there are.
 _FILLED = 1.3
@@ -199,8 +200,9 @@ def _read(weights: Any, n_regions: int | None) -> tuple[Any, tuple[str, ...] | N
     values = _checks.numbers("weights", values, booleans=True)
     values = values if values.dtype == np.float32 else values.astype(float)
     _checks.finite("weights", values)
-    _once(rows, columns, shape[0])
     matrix = csr_array((values, (rows, columns)), shape=shape)
+    if matrix.nnz < values.size:  # what stands twice was added up
+        _refuse_twice(rows, columns, shape[0])
     matrix.eliminate_zeros()
     matrix.sort_indices()
     return matrix, labels
@@ -218,15 +220,14 @@ def _edges(weights: tuple[Any, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return found[0].astype(np.int64), found[1].astype(np.int64), found[2]
 
 
-def _once(rows: Any, columns: Any, n: int) -> None:
+def _refuse_twice(rows: Any, columns: Any, n: int) -> None:
     """Refuse connections that stand more than once."""
     codes = np.sort(np.asarray(rows, np.int64) * n + columns)
     twice = np.flatnonzero(codes[1:] == codes[:-1])
-    if twice.size:
-        to, source = divmod(int(codes[twice[0]]), n)
-        but = f"{twice.size} stand again, as that to region {to} from region {source}"
-        must = "have each connection once (`weights.sum_duplicates()` adds those that stand twice)"
-        _checks.fail("weights", must, but)
+    to, source = divmod(int(codes[twice[0]]), n)
+    but = f"{twice.size} stand again, as that to region {to} from region {source}"
+    must = "have each connection once (`weights.sum_duplicates()` adds those that stand twice)"
+    _checks.fail("weights", must, but)
 
 
 def _grouped(matrix: Any) -> tuple[list[tuple[np.ndarray, np.ndarray]], Any]:
@@ -268,7 +269,8 @@ def gathered(weights: Any, senders: Any, values: Any) -> Any:
     """
     values, width = jnp.asarray(values), senders.shape[0]
     alone = (1,) * (values.ndim - 1)
-    whole = (width - 1) // _BLOCK * _BLOCK  # at least one entry is left
+    few = senders.size * math.prod(values.shape[1:]) <= _AT_ONCE
+    whole = 0 if few else (width - 1) // _BLOCK * _BLOCK  # at least one entry is left
 
     def each(weights: Any, senders: Any) -> Any:
         # Where there is no connection, no derivative by its weight.
