@@ -4,7 +4,6 @@ Concrete systems go through `many_equilibria`, one small program for whoever ask
 is being transformed by JAX, the same search is part of its program (`certify`).
 """
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -25,7 +24,13 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.dynamics.matrix_free import LEADING, WHOLE, is_large, newton_krylov, rightmost
+from ngnmm_jax.dynamics.matrix_free import (
+    LEADING,
+    is_large,
+    is_large_shape,
+    newton_krylov,
+    rightmost,
+)
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -34,8 +39,8 @@ _STEPS = 8
 #: What is said of systems without a Jacobian, and where their growth is not found.
 MATRIX_FREE = "without a Jacobian: GMRES, Arnoldi"
 _OPEN = (
-    "the leading eigenvalues were not found to their tolerance: they lie too close together, or "
-    "grow too slowly to be told; have it return what was found with `throw=False`"
+    "the leading eigenvalue was not found to its tolerance: too many others lie close to it; have "
+    "it return what was found with `throw=False` (of a homogeneous state `dispersion` knows more)"
 )
 #: How many equilibria there are places for where their number is not known beforehand.
 MOST = 8
@@ -63,8 +68,8 @@ class Equilibria(AbstractResult):
       that grow, and at least six where so many could be certified; NaN behind these. NaN of a
       homogeneous system whose delays differ, or are of several couplings: those of the network
       say whether it is stable (`find_equilibria(network)`). Of systems of over 3,000 dimensions the
-      six rightmost, one of each pair, by Arnoldi's iteration (`dynamics.matrix_free`); NaN behind
-      those that it found, and under JAX transformations.
+      rightmost, at most six, one of each pair, by Arnoldi's iteration (`dynamics.matrix_free`); NaN
+      behind those that are known, and under JAX transformations.
     - `residuals` (equilibrium,): largest |dx/dt|.
     - `errors` (equilibrium,): size of Newton's last correction, an estimate of the distance
       to the exact equilibrium relative to 1 + |x|; the certificate asks it below `tolerance`.
@@ -78,8 +83,8 @@ class Equilibria(AbstractResult):
       False where equilibria come from a grid, from many starts or from yours, and under `jit`,
       `vmap` or `grad`.
     - `status`: `Status.OK`; `NONE_FOUND`; `TRUNCATED` where more were found than `max_count`;
-      `NOT_CERTIFIED` where characteristic roots may be missing, or leading eigenvalues were not
-      found to 1e-7 of the spectral radius.
+      `NOT_CERTIFIED` where characteristic roots may be missing, or the leading eigenvalue of a
+      large system was not found to 1e-6 of the spectral radius.
     """
 
     states: Float[Array, "equilibrium *state"]
@@ -94,7 +99,7 @@ class Equilibria(AbstractResult):
     def stats(self) -> dict[str, Any]:
         """Residuals, and the errors of Newton's iteration."""
         known = {"residuals": several(self.residuals), "errors": several(self.errors)}
-        large = math.prod(self.states.shape[-2:]) > WHOLE
+        large = is_large_shape(self.states.shape[-2:])
         return known | ({"method": MATRIX_FREE} if large else {})
 
     def summary(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ Methods for Large Eigenvalue Problems (2011), ch. 7 and 8 (polynomial filters, A
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,29 +34,37 @@ _RESTART, _RESTARTS, _LEFT = 30, 20, 1e-11
 _SOLVED = 1e-6
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 40, 8
-# Arnoldi's: vectors, restarts, tolerance; Taylor's steps at first, and how many times as many.
-_VECTORS, _ITERATIONS, _TOLERANCE = 40, 12, 1e-9
-_FILTER, _LONGER = 6, (1, 4, 16)
+# Arnoldi's: vectors at most, and after how many it is looked at; Taylor's steps for each vector at
+# first, and where that is not enough.
+_VECTORS, _LOOKS, _FILTERS = 60, 20, (6, 24)
+# For the spectral radius; what of a vector is left where its subspace is invariant.
+_FEW, _INVARIANT = 12, 1e-13
 # A step is so long, over the spectral radius, known to some per cent; to this order it is off by
 # 3e-4 where |λ| is the radius, and by 3e-8 of half of it.
 _STEP, _ORDER = 3.0, 12
 # An eigenvalue is known where its residual is below this, relative to the spectral radius.
-_KNOWN = 1e-7
+_KNOWN = 1e-6
 
 
 def is_large(system: Any) -> bool:
     """Whether a system's whole Jacobian is too large."""
-    return math.prod(system.state_shape) > WHOLE
+    return is_large_shape(system.state_shape)
+
+
+def is_large_shape(shape: tuple[int, ...]) -> bool:
+    """Whether that of states of a shape is."""
+    return math.prod(shape) > WHOLE
 
 
 class Rightmost(NamedTuple):
     """Leading eigenvalues of a Jacobian.
 
-    - `values` (eigenvalue,): by falling real part, one of each pair; `residuals` of each.
+    - `values` (eigenvalue,): by falling real part, one of each pair: the first, and those after it
+      up to the first that is not known; `residuals` of each.
     - `vectors` (dimension, eigenvalue): of length one.
-    - `known`: whether all residuals are below 1e-7 of the spectral radius, `radius`. Then there is
-      a matrix as near to the Jacobian that has these eigenvalues exactly; that none further right
-      was missed follows from Arnoldi's iteration, from a random start, not from a bound.
+    - `known`: whether the first one's residual is below 1e-6 of the spectral radius, `radius`. Then
+      a matrix as near to the Jacobian has this eigenvalue exactly; that none further right was
+      missed follows from Arnoldi's iteration, from a random start, not from a bound.
     """
 
     values: Complex[np.ndarray, "eigenvalue"]
@@ -157,75 +165,85 @@ def rightmost(system: Any, state: Float[Array, "*state"], count: int = LEADING) 
     state = jnp.asarray(state)
     start = np.random.default_rng(0).standard_normal(state.size)
     radius = _radius(system, state, start)
-    best: Rightmost | None = None
-    for longer in _LONGER:
-        step = jnp.asarray(_STEP / radius if radius else 0.0)
+    step = jnp.asarray(_STEP / radius if radius else 0.0)
+    for steps in _FILTERS:
 
-        def through(v: np.ndarray, longer: int = longer, step: jax.Array = step) -> np.ndarray:
-            return np.asarray(_filtered(system, state, v.ravel(), step, longer * _FILTER))
+        def through(v: np.ndarray, steps: int = steps) -> np.ndarray:
+            return np.asarray(_filtered(system, state, v, step, steps))
 
-        found = _in_subspace(system, state, _subspace(through, start, 2 * count + 2), radius, count)
-        if best is None or found.residuals[0] < best.residuals[0]:
-            best = found
-        if best.known:
+        found = None
+        for basis, projected in _krylov(through, start, _VECTORS, _LOOKS):
+            found = _in_subspace(system, state, _dominant(basis, projected, count), radius, count)
+            if found.known:
+                return found
+        if found is None or not np.isfinite(found.residuals[0]):
             break
-    assert best is not None
-    return best
+        start = found.vectors.real.sum(axis=1) + found.vectors.imag.sum(axis=1)
+    nothing = np.full(1, np.nan + 0j)
+    lost = Rightmost(nothing, nothing[None], np.full(1, np.inf), radius, False)
+    return lost if found is None else found
 
 
 def _radius(system: Any, state: jax.Array, start: np.ndarray) -> float:
     """The spectral radius of the Jacobian, to some per cent."""
-    subspace = _subspace(
-        lambda v: np.asarray(_products(system, state, v.reshape(-1, 1)))[:, 0], start, 1, 5e-2
-    )
-    if not subspace.size:  # an upper bound on it will do as well
-        v = start / np.linalg.norm(start)
-        return 4 * float(np.linalg.norm(np.asarray(_products(system, state, v[:, None]))))
-    within = subspace.T @ np.asarray(_products(system, state, subspace))
-    return float(np.abs(np.linalg.eigvals(within)).max())
+
+    def through(v: np.ndarray) -> np.ndarray:
+        return np.asarray(_products(system, state, v[:, None]))[:, 0]
+
+    every = [small for _, small in _krylov(through, start, _FEW, _FEW)]
+    return float(np.abs(np.linalg.eigvals(every[-1])).max()) if every else 0.0
 
 
-def _subspace(
-    through: Callable[[np.ndarray], np.ndarray],
-    start: np.ndarray,
-    count: int,
-    tolerance: float = _TOLERANCE,
-) -> np.ndarray:
-    """An orthonormal basis (dimension, vector) of what is largest in modulus; none if none is."""
-    from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
+def _krylov(
+    through: Callable[[np.ndarray], np.ndarray], start: np.ndarray, most: int, looks: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Arnoldi's basis (dimension, vector), and the operator in it, every so many vectors.
 
-    n = start.size
-    operator = LinearOperator((n, n), matvec=through, dtype=float)
-    vectors = np.zeros((n, 0))
-    try:
-        _, vectors = eigs(
-            operator, count, v0=start, ncv=_VECTORS, maxiter=_ITERATIONS, tol=tolerance
-        )
-    except ArpackNoConvergence as error:
-        vectors = error.eigenvectors
-    except ArpackError:  # products that are not finite
-        return vectors
-    if not vectors.size or not np.isfinite(vectors).all():
-        return np.zeros((n, 0))
-    basis, sizes, _ = np.linalg.svd(np.hstack([vectors.real, vectors.imag]), full_matrices=False)
-    return np.asarray(basis[:, sizes > 1e-8 * sizes[0]])
+    Ends early where the subspace is invariant; without a word where products are not finite.
+    """
+    basis = np.empty((min(most, start.size) + 1, start.size))
+    basis[0] = start / np.linalg.norm(start)
+    small = np.zeros((len(basis), len(basis) - 1))
+    for k in range(len(basis) - 1):
+        v = through(basis[k])
+        size = np.linalg.norm(v)
+        if not np.isfinite(size):
+            return
+        for _ in range(2):  # once more, for what rounding leaves
+            along = basis[: k + 1] @ v
+            v = v - along @ basis[: k + 1]
+            small[: k + 1, k] += along
+        small[k + 1, k] = np.linalg.norm(v)
+        done = small[k + 1, k] <= _INVARIANT * size
+        if done or (k + 1) % looks == 0 or k + 2 == len(basis):
+            yield basis[: k + 1].T, small[: k + 1, : k + 1]
+        if done:
+            return
+        basis[k + 1] = v / small[k + 1, k]
+
+
+def _dominant(basis: np.ndarray, projected: np.ndarray, count: int) -> np.ndarray:
+    """An orthonormal basis of what is largest in modulus, with both of each pair."""
+    values, vectors = np.linalg.eig(projected)
+    kept = vectors[:, np.argsort(-np.abs(values))[: 2 * count + 2]]
+    inner, sizes, _ = np.linalg.svd(np.hstack([kept.real, kept.imag]), full_matrices=False)
+    return np.asarray(basis @ inner[:, sizes > 1e-8 * sizes[0]])
 
 
 def _in_subspace(
     system: Any, state: jax.Array, basis: np.ndarray, radius: float, count: int
 ) -> Rightmost:
-    """The Jacobian's own eigenvalues in a subspace, and what they miss."""
-    if not basis.size:
-        nothing = np.full(1, np.nan)
-        return Rightmost(nothing + 0j, nothing[None] + 0j, np.full(1, np.inf), radius, False)
+    """The Jacobian's own eigenvalues in a subspace: the first, and others that are known."""
     image = np.asarray(_products(system, state, basis))
     values, inner = np.linalg.eig(basis.T @ image)
     upper = np.flatnonzero(values.imag >= 0)
     order = upper[np.argsort(-values[upper].real)][:count]
     values, inner = values[order] + 0j, inner[:, order] / np.linalg.norm(inner[:, order], axis=0)
     residuals = np.linalg.norm(image @ inner - (basis @ inner) * values, axis=0)
-    known = bool((residuals <= _KNOWN * radius).all())
-    return Rightmost(values, basis @ inner + 0j, residuals, radius, known)
+    fine = residuals <= _KNOWN * radius
+    number = len(fine) if fine.all() else max(1, int(fine.argmin()))
+    vectors = basis @ inner[:, :number] + 0j
+    return Rightmost(values[:number], vectors, residuals[:number], radius, bool(fine[0]))
 
 
 @eqx.filter_jit

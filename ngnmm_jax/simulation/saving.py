@@ -139,7 +139,7 @@ def _on_grid(argument: str, value: Any, dt: float) -> np.ndarray:
 def check_memory(saving: Saving, request: Request, regions: int, dtype: Any, runs: int = 1) -> None:
     """Refuse samples that would not fit, or very many that nobody asked for."""
     each = runs * regions * np.dtype(dtype).itemsize
-    size = len(saving.ts) * len(saving.variables) * each
+    size = float(len(saving.ts) * len(saving.variables) * each)
     unsaid = runs == 1 and request.at is None and None in (request.every, request.variables)
     if size <= (min(_UNSAID, _SHARE * memory()) if unsaid else _SHARE * memory()):
         return

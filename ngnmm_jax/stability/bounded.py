@@ -59,10 +59,10 @@ class GrowthBounds(Pictured):
     growth: np.ndarray
     frequency: np.ndarray
     attained: float
-    at: complex
+    at: complex | float
     upper: float
     attained_transverse: float
-    at_transverse: complex
+    at_transverse: complex | float
     upper_transverse: float
     failure: float
     error: float

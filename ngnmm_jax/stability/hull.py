@@ -42,7 +42,7 @@ class Largest:
     lambdas: NDArray[Any]
     growth: NDArray[np.float64]
     turning: NDArray[np.float64]
-    at: complex
+    at: complex | float
     attained: float
     upper: float
 
@@ -126,7 +126,7 @@ class _Search:
         side, place, growth, turning = (np.concatenate(part) for part in parts)
         order = np.lexsort((place, side))
         lambdas = self._lambda(side, place)[order]
-        at = self._lambda(np.array([self.at[0]]), np.array([self.at[1]]))[0]
+        at = self._lambda(np.array([self.at[0]]), np.array([self.at[1]]))[0].item()
         return Largest(lambdas, growth[order], turning[order], at, self.best, upper)
 
     def _lambda(self, side: NDArray[Any], place: NDArray[Any]) -> NDArray[Any]:
