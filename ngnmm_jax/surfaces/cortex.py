@@ -84,7 +84,8 @@ class Undirected(AbstractNormalisation):
     form: Knight, Ruiz and Uçar, SIAM J. Matrix Anal. Appl. 35, 931 (2014)). Where the density of
     tracts m/a changes, x makes up for it in part: from a place of higher density vertices get more
     than back, by the root of its ratio. Callosal links are scaled with them: their share is
-    `callosal` before that, and differs between vertices after.
+    `callosal` before that, and differs between vertices after (on conte69, of 10 %: 4 to 11 % of
+    four vertices in five).
 
     Needs a kernel by distance, a connectome of symmetric weights (not normalised), and a surface
     without vertices outside of all parcels; `ValueError` otherwise.
@@ -96,19 +97,18 @@ class Undirected(AbstractNormalisation):
 
         self._check(parts)
         areas, regions = parts.surface.vertex_areas, parts.regions
-        measure = (parts.connectome.weights.sum(axis=1) / np.bincount(regions, areas))[
-            regions
-        ] * areas
+        density = parts.connectome.weights.sum(axis=1) / np.bincount(regions, areas)
+        measure = density[regions] * areas
         tracts = TractGraph(parts.connectome.normalised(), regions, areas)
         near = parts.kernel.densities(parts.surface)  # type: ignore[attr-defined]
         start = 1 / np.sqrt(near @ measure)
-        _scale(near, start, start)
+        across = parts.callosal / (1 - parts.tracts)  # of what are no tracts
+        _scale(near, (1 - across) * start, start)
         if parts.links is not None:
-            local = 1 - parts.callosal / (1 - parts.tracts)
             links = (parts.links + parts.links.T).tocsr() / 2
             root = 1 / np.sqrt(measure)
-            _scale(links, root, root)
-            near = local * near + (1 - local) * links
+            _scale(links, across * root, root)
+            near = near + links
         x = _balanced(near, measure)
         _scale(near, x, x * measure)
         shares = map(_as_field, (1 - parts.tracts, parts.tracts))
