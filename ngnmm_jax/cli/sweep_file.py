@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from ngnmm_jax._core.memory import memory
 from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli import parsing
 from ngnmm_jax.cli.arrays import read_array

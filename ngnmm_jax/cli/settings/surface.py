@@ -156,14 +156,18 @@ class SurfaceSettings(NetworkSettings):
         if not self.surface:
             return super().connections()
         cortex, kernel = self.cortex, self.local_kernel()
-        shares = {"tracts": self.share_of_tracts, "callosal": self.callosal}
         with called("width", "cutoff"):
             if cortex.parcels is None:
                 return _without_tracts(cortex.surface, kernel, self.callosal)
             from ngnmm_jax.surfaces import cortical_graph
 
             return cortical_graph(
-                cortex.surface, self.loaded_connectome, cortex.parcels, kernel, **shares
+                cortex.surface,
+                self.loaded_connectome,
+                cortex.parcels,
+                kernel,
+                tracts=self.share_of_tracts,
+                callosal=self.callosal,
             )
 
 
