@@ -67,7 +67,7 @@ def options(files):
     return [
         "--surface", files / "lh.ball.gii", "--surface", files / "rh.ball.gii",
         "--parcels", files / "lh.csv", "--parcels", files / "rh.csv",
-        "--connectome", files / "twelve.npz",
+        "--connectome", files / "twelve.npz", "--match", "order",
         "--width", 20, "--set", "i_ext_e=13", "--coupling", 4,
     ]  # fmt: skip
 
@@ -87,8 +87,10 @@ def test_simulate(files, options, tmp_path):
     kept = whole.kept(parcels.outside)
     np.testing.assert_array_equal(found.vertex, kept)
     np.testing.assert_allclose(found.x, whole.vertices[kept, 0])
+    connectome = ng.Connectome.load(files / "twelve.npz")
+    parcels = parcels.renamed(connectome.labels)
     graph = ng.surfaces.cortical_graph(
-        whole.take(kept), ng.Connectome.load(files / "twelve.npz"), parcels.take(kept),
+        whole.take(kept), connectome, parcels.take(kept),
         ng.surfaces.Gaussian(20.0), tracts=0.3, callosal=0.1,
     )  # fmt: skip
     network = ng.Network(ng.NextGenEI(i_ext_e=13.0), graph, 4.0)
@@ -114,6 +116,7 @@ def test_values_of_regions_are_those_of_their_vertices(files):
             "surface": [str(files / f"{side}.ball.gii") for side in ("lh", "rh")],
             "parcels": [str(files / f"{side}.csv") for side in ("lh", "rh")],
             "connectome": str(files / "twelve.npz"),
+            "match": "order",
             "set": {"i_ext_e": values.tolist()},
         },
         "test",
@@ -127,7 +130,7 @@ def test_values_of_regions_are_those_of_their_vertices(files):
 
 def test_dispersion(options, tmp_path):
     """The fastest mode is that of the whole graph, in the table and on the cortex."""
-    output = invoke("dispersion", *options, "--out", tmp_path)
+    output = invoke("dispersion", *options, "--normalisation", "undirected", "--out", tmp_path)
     assert "modes of 80 vertices" in " ".join(output.split())
     assert "growing modes" in output
     assert (tmp_path / "mode_0.png").stat().st_size > 10_000
@@ -138,6 +141,11 @@ def test_dispersion(options, tmp_path):
     ("words", "said"),
     [
         (["--width", "5"], "`width` must go with `surface`"),
+        (["--normalisation", "undirected"], "`normalisation` must go with `surface`"),
+        (
+            ["--surface", "{lh}", "--surface", "{rh}", "--parcels", "{l}", "--parcels", "{r}"],
+            "parcels.renamed",
+        ),
         (["--surface", "missing.gii"], "there is no file 'missing.gii'"),
         (["--surface", "{lh}", "--tracts", "0.5"], "give `parcels` as well"),
         (["--surface", "{lh}", "--speed", "5"], "`speed` must be left out on a surface"),
@@ -149,7 +157,8 @@ def test_dispersion(options, tmp_path):
     ],
 )
 def test_what_cannot_be_is_refused(files, words, said, tmp_path):
-    given = [word.format(lh=files / "lh.ball.gii") for word in words]
+    places = {"lh": "lh.ball.gii", "rh": "rh.ball.gii", "l": "lh.csv", "r": "rh.csv"}
+    given = [word.format(**{k: files / v for k, v in places.items()}) for word in words]
     with pytest.raises(ValueError, match=re.escape(said)):
         invoke("simulate", "--connectome", files / "twelve.npz", *given, "--out", tmp_path)
 

@@ -99,6 +99,23 @@ def test_delays(run):
 
 
 @pytest.mark.slow
+def test_waves(run):
+    """What the curve says of a surface, and what all vertices do."""
+    pytest.importorskip("pyvista", reason="figures of surfaces need pyvista")
+    notebook = run("12")
+    text = printed(notebook)
+    assert "stable alone: True" in text
+    assert "fastest: 0.0249 per ms, 54.5 Hz, 52.8 mm" in text
+    assert "96 of the first 121 harmonics grow" in text
+    assert float(text.split("off by ")[1].split()[0]) < 1e-5
+    hertz, length, speed = (float(word) for word in text.split("seen: ")[1].split()[:5:2])
+    assert hertz == pytest.approx(54.5, rel=0.02)
+    assert length == pytest.approx(52.8, rel=0.2)
+    assert speed == pytest.approx(2.88, rel=0.5)
+    assert pictures(notebook) == 5
+
+
+@pytest.mark.slow
 def test_classical(run):
     notebook = run("05")
     text = printed(notebook)

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ import ngnmm_jax as ng
 from ngnmm_jax.plot import _views
 from ngnmm_jax.plot._style import GREY
 from ngnmm_jax.surfaces import Surface
+from tests.test_readme import read
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -203,3 +205,34 @@ def test_without_opengl_it_says_what_to_install():
                           capture_output=True, text=True, check=False)  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "apt install libegl1" in done.stderr
+
+
+def subject(folder):
+    """What FreeSurfer leaves in a subject's folder: two balls, two parcels and a wall on each."""
+    io = pytest.importorskip("nibabel").freesurfer.io
+    ball = Surface.sphere(2, radius=30.0)
+    for name in ("surf", "label"):
+        (folder / "bert" / name).mkdir(parents=True)
+    height = ball.vertices[:, 2]
+    keys = np.where(height < -25, 0, np.where(height < 0, 1, 2))
+    colours = np.array([[25, 5, 25, 0], [100, 25, 0, 0], [125, 100, 160, 0]])
+    for side, aside in (("lh", -35.0), ("rh", 35.0)):
+        io.write_geometry(folder / "bert" / "surf" / f"{side}.pial",
+                          ball.vertices + np.array([aside, 0, 0]), ball.faces)  # fmt: skip
+        io.write_annot(folder / "bert" / "label" / f"{side}.aparc.annot", keys, colours,
+                       ["unknown", "low", "high"], fill_ctab=True)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_page(tmp_path):
+    """The page on surfaces runs as written, with the real cortex."""
+    pytest.importorskip("brainspace", reason="the files of brainspace are absent")
+    subject(tmp_path)
+    path = Path(__file__).resolve().parents[1] / "docs" / "surfaces.md"
+    page = read(path, tmp_path, 5)
+    assert page["network"].n_regions == 59234
+    assert np.isfinite(page["run"].v_e).all()
+    assert (tmp_path / "cortex.png").stat().st_size > 50_000
+    np.testing.assert_allclose(page["heat"].leading(9).values[[0, 1, 4]], page["known"][:3],
+                               rtol=2e-3)  # fmt: skip
+    assert page["graph"].n_regions == page["cortex"].n_vertices < 324

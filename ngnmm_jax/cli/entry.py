@@ -29,6 +29,8 @@ def run() -> None:
             hint = " (On the command line: --reading NAME=VALUE.)"
         if "undelayed()" in str(error):
             hint = " (On the command line: without --speed and --delay.)"
+        if "parcels.renamed" in str(error):
+            hint = " (On the command line: --match order.)"
         complain(f"{kind}{error}{hint}")
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -92,7 +92,7 @@ def _drawn_mode(
     """A mode on the cortex, or on the brain where the connectome has coordinates."""
     label = "amplitude (unit norm)"
     if cortex is not None:
-        vector = cortex.on_whole(_vector(network.graph, complex(modes.lambdas[number])))
+        vector = cortex.on_whole(_vector(network.graph, np.asarray(modes.lambdas), number))
         size = (11.0, 5.0)
         ax = plot.surface(cortex.whole, vector, label=label, ax=plt.subplots(figsize=size)[1])
         return ax.figure  # type: ignore[return-value]
@@ -102,15 +102,16 @@ def _drawn_mode(
     return plot.brain(network.connectome, vector, label=label)
 
 
-def _vector(graph: Any, value: complex) -> np.ndarray:
-    """Of the modes that are known, the one of the nearest eigenvalue: its real part (node,)."""
+def _vector(graph: Any, lambdas: np.ndarray, number: int) -> np.ndarray:
+    """The real part (node,) of the mode of that number among those that are known."""
     if graph.n_regions <= graph.DENSE_LIMIT:
         values, vectors = graph.spectrum()[0], graph.eigenvectors()
     else:
-        ends = [graph.leading(count, which) for count, which in ((FIRST, "LR"), (LAST, "SR"))]
-        values = np.concatenate([end.values for end in ends])
-        vectors = np.concatenate([end.vectors for end in ends], axis=1)
-    return np.asarray(vectors[:, np.abs(values - value).argmin()]).real
+        middle = (lambdas.real.min() + lambdas.real.max()) / 2
+        upper = lambdas[number].real > middle
+        end = graph.leading(FIRST if upper else LAST, "LR" if upper else "SR")
+        values, vectors = end.values, end.vectors
+    return np.asarray(vectors[:, np.abs(values - lambdas[number]).argmin()]).real
 
 
 def write_map(

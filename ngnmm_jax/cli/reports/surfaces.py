@@ -132,8 +132,9 @@ def _film(run: Simulation, cortex: Cortex, out: Path) -> None:
     movie = plot.animate(whole, cortex.whole, window=_FILMED)
     frames = len(list(movie.new_frame_seq()))
     with progress_bar(frames, "film", "frame", None) as bar:
-        told = {"progress_callback": lambda *_: bar.update(1)}
-        movie.save(out / "activity.gif", writer="pillow", dpi=_DOTS, **told)
+        movie.save(
+            out / "activity.gif", "pillow", dpi=_DOTS, progress_callback=lambda *_: bar.update(1)
+        )
 
 
 def _facts(

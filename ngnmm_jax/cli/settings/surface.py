@@ -61,6 +61,19 @@ class SurfaceSettings(NetworkSettings):
         _Share, Option("Share of the coupling that comes from the other hemisphere's counterpart.")
     ] = 0.0
 
+    match: Annotated[
+        Literal["names", "order"],
+        Option("Whether parcels are the connectome's regions by name or in their order."),
+    ] = "names"
+    normalisation: Annotated[
+        Literal["rows", "undirected"],
+        Option(
+            "How rows come to sum to one: 'rows' divides each kind of connection by its sums; "
+            "'undirected' keeps them symmetric, so that eigenvalues are real and bounds on them "
+            "are found fast."
+        ),
+    ] = "rows"
+
     @functools.cached_property
     def cortex(self) -> Cortex:
         """The surface and its parcels, read once."""
@@ -79,6 +92,9 @@ class SurfaceSettings(NetworkSettings):
         if parcels is None:
             return Cortex(surface, np.arange(surface.n_vertices), surface, None)
         parcels.check(surface)
+        if self.match == "order":
+            with called("parcels", "names"):
+                parcels = parcels.renamed(self.loaded_connectome.labels)
         kept = surface.kept(parcels.outside)
         return Cortex(surface, kept, surface.take(kept), parcels.take(kept))
 
@@ -123,7 +139,7 @@ class SurfaceSettings(NetworkSettings):
         """Refuse what does not go together; called before anything is made."""
         if not self.surface:
             defaults = type(self)()
-            for name in ("parcels", "kernel", "width", "tracts", "callosal"):
+            for name in SurfaceSettings.model_fields.keys() - NetworkSettings.model_fields.keys():
                 if getattr(self, name) != getattr(defaults, name):
                     fail(name, "go with `surface`", "that is not given")
             return
@@ -134,6 +150,8 @@ class SurfaceSettings(NetworkSettings):
         if self.share_of_tracts + self.callosal > 1:
             must = f"leave at most {1 - self.callosal:g}, beside `callosal`"
             fail("tracts", must, f"it is {self.share_of_tracts:g}")
+        if self.normalisation == "undirected" and self.cortex.parcels is None:
+            fail("normalisation", "be 'rows' where there are no parcels", "it is 'undirected'")
         if self.callosal and not self.cortex.surface.is_two_sided:
             must = "be 0 on a surface without a left and a right hemisphere"
             fail("callosal", must, f"it is {self.callosal:g}")
@@ -156,14 +174,20 @@ class SurfaceSettings(NetworkSettings):
         if not self.surface:
             return super().connections()
         cortex, kernel = self.cortex, self.local_kernel()
-        shares = {"tracts": self.share_of_tracts, "callosal": self.callosal}
         with called("width", "cutoff"):
             if cortex.parcels is None:
                 return _without_tracts(cortex.surface, kernel, self.callosal)
-            from ngnmm_jax.surfaces import cortical_graph
+            from ngnmm_jax.surfaces import ByRows, Undirected, cortical_graph
 
+            undirected = self.normalisation == "undirected"
             return cortical_graph(
-                cortex.surface, self.loaded_connectome, cortex.parcels, kernel, **shares
+                cortex.surface,
+                self.loaded_connectome,
+                cortex.parcels,
+                kernel,
+                tracts=self.share_of_tracts,
+                callosal=self.callosal,
+                normalisation=Undirected() if undirected else ByRows(),
             )
 
 
