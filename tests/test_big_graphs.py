@@ -385,3 +385,36 @@ def test_what_makes_parts_symmetric_together_needs_the_parts_that_are_connected(
     assert np.ptp(together / d) < 1e-12
     assert not parts.any()
     assert symmetry.agreed((one, links), (d * np.arange(1, 9), np.zeros(8, int))) is None
+
+
+@pytest.mark.slow
+def test_two_thousand_regions_are_as_their_dense_matrix_in_any_order():
+    """A network over local weights and tracts, and the same dense: slopes and growth of modes."""
+    n, count = 2000, 40
+    areas, parcels = RNG.uniform(0.5, 2.0, n), RNG.permutation(np.arange(n) % count)
+    local = sp.random_array((n, n), density=0.004, rng=RNG)
+    local = (local + local.T) @ sp.diags_array(areas)
+    between = symmetric(count, 0.5) / np.bincount(parcels, areas)[:, None]
+
+    def graph(order):
+        weights = sp.csr_array(local.tocsr()[order][:, order])
+        tracts = graphs.TractGraph(between, parcels[order], areas[order])
+        return graphs.SumGraph((graphs.SparseGraph(weights), tracts), (0.7, 20.0)).normalised()
+
+    matrix = 0.7 * local.toarray() + 20 * of_tracts(between, parcels, areas)
+    matrix = matrix / matrix.sum(axis=1, keepdims=True)
+    state = RNG.uniform(0.1, 0.9, (6, n))
+    whole = ng.Network(ng.NextGenEI(), matrix, coupling=9.0)
+    for order in (np.arange(n), RNG.permutation(n)):
+        one = graph(order)
+        network = ng.Network(ng.NextGenEI(), one, coupling=9.0)
+        slopes = network.vector_field(jnp.asarray(state[:, order]))
+        expected = np.asarray(whole.vector_field(jnp.asarray(state)))[:, order]
+        np.testing.assert_allclose(slopes, expected, rtol=1e-13, atol=1e-13)
+        root = np.sqrt(one.symmetriser())
+        turned = root[:, None] * matrix[np.ix_(order, order)] / root
+        values = np.linalg.eigvalsh((turned + turned.T) / 2)
+        np.testing.assert_allclose(one.leading(5).values, values[:-6:-1], atol=1e-12)
+        bounds = one.transverse_bounds()
+        assert values[0] - 1e-3 < bounds.low <= values[0]
+        assert values[-2] <= bounds.high < values[-2] + 1e-3

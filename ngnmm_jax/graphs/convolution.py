@@ -28,6 +28,8 @@ class AbstractConvolution(AbstractGraph):
     kernel: Float[Array, "..."]
 
     def __init__(self, kernel: Any) -> None:
+        if _checks.is_concrete(kernel):
+            _checks.numbers("kernel", kernel)
         self.kernel = as_float_array(kernel)
 
     def __check_init__(self) -> None:
@@ -89,10 +91,10 @@ class AbstractConvolution(AbstractGraph):
         Where JAX traces the kernel the uniform mode comes first, before all others.
         """
         if not _checks.is_concrete(self):
-            values = jnp.ravel(self.gains(jnp))
-            rest = values[1:]
-            order = jnp.lexsort((-rest.imag, -rest.real))
-            return jnp.concatenate([values[:1], rest[order]]), 0
+            traced: Any = jnp.ravel(self.gains(jnp))
+            rest = traced[1:]
+            falling = jnp.lexsort((-rest.imag, -rest.real))
+            return jnp.concatenate([traced[:1], rest[falling]]), 0
         values, order = self._sorted()
         return values[order], int(np.flatnonzero(order == 0)[0])
 

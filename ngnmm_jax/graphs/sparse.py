@@ -39,8 +39,10 @@ class SparseGraph(AbstractGraph):
     - `labels` (region,): names; "region 0" … by default.
 
     Rows are stored side by side: entry k of all rows, then entry k + 1, rows of many connections
-    and of few in groups of their own. That reads each entry once, and is what was fastest of all
-    that XLA can do on CPUs (`benchmarks/surfaces.py`). Derivatives by `weights` are those of
+    and of few in groups of their own; each entry is read once. Chosen by times on two (busy) cores,
+    65,536 regions of 40 connections in 64 bits, ms for one state and for 16 runs: so 2 and 18;
+    gathered at once and summed 4 and 235; `segment_sum` 6 and 327; JAX's BCSR 24 and 9. Backward,
+    derivatives by values scatter, which takes some ten times as long. Those by `weights` are of
     connections that there are.
     """
 
@@ -181,7 +183,8 @@ def _read(weights: Any, n_regions: int | None) -> tuple[Any, tuple[str, ...] | N
             _checks.fail("weights", _MUST, f"`{weights}` is none: {error}")
     if issparse(weights):
         given = coo_array(weights)
-        shape, rows, columns, values = given.shape, *given.coords, given.data
+        shape, values = given.shape, given.data
+        rows, columns = given.row, given.col
         if n_regions is not None:
             _checks.fail("n_regions", "be left out where a matrix has its size", "it is given")
     elif isinstance(weights, tuple) and len(weights) == 3:

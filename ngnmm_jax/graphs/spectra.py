@@ -375,12 +375,12 @@ def _first(modes: Eigenmodes, k: int, which: str) -> Eigenmodes:
     """So many of all modes."""
     values = modes.values
     kept = first_of(values, k, which)
-    uniform = np.flatnonzero(kept == modes.uniform) if modes.uniform is not None else ()
+    uniform = np.flatnonzero(kept == modes.uniform)  # none where it is None
     return Eigenmodes(
         values[kept],
         modes.vectors[:, kept],
         modes.residual,
-        int(uniform[0]) if len(uniform) else None,
+        int(uniform[0]) if uniform.size else None,
         modes.conditions[kept],
         modes.errors[kept],
     )

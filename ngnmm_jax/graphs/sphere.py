@@ -35,6 +35,8 @@ class SphereGraph(AbstractGraph):
     legendre: Float[Array, "order degree latitude"]
 
     def __init__(self, gains: Any) -> None:
+        if _checks.is_concrete(gains):
+            _checks.numbers("gains", gains)
         self.gains = as_float_array(gains)
         if self.gains.ndim != 1 or not self.gains.size:
             must = "be one eigenvalue for each degree, (degree,)"

@@ -1,5 +1,6 @@
 """Graphs that follow from another, or from nothing: Laplacian, identity, all regions alike."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import equinox as eqx
@@ -229,13 +230,16 @@ class SumGraph(AbstractGraph):
 
     def apply_transposed(self, values: Field) -> Field:
         """What each region sends over all connections."""
-        factors = self.factors or (1.0,) * len(self.parts)
-        pairs = zip(self.parts, factors, strict=True)
-        return sum(part.apply_transposed(by_region(f, values)) for part, f in pairs)
+        return _total(p.apply_transposed(by_region(f, values)) for p, f in self._pairs())
+
+    def _pairs(self) -> list[tuple[AbstractGraph, Any]]:
+        """Parts with their factors."""
+        factors = (1.0,) * len(self.parts) if self.factors is None else self.factors
+        return list(zip(self.parts, factors, strict=True))
 
     def transposed(self) -> AbstractGraph:
         """The parts', with factors of those who send."""
-        return _SendersSum(tuple(part.transposed() for part in self.parts), self.factors)
+        return _SendersSum(tuple((part.transposed(), f) for part, f in self._pairs()))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -244,14 +248,11 @@ class SumGraph(AbstractGraph):
 
     def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
         """Those of the parts, summed."""
-        factors = self.factors or (1.0,) * len(self.parts)
-        return sum(f * part.row_sums(dtype) for part, f in zip(self.parts, factors, strict=True))
+        return _total(f * part.row_sums(dtype) for part, f in self._pairs())
 
     def row_sizes(self) -> Float[Array, "region"]:
         """A bound: those of the parts, summed."""
-        factors = self.factors or (1.0,) * len(self.parts)
-        pairs = zip(self.parts, factors, strict=True)
-        return sum(jnp.abs(f) * part.row_sizes() for part, f in pairs)
+        return _total(jnp.abs(f) * part.row_sizes() for part, f in self._pairs())
 
     def components(self) -> np.ndarray:
         """For each region the number of the part that it is in."""
@@ -268,7 +269,7 @@ class SumGraph(AbstractGraph):
     def _scales(self, *, symmetric: bool) -> symmetry.Scales | None:
         """What makes the parts symmetric, and which regions are connected."""
         together: symmetry.Scales | None = None
-        for part, f in zip(self.parts, self.factors or (1.0,) * len(self.parts), strict=True):
+        for part, f in self._pairs():
             d = part.symmetriser() if symmetric else np.ones(self.n_regions)
             factor = np.asarray(f, float) if symmetric else np.ones(())
             if d is None or (factor.ndim and not (factor > 0).all()):
@@ -291,8 +292,13 @@ class SumGraph(AbstractGraph):
     @property
     def exact(self) -> bool:
         """Whether it can be `simplified` to a graph whose eigenvalues are known."""
+        known = all(part.exact for part in self.parts)
+        return known and not isinstance(self.simplified(), SumGraph)
+
+    def normalised(self) -> AbstractGraph:
+        """The same with every row divided by its sum; as one graph where it can be `simplified`."""
         one = self.simplified()
-        return not isinstance(one, SumGraph) and one.exact
+        return super().normalised() if isinstance(one, SumGraph) else one.normalised()
 
     def spectrum(self) -> tuple[Any, int | None]:
         """Eigenvalues (mode,), sorted, and the index of the uniform mode."""
@@ -322,21 +328,23 @@ class SumGraph(AbstractGraph):
 
 
 class _SendersSum(AbstractGraph):
-    """The connections of several graphs at once, with factors of regions that send."""
+    """The connections of several graphs at once, each with factors of regions that send."""
 
-    parts: tuple[AbstractGraph, ...]
-    factors: tuple[Any, ...] | None
+    parts: tuple[tuple[AbstractGraph, Any], ...]
 
     @property
     def n_regions(self) -> int:
         """The number of regions."""
-        return self.parts[0].n_regions
+        return self.parts[0][0].n_regions
 
     def apply(self, values: Field) -> Field:
         """What each region gets over all connections."""
-        factors = self.factors or (1.0,) * len(self.parts)
-        pairs = zip(self.parts, factors, strict=True)
-        return sum(part.apply(by_region(f, values)) for part, f in pairs)
+        return _total(part.apply(by_region(f, values)) for part, f in self.parts)
+
+
+def _total(each: Iterable[Any]) -> Any:
+    first, *rest = each
+    return sum(rest, first)
 
 
 class Alike(AbstractGraph):

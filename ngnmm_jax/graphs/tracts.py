@@ -40,6 +40,8 @@ class TractGraph(AbstractGraph):
     def __init__(self, weights: Any, parcels: Any, areas: Any = None) -> None:
         names = weights.labels if isinstance(weights, Connectome) else None
         weights = weights.weights if isinstance(weights, Connectome) else weights
+        if _checks.is_concrete(weights):
+            _checks.numbers("weights", weights)
         self.weights = as_float_array(weights)
         shape = self.weights.shape
         if len(shape) != 2 or shape[0] != shape[1] or not shape[0]:
