@@ -66,11 +66,9 @@ def simulate(
       there; by default `initial_state(system, seed=seed, scatter=scatter)`.
     - `t0`: initial time; by default 0, or the end of the run given as `start`.
     - `seed`: of the initial noise, and of a driven network's noise.
-    - `save_every`: sampling interval, by default about 1 ms; or `save_at` (time,): the times
-      themselves, rising, from `t0` on. What takes over half of the machine's memory is refused; and
-      what takes over 2 GB where either this or `variables` is left out.
-    - `variables`: names of what is saved, by default all variables of the model
-      and the quantity that it shows.
+    - `save_every`: sampling interval, by default about 1 ms; or `save_at` (time,): times, rising,
+      from `t0` on. Samples of over half of the memory, or 2 GB unasked for, are refused.
+    - `variables`: names of what is saved, by default all of the model's and what it shows.
     - `integrator`: "adaptive", "rk4", "heun", "euler", "dopri8", or "moebius", for models with an
       exact local flow: of order four with one product of the weights a step, rates positive
       whatever the step (`NextGenEI`); or an object of `ngnmm_jax.integrators`, such as

@@ -234,11 +234,9 @@ def dispersion(
             _checks.fail("lambdas", must, "they are given, and there are no modes then")
         assert not isinstance(state, Orbit | ForcedOrbit)
         return characteristic_roots(whole, state, throw=throw)
-    modes = KnownModes(lambdas, None)
-    if lambdas is None:
-        assert isinstance(system, Network)
-        modes = modes_of(system)
-        lambdas = modes.lambdas
+    assert isinstance(system, Network)
+    modes = modes_of(system) if lambdas is None else KnownModes(lambdas, None)
+    lambdas = modes.lambdas
     xp: Any = np if _checks.on_host(lambdas) else jnp
     lambdas = xp.atleast_1d(xp.asarray(lambdas))
     if not xp.issubdtype(lambdas.dtype, np.inexact):
@@ -262,9 +260,8 @@ def dispersion(
     found = _Modes(*map(jnp.asarray, found))
     names = system.model.time_unit, notation_of(system)
     lambdas = lambdas if lambdas.ndim == 1 else lambdas[:, 0]
-    bounds = None
-    if modes.whole is not None and not delayed:
-        bounds = _bounds(inner, modal, found, state, modes)
+    known = modes.whole is not None and not delayed
+    bounds = _bounds(inner, modal, found, state, modes) if known else None
     result = Dispersion(lambdas, *found, modes.uniform, *names, bounds)
     if throw:
         raise_unless_ok("dispersion", found.status, result)
