@@ -61,7 +61,9 @@ SMALL = {
     "on an orbit": lambda n: ng.dispersion(n.with_parameters(i_ext_e=13.0), orbit(n)).eigenvalues,
     "lyapunov_spectrum": lambda n: ng.lyapunov_spectrum(n, 2, progress=False, **FEW).exponents,
     "lyapunov_map": lambda n: (
-        ng.lyapunov_map(n.homogeneous(), {"i_ext_e": [10.0, 11.0]}, 1, **FEW).spectra.exponents
+        ng.lyapunov_map(
+            n.homogeneous(), {"i_ext_e": [10.0, 11.0], "coupling": [5.0]}, 1, **FEW
+        ).spectra.exponents
     ),
     "linear_response": lambda n: ng.linear_response(ng.Driven(n, {"input": 0.01}), [10.0]).power,
 }
