@@ -85,6 +85,8 @@ def test_several_delays_that_regions_alike_share():
         0.3 - OWN, [(NEAR, FAST), (FAR, 2.0)])[0].real, atol=1e-9)  # fmt: skip
     with pytest.raises(ValueError, match=r"no one delay.*simulate"):
         ng.find_orbit(inner)
+    with pytest.raises(ValueError, match=r"no one delay.*simulate"):
+        ng.continue_cycles(inner, {"coupling": (0.5, 2.0)})
 
 
 def test_where_delays_differ_what_rests_alike_grows_as_the_network():

@@ -372,7 +372,16 @@ def _shared(system: Network, state: ArrayLike | Orbit) -> Homogeneous | DelayedH
 
     With delays: of equilibria (variable,) where all connections have one delay.
     """
-    if system.delays is None or isinstance(state, Orbit):
+    if system.delays is None:
+        return system.homogeneous()
+    one_sum = isinstance(system.interaction, AbstractSum | AbstractPairwise)
+    if isinstance(state, Orbit):
+        if not one_sum:
+            must = (
+                "have one coupling alone, with one delay, where modes along an orbit are asked for"
+            )
+            but = f"it has {_checks.kind_of(system.interaction)}: `simulate` shows what grows"
+            _checks.fail("system", must, but)
         return system.homogeneous()
     if jnp.ndim(state) != 1:
         return None
@@ -380,7 +389,6 @@ def _shared(system: Network, state: ArrayLike | Orbit) -> Homogeneous | DelayedH
         inner: Any = system.homogeneous()
     except ValueError:  # regions differ, or the sums that they receive
         return None
-    one_sum = isinstance(inner.interaction, AbstractSum | AbstractPairwise)
     return inner if one_sum and isinstance(inner, DelayedHomogeneous) else None
 
 
@@ -435,10 +443,6 @@ def _of_forced_orbit(
 
 def _of_delayed_orbit(inner: DelayedHomogeneous, orbit: Orbit, lambdas: jax.Array) -> _Modes:
     """The leading exponents of each mode, as many as there are variables."""
-    if not isinstance(inner.interaction, AbstractSum | AbstractPairwise):
-        must = "have one coupling alone, with one delay, where modes along an orbit are asked for"
-        but = f"it has {_checks.kind_of(inner.interaction)}: `simulate` shows what grows"
-        _checks.fail("system", must, but)
     orbit = refine(inner, orbit)
     xp: Any = np if _checks.on_host(inner, orbit, lambdas) else jnp
     found = leading(inner, path_of(orbit), orbit.period, lambdas, orbit.phases.shape[0])
