@@ -42,7 +42,8 @@ def write_dispersion(
     rows: list[dict[str, Any]] = []
     lines: list[list[Any]] = []
     count = rest.states.shape[0]
-    figure = plt.figure(figsize=(1.2 + 4.2 * count, 3.6), layout="constrained")
+    wide = max(1.2 + 4.2 * count, 0.1 * len(title))  # for the title too
+    figure = plt.figure(figsize=(wide, 3.6), layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
     for k, ax in enumerate(axes):
         state = rest.states[k]
