@@ -42,9 +42,6 @@ from ngnmm_jax.models.notation import notation_of
 # Steps in units of arclength: the width of the parameter's bounds, and a variable's size.
 _LONGEST = 0.05
 _INTERVALS = 64
-# Cycles end at a period of so many time steps of the system or turns of the first cycle, whichever
-# is less, but not of less than four turns.
-_LONG, _LONG_TURNS = 4_000, 10
 #: Ends of curves that go on.
 UNENDED = ("points", "step")
 # How far from where it should be a curve may begin, in units of arclength.
@@ -182,14 +179,8 @@ def continue_cycles(
     field = given.field_of(system, names, start, limits)
     width = jnp.asarray(limits.high - limits.low)
     if is_delayed(system):
-        given.bounds_allowed(field.system, names, limits)
-        ends_at = functools.partial(_longest, system, longest_period)
-        late_problem, begin = late.begin_cycles(field, start, width, ends_at, intervals)
-        if isinstance(start, SpecialPoint):
-            curve = _one_way(late_problem, begin, limits, progress, limits.longest / 10)
-        else:
-            curve = _both_ways(late_problem, begin, limits, progress)
-        return _table("cycle", late_problem, curve, limits if throw else None)
+        curve_of = functools.partial(_late_cycles, field, start, intervals, limits, progress)
+        return _table("cycle", *curve_of(longest_period), limits if throw else None)
     turns = 1
     if isinstance(start, SpecialPoint):
         if start.kind == "period_doubling":
@@ -205,20 +196,46 @@ def continue_cycles(
         field,
         starts.state_scales(states),
         width,
-        _longest(system, longest_period, period),
+        starts.longest_of(system, longest_period, period),
         _clock(field.system, period),
     )
-    if not isinstance(start, SpecialPoint):
-        begin = starts.from_orbit(problem, orbit, field.parameters, intervals)
-        curve = _both_ways(problem, begin, limits, progress)
-    else:
-        if start.kind == "hopf":
-            x = jnp.asarray(start.state).ravel()
-            begin = starts.from_hopf(problem, x, field.parameters, intervals, limits)
-        else:
-            begin = starts.doubled(problem, start.origin)
-        curve = _one_way(problem, begin, limits, progress, limits.longest / 10)
+    given_orbit = None if isinstance(start, SpecialPoint) else orbit
+    curve = _cycles_from(problem, start, given_orbit, intervals, limits, progress)
     return _table("cycle", problem, curve, limits if throw else None, turns)
+
+
+def _cycles_from(
+    problem: Any, start: Any, orbit: Any, intervals: int, limits: Limits, progress: bool | None
+) -> Curve:
+    """The curve from an orbit, both ways; or from a special point."""
+    p = problem.field.parameters
+    if orbit is not None:
+        begin = starts.from_orbit(problem, orbit, p, intervals)
+        return _both_ways(problem, begin, limits, progress)
+    if start.kind == "hopf":
+        x = jnp.asarray(start.state).ravel()
+        begin = starts.from_hopf(problem, x, p, intervals, limits)
+    else:
+        begin = starts.doubled(problem, start.origin)
+    return _one_way(problem, begin, limits, progress, limits.longest / 10)
+
+
+def _late_cycles(
+    field: Any,
+    start: Any,
+    intervals: int,
+    limits: Limits,
+    progress: bool | None,
+    longest_period: Any,
+) -> tuple[Any, Curve]:
+    """The problem and the curve of a system with one delay."""
+    given.bounds_allowed(field.system, field.names, limits)
+    width = jnp.asarray(limits.high - limits.low)
+    ends_at = functools.partial(starts.longest_of, field.system, longest_period)
+    problem, begin = late.begin_cycles(field, start, width, ends_at, intervals)
+    if isinstance(start, SpecialPoint):
+        return problem, _one_way(problem, begin, limits, progress, limits.longest / 10)
+    return problem, _both_ways(problem, begin, limits, progress)
 
 
 @placed(lambda system, **given: jacobian_is_small(system))
@@ -271,7 +288,7 @@ def continue_bifurcation(
     if kind in ("fold", "hopf"):
         problem, begin = starts.of_equilibria(kind, field, start, width)
     else:
-        end = jnp.maximum(_longest(system, longest_period, start.period), 2 * start.period)
+        end = jnp.maximum(starts.longest_of(system, longest_period, start.period), 2 * start.period)
         kept = kind == "period"
         clock = Kept(jnp.asarray(start.period)) if kept else _clock(field.system, start.period)
         problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
@@ -337,18 +354,6 @@ def _of_the_same(system: Any, start: Any) -> None:
     if driven and isinstance(start, SpecialPoint) and not known:
         must = "be a special point of locked cycles: under a drive nothing rests"
         _checks.fail("start", must, f"it is {start}")
-
-
-def _longest(system: Any, given: float | int | None, period: float) -> jax.Array:
-    if is_driven(system):
-        return jnp.asarray(np.inf)
-    if given is not None:
-        _checks.positive("longest_period", given)
-        return jnp.asarray(float(given))
-    step = getattr(system, "time_step", None)
-    turns = _LONG_TURNS * period
-    limit = turns if step is None else min(_LONG * float(step), turns)
-    return jnp.asarray(max(limit, 4 * period))
 
 
 def _start(problem: Any, begin: Step, limits: Limits) -> Step:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.bifurcations.branches import SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Step
@@ -30,9 +31,13 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
 from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
+from ngnmm_jax.dynamics.forced.system import is_driven
 from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.base import AbstractNeuralMass
 
+# Cycles end at a period of so many time steps of the system or turns of the first cycle, whichever
+# is less, but not of less than four turns.
+_LONG, _LONG_TURNS = 4_000, 10
 # Cycles at a Hopf point begin with this amplitude, in units of arclength, or less where the
 # parameter would move by more than this.
 _AMPLITUDE, _MOVE = 0.02, 0.002
@@ -41,6 +46,19 @@ _AMPLITUDE, _MOVE = 0.02, 0.002
 _LEAST = 0.1
 # How far along its new direction a doubled cycle begins.
 _ASIDE = 0.01
+
+
+def longest_of(system: Any, given: float | int | None, period: float) -> jax.Array:
+    """The period at which cycles end: what is given, or by the first `period`."""
+    if is_driven(system):
+        return jnp.asarray(np.inf)
+    if given is not None:
+        _checks.positive("longest_period", given)
+        return jnp.asarray(float(given))
+    step = getattr(system, "time_step", None)
+    turns = _LONG_TURNS * period
+    limit = turns if step is None else min(_LONG * float(step), turns)
+    return jnp.asarray(max(limit, 4 * period))
 
 
 def least_extent(system: Any) -> float:
