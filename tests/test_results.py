@@ -21,6 +21,8 @@ from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 
 #: What public functions return beside results.
 NO_RESULTS = {"AbstractFixedStep", "Unknown"}
+#: Data: of surfaces, and what an inference from simulations is given.
+NO_RESULTS |= {"Harmonics", "Pairs", "Parcellation", "Surface"}
 
 
 def public_modules():
@@ -87,8 +89,10 @@ KNOWN: dict[str, Any] = {
     "notation": None,
     "parameters": {"i_ext_e": np.zeros(2)},
     "rates": ("r_e",),
+    "space": ng.signals.Grid((3,), 1.0),
     "time_unit": "ms",
     "units": ("1",),
+    "wavenumbers": (np.zeros(2),),
     "variables": ("v_e",),
 }
 SIZES = {"parameter": 1, "variable": 6}

@@ -16,8 +16,8 @@ from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
+from ngnmm_jax.graphs.dense import MatrixGraph
 from ngnmm_jax.graphs.past import Reach, Reads, arriving
-from ngnmm_jax.graphs.structured import MatrixGraph
 
 
 class AbstractCoupling(Pictured):

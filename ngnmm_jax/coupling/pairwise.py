@@ -16,8 +16,9 @@ from ngnmm_jax._core.types import Channels, Field, ParameterArray
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.dense import MatrixGraph
 from ngnmm_jax.graphs.past import Reach, Reads, arriving_apart
-from ngnmm_jax.graphs.structured import Alike, MatrixGraph
+from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.parameters import as_parameter, parameter
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from ngnmm_jax import models
 from ngnmm_jax._core.definition import described
-from ngnmm_jax.models.nextgen_ei import NextGenEI
 from ngnmm_jax.saved import load
 from ngnmm_jax.stability.maps import DispersionMap
 from ngnmm_jax.systems.network import Network
@@ -24,13 +24,12 @@ NAME = "hcp-schaefer100-map"
 
 def shipped(network: Network, axes: Mapping[str, np.ndarray]) -> DispersionMap | None:
     """The map that ships, where it is of this network and over these bounds; else None."""
-    plain = type(network) is Network and type(network.model) is NextGenEI
-    if not plain or network.delays is not None:
-        return None
     folder = _folder()
-    if folder is None:
+    if folder is None or type(network) is not Network or network.delays is not None:
         return None
     found, known = _read(folder)
+    if getattr(models, known["model"]) is not type(network.model):
+        return None
     if list(found.parameters) != list(axes) or known != identity(network, axes):
         return None
     ends = [(values[0], values[-1]) for values in found.parameters.values()]

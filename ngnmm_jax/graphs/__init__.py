@@ -4,7 +4,7 @@ from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.convolution import AbstractConvolution, CirculantGraph, LatticeGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import AbstractDelays, CommonDelay, GivenDelays, TractDelays
-from ngnmm_jax.graphs.dense import DenseGraph
+from ngnmm_jax.graphs.dense import DenseGraph, MatrixGraph
 from ngnmm_jax.graphs.density import SpectralDensity
 from ngnmm_jax.graphs.sparse import SparseGraph
 from ngnmm_jax.graphs.spectra import SpectralBounds
@@ -13,7 +13,6 @@ from ngnmm_jax.graphs.structured import (
     Alike,
     IdentityGraph,
     LaplacianGraph,
-    MatrixGraph,
     SumGraph,
     TransposedGraph,
 )

@@ -1,4 +1,4 @@
-"""The graph that any connectome is: a full matrix."""
+"""Graphs that are a full matrix: a connectome's, or any."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax._core.types import Field
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.models.parameters import as_float_array
@@ -71,3 +72,27 @@ class DenseGraph(AbstractGraph):
     def bare(self) -> "DenseGraph":
         """The same without names, which no program depends on."""
         return self if self.connectome is None else with_fields(self, connectome=None)
+
+
+class MatrixGraph(AbstractGraph):
+    """Any matrix, of whatever signs, without names: what couplings amount to at a state.
+
+    **Arguments:**
+
+    - `weights` (region, region): row by row what a region receives.
+    """
+
+    weights: Float[Array, "region region"]
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return int(self.weights.shape[0])
+
+    def apply(self, values: Field) -> Field:
+        """Σ_k weights_jk values_k."""
+        return jnp.tensordot(self.weights, values, 1, precision="highest")
+
+    def matrix(self) -> Any:
+        """The weights."""
+        return self.weights

@@ -141,30 +141,6 @@ class IdentityGraph(AbstractGraph):
         return np.ones(self.n), 0
 
 
-class MatrixGraph(AbstractGraph):
-    """Any matrix, of whatever signs, without names: what couplings amount to at a state.
-
-    **Arguments:**
-
-    - `weights` (region, region): row by row what a region receives.
-    """
-
-    weights: Float[Array, "region region"]
-
-    @property
-    def n_regions(self) -> int:
-        """The number of regions."""
-        return int(self.weights.shape[0])
-
-    def apply(self, values: Field) -> Field:
-        """Σ_k weights_jk values_k."""
-        return jnp.tensordot(self.weights, values, 1, precision="highest")
-
-    def matrix(self) -> Any:
-        """The weights."""
-        return self.weights
-
-
 class TransposedGraph(AbstractGraph):
     """The connections of another graph the other way round.
 

@@ -13,6 +13,7 @@ from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
 from ngnmm_jax.graphs import spectra, symmetry
 from ngnmm_jax.graphs.base import AbstractGraph, by_region
+from ngnmm_jax.graphs.dense import MatrixGraph
 from ngnmm_jax.models.parameters import as_float_array
 
 
@@ -135,8 +136,6 @@ class TractGraph(AbstractGraph):
 
     def _small(self) -> AbstractGraph:
         """The graph of the parcels."""
-        from ngnmm_jax.graphs.structured import MatrixGraph
-
         return MatrixGraph(self.weights)
 
     def spectrum(self) -> tuple[Any, int | None]:

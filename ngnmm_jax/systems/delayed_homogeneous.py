@@ -17,7 +17,8 @@ from ngnmm_jax.coupling.modes import alike
 from ngnmm_jax.coupling.pairwise import AbstractPairwise
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
-from ngnmm_jax.graphs.structured import Alike, MatrixGraph
+from ngnmm_jax.graphs.dense import MatrixGraph
+from ngnmm_jax.graphs.structured import Alike
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.coupled import AbstractCoupled, check_coupled
 from ngnmm_jax.systems.delayed import Blocks, spans_of
