@@ -68,14 +68,23 @@ def of_fit(network):
                   n_starts=2, steps=3)  # fmt: skip
 
 
+def of_waves(side):
+    """A signal, its interval and a grid."""
+    turns = np.arange(30)[:, None] / 10 - np.arange(side**2) % side / side
+    return np.sin(2 * np.pi * turns), 1e-3, ng.signals.Grid((side, side), 1.0)
+
+
 #: Results that cost little; of the others specimens are made from their fields.
 MADE = {
     "Equilibria": lambda network: ng.find_equilibria(network.homogeneous()),
     "Dispersion": lambda n: ng.dispersion(n, ng.find_equilibria(n.homogeneous()).states[0]),
     "DispersionMap": of_map,
     "Fit": of_fit,
+    "PhaseSingularities": lambda n: ng.signals.phase_singularities(*of_waves(4), (50, 150)),
     "PowerSpectrum": of_spectrum,
     "Simulation": lambda network: ng.simulate(network, 20.0, dt=0.05),
+    "TravellingWaves": lambda n: ng.signals.travelling_waves(*of_waves(4), (50, 150)),
+    "WavenumberSpectrum": lambda n: ng.signals.wavenumber_spectrum(*of_waves(4)),
 }
 #: Values of fields that have to be of a kind.
 KNOWN: dict[str, Any] = {
@@ -89,10 +98,8 @@ KNOWN: dict[str, Any] = {
     "notation": None,
     "parameters": {"i_ext_e": np.zeros(2)},
     "rates": ("r_e",),
-    "space": ng.signals.Grid((3,), 1.0),
     "time_unit": "ms",
     "units": ("1",),
-    "wavenumbers": (np.zeros(2),),
     "variables": ("v_e",),
 }
 SIZES = {"parameter": 1, "variable": 6}

@@ -238,17 +238,6 @@ def _late_cycles(
     return problem, _both_ways(problem, begin, limits, progress)
 
 
-def _late_cycles(
-    problem: Any, begin: Any, start: Any, limits: Any, progress: bool | None, throw: bool
-) -> Branch:
-    """The branch of cycles of a system with a delay: one way from a special point, else both."""
-    if isinstance(start, SpecialPoint):
-        curve = _one_way(problem, begin, limits, progress, limits.longest / 10)
-    else:
-        curve = _both_ways(problem, begin, limits, progress)
-    return _table("cycle", problem, curve, limits if throw else None)
-
-
 @placed(lambda system, **given: jacobian_is_small(system))
 def continue_bifurcation(
     system: Any,

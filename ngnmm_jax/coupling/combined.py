@@ -14,8 +14,7 @@ from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.contract import check_coupling
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.coupling.routed import several
-from ngnmm_jax.graphs.base import AbstractGraph
-from ngnmm_jax.graphs.structured import SumGraph
+from ngnmm_jax.graphs.base import AbstractGraph, SumGraph
 from ngnmm_jax.models.parameters import as_parameter
 
 

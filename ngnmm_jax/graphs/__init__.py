@@ -1,6 +1,6 @@
 """Who is connected to whom, and how far apart: graphs, by what they do to values of regions."""
 
-from ngnmm_jax.graphs.base import AbstractGraph
+from ngnmm_jax.graphs.base import AbstractGraph, SumGraph, TransposedGraph
 from ngnmm_jax.graphs.convolution import AbstractConvolution, CirculantGraph, LatticeGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import AbstractDelays, CommonDelay, GivenDelays, TractDelays
@@ -13,8 +13,6 @@ from ngnmm_jax.graphs.structured import (
     Alike,
     IdentityGraph,
     LaplacianGraph,
-    SumGraph,
-    TransposedGraph,
 )
 from ngnmm_jax.graphs.tracts import TractGraph
 

@@ -1,7 +1,8 @@
-"""The abstract graph: a matrix, by what it does to values of regions."""
+"""The abstract graph: a matrix, by what it does to values of regions; transposes and sums."""
 
 import abc
 import warnings
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float, Num
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import without_names
+from ngnmm_jax._core.types import Field
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
 from ngnmm_jax.graphs import density, spectra, symmetry
@@ -66,8 +68,6 @@ class AbstractGraph(Pictured):
 
     def transposed(self) -> "AbstractGraph":
         """The graph whose connections go the other way: its `apply` is this one's transpose."""
-        from ngnmm_jax.graphs.structured import TransposedGraph
-
         return TransposedGraph(self)
 
     def matrix(self) -> Float[Array, "region region"]:
@@ -106,8 +106,6 @@ class AbstractGraph(Pictured):
 
         `ValueError` names regions whose rows sum to zero, or to less.
         """
-        from ngnmm_jax.graphs.structured import SumGraph
-
         return SumGraph((self,), (1 / self._positive_sums(),))
 
     def _positive_sums(self) -> Any:
@@ -241,6 +239,15 @@ class AbstractGraph(Pictured):
             return self.connectome.labels
         return tuple(f"region {k}" for k in range(self.n_regions))
 
+    def together(
+        self, parts: "tuple[AbstractGraph, ...]", factors: tuple[Any, ...]
+    ) -> "AbstractGraph | None":
+        """The sum of graphs of this one's class, each times its factor, as one such graph.
+
+        None, as by default, where there is none.
+        """
+        return None
+
     def undelayed(self) -> "AbstractGraph":
         """The graph without its delays: itself, where it has none."""
         return self
@@ -252,6 +259,191 @@ class AbstractGraph(Pictured):
     def bare(self) -> "AbstractGraph":
         """The same without names, which no program depends on."""
         return without_names(self)
+
+
+class TransposedGraph(AbstractGraph):
+    """The connections of another graph the other way round.
+
+    **Arguments:**
+
+    - `graph`: the other.
+    """
+
+    graph: AbstractGraph
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return self.graph.n_regions
+
+    def apply(self, values: Field) -> Field:
+        """What the other's transpose makes of values."""
+        return self.graph.apply_transposed(values)
+
+    def apply_transposed(self, values: Field) -> Field:
+        """What the other makes of them."""
+        return self.graph.apply(values)
+
+    def transposed(self) -> AbstractGraph:
+        """The other."""
+        return self.graph
+
+
+class SumGraph(AbstractGraph):
+    """The connections of several graphs at once, each times a factor.
+
+    **Arguments:**
+
+    - `parts`: graphs of the same regions.
+    - `factors`: of each, a scalar or one value for each region that receives; by default one.
+    """
+
+    parts: tuple[AbstractGraph, ...]
+    factors: tuple[Any, ...] | None = None
+
+    @property
+    def delays(self) -> Any:
+        """Those of the first part that has any."""
+        return next((part.delays for part in self.parts if part.delays is not None), None)
+
+    @property
+    def connectome(self) -> Connectome | None:  # type: ignore[override]
+        """That of the first part which has one."""
+        known = (part.connectome for part in self.parts)
+        return next((connectome for connectome in known if connectome is not None), None)
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return self.parts[0].n_regions
+
+    def apply(self, values: Field) -> Field:
+        """What each region gets over all connections."""
+        each = [part.apply(values) for part in self.parts]
+        if self.factors is not None:
+            each = [by_region(f, v) for f, v in zip(self.factors, each, strict=True)]
+        return sum(each[1:], each[0])
+
+    def apply_transposed(self, values: Field) -> Field:
+        """What each region sends over all connections."""
+        return _total(p.apply_transposed(by_region(f, values)) for p, f in self._pairs())
+
+    def _pairs(self) -> list[tuple[AbstractGraph, Any]]:
+        """Parts with their factors."""
+        factors = (1.0,) * len(self.parts) if self.factors is None else self.factors
+        return list(zip(self.parts, factors, strict=True))
+
+    def transposed(self) -> AbstractGraph:
+        """The parts', with factors of those who send."""
+        return _SendersSum(tuple((part.transposed(), f) for part, f in self._pairs()))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The regions' names, of the first part."""
+        return super().labels if self.connectome is not None else self.parts[0].labels
+
+    def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
+        """Those of the parts, summed."""
+        return _total(f * part.row_sums(dtype) for part, f in self._pairs())
+
+    def row_sizes(self) -> Float[Array, "region"]:
+        """A bound: those of the parts, summed."""
+        return _total(jnp.abs(f) * part.row_sizes() for part, f in self._pairs())
+
+    def components(self) -> np.ndarray:
+        """For each region the number of the part that it is in."""
+        scales = self._scales(symmetric=False)
+        return super().components() if scales is None else scales[1]
+
+    def symmetriser(self) -> np.ndarray | None:
+        """What makes all parts symmetric at once, or None."""
+        if self.delays is not None or not _checks.is_concrete(self):
+            return None
+        scales = self._scales(symmetric=True)
+        return None if scales is None else scales[0] / np.exp(np.log(scales[0]).mean())
+
+    def _scales(self, *, symmetric: bool) -> symmetry.Scales | None:
+        """What makes the parts symmetric, and which regions are connected."""
+        together: symmetry.Scales | None = None
+        for part, f in self._pairs():
+            d = part.symmetriser() if symmetric else np.ones(self.n_regions)
+            factor = np.asarray(f, float) if symmetric else np.ones(())
+            if d is None or (factor.ndim and not (factor > 0).all()):
+                return None
+            own = d / factor if factor.ndim else d
+            scales = own, part.components()
+            together = scales if together is None else symmetry.agreed(together, scales)
+            if together is None:
+                return None
+        return together
+
+    def simplified(self) -> AbstractGraph:
+        """One graph of the same matrix, where all parts are of one kind; else itself.
+
+        Convolutions on the same grid, kernels on the same sphere, tracts between the same parcels,
+        each times a number; or sparse weights.
+        """
+        kind, factors = type(self.parts[0]), self.factors or (1.0,) * len(self.parts)
+        if self.delays is not None or any(type(part) is not kind for part in self.parts):
+            return self
+        return self.parts[0].together(self.parts, factors) or self
+
+    @property
+    def exact(self) -> bool:
+        """Whether it can be `simplified` to a graph whose eigenvalues are known."""
+        known = all(part.exact for part in self.parts)
+        return known and not isinstance(self.simplified(), SumGraph)
+
+    def normalised(self) -> AbstractGraph:
+        """The same with every row divided by its sum; as one graph where it can be `simplified`."""
+        one = self.simplified()
+        return super().normalised() if isinstance(one, SumGraph) else one.normalised()
+
+    def spectrum(self) -> tuple[Any, int | None]:
+        """Eigenvalues (mode,), sorted, and the index of the uniform mode."""
+        one = self.simplified()
+        return super().spectrum() if isinstance(one, SumGraph) else one.spectrum()
+
+    def eigenvectors(self) -> np.ndarray:
+        """Of the matrix (region, mode), of length one, in the order of `spectrum`."""
+        one = self.simplified()
+        return super().eigenvectors() if isinstance(one, SumGraph) else one.eigenvectors()
+
+    def leading(self, k: int, which: str = "LR") -> Eigenmodes:
+        """The first `k` eigenmodes; exactly where all are known."""
+        one = self.simplified()
+        return super().leading(k, which) if isinstance(one, SumGraph) else one.leading(k, which)
+
+    def undelayed(self) -> "SumGraph":
+        """The same without delays: itself, where no part has any."""
+        if self.delays is None:
+            return self
+        return SumGraph(tuple(part.undelayed() for part in self.parts), self.factors)
+
+    def said(self) -> str:
+        """Delays in a few words."""
+        delayed: list[Any] = [part for part in self.parts if part.delays is not None]
+        return "; ".join(part.said() for part in delayed)
+
+
+class _SendersSum(AbstractGraph):
+    """The connections of several graphs at once, each with factors of regions that send."""
+
+    parts: tuple[tuple[AbstractGraph, Any], ...]
+
+    @property
+    def n_regions(self) -> int:
+        """The number of regions."""
+        return self.parts[0][0].n_regions
+
+    def apply(self, values: Field) -> Field:
+        """What each region gets over all connections."""
+        return _total(part.apply(by_region(f, values)) for part, f in self.parts)
+
+
+def _total(each: Iterable[Any]) -> Any:
+    first, *rest = each
+    return sum(rest, first)
 
 
 def by_region(factors: Any, values: Any) -> Any:

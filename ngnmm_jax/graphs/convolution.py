@@ -38,6 +38,15 @@ class AbstractConvolution(AbstractGraph):
             _checks.fail("kernel", must, f"its shape is {self.kernel.shape}")
         _checks.finite("kernel", self.kernel)
 
+    def together(
+        self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
+    ) -> AbstractGraph | None:
+        """One convolution on the same grid, of factors that are numbers."""
+        if any(jnp.ndim(f) for f in factors) or any(p.shape != self.shape for p in parts):
+            return None
+        total = sum(f * part.kernel for part, f in zip(parts, factors, strict=True))  # type: ignore[attr-defined]
+        return with_fields(self, kernel=total)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The grid's; regions stand in the order of its rows."""

@@ -127,6 +127,19 @@ class SparseGraph(AbstractGraph):
         scaled = tuple(w / part for w, part in zip(self.weights, parts, strict=True))
         return with_fields(self, weights=scaled)
 
+    def together(
+        self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
+    ) -> AbstractGraph | None:
+        """One graph of sparse weights."""
+        from scipy.sparse import diags_array
+
+        same: Any = parts
+        if not _checks.is_concrete(same, factors):
+            return None
+        rows = [np.broadcast_to(np.asarray(f, float), self.n_regions) for f in factors]
+        each = [diags_array(f) @ part.sparse() for part, f in zip(same, rows, strict=True)]
+        return SparseGraph(sum(each[1:], each[0]).tocsr(), self.names)
+
     def sparse(self) -> Any:
         """The weights as a SciPy sparse array (region, region) in rows; they must be known."""
         from scipy.sparse import coo_array

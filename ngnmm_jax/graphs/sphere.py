@@ -75,6 +75,15 @@ class SphereGraph(AbstractGraph):
         count = int(self.gains.shape[0])
         return count, 2 * count - 1
 
+    def together(
+        self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
+    ) -> AbstractGraph | None:
+        """One kernel on the same sphere, of factors that are numbers."""
+        if any(jnp.ndim(f) for f in factors) or any(p.shape != self.shape for p in parts):
+            return None
+        total = sum(f * part.gains for part, f in zip(parts, factors, strict=True))  # type: ignore[attr-defined]
+        return with_fields(self, gains=total)
+
     @property
     def n_regions(self) -> int:
         """The number of regions."""

@@ -71,6 +71,23 @@ class TractGraph(AbstractGraph):
         head = f"{type(self).__name__}: {self.n_regions} regions"
         return head, {"parcels": str(self.n_parcels), "weights": self.weights}
 
+    def together(
+        self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
+    ) -> AbstractGraph | None:
+        """Tracts between the same parcels, of factors that are numbers."""
+        same: Any = parts
+        if any(jnp.ndim(f) for f in factors) or not _checks.is_concrete(same):
+            return None
+        if not all(
+            part.n_parcels == self.n_parcels
+            and np.array_equal(part.parcels, self.parcels)
+            and np.array_equal(part.shares, self.shares)
+            for part in same
+        ):
+            return None
+        total = sum(f * part.weights for part, f in zip(same, factors, strict=True))
+        return with_fields(self, weights=total)
+
     @property
     def n_regions(self) -> int:
         """The number of vertices."""
