@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import nbformat
@@ -124,8 +125,8 @@ def test_the_map_that_ships():
 def test_another_model_and_code(explorer, small):
     """What is shown, as a program that runs and finds the same."""
     explorer.set(i_ext_e=15.0, coupling=9.0)
-    code = explorer.code.replace("connectome = ...", "connectome = given")
-    space = {"given": small}
+    code = explorer.code
+    space = {"connectome": small}
     exec(compile(code.partition("run = ")[0], "code", "exec"), space)
     assert f"{int(space['modes'].number_growing)} of 11 modes grow" in explorer.text
     assert "ng.models.NextGenEI(i_ext_e=15)" in code
@@ -138,6 +139,41 @@ def test_another_model_and_code(explorer, small):
     assert isinstance(explorer.network.model, ng.NextGenEI)
     with pytest.raises(ValueError, match="did you mean 'wilson-cowan'"):
         explorer.choose("wilson-cowen")
+
+
+def test_code_of_what_a_line_does_not_make(small):
+    """A model of one's own: its network as it was given, at the sliders' values, coupling too."""
+
+    class Own(ng.NextGenEI):
+        pass
+
+    seen = ng.explore(ng.Network(Own(i_ext_e=3.0), small, 9.0), points=2)
+    seen.set(coupling=3.0)
+    space = {"network": seen._given}
+    exec(compile(seen.code.partition("run = ")[0], "code", "exec"), space)
+    assert float(space["network"].coupling) == 3.0
+    growth = ng.dispersion(seen.network, space["state"]).growth
+    np.testing.assert_allclose(space["modes"].growth, growth, atol=1e-9)
+
+
+def test_where_it_begins_is_where_it_was_given(small):
+    """Beyond the model's plane too; and refusals say what to do."""
+    seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 40.0), points=2)
+    assert seen.values["coupling"] == 40.0
+    assert repr(seen).startswith("Explorer: ")
+    network = ng.Network(ng.NextGenEI(), small, 9.0)
+    with pytest.raises(ValueError, match="must lie within its bounds"):
+        ng.explore(network, {"coupling": (0.0, 1.0), "i_ext_e": (0.0, 1.0)})
+    with pytest.raises(ValueError, match="`tau_e` must be .*positive|above zero"):
+        ng.explore(network, {"tau_e": (-5.0, 20.0), "coupling": (0.0, 30.0)})
+    with pytest.raises(ValueError, match="must be a network"):
+        ng.explore(network.homogeneous())
+    with pytest.raises(ValueError, match="has no `plane` of its own"):
+        ng.explore(ng.Network(Bare(), small, 0.1))
+
+
+class Bare(ng.NextGenEI):
+    plane: ClassVar = {}
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def of_fit(network):
 
 def of_waves(side):
     """A signal, its interval and a grid."""
-    turns = np.arange(30)[:, None] / 10 - np.arange(side**2) % side / side
+    turns = np.arange(120)[:, None] / 10 - np.arange(side**2) % side / side
     return np.sin(2 * np.pi * turns), 1e-3, ng.signals.Grid((side, side), 1.0)
 
 

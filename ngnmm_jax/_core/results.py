@@ -1,7 +1,10 @@
 """What analyses return: one style of record, with a status, what it took, and a short picture."""
 
+import contextlib
 import dataclasses
 import importlib
+import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
@@ -60,7 +63,13 @@ class AbstractResult(Pictured):
                 f"No figure is known of a `{kind}`; `ngnmm_jax.plot` lists all figures."
             )
         # By name, since figures stand above all that they draw.
-        return getattr(importlib.import_module("ngnmm_jax.plot"), self.drawn_by)(self, **options)
+        draw = getattr(importlib.import_module("ngnmm_jax.plot"), self.drawn_by)
+        with contextlib.nullcontext() if self.ok else _quietly():
+            drawn = draw(self, **options)
+        if np.ndim(self.status) == 0 and not self.ok:
+            figure = getattr(drawn, "figure", drawn)
+            figure.text(0.005, 0.005, ended(self.status), color="#c1272d", fontsize="small")
+        return drawn
 
     def picture(self) -> str:
         """Its figure in small, where a function draws it as it is."""
@@ -83,6 +92,14 @@ class AbstractResult(Pictured):
         if not any(is_array(leaf) or type(leaf) in (int, float) for leaf in leaves):
             return f"{name}: without values", AbstractResult.summary(self)
         return f"{name}: {ended(self.status)}", {**self.summary(), **self.stats}
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Without NumPy's warnings of what is not finite, which the status says."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)
+        yield
 
 
 def ended(status: Any) -> str:

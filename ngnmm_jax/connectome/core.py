@@ -131,7 +131,10 @@ class Connectome:
         return digest.hexdigest()
 
     def __repr__(self) -> str:
-        return f"Connectome({self.name!r}, {self.n_regions} regions)"
+        sums = self.weights.sum(axis=1)
+        even = np.ptp(sums) <= 1e-9 * sums.max()
+        rows = f"rows sum to {sums[0]:.4g}" if even else "rows of unequal sums"
+        return f"Connectome({self.name!r}, {self.n_regions} regions, {rows})"
 
     def _repr_html_(self) -> str:
         sums = self.weights.sum(axis=1)

@@ -89,7 +89,8 @@ def _numbered(
                 f"it has {n} regions and names {first} to {last}: say whether the first one is "
                 "number one (`one_based=True`) or number zero (`one_based=False`)"
             )
-        parts.notes.append(f"regions are numbered from {base}")
+        here = ": region 1 of the file is called 'region 0' here" if base else ""
+        parts.notes.append(f"regions are numbered from {base}{here}")
     if n is not None and last - base >= n:
         raise ValueError(f"it names region {last}, but has {n} regions")
     return index[0] - base, index[1] - base, last + 1 - base

@@ -29,6 +29,8 @@ _STEPS = 10_000
 # Of Welch's windows, as a fraction of the run; what counts as no activity.
 _WINDOW = 0.3
 STILL = 1e-3
+# Peaks below this bin of the spectrum are no rhythm that the run can tell.
+_LOWEST = 3
 
 
 def activity(network: Network, ends: Mapping[str, tuple[float, float]]) -> Simulation:
@@ -155,8 +157,12 @@ def heard(run: Simulation) -> str:
         return "The network rests."
     power = power_spectrum(values, run.sampling_interval, segment=segment_of(run))
     mean = np.asarray(power.power).mean(axis=1)
-    peak = float(power.frequencies[1 + int(mean[1:].argmax())])
-    return f"The network's regions peak at {_frequency(peak, run.time_unit, digits=0)}."
+    k = 1 + int(mean[1:].argmax())
+    step, peak = float(power.frequencies[1]), float(power.frequencies[k])
+    if k < _LOWEST:
+        return "The network moves, too slowly for this short run to tell a rhythm."
+    told = _frequency(peak, run.time_unit, digits=0)
+    return f"The network's regions peak at {told}, to within {step / 2:.2g}."
 
 
 def segment_of(run: Simulation) -> float:

@@ -131,7 +131,8 @@ class Picture:
         for artist, level in zip((self._regions, self._mean), levels, strict=True):
             artist.set_data(frequencies, level)
         top = max(float(level.max()) for level in levels)
-        self.spectrum.set_xlim(0, min(150.0, float(frequencies[-1])))
+        peak = float(frequencies[max(level.argmax() for level in levels)])
+        self.spectrum.set_xlim(0, min(max(150.0, 1.3 * peak), float(frequencies[-1])))
         self.spectrum.set_ylim(top - 70, top + 5)
 
     def clear(self) -> None:

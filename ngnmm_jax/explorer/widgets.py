@@ -80,6 +80,9 @@ class Explorer:
         _checks.require_x64("the explorer")
         if points is not None:
             _checks.positive_integer("points", points)
+        if not isinstance(system, Network):
+            must = "be a network: `ng.Network(model, connectome)`"
+            _checks.fail("system", must, f"it is {_checks.kind_of(system)}")
         system.homogeneous()
         self._given, self._bounds, self._points = system, parameters, points
         self._fixed_map = background
@@ -93,6 +96,12 @@ class Explorer:
         self._set_up(system, parameters)
         self.widget = self._widgets()
         self.update()
+
+    def __repr__(self) -> str:
+        return f"Explorer: {self.text}"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return self.widget._repr_mimebundle_(**options)
 
     @property
     def network(self) -> Network:
@@ -126,8 +135,9 @@ class Explorer:
     def update(self, _: Any = None) -> None:
         """Compute and draw everything at the sliders' values."""
         begun = time.perf_counter()
-        network = self.network
+        self.code = ""
         try:
+            network = self.network
             self._draw_map()
             state, found = state_and_growth(network)
             run = activity(network, self._reach())
@@ -151,12 +161,23 @@ class Explorer:
         known = {name: leaf(system, name) for name in parameter_names(system)}
         plane = {name: (low, high) for name, (low, high, _) in system.model.plane.items()}
         ranges = dict(plane if bounds is None else bounds)
+        if not ranges and bounds is None:
+            kind = type(system.model).__name__
+            must = 'be given, as {"coupling": (0, 1), …}'
+            _checks.fail("parameters", must, f"`{kind}` has no `plane` of its own")
         if len(ranges) != 2:
             _checks.fail("parameters", "name two parameters", f"it names {list(ranges)}")
         for name, pair in ranges.items():
             _checks.one_of("parameters", name, known)
             if not (len(pair) == 2 and np.isfinite(pair).all() and pair[0] < pair[1]):
                 _checks.fail(name, "have bounds (low, high)", f"they are {pair!r}")
+            here = float(known[name])
+            if bounds is None:  # the plane's, and wide enough
+                ranges[name] = pair = (min(pair[0], here), max(pair[1], here))
+            if not pair[0] <= here <= pair[1]:
+                _checks.fail(name, f"lie within its bounds {pair}", f"it is {here:g}")
+            system.with_parameters(**dict.fromkeys([name], pair[0]))  # which says what is wrong
+            system.with_parameters(**dict.fromkeys([name], pair[1]))
         shown = self._fixed_map
         if shown is not None and list(shown.parameters) != list(ranges):
             spans = f"it spans {list(shown.parameters)}"
@@ -170,7 +191,7 @@ class Explorer:
             if name not in ranges and np.ndim(value) == 0
         }
         self._axes = {name: np.linspace(*pair, points) for name, pair in ranges.items()}
-        self.values = {name: float(np.clip(known[name], *pair)) for name, pair in ranges.items()}
+        self.values = {name: float(known[name]) for name in ranges}
         self._picture = Picture(system, ranges)
         self._drawn: Map | None = None
         self._begin_map()

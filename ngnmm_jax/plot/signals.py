@@ -30,7 +30,8 @@ def raster(
     """One variable of all regions against time; `window` = (start, end) in the model's unit."""
     variable, values = picked(run, variable)
     if values.ndim != 2:
-        _checks.fail("run", "be one run of a network", f"`{variable}` has shape {values.shape}")
+        must = "be one run of a network, of a batch `batch.run(0)`"
+        _checks.fail("run", must, f"`{variable}` has shape {values.shape}")
     ts = np.asarray(run.ts)
     inside = slice(None)
     if window is not None:
@@ -62,7 +63,8 @@ def mean_field(run: Simulation, variable: str | None = None, *, ax: Axes | None 
     """The average over regions of one variable against time."""
     variable, values = picked(run, variable)
     if values.ndim not in (1, 2):
-        _checks.fail("run", "be a single run", f"`{variable}` has shape {values.shape}")
+        must = "be a single run, of a batch `batch.run(0)`"
+        _checks.fail("run", must, f"`{variable}` has shape {values.shape}")
     ax = make_axes(ax, (7.0, 2.2))
     ax.plot(run.ts, values if values.ndim == 1 else values.mean(axis=1), color="0.15", lw=0.8)
     ax.set_xlabel(f"time ({run.time_unit})")
@@ -92,7 +94,7 @@ def spectrum(
         ax.plot(each.frequencies, each.decibels, color=DECAYING, lw=0.4, alpha=0.25, zorder=0)
         values = values.mean(axis=1)
     mean = power_spectrum(values, run.sampling_interval, segment=segment)
-    ax.plot(mean.frequencies, mean.decibels, color="0.1", lw=1.4, label="mean field")
+    ax.plot(mean.frequencies, mean.decibels, color="0.1", lw=1.4, label="mean of regions")
     for line in ax.lines:
         x, y = (np.asarray(data) for data in line.get_data())
         y = y[(x > 0) & (x <= highest) & np.isfinite(y)]

@@ -88,6 +88,8 @@ class Simulation(AbstractResult):
         return dataclasses.replace(one, stats=stats, history=history, before=before)
 
     def __getitem__(self, variable: str) -> Float[Array, "..."]:
+        if isinstance(variable, int):
+            _checks.fail("variable", "be a name (`batch.run(0)` is one run)", f"it is {variable}")
         _checks.one_of("variable", variable, self.variables)
         axis = self.states.ndim - (2 if self.labels is not None else 1)
         return jnp.take(self.states, self.variables.index(variable), axis=axis)
