@@ -164,7 +164,7 @@ def test_where_it_begins_is_where_it_was_given(small):
     network = ng.Network(ng.NextGenEI(), small, 9.0)
     with pytest.raises(ValueError, match="must lie within its bounds"):
         ng.explore(network, {"coupling": (0.0, 1.0), "i_ext_e": (0.0, 1.0)})
-    with pytest.raises(ValueError, match="`tau_e` must be .*positive|above zero"):
+    with pytest.raises(ValueError, match=r"`tau_e` must be .*positive|above zero"):
         ng.explore(network, {"tau_e": (-5.0, 20.0), "coupling": (0.0, 30.0)})
     with pytest.raises(ValueError, match="must be a network"):
         ng.explore(network.homogeneous())
