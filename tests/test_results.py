@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
-from ngnmm_jax._core.cards import shown, thumbnail
+from ngnmm_jax._core.cards import shown
+from ngnmm_jax._core.pictures import thumbnail
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import card_html, thumbnail
 from ngnmm_jax._core.files import write_npz
+from ngnmm_jax._core.pictures import card_html, thumbnail
 from ngnmm_jax.connectome import fetch, files
 from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
 from ngnmm_jax.connectome.parts import Reading, default_labels
