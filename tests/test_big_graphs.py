@@ -418,3 +418,62 @@ def test_two_thousand_regions_are_as_their_dense_matrix_in_any_order():
         bounds = one.transverse_bounds()
         assert values[0] - 1e-3 < bounds.low <= values[0]
         assert values[-2] <= bounds.high < values[-2] + 1e-3
+
+
+def test_rows_that_are_filled_up_count_nothing():
+    """Whatever stands there: sums and sizes are those of connections, and so are derivatives."""
+    rng = np.random.default_rng(0)
+    weights = np.where(rng.uniform(size=(30, 30)) < 0.2, rng.uniform(size=(30, 30)), 0.0)
+    graph = graphs.SparseGraph(sp.csr_array(weights))
+    drawn = jax.tree.map(
+        lambda a: jnp.asarray(rng.uniform(size=a.shape)) if a.dtype == float else a, graph
+    )
+    np.testing.assert_allclose(drawn.row_sums(), drawn.apply(jnp.ones(30)), rtol=1e-12)
+    slopes = jax.grad(lambda w: (eqx.tree_at(lambda g: g.weights, graph, w).row_sums() ** 2).sum())(
+        graph.weights
+    )
+    for slope, senders in zip(slopes, graph.senders, strict=True):
+        assert not np.asarray(slope)[np.asarray(senders) < 0].any()
+
+
+def test_bounds_where_sizes_of_rows_are_not_known():
+    """Of a graph of one's own; of one whose numerical range has no width."""
+    rng = np.random.default_rng(1)
+    n = 700
+    one = sp.random_array((n, n), density=0.01, rng=rng).tocsr()
+    turned = graphs.SparseGraph((one - one.T).tocsr())
+    for graph in (Unknown(jnp.asarray(one.toarray())), turned):
+        found = graph.bounds()
+        assert np.isfinite(found.corners).all()
+        values = np.linalg.eigvals(np.asarray(graph.apply(jnp.eye(n))))
+        sides = np.roll(found.corners, -1) - found.corners  # anticlockwise: all lie to the left
+        left = ((values[:, None] - found.corners) * sides.conj()).imag
+        assert (left >= -1e-9).all()
+
+
+class Unknown(graphs.AbstractGraph):
+    weights: jax.Array
+    DENSE_LIMIT = 650
+
+    @property
+    def n_regions(self):
+        return self.weights.shape[0]
+
+    def apply(self, values):
+        return jnp.tensordot(self.weights, values, 1)
+
+
+def test_sums_of_other_regions_are_refused():
+    with pytest.raises(ValueError, match="graphs of the same regions"):
+        graphs.SumGraph((graphs.IdentityGraph(3), graphs.IdentityGraph(4)))
+    with pytest.raises(ValueError, match="one for each part"):
+        graphs.SumGraph((graphs.IdentityGraph(3),), (1.0, 2.0))
+
+
+def test_rows_of_weights_in_32_bits_are_even():
+    rng = np.random.default_rng(2)
+    weights = rng.uniform(size=(40, 40)).astype("float32")
+    weights /= weights.sum(axis=1, keepdims=True)
+    graph = graphs.SparseGraph(sp.csr_array(weights))
+    assert graph.even()
+    assert not graphs.SparseGraph(sp.csr_array(weights * (1 + 1e-4 * np.eye(40)))).even()

@@ -130,12 +130,12 @@ class AbstractGraph(Pictured):
         """Whether all rows sum to the same, to their precision; True where that is traced."""
         if self.n_regions <= self.DENSE_LIMIT:
             weights = self.known()
-            return weights is None or _same_row_sum(weights)
+            return weights is None or _same_row_sum(weights, _coarsest(self))
         if not _checks.is_concrete(self):
             return True
         with jax.ensure_compile_time_eval():
             sums, sizes = map(np.asarray, _rows(self))
-        return _same(sums, np.where(np.isfinite(sizes), sizes, np.abs(sums)))
+        return _same(sums, np.where(np.isfinite(sizes), sizes, np.abs(sums)), _coarsest(self))
 
     @property
     def exact(self) -> bool:
@@ -215,7 +215,9 @@ class AbstractGraph(Pictured):
                 stacklevel=3,
             )
         uniform = modes.uniform
-        if uniform is None and _same_row_sum(weights):  # to the weights' own precision
+        if uniform is None and _same_row_sum(
+            weights, _coarsest(self)
+        ):  # to the weights' own precision
             uniform = int(np.abs(modes.values - weights.sum(axis=1, dtype=float).mean()).argmin())
         return modes.values, uniform
 
@@ -300,6 +302,14 @@ class SumGraph(AbstractGraph):
 
     parts: tuple[AbstractGraph, ...]
     factors: tuple[Any, ...] | None = None
+
+    def __check_init__(self) -> None:
+        sizes = {part.n_regions for part in self.parts}
+        if len(sizes) != 1:
+            _checks.fail("parts", "be graphs of the same regions", f"these have {sorted(sizes)}")
+        if self.factors is not None and len(self.factors) != len(self.parts):
+            but = f"there are {len(self.factors)} for {len(self.parts)}"
+            _checks.fail("factors", "be one for each part", but)
 
     @property
     def delays(self) -> Any:
@@ -458,13 +468,19 @@ def _rows(graph: AbstractGraph) -> Any:
     return graph.row_sums(), graph.row_sizes()
 
 
-def _same_row_sum(weights: np.ndarray) -> bool:
+def _coarsest(graph: AbstractGraph) -> float:
+    """What a number of the graph's least precise array is known to, relative to it."""
+    types = [leaf.dtype for leaf in jax.tree.leaves(graph) if hasattr(leaf, "dtype")]
+    eps = [float(np.finfo(kind).eps) for kind in types if jnp.issubdtype(kind, jnp.inexact)]
+    return max(eps, default=float(np.finfo(float).eps))
+
+
+def _same_row_sum(weights: np.ndarray, eps: float | None = None) -> bool:
     """Whether the rows sum to the same, to the precision of the weights."""
     sums, sizes = weights.sum(axis=1, dtype=float), np.abs(weights).sum(axis=1, dtype=float)
-    return _same(sums, sizes, weights.dtype)
+    return _same(sums, sizes, float(np.finfo(weights.dtype).eps) if eps is None else eps)
 
 
-def _same(sums: np.ndarray, sizes: np.ndarray, dtype: Any = None) -> bool:
-    """Whether sums are the same, of rows of such sizes in weights of a type."""
-    eps = max(_SAME_ROW_SUM, 10 * float(np.finfo(dtype or sums.dtype).eps))
-    return bool(np.ptp(sums) <= eps * sizes.max())
+def _same(sums: np.ndarray, sizes: np.ndarray, eps: float) -> bool:
+    """Whether sums are the same, of rows of such sizes whose weights are known to `eps`."""
+    return bool(np.ptp(sums) <= max(_SAME_ROW_SUM, 10 * eps) * sizes.max())

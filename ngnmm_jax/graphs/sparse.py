@@ -107,11 +107,16 @@ class SparseGraph(AbstractGraph):
 
     def row_sums(self, dtype: Any = None) -> Float[Array, "region"]:
         """The sum of each row, in the weights' type or another."""
-        return self._over_rows([w.sum(axis=0, dtype=dtype) for w in self.weights])
+        return self._over_rows([w.sum(axis=0, dtype=dtype) for w in self._there()])
 
     def row_sizes(self) -> Float[Array, "region"]:
         """The sum of the absolute weights of each row."""
-        return self._over_rows([jnp.abs(w).sum(axis=0) for w in self.weights])
+        return self._over_rows([jnp.abs(w).sum(axis=0) for w in self._there()])
+
+    def _there(self) -> list[Any]:
+        """Weights of connections that there are; zeros where rows are filled up."""
+        pairs = zip(self.weights, self.senders, strict=True)
+        return [jnp.where(senders >= 0, w, 0) for w, senders in pairs]
 
     def _over_rows(self, each: list[Any]) -> Any:
         together = jnp.concatenate(each)

@@ -117,7 +117,7 @@ def bounds_of(graph: Any, *, transverse: bool = False) -> SpectralBounds:
     if graph.exact:
         values, uniform = graph.spectrum()
         return _of_all(values, uniform if transverse else None, 0.0)
-    if graph.n_regions <= _FEW:
+    if graph.n_regions <= min(_FEW, graph.DENSE_LIMIT):
         modes = _dense_modes(graph)
         sums = float(np.mean(np.asarray(graph.row_sums(), float)))
         uniform = int(np.abs(modes.values - sums).argmin()) if transverse else None
@@ -318,9 +318,16 @@ def _around(graph: Any, radius: float, transverse: bool) -> SpectralBounds:
     angles = np.concatenate([angles, np.pi - angles[-2::-1]])
     fine = np.pi * np.arange(33) / 32
     both = np.concatenate([angles, fine])
-    far = np.concatenate([np.minimum(reach, radius), np.full(len(fine), radius)])
+    if not np.isfinite(radius):  # rows' sizes are not known: the range alone
+        radius = float(np.abs(reach).max())
+        both, fine = angles, fine[:0]
+    # A range without width in some direction keeps some, whatever rounding does.
+    reach = np.minimum(reach, radius) + 64 * _EPS * float(np.abs(reach).max())
+    far = np.concatenate([reach, np.full(len(fine), radius)])
     order = np.argsort(both, kind="stable")
     corners = polygon(both[order], far[order])
+    if not corners.size:
+        _checks.fail("graph", "have a numerical range", "rounding left nothing of it")
     how = "numerical range by Chebyshev polynomials of random vectors"
     return SpectralBounds(corners, how, _FAILURE)
 
@@ -345,7 +352,9 @@ def leading_of(graph: Any, k: int, which: str = "LR") -> Eigenmodes:
     n = graph.n_regions
     if k > n:
         _checks.fail("k", f"be at most {n}, the number of regions", f"it is {k}")
-    if n <= _FEW or (k > n // 4 and n <= graph.DENSE_LIMIT):  # no class that knows better
+    if n <= min(_FEW, graph.DENSE_LIMIT) or (
+        k > n // 4 and n <= graph.DENSE_LIMIT
+    ):  # no class that knows better
         return _first(_dense_modes(graph), k, which)
     if k >= n - 1:
         graph._few_enough("leading", "ask for fewer modes")
