@@ -1,5 +1,6 @@
 """Delays of several couplings, outputs and inputs; regions alike with delays, in all that runs."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,15 @@ from numpy.testing import assert_allclose
 from scipy.special import lambertw
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.parameters import parameter_names
-from ngnmm_jax.coupling import CouplingSum, DiffusiveCoupling, LinearCoupling, Routed
+from ngnmm_jax.coupling import (
+    AbstractPairwise,
+    CouplingSum,
+    DiffusiveCoupling,
+    LinearCoupling,
+    Routed,
+)
 from ngnmm_jax.graphs import DelayedGraph, DenseGraph, IdentityGraph
 from ngnmm_jax.models import parameter
 from ngnmm_jax.models.stuart_landau import ComplexStuartLandau
@@ -29,6 +37,16 @@ class Line(OneVariable):
 
     def vector_field(self, state, drive):
         return -self.a * state + drive[None]
+
+
+class Difference(AbstractPairwise):
+    """The difference of outputs, connection by connection."""
+
+    graph: object
+    strength: jax.Array = eqx.field(converter=jnp.asarray)
+
+    def passed(self, sending, receiving):
+        return sending - receiving
 
 
 def several(weights=WEIGHTS):
@@ -234,3 +252,27 @@ def test_gradients_go_through_runs_of_regions_alike():
 
     slope, h = float(jax.grad(last)(2.31)), 1e-5
     assert slope == pytest.approx(float(last(2.31 + h) - last(2.31 - h)) / (2 * h), rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [LinearCoupling, DiffusiveCoupling, Difference])
+def test_the_delay_of_regions_alike_decides_their_numbers(make):
+    def of_delay(delays):
+        graph = DelayedGraph(DenseGraph([[0, 1.0], [1.0, 0]]), delays)
+        system = ng.Network(Line(), coupling=make(graph, 0.2)).homogeneous()
+        return definition("a test", system)
+
+    apart = np.array([[0, 4.0], [5.0, 0]])
+    assert of_delay(4.0) == of_delay(4.0) != of_delay(5.0)
+    assert of_delay(apart) == of_delay(apart) != of_delay(apart + 1)
+
+
+def test_sweeps_of_regions_alike_are_kept(tmp_path):
+    def sweep(delay):
+        system = ng.Network(Line(), [[0, 1.0], [1.0, 0]], -0.5, delays=delay).homogeneous()
+        measure = ng.Activity(transient=1.0, duration=16.0, dt=0.1, segment=8.0)
+        return ng.sweep(system, {"coupling": [-0.5, -0.1]}, measure, store=tmp_path / "s")
+
+    found = sweep(4.0)
+    assert found.identical(sweep(4.0))
+    with pytest.raises(ValueError, match="delay"):
+        sweep(5.0)
