@@ -276,3 +276,14 @@ def test_sweeps_of_regions_alike_are_kept(tmp_path):
     assert found.identical(sweep(4.0))
     with pytest.raises(ValueError, match="delay"):
         sweep(5.0)
+
+
+def test_hopf_points_of_regions_alike_with_several_delays():
+    """Where iω + a - c = F exp(-iω FAST) + S exp(-iω SLOW) has a real ω; no coefficient there."""
+    inner = several().homogeneous()
+    branch = ng.continue_equilibria(inner, {"a": (0.3, 3.0)})
+    (hopf,) = branch.of_kind("hopf")
+    w = 2 * np.pi / hopf.period
+    late = NEAR * np.exp(-1j * w * FAST) + FAR * np.exp(-1j * w * SLOW)
+    assert_allclose(1j * w + hopf.parameter - OWN, late, atol=1e-8)
+    assert np.isnan(hopf.coefficient)
