@@ -187,7 +187,7 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
     }
     if delayed:
         everywhere = output
-        if len(system.state_shape) == 1:  # one region stands for all
+        if system.alone:
             regions = system.interaction.graph.n_regions
             everywhere = jnp.broadcast_to(output[..., None], (*jnp.shape(output), regions))
         for name, part in system.interaction.delayed().items():
