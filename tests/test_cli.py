@@ -280,6 +280,9 @@ def test_speeds_that_vary(tmp_path):
     text = "homogeneous = true\ndelay = 5.0\n[vary]\ncoupling = [1, 2, 2]\n"
     (tmp_path / "t.toml").write_text(text)
     assert SweepFile.read(tmp_path / "t.toml").network.delays is not None
+    (tmp_path / "t.toml").write_text(text + "[measure]\nkind = 'stability'\n")
+    with pytest.raises(ValueError, match=r"`homogeneous` must be left out with the measure"):
+        SweepFile.read(tmp_path / "t.toml")
     (tmp_path / "t.toml").write_text(text.replace("delay = 5.0", "speed = 10.0"))
     with pytest.raises(ValueError, match="delays"):
         SweepFile.read(tmp_path / "t.toml")

@@ -1,15 +1,24 @@
 """Delays of several couplings, outputs and inputs; regions alike with delays, in all that runs."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.special import lambertw
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.parameters import parameter_names
-from ngnmm_jax.coupling import CouplingSum, DiffusiveCoupling, LinearCoupling, Routed
+from ngnmm_jax.coupling import (
+    AbstractPairwise,
+    CouplingSum,
+    DiffusiveCoupling,
+    LinearCoupling,
+    Routed,
+)
 from ngnmm_jax.graphs import DelayedGraph, DenseGraph, IdentityGraph
 from ngnmm_jax.models import parameter
 from ngnmm_jax.models.stuart_landau import ComplexStuartLandau
@@ -29,6 +38,16 @@ class Line(OneVariable):
 
     def vector_field(self, state, drive):
         return -self.a * state + drive[None]
+
+
+class Difference(AbstractPairwise):
+    """The difference of outputs, connection by connection."""
+
+    graph: object
+    strength: jax.Array = eqx.field(converter=jnp.asarray)
+
+    def passed(self, sending, receiving):
+        return sending - receiving
 
 
 def several(weights=WEIGHTS):
@@ -234,3 +253,86 @@ def test_gradients_go_through_runs_of_regions_alike():
 
     slope, h = float(jax.grad(last)(2.31)), 1e-5
     assert slope == pytest.approx(float(last(2.31 + h) - last(2.31 - h)) / (2 * h), rel=1e-4)
+
+
+@pytest.mark.parametrize("make", [LinearCoupling, DiffusiveCoupling, Difference])
+def test_the_delay_of_regions_alike_decides_their_numbers(make):
+    def of_delay(delays):
+        graph = DelayedGraph(DenseGraph([[0, 1.0], [1.0, 0]]), delays)
+        system = ng.Network(Line(), coupling=make(graph, 0.2)).homogeneous()
+        return definition("a test", system)
+
+    apart = np.array([[0, 4.0], [5.0, 0]])
+    assert of_delay(4.0) == of_delay(4.0) != of_delay(5.0)
+    assert of_delay(apart) == of_delay(apart) != of_delay(apart + 1)
+
+
+def test_sweeps_of_regions_alike_are_kept(tmp_path):
+    def sweep(delay):
+        system = ng.Network(Line(), [[0, 1.0], [1.0, 0]], -0.5, delays=delay).homogeneous()
+        measure = ng.Activity(transient=1.0, duration=16.0, dt=0.1, segment=8.0)
+        return ng.sweep(system, {"coupling": [-0.5, -0.1]}, measure, store=tmp_path / "s")
+
+    found = sweep(4.0)
+    assert found.identical(sweep(4.0))
+    with pytest.raises(ValueError, match="delay"):
+        sweep(5.0)
+
+
+def test_hopf_points_of_regions_alike_with_several_delays():
+    """Where iω + a - c = F exp(-iω FAST) + S exp(-iω SLOW) has a real ω; no coefficient there."""
+    inner = several().homogeneous()
+    branch = ng.continue_equilibria(inner, {"a": (0.3, 3.0)})
+    (hopf,) = branch.of_kind("hopf")
+    w = 2 * np.pi / hopf.period
+    late = NEAR * np.exp(-1j * w * FAST) + FAR * np.exp(-1j * w * SLOW)
+    assert_allclose(1j * w + hopf.parameter - OWN, late, atol=1e-8)
+    assert np.isnan(hopf.coefficient)
+
+
+def test_networks_go_on_from_a_run_of_regions_alike():
+    network = ng.Network(Line(), [[0, 1.0], [1.0, 0]], -0.5, delays=2.0)
+    inner = network.homogeneous()
+    ran = ng.simulate(inner, 5.0, start=[1.0], dt=0.1)
+    alone = ng.simulate(inner, 5.0, start=ran, dt=0.1).final_state
+    both = ng.simulate(network, 5.0, start=ran, dt=0.1).final_state
+    assert_allclose(both, jnp.stack([alone, alone], axis=1), rtol=1e-12)
+    batch = ng.simulate_batch(network, {"coupling": [-0.5, -0.4]}, 5.0, start=ran, dt=0.1)
+    assert_allclose(batch.final_state[0], both, rtol=1e-12)
+    forgotten = ng.simulate(network, 5.0, start=ran.final_state, dt=0.1).final_state
+    assert np.abs(forgotten - both).min() > 1e-3
+    noise = {"input": ng.noises.OrnsteinUhlenbeck(0.1, 5.0)}
+    ran = ng.simulate(ng.Driven(inner, noise=noise), 5.0, start=[1.0], dt=0.1)
+    assert ng.simulate(ng.Driven(network, noise=noise), 5.0, start=ran, dt=0.1).ok
+
+
+@pytest.fixture
+def as_users_call(monkeypatch):
+    """Without the check of types that jaxtyping does in tests."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+def test_modes_are_asked_of_the_network(as_users_call):
+    inner = ng.Network(Line(), [[0, 1.0], [1.0, 0]], -0.5, delays=2.0).homogeneous()
+    for system in (inner, inner.undelayed()):
+        with pytest.raises(ValueError, match=r"must be a network.*find_equilibria"):
+            ng.dispersion(system, [0.0])
+        assert np.isfinite(ng.find_equilibria(system).growth).all()
+
+
+def test_models_alone_are_no_systems(as_users_call):
+    model, axis = ng.NextGenEI(), {"i_ext_e": [1.0, 2.0]}
+    for call in (
+        lambda: ng.simulate(model, 10.0),
+        lambda: ng.simulate_batch(model, axis, 10.0),
+        lambda: ng.find_equilibria(model),
+        lambda: ng.find_orbit(model),
+        lambda: ng.dispersion(model, np.zeros(8)),
+        lambda: ng.sweep(model, axis, ng.Activity()),
+        lambda: ng.lyapunov_spectrum(model),
+        lambda: ng.Driven(model),
+        lambda: ng.initial_state(model),
+        lambda: ng.simulate(ng.NextGenEI, 10.0),
+    ):
+        with pytest.raises(ValueError, match=r"ng\.Network\(model, connectome\).*NextGenEI"):
+            call()

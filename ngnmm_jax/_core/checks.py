@@ -197,6 +197,13 @@ def shape(argument: str, value: Any, expected: tuple[int, ...], axes: str) -> No
         fail(argument, f"have shape {expected} {axes}", f"its shape is {found}")
 
 
+def a_system(system: Any) -> None:
+    """Refuse what has no states of its own to follow: a model, which needs a network around it."""
+    if isinstance(system, type) or not hasattr(system, "state_shape"):
+        must = "be a network, or another system: put a model into `ng.Network(model, connectome)`"
+        fail("system", must, f"it is {kind_of(system)}")
+
+
 def require_x64(what: str) -> None:
     """Refuse to run an analysis in 32-bit arithmetic."""
     import jax

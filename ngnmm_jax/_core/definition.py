@@ -186,9 +186,13 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
         ),
     }
     if delayed:
+        everywhere = output
+        if system.alone:
+            regions = system.interaction.graph.n_regions
+            everywhere = jnp.broadcast_to(output[..., None], (*jnp.shape(output), regions))
         for name, part in system.interaction.delayed().items():
-            sent = part.sent(output)
-            found[f"{name}delayed"] = part.graph.times(), sent, part.received(sent, output)
+            sent = part.sent(everywhere)
+            found[f"{name}delayed"] = part.graph.times(), sent, part.received(sent, everywhere)
     with contextlib.suppress(_checks.Disagreement):
         for p in model.populations():
             names = {key: part for key, part in p._asdict().items() if isinstance(part, str)}
@@ -200,7 +204,7 @@ def _computed(system: Any, state: Any, drive: Any, number: Any) -> dict[str, Any
             inputs = flow.inputs(state, drive)
             found["exact_flow"] = (inputs, flow.advance(state, inputs, inputs))
     with contextlib.suppress(_checks.Disagreement):
-        mean = system.averaged() if hasattr(system, "averaged") else system
+        mean = system.averaged() if hasattr(system, "averaged") else at_once
         reduction = mean.reduction()
         if reduction is not None:
             found["reduction"] = (reduction.low, reduction.high, reduction.function(number))

@@ -69,9 +69,10 @@ def continue_equilibria(
     to rounding (unless two of them coincide), with the first Lyapunov coefficient at Hopf points.
 
     With delays the branch is that without; its points have the characteristic roots of the whole
-    network (of a homogeneous system, which must have one common delay, those of perturbations that
+    network (of a homogeneous system where each coupling has one delay, those of perturbations that
     all regions share), and Hopf points lie where a pair of these crosses the axis. "speed" and
-    "delay" are parameters as others are. The coefficient is known of homogeneous systems alone.
+    "delay" are parameters as others are. The coefficient is known of homogeneous systems alone,
+    and is NaN where several couplings have delays.
     Status NOT_CERTIFIED: at some point it is not certain that no other root grows.
 
     **Arguments:**

@@ -159,6 +159,9 @@ class SweepFile:
         if settings.homogeneous and "speed" in settings.delays():
             must = "be left out with a speed: where delays differ regions do not go alike"
             fail("homogeneous", must, "it is true")
+        if settings.homogeneous and isinstance(measure, Stability):
+            must = "be left out with the measure `stability`, which has homogeneous states anyway"
+            fail("homogeneous", must, "it is true")
         network = whole.homogeneous() if settings.homogeneous else whole
         design = _design(settings)
         with called("vary", "parameters"):

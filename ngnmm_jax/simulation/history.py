@@ -99,7 +99,8 @@ def past_of(start: Any, system: Any, dt: float, *, runs: int | None = None) -> A
     """What a system on its grid of steps goes on from: that of a run; else None, a constant past.
 
     What was sent by coupling, and coloured noise by name; with `runs`, for each of so many,
-    (run, region, …), from one run or from as many.
+    (run, region, …), from one run or from as many. What a homogeneous system sent, all regions of
+    a network have sent.
     """
     history, network = getattr(start, "history", None), undriven(system)
     delayed = getattr(network, "delays", None) is not None
@@ -113,6 +114,11 @@ def past_of(start: Any, system: Any, dt: float, *, runs: int | None = None) -> A
         between: Any = network.interaction
         reaches = {name: part.graph.reach for name, part in between.delayed().items()}
         sent = history.on(dt, reaches, 1 + batch)
+        regions, here = between.graph.n_regions, int(batch)
+        sent = {
+            k: jnp.broadcast_to(some, (*some.shape[:here], regions, *some.shape[here + 1 :]))
+            for k, some in sent.items()
+        }
     if history.noise.keys() == coloured(system) != set():
         noise = history.noise
     if sent is None and noise is None:

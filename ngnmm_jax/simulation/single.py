@@ -85,6 +85,7 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
+    _checks.a_system(system)
     core = cast(system.bare(), dtype)
     first, t0 = beginning(system, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)

@@ -50,6 +50,7 @@ def initial_state(
 
     Raises `SolverError` where no equilibrium is found.
     """
+    _checks.a_system(system)
     if _checks.is_concrete(scatter) and (not math.isfinite(scatter) or scatter < 0):
         _checks.fail("scatter", "be a finite number that is not negative", f"it is {scatter}")
     core = at_once(undriven(system))

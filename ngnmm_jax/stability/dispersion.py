@@ -226,6 +226,12 @@ def dispersion(
         inner: Any = _driven_alike(whole, state)
         system = whole.system
     else:
+        if not isinstance(whole, Network):
+            must = (
+                "be a network, whose modes are asked for: growth of what all regions share is in "
+                "`find_equilibria(…).growth`, or in the `multipliers` of an orbit"
+            )
+            _checks.fail("system", must, f"it is {_checks.kind_of(whole)}")
         system = whole
         inner = _shared(whole, state)
     if inner is None:

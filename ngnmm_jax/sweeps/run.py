@@ -75,6 +75,7 @@ def sweep(
     kept).
     """
     xarray = _checks.require_module("xarray", "data")
+    _checks.a_system(system)
     refuse_forked(executor)
     watch_pool(executor)
     if isinstance(parameters, Mapping):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.checks import is_concrete
 from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax._core.types import Field, State
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
@@ -139,7 +140,8 @@ class DelayedHomogeneous(AbstractDelayedHomogeneous):
         """How long all is on its way; `ValueError` where that differs between couplings."""
         each = [jnp.reshape(part.graph.times(), ()) for part in self.interaction.delayed().values()]
         if len(each) > 1:
-            times = ", ".join(f"{float(time):g}" for time in each)
+            known = is_concrete(each)
+            times = ", ".join(f"{float(time):g}" for time in each) if known else "JAX traces them"
             raise ValueError(
                 f"The delays of several couplings ({times}) are no one delay, with which orbits "
                 "are known: `simulate` takes this system, `find_equilibria` and "

@@ -92,6 +92,7 @@ class Driven(PicturedSystem):
         below_zero: str = "reflect",
     ) -> None:
         _checks.one_of("below_zero", below_zero, BELOW_ZERO)
+        _checks.a_system(system)
         if not isinstance(system, Undriven):
             _checks.fail("system", "be a network", f"it is a {type(system).__name__}")
         if stimulus is not None and not isinstance(stimulus, AbstractStimulus):

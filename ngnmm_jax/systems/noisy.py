@@ -90,7 +90,11 @@ class _Noisy:
             if noise.smooth
         }
         if known.noise is not None:
-            processes |= {k: v for k, v in known.noise.items() if k in processes}
+            processes |= {
+                k: jnp.broadcast_to(known.noise[k], begun.shape)  # one region's stands for all
+                for k, begun in processes.items()
+                if k in known.noise
+            }
         return _Memory(self.inner.start(state, *given), first, below, processes)
 
     def past(self, memory: _Memory) -> Any:

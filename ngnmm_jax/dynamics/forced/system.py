@@ -65,6 +65,7 @@ def without_noise(system: Any, what: str) -> Any:
 
     `ValueError` where it has noise, or delays beside a drive.
     """
+    _checks.a_system(system)
     if not is_driven(system):
         return system
     if getattr(system, "noise", None):
@@ -94,6 +95,7 @@ def undriven(system: Any, what: str, instead: str) -> Any:
 
     `ValueError` where anything does: `instead` says what there is for it.
     """
+    _checks.a_system(system)
     if not is_driven(system):
         return system
     noise, stimulus = getattr(system, "noise", None), getattr(system, "stimulus", system)
