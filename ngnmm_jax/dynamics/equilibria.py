@@ -39,8 +39,9 @@ _STEPS = 8
 #: What is said of systems without a Jacobian, and where their growth is not found.
 MATRIX_FREE = "without a Jacobian: GMRES, Arnoldi"
 _OPEN = (
-    "the leading eigenvalue was not found to its tolerance: too many others lie close to it; have "
-    "it return what was found with `throw=False` (of a homogeneous state `dispersion` knows more)"
+    "the equilibrium was found, but its stability is not known: the leading eigenvalue was not "
+    "found to its tolerance, for too many others lie close to it; `throw=False` returns the "
+    "equilibrium, with NaN as eigenvalues (of a homogeneous state `dispersion` knows more)"
 )
 #: How many equilibria there are places for where their number is not known beforehand.
 MOST = 8
@@ -84,7 +85,8 @@ class Equilibria(AbstractResult):
       `vmap` or `grad`.
     - `status`: `Status.OK`; `NONE_FOUND`; `TRUNCATED` where more were found than `max_count`;
       `NOT_CERTIFIED` where characteristic roots may be missing, or the leading eigenvalue of a
-      large system was not found to 1e-6 of the spectral radius.
+      large system was not found to 1e-6 of the spectral radius: its `eigenvalues` are NaN then,
+      and `stable` is False, though `states` are equilibria.
     """
 
     states: Float[Array, "equilibrium *state"]
@@ -295,7 +297,8 @@ def _with_growth(system: Any, result: Equilibria) -> Equilibria:
     known = True
     for k in np.flatnonzero(result.found):
         leading = rightmost(system, result.states[k])
-        values[k, : leading.values.size] = leading.values
+        if leading.known:
+            values[k, : leading.values.size] = leading.values
         known &= leading.known
     left_open = result.status == Status.NOT_CERTIFIED
     status = jnp.where(left_open & known, Status.OK, result.status)

@@ -23,6 +23,9 @@ _VECTORS, _STEPS = 4, 400
 _INNER = 150
 # Directions from 0 to π/2 in which the numerical range is bounded, on both sides.
 _DIRECTIONS = 3
+# Vectors of Arnoldi's iteration at least, and how often it begins again at most: where eigenvalues
+# pile up, as those near zero of a smooth kernel do, it would go on for hours.
+_SUBSPACE, _RESTARTS = 40, 100
 _SYMMETRIC, _REAL, _EPS = 1e-12, 1e-9, float(np.finfo(float).eps)
 
 
@@ -335,11 +338,25 @@ def _around(graph: Any, radius: float, transverse: bool) -> SpectralBounds:
 # ------------------------------------------------------------------------ the first of them
 
 
+class NotAllFound(ValueError):
+    """Arnoldi's iteration did not find so many modes as were asked for; `found` are the others."""
+
+    def __init__(self, k: int, found: Eigenmodes | None) -> None:
+        number = 0 if found is None else len(found.values)
+        super().__init__(
+            f"Arnoldi's iteration found {number} of {k} eigenmodes: the others lie close together. "
+            "Ask for more of them (a larger subspace), for another end, or for `density`, which "
+            "needs none."
+        )
+        self.found = found
+
+
 def leading_of(graph: Any, k: int, which: str = "LR") -> Eigenmodes:
     """The first `k` eigenmodes of a graph, by ARPACK (Lanczos, or Arnoldi) on `apply`.
 
     Where eigenvalues are multiple, or nearly, ARPACK may miss some of the copies. Of few regions,
-    or nearly all modes, from all of them.
+    or nearly all modes, from all of them. `NotAllFound`, a `ValueError`, where the iteration begins
+    again 100 times and has not found all: it has those that were found.
 
     **Arguments:**
 
@@ -360,7 +377,23 @@ def leading_of(graph: Any, k: int, which: str = "LR") -> Eigenmodes:
         graph._few_enough("leading", "ask for fewer modes")
     d = graph.symmetriser()
     found = _by_arnoldi(graph, k, which) if d is None else _by_lanczos(graph, d, k, which)
-    return _ordered(graph, *found)
+    number = len(found[0])
+    modes = _ordered(graph, *found) if number else None
+    if modes is None or number < k:
+        raise NotAllFound(k, modes)
+    return modes
+
+
+def _iterated(solver: Any, operator: Any, k: int, which: str, start: Any) -> tuple[Any, Any]:
+    """Eigenvalues and vectors that one of ARPACK's solvers finds, at most `k`."""
+    from scipy.sparse.linalg import ArpackNoConvergence
+
+    vectors = min(len(start), max(_SUBSPACE, 2 * k + 1))
+    try:
+        found = solver(operator, k, which=which, v0=start, ncv=vectors, maxiter=_RESTARTS)
+    except ArpackNoConvergence as error:
+        return error.eigenvalues, error.eigenvectors
+    return found[0], found[1]
 
 
 def first_of(values: NDArray[Any], k: int, which: str) -> NDArray[Any]:
@@ -402,15 +435,8 @@ def _operator(graph: Any, apply: Any) -> Any:
     return LinearOperator((n, n), matvec=lambda x: apply(np.asarray(x).reshape(n)), dtype=float)
 
 
-def _stuck(k: int) -> None:
-    raise ValueError(
-        f"Arnoldi's iteration did not find {k} eigenmodes: they lie close together. Ask for more "
-        "of them (a larger subspace), for another end, or for `density`, which needs none."
-    )
-
-
 def _by_lanczos(graph: Any, d: NDArray[Any], k: int, which: str) -> tuple[Any, Any, Any]:
-    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+    from scipy.sparse.linalg import eigsh
 
     if which == "LI":
         _checks.fail("which", 'be "LR", "SR" or "LM": all eigenvalues are real', 'it is "LI"')
@@ -421,10 +447,7 @@ def _by_lanczos(graph: Any, d: NDArray[Any], k: int, which: str) -> tuple[Any, A
 
     start = np.random.default_rng(0).normal(size=len(d))
     ends = {"LR": "LA", "SR": "SA", "LM": "LM"}
-    try:
-        values, vectors = eigsh(_operator(graph, apply), k, which=ends[which], v0=start)
-    except ArpackNoConvergence:
-        _stuck(k)
+    values, vectors = _iterated(eigsh, _operator(graph, apply), k, ends[which], start)
     # Left eigenvectors are D times the right ones.
     right, left = vectors / root[:, None], vectors * root[:, None]
     conditions = np.linalg.norm(right, axis=0) * np.linalg.norm(left, axis=0)
@@ -432,7 +455,7 @@ def _by_lanczos(graph: Any, d: NDArray[Any], k: int, which: str) -> tuple[Any, A
 
 
 def _by_arnoldi(graph: Any, k: int, which: str) -> tuple[Any, Any, Any]:
-    from scipy.sparse.linalg import ArpackNoConvergence, eigs
+    from scipy.sparse.linalg import eigs
 
     start = np.random.default_rng(0).normal(size=graph.n_regions)
 
@@ -440,16 +463,15 @@ def _by_arnoldi(graph: Any, k: int, which: str) -> tuple[Any, Any, Any]:
         return np.asarray(_applied(graph, jnp.asarray(x)))
 
     other = graph.transposed()
-    try:
-        values, right = eigs(_operator(graph, apply), k, which=which, v0=start)
-        back = _operator(graph, lambda x: np.asarray(_applied(other, jnp.asarray(x))))
-        others, left = eigs(back, k, which=which, v0=start)
-    except ArpackNoConvergence:
-        _stuck(k)
+    values, right = _iterated(eigs, _operator(graph, apply), k, which, start)
+    if not len(values):
+        return values, right, np.zeros(0)
+    back = _operator(graph, lambda x: np.asarray(_applied(other, jnp.asarray(x))))
+    others, left = _iterated(eigs, back, k, which, start)
     # Left and right ones belong together whose eigenvalues do; of several, by their product.
     products = np.abs(left.T @ right) / np.linalg.norm(left, axis=0)[:, None]
     same = np.abs(others[:, None] - values) <= 1e-6 * np.abs(values).max()
-    overlap = np.where(same, products, 0.0).max(axis=0)
+    overlap = np.where(same, products, 0.0).max(axis=0, initial=0.0)
     with np.errstate(divide="ignore"):
         conditions = np.maximum(np.linalg.norm(right, axis=0) / overlap, 1.0)
     return values, right, conditions

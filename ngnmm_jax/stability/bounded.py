@@ -14,23 +14,28 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
+from ngnmm_jax.connectome import Eigenmodes
 from ngnmm_jax.coupling.modes import graphs_of
 from ngnmm_jax.dynamics.floquet import Propagated, product
+from ngnmm_jax.graphs.spectra import NotAllFound, hull
 from ngnmm_jax.models.times import per_time, seconds_in
 from ngnmm_jax.stability.hull import Largest, largest
 from ngnmm_jax.systems.network import Network
 
 #: Leading modes that are computed of a graph whose spectrum is not: of largest and of smallest
-#: real part.
+#: real part; fewer where Arnoldi's iteration does not find them.
 FIRST, LAST = 12, 4
 #: Points at which the growth of all modes is computed for maps.
 POINTS = 65
 # Growth is enclosed to this part of a rate of one per tempo of the model.
 _CLOSE = 1e-8
+# A mode has the uniform one's eigenvalue where it is this near, relative to the largest.
+_SAME = 1e-9
 # Monodromy matrices are interpolated in Λ to this, relative, between at most so many nodes.
 _EXACT, _NODES, _MOST_NODES = 1e-11, 24, 192
 
@@ -124,17 +129,49 @@ def _searched(graph: Any) -> KnownModes:
     for known, arrays, found in _SEARCHED:
         if known == structure and all(a() is leaf for a, leaf in zip(arrays, leaves, strict=True)):
             return found
-    first, last = graph.leading(FIRST, "LR"), graph.leading(LAST, "SR")
-    values = np.concatenate([first.values, last.values])
     transverse = graph.transverse_bounds()
+    alike = float(np.asarray(graph.row_sums(float)).mean())
+    ends = [end_of(graph, upper=True), end_of(graph, upper=False)]
+    values, uniform = _with_uniform(ends, alike, float(np.abs(transverse.corners).max()))
     whole = transverse
     if transverse.is_real:
-        ends = np.append(transverse.corners, np.asarray(graph.row_sums(float)).mean())
-        whole = dataclasses.replace(transverse, corners=np.array([ends.min(), ends.max()]))
-    found = KnownModes(values, first.uniform, whole, transverse)
+        both = np.append(transverse.corners, alike)
+        whole = dataclasses.replace(transverse, corners=np.array([both.min(), both.max()]))
+    elif not transverse.holds([alike]).all():
+        corners = hull(np.append(transverse.corners, alike))
+        whole = dataclasses.replace(transverse, corners=corners)
+    found = KnownModes(values, uniform, whole, transverse)
     with contextlib.suppress(TypeError):  # of NumPy's scalars there are no weak references
         _SEARCHED.append((structure, tuple(map(weakref.ref, leaves)), found))
     return found
+
+
+def end_of(graph: Any, upper: bool) -> Eigenmodes | None:
+    """The first modes of a graph, or its last; those of them that were found, None where none."""
+    try:
+        return graph.leading(*((FIRST, "LR") if upper else (LAST, "SR")))
+    except NotAllFound as error:  # bounds hold for the others too
+        return error.found
+
+
+def _with_uniform(
+    ends: list[Eigenmodes | None], alike: float, radius: float
+) -> tuple[NDArray[Any], int]:
+    """Modes of both ends, and the index of the uniform one, whose eigenvalue is known.
+
+    It is added where it is not among them. Where other modes have the same eigenvalue, and none of
+    the vectors is uniform, any of them will do.
+    """
+    there = [modes for modes in ends if modes is not None]
+    values, begin = np.concatenate([np.zeros(0), *(modes.values for modes in there)]), 0
+    for modes in there:
+        if modes.uniform is not None:
+            return values, begin + modes.uniform
+        begin += len(modes.values)
+    away = np.abs(values - alike)
+    if away.min(initial=np.inf) <= _SAME * max(radius, abs(alike)):
+        return values, int(away.argmin())
+    return np.append(values, alike), len(values)
 
 
 def curve_of(modes: KnownModes) -> tuple[np.ndarray, int]:

@@ -93,9 +93,10 @@ class Dispersion(AbstractResult):
       integral of the trace (relative to 1 + |integral|). With a delay, in place of that formula,
       how far the leading multipliers are from those of wider pieces, and the neutral one from 1.
     - `bounds`: of a graph of over `DENSE_LIMIT` regions whose eigenvalues are not known, where
-      `lambdas` are only the 12 of largest and the 4 of smallest real part: growth over the region
-      that holds all eigenvalues, and so of all modes. None where all modes are here, or Λ were
-      given, or with delays.
+      `lambdas` are only the 12 of largest and the 4 of smallest real part, as far as Arnoldi's
+      iteration finds them, and the uniform one: growth over the region that holds all
+      eigenvalues, and so of all modes. None where all modes are here, or Λ were given, or with
+      delays.
     - `uniform`: index in `lambdas` of the perturbation that all regions share, or None.
     - `status`: `Status.OK`, or `NOT_CONVERGED` where the state given is no equilibrium, or the
       error on an orbit is above 1e-6.
@@ -141,9 +142,8 @@ class Dispersion(AbstractResult):
         if self.transverse.any():
             k = int(self.fastest)
             rate, turning = float(self.growth[k]), float(self.frequency[k])
-            shown["growing" + (" of these" if self.bounds is not None else "")] = (
-                self.number_growing
-            )
+            growing = int(self.number_growing)
+            shown["growing"] = growing if self.bounds is None else f"at least {growing}"
             shown["fastest"] = f"Λ = {self.lambdas[k]:.4g}: {rate:.6g} {per_time(self.time_unit)}"
             shown["frequency"] = f"{turning:.6g} {frequency_unit(self.time_unit)}"
         if self.bounds is not None:
@@ -172,7 +172,7 @@ class Dispersion(AbstractResult):
     @property
     def number_growing(self) -> Int[Array, ""]:
         """How many transverse modes, of those in `lambdas`, grow: by over 1e-10 of the largest
-        eigenvalue's modulus.
+        eigenvalue's modulus. With `bounds` there may be more: those are not all modes then.
 
         On an orbit without coupling all are neutral, to rounding.
         """

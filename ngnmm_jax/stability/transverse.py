@@ -84,7 +84,10 @@ class Spectrum(NamedTuple):
             lambdas, uniform = modes.lambdas, modes.uniform
             if modes.whole is not None:  # points of the region that holds them all
                 lambdas, uniform = curve_of(modes)
-        return cls(family, jnp.asarray(lambdas), jnp.asarray(uniform or 0))
+        if uniform is None:  # a graph of one's own need not say, but rows sum to the same
+            sums = np.asarray(network.graph.row_sums(float)).mean()
+            uniform = int(np.abs(np.asarray(lambdas) - sums).argmin())
+        return cls(family, jnp.asarray(lambdas), jnp.asarray(uniform))
 
     @property
     def shown(self) -> np.ndarray:

@@ -16,7 +16,7 @@ from ngnmm_jax.cli.reports.delays import write_roots_map
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.models.times import frequency_unit, rate_unit, seconds_in
 from ngnmm_jax.reproduce.comparison import Plane, compare, family
-from ngnmm_jax.stability.bounded import FIRST, LAST
+from ngnmm_jax.stability.bounded import end_of
 from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
@@ -59,7 +59,7 @@ def write_dispersion(
                 f"{model.shown} ({own})".removesuffix(" (1)"): shown,
                 "uniform growth " + unit: float(rest.growth[k]),
                 "stable": "yes" if bool(rest.stable[k]) else "no",
-                "growing modes": f"{int(modes.number_growing)} of {int(modes.transverse.sum())}",
+                "growing modes": _growing(modes),
                 "fastest Λ": f"{complex(modes.lambdas[fastest]):.4f}".replace("+0.0000j", ""),
                 "growth " + unit: float(modes.growth[fastest]),
                 f"frequency ({frequency_unit(model.time_unit)})": float(modes.frequency[fastest]),
@@ -87,6 +87,13 @@ def write_dispersion(
     return rows
 
 
+def _growing(modes: Dispersion) -> str:
+    """How many transverse modes grow, of how many; at least so many where not all are known."""
+    if modes.bounds is not None:
+        return f"at least {int(modes.number_growing)}"
+    return f"{int(modes.number_growing)} of {int(modes.transverse.sum())}"
+
+
 def _drawn_mode(
     network: Network, modes: Dispersion, number: int, cortex: Cortex | None
 ) -> Figure | None:
@@ -110,7 +117,9 @@ def _vector(graph: Any, lambdas: np.ndarray, number: int) -> np.ndarray:
     else:
         middle = (lambdas.real.min() + lambdas.real.max()) / 2
         upper = lambdas[number].real > middle
-        end = graph.leading(FIRST if upper else LAST, "LR" if upper else "SR")
+        end = end_of(graph, upper)
+        if end is None:  # no mode but the uniform one is known
+            return np.full(graph.n_regions, graph.n_regions**-0.5)
         values, vectors = end.values, end.vectors
     return np.asarray(vectors[:, np.abs(values - lambdas[number]).argmin()]).real
 
