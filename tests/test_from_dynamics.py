@@ -2,7 +2,9 @@
 
 import math
 import re
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.stats
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.sparse.csgraph import connected_components
 
 import ngnmm_jax as ng
@@ -86,6 +88,19 @@ def test_fit_is_numpys_least_squares():
     assert np.isnan(with_twin.adjusted).all()
     slope = jax.grad(lambda f: sg.structure_function_fit(f, predictors).overall)(jnp.asarray(FC))
     assert np.isfinite(slope).all()
+
+
+def test_fit_of_all_pairs_counts_each_once_where_matrices_are_symmetric():
+    upper = np.triu_indices(12, 1)
+    directed = WEIGHTS + np.triu(RNG.uniform(size=WEIGHTS.shape), 1)
+    for weights, pairs in ((WEIGHTS, upper), (directed, np.nonzero(OTHER))):
+        found = sg.structure_function_fit(FC, {"weights": weights, "squares": weights**2})
+        y = FC[pairs]
+        x = np.stack([np.ones(len(y)), weights[pairs], weights[pairs] ** 2]).T
+        rest = y - x @ np.linalg.lstsq(x, y)[0]
+        # Unbiased variances: of what is left over that of the response.
+        expected = 1 - rest @ rest / (len(y) - 3) / y.var(ddof=1)
+        assert float(found.overall_adjusted) == pytest.approx(expected, rel=1e-9)
 
 
 def test_communicability_and_paths():
@@ -212,7 +227,6 @@ def projected(law, low, high):
 
 def test_critical_branching_has_its_exponents():
     """Sizes are distributed as Catalan's numbers, lengths as 1/(T (T + 1)): exactly."""
-    pytest.importorskip("powerlaw", reason="the package powerlaw (extra data) is not installed")
     assert np.asarray(TRAIN.sizes).tolist() == [sum(tree) for tree in TREES]
     assert np.asarray(TRAIN.lengths).tolist() == [len(tree) - 1 for tree in TREES]
     assert TRAIN.branching == pytest.approx(1, abs=4 * (2 / 8000) ** 0.5)
@@ -244,7 +258,6 @@ def test_critical_branching_has_its_exponents():
 
 
 def test_power_laws_errors_and_rivals():
-    pytest.importorskip("powerlaw", reason="the package powerlaw (extra data) is not installed")
     rng = np.random.default_rng(2)
     pareto = (1 - rng.random(2000)) ** (-1 / 1.3)  # exponent 2.3 from 1 on
     found = sg.power_law(pareto, least=1.0)
@@ -265,6 +278,119 @@ def test_power_laws_errors_and_rivals():
         sg.power_law([1, 2, 3])
 
 
+LAWS = {
+    "continuous": lambda a: scipy.stats.pareto(a - 1),
+    "continuous, cut": lambda a: scipy.stats.truncpareto(a - 1, 7.0),
+    "whole": scipy.stats.zipf,
+    "whole, cut": lambda a: scipy.stats.zipfian(a, 10),
+}
+
+
+@pytest.mark.parametrize("kind", LAWS)
+@pytest.mark.parametrize("exponent", [1.2, 2.2, 3.3, 4.5])
+def test_exponents_are_scipys_likeliest(kind, exponent):
+    values = LAWS[kind](exponent).rvs(1500, random_state=np.random.default_rng(5))
+    density = "logpmf" if kind.startswith("whole") else "logpdf"
+
+    def unlikely(a):
+        return -getattr(LAWS[kind](a), density)(values).sum()
+
+    best = minimize_scalar(unlikely, bounds=(1.01, 9), method="bounded", options={"xatol": 1e-7}).x
+    end = {"continuous, cut": 7.0, "whole, cut": 10.5}.get(kind)
+    found = sg.power_law(values, least=1, greatest=end)
+    assert found.ok
+    assert float(found.exponent) == pytest.approx(best, rel=1e-5)
+    h = 1e-3
+    curvature = (unlikely(best + h) - 2 * unlikely(best) + unlikely(best - h)) / h**2
+    assert float(found.error) == pytest.approx(curvature**-0.5, rel=1e-2)
+    assert abs(float(found.exponent) - exponent) < 4 * float(found.error)
+    at = np.unique(values)
+    if at[-1] > 1e5 and kind == "whole":  # SciPy would sum term by term
+        return
+    law = LAWS[kind](float(found.exponent)).cdf
+    apart = law(at) - np.searchsorted(np.sort(values), at, "right") / len(values)
+    below = law(at - density.endswith("pmf")) - np.searchsorted(np.sort(values), at) / len(values)
+    distance = max(np.abs(apart).max(), np.abs(below).max())
+    assert float(found.distance) == pytest.approx(distance, abs=1e-6)
+
+
+def test_no_exponent_where_the_likelihood_rises_to_an_end():
+    rng = np.random.default_rng(6)
+    for values, greatest in ((rng.uniform(1, 7, 500), 7.0), (1 + rng.exponential(0.01, 500), None)):
+        found = sg.power_law(values, least=1.0, greatest=greatest)
+        assert found.status == Status.NOT_CONVERGED
+        assert np.isnan(found.error)
+
+
+def test_the_law_begins_where_it_does():
+    rng = np.random.default_rng(7)
+    tail = 5 * scipy.stats.truncpareto(3.2, 40.0).rvs(1500, random_state=rng)
+    found = sg.power_law(np.r_[rng.uniform(1, 5, 1000), tail], greatest=200.0)
+    assert found.least == pytest.approx(5, abs=0.5)
+    assert abs(float(found.exponent) - 4.2) < 4 * float(found.error)
+
+
+def likeliest(law, start, values, density):
+    """Log-likelihoods at the parameters of their largest sum."""
+    best = minimize(lambda p: -getattr(law(*p), density)(values).sum(), start, method="Nelder-Mead")
+    return getattr(law(*best.x), density)(values)
+
+
+def test_rivals_have_the_same_ends():
+    """By SciPy's truncated distributions: values between 2 and 9 of an exponential."""
+    rng = np.random.default_rng(8)
+    values = rng.exponential(2.0, 9000) + 1
+    values = values[(values >= 2) & (values <= 9)]
+    found = sg.power_law(values, least=2.0, greatest=9.0)
+
+    def between(law):
+        norm = np.log(law.cdf(9) - law.cdf(2))
+        return SimpleNamespace(logpdf=lambda x: law.logpdf(x) - norm)
+
+    laws = (
+        likeliest(lambda b: scipy.stats.truncpareto(b, 4.5, scale=2), [1.0], values, "logpdf"),
+        likeliest(lambda t: between(scipy.stats.expon(scale=abs(t))), [1.0], values, "logpdf"),
+        likeliest(
+            lambda m, s: between(scipy.stats.lognorm(abs(s), scale=math.exp(m))),
+            [1.0, 1.0], values, "logpdf",
+        ),
+    )  # fmt: skip
+    for k in (0, 1):
+        more = laws[0] - laws[k + 1]
+        assert float(found.ratios[k]) == pytest.approx(more.sum(), rel=1e-3)
+        z = abs(more.sum()) / (more.std() * len(more) ** 0.5)
+        assert float(found.p[k]) == pytest.approx(2 * scipy.stats.norm.sf(z), rel=0.05)
+    assert (np.asarray(found.ratios) < 0).all()
+
+
+def test_without_an_upper_end_all_is_as_by_the_package_powerlaw():
+    """Choice of the lower end, distance, ratios and p, where exponents are below its limit of 3."""
+    powerlaw = pytest.importorskip("powerlaw", reason="the package powerlaw is not installed")
+    rng = np.random.default_rng(9)
+    lognormal = np.exp(rng.normal(1, 0.7, 1000))
+    for values, least in (
+        (rng.pareto(1.3, 400) + 1, None),
+        (lognormal, 1.0),
+        (np.ceil(5 * lognormal).astype(int), 4),
+    ):
+        found = sg.power_law(values, least=least)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit = powerlaw.Fit(values, discrete=values.dtype.kind == "i", xmin=least, verbose=0)
+            exponential, other = (
+                fit.distribution_compare("power_law", name) for name in ("exponential", "lognormal")
+            )
+        assert found.least == fit.xmin
+        assert float(found.exponent) == pytest.approx(fit.power_law.alpha, rel=1e-4)
+        assert (float(found.ratios[0]), float(found.p[0])) == pytest.approx(exponential, rel=1e-2)
+        if least is None:  # a lognormal is no likelier than its limit, the power law
+            assert abs(float(found.ratios[1])) < 1e-3
+            # It looks at one side of each step.
+            assert float(found.distance) == pytest.approx(fit.power_law.D, abs=1 / found.count)
+        else:
+            assert float(found.ratios[1]) == pytest.approx(other[0], rel=1e-3)
+
+
 @pytest.mark.parametrize("ratio", [0.7, 0.95])
 def test_branching_ratio_does_not_depend_on_what_is_seen(ratio):
     rng = np.random.default_rng(4)
@@ -280,6 +406,14 @@ def test_branching_ratio_does_not_depend_on_what_is_seen(ratio):
     assert float(found.naive) < 0.75 * ratio  # a slope alone does
     noise = sg.branching_ratio(rng.normal(size=3000), 0.004)
     assert noise.status == Status.NOT_CONVERGED
+    drift = np.arange(5000.0)
+    for trend in (drift, activity[:5000] + drift / 5, rng.normal(size=5000) + (drift > 2500)):
+        assert sg.branching_ratio(trend, 0.004).status == Status.NOT_CONVERGED
+
+
+def test_events_that_are_too_many_are_refused():
+    with pytest.raises(ValueError, match="`events` must be fewer than"):
+        sg.avalanches(np.array([0, 1e19, 0, 3]), 0.01)
 
 
 # ------------------------------------------------------------------ ignition, complexity
@@ -565,7 +699,6 @@ def test_sbi_takes_pairs(line):
 @pytest.mark.slow
 def test_the_page():
     """All of it but what needs PyTorch; and what it says of the numbers."""
-    pytest.importorskip("powerlaw", reason="the package powerlaw (extra data) is not installed")
     text = (Path(__file__).resolve().parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert len(blocks) == 11

@@ -71,9 +71,31 @@ def test_map(network, plane):
         ax.collections[0].get_array().compressed().max(), np.nanmax(plane.period)
     )
     with pytest.raises(ValueError, match="span two parameters"):
-        ng.plot.dispersion_map(ng.dispersion_map(network, {"coupling": [1.0]}, oscillations=False))
+        ng.plot.map_cut(ng.dispersion_map(network, {"coupling": [1.0]}, oscillations=False), 1.0)
     with pytest.raises(ValueError, match="`quantity` must be one of"):
         ng.plot.dispersion_map(plane, quantity="colour")
+
+
+def test_map_over_one_parameter(plane):
+    """A row of the plane: each stable equilibrium and each orbit is there once."""
+    line = {"i_ext_e": plane.parameters["i_ext_e"]}
+    parts = {
+        field.name: getattr(plane, field.name)
+        for field in dataclasses.fields(plane)
+        if np.shape(getattr(plane, field.name))[:2] == (9, 7)
+    }
+    row = dataclasses.replace(plane, parameters=line, **{k: v[:, 3] for k, v in parts.items()})
+    ax = row.plot()
+    stable = (row.kind == 1) & row.stable
+    for marker, mask in (("o", stable), ("s", row.kind == 2)):
+        (drawn,) = (one for one in ax.lines if one.get_marker() == marker)
+        np.testing.assert_array_equal(drawn.get_ydata(), row.growth_transverse[mask])
+        np.testing.assert_array_equal(drawn.get_xdata(), line["i_ext_e"][np.nonzero(mask)[0]])
+    assert "transverse growth" in ax.get_ylabel()
+    ax = ng.plot.dispersion_map(row, quantity="period")
+    assert [one.get_marker() for one in ax.lines] == ["s"]
+    unsound = dataclasses.replace(row, status=np.full(9, Status.NOT_CONVERGED))
+    assert "x" in [one.get_marker() for one in unsound.plot().lines]
 
 
 def test_map_details_and_cut(plane):

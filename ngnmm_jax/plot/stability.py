@@ -79,6 +79,9 @@ def dispersion_map(
 ) -> Axes:
     """A map over two parameters, with one colour scale for equilibria and one for oscillations.
 
+    Over one parameter, the quantity against it, with a marker for each state: crosses at points
+    that did not converge, none for unstable equilibria. Over two:
+
     Where a stable equilibrium and an oscillation coexist, the oscillation is shown, hatched;
     of several alike, the one of largest transverse growth. Black lines are onsets, where the
     fastest mode's growth vanishes, not drawn beside points that did not converge, which crossed
@@ -90,6 +93,8 @@ def dispersion_map(
       and "frequency"; or the orbits' "period".
     """
     _checks.one_of("quantity", quantity, MAP_QUANTITIES)
+    if len(result.parameters) == 1:
+        return _along_a_line(result, quantity, style.make_axes(ax))
     _, x, y = style.plane_of(result)
     ax = style.make_axes(ax, (6.4, 4.2))
     resting = (result.kind == EQUILIBRIUM) & result.stable
@@ -122,6 +127,31 @@ def dispersion_map(
     ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
     style.label_axes(ax, result.parameters, result)
     return ax
+
+
+def _along_a_line(result: DispersionMap, quantity: str, ax: Axes) -> Axes:
+    """A quantity of each state against the one parameter there is."""
+    ((name, x),) = result.parameters.items()
+    if quantity == "growth_transverse":
+        style.zero_line(ax)
+    values, unsound = _values(result, quantity), _unsound(result)[:, None]
+    across = np.broadcast_to(np.asarray(x)[:, None], values.shape)
+    resting = (result.kind == EQUILIBRIUM) & result.stable
+    moving, wild = result.kind == ORBIT, result.kind == APERIODIC
+    for mask, marker, colour, text in (
+        (resting & ~unsound, "o", style.DECAYING, "equilibrium"),
+        (moving & ~unsound, "s", "#e08214", "orbit"),
+        (wild & ~unsound, "D", style.UNIFORM, "aperiodic"),
+        ((resting | moving | wild) & unsound, "x", "0.5", "not converged"),
+    ):
+        mask = mask & np.isfinite(values)
+        if mask.any():
+            ax.plot(across[mask], values[mask], marker, color=colour, ms=4, label=text)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(**style.LEGEND)
+    ax.set_xlabel(style.symbol(name, result))
+    ax.set_ylabel(MAP_QUANTITIES[quantity].format(**units_of(result.time_unit)))
+    return style.finish(ax)
 
 
 def _values(result: DispersionMap, quantity: str) -> np.ndarray:

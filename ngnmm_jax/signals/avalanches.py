@@ -86,7 +86,9 @@ class BranchingRatio(AbstractResult):
     - `residual`: root mean square of slopes less fit, over the first slope (NaN where that is not
       above 0).
     - `status`: OK; NOT_CONVERGED where no geometric decay fits (b ≤ 0, m at a bound, or a residual
-      of more than a fifth): the ratio means nothing then.
+      of more than a fifth), or activity is not seen to be stationary: a timescale longer than a
+      tenth of the signal, or means of its halves that differ by more than four of their standard
+      errors, for correlations as fitted (as of a trend). The ratio means nothing then.
     """
 
     ratio: Float[Array, ""]
@@ -157,7 +159,8 @@ def avalanches(
     - `bin`: s, rounded to whole samples; by default the mean time between events (of all regions).
       Sizes depend on it unless the events are critical: compare several.
 
-    Raises `ValueError` for negative or broken numbers of events, none at all, or a bad bin.
+    Raises `ValueError` for negative or broken numbers of events, none at all, more than JAX's whole
+    numbers hold, or a bad bin.
 
     Source: Beggs and Plenz, J. Neurosci. 23, 11167 (2003).
     """
@@ -170,6 +173,11 @@ def avalanches(
         if (some < 0).any() or (some != some.round()).any():
             _checks.fail("events", "be counts: whole numbers from zero", "some are not")
     _checks.positive("sampling_interval", sampling_interval)
+    most = int(jnp.iinfo(jnp.asarray(0).dtype).max)
+    if some.sum(dtype=float) >= most:
+        _checks.fail(
+            "events", f"be fewer than {most:.3g} together", f"are {some.sum(dtype=float):.3g}"
+        )
     total = some.reshape(len(some), -1).sum(axis=1).astype(int)
     if not total.any():
         _checks.fail("events", "have one event at least", "they have none")
@@ -196,8 +204,8 @@ def avalanches(
 def _width(total: np.ndarray, dt: float, bin: Number | None) -> int:
     """Samples in a bin."""
     if bin is None:
-        times = np.repeat(np.arange(len(total)), total)
-        gap = np.diff(times).mean() if len(times) > 1 else 1.0
+        times, number = np.flatnonzero(total), int(total.sum())
+        gap = (times[-1] - times[0]) / (number - 1) if number > 1 else 1.0
         return min(max(1, round(float(gap))), len(total))
     _checks.positive("bin", bin)
     width = round(as_number(bin) / dt)
@@ -246,6 +254,7 @@ def branching_ratio(
         rest = np.sqrt(((amplitude * ratio**lags - slopes) ** 2).mean())
         residual = rest / naive if naive > 0 else np.nan
         fits = amplitude > 0 and 1e-5 < ratio < 1.49 and residual < 0.2
+        fits = fits and _stationary(array, amplitude, ratio)
     except RuntimeError:
         amplitude, ratio, residual, fits = np.nan, np.nan, np.nan, False
     timescale = np.inf if ratio >= 1 else -dt / np.log(ratio)
@@ -260,6 +269,16 @@ def branching_ratio(
         jnp.asarray(residual),
         jnp.asarray(int(status)),
     )
+
+
+def _stationary(array: np.ndarray, amplitude: float, ratio: float) -> bool:
+    """Whether halves have one mean, by the error that correlations b mᵏ give it."""
+    number = len(array) // 2
+    if ratio >= np.exp(-10 / len(array)):
+        return False
+    apart = array[:number].mean() - array[-number:].mean()
+    longer = 1 + 2 * amplitude * ratio / (1 - ratio)
+    return bool(apart**2 < 4**2 * 2 * array.var() * longer / number)
 
 
 def _slopes(array: np.ndarray, most: int, to_a_tenth: bool) -> np.ndarray:

@@ -1,9 +1,6 @@
 """Power laws of avalanches: exponents by maximum likelihood, and how they go together."""
 
-import contextlib
 import math
-import os
-import warnings
 from typing import Any
 
 import equinox as eqx
@@ -21,6 +18,10 @@ from ngnmm_jax.signals.avalanches import Avalanches
 # Avalanches of one length that a mean takes, and the shortest that have a shape.
 _ENOUGH, _SHORTEST = 10, 4
 _RIVALS = ("exponential", "lognormal")
+# Between which exponents are looked for; as near to an end as this, there is none.
+_BETWEEN, _NEAR = (1.0001, 10.0), 1e-3
+# Whole numbers from which on a density hardly changes from one to the next.
+_WIDE = 1e5
 # Places along a shape, from its beginning to its end.
 _PHASES = np.linspace(0, 1, 101)
 
@@ -36,7 +37,8 @@ class PowerLaw(AbstractResult):
     - `ratios` (rival,), `p` (rival,): log-likelihood ratio to an exponential and to a lognormal of
       the same ends (above zero: the power law is likelier), and how probable one as far from zero
       is where both are equally likely (Vuong's test); not finite where a rival cannot be fitted.
-    - `status`: OK; NOT_CONVERGED where the likelihood has no maximum between 1 and 10.
+    - `status`: OK; NOT_CONVERGED where the likelihood has no maximum between 1 and 10 (`exponent`
+      is the end it rises to, `error` NaN).
     """
 
     exponent: Float[Array, ""]
@@ -105,8 +107,9 @@ def power_law(
 ) -> PowerLaw:
     """The power law of positive values, by maximum likelihood, and two rivals.
 
-    Whole numbers follow a discrete law, others a continuous one. Needs the package `powerlaw`
-    (extra "data"). On the host: not under JAX's transformations.
+    Whole numbers follow a discrete law, others a continuous one. The exponent is that of the
+    largest likelihood between the ends, between 1 and 10; rivals have the same ends. On the host:
+    not under JAX's transformations.
 
     **Arguments:**
 
@@ -117,8 +120,8 @@ def power_law(
 
     Raises `ValueError` for values that are not positive, or fewer than ten between the ends.
 
-    Source: Clauset, Shalizi and Newman, SIAM Rev. 51, 661 (2009), by Alstott, Bullmore and Plenz,
-    PLoS ONE 9, e85777 (2014).
+    Source: Clauset, Shalizi and Newman, SIAM Rev. 51, 661 (2009): the discrete law, the choice of
+    `least`, Vuong's test; with an upper end, the same likelihoods over what lies between.
     """
     some = _checks.numbers("values", values)
     _checks.positive("values", some)
@@ -127,49 +130,165 @@ def power_law(
     for name, end in (("least", least), ("greatest", greatest)):
         if end is not None:
             _checks.positive(name, end)
-    discrete = some.dtype.kind in "iu"
+    some = np.sort(some.astype(float))
+    discrete = bool((some == some.round()).all())
+    low = 0.0 if least is None else as_number(least)
     high = math.inf if greatest is None else as_number(greatest)
-    inside = some[(some <= high) & (some >= (0 if least is None else as_number(least)))]
+    if discrete:
+        low, high = float(math.ceil(low)), high if high == math.inf else float(math.floor(high))
+    inside = some[(some <= high) & (some >= low)]
     if len(inside) < _ENOUGH or len(np.unique(inside)) < 3:
         must = f"hold at least {_ENOUGH} values between the ends, three of them different"
         _checks.fail("values", must, f"there are {len(inside)}")
-    fit, ratios = _fit(some, discrete, least, None if greatest is None else high)
-    found, low = fit.power_law, float(fit.xmin)
-    exponent = float(found.alpha)
-    good = np.isfinite(exponent) and 1.0005 < exponent < 10
-    error = _error(exponent, low, high, discrete, int(fit.n)) if good else math.nan
-    ratio, p = np.array(ratios, dtype=float).T
-    status = Status.OK if good and np.isfinite(error) else Status.NOT_CONVERGED
-    distance, code = jnp.asarray(float(found.D)), jnp.asarray(int(status))
-    return PowerLaw(jnp.asarray(exponent), jnp.asarray(error), low, high, distance, int(fit.n),
-                    jnp.asarray(ratio), jnp.asarray(p), code)  # fmt: skip
+    if least is None:
+        low = _nearest(inside, high, discrete)
+        inside = inside[inside >= low]
+    exponent = _exponent(inside, low, high, discrete)
+    error = _error(exponent, low, high, discrete, len(inside))
+    likely = -exponent * np.log(inside) - _log_norm(exponent, low, high, discrete)
+    rivals = [rival(inside, low, high, discrete) for rival in (_exponential, _lognormal)]
+    ratio, p = np.array([_vuong(likely, rival) for rival in rivals]).T
+    status = Status.OK if np.isfinite(error) else Status.NOT_CONVERGED
+    distance = jnp.asarray(_distance(inside, exponent, low, high, discrete))
+    return PowerLaw(jnp.asarray(exponent), jnp.asarray(error), low, high, distance, len(inside),
+                    jnp.asarray(ratio), jnp.asarray(p), jnp.asarray(int(status)))  # fmt: skip
 
 
-def _fit(values: np.ndarray, discrete: bool, least: Any, greatest: float | None) -> Any:
-    """The library's fit, and its comparisons with rivals, without what it prints."""
-    powerlaw = _checks.require_module("powerlaw", "data")
-    with warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
-        warnings.simplefilter("ignore")  # it warns of its own ways
-        with contextlib.redirect_stdout(nowhere), np.errstate(all="ignore"):
-            low = None if least is None else as_number(least)
-            fit = powerlaw.Fit(values, discrete=discrete, xmin=low, xmax=greatest, verbose=0)
-            return fit, [fit.distribution_compare("power_law", name) for name in _RIVALS]
+def _log_norm(a: float, low: float, high: float, discrete: bool) -> float:
+    """Log of the sum, or the integral, of x^(−a) between the ends."""
+    from scipy.special import zeta
+
+    if discrete:
+        return math.log(zeta(a, low) - (0.0 if high == math.inf else zeta(a, high + 1)))
+    rest = -1.0 if high == math.inf else math.expm1((1 - a) * math.log(high / low))
+    return math.log(-rest / (a - 1)) + (1 - a) * math.log(low)
+
+
+def _exponent(inside: np.ndarray, low: float, high: float, discrete: bool) -> float:
+    """Where the likelihood, which has one maximum, is largest."""
+    from scipy.optimize import minimize_scalar
+
+    mean = float(np.log(inside).mean())
+    return float(
+        minimize_scalar(
+            lambda a: a * mean + _log_norm(a, low, high, discrete),
+            bounds=_BETWEEN, method="bounded", options={"xatol": 1e-7},
+        ).x
+    )  # fmt: skip
+
+
+def _found(exponent: float) -> bool:
+    """Whether an exponent is inside of those looked for."""
+    return _BETWEEN[0] + _NEAR < exponent < _BETWEEN[1] - _NEAR
 
 
 def _error(exponent: float, low: float, high: float, discrete: bool, count: int) -> float:
     """The standard error: the inverse root of count times the curvature of the log of the norm."""
-    from scipy.special import zeta
-
-    def log_norm(a: float) -> float:
-        if discrete:
-            return math.log(zeta(a, low) - (0.0 if high == math.inf else zeta(a, high + 1)))
-        rest = 0.0 if high == math.inf else (high / low) ** (1 - a)
-        return math.log((1 - rest) / (a - 1)) + (1 - a) * math.log(low)
-
+    if not _found(exponent):
+        return math.nan
     step = min(1e-3, (exponent - 1) / 4)
-    around = [log_norm(exponent + k * step) for k in (-1, 0, 1)]
+    around = [_log_norm(exponent + k * step, low, high, discrete) for k in (-1, 0, 1)]
     curvature = (around[0] - 2 * around[1] + around[2]) / step**2
     return 1 / math.sqrt(count * curvature) if curvature > 0 else math.nan
+
+
+def _distance(inside: np.ndarray, a: float, low: float, high: float, discrete: bool) -> float:
+    """Kolmogorov's and Smirnov's distance of sorted values from a law."""
+    from scipy.special import zeta
+
+    x, first = np.unique(inside, return_index=True)
+    until, before = np.r_[first[1:], len(inside)] / len(inside), first / len(inside)
+    if discrete:  # until values, and until those before them
+        top = 0.0 if high == math.inf else zeta(a, high + 1)
+        above, from_here = ((zeta(a, y) - top) / (zeta(a, low) - top) for y in (x + 1, x))
+    else:
+        top = 0.0 if high == math.inf else (high / low) ** (1 - a)
+        above = from_here = ((x / low) ** (1 - a) - top) / (1 - top)
+    return float(max(np.abs(1 - above - until).max(), np.abs(1 - from_here - before).max()))
+
+
+def _nearest(inside: np.ndarray, high: float, discrete: bool) -> float:
+    """The value from which on the law is nearest to the data; the first one where there is none."""
+    least, shortest = float(inside[0]), math.inf
+    every, first = np.unique(inside, return_index=True)
+    for low, start in zip(every[:-2], first[:-2], strict=True):
+        rest = inside[start:]
+        if len(rest) < _ENOUGH:
+            break
+        exponent = _exponent(rest, low, high, discrete)
+        distance = _distance(rest, exponent, low, high, discrete)
+        if _found(exponent) and distance < shortest:
+            least, shortest = float(low), distance
+    return least
+
+
+def _exponential(inside: np.ndarray, low: float, high: float, discrete: bool) -> np.ndarray:
+    """Log-likelihoods of values by the likeliest exponential between the ends."""
+    from scipy.optimize import minimize_scalar
+
+    excess = inside - low
+    width = high - low + discrete
+
+    def log_norm(rate: float) -> float:
+        unit = -math.expm1(-rate) if discrete else rate
+        return math.log(-math.expm1(-rate * width)) - math.log(unit)
+
+    mean = float(excess.mean())
+    best = minimize_scalar(
+        lambda log_rate: math.exp(log_rate) * mean + log_norm(math.exp(log_rate)),
+        bounds=(-10 - math.log(mean), 10 - math.log(mean)), method="bounded",
+        options={"xatol": 1e-7},
+    )  # fmt: skip
+    rate = math.exp(best.x)
+    return -rate * excess - log_norm(rate)
+
+
+def _lognormal(inside: np.ndarray, low: float, high: float, discrete: bool) -> np.ndarray:
+    """Log-likelihoods of values by the likeliest lognormal between the ends; rounded, if discrete.
+
+    Normal in y = log(x/low), as exp(−s y − c y²/2): its mean is −s/c, its variance 1/c. In s and c
+    the likelihood has one maximum; where it rises to c = 0, a power law, c is nearly that.
+    """
+    from scipy.optimize import minimize
+
+    x, number = np.unique(inside, return_counts=True)
+    y, half = np.log(x / low), 0.5 if discrete else 0.0
+    ends = np.log(np.array([low - half, high + half]) / low)
+    narrow = np.flatnonzero(x < _WIDE) if discrete else np.arange(0)
+    edges = np.log((x[narrow] + np.array([[-0.5], [0.5]])) / low)
+    spread = math.sqrt(np.cov(y, fweights=number))
+
+    def likely(parameters: Any) -> np.ndarray:
+        s, c = parameters[0] / spread, parameters[1] / spread**2
+        root = math.sqrt(c)
+        found = (
+            -((y * root + s / root) ** 2) / 2 - y - math.log(low / root * math.sqrt(2 * math.pi))
+        )
+        found[narrow] = _log_between(*(edges * root + s / root))
+        return found - _log_between(*(ends * root + s / root))
+
+    best = minimize(
+        lambda parameters: -float(number @ likely(parameters)) / len(inside),
+        (-np.average(y, weights=number) / spread, 1.0), method="Nelder-Mead",
+        bounds=((None, None), (1e-6, None)), options={"xatol": 1e-5, "fatol": 1e-9},
+    )  # fmt: skip
+    return np.repeat(likely(best.x) if best.success else np.full(len(x), np.nan), number)
+
+
+def _log_between(a: Any, b: Any) -> Any:
+    """Log of the normal distribution's share between a and b > a, on the side where it is small."""
+    from scipy.special import log_ndtr
+
+    right = a + b > 0
+    a, b = np.where(right, -b, a), np.where(right, -a, b)
+    return log_ndtr(b) + np.log(-np.expm1(log_ndtr(a) - log_ndtr(b)))
+
+
+def _vuong(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """The log-likelihood ratio, and how probable one as far from zero is by chance."""
+    more = first - second
+    spread = math.sqrt(2 * len(more) * more.var())
+    return float(more.sum()), math.erfc(abs(more.sum()) / spread) if spread > 0 else math.nan
 
 
 def scaling(
@@ -183,7 +302,7 @@ def scaling(
     Where avalanches are scale-free, (α − 1)/(τ − 1), with α of durations and τ of sizes, is the
     exponent γ of mean size against duration, and mean shapes of all durations T are one shape times
     T^(γ−1). For critical branching τ = 3/2, α = 2, γ = 2. The relation holds too for much that is
-    not critical: it is no proof. Needs the package `powerlaw` (extra "data").
+    not critical: it is no proof.
 
     **Arguments:**
 

@@ -65,7 +65,8 @@ class StructureFunctionFit(AbstractResult):
       that the predictors' rows explain, by least squares; `adjusted` (region,): the same adjusted
       for their number, 1 − (1 − R²)(n − 1)/(n − p − 1).
     - `coefficients` (region, predictor): of predictors and response scaled to variance one.
-    - `overall`, `overall_adjusted`, `overall_coefficients` (predictor,): of all pairs of regions.
+    - `overall`, `overall_adjusted`, `overall_coefficients` (predictor,): of all pairs of regions:
+      N(N − 1)/2 of them where all matrices are symmetric to rounding, N(N − 1) otherwise.
     - `predictors`: their names.
     - `status` (region,): NOT_FINITE where a predictor, or the response, is constant;
       ILL_CONDITIONED where one predictor follows from the others (values are NaN there).
@@ -263,10 +264,22 @@ def _fitted(functional: jax.Array, predictors: jax.Array) -> dict[str, Any]:
     columns = predictors[:, other].reshape(p, n, n - 1)
     regional = _regressed(response, columns)
     whole = _regressed(response.reshape(1, -1), columns.reshape(p, 1, -1))
+    # Symmetric matrices hold each pair twice: shares are the same, but not adjusted ones.
+    every = jnp.concatenate([functional[None], predictors])
+    close = 64 * jnp.finfo(every.dtype).eps * jnp.abs(every).max(axis=(1, 2), keepdims=True)
+    symmetric = (jnp.abs(every - every.swapaxes(1, 2)) <= close).all()
+    pairs = jnp.where(symmetric, n * (n - 1) // 2, n * (n - 1))
+    adjusted = _adjusted(whole[0], pairs, p)
     names = ("r_squared", "adjusted", "coefficients", "status")
     overall = ("overall", "overall_adjusted", "overall_coefficients")
     found = dict(zip(names, regional, strict=True))
-    return found | {name: some[0] for name, some in zip(overall, whole[:3], strict=True)}
+    values = (whole[0], adjusted, whole[2])
+    return found | {name: some[0] for name, some in zip(overall, values, strict=True)}
+
+
+def _adjusted(share: jax.Array, number: Any, predictors: int) -> jax.Array:
+    """A share of the variance, adjusted for how many predictors explain it."""
+    return 1 - (1 - share) * (number - 1) / (number - predictors - 1)
 
 
 def _regressed(
@@ -294,5 +307,4 @@ def _regressed(
     status = jnp.where(unknown, Status.NOT_FINITE, status)
     share = jnp.where(status == Status.OK, jnp.clip(share, 0, 1), jnp.nan)
     coefficients = jnp.where(status == Status.OK, coefficients, jnp.nan).T
-    adjusted = 1 - (1 - share) * (number - 1) / (number - p - 1)
-    return share, adjusted, coefficients, status
+    return share, _adjusted(share, number, p), coefficients, status
