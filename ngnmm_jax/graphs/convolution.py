@@ -42,9 +42,10 @@ class AbstractConvolution(AbstractGraph):
         self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
     ) -> AbstractGraph | None:
         """One convolution on the same grid, of factors that are numbers."""
-        if any(jnp.ndim(f) for f in factors) or any(p.shape != self.shape for p in parts):
+        same: Any = parts
+        if any(jnp.ndim(f) for f in factors) or any(p.shape != self.shape for p in same):
             return None
-        total = sum(f * part.kernel for part, f in zip(parts, factors, strict=True))  # type: ignore[attr-defined]
+        total = sum(f * part.kernel for part, f in zip(same, factors, strict=True))
         return with_fields(self, kernel=total)
 
     @property

@@ -242,12 +242,7 @@ def dispersion(
         return characteristic_roots(whole, state, throw=throw)
     assert isinstance(system, Network)
     modes = modes_of(system) if lambdas is None else KnownModes(lambdas, None)
-    lambdas = modes.lambdas
-    xp: Any = np if _checks.on_host(lambdas) else jnp
-    lambdas = xp.atleast_1d(xp.asarray(lambdas))
-    if not xp.issubdtype(lambdas.dtype, np.inexact):
-        lambdas = lambdas.astype(float)
-    lambdas = jnp.asarray(lambdas)
+    lambdas = _as_lambdas(modes.lambdas)
     delayed = isinstance(inner, DelayedHomogeneous)
     modal = inner.present if isinstance(inner, DelayedHomogeneous) else system.over_modes()
     _fit(modal, lambdas)
@@ -272,6 +267,15 @@ def dispersion(
     if throw:
         raise_unless_ok("dispersion", found.status, result)
     return result
+
+
+def _as_lambdas(lambdas: Any) -> jax.Array:
+    """An array of Λ, real or complex."""
+    xp: Any = np if _checks.on_host(lambdas) else jnp
+    lambdas = xp.atleast_1d(xp.asarray(lambdas))
+    if not xp.issubdtype(lambdas.dtype, np.inexact):
+        lambdas = lambdas.astype(float)
+    return jnp.asarray(lambdas)
 
 
 def _driven_alike(system: Any, state: Any) -> Driven:
