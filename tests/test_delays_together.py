@@ -336,3 +336,34 @@ def test_models_alone_are_no_systems(as_users_call):
     ):
         with pytest.raises(ValueError, match=r"ng\.Network\(model, connectome\).*NextGenEI"):
             call()
+
+
+@pytest.fixture
+def divided():
+    """One coupling with a delay, and two whose sum it is."""
+    graph, model = DelayedGraph(DenseGraph(WEIGHTS), 4.0), ng.NextGenEI(i_ext_e=5.0)
+    parts = {"a": LinearCoupling(graph, 3.0), "b": LinearCoupling(graph, 6.0)}
+    one = ng.Network(model, coupling=LinearCoupling(graph, 9.0))
+    return one.homogeneous(), ng.Network(model, coupling=CouplingSum(parts)).homogeneous()
+
+
+def test_couplings_of_one_delay_are_one_coupling(divided):
+    one, two = divided
+    x = jnp.array([0.1, -1.5, 0.2, 0.1, -1.0, 0.1])
+    assert_allclose(two.slope(x, two.gain * two.sent(x)), one.slope(x, one.gain * one.sent(x)))
+    assert two.delay == one.delay == jax.jit(lambda s: s.delay)(two)
+    apart = two.with_parameters(b_delay=5.0)
+    with pytest.raises(ValueError, match="no one delay"):
+        ng.find_orbit(apart)
+    assert np.isnan(jax.jit(lambda s: s.delay)(apart))
+    by_own = jax.grad(lambda d: two.with_parameters(b_delay=d).delay)
+    assert np.isnan(by_own(4.0))
+    by_other = jax.jacfwd(lambda c: (s := two.with_parameters(coupling=c)).delay * s.coupling)
+    assert by_other(1.0) == 4.0
+
+
+@pytest.mark.slow
+def test_orbits_of_couplings_of_one_delay(divided):
+    one, two = (ng.find_orbit(system) for system in divided)
+    assert_allclose(two.period, one.period, rtol=1e-8)
+    assert_allclose(two.exponents[:2], one.exponents[:2], atol=1e-7)

@@ -72,7 +72,7 @@ def continue_equilibria(
     network (of a homogeneous system where each coupling has one delay, those of perturbations that
     all regions share), and Hopf points lie where a pair of these crosses the axis. "speed" and
     "delay" are parameters as others are. The coefficient is known of homogeneous systems alone,
-    and is NaN where several couplings have delays.
+    and is NaN where the delays of several couplings differ.
     Status NOT_CERTIFIED: at some point it is not certain that no other root grows.
 
     **Arguments:**

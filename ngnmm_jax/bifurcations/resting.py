@@ -105,13 +105,13 @@ class RestingCurve(AbstractEquilibriumCurve):
     def hopf(self, step: Step) -> tuple[float, float]:
         """Period of what is born at a Hopf point, and Lyapunov's first coefficient of one region.
 
-        NaN of several regions, and of several couplings with delays.
+        NaN of several regions, and of couplings with different delays.
         """
         pairs = np.asarray(step.spectrum)
         pairs = pairs[pairs.imag > 0]
         omega = float(pairs[np.abs(pairs.real).argmin()].imag)
         here, coefficient = self.at(step, self.field.system.system), np.nan
-        if isinstance(here, DelayedHomogeneous) and len(here.interaction.delayed()) == 1:
+        if isinstance(here, DelayedHomogeneous) and here.one_delay:
             state = jnp.asarray(self.state(step.point))
             coefficient = float(first_lyapunov_with_delay(here, state, jnp.asarray(omega)))
         return 2 * np.pi / omega, coefficient

@@ -48,7 +48,6 @@ def simulate(
 
     Adaptive by default (diffrax, Dopri8); with `dt`, fixed steps of RK4 compiled into one
     loop. All times are in the model's unit (ms for `NextGenEI`, s for `JansenRit`).
-
     A `Driven` network takes its stimulus as it comes, and its noise in fixed steps (`Driven` says).
 
     With delays steps are fixed, at most as long as the shortest delay: of "moebius", or RK4 for

@@ -226,12 +226,6 @@ def dispersion(
         inner: Any = _driven_alike(whole, state)
         system = whole.system
     else:
-        if not isinstance(whole, Network):
-            must = (
-                "be a network, whose modes are asked for: growth of what all regions share is in "
-                "`find_equilibria(…).growth`, or in the `multipliers` of an orbit"
-            )
-            _checks.fail("system", must, f"it is {_checks.kind_of(whole)}")
         system = whole
         inner = _shared(whole, state)
     if inner is None:
@@ -377,11 +371,17 @@ def _at_rest(
     return _Modes(_spectra(xp, whole), refined, error, status)
 
 
-def _shared(system: Network, state: ArrayLike | Orbit) -> Homogeneous | DelayedHomogeneous | None:
+def _shared(system: Any, state: ArrayLike | Orbit) -> Homogeneous | DelayedHomogeneous | None:
     """The homogeneous system whose modes a state has; None where it has roots of the whole network.
 
     With delays: of equilibria (variable,) where all connections have one delay.
     """
+    if not isinstance(system, Network):
+        must = (
+            "be a network, whose modes are asked for: growth of what all regions share is in "
+            "`find_equilibria(…).growth`, or in the `multipliers` of an orbit"
+        )
+        _checks.fail("system", must, f"it is {_checks.kind_of(system)}")
     if system.delays is None:
         return system.homogeneous()
     one_sum = isinstance(system.interaction, AbstractSum | AbstractPairwise)

@@ -1,6 +1,7 @@
 """The homogeneous system of a network with delays."""
 
 import abc
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn
 
@@ -8,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core.checks import is_concrete
@@ -136,12 +138,25 @@ class DelayedHomogeneous(AbstractDelayedHomogeneous):
         check_coupled(self)
 
     @property
+    def one_delay(self) -> bool:
+        """Whether all that is delayed, of all couplings, is as late."""
+        spans = list(spans_of(self).values())
+        low, high = min(low for low, _ in spans), max(high for _, high in spans)
+        return high - low <= _SAME * high
+
+    @property
     def delay(self) -> Any:
-        """How long all is on its way; `ValueError` where that differs between couplings."""
+        """How long all is on its way; `ValueError` where that differs between couplings.
+
+        Where JAX traces several, NaN if they differ; and so is its derivative by any of them.
+        """
         each = [jnp.reshape(part.graph.times(), ()) for part in self.interaction.delayed().values()]
-        if len(each) > 1:
-            known = is_concrete(each)
-            times = ", ".join(f"{float(time):g}" for time in each) if known else "JAX traces them"
+        if len(each) == 1:
+            return each[0]
+        if not is_concrete(each):
+            return _one_of(jnp.stack(each))
+        if not self.one_delay:
+            times = ", ".join(f"{float(time):g}" for time in each)
             raise ValueError(
                 f"The delays of several couplings ({times}) are no one delay, with which orbits "
                 "are known: `simulate` takes this system, `find_equilibria` and "
@@ -151,26 +166,34 @@ class DelayedHomogeneous(AbstractDelayedHomogeneous):
 
     @property
     def gain(self) -> Any:
-        """What the rows of the delayed coupling's graph sum to."""
-        (part,) = self.interaction.delayed().values()
-        return jnp.reshape(part.graph.row_sums(), ())
+        """What the rows of the delayed graph sum to; 1 of several, whose sums `sent` has."""
+        parts = list(self.interaction.delayed().values())
+        sums = jnp.reshape(parts[0].graph.row_sums(), ())
+        return sums if len(parts) == 1 else jnp.ones_like(sums)
 
     def sent(self, state: Float[Array, "variable"]) -> Float[Array, "channel"]:
-        """What goes into the tracts."""
-        (part,) = self.interaction.delayed().values()
-        return part.sent(self._outputs(state)).ravel()
+        """What goes into the tracts, of all couplings."""
+        parts, outputs = list(self.interaction.delayed().values()), self._outputs(state)
+        if len(parts) == 1:
+            return parts[0].sent(outputs).ravel()
+        return jnp.concatenate(
+            [(part.graph.row_sums() * part.sent(outputs).ravel()) for part in parts]
+        )
 
     def slope(
         self, state: Float[Array, "variable"], arriving: Float[Array, "channel"]
     ) -> Float[Array, "variable"]:
         """Time derivative of a state, where such sums arrive."""
-        outputs = self._outputs(state)
-        ((name, part),) = self.interaction.delayed().items()
-        sums = arriving.reshape(jnp.shape(part.sent(outputs)))
-        inner = getattr(part, "coupling", part)
-        if isinstance(inner, AbstractPairwise):  # which is given values, not sums
-            sums = (sums / inner.graph.row_sums())[None]
-        received = self.interaction.reached({name: sums}, outputs)
+        outputs, sums, first = self._outputs(state), {}, 0
+        for name, part in self.interaction.delayed().items():
+            shape = jnp.shape(part.sent(outputs))
+            last = first + math.prod(shape)
+            sums[name] = arriving[first:last].reshape(shape)
+            first = last
+            inner = getattr(part, "coupling", part)
+            if isinstance(inner, AbstractPairwise):  # which is given values, not sums
+                sums[name] = (sums[name] / inner.graph.row_sums())[None]
+        received = self.interaction.reached(sums, outputs)
         return self.model.vector_field(state, received[..., 0])
 
     def _outputs(self, state: Any) -> Any:
@@ -326,6 +349,23 @@ def _common(graph: Any) -> Any:
         return leaf[there][None, None] if jnp.shape(leaf) == (n, n) else leaf
 
     return jax.tree.map(of_one, delays)
+
+
+@jax.custom_jvp
+def _one_of(times: jax.Array) -> jax.Array:
+    """The time that all of several are; NaN where they differ."""
+    return jnp.where(jnp.ptp(times) <= _SAME * times.max(), times[0], jnp.nan)
+
+
+def _one_of_jvp(given: Any, changes: Any) -> tuple[jax.Array, jax.Array]:
+    """Changes of one of them alone have no place in a system with one delay."""
+    found, (change,) = _one_of(*given), changes
+    if isinstance(change, SymbolicZero):
+        return found, jnp.zeros_like(found)
+    return found, jnp.nan * change.sum()
+
+
+_one_of.defjvp(_one_of_jvp, symbolic_zeros=True)
 
 
 def _alike(graph: AbstractGraph) -> Alike:
