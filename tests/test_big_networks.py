@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.linalg import circulant
 from scipy.sparse import csr_array
 
 import ngnmm_jax as ng
@@ -24,6 +25,7 @@ from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.simulation import saving
 from ngnmm_jax.stability.bounded import modes_of
 from ngnmm_jax.stability.hull import largest
+from ngnmm_jax.stability.transverse import Spectrum
 from ngnmm_jax.sweeps import activity
 
 N = 40
@@ -153,6 +155,69 @@ def test_dispersion_without_all_modes_bounds_all(large, monkeypatch, directed):
         jax.eval_shape(lambda some: modes_of(some).lambdas, network.bare())
 
 
+def with_signs(kind, n=60):
+    """Rows that sum to the same, whose uniform mode is not among the first."""
+    near = np.isin(np.abs(np.subtract.outer(np.arange(n), np.arange(n))), (1, 2, n - 2, n - 1)) / 4
+    if kind == "inhibition":
+        return -near
+    if kind == "hat":
+        return 1.5 * near @ near - 1.4 * np.linalg.matrix_power(near, 6)
+    if kind == "directed":
+        return -np.roll(near, 3, axis=0) / 2 - np.roll(near @ near, 1, axis=0) / 2
+    return np.kron(np.eye(2), with_signs("inhibition", n // 2) * -1)
+
+
+@pytest.mark.slow
+def test_a_map_of_a_mexican_hat_has_the_uniform_growth(large):
+    """At each point that of the homogeneous system's own equilibrium."""
+    graph = SparseGraph(csr_array(with_signs("hat")))
+    network = ng.Network(ng.NextGenEI(), graph, 2.0)
+    found = ng.dispersion_map(network, {"i_ext_e": np.array([11.0, 13.0])})
+    assert (found.status == Status.OK).all()
+    for k, i_ext_e in enumerate((11.0, 13.0)):
+        own = ng.find_equilibria(network.with_parameters(i_ext_e=i_ext_e).homogeneous())
+        np.testing.assert_allclose(found.growth_uniform[k, : own.count], own.growth, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["inhibition", "hat", "directed", "two parts"])
+def test_the_uniform_mode_is_known_wherever_it_is(large, kind):
+    """Its growth is that of the dense matrix at the rows' sum, which maps have too."""
+    weights = with_signs(kind)
+    sums, values = weights.sum(axis=1).mean(), np.linalg.eigvals(weights)
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), SparseGraph(csr_array(weights)), 2.0)
+    of_maps = Spectrum.of(network)
+    assert complex(of_maps.lambdas[of_maps.uniform]) == pytest.approx(sums, abs=1e-12)
+    for i_ext_e in (11.0, 13.0):
+        one = network.with_parameters(i_ext_e=i_ext_e)
+        rest = ng.find_equilibria(one.homogeneous()).states[0]
+        found = ng.dispersion(one, rest)
+        dense = ng.dispersion(one, rest, lambdas=np.append(sums, values))
+        assert complex(found.lambdas[found.uniform]) == pytest.approx(sums, abs=1e-12)
+        assert float(found.growth[found.uniform]) == pytest.approx(float(dense.growth[0]))
+        others = np.delete(dense.growth[1:], np.abs(values - sums).argmin())
+        assert float(found.growth_bounds[0]) == pytest.approx(others.max(), abs=1e-3)
+        assert others.max() <= found.growth_bounds[1] + 1e-12
+        assert dense.growth.max() <= found.bounds.upper + 1e-12
+    assert f"at least {int(found.number_growing)}" in repr(found)
+
+
+def test_dispersion_goes_on_where_modes_are_not_found(large, monkeypatch):
+    """Of a smooth kernel's last modes, which pile up, none: bounds are those of all."""
+    monkeypatch.setattr(spectra, "_RESTARTS", 1)
+    monkeypatch.setattr(spectra, "_SUBSPACE", 10)
+    graph = SparseGraph(csr_array(circulant(ring(400, 9.0))))
+    with pytest.raises(spectra.NotAllFound, match=r"found [0-3] of 4 eigenmodes") as caught:
+        graph.leading(4, "SR")
+    assert caught.value.found is None or len(caught.value.found.values) < 4
+    network = ng.Network(ng.NextGenEI(i_ext_e=13.0), graph, 5.0)
+    rest = ng.find_equilibria(network.homogeneous()).states[0]
+    found, own = ng.dispersion(network, rest), CirculantGraph(ring(400, 9.0))
+    whole = ng.dispersion(ng.Network(network.model, own, 5.0), rest)
+    assert len(found.lambdas) < 16
+    assert float(found.growth[found.uniform]) == pytest.approx(float(whole.growth[whole.uniform]))
+    assert whole.growth_bounds[0] <= found.growth_bounds[1] + 1e-12
+
+
 def test_dispersion_of_an_orbit_without_all_modes(large):
     """The bounds meet where growth is largest in between; as on a fine grid of Λ."""
     network = ng.Network(ng.NextGenEI(i_ext_e=13.0), scattered(), 5.0)
@@ -250,6 +315,21 @@ def test_equilibria_without_a_jacobian(regional, monkeypatch):
     assert known.size >= 1
     np.testing.assert_allclose(known, expected[: known.size], atol=1e-6)
     assert found.stats["method"] == equilibria.MATRIX_FREE
+
+
+def test_an_equilibrium_whose_stability_is_not_found_is_told(regional, monkeypatch):
+    """The state is there; what is not known is NaN, and not stable."""
+    network, whole = regional
+    monkeypatch.setattr(matrix_free, "WHOLE", 10)
+    monkeypatch.setattr(matrix_free, "_KNOWN", -1.0)
+    with pytest.raises(ng.SolverError, match=r"was found, but its stability is not known") as told:
+        ng.find_equilibria(network)
+    found = ng.find_equilibria(network, throw=False)
+    for one in (found, told.value.result):
+        assert one.status == Status.NOT_CERTIFIED
+        np.testing.assert_allclose(one.states[:1], whole.states, atol=1e-13)
+        assert np.isnan(one.eigenvalues).all()
+        assert not one.stable.any()
 
 
 @pytest.mark.slow
