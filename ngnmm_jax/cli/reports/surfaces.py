@@ -61,7 +61,8 @@ class _Summaries:
     def of(cls, run: Simulation, values: np.ndarray) -> "_Summaries":
         """Of a run's values (time, vertex), without its first tenth."""
         late = values[len(values) // 10 :]
-        peaks, power = [], 0.0
+        peaks: list[np.ndarray] = []
+        power: Any = 0.0
         for begin in range(0, values.shape[1], _TOGETHER):
             found = signals.power_spectrum(
                 late[:, begin : begin + _TOGETHER],
