@@ -377,7 +377,8 @@ def test_a_big_network_is_made_shown_and_known_without_a_matrix():
 
 def test_what_makes_parts_symmetric_together_needs_the_parts_that_are_connected():
     """Factors of two hemispheres that only tracts between them relate; none where they do not."""
-    local, d = sp.block_diag([symmetric(4, 1.0), symmetric(4, 1.0)]).tocsr(), RNG.uniform(1, 2, 8)
+    halves = [sp.coo_array(symmetric(4, 1.0)), sp.coo_array(symmetric(4, 1.0))]
+    local, d = sp.block_diag(halves).tocsr(), RNG.uniform(1, 2, 8)
     one = symmetry.symmetriser_of(sp.csr_array(sp.diags_array(1 / d) @ local))
     assert np.ptp(one[:4] / d[:4]) < 1e-12
     links = symmetry.components_of(local)
