@@ -47,6 +47,8 @@ WRONG = {
     "reading": ["strong", 3, {"symetric": True}, {"symmetric": "yes"}, {"variable": 3}],
     "model": ["nextgn", "", 3, True, ["a"], "module:Class", {"a": "b"}],
     "file": ["", "nowhere.csv", 3, True, ["a"]],
+    "surface": [["nowhere.gii"], ["a", "b", "c"], 3, True, {"a": "b"}],
+    "share": [*ANYTHING, NAN, -0.1, 1.1],
     "variable": ["v", "", 3, True, ["v_e"]],
 }  # fmt: skip
 #: The kind of every setting, by its place; those of all commands first.
@@ -80,6 +82,8 @@ KINDS = {
     "check.repetition_time": "positive", "check.runs": "count",
     "check.transient": "not negative", "check.dt": "positive", "check.dtype": "choice",
     "check.seed": "seed", "check.signal": "variable",
+    "surface": "surface", "parcels": "surface", "kernel": "choice", "width": "positive",
+    "tracts": "share", "callosal": "share", "match": "choice", "normalisation": "choice",
 }  # fmt: skip
 # Of one kind for text in the place of a number or a truth value.
 WRONG["polish"] = ["yes", 1.5, -1, [1]]
@@ -105,6 +109,8 @@ TEXTS = {
     "reading": ["", "symmetric", "symetric=true", "symmetric=maybe"],
     "model": ["nextgn", "", "module:Class"],
     "file": ["nowhere.csv", "", "nowhere"],
+    "surface": ["nowhere.gii", "nowhere"],
+    "share": ["strong", "", "nan", "-0.1", "1.1"],
     "variable": ["v", ""],
     "numbers": ["strong", "", "nan"],
 }  # fmt: skip
