@@ -130,3 +130,16 @@ def directed():
     connectome = ng.Connectome(weights).normalised()
     assert not connectome.eigenmodes().is_real
     return connectome
+
+
+@pytest.fixture(scope="module")
+def drawing():
+    """Surfaces can be drawn here, without a screen; else what asks for it is skipped."""
+    pytest.importorskip("pyvista", reason="pyvista is absent: pip install 'ngnmm-jax[surface]'")
+    from ngnmm_jax.plot import _views
+
+    try:
+        with _views.quiet():
+            _views.require_drawing()
+    except RuntimeError as error:
+        pytest.skip(str(error))

@@ -13,20 +13,12 @@ import ngnmm_jax as ng
 from ngnmm_jax.cli import cortex, estimates
 from ngnmm_jax.cli.entry import app
 from ngnmm_jax.cli.settings.commands import SimulateSettings
-from ngnmm_jax.plot import _views
 from ngnmm_jax.surfaces import Surface
 
 nibabel = pytest.importorskip("nibabel", reason="nibabel is absent")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def drawing():
-    pytest.importorskip("pyvista", reason="pyvista is absent: pip install 'ngnmm-jax[surface]'")
-    try:
-        with _views.quiet():
-            _views.require_drawing()
-    except RuntimeError as error:
-        pytest.skip(str(error))
+pytestmark = pytest.mark.usefixtures("drawing")
 
 
 def invoke(*arguments):

@@ -20,13 +20,7 @@ from tests.test_readme import read
 
 
 @pytest.fixture(scope="module", autouse=True)
-def drawing():
-    pytest.importorskip("pyvista", reason="pyvista is absent: pip install 'ngnmm-jax[surface]'")
-    try:
-        with _views.quiet():
-            _views.require_drawing()
-    except RuntimeError as error:
-        pytest.skip(str(error))
+def closing(drawing):
     yield
     plt.close("all")
 

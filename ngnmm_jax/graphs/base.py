@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Pictured
-from ngnmm_jax._core.parameters import without_names
+from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax._core.types import Field
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
@@ -40,6 +40,8 @@ class AbstractGraph(Pictured):
     connectome: ClassVar[Connectome | None] = None
     #: How long values are on their way over it; None: they are there at once.
     delays: ClassVar[Any] = None
+    #: The field by which graphs of one class add; None: by none.
+    ADDS: ClassVar[str | None] = None
     #: Methods that a definition of its numbers traces.
     TRACED: ClassVar[frozenset[str]] = frozenset({"apply"})
 
@@ -246,9 +248,16 @@ class AbstractGraph(Pictured):
     ) -> "AbstractGraph | None":
         """The sum of graphs of this one's class, each times its factor, as one such graph.
 
-        None, as by default, where there is none.
+        By the field that `ADDS` names, where all of them `fit` and factors are numbers; else None.
         """
-        return None
+        if self.ADDS is None or any(jnp.ndim(f) for f in factors) or not all(map(self.fits, parts)):
+            return None
+        pairs = zip(parts, factors, strict=True)
+        return with_fields(self, **{self.ADDS: sum(f * getattr(p, self.ADDS) for p, f in pairs)})
+
+    def fits(self, other: Any) -> bool:
+        """Whether a graph of the same class differs in the field that `ADDS` names alone."""
+        return False
 
     def undelayed(self) -> "AbstractGraph":
         """The graph without its delays: itself, where it has none."""

@@ -1,7 +1,7 @@
 """Graphs on which all places are alike: rings, tori and lattices, by the Fourier transform."""
 
 import abc
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ class AbstractConvolution(AbstractGraph):
     All eigenvalues are known: they are the kernel's Fourier transform.
     """
 
+    ADDS: ClassVar[str | None] = "kernel"
+
     kernel: Float[Array, "..."]
 
     def __init__(self, kernel: Any) -> None:
@@ -38,15 +40,9 @@ class AbstractConvolution(AbstractGraph):
             _checks.fail("kernel", must, f"its shape is {self.kernel.shape}")
         _checks.finite("kernel", self.kernel)
 
-    def together(
-        self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
-    ) -> AbstractGraph | None:
-        """One convolution on the same grid, of factors that are numbers."""
-        same: Any = parts
-        if any(jnp.ndim(f) for f in factors) or any(p.shape != self.shape for p in same):
-            return None
-        total = sum(f * part.kernel for part, f in zip(same, factors, strict=True))
-        return with_fields(self, kernel=total)
+    def fits(self, other: Any) -> bool:
+        """Whether it is on the same grid."""
+        return other.shape == self.shape
 
     @property
     def shape(self) -> tuple[int, ...]:

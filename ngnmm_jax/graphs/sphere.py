@@ -1,7 +1,7 @@
 """A sphere on which all directions are alike."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +29,8 @@ class SphereGraph(AbstractGraph):
 
     - `gains` (degree,): the eigenvalue of each degree from 0 to L.
     """
+
+    ADDS: ClassVar[str | None] = "gains"
 
     gains: Float[Array, "degree"]
     #: Normalised Legendre functions (order, degree, latitude), zero where the order is larger.
@@ -75,15 +77,9 @@ class SphereGraph(AbstractGraph):
         count = int(self.gains.shape[0])
         return count, 2 * count - 1
 
-    def together(
-        self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
-    ) -> AbstractGraph | None:
-        """One kernel on the same sphere, of factors that are numbers."""
-        same: Any = parts
-        if any(jnp.ndim(f) for f in factors) or any(p.shape != self.shape for p in same):
-            return None
-        total = sum(f * part.gains for part, f in zip(same, factors, strict=True))
-        return with_fields(self, gains=total)
+    def fits(self, other: Any) -> bool:
+        """Whether it is on the same grid."""
+        return other.shape == self.shape
 
     @property
     def n_regions(self) -> int:

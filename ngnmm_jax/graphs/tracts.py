@@ -1,6 +1,6 @@
 """Tracts between parcels of many regions each."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ class TractGraph(AbstractGraph):
       sends nothing and receives nothing. Every parcel must have vertices.
     - `areas` (vertex,): what each counts in its parcel's mean; by default all the same.
     """
+
+    ADDS: ClassVar[str | None] = "weights"
 
     weights: Float[Array, "parcel parcel"]
     parcels: Int[Array, "vertex"]
@@ -71,22 +73,14 @@ class TractGraph(AbstractGraph):
         head = f"{type(self).__name__}: {self.n_regions} regions"
         return head, {"parcels": str(self.n_parcels), "weights": self.weights}
 
-    def together(
-        self, parts: tuple[AbstractGraph, ...], factors: tuple[Any, ...]
-    ) -> AbstractGraph | None:
-        """Tracts between the same parcels, of factors that are numbers."""
-        same: Any = parts
-        if any(jnp.ndim(f) for f in factors) or not _checks.is_concrete(same):
-            return None
-        if not all(
-            part.n_parcels == self.n_parcels
-            and np.array_equal(part.parcels, self.parcels)
-            and np.array_equal(part.shares, self.shares)
-            for part in same
-        ):
-            return None
-        total = sum(f * part.weights for part, f in zip(same, factors, strict=True))
-        return with_fields(self, weights=total)
+    def fits(self, other: Any) -> bool:
+        """Whether it is between the same parcels; False where JAX traces them."""
+        return (
+            _checks.is_concrete(self, other)
+            and other.n_parcels == self.n_parcels
+            and np.array_equal(other.parcels, self.parcels)
+            and np.array_equal(other.shares, self.shares)
+        )
 
     @property
     def n_regions(self) -> int:
