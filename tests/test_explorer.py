@@ -274,7 +274,7 @@ def test_in_a_browser(lab, tmp_path):
         pytest.skip("there is no Chromium on this machine")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1400, "height": 1000})
+        page = browser.new_page(viewport={"width": 1400, "height": 1250})
         page.goto(lab)
         page.wait_for_selector(".jp-Notebook", timeout=60_000)
         page.wait_for_function("window.jupyterapp && window.jupyterapp.restored", timeout=60_000)
@@ -299,6 +299,7 @@ def test_in_a_browser(lab, tmp_path):
         page.wait_for_timeout(3000)
         text = page.locator(".widget-html").first.inner_text()
         value = page.locator(".widget-readout").first.inner_text()
+        page.add_style_tag(content=".Toastify { display: none }")  # JupyterLab's own questions
         picture = Path(os.environ.get("NGNMM_SCREENSHOT", tmp_path / "explorer.png"))
         page.screenshot(path=picture)
         browser.close()
