@@ -19,8 +19,9 @@ from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
 from ngnmm_jax.bifurcations.resting import AtRest
 from ngnmm_jax.dynamics.continuation.arclength import Limits
-from ngnmm_jax.dynamics.equilibria import find_equilibria, near
+from ngnmm_jax.dynamics.equilibria import find_equilibria
 from ngnmm_jax.dynamics.forced.system import only_together
+from ngnmm_jax.dynamics.many_equilibria import near
 from ngnmm_jax.systems.delayed_homogeneous import AbstractDelayedHomogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -124,15 +125,14 @@ def equilibrium_near(system: Any, start: Any) -> jax.Array:
     state = jnp.asarray(start, dtype=float)
     _checks.shape("start", state, tuple(system.state_shape), "(*state)")
     _checks.finite("start", state)
-    found = near(system, state)
-    away = float(jnp.abs(found - state).max() / (1 + jnp.abs(state).max()))
+    found, _, admissible = near(system, np.asarray(state))
+    away = float(np.abs(found - state).max() / (1 + np.abs(state).max()))
     if np.isfinite(away) and away > _AWAY:
         _checks.fail(
             "start",
             f"be within {_AWAY:g} of an equilibrium, relative to 1 + |x|",
             f"the one that Newton's iteration finds from it is {away:.2g} away",
         )
-    admissible = getattr(system, "admissible", lambda _: True)
-    if not (np.isfinite(away) and bool(admissible(found))):
+    if not (np.isfinite(away) and admissible):
         raise SolverError("the start of the branch", Status.NONE_FOUND)
-    return found
+    return jnp.asarray(found)

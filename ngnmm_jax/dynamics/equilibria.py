@@ -23,7 +23,7 @@ from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.forced.system import undriven
-from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.dynamics.many_equilibria import Found, search, search_from
 from ngnmm_jax.dynamics.matrix_free import (
     LEADING,
     is_large,
@@ -211,6 +211,8 @@ def _found(
         places = max(MOST, starts.shape[0]) if max_count is None else max_count
         if is_large(system):
             return _with_growth(system, _from_starts_of_many(system, starts, places))
+        if _checks.on_host(system, starts):
+            return _first(search_from(system, starts, places))
         return _from_starts(system, starts, places)
     return _searched(system, max_count or MOST, _scalar(system))
 
@@ -234,7 +236,11 @@ def _delayed(system: Any, starts: Any, max_count: int | None) -> Equilibria:
 
 
 def _alone(system: Any, max_count: int | None) -> Equilibria:
-    some = search(_single(system), 1, max_count)
+    return _first(search(_single(system), 1, max_count))
+
+
+def _first(some: Found) -> Equilibria:
+    """Those of the first system."""
     number, places = int(some.number[0]), some.found.shape[1]
     status = Status.TRUNCATED if number > places else Status.OK if number else Status.NONE_FOUND
     return Equilibria(
@@ -303,12 +309,6 @@ def _with_growth(system: Any, result: Equilibria) -> Equilibria:
     left_open = result.status == Status.NOT_CERTIFIED
     status = jnp.where(left_open & known, Status.OK, result.status)
     return with_fields(result, eigenvalues=jnp.asarray(values), status=status)
-
-
-@eqx.filter_jit
-def near(system: System, state: Float[Array, "*state"]) -> Float[Array, "*state"]:
-    """The equilibrium near a state."""
-    return newton(system.vector_field, from_starts(system.vector_field, state[None])[0])[0]
 
 
 def equilibrium_states(

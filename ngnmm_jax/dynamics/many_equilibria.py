@@ -1,4 +1,4 @@
-"""Equilibria of many systems of one kind at once, driven from the host.
+"""Equilibria of many systems of one kind at once, or of one from starts, driven from the host.
 
 Where a model bounds the slope of its scalar function (`certain_reduction`), all its roots are
 found, and their number is certain. Of other models the roots of the scalar function are looked for
@@ -6,22 +6,22 @@ on a grid, or equilibria from many starts; others may exist.
 
 What is compiled is small and the same for whoever asks, and for however many systems: the
 vector field's Jacobian, and the model's scalar function where it is needed, in lanes of a fixed
-number (or the search from many starts, a system at a time). The search, Newton's iteration,
-certificate and eigenvalues are NumPy's.
+number. The search, the iterations of Powell and Newton, certificate and eigenvalues are NumPy's.
 """
 
-import contextlib
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.certain_roots import certain_roots
 from ngnmm_jax._core.lanes import padded
-from ngnmm_jax._core.placement import beside, on_cpu, wide
+from ngnmm_jax._core.placement import beside, wide
 from ngnmm_jax._core.scalar_roots import POINTS, scalar_roots
 from ngnmm_jax._core.small_linalg import eigenvalues
+from ngnmm_jax.dynamics.powell import Linearised, powell, solved
 
 # Systems that take their places in a program together: few, and many on a CPU.
 _FEW, _MANY = 4, 128
@@ -96,18 +96,18 @@ def search(
         return np.broadcast_to(leaf, (count, *leaf.shape[1:]))
 
     systems = jax.tree.map(filled, systems)
-    # Driven from the host, it waits for an accelerator more than it gains; for all counts, so that
-    # blocks have the same. Many starts of many systems are the accelerator's work.
-    small = bool(systems.certain_search or systems.scalar_search)
-    small |= count <= 2 * _FEW and not in_blocks
-    with beside("search for equilibria", small, systems):
+    # Driven from the host, it waits for an accelerator more than it gains.
+    with beside("search for equilibria", True, systems):
         return _found(systems, count, max_count, in_blocks)
 
 
 def _found(systems: Any, count: int, max_count: int | None, in_blocks: bool) -> Found:
     lanes = _FEW if count <= 2 * _FEW and not in_blocks else wide(_MANY)
     candidates = _candidates(systems, count, lanes)
-    some = _certified(systems, candidates, max_count, lanes)
+    return _with_spectra(_certified(_in_lanes(systems, lanes), candidates, max_count))
+
+
+def _with_spectra(some: _Certified) -> Found:
     spectra = eigenvalues(np, some.matrices[some.found])
     order = np.argsort(-spectra.real, axis=-1, kind="stable")
     values: Any = np.full(some.matrices.shape[:-1], np.nan, complex)
@@ -117,35 +117,67 @@ def _found(systems: Any, count: int, max_count: int | None, in_blocks: bool) -> 
     )
 
 
+def search_from(system: Any, starts: Any, max_count: int) -> Found:
+    """Certified equilibria of one system, of whatever shape, that Powell's iteration leads to.
+
+    From each of `starts` (start, *state) that is not NaN; as `search` has them, with an axis
+    (system,) of length one.
+    """
+    starts = _flat(starts)
+    owner = np.zeros(len(starts), dtype=int)
+    candidates = _Candidates(owner, _powell_each(system, starts), np.zeros(1, dtype=bool))
+    found = _with_spectra(_certified(_one_by_one(system), candidates, max_count))
+    shape = (*found.states.shape[:2], *system.state_shape)
+    return found._replace(states=found.states.reshape(shape))
+
+
+def near(system: Any, state: Any) -> tuple[np.ndarray, float, bool]:
+    """The equilibrium that Powell's and Newton's iterations of one system lead to from a state.
+
+    Also the relative size of Newton's last correction, and whether the state is admissible.
+    """
+    linearised, first = _one_by_one(system), np.zeros(1, dtype=int)
+    found, errors = _newton(linearised, first, _powell_each(system, _flat(state[None])))
+    admissible = bool(linearised(first, found)[2][0])
+    return found[0].reshape(system.state_shape), float(errors[0]), admissible
+
+
+def _flat(states: Any) -> np.ndarray:
+    """States (state, variable) that are not NaN."""
+    states = np.asarray(states, np.dtype(jnp.result_type(float))).reshape(len(states), -1)
+    return states[np.isfinite(states).all(axis=-1)]
+
+
+def _powell_each(system: Any, starts: np.ndarray) -> np.ndarray:
+    """`powell` of one system, which may be large: from one start after another."""
+    linearised, first = _one_by_one(system), np.zeros(1, dtype=int)
+    ends = [powell(linearised, first, start[None]) for start in starts]
+    return np.concatenate([starts[:0], *ends])
+
+
 def _candidates(systems: Any, count: int, lanes: int) -> _Candidates:
     dtype = np.dtype(jnp.result_type(float))
     if systems.certain_search:
         wide = jax.tree.map(lambda leaf: np.asarray(leaf, float), systems)
         roots = certain_roots(lambda some: some.certain_reduction(), wide, count)
         return _Candidates(roots.owner, roots.states.astype(dtype), ~roots.doubtful)
-    some_of = _roots if systems.scalar_search else _from_many_starts
+    some_of = _roots if systems.scalar_search else _points
     parts = []
     for index, kept in padded(count, lanes):
         some = jax.tree.map(lambda leaf, index=index: leaf[index], systems)
-        parts.append(np.asarray(some_of(some, kept))[:kept])
+        parts.append(np.asarray(some_of(some))[:kept])
     every = np.concatenate(parts)
     where = np.nonzero(np.isfinite(every).all(axis=-1))
-    return _Candidates(where[0], every[where], np.zeros(count, dtype=bool))
+    owner, states = where[0], every[where]
+    if not systems.scalar_search:
+        states = powell(_in_lanes(systems, lanes), owner, states)
+    return _Candidates(owner, states, np.zeros(count, dtype=bool))
 
 
-def _from_many_starts(systems: Any, kept: int) -> Any:
-    """Candidates from many starts: one system after another on a CPU, where steps differ."""
-    if not on_cpu():
-        return jax.jit(jax.vmap(_starts_of))(systems)
-    found = [_many_starts(jax.tree.map(lambda leaf, k=k: leaf[k], systems)) for k in range(kept)]
-    return np.stack([*found, *[np.full_like(found[0], np.nan)] * (_lanes(systems) - kept)])
-
-
-def _starts_of(system: Any) -> jax.Array:
-    return system.many_starts()
-
-
-_many_starts = jax.jit(_starts_of)
+@jax.jit
+def _points(systems: Any) -> jax.Array:
+    """Where to start, of systems without a scalar function."""
+    return jax.vmap(lambda system: system.starting_points())(systems)
 
 
 def _lanes(systems: Any) -> int:
@@ -164,9 +196,8 @@ def _reduced(systems: Any, u: jax.Array) -> tuple[jax.Array, jax.Array, jax.Arra
     return jax.vmap(one)(systems, u)
 
 
-def _roots(systems: Any, kept: int) -> np.ndarray:
+def _roots(systems: Any) -> np.ndarray:
     """Candidates from the scalar function's roots on a grid."""
-    del kept  # a lane costs nothing
     count = _lanes(systems)
 
     def at(u: np.ndarray) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -189,14 +220,43 @@ def _linearised(systems: Any, states: jax.Array) -> tuple[jax.Array, jax.Array, 
     return jax.vmap(one)(systems, states)
 
 
+@eqx.filter_jit
+def _slope_one(system: Any, x: jax.Array) -> jax.Array:
+    return system.vector_field(x.reshape(system.state_shape)).ravel()
+
+
+@eqx.filter_jit
+def _linearised_one(system: Any, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    matrix = jax.jacfwd(lambda x: _slope_one(system, x))(x)
+    admissible = getattr(system, "admissible", lambda _: jnp.array(True))
+    return matrix, _slope_one(system, x), admissible(x.reshape(system.state_shape))
+
+
+def _one_by_one(system: Any) -> Linearised:
+    """Of one system."""
+
+    def each(owner: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, ...]:
+        n, dtype = states.shape[-1], states.dtype
+        parts = _nothing(n, dtype) + [
+            tuple(np.asarray(value)[None] for value in _linearised_one(system, x)) for x in states
+        ]
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+
+    return each
+
+
+def _nothing(n: int, dtype: Any) -> list[tuple[np.ndarray, ...]]:
+    return [(np.zeros((0, n, n), dtype), np.zeros((0, n), dtype), np.zeros(0, dtype=bool))]
+
+
 def _certified(
-    systems: Any, candidates: _Candidates, max_count: int | None, lanes: int
+    linearised: Linearised, candidates: _Candidates, max_count: int | None
 ) -> _Certified:
     """Newton's iteration from each candidate, certificate, no duplicates."""
     owner, starts, complete = candidates
     eps = float(np.finfo(starts.dtype).eps)
-    states, errors = _newton(systems, owner, starts, lanes)
-    matrices, slopes, admissible = _each(systems, owner, states, lanes)
+    states, errors = _newton(linearised, owner, starts)
+    matrices, slopes, admissible = linearised(owner, states)
     with np.errstate(all="ignore"):
         # A root of the scalar function is one of the vector field, and stays where it is.
         moved = np.abs(states - starts).max(axis=-1) / (1 + np.abs(starts).max(axis=-1))
@@ -206,7 +266,7 @@ def _certified(
     below = np.flatnonzero(good & ~admissible & complete[owner])
     if below.size:
         states[below] = starts[below]
-        again = _each(systems, owner[below], states[below], lanes)
+        again = linearised(owner[below], states[below])
         matrices[below], slopes[below], admissible[below] = again
     good &= admissible
     # By system, then by the first variable.
@@ -257,15 +317,15 @@ def _first_of_their_kind(owner: np.ndarray, states: np.ndarray, nearer: np.ndarr
 
 
 def _newton(
-    systems: Any, owner: np.ndarray, states: np.ndarray, lanes: int
+    linearised: Linearised, owner: np.ndarray, states: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """States (state, variable) and the relative sizes of their last corrections."""
     states, errors = states.copy(), np.full(len(states), np.inf)
     left = np.arange(len(states))
     for _ in range(_NEWTON):
-        matrices, slopes, _ = _each(systems, owner[left], states[left], lanes)
+        matrices, slopes, _ = linearised(owner[left], states[left])
         with np.errstate(all="ignore"):  # what diverges is not certified
-            delta = _solved(matrices, slopes)
+            delta = solved(matrices, slopes)
             states[left] -= delta
             errors[left] = np.abs(delta).max(axis=-1) / (1 + np.abs(states[left]).max(axis=-1))
         # One step more than is needed: the correction then is an estimate of the error.
@@ -288,38 +348,27 @@ def at_rest(slope: Any, state: Any, step: Any) -> float | None:
 
 def newton_on_host(system: Any, state: Any) -> tuple[np.ndarray, float]:
     """Newton's iteration of one system: the state and its last correction's relative size."""
-    systems = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (_FEW, *np.shape(leaf))),
-                           system)  # fmt: skip
+    systems = jax.tree.map(
+        lambda leaf: np.broadcast_to(np.asarray(leaf), (_FEW, *np.shape(leaf))), system
+    )
+    linearised = _in_lanes(systems, _FEW)  # the program that `search` has
     first, given = np.zeros(1, dtype=int), np.asarray(state)[None]
-    known = at_rest(_each(systems, first, given, _FEW)[1], state, system.time_step)
+    known = at_rest(linearised(first, given)[1], state, system.time_step)
     if known is not None:
         return given[0], known
-    states, errors = _newton(systems, first, given, _FEW)
+    states, errors = _newton(linearised, first, given)
     return states[0], float(errors[0])
 
 
-def _solved(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Solutions of many small systems, NaN where one is singular."""
-    try:
-        return np.linalg.solve(matrices, columns[..., None])[..., 0]
-    except np.linalg.LinAlgError:
-        result = np.full(columns.shape, np.nan)
-        for k in range(len(columns)):
-            with contextlib.suppress(np.linalg.LinAlgError):
-                result[k] = np.linalg.solve(matrices[k], columns[k])
-        return result
+def _in_lanes(systems: Any, lanes: int) -> Linearised:
+    """Of systems whose leaves have an axis (system,), so many at a time."""
 
+    def each(owner: np.ndarray, states: np.ndarray) -> tuple[np.ndarray, ...]:
+        parts = _nothing(states.shape[-1], states.dtype)
+        for index, kept in padded(len(owner), lanes):
+            some = jax.tree.map(lambda leaf, index=index: leaf[owner[index]], systems)
+            found = _linearised(some, states[index])
+            parts.append(tuple(np.asarray(value)[:kept] for value in found))
+        return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
 
-def _each(
-    systems: Any, owner: np.ndarray, states: np.ndarray, lanes: int
-) -> tuple[np.ndarray, ...]:
-    """Jacobian, slope and admissibility at states, each of its own system, in lanes."""
-    n, dtype = states.shape[-1], states.dtype
-    parts: list[tuple[np.ndarray, ...]] = [
-        (np.zeros((0, n, n), dtype), np.zeros((0, n), dtype), np.zeros(0, dtype=bool))
-    ]
-    for index, kept in padded(len(owner), lanes):
-        some = jax.tree.map(lambda leaf, index=index: leaf[owner[index]], systems)
-        found = _linearised(some, states[index])
-        parts.append(tuple(np.asarray(value)[:kept] for value in found))
-    return tuple(np.concatenate(part) for part in zip(*parts, strict=True))
+    return each

@@ -170,9 +170,13 @@ class Homogeneous(AbstractCoupled):
         """Equilibria as roots of the model's scalar function; None where it has none for them."""
         return self.model.equilibrium_reduction(self.gain) if self.proportional else None
 
+    def starting_points(self) -> Float[Array, "candidate variable"]:
+        """Where a search for equilibria without a scalar function starts: in the search box."""
+        return box_starts(*self.model.search_box())
+
     def many_starts(self) -> Float[Array, "candidate variable"]:
         """Candidates for equilibria, from many starts in the model's search box."""
-        return from_starts(self.vector_field, box_starts(*self.model.search_box()))
+        return from_starts(self.vector_field, self.starting_points())
 
     def equilibrium_candidates(self, max_count: int) -> Float[Array, "candidate variable"]:
         """From the model's scalar reduction on a grid, or from many starts in its search box.
