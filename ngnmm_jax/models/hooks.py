@@ -32,7 +32,8 @@ class ExactFlow(NamedTuple):
       state's output and gates and in the network's input `drive`.
     - `advance(state, inputs, rise)`: the state after the step, from the inputs' means over it
       and how much they rise in it; and the state's mean over the step, of those variables
-      that `inputs` and `output` look at. The model's `output` has to be linear in these.
+      that `inputs` and `output` look at: a state whose `inputs` and `output` are their means over
+      the step, as they are of the mean state where they are linear in it.
     """
 
     inputs: Callable[[State, Field], jax.Array]
