@@ -14,6 +14,7 @@ from ngnmm_jax.integrators.fused import Fused
 from ngnmm_jax.integrators.moebius import Moebius
 from ngnmm_jax.integrators.names import PLAIN
 from ngnmm_jax.integrators.runge_kutta import RK4
+from ngnmm_jax.models.hooks import has_exact_flow
 
 #: Shorthands.
 NAMES: dict[str, type[AbstractFixedStep | Adaptive]] = {**PLAIN, "fused": Fused}
@@ -59,7 +60,7 @@ def chosen(
     if lockstep and not isinstance(found, AbstractFixedStep):
         where = "with delays" if delayed else "here"
         _checks.fail("integrator", f"take fixed steps {where}", f"it is {spelled(found)}")
-    if found.needs_flow and system.model.exact_flow(jnp.asarray(1.0)) is None:
+    if found.needs_flow and not has_exact_flow(system.model):
         free = ", ".join(repr(name) for name, kind in PLAIN.items() if not kind.needs_flow)
         kind = type(system.model).__name__
         _checks.fail("integrator", f"be one of {free} for {kind}", f"it is {spelled(found)}")

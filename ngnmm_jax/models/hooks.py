@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from ngnmm_jax._core.types import Field, Scalar, State
 
@@ -38,6 +39,17 @@ class ExactFlow(NamedTuple):
 
     inputs: Callable[[State, Field], jax.Array]
     advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
+
+
+def has_exact_flow(model: Any) -> bool:
+    """Whether an exact flow is known of a model. Nothing of it is computed."""
+    known = [True]
+
+    def ask() -> None:
+        known[0] = model.exact_flow(jnp.ones(())) is not None
+
+    jax.eval_shape(ask)
+    return known[0]
 
 
 class QIFPopulation(NamedTuple):
