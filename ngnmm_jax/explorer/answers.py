@@ -16,7 +16,7 @@ from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.single import simulate
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
-from ngnmm_jax.stability.roots import CharacteristicRoots
+from ngnmm_jax.stability.roots import NEUTRAL, CharacteristicRoots
 from ngnmm_jax.systems.delayed import allowing
 from ngnmm_jax.systems.network import Network
 
@@ -148,10 +148,15 @@ def _known(run: Simulation) -> Simulation:
 
 
 def rates(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Λ, growth and frequency, of the curve and of the modes, by NumPy."""
+    """Λ, growth and frequency, of the curve and of the modes, by NumPy.
+
+    What neither grows nor decays, to rounding, has a growth of zero.
+    """
     leading = np.asarray(curve.eigenvalues)[:, 0]
     frequency = np.abs(leading.imag) / (2 * np.pi * seconds_in(curve.time_unit))
-    return np.asarray(curve.lambdas), leading.real, frequency
+    neutral = NEUTRAL * np.nanmax(np.abs(curve.eigenvalues))
+    growth = np.where(np.abs(leading.real) <= neutral, 0.0, leading.real)
+    return np.asarray(curve.lambdas), growth, frequency
 
 
 def at_modes(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

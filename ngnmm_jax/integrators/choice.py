@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -95,4 +96,4 @@ def identified(integrator: AbstractFixedStep, system: Any) -> Any:
 
     like = jax.ShapeDtypeStruct(system.state_shape, jnp.result_type(float))
     step = program(first_step, system, like, jax.ShapeDtypeStruct((), like.dtype))
-    return {"step": step, "class": body(kind), "settings": repr(integrator)}
+    return {"step": step, "class": body(kind), "settings": eqx.tree_pformat(integrator)}

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.types import Field, Scalar, State
 
 
@@ -20,6 +21,8 @@ class EquilibriumReduction(NamedTuple):
     low: Scalar
     high: Scalar
     function: Callable[[Scalar], tuple[jax.Array, Scalar]]
+
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 class ExactFlow(NamedTuple):
@@ -39,6 +42,8 @@ class ExactFlow(NamedTuple):
 
     inputs: Callable[[State, Field], jax.Array]
     advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
+
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 def has_exact_flow(model: Any) -> bool:
@@ -80,6 +85,8 @@ class QIFPopulation(NamedTuple):
     tau: jax.Array
     delta: jax.Array
     note: str = ""
+
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 def excitatory_and_inhibitory(model: Any) -> tuple[QIFPopulation, QIFPopulation]:
