@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Listed
 from ngnmm_jax._core.files import write_npz
 from ngnmm_jax.connectome import Connectome
 
@@ -103,6 +104,8 @@ def _packed(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
         kind = "ordered" if isinstance(value, OrderedDict) else "dict"
         return {kind: {k: _packed(v, arrays, f"{where}.{k}") for k, v in value.items()}}
     if isinstance(value, tuple | list):
+        if isinstance(value, Listed):
+            return {"listed": [_packed(v, arrays, f"{where}[{k}]") for k, v in enumerate(value)]}
         kind = "tuple" if isinstance(value, tuple) else "list"
         items = [_packed(item, arrays, f"{where}[{k}]") for k, item in enumerate(value)]
         named = hasattr(value, "_fields")
@@ -154,11 +157,12 @@ def _unpacked(value: Any, arrays: dict[str, np.ndarray], known: dict[str, type])
     if "class" in value:
         fields = {k: _unpacked(v, arrays, known) for k, v in value["fields"].items()}
         return _made(_class(value["class"], known), fields)
-    kind = next(key for key in ("tuple", "list", "items") if key in value)
+    made = {"tuple": tuple, "list": list, "listed": Listed}
+    kind = next(key for key in (*made, "items") if key in value)
     items = [_unpacked(item, arrays, known) for item in value[kind]]
     if kind == "items":
         return _class(value["named"], known)(*items)
-    return tuple(items) if kind == "tuple" else items
+    return made[kind](items)
 
 
 def _class(name: str, known: dict[str, type]) -> Any:

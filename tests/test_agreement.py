@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.parameters import declared
 from ngnmm_jax.models import agreement, parameter
 from ngnmm_jax.models.hooks import QIFPopulation
 
@@ -176,6 +177,21 @@ def test_what_agrees_does_so_at_all_parameters():
             model = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), model)
         for call in CALLS.values():
             assert call(model) is not None
+
+
+@pytest.mark.parametrize("kind", [*ng.models.MODELS.values(), ng.ComplexStuartLandau])
+def test_each_model_s_own_equations_under_another_name(kind):
+    """A class that adds a docstring, or has another default, is the model that it was."""
+    first = next(iter(declared(kind).values()))
+    default = float(first.default)
+    fields = {first.name: parameter(default + 0.3, unit=first.metadata["unit"], doc="as it was")}
+    mine = type(f"My{kind.__name__}", (kind,), {"__doc__": "Mine.", "__module__": "mine",
+                "__annotations__": {first.name: jax.Array}, **fields})  # fmt: skip
+    for model in (mine(), mine(**{first.name: default})):
+        for name, call in CALLS.items():
+            if getattr(kind, name) is not None:
+                assert (call(model) is None) == (call(kind()) is None)
+    assert ng.find_equilibria(ng.Homogeneous(mine(), 0.5)).ok
 
 
 def test_what_other_equations_leave_as_it_was():

@@ -1,6 +1,7 @@
 """Results are of one style; what is shown of them, of models and of systems is short."""
 
 import dataclasses
+import enum
 import importlib
 import inspect
 import pkgutil
@@ -12,12 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.cards import shown
 from ngnmm_jax._core.pictures import thumbnail
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.bifurcations.branches import Diagram
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 
 #: What public functions return beside results.
@@ -317,6 +320,185 @@ def test_systems_of_other_leaves_are_shown(network, other):
         assert type(system).__name__ in repr(jax.tree.map(other, system))
         jax.eval_shape(lambda traced: (repr(traced), traced)[1], system)
         assert repr(jax.eval_shape(lambda same: same, system))
+
+
+# ------------------------------------------------------------------------ all that is public
+
+
+def rooms():
+    """The public modules, those of noise, stimuli and summaries too."""
+    yield from (*public_modules(), ng.noises, ng.stimuli)
+    yield importlib.import_module("ngnmm_jax.sweeps.summaries")
+
+
+def objects():
+    """Public classes of which there are objects: no results, errors, lists of words."""
+    named = [getattr(room, n) for room in rooms() for n in getattr(room, "__all__", dir(room))]
+    ours = {kind for kind in named if inspect.isclass(kind) and kind.__module__[:9] == "ngnmm_jax"}
+    apart = (AbstractResult, BaseException, enum.Enum)
+    kinds = [kind for kind in ours if not (issubclass(kind, apart) or inspect.isabstract(kind))]
+    return sorted(kinds, key=lambda kind: kind.__name__)
+
+
+def tetrahedron():
+    points = np.array([[1.0, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]])
+    return points, np.array([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
+
+
+def a_connectome():
+    return ng.Connectome.synthetic(6).normalised()
+
+
+def a_graph():
+    return ng.graphs.MatrixGraph(jnp.asarray(a_connectome().weights))
+
+
+def a_free():
+    known = {"coupling": ng.fitting.interval(0.0, 20.0)}
+    return ng.Free(ng.Network(ng.NextGenEI(), a_connectome(), 9.0), known)
+
+
+#: How those are made that need something; the others are made of nothing.
+EXAMPLES: dict[str, Any] = {
+    "Alike": lambda: ng.Network(ng.NextGenEI(), a_connectome(), 9.0).over_modes().interaction.graph,
+    "Along": lambda: ng.Along("i_ext_e"),
+    "Average": lambda: ng.observe.Average([0, 0, 0, 1, 1, 1], "v_e"),
+    "Bold": lambda: summaries().Bold(repetition_time=1000.0),
+    "BoldFC": lambda: summaries().BoldFC(repetition_time=1000.0),
+    "Cauchy": lambda: ng.noises.Cauchy(0.1),
+    "CirculantGraph": lambda: ng.graphs.CirculantGraph(np.array([0, 0.5, 0, 0, 0, 0.5])),
+    "Connectome": a_connectome,
+    "Connectomes": lambda: ng.Connectomes([a_connectome()]),
+    "CouplingSum": lambda: ng.coupling.CouplingSum({"one": linear(), "other": linear()}),
+    "Custom": lambda: ng.stimuli.Custom(np.sin),
+    "DampedWaveKernel": lambda: ng.surfaces.DampedWaveKernel(30.0),
+    "DelayedGraph": lambda: ng.graphs.DelayedGraph(a_graph(), ng.graphs.CommonDelay(3.0)),
+    "DenseGraph": lambda: ng.graphs.DenseGraph(a_connectome()),
+    "Design": lambda: ng.Design.sobol({"coupling": (0.0, 9.0)}, 64, replicates=3),
+    "DiffusiveCoupling": lambda: ng.coupling.DiffusiveCoupling(a_graph(), 2.0),
+    "Driven": lambda: ng.Driven(ng.Network(ng.NextGenEI(), a_connectome(), 9.0), {"input": 0.1}),
+    "Eigenmodes": lambda: a_connectome().eigenmodes(),
+    "Ended": lambda: ng.fitting.Ended(np.zeros((32, 90)), np.zeros(32), np.zeros(32, bool)),
+    "EquilibriumReduction": lambda: ng.NextGenEI().equilibrium_reduction(jnp.ones(())),
+    "Exponential": lambda: ng.surfaces.Exponential(2.5),
+    "Field": lambda: summaries().Field(summaries().Mean()),
+    "Free": a_free,
+    "Function": lambda: ng.sweeps.Function(lambda system: system.coupling),
+    "Gaussian": lambda: ng.surfaces.Gaussian(2.5),
+    "GivenDelays": lambda: ng.graphs.GivenDelays(np.ones((6, 6))),
+    "Grid": lambda: ng.signals.Grid((4, 4), 1.0),
+    "Harmonics": lambda: ng.surfaces.harmonics(ng.surfaces.Surface(*tetrahedron()), 3),
+    "HeatKernel": lambda: ng.surfaces.HeatKernel(2.5),
+    "Homogeneous": lambda: ng.Homogeneous(ng.NextGenEI(), 9.0),
+    "IdentityGraph": lambda: ng.graphs.IdentityGraph(6),
+    "KuramotoCoupling": lambda: ng.coupling.KuramotoCoupling(a_graph(), 2.0),
+    "LaplaceBeltramiGraph": lambda: ng.surfaces.LaplaceBeltramiGraph(
+        ng.surfaces.Surface(*tetrahedron()), ng.surfaces.HeatKernel(1.0)
+    ),
+    "LaplacianGraph": lambda: ng.graphs.LaplacianGraph(a_graph()),
+    "LatticeGraph": lambda: ng.graphs.LatticeGraph(np.eye(4)),
+    "LeadField": lambda: ng.observe.LeadField(np.ones((64, 6))),
+    "LinearCoupling": lambda: linear(),
+    "Linearised": lambda: linear().linearised(jnp.zeros(6))[0],
+    "MatrixGraph": a_graph,
+    "Mesh": lambda: ng.signals.Mesh(*tetrahedron()),
+    "ModalBasis": lambda: ng.signals.ModalBasis(np.eye(6)),
+    "Network": lambda: ng.Network(ng.NextGenEI(i_ext_e=np.arange(6.0)), a_connectome(), 9.0),
+    "OnAverage": lambda: summaries().OnAverage(summaries().Moments()),
+    "OrnsteinUhlenbeck": lambda: ng.noises.OrnsteinUhlenbeck(np.arange(6.0), 5.0),
+    "PairwiseCoupling": lambda: ng.coupling.PairwiseCoupling(a_graph(), 2.0, lambda own, x: x),
+    "Pairs": lambda: ng.fitting.Pairs(
+        np.ones((900, 1)), np.ones((900, 2)), ("coupling",), ("fc[0]", "fc[1]"), np.eye(2)[:1], 3
+    ),
+    "Parcellation": lambda: ng.surfaces.Parcellation(np.arange(6) % 2),
+    "Periodic": lambda: ng.stimuli.Periodic(ng.stimuli.Pulse(1.0, 1.0, 2.0), 10.0),
+    "Points": lambda: ng.signals.Points(np.eye(2)[[0, 1, 1, 0]] + np.eye(4)[:, :2], 3),
+    "Problem": lambda: ng.fitting.Problem(
+        a_free(), lambda s, key: s.coupling, np.ones((9, 1)), 3, 0
+    ),
+    "Pulse": lambda: ng.stimuli.Pulse(1.0, 1.0, np.arange(6.0)),
+    "RegionalMap": lambda: ng.RegionalMap("i_ext_e", np.arange(6.0)),
+    "Routed": lambda: ng.coupling.Routed(linear(), 0, 0, 2),
+    "Sampled": lambda: ng.stimuli.Sampled(np.arange(90.0), np.zeros((90, 6))),
+    "SigmoidAfterSum": lambda: ng.coupling.SigmoidAfterSum(a_graph(), 2.0),
+    "SigmoidBeforeSum": lambda: ng.coupling.SigmoidBeforeSum(a_graph(), 2.0),
+    "Sine": lambda: ng.stimuli.Sine(10.0, 1.0),
+    "SparseGraph": lambda: ng.graphs.SparseGraph(csr_array(a_connectome().weights)),
+    "SpectralBounds": lambda: a_graph().bounds(),
+    "SpectralDensity": lambda: a_graph().density(),
+    "SphereGraph": lambda: ng.graphs.SphereGraph(np.array([1.0, 0.5])),
+    "Stepper": lambda: ng.integrators.RK4().stepper(a_free().system, jnp.ones(())),
+    "Sum": lambda: ng.stimuli.Sine(10.0, 1.0) + ng.stimuli.Pulse(1.0, 1.0, 2.0),
+    "SumGraph": lambda: ng.graphs.SumGraph((a_graph(), a_graph())),
+    "Surface": lambda: ng.surfaces.Surface(*tetrahedron()),
+    "TractDelays": lambda: ng.Network(ng.NextGenEI(), a_connectome(), 9.0, speed=10.0).delays,
+    "TractGraph": lambda: ng.graphs.TractGraph(np.eye(2)[::-1], np.arange(6) % 2),
+    "TransposedGraph": lambda: ng.graphs.TransposedGraph(a_graph()),
+    "Unknown": lambda: ng.fitting.interval(0.0, 20.0),
+    "Variable": lambda: ng.observe.Variable("v_e"),
+    "White": lambda: ng.noises.White(np.arange(6.0)),
+}
+#: What the library makes, from much that is large: their values stand in.
+STAND_INS = {"CorticalParts", "Course", "Layout", "QIFPopulation", "Run", "Window"}
+
+
+def summaries():
+    return importlib.import_module("ngnmm_jax.sweeps.summaries")
+
+
+def linear():
+    return ng.coupling.LinearCoupling(a_graph(), 9.0)
+
+
+def example(kind):
+    if kind.__name__ not in STAND_INS:
+        return EXAMPLES.get(kind.__name__, kind)()
+    if hasattr(kind, "_fields"):
+        return kind(*[np.zeros((90, 1000))] * len(kind._fields))
+    made = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        object.__setattr__(made, field.name, np.zeros((90, 1000)))
+    return made
+
+
+@pytest.mark.parametrize("kind", objects(), ids=lambda kind: kind.__name__)
+def test_every_public_object_is_short_and_has_a_card(kind):
+    made = example(kind)
+    assert type(made) is kind
+    lines = repr(made).split("\n")
+    assert lines[0].startswith(kind.__name__)
+    assert len(lines) <= 12
+    assert max(map(len, lines)) <= 100
+    assert "f64[" not in repr(made)
+    assert "<table>" in made._repr_html_()
+
+
+# ------------------------------------------------------------------------ several
+
+
+def test_several_stand_a_line_each(network):
+    """Typed at Python's prompt, in IPython and in Jupyter; in files and under transformations."""
+    branch = ng.continue_equilibria(network.homogeneous(), {"i_ext_e": (0.0, 16.0)})
+    folds = branch.of_kind("hopf")
+    assert isinstance(folds, tuple)
+    assert repr(folds).split("\n") == [
+        f"{len(folds)} × SpecialPoint", *(f"  {k}  {point.label}" for k, point in enumerate(folds))
+    ]  # fmt: skip
+    assert repr(folds[1:]).count("\n") == len(folds) - 1
+    assert repr(branch.of_kind("fold")) == "none"
+    page = folds._repr_html_()
+    assert page.count("<tr>") == len(folds)
+    assert page.startswith("<table>")
+    diagram = Diagram((branch, branch), ())
+    assert repr(diagram.branches).count("\n") == 2
+    assert "equilibria over i_ext_e from 0 to 16" in repr(diagram.branches)
+    pretty = pytest.importorskip("IPython.lib.pretty").pretty
+    assert pretty([*folds]) == "[" + ",\n ".join(point.label for point in folds) + "]"
+    assert pretty(folds) == repr(folds)
+    assert pretty(branch) == repr(branch)
+    rest = ng.find_equilibria(network.homogeneous())
+    assert pretty({"rest": rest}).startswith("{'rest': Equilibria: OK; number 1; ")
+    assert jax.tree.map(lambda leaf: leaf, branch).special[0].label == branch.special[0].label
 
 
 # ------------------------------------------------------------------------ of one style

@@ -1,7 +1,10 @@
 """What is shown of an object: a head and a few rows of names and values, as text and as HTML."""
 
 import abc
+import dataclasses
+import inspect
 import textwrap
+from collections import Counter
 from typing import Any
 
 import equinox as eqx
@@ -14,15 +17,15 @@ from ngnmm_jax._core.pictures import card_html
 
 # Columns of a line, lines of a row that is a text, and rows; what is more is cut.
 _WIDTH, _LINES, _ROWS = 96, 4, 10
-# Characters of what is no text and no number.
-_SHORT = 60
+# Characters of what is no text and no number; and how many of several are shown.
+_SHORT, _SOME = 60, 4
 #: A space at which no line is broken.
 TIED = "\u00a0"
 # Arrays of more numbers are not looked at.
 _MANY = 10_000_000
 
 
-class Pictured(eqx.Module):
+class Card(abc.ABC):
     """What Python and notebooks show as a card: `card` says its head, and its rows by name."""
 
     @abc.abstractmethod
@@ -50,9 +53,127 @@ class Pictured(eqx.Module):
         head, rows = self.card()
         return card_html(head, {name: shown(value) for name, value in rows.items()}, self.picture())
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """IPython's: the card where it stands alone, a line among others."""
+        del cycle
+        printer.text(repr(self) if len(printer.stack) == 1 else self._repr_line_())
+
+    def _repr_line_(self) -> str:
+        """What is shown of it among others: its head, and of its rows what fits."""
+        head, rows = self.card()
+        named = [f"{name} {shown(value)}" for name, value in rows.items()]
+        return _cut("; ".join([head, *named]).replace(TIED, " "), _WIDTH)
+
     def picture(self) -> str:
         """HTML to stand beside the card in notebooks, or nothing."""
         return ""
+
+
+class Pictured(Card, eqx.Module):
+    """A module that is shown as a card."""
+
+
+class Shown:
+    """What is shown of an object that is made with a few values: these, in a line or a table.
+
+    Those that are not as by default. A class may have a `__repr__` of its own, of one line.
+    """
+
+    def __repr__(self) -> str:
+        usual = {field.name: _default(field) for field in _fields(self)}
+        items = [(name, value) for name, value in _held(self) if not _same(value, usual.get(name))]
+        values = ", ".join(f"{name}={_written(value)}" for name, value in items)
+        return _cut(f"{type(self).__name__}({values})", _WIDTH)
+
+    def _repr_html_(self) -> str:
+        own = type(self).__repr__ is not Shown.__repr__
+        head = repr(self) if own else type(self).__name__
+        return card_html(head, {name: _cut(_written(value), _WIDTH) for name, value in _held(self)})
+
+
+class Listed(tuple[Any, ...]):
+    """A few of a kind, in their order: a tuple that is shown with a line for each."""
+
+    __slots__ = ()
+
+    def __getitem__(self, place: Any) -> Any:
+        found = super().__getitem__(place)
+        return Listed(found) if isinstance(place, slice) else found
+
+    def __repr__(self) -> str:
+        return "\n".join([self._head(), *(f"  {k}  {line}" for k, line in self._lines())])
+
+    def _repr_html_(self) -> str:
+        return card_html(self._head(), dict(self._lines()))
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """IPython's: a line for each, not a tuple's parentheses."""
+        del cycle
+        printer.text(repr(self) if len(printer.stack) == 1 else self._head())
+
+    def _head(self) -> str:
+        kinds = Counter(type(value).__name__ for value in self)
+        return ", ".join(f"{number} × {kind}" for kind, number in kinds.items()) or "none"
+
+    def _lines(self) -> list[tuple[str, str]]:
+        wide = len(str(len(self) - 1))
+        return [(f"{k:>{wide}}", _in_a_line(value)) for k, value in enumerate(self)]
+
+
+jax.tree_util.register_pytree_node(
+    Listed, lambda some: (tuple(some), None), lambda _, some: Listed(some)
+)
+
+
+def _in_a_line(value: Any) -> str:
+    return (
+        value._repr_line_()
+        if isinstance(value, Card)
+        else _cut(repr(value).split("\n", 1)[0], _WIDTH)
+    )
+
+
+def _fields(owner: Any) -> tuple[Any, ...]:
+    return dataclasses.fields(owner) if dataclasses.is_dataclass(owner) else ()
+
+
+def _default(field: Any) -> Any:
+    """A field's default; None where there is none, which says as little."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _held(owner: Any) -> list[tuple[str, Any]]:
+    """Its values by name: of a record's fields, or of what it has."""
+    names = [field.name for field in _fields(owner)] or getattr(owner, "_fields", None)
+    names = [*vars(owner)] if names is None else names
+    return [(name, getattr(owner, name)) for name in names if not name.startswith("_")]
+
+
+def _same(value: Any, default: Any) -> bool:
+    """Whether a value is the default, as far as that is known."""
+    if is_array(value) or is_array(default):
+        return False
+    return value is default or (type(value) is type(default) and bool(value == default))
+
+
+def _written(value: Any) -> str:
+    """A value as in a call, in short."""
+    if value is None or isinstance(value, str | bool | int | float | complex):
+        return repr(value)
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        some = [_written(one) for one in value[:_SOME]] + ["…"] * (len(value) > _SOME)
+        return f"[{', '.join(some)}]" if isinstance(value, list) else f"({', '.join(some)})"
+    if isinstance(value, dict):
+        some = [f"{key!r}: {_written(one)}" for key, one in list(value.items())[:_SOME]]
+        return f"{{{', '.join(some + ['…'] * (len(value) > _SOME))}}}"
+    if is_array(value) and np.ndim(value) and jnp.issubdtype(value.dtype, jnp.number):
+        few = np.ndim(value) == 1 and value.size <= _SOME
+        return f"[{', '.join(f'{x:.6g}' for x in np.asarray(value)) if few else shown(value)}]"
+    if isinstance(value, type) or inspect.isroutine(value):
+        return str(getattr(value, "__name__", value))
+    return shown(value)
 
 
 def shown(value: Any) -> str:
@@ -67,7 +188,7 @@ def shown(value: Any) -> str:
         return f"{value.dtype} {value.shape}"
     if isinstance(value, dict):
         text = ", ".join(f"{name} {shown(entry)}" for name, entry in value.items())
-    elif isinstance(value, eqx.Module) and not isinstance(value, Pictured):
+    elif isinstance(value, eqx.Module) and not isinstance(value, Card | Shown):
         text = type(value).__name__
     else:
         text = repr(value).split("\n", 1)[0]

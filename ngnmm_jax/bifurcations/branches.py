@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Listed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import Status
@@ -90,6 +91,10 @@ class SpecialPoint(AbstractResult):
     def __str__(self) -> str:
         return self.label
 
+    def _repr_line_(self) -> str:
+        """As `label` has it."""
+        return self.label
+
     @property
     def stats(self) -> dict[str, Any]:
         """Nothing."""
@@ -146,7 +151,7 @@ class Branch(AbstractResult):
     errors: Float[np.ndarray, "point"]
     unstable: Int[np.ndarray, "point"]
     turns: int = eqx.field(static=True)
-    special: tuple[SpecialPoint, ...]
+    special: tuple[SpecialPoint, ...] = eqx.field(converter=Listed)
     ends: tuple[str, str] = eqx.field(static=True)
     status: Status = eqx.field(static=True)
     unexplained: int = eqx.field(static=True)
@@ -169,6 +174,11 @@ class Branch(AbstractResult):
         over = ", ".join(f"{name} from {a:.6g} to {b:.6g}" for name, a, b in ends)
         at = "".join(f", at {name} = {value:.6g}" for name, value in self.fixed.items())
         return f"{BRANCHES[self.kind]} over {over}{at}"
+
+    def _repr_line_(self) -> str:
+        """As `label` has it; its special points, and how it ended."""
+        special = counted(SPECIAL[point.kind] for point in self.special)
+        return f"{self.label}; special: {special}; {self.status.name}"
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -203,11 +213,11 @@ class Branch(AbstractResult):
     def __len__(self) -> int:
         return len(self.parameters)
 
-    def of_kind(self, *kinds: str) -> list[SpecialPoint]:
+    def of_kind(self, *kinds: str) -> tuple[SpecialPoint, ...]:
         """The special points of some kinds."""
         for kind in kinds:
             _checks.one_of("kinds", kind, SPECIAL)
-        return [point for point in self.special if point.kind in kinds]
+        return Listed(point for point in self.special if point.kind in kinds)
 
     def cycle(
         self, index: int, samples: int = 401
@@ -271,7 +281,7 @@ class Diagram(AbstractResult):
     - `status`: the worst of the branches' statuses; NOT_CONVERGED where there are failures.
     """
 
-    branches: tuple[Branch, ...]
+    branches: tuple[Branch, ...] = eqx.field(converter=Listed)
     failures: tuple[str, ...] = eqx.field(static=True)
 
     @property
@@ -308,19 +318,19 @@ class Diagram(AbstractResult):
         found: list[SpecialPoint] = []
         for branch in self.branches:
             found += [p for p in branch.special if not any(same_point(p, q) for q in found)]
-        return tuple(found)
+        return Listed(found)
 
-    def of_kind(self, *kinds: str) -> list[SpecialPoint]:
+    def of_kind(self, *kinds: str) -> tuple[SpecialPoint, ...]:
         """The special points of some kinds, of all branches, each once."""
         for kind in kinds:
             _checks.one_of("kinds", kind, SPECIAL)
-        return [point for point in self.special if point.kind in kinds]
+        return Listed(point for point in self.special if point.kind in kinds)
 
-    def branches_of_kind(self, *kinds: str) -> list[Branch]:
+    def branches_of_kind(self, *kinds: str) -> tuple[Branch, ...]:
         """The branches of some kinds."""
         for kind in kinds:
             _checks.one_of("kinds", kind, BRANCHES)
-        return [branch for branch in self.branches if branch.kind in kinds]
+        return Listed(branch for branch in self.branches if branch.kind in kinds)
 
 
 def same_point(a: SpecialPoint, b: SpecialPoint, tolerance: float = 1e-5) -> bool:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
+from ngnmm_jax._core.cards import Shown
+
 # A spectrum counts as real when its imaginary parts are below this fraction of its radius:
 # LAPACK's eigenvalues of a non-symmetric matrix carry rounding of some 1e-15 times the
 # condition number of the eigenvalue.
@@ -22,7 +24,7 @@ _LARGE = 1e100
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Eigenmodes:
+class Eigenmodes(Shown):
     """Eigenvalues and right eigenvectors of a connectome's weights, W v = Λ v.
 
     Directed weights are split into strongly connected components first, whose eigenvalues

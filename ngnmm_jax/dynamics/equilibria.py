@@ -186,14 +186,13 @@ def find_equilibria(
     if throw:
         advice = {Status.NOT_CERTIFIED: _OPEN} if is_large(system) else None
         # JAX's transformations leave the growth of large systems open: that is no failure.
-        left_open = is_large(system) & (not _checks.on_host(system, start))
-        status = jnp.where(
-            left_open & (result.status == Status.NOT_CERTIFIED), Status.OK, result.status
-        )
+        status = result.status
+        if is_large(system) and not _checks.on_host(system, start):
+            status = jnp.where(status == Status.NOT_CERTIFIED, Status.OK, status)
         raise_unless_ok("find_equilibria", status, result, advice)
     if not _checks.is_concrete(result):
         return result
-    n = int(result.count)
+    n = int(np.asarray(result.found).sum())
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[:n] if np.ndim(leaf) else leaf), result)
 
 
@@ -249,7 +248,7 @@ def _first(some: Found) -> Equilibria:
         residuals=jnp.asarray(some.residuals[0]),
         errors=jnp.asarray(some.errors[0]),
         found=jnp.asarray(some.found[0]),
-        complete=jnp.asarray(some.complete[0]) & (status != Status.TRUNCATED),
+        complete=jnp.asarray(some.complete[0] and status != Status.TRUNCATED),
         status=jnp.asarray(status),
     )
 

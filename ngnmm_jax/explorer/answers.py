@@ -2,22 +2,21 @@
 
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import numpy as np
 
 from ngnmm_jax._core.status import SolverError, Status
-from ngnmm_jax.dynamics.equilibria import find_equilibria
+from ngnmm_jax.dynamics.equilibria import Equilibria, find_equilibria
 from ngnmm_jax.dynamics.orbits import find_orbit
 from ngnmm_jax.integrators import fixed
 from ngnmm_jax.models.times import SECONDS, frequency_unit, per_time, seconds_in
 from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.single import simulate
-from ngnmm_jax.simulation.start import initial_state
 from ngnmm_jax.stability.dispersion import Dispersion, dispersion
-from ngnmm_jax.stability.roots import CharacteristicRoots
+from ngnmm_jax.stability.roots import NEUTRAL, CharacteristicRoots
 from ngnmm_jax.systems.delayed import allowing
 from ngnmm_jax.systems.network import Network
 
@@ -31,58 +30,96 @@ _WINDOW = 0.3
 STILL = 1e-3
 # Peaks below this bin of the spectrum are no rhythm that the run can tell.
 _LOWEST = 3
+# Standard deviation of the noise on rest with which a run begins, in the unit of each variable.
+_SCATTER = 0.01
 
 
-def activity(network: Network, ends: Mapping[str, tuple[float, float]]) -> Simulation:
+class State(NamedTuple):
+    """A state that all regions may share: in words, where it rests, and what grows on it.
+
+    - `rest` (variable,): the equilibrium, stable if there is one.
+    - `found`: its dispersion relation, of `GRID`, then of modes; its roots where delays differ.
+    """
+
+    words: str
+    rest: np.ndarray
+    found: Dispersion | CharacteristicRoots
+
+
+class Rhythm(NamedTuple):
+    """Power spectra of what is shown of a run: of regions, averaged, and of regions' mean (dB)."""
+
+    frequencies: np.ndarray
+    regions: np.ndarray
+    mean: np.ndarray
+
+
+def activity(
+    network: Network, rest: np.ndarray, ends: Mapping[str, tuple[float, float]]
+) -> Simulation:
     """A short run from near rest; with delays by one program for all within `ends`, by name."""
+    start = _near(network, rest)
     if network.delays is None:
-        return _known(_run(network, fixed(network).longest_step(network), None))
+        return _known(_run(network, fixed(network).longest_step(network), start))
     corners = np.array(list(itertools.product(*ends.values()))).T
     points = dict(zip(ends, corners, strict=True))
     step = fixed(network).longest_step(network, points)
     network = allowing(network.bare(), points)
-    return _known(_traced_run(network, step, initial_state(network)))
+    return _known(_traced_run(network, step, start))
 
 
-def state_and_growth(network: Network) -> tuple[str, Dispersion | CharacteristicRoots]:
-    """The attractor that all regions may share, and what grows on it.
+def _near(network: Network, rest: np.ndarray) -> np.ndarray:
+    """Rest with noise, the same at each place; what cannot be negative is reflected.
 
-    Its dispersion relation, curve, then modes; its roots where delays differ.
+    As `initial_state` has it, by other numbers: its own would be a program more to compile.
     """
+    model, shape = network.model, network.state_shape
+    state = rest[:, None] + _SCATTER * np.random.default_rng(0).normal(size=shape)
+    rows = [model.variables.index(name) for name in model.nonnegative]
+    state[rows] = np.abs(state[rows])
+    return np.asarray(state, network.coupling.dtype)
+
+
+def state_and_growth(network: Network) -> State:
+    """The attractor that all regions may share, and what grows on it."""
     homogeneous = network.homogeneous()
-    if network.delays is not None:
-        return _at_rest_with_delays(network, differ=not network.one_delay)
     rest = find_equilibria(homogeneous)
-    place = int(np.argmax(np.asarray(rest.stable)))
-    state: Any = rest.states[place]
+    if network.delays is not None:
+        return _at_rest_with_delays(network, rest, differ=not network.one_delay)
+    place, stable = _calmest(rest)
+    least = np.asarray(rest.states)[place]
+    state: Any = least
     words = "At rest, stable alone."
-    if not bool(rest.stable.any()):
+    if not stable:
         words = "At rest, unstable alone."
         orbit = find_orbit(homogeneous, steps=64, throw=False)
         if orbit.status == Status.OK:
             hertz = 1 / (float(orbit.period) * seconds_in(network.model.time_unit))
             heard = _frequency(hertz, network.model.time_unit)
             state, words = orbit, f"On an orbit of {heard}."
-    return words, dispersion(network, state, lambdas=_curve_and_modes(network))
+    return State(words, least, dispersion(network, state, lambdas=_curve_and_modes(network)))
+
+
+def _calmest(rest: Equilibria) -> tuple[int, bool]:
+    """Which is stable, or the first; and whether it is. By NumPy: there is nothing to compile."""
+    stable = np.asarray(rest.eigenvalues)[:, 0].real < 0
+    return int(np.argmax(stable)), bool(stable.any())
 
 
 def _curve_and_modes(network: Network) -> np.ndarray:
     return np.concatenate([GRID, np.asarray(network.spectrum()[0])])
 
 
-def _at_rest_with_delays(
-    network: Network, *, differ: bool
-) -> tuple[str, Dispersion | CharacteristicRoots]:
+def _at_rest_with_delays(network: Network, rest: Equilibria, *, differ: bool) -> State:
     """Of the equilibrium that grows least; of roots, of the one with the least first variable."""
-    rest = find_equilibria(network.homogeneous())
     if differ:
-        others = rest.states.shape[0] - 1
+        first, others = np.asarray(rest.states)[0], rest.states.shape[0] - 1
         words = "At rest" + (f", with {others} equilibria more" if others else "")
-        return f"{words}.", dispersion(network, rest.states[0], throw=False)
-    state = rest.states[int(np.argmax(np.asarray(rest.stable)))]
-    alone = "stable" if bool(rest.stable.any()) else "unstable"
+        return State(f"{words}.", first, dispersion(network, first, throw=False))
+    place, stable = _calmest(rest)
+    state, alone = np.asarray(rest.states)[place], "stable" if stable else "unstable"
     words = f"At rest, {alone} alone; oscillations with a delay are not looked for."
-    return words, dispersion(network, state, lambdas=_curve_and_modes(network))
+    return State(words, state, dispersion(network, state, lambdas=_curve_and_modes(network)))
 
 
 def _run(network: Network, step: float, start: Any) -> Simulation:
@@ -110,11 +147,21 @@ def _known(run: Simulation) -> Simulation:
     return run
 
 
+def rates(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Λ, growth and frequency, of the curve and of the modes, by NumPy.
+
+    What neither grows nor decays, to rounding, has a growth of zero.
+    """
+    leading = np.asarray(curve.eigenvalues)[:, 0]
+    frequency = np.abs(leading.imag) / (2 * np.pi * seconds_in(curve.time_unit))
+    neutral = NEUTRAL * np.nanmax(np.abs(curve.eigenvalues))
+    growth = np.where(np.abs(leading.real) <= neutral, 0.0, leading.real)
+    return np.asarray(curve.lambdas), growth, frequency
+
+
 def at_modes(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Λ, growth and frequency at the connectome's modes, the uniform one first."""
-    part = slice(GRID.size, None)
-    columns = (curve.lambdas, curve.growth, curve.frequency)
-    lambdas, growth, frequency = (np.asarray(column)[part] for column in columns)
+    lambdas, growth, frequency = (column[GRID.size :] for column in rates(curve))
     first = np.argsort(lambdas != lambdas[np.abs(lambdas - lambdas.real.max()).argmin()])
     return lambdas[first], growth[first], frequency[first]
 
@@ -151,20 +198,24 @@ def _frequency(value: float, time_unit: str, digits: int = 1) -> str:
     return f"{text} {frequency_unit(time_unit)}"
 
 
-def heard(run: Simulation) -> str:
+def rhythm(run: Simulation) -> Rhythm | None:
+    """Its spectra, without their mean; None where nothing moves."""
     values = np.asarray(run[run.shown])[SAMPLES // 3 :]
     if values.std() < STILL:
+        return None
+    both = np.column_stack([values, values.mean(axis=1)])
+    interval = run.sampling_interval
+    power = power_spectrum(both, interval, segment=_WINDOW * SAMPLES * interval)
+    every = np.asarray(power.power)[1:]
+    levels = [10 * np.log10(np.maximum(p, 1e-20)) for p in (every[:, :-1].mean(1), every[:, -1])]
+    return Rhythm(np.asarray(power.frequencies)[1:], *levels)
+
+
+def heard(found: Rhythm | None, time_unit: str) -> str:
+    if found is None:
         return "The network rests."
-    power = power_spectrum(values, run.sampling_interval, segment=segment_of(run))
-    mean = np.asarray(power.power).mean(axis=1)
-    k = 1 + int(mean[1:].argmax())
-    step, peak = float(power.frequencies[1]), float(power.frequencies[k])
-    if k < _LOWEST:
+    k = int(found.regions.argmax())
+    if k + 1 < _LOWEST:
         return "The network moves, too slowly for this short run to tell a rhythm."
-    told = _frequency(peak, run.time_unit, digits=0)
-    return f"The network's regions peak at {told}, to within {step / 2:.2g}."
-
-
-def segment_of(run: Simulation) -> float:
-    """Length of Welch's windows (s)."""
-    return _WINDOW * SAMPLES * run.sampling_interval
+    told = _frequency(found.frequencies[k], time_unit, digits=0)
+    return f"The network's regions peak at {told}, to within {found.frequencies[0] / 2:.2g}."

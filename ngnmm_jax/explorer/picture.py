@@ -9,10 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ngnmm_jax import plot
-from ngnmm_jax.explorer.answers import GRID, SAMPLES, STILL, at_modes, segment_of
+from ngnmm_jax.explorer.answers import GRID, SAMPLES, Rhythm, at_modes, rates
 from ngnmm_jax.models.times import frequency_unit, rate_unit
 from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, bare, finish, label_axes, symbol
-from ngnmm_jax.signals import power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import Dispersion
@@ -81,7 +80,11 @@ class Picture:
         (self._place,) = self.map.plot([], [], "o", ms=9, mfc="none", mec="k", mew=2.2)
 
     def show(
-        self, values: dict[str, float], found: Dispersion | CharacteristicRoots, run: Simulation
+        self,
+        values: dict[str, float],
+        found: Dispersion | CharacteristicRoots,
+        run: Simulation,
+        rhythm: Rhythm | None,
     ) -> None:
         """What there is at a place of the plane."""
         if isinstance(found, CharacteristicRoots):
@@ -91,13 +94,14 @@ class Picture:
             self._show_curve(found)
         self.show_place(values)
         self._show_run(run)
+        self._show_rhythm(rhythm)
 
     def show_place(self, values: dict[str, float]) -> None:
         """Where the sliders are, on the map."""
         self._place.set_data(*([values[name]] for name in self._names))
 
     def _show_curve(self, curve: Dispersion) -> None:
-        growth = np.asarray(curve.growth)
+        growth = rates(curve)[1]
         self._line.set_data(GRID, growth[: GRID.size])
         lambdas, at, _ = at_modes(curve)
         chosen = np.where(at > 0, GROWING, DECAYING)
@@ -117,17 +121,12 @@ class Picture:
         middle, half = part.mean(), max(np.abs(part - part.mean()).max(), 0.01)
         self._image.set_clim(middle - half, middle + half)
 
-        late = shown[SAMPLES // 3 :]
-        if late.std() < STILL:
+    def _show_rhythm(self, rhythm: Rhythm | None) -> None:
+        if rhythm is None:
             for artist in (self._regions, self._mean):
                 artist.set_data([], [])
             return
-        length = segment_of(run)
-        each = power_spectrum(late, run.sampling_interval, segment=length)
-        mean = power_spectrum(late.mean(axis=1), run.sampling_interval, segment=length)
-        frequencies = np.asarray(mean.frequencies)[1:]
-        levels = [10 * np.log10(np.maximum(np.asarray(p)[1:], 1e-20))
-                  for p in (np.asarray(each.power).mean(axis=1), mean.power)]  # fmt: skip
+        frequencies, *levels = rhythm
         for artist, level in zip((self._regions, self._mean), levels, strict=True):
             artist.set_data(frequencies, level)
         top = max(float(level.max()) for level in levels)

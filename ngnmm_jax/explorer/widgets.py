@@ -12,7 +12,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import leaf, never_negative, parameter_names
 from ngnmm_jax._core.status import SolverError
 from ngnmm_jax.coupling.linear import LinearCoupling
-from ngnmm_jax.explorer.answers import activity, heard, in_words, state_and_growth
+from ngnmm_jax.explorer.answers import activity, heard, in_words, rhythm, state_and_growth
 from ngnmm_jax.explorer.background import Background, Map
 from ngnmm_jax.explorer.code import as_code
 from ngnmm_jax.explorer.picture import Picture
@@ -139,12 +139,15 @@ class Explorer:
         try:
             network = self.network
             self._draw_map()
-            state, found = state_and_growth(network)
-            run = activity(network, self._reach())
-            self._picture.show(self.values, found, run)
-            self.text = f"{state} {in_words(found)} {heard(run)}{self._of_the_map()}"
-            moving = state.startswith("On an orbit")
-            self.code = as_code(network, moving=moving, duration=float(np.round(run.ts[-1], 6)))
+            words, rest, found = state_and_growth(network)
+            run = activity(network, rest, self._reach())
+            power = rhythm(run)
+            self._picture.show(self.values, found, run, power)
+            told = heard(power, run.time_unit)
+            self.text = f"{words} {in_words(found)} {told}{self._of_the_map()}"
+            moving = words.startswith("On an orbit")
+            duration = round(float(np.asarray(run.ts)[-1]), 6)
+            self.code = as_code(network, moving=moving, duration=duration)
         except (SolverError, ValueError) as error:
             self._picture.clear()
             self.text = f"Nothing to show here: {html.escape(str(error))}"

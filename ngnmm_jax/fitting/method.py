@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.definition import plain
 from ngnmm_jax._core.programs import body, identity
 from ngnmm_jax.fitting.checkpoints import Arrays, leaves, with_leaves_of
@@ -18,7 +19,7 @@ from ngnmm_jax.fitting.free import Free
 from ngnmm_jax.fitting.gradients import Loss, objective
 
 
-class Problem:
+class Problem(Shown):
     """What is made smaller.
 
     - `free`: what is free; `starts` (start, parameter): where to begin, in unbounded space.
@@ -45,8 +46,10 @@ class Ended(NamedTuple):
     loss: np.ndarray
     converged: np.ndarray
 
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
-class AbstractMethod(eqx.Module):
+
+class AbstractMethod(Shown, eqx.Module):
     """A way to make a loss smaller. An own one has `begin` and `advance`; its fields are options.
 
     - `step_name`: what a step is called in figures.

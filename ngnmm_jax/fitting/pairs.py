@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.sweeps.designs import Design
 from ngnmm_jax.sweeps.names import label
@@ -16,7 +17,7 @@ _FEW = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Pairs:
+class Pairs(Shown):
     """Parameters of runs, and features of what they gave.
 
     - `theta` (run, parameter), `x` (run, feature): arrays, of the runs that ended well.

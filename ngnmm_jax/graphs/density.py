@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.graphs.spectra import SpectralBounds, Symmetric
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class SpectralDensity:
+class SpectralDensity(Shown):
     """How densely the real eigenvalues of a graph lie, as a share of all for each unit of Λ.
 
     - `lambdas` (point,): from the lower to the upper bound, closer at the ends.

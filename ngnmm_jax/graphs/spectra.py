@@ -11,6 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
 
 # Regions of which all eigenvalues are computed, and the region that holds them follows.
@@ -30,7 +31,7 @@ _SYMMETRIC, _REAL, _EPS = 1e-12, 1e-9, float(np.finfo(float).eps)
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class SpectralBounds:
+class SpectralBounds(Shown):
     """A convex region of the complex plane that holds all eigenvalues of a graph.
 
     - `corners` (corner,): complex, anticlockwise; of a real spectrum the two ends, real.

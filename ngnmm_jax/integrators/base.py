@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.parameters import at_points, concrete_step
 from ngnmm_jax.models.times import smallest_step
 
@@ -36,8 +37,10 @@ class Stepper(NamedTuple):
     below: Callable[[Any], Any] = lambda memory: None
     past: Callable[[Any], Any] = lambda memory: None
 
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
-class AbstractIntegrator(eqx.Module):
+
+class AbstractIntegrator(Shown, eqx.Module):
     """How systems are taken through time: by fixed steps (`AbstractFixedStep`), or `Adaptive`.
 
     Fields of a class are settings, of a kind that can be hashed (numbers, texts): objects with

@@ -3,6 +3,7 @@
 from typing import Any
 
 import diffrax as dfx
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 
@@ -14,6 +15,7 @@ from ngnmm_jax.integrators.fused import Fused
 from ngnmm_jax.integrators.moebius import Moebius
 from ngnmm_jax.integrators.names import PLAIN
 from ngnmm_jax.integrators.runge_kutta import RK4
+from ngnmm_jax.models.hooks import has_exact_flow
 
 #: Shorthands.
 NAMES: dict[str, type[AbstractFixedStep | Adaptive]] = {**PLAIN, "fused": Fused}
@@ -59,7 +61,7 @@ def chosen(
     if lockstep and not isinstance(found, AbstractFixedStep):
         where = "with delays" if delayed else "here"
         _checks.fail("integrator", f"take fixed steps {where}", f"it is {spelled(found)}")
-    if found.needs_flow and system.model.exact_flow(jnp.asarray(1.0)) is None:
+    if found.needs_flow and not has_exact_flow(system.model):
         free = ", ".join(repr(name) for name, kind in PLAIN.items() if not kind.needs_flow)
         kind = type(system.model).__name__
         _checks.fail("integrator", f"be one of {free} for {kind}", f"it is {spelled(found)}")
@@ -94,4 +96,4 @@ def identified(integrator: AbstractFixedStep, system: Any) -> Any:
 
     like = jax.ShapeDtypeStruct(system.state_shape, jnp.result_type(float))
     step = program(first_step, system, like, jax.ShapeDtypeStruct((), like.dtype))
-    return {"step": step, "class": body(kind), "settings": repr(integrator)}
+    return {"step": step, "class": body(kind), "settings": eqx.tree_pformat(integrator)}

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.types import Field, Scalar, State
 
 
@@ -20,6 +22,8 @@ class EquilibriumReduction(NamedTuple):
     high: Scalar
     function: Callable[[Scalar], tuple[jax.Array, Scalar]]
 
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
+
 
 class ExactFlow(NamedTuple):
     """A model whose regions can be advanced over a step by a flow of their own.
@@ -32,11 +36,25 @@ class ExactFlow(NamedTuple):
       state's output and gates and in the network's input `drive`.
     - `advance(state, inputs, rise)`: the state after the step, from the inputs' means over it
       and how much they rise in it; and the state's mean over the step, of those variables
-      that `inputs` and `output` look at. The model's `output` has to be linear in these.
+      that `inputs` and `output` look at: a state whose `inputs` and `output` are their means over
+      the step, as they are of the mean state where they are linear in it.
     """
 
     inputs: Callable[[State, Field], jax.Array]
     advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
+
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
+
+
+def has_exact_flow(model: Any) -> bool:
+    """Whether an exact flow is known of a model. Nothing of it is computed."""
+    known = [True]
+
+    def ask() -> None:
+        known[0] = model.exact_flow(jnp.ones(())) is not None
+
+    jax.eval_shape(ask)
+    return known[0]
 
 
 class QIFPopulation(NamedTuple):
@@ -67,6 +85,8 @@ class QIFPopulation(NamedTuple):
     tau: jax.Array
     delta: jax.Array
     note: str = ""
+
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 def excitatory_and_inhibitory(model: Any) -> tuple[QIFPopulation, QIFPopulation]:

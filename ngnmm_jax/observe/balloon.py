@@ -33,6 +33,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.models.parameters import as_float_array
 
 # Steps of so many seconds, with the default constants.
@@ -66,7 +67,7 @@ _C = (
 )  # fmt: skip
 
 
-class BalloonWindkessel(eqx.Module):
+class BalloonWindkessel(Shown, eqx.Module):
     """The haemodynamics of a region; time in s, BOLD as a fraction of the signal at rest.
 
     - `gain`, `baseline`: z = gain * (activity - baseline), in 1/s². With the default, an activity

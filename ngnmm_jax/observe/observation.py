@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.signals._arrays import finite_or_not
@@ -102,7 +103,7 @@ class Observed(AbstractResult):
         return xarray.DataArray(np.asarray(self.values), coords, dims, self.name, units)
 
 
-class AbstractObservation(eqx.Module):
+class AbstractObservation(Shown, eqx.Module):
     """An instrument: what it sees of a run, in one method.
 
     Its settings are its fields. What it looks at may be another observation's: those of the

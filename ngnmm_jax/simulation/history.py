@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.interpolate import make_interp_spline
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.dynamics.delayed.orbits import path_of
@@ -75,6 +74,8 @@ class History(eqx.Module):
         if not _checks.is_concrete(sent):
             but = "JAX traces it, and the step is another one"
             _checks.fail("start", f"be a run of the same step, {dt:g}", but)
+        from scipy.interpolate import make_interp_spline  # slow to import, and for delays alone
+
         between = make_interp_spline(known, np.asarray(sent), min(_ORDER, known.size - 1))
         found = np.where(
             (times >= known[0]).reshape(-1, *(1,) * (sent.ndim - 1)), between(times), np.nan

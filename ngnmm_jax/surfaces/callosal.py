@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.surfaces.parcellation import Parcellation
 from ngnmm_jax.surfaces.surface import Surface
 
@@ -16,7 +17,7 @@ from ngnmm_jax.surfaces.surface import Surface
 _FAR = 20.0
 
 
-class AbstractCounterparts(abc.ABC):
+class AbstractCounterparts(Shown, abc.ABC):
     """Which vertex of the other hemisphere is a vertex' counterpart."""
 
     @abc.abstractmethod
@@ -24,7 +25,7 @@ class AbstractCounterparts(abc.ABC):
         """The counterpart of each vertex (vertex,), of a surface of two hemispheres."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class MirrorImage(AbstractCounterparts):
     """The vertex next to the mirror image, in the plane half way between the hemispheres.
 
@@ -56,7 +57,7 @@ class MirrorImage(AbstractCounterparts):
         return found
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class SameIndex(AbstractCounterparts):
     """The vertex of the same number in the other hemisphere.
 

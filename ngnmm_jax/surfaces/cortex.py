@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.surfaces.callosal import AbstractCounterparts, callosal_weights
 from ngnmm_jax.surfaces.kernels import AbstractKernel, AbstractRadialKernel
 from ngnmm_jax.surfaces.parcellation import Parcellation
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 _BALANCED, _ROUNDS = 1e-13, 2000
 
 
-@dataclasses.dataclass(frozen=True)
-class CorticalParts:
+@dataclasses.dataclass(frozen=True, repr=False)
+class CorticalParts(Shown):
     """What a cortex' connections are made of, before they are weighed against one another.
 
     - `surface`, `kernel`, `connectome`: as in `cortical_graph`.
@@ -39,7 +40,7 @@ class CorticalParts:
     callosal: float
 
 
-class AbstractNormalisation(abc.ABC):
+class AbstractNormalisation(Shown, abc.ABC):
     """How the rows of local connections, tracts and callosal links come to sum to one."""
 
     @abc.abstractmethod
@@ -47,7 +48,7 @@ class AbstractNormalisation(abc.ABC):
         """The graph, whose rows sum to one."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class ByRows(AbstractNormalisation):
     """Each part's rows are divided by their sums: every vertex gets the same shares of each part.
 
@@ -72,7 +73,7 @@ class ByRows(AbstractNormalisation):
         return SumGraph((local, *found), tuple(map(_as_field, factors)))
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Undirected(AbstractNormalisation):
     """One symmetric number for each pair of vertices, divided by the sums of rows.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.surfaces.surface import Surface
 
 #: Distances above the limit by this factor are within it: rounding must not decide on pairs.
@@ -16,7 +17,7 @@ _ROOM = 1 + 1e-9
 _TOGETHER = 256
 
 
-class AbstractDistance(abc.ABC):
+class AbstractDistance(Shown, abc.ABC):
     """How far apart vertices are along a surface."""
 
     @abc.abstractmethod
@@ -27,7 +28,7 @@ class AbstractDistance(abc.ABC):
         """
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class GeodesicPaths(AbstractDistance):
     """The shortest path along edges and straight across pairs of neighbouring faces.
 
@@ -137,7 +138,7 @@ def _across(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     return np.stack([c, d], axis=1)[inside], far[inside]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class GreatCircles(AbstractDistance):
     """Distances on the sphere that a surface's vertices lie on, exactly: R times the angle.
 

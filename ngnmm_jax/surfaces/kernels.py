@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.surfaces.geodesic import AbstractDistance, GeodesicPaths
 from ngnmm_jax.surfaces.surface import Surface
 
@@ -21,7 +22,7 @@ _BLOCK = 1 << 20
 _MOST = 3e8
 
 
-class AbstractKernel(abc.ABC):
+class AbstractKernel(Shown, abc.ABC):
     """How strongly vertices are connected with those around them."""
 
     @abc.abstractmethod
@@ -147,7 +148,7 @@ def _checked(**lengths: float | None) -> None:
                 _checks.fail(name, "be one number, in mm", f"its shape is {np.shape(value)}")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Gaussian(AbstractRadialKernel):
     """exp(-d²/2σ²) / (2π σ²) of the distance d.
 
@@ -179,7 +180,7 @@ class Gaussian(AbstractRadialKernel):
         return float(self.sigma)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Exponential(AbstractRadialKernel):
     """exp(-d/L) / (2π L²) of the distance d.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.surfaces import laplace
 from ngnmm_jax.surfaces.surface import Surface
@@ -27,7 +28,7 @@ _FEW = 300
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class Harmonics:
+class Harmonics(Shown):
     """Eigenfunctions of a Laplacian, -∇² ψ = λ ψ, those of the smallest λ: long waves first.
 
     - `values` (mode,): λ, rising from zero; 1/mm² of a surface, a number of a graph.

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.connectome.parts import default_labels
 from ngnmm_jax.surfaces import labels as _labels
 
@@ -21,7 +22,7 @@ _NAMED = 5
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
-class Parcellation:
+class Parcellation(Shown):
     """Parcels of a surface: of each vertex, which it belongs to.
 
     **Arguments:**

@@ -46,7 +46,7 @@ class AbstractSpectralKernel(AbstractKernel):
         return LaplaceBeltramiGraph(surface, self)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class HeatKernel(AbstractSpectralKernel):
     """exp(-λ σ²/2): in the plane the Gaussian of standard deviation `sigma` (mm).
 
@@ -70,7 +70,7 @@ class HeatKernel(AbstractSpectralKernel):
         return np.exp(-0.5 * self.sigma**2 * values)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class DampedWaveKernel(AbstractSpectralKernel):
     """1/(1 + λ r²): what a damped wave equation with range r does to what is slow.
 

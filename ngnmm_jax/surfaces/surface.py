@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.surfaces import files, mesh
 from ngnmm_jax.surfaces.icosphere import icosphere
 
@@ -18,7 +19,7 @@ _ROUND = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False, init=False, repr=False)
-class Surface:
+class Surface(Shown):
     """Triangles that make a surface: a cortex of two hemispheres, one of them, a sphere.
 
     **Arguments:**

@@ -52,7 +52,7 @@ _SHARE, _COPIES, _GATHERED, _GPU_RUNS = 0.5, 40, 2, 65_536
 _WINDOW = 256
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Activity(AbstractMeasure):
     """Summaries of simulated activity, taken while it is integrated.
 

@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 
 
-@dataclasses.dataclass(frozen=True)
-class Along:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Along(Shown):
     """Each run starts at the end of the run before it along a dimension of the design.
 
     As in adiabatic scans: of a bistable system one with rising values of a parameter, and one with

@@ -28,7 +28,7 @@ from ngnmm_jax.systems.driven import Driven, Undriven
 from ngnmm_jax.systems.network import Network
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Stability(AbstractMeasure):
     """Homogeneous equilibria (all where `complete` says so) and the growth of modes on them.
 
@@ -136,7 +136,7 @@ def _network(system: System) -> Network:
     return system
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Exponents(AbstractMeasure):
     """The largest Lyapunov exponents, as `lyapunov_map` computes them.
 

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.systems.delayed import spanning
 from ngnmm_jax.systems.driven import Driven, undriven
 from ngnmm_jax.systems.network import Network
 
 
-class Connectomes:
+class Connectomes(Shown):
     """Connectomes of the same regions along an axis of a design, in place of the network's own.
 
         subjects = Connectomes({"sub-01": one.normalised(), "sub-02": other.normalised()})

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Card
 from ngnmm_jax._core.definition import ordered
 from ngnmm_jax._core.parameters import SCATTER, check_values, one_for_all, parameter_names
 from ngnmm_jax._core.randomness import run_seeds
@@ -21,8 +22,8 @@ from ngnmm_jax.systems.regional_maps import RegionalMap, check_maps, with_maps
 _SCALED = "give values (value, region), as in `scales[:, None] * values_of_{name}`"
 
 
-@dataclasses.dataclass(frozen=True)
-class Design:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Design(Card):
     """Values of named parameters over the points of a sweep.
 
     Made by `Design.grid`, `Design.listed`, `Design.random` or `Design.sobol`. A parameter is one of
@@ -77,6 +78,18 @@ class Design:
                     f"have as many values as the other parameters of {dim!r}, {self.dims[dim]}",
                     f"it has {value.shape[0]}",
                 )
+
+    def card(self) -> tuple[str, dict[str, Any]]:
+        """How many runs, over which dimensions; what varies, and between which values."""
+        sizes = " × ".join(f"{name} {size}" for name, size in self.dims.items())
+        runs = math.prod(self.dims.values()) * self.replicates
+        rows: dict[str, Any] = {name: value for name, (_, value) in self.parameters.items()}
+        rows |= {f"{name}, of": one.parameter for name, one in self.maps.items()}
+        rows |= {name: some for name, (_, some) in self.connectomes.items()}
+        many = {"replicates": self.replicates} if self.replicates > 1 else {}
+        own = {"seeds": "one for each run"} if self.own_seeds else {"seed": self.seed}
+        noted = {"note": self.note} if self.note else {}
+        return f"Design: {runs} runs, {sizes}", {**rows, **many, **own, **noted}
 
     @classmethod
     def grid(cls, parameters: Mapping[str, Any], *, replicates: int = 1, seed: int = 0) -> "Design":

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.placement import on_cpu
@@ -27,7 +28,7 @@ Points = dict[str, np.ndarray]
 CHEAP = 256
 
 
-class AbstractMeasure(abc.ABC):
+class AbstractMeasure(Shown, abc.ABC):
     """What is computed at each point of a sweep. It has to be picklable.
 
     A new one implements `outputs` and `evaluate`; the rest is optional.
@@ -87,7 +88,7 @@ class AbstractMeasure(abc.ABC):
         """All that decides its numbers, for a store."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Function(AbstractMeasure):
     """Any function of the network: `function(network)`, or `function(network, seed)`.
 

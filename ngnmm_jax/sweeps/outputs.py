@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 
 #: The dimension of the points of lists, random and Sobol designs, and that of replicates.
 POINT, REPLICATE = "point", "replicate"
 
 
-@dataclasses.dataclass(frozen=True)
-class Output:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Output(Shown):
     """One result of a measure, at one point of a sweep.
 
     - `dims`: names of its dimensions, beside those of the sweep; `shape`: their sizes.

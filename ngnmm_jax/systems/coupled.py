@@ -20,7 +20,7 @@ from ngnmm_jax._core.parameters import (
 from ngnmm_jax._core.types import Channels, Field, Scalar, State
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.contract import check_contract
-from ngnmm_jax.models.hooks import ExactFlow
+from ngnmm_jax.models.hooks import ExactFlow, has_exact_flow
 from ngnmm_jax.models.parameters import as_parameter
 from ngnmm_jax.models.times import smallest_step
 from ngnmm_jax.systems.cards import PicturedSystem
@@ -85,7 +85,7 @@ class AbstractCoupled(PicturedSystem):
 
     def has_flow(self) -> bool:
         """Whether `exact_flow` is known of it."""
-        return self.model.exact_flow(jnp.asarray(1.0)) is not None
+        return has_exact_flow(self.model)
 
     @property
     def time_step(self) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.parameters import INPUT, NOISE_PARTS, with_fields
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models import comparisons
@@ -39,8 +40,10 @@ class Course(NamedTuple):
     rise: Any
     process: Any
 
+    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
-class AbstractNoise(eqx.Module):
+
+class AbstractNoise(Shown, eqx.Module):
     """Gaussian noise of a strength, which a factor of the state may multiply.
 
     - `strength`: scalar or (region,).
@@ -251,7 +254,7 @@ class OrnsteinUhlenbeck(AbstractNoise):
         return 1 / (1 + 1j * omega * self.time)
 
 
-class Cauchy(eqx.Module):
+class Cauchy(Shown, eqx.Module):
     """White noise whose increments are Lorentzians: over a time t, of half width strength * t.
 
     For noise of each neuron's own, `simulate_spiking(…, private=…)`. It has no variance, and

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
+from ngnmm_jax._core.cards import Card
 from ngnmm_jax._core.parameters import leaf, parameter_names, parts_between, with_leaves
 from ngnmm_jax._core.programs import digest
 from ngnmm_jax.graphs.delays import AbstractDelays
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class RegionalMap:  # no PyTree: what a fit is made of must be static
+class RegionalMap(Card):  # no PyTree: what a fit is made of must be static
     """A parameter's values per region by a map: `base + amplitude · map`.
 
     In a design, and in `simulate_batch`, it stands for the values of an axis, whose name is that of
@@ -41,8 +41,6 @@ class RegionalMap:  # no PyTree: what a fit is made of must be static
     map: Any
     amplitude: Any = None
     base: Any = None
-
-    __repr__, _repr_html_ = Pictured.__repr__, Pictured._repr_html_
 
     def __post_init__(self) -> None:
         if not isinstance(self.parameter, str):

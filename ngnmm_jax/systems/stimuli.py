@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.parameters import as_float_array
 
@@ -30,7 +31,7 @@ _CYCLES, _SAME = 64, 1e-9
 _NODES = (-math.sqrt(0.15), 0.0, math.sqrt(0.15))
 
 
-class AbstractStimulus(eqx.Module):
+class AbstractStimulus(Shown, eqx.Module):
     """A function of time with values (region,), or () where all regions get the same.
 
     Stimuli add: `Pulse(…) + Sine(…)`.

@@ -14,14 +14,15 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.models.times import seconds_in
 
 #: Of a dimension: its values, and attributes such as units.
 Coordinates = dict[str, tuple[Any, dict[str, Any]]]
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Layout(Shown):
     """How a run is cut.
 
     - `window`: samples of a window; `windows`: how many there are.
@@ -49,8 +50,8 @@ class Layout:
         return np.fft.rfftfreq(2 * self.window, self.interval)
 
 
-@dataclasses.dataclass(frozen=True)
-class Needed:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Needed(Shown):
     """What was gathered of the statistics that another one needs.
 
     `parts`: each of them, with its total or its value.
@@ -78,8 +79,8 @@ class Needed:
         return Needed(tuple(found))
 
 
-@dataclasses.dataclass(frozen=True)
-class Window:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Window(Shown):
     """What `AbstractStatistic.add` sees of a run.
 
     - `values` (sample, signal, region, run); a homogeneous system is one region.
@@ -105,8 +106,8 @@ class Window:
         return dataclasses.replace(self, values=mean, needed=self.needed.averaged)
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Run(Shown):
     """What `AbstractStatistic.value` sees of a run that has ended.
 
     - `layout`: how it was cut.
@@ -124,7 +125,7 @@ class Run:
         return self.needed[which]
 
 
-class AbstractStatistic(eqx.Module):
+class AbstractStatistic(Shown, eqx.Module):
     """Something gathered of a run while it is integrated.
 
     An Equinox module: its fields are its options. Arrays among them are traced, so that statistics
