@@ -11,7 +11,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import nbformat
@@ -20,6 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"changes.md": "CHANGELOG.md", "results.md": "benchmarks/RESULTS.md"}
 #: Where `notebooks/render.py` keeps executed notebooks.
 EXECUTED = ROOT / "build" / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def gather(folder: Path) -> None:
@@ -55,15 +58,43 @@ def _notebook(path: Path, folder: Path) -> str:
 
     notebook = nbformat.read(path, as_version=4)
     notebook.cells = [c for c in notebook.cells if "remove" not in c.metadata.get("tags", ())]
+    for cell in notebook.cells:  # of sliders and progress bars a page has only a line of text
+        cell.outputs = [o for o in cell.get("outputs", ()) if WIDGET not in o.get("data", ())]
     text, resources = MarkdownExporter().from_notebook_node(
         notebook, resources={"output_files_dir": f"{path.stem}_files"}
     )
     for name, data in (resources.get("outputs") or {}).items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
+    title = re.search(r"^# (.+)$", text, re.MULTILINE).group(1)  # type: ignore[union-attr]
     text = re.sub(r"\]\(\.\./docs/", "](../", text)
+    headings = _under(notebook.cells)
+    text = re.sub(r"!\[png\]", lambda _: f"![Figure: {next(headings)}]", text)
+    text = text.replace(f"# {title}\n", f"# {title}\n\n*{_made(path, notebook.metadata)}*\n", 1)
     (folder / f"{path.stem}.md").write_text(text, encoding="utf-8")
-    return re.search(r"^# (.+)$", text, re.MULTILINE).group(1)  # type: ignore[union-attr]
+    return title
+
+
+def _under(cells: list[Any]) -> Iterator[str]:
+    """For each figure the heading that it stands under, in the order of the page."""
+    heading = ""
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE)][-1]
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", ()):
+                yield heading
+
+
+def _made(path: Path, metadata: Any) -> str:
+    """How a page's outputs were made."""
+    name = f"`notebooks/{path.name}`"
+    if "rendered" not in metadata:
+        return f"{name}, without outputs; `make pages` runs it."
+    how = metadata["rendered"]
+    size, option = ("small", " --quick") if how["quick"] else ("full", "")
+    command = f"python notebooks/render.py {path.stem[:2]}{option}"
+    return f"{name} with its {size} settings: `{command}`, {how['seconds']} s."
 
 
 def render(folder: Path, site: Path) -> None:

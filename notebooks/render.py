@@ -63,8 +63,9 @@ def environment() -> dict[str, str]:
     }
 
 
-def keep(notebook: Any, path: Path) -> None:
-    """Write an executed notebook, of which `docs/build.py` makes a page."""
+def keep(notebook: Any, path: Path, quick: bool, seconds: float) -> None:
+    """Write an executed notebook, of which `docs/build.py` makes a page, with how it ran."""
+    notebook.metadata["rendered"] = {"quick": quick, "seconds": round(seconds)}
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
 
@@ -89,14 +90,18 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{path.stem}: there already")
             continue
         begun = time.perf_counter()
+        print(f"{path.stem} …", end=" ", flush=True)
         try:
-            keep(run(path, options.quick), out)
+            notebook = run(path, options.quick)
         except nbclient.exceptions.CellExecutionError as error:
             failed.append(path.stem)
-            print(f"{path.stem}: failed\n{error}", file=sys.stderr)
+            print("failed", flush=True)
+            print(error, file=sys.stderr)
             continue
+        seconds = time.perf_counter() - begun
+        keep(notebook, out, options.quick, seconds)
         mark.write_text(digest)
-        print(f"{path.stem}: {time.perf_counter() - begun:.0f} s, in {out}", flush=True)
+        print(f"{seconds:.0f} s, in {out}", flush=True)
     return bool(failed)
 
 

@@ -1,11 +1,13 @@
 """The documentation's pages: built with warnings as errors, and nothing public is missing."""
 
+import base64
 import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import ngnmm_jax as ng
@@ -50,11 +52,45 @@ def test_every_page_is_in_the_navigation(site):
     assert all((site / page).with_suffix(".html").exists() for page in pages)
 
 
-def test_a_link_that_leads_nowhere_is_found(tmp_path):
+@pytest.fixture(scope="module")
+def build():
     spec = importlib.util.spec_from_file_location("build", ROOT / "docs" / "build.py")
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_link_that_leads_nowhere_is_found(build, tmp_path):
     (tmp_path / "there.html").write_text('<p id="here">')
     links = ["there.html", "there.html#here", "there.html#gone", "no.png", "https://a.org/b"]
     (tmp_path / "page.html").write_text("".join(f'<a href="{link}">' for link in links))
     assert build.broken(tmp_path) == ["page.html: no.png", "page.html: there.html#gone"]
+
+
+def test_the_page_of_a_notebook(build, tmp_path):
+    """How it ran, and what a figure is of; no bars, and nothing that a reader need not see."""
+    new = nbformat.v4
+    bar = {"text/plain": "a bar: 36%|###6 |", build.WIDGET: {"model_id": "1"}}
+    outputs = [new.new_output("display_data", bar)]
+    outputs += [
+        new.new_output("display_data", {"image/png": base64.b64encode(b"a figure").decode()})
+    ]
+    cells = [
+        new.new_code_cell("%reset -f", metadata={"tags": ["remove"]}),
+        new.new_markdown_cell("# A title\n\nWords.\n\n## One part"),
+        new.new_code_cell("# no heading\ndraw()", outputs=outputs),
+    ]
+    path = tmp_path / "13_some.ipynb"
+    nbformat.write(new.new_notebook(cells=cells), path)
+    assert build._notebook(path, tmp_path) == "A title"
+    page = (tmp_path / "13_some.md").read_text()
+    assert "`notebooks/13_some.ipynb`, without outputs; `make pages` runs it" in page
+    assert "![Figure: One part](13_some_files/output_1_0.png)" in page
+    assert (tmp_path / "13_some_files" / "output_1_0.png").read_bytes() == b"a figure"
+    assert "36%" not in page
+    assert "%reset" not in page
+    how = {"rendered": {"quick": True, "seconds": 3}}
+    nbformat.write(new.new_notebook(cells=cells, metadata=how), path)
+    build._notebook(path, tmp_path)
+    page = (tmp_path / "13_some.md").read_text()
+    assert "small settings: `python notebooks/render.py 13 --quick`, 3 s" in page

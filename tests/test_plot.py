@@ -133,6 +133,7 @@ def test_bars_about_zero_have_numbers_on_both_sides():
     assert 0.4 < max(bar.get_ticks()) <= 0.9
     bar = style.draw_map(ax, [0, 1], [0, 1], values - 1, norm=style.around_zero(values - 1))
     assert max(bar.get_ticks()) == 0
+    assert np.diff(bar.get_ticks()).min() >= 5  # none is written over zero
 
 
 def test_dispersion_family(network):
@@ -281,6 +282,8 @@ def test_sweep_over_two_parameters(swept):
     assert "band gamma" in ax.get_title(loc="left")
     figure = ng.plot.sweep_overview(swept, title="mine")
     assert len(figure.axes) >= 6
+    figure = ng.plot.sweep_overview(swept, ng.plot.sweep_quantities(swept)[:4])
+    assert figure.axes[0].get_gridspec().get_geometry() == (2, 2)
 
 
 def test_sweep_along_one_parameter(swept):

@@ -118,7 +118,8 @@ def colour_bar(ax: Axes, drawn: Any, label: str = "") -> Any:
     bar = ax.figure.colorbar(drawn, ax=ax, label=label, pad=0.015, fraction=0.08, aspect=28)
     values = np.ma.masked_invalid(drawn.get_array())
     if isinstance(drawn.norm, TwoSlopeNorm) and values.count():
-        ticks = [*_side(float(values.min())), 0.0, *_side(float(values.max()))]
+        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        ticks = [*_side(low), 0.0, *_side(high)]
         bar.set_ticks(sorted(set(ticks)), labels=[f"{v:.3g}" for v in sorted(set(ticks))])
         bar.minorticks_off()
     return bar

@@ -93,7 +93,7 @@ def sweep_overview(
     names = list(sweep_quantities(dataset)[:_PANELS] if quantities is None else quantities)
     if not names:
         _checks.fail("quantities", "name something to draw", "the sweep holds no numbers per run")
-    columns = min(len(names), 3)
+    columns = 2 if len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
     figure = plt.figure(figsize=(5.0 * columns, 3.6 * rows), layout="constrained")
     axes = np.atleast_1d(figure.subplots(rows, columns)).ravel()
