@@ -1,8 +1,10 @@
 """Networks with delays: what arrives of the past, simulations, and their Lyapunov exponents."""
 
 import dataclasses
+import functools
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,9 @@ import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition
 from ngnmm_jax.graphs import AbstractDelays, DelayedGraph, DenseGraph, IdentityGraph
 from ngnmm_jax.graphs.past import Reach, Reads, arriving, refined, ring
+from ngnmm_jax.simulation import single
 from ngnmm_jax.simulation.history import History
+from ngnmm_jax.systems.delayed import on_grid
 from tests.scalar_models import OneVariable
 
 RNG = np.random.default_rng(0)
@@ -31,9 +35,24 @@ class Scalar(OneVariable):
         return jnp.stack([drive - self.rate * state[0]])
 
 
+class MackeyGlass(Scalar):
+    """x' = 0.2 c / (1 + c^10) - 0.1 x, with c = x(t - τ)."""
+
+    def vector_field(self, state, drive):
+        return jnp.stack([0.2 * drive / (1 + drive**10) - 0.1 * state[0]])
+
+    def search_box(self):
+        return jnp.array([0.5]), jnp.array([1.5])
+
+
 def network(**given):
     given = given or {"speed": 10.0}
     return ng.Network(ng.NextGenEI(i_ext_e=10.0), CONNECTOME, 4.0, **given)
+
+
+def short_equations(**given):
+    """A network of the same connections, whose model's programs are small."""
+    return ng.Network(MackeyGlass(), CONNECTOME, 0.7, **(given or {"speed": 10.0}))
 
 
 def alone(strength, delay):
@@ -53,6 +72,13 @@ def past_along(function, system, dt, nodes=64):
 # What arrives
 
 
+@eqx.filter_jit
+def gathered(graph, dt, past, newest, reach):
+    """The sums of the coming steps, of values (region, node) that end at the newest."""
+    reads = Reads.of(graph, jnp.asarray(dt), reach)
+    return arriving(graph, reads, ring(past, reach), newest, reach)
+
+
 @pytest.mark.parametrize("block", [1, 3])
 def test_polynomials_of_degree_four_arrive_exactly(block):
     dt, times = 0.1, RNG.uniform(0.3, 1.1, (4, 4))
@@ -64,10 +90,8 @@ def test_polynomials_of_degree_four_arrive_exactly(block):
         return sum(c.reshape(4, *[1] * t.ndim) * t**k for k, c in enumerate(factors.T))
 
     nodes = dt * np.arange(1 - reach.length, 1)
-    past = jnp.asarray(sent(nodes))
-    past = jnp.roll(past, 7, axis=1)  # the newest need not be the last one
-    reads = Reads.of(graph, jnp.asarray(dt), reach)
-    found = arriving(graph, reads, ring(past, reach), 6, reach)
+    past = np.roll(sent(nodes), 7, axis=1)  # the newest need not be the last one
+    found = gathered(graph, dt, past, 6, reach)
     x, w = np.polynomial.legendre.leggauss(8)
     for b in range(block):
         at = dt * (b + 0.5 + x / 2)
@@ -82,20 +106,14 @@ def test_one_delay_is_a_matrix_of_the_same():
     past = jnp.asarray(RNG.normal(size=(4, reach.length, 2)))
     one = DelayedGraph(DenseGraph(WEIGHTS), 0.37)
     each = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), 0.37))
-    past = ring(past, reach)
-    found = [
-        arriving(graph, Reads.of(graph, jnp.asarray(dt), reach), past, 5, reach)
-        for graph in (one, each)
-    ]
+    found = [gathered(graph, dt, past, 5, reach) for graph in (one, each)]
     np.testing.assert_allclose(*found, rtol=1e-12)
 
 
 def test_a_delay_out_of_reach_is_nan():
     reach = Reach.of((0.3, 0.5), 0.1)
-    past = ring(jnp.ones((4, reach.length)), reach)
     graph = DelayedGraph(DenseGraph(WEIGHTS), np.full((4, 4), 9.0))
-    reads = Reads.of(graph, jnp.asarray(0.1), reach)
-    assert np.isnan(arriving(graph, reads, past, 0, reach)).all()
+    assert np.isnan(gathered(graph, 0.1, jnp.ones((4, reach.length)), 0, reach)).all()
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
@@ -130,9 +148,15 @@ def test_an_exact_solution_to_order_four():
 
 
 @pytest.mark.parametrize("integrator", ["rk4", "moebius"])
-def test_networks_to_order_four(integrator):
+def test_networks_to_order_four(integrator, monkeypatch):
+    """All steps by the same program, which allows for delays of 8 to 490 of them."""
+
+    def allowing(system, dt):
+        return on_grid(system, dt, spans={"": (8 * dt, 490 * dt)})
+
+    monkeypatch.setattr(single, "on_grid", allowing)
     system = network()
-    first = ng.simulate(system, 60.0, dt=0.05, integrator="rk4", scatter=0.05)
+    first = ng.simulate(system, 60.0, dt=0.1, integrator="rk4", scatter=0.05)
     ends = [
         ng.simulate(system, 4.0, dt=dt, integrator=integrator, start=first).final_state
         for dt in (0.1, 0.05, 0.025, 0.0125)
@@ -146,16 +170,13 @@ def test_small_perturbations_grow_by_the_rightmost_root():
     """One that begins as the root's own, its past included, stays it: both ways are independent."""
     system = network()
     rest = ng.find_equilibria(system)
-    state, amount, dt = np.asarray(rest.states[0]), 1e-9, 0.0125
+    state, amount, dt = np.asarray(rest.states[0]), 1e-9, 0.05
     roots = ng.characteristic_roots(system, state)
     z, sent = complex(roots.roots[0]), np.asarray(roots.patterns[0])
     passed = 4.0 * np.asarray(system.interaction.graph.transfer(jnp.asarray(z))) @ sent
-    wave = []
-    for k, x in enumerate(state.T):
-        drive = 4.0 * WEIGHTS[k] @ state[2]
-        local, push = jax.jacfwd(system.model.vector_field, (0, 1))(jnp.asarray(x), drive)
-        wave.append(np.linalg.solve(z * np.eye(6) - local, push * passed[k]))
-    wave = np.array(wave).T
+    slopes = jax.jit(jax.vmap(jax.jacfwd(system.model.vector_field, (0, 1))))
+    local, push = map(np.asarray, slopes(state.T, 4.0 * WEIGHTS @ state[2]))
+    wave = np.linalg.solve(z * np.eye(6) - local, (push * passed[:, None])[..., None])[..., 0].T
     np.testing.assert_allclose(wave[2], sent, atol=1e-8)  # what it sends is what came in
 
     def at(t):
@@ -187,17 +208,15 @@ def test_a_run_that_goes_on_is_the_whole():
 
 
 @pytest.mark.parametrize(
-    ("name", "values"), [("speed", [7.0, 10.0, 14.0]), ("coupling", [1.0, 4.0])]
+    ("name", "values"), [("speed", [8.0, 10.0, 14.0]), ("coupling", [1.0, 4.0])]
 )
 def test_a_batch_is_its_runs(name, values):
     system = network()
     batch = ng.simulate_batch(system, {name: np.array(values)}, 6.0, dt=0.05, seed=0)
     for k, value in enumerate(values):
         one = system.with_parameters(**{name: value})
-        seed = int(ng.run_seeds(0, len(values))[k]) if hasattr(ng, "run_seeds") else None
-        if seed is None and k:
-            continue
-        run = ng.simulate(one, 6.0, dt=0.05, integrator="rk4", seed=seed or 0)
+        seed = int(ng.run_seeds(0, len(values))[k])
+        run = ng.simulate(one, 6.0, dt=0.05, integrator="rk4", seed=seed)
         np.testing.assert_allclose(batch.run(k).final_state, run.final_state, rtol=1e-10)
 
 
@@ -233,8 +252,7 @@ def test_long_delays_alone_leave_regions_alone():
     ("given", "name"), [({"speed": 9.7}, "speed"), ({"delays": 3.31}, "delay")]
 )
 def test_gradients_by_speed_and_delay(given, name):
-    system = network(**given)
-    start = RNG.uniform(0.05, 0.2, (6, 4))
+    system, start = short_equations(**given), RNG.uniform(0.5, 1.5, (1, 4))
 
     def last(value):
         run = ng.simulate(
@@ -242,28 +260,29 @@ def test_gradients_by_speed_and_delay(given, name):
         )
         return (run.final_state**2).sum()
 
-    both = jax.jit(lambda value: (last(value), jax.grad(last)(value), jax.jacfwd(last)(value)))
+    both = jax.jit(lambda value: (jax.value_and_grad(last)(value), jax.jacfwd(last)(value)))
     value, step = float(next(iter(given.values()))), 1e-4
-    slope = (both(value + step)[0] - both(value - step)[0]) / (2 * step)
-    np.testing.assert_allclose(both(value)[1:], [slope, slope], rtol=1e-6)
+    slope = (both(value + step)[0][0] - both(value - step)[0][0]) / (2 * step)
+    (_, backward), forward = both(value)
+    np.testing.assert_allclose([backward, forward], [slope, slope], rtol=1e-6)
+
+
+@jax.jit
+@functools.partial(jax.value_and_grad, argnums=(0, 1))
+def by_each_connection(weights, times):
+    """Where a run ends, as one number, and its derivatives by all weights and delays."""
+    graph = DelayedGraph(DenseGraph(weights), times, span=(0.4, 14.0))
+    system = ng.Network(MackeyGlass(), coupling=ng.coupling.LinearCoupling(graph, 0.7))
+    start = np.array([[0.6, 1.1, 0.8, 1.4]])
+    return (ng.simulate(system, 8.0, start=start, dt=0.05).final_state ** 2).sum()
 
 
 def test_gradients_by_each_delay():
-    start = RNG.uniform(0.05, 0.2, (6, 4))
-    times = jnp.asarray(np.where(LENGTHS > 0, LENGTHS / 9.7, 1.0))
-    graph = DelayedGraph(DenseGraph(WEIGHTS), times)
-
-    def last(times):
-        delayed = dataclasses.replace(graph.delays, times=times)
-        whole = DelayedGraph(graph.graph, delayed, span=(0.4, 13.0))
-        system = ng.Network(ng.NextGenEI(), coupling=ng.coupling.LinearCoupling(whole, 4.0))
-        return (ng.simulate(system, 5.0, start=start, dt=0.05).final_state ** 2).sum()
-
-    found, step = jax.grad(last)(times), 1e-5
-    there = np.zeros((4, 4))
-    there[3, 1] = 1
-    slope = (last(times + step * there) - last(times - step * there)) / (2 * step)
-    np.testing.assert_allclose(found[3, 1], slope, rtol=1e-5)
+    times, there = np.where(LENGTHS > 0, LENGTHS / 9.7, 1.0), np.zeros((4, 4))
+    there[3, 1] = step = 1e-5
+    found = by_each_connection(WEIGHTS, times)[1][1]
+    up, down = (by_each_connection(WEIGHTS, times + way * there)[0] for way in (1, -1))
+    np.testing.assert_allclose(found[3, 1], (up - down) / (2 * step), rtol=1e-5)
     assert not found[WEIGHTS == 0].any()
 
 
@@ -278,12 +297,11 @@ def test_32_bits():
 
 
 def test_sweeps_over_speed():
-    measure = ng.Activity(duration=64.0, transient=20.0, keep=["mean"], scatter=0.0)
-    speeds = {"speed": [6.0, 12.0]}
+    given = {"scatter": 0.0, "dt": 0.05, "integrator": "rk4"}
+    measure = ng.Activity(duration=64.0, transient=20.0, keep=["mean"], **given)
+    speeds = {"speed": [8.0, 12.0]}
     found = ng.sweep(network(), ng.Design.grid(speeds), measure)
-    runs = ng.simulate_batch(
-        network(), speeds, 84.0, scatter=0.0, save_every=1.0, integrator="moebius"
-    )
+    runs = ng.simulate_batch(network(), speeds, 84.0, save_every=1.0, **given)
     means = runs.v_e[:, 21:].mean(axis=1)
     np.testing.assert_allclose(found.v_e_mean, means, rtol=1e-6)
 
@@ -372,7 +390,7 @@ def test_sums_of_couplings_each_over_its_tracts():
         (lambda: network().vector_field(jnp.zeros((6, 4))), "has delays"),
         (lambda: ng.lyapunov_spectrum(network()), "count"),
         (lambda: ng.simulate(network().with_parameters(speed=2.0), 5.0,
-                             start=ng.simulate(network(), 5.0)), "remembers"),
+                             dt=0.05, start=ng.simulate(network(), 5.0, dt=0.05)), "remembers"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_refused_with_a_way_out(make, match):
@@ -381,13 +399,14 @@ def test_what_cannot_be_is_refused_with_a_way_out(make, match):
 
 
 def test_speeds_beyond_what_a_program_allows_are_told():
-    system = network()
+    system, given = short_equations(), {"dt": 0.05, "start": np.ones(1), "throw": False}
 
-    def run(speed):
-        return ng.simulate(system.with_parameters(speed=speed), 2.0, dt=0.05, throw=False)
+    @jax.jit
+    def status(speed):
+        return ng.simulate(system.with_parameters(speed=speed), 2.0, **given).status
 
-    assert jax.jit(lambda s: run(s).status)(2.0) == ng.Status.NOT_FINITE
-    assert jax.jit(lambda s: run(s).status)(8.0) == ng.Status.OK
+    assert status(2.0) == ng.Status.NOT_FINITE
+    assert status(8.0) == ng.Status.OK
 
 
 def test_definitions_see_delays():
@@ -423,18 +442,11 @@ def test_a_delay_that_is_whole_but_for_rounding():
 
 def test_derivatives_by_a_weight_that_is_zero():
     """The delay that is given there counts."""
-    step, start = 1e-5, np.full((6, 4), 0.1)
-    times = jnp.asarray(np.where(LENGTHS > 0, LENGTHS / 9.7, 3.37))
-
-    def last(w):
-        graph = DelayedGraph(DenseGraph(w), times, span=(0.5, 14.0))
-        system = ng.Network(ng.NextGenEI(i_ext_e=10.0), graph, 3.0)
-        return (ng.simulate(system, 8.0, dt=0.05, start=start).final_state ** 2).sum()
-
-    there, weights = np.zeros((4, 4)), jnp.asarray(WEIGHTS)
-    there[0, 0] = step
-    slope = (last(weights + there) - last(weights)) / step
-    np.testing.assert_allclose(jax.grad(last)(weights)[0, 0], slope, rtol=1e-3)
+    times, there = np.where(LENGTHS > 0, LENGTHS / 9.7, 3.37), np.zeros((4, 4))
+    there[0, 0] = step = 1e-5
+    value, (found, _) = by_each_connection(WEIGHTS, times)
+    slope = (by_each_connection(WEIGHTS + there, times)[0] - value) / step
+    np.testing.assert_allclose(found[0, 0], slope, rtol=1e-3)
 
 
 @pytest.mark.slow
@@ -475,12 +487,13 @@ def test_what_has_no_steps_with_delays_is_refused():
 
 
 def test_other_precision_under_transformations():
-    def last(speed):
-        system = network().with_parameters(speed=speed)
-        given = {"dt": 0.05, "start": np.full(6, 0.1), "dtype": jnp.float64}
-        return ng.simulate(system, 2.0, **given).final_state.sum()
+    system, given = short_equations(), {"dt": 0.05, "start": np.ones(1), "dtype": jnp.float64}
 
-    assert np.isfinite(jax.grad(last)(9.7))
+    def last(speed):
+        run = ng.simulate(system.with_parameters(speed=speed), 2.0, **given)
+        return run.final_state.sum()
+
+    assert np.isfinite(jax.jit(jax.grad(last))(9.7))
 
 
 # Lyapunov exponents
@@ -496,16 +509,6 @@ def test_exponents_at_rest_are_characteristic_roots():
     assert (found.errors < 4e-3).all()
     pairs = found.exponents.reshape(2, 2).mean(axis=1)
     np.testing.assert_allclose(pairs, [roots[0], roots[2]], atol=2e-4)
-
-
-class MackeyGlass(Scalar):
-    """x' = 0.2 c / (1 + c^10) - 0.1 x, with c = x(t - τ)."""
-
-    def vector_field(self, state, drive):
-        return jnp.stack([0.2 * drive / (1 + drive**10) - 0.1 * state[0]])
-
-    def search_box(self):
-        return jnp.array([0.5]), jnp.array([1.5])
 
 
 @pytest.mark.slow

@@ -91,7 +91,9 @@ def with_newest(
 ) -> Float[Array, "region place *run"]:
     """A ring with values at one of its places, below `reach.length`."""
     again = jnp.where(place < reach.window - 1, place + reach.length, place)
-    return ring.at[:, place].set(values).at[:, again].set(values)
+    for where in (place, again):
+        ring = jax.lax.dynamic_update_slice_in_dim(ring, values[:, None], where, 1)
+    return ring
 
 
 def refined(past: Float[Array, "region node *axes"]) -> Float[Array, "region half *axes"]:
@@ -273,10 +275,14 @@ def _seen(steps: jax.Array, reach: Reach) -> tuple[jax.Array, jax.Array]:
 
 def _lagrange(x: Any, xp: Any) -> Any:
     """The polynomials (point, …) that are one at one of the points -4 … 0, zero at the others."""
-    points = range(1 - _POINTS, 1)
-    return xp.stack(
-        [
-            math.prod([(x - other) / (point - other) for other in points if other != point])
-            for point in points
-        ]
-    )
+    found = xp.zeros((_POINTS, *x.shape), x.dtype)
+    for factors in _lagrange_factors().T:
+        found = found * x + factors.astype(x.dtype).reshape(-1, *(1,) * x.ndim)
+    return found
+
+
+def _lagrange_factors() -> np.ndarray:
+    """Of their powers (point, power), the highest one first."""
+    points = np.arange(1 - _POINTS, 1)
+    others = [np.delete(points, k) for k in range(_POINTS)]
+    return np.array([np.poly(o) / np.prod(p - o) for p, o in zip(points, others, strict=True)])

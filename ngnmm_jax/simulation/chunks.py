@@ -20,7 +20,7 @@ from ngnmm_jax._core.randomness import first_step
 from ngnmm_jax.integrators import AbstractFixedStep, Stepper
 from ngnmm_jax.integrators.loops import save_steps
 from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
-from ngnmm_jax.systems.driven import Driven, Undriven, coloured, driven, noise_key
+from ngnmm_jax.systems.driven import Driven, Undriven, driven, noise_key, remembers
 
 # Simulations that one CPU core advances together: a chunk of the state and its intermediate
 # values stay in the core's cache, and the coupling is one matrix product.
@@ -173,8 +173,7 @@ def _one_round(core: Any, work: _Work, runs: Runs, pieces: Any, xp: Any) -> tupl
         if kept:  # a copy, so that the rest of the room is given back
             saved.append(xp.array(xp.asarray(some)[:, :kept]))
     below = None if below is None else by_run(xp.asarray(below))
-    remembers = driven(core).delays is not None or coloured(core)
-    past = _past(core, on, memory, work) if remembers else None
+    past = _past(core, on, memory, work) if remembers(core) else None
     past = jax.tree.map(lambda some: by_run(xp.asarray(some)), past)
     return by_run(xp.asarray(last)), by_run(xp.concatenate(saved, axis=1)), below, past
 

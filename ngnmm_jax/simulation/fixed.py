@@ -19,7 +19,7 @@ from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.result import Outcome
 from ngnmm_jax.simulation.saving import Saving, blocks_of_saves, select
 from ngnmm_jax.systems.delayed import at_work
-from ngnmm_jax.systems.driven import Driven, Undriven, driven, noise_key
+from ngnmm_jax.systems.driven import Driven, Undriven, driven, noise_key, remembers
 
 # A run of at least this many steps is cut into blocks, for its progress.
 _LONG_RUN = 20_000
@@ -112,7 +112,7 @@ def run_fixed(
     stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
     if below is not None:
         stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
-    history = History.of(_past(system, memory, work), dt)
+    history = History.of(_past(system, memory, work) if remembers(system) else None, dt)
     before = History.of(past, dt)
     if traced:
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]

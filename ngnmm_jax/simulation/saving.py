@@ -17,9 +17,9 @@ from ngnmm_jax.models.times import usual_sample
 
 # Blocks that a long run is cut into, between which progress is shown and it can be interrupted.
 _BLOCKS = 50
-# Saves for which a block has room: one of few numbers, so that programs are shared. Of large
-# networks fewer, where they would take more bytes than this.
-_ROOMS, _LARGE = (1, 16, 256), 2**28
+# Saves for which a block has room: one of few numbers, so that programs are shared. Of small
+# networks, up to so many bytes, always the most; of large ones fewer than would take more.
+_ROOMS, _SMALL, _LARGE = (1, 16, 256), 2**23, 2**28
 # Of the machine's memory, what saved samples may take; and bytes, where a caller does not say what
 # is saved, or when.
 _SHARE, _UNSAID = 0.5, 2e9
@@ -169,7 +169,8 @@ def blocks_of_saves(
     most = max(room for room in _ROOMS if room == 1 or room * each <= _LARGE)
     size = max(1, min(most, n_saves // _BLOCKS)) if in_pieces else most
     counts = [size] * (n_saves // size) + [n_saves % size] * (n_saves % size > 0)
-    room = next(room for room in _ROOMS if room >= max(counts, default=1))
+    least = most if most * each <= _SMALL else max(counts, default=1)
+    room = next(room for room in _ROOMS if room >= least)
     found = [(n, room, jnp.asarray(n), jnp.asarray(saving.stride)) for n in counts]
     return found + ([(0, room, jnp.asarray(1), jnp.asarray(rest))] if rest else [])
 

@@ -170,6 +170,7 @@ class _Delayed:
         past = {name: ring(some, self.reaches[name]) for name, some in past.items()}
         coming = {name: self._arriving(name, past[name], -1) for name in now}
         first = {k: _laid_out(c[0, 0] - c[0, 1] / 2, state) for k, c in coming.items()}
+        coming = jax.tree.map(jnp.zeros_like, coming)  # the first step gathers it
         return Remembered(self._inner(first).start(state), past, coming, jnp.asarray(0))
 
     def advance(self, memory: Remembered, stimulus: Any, rise: Any = None) -> Remembered:

@@ -418,6 +418,11 @@ def coloured(system: Any) -> set[str]:
     return {name for name, noise in noises if isinstance(noise, AbstractNoise) and noise.smooth}
 
 
+def remembers(system: Undriven | Driven) -> bool:
+    """Whether its runs go on from more than their states: delays, or noise that remembers."""
+    return driven(system).delays is not None or bool(coloured(system))
+
+
 def noise_key(seed: Any) -> Any:
     """The key of a run's noise, from its seed."""
     return stream(seed, Purpose.NOISE)
