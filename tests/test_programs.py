@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.programs import program
 
 # What brings numbers from the host, of whatever shape.
 TRIVIAL = {"jit(stage)", "jit(convert_element_type)"}
@@ -269,3 +270,15 @@ def test_an_equal_fit_compiles_nothing(network, programs):
     near[0] = 5.0  # the same function, of other data
     assert fitted(first) != before
     assert programs(lambda: fitted(closure([6.0]))) != []
+
+
+def test_what_jax_remembers_of_a_program_is_no_part_of_it():
+    """A loop that was differentiated and batched meanwhile is still the same program."""
+
+    @jax.jit
+    def loop(x):
+        return jax.lax.scan(lambda x, y: (jnp.sin(x) + y, x), x, jnp.arange(3.0))[0]
+
+    before = program(loop, 1.0)
+    jax.vmap(jax.grad(loop))(jnp.ones(2))
+    assert program(loop, 1.0) == before

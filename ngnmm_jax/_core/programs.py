@@ -258,7 +258,7 @@ class _Writer:
             cells = () if messages else getattr(plain, "__closure__", None) or ()
             parts = (plain.__name__, [_content(cell) for cell in cells])
         elif not isinstance(value, types.FunctionType) and _has_parts(value):
-            parts = (type(value), sorted(vars(value).items()))
+            parts = (type(value), _attributes(value))
         else:
             return self._not_known(value)
         return self._inside(value, lambda: self._all(parts))
@@ -375,6 +375,16 @@ def _has_parts(value: Any) -> bool:
     """Whether it is a library's object, which is what its attributes are."""
     module = type(value).__module__
     return _is_library(module) and module != "builtins" and hasattr(value, "__dict__")
+
+
+def _attributes(value: Any) -> list[tuple[str, Any]]:
+    """Those of an object, by name, without what it remembers of what it was asked."""
+
+    def remembered(name: str) -> bool:
+        member = inspect.getattr_static(type(value), name, None)
+        return name == "_hash" or isinstance(member, functools.cached_property)
+
+    return [(name, part) for name, part in sorted(vars(value).items()) if not remembered(name)]
 
 
 def _is_library(module: str) -> bool:

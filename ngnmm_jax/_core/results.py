@@ -95,6 +95,12 @@ class AbstractResult(Pictured):
         return f"{name}: {ended(self.status)}", {**self.summary(), **self.stats}
 
 
+@jax.jit
+def nth(arrays: Any, number: Any) -> Any:
+    """An entry of each array's leading axis, of a PyTree of them, by one program."""
+    return jax.tree.map(lambda array: array[number], arrays)
+
+
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
     """Without NumPy's warnings of what is not finite, which the status says."""

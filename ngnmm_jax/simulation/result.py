@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.results import AbstractResult, nth
 from ngnmm_jax._core.status import STATUS_FLAGS
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.base import AbstractNeuralMass
@@ -78,12 +78,10 @@ class Simulation(AbstractResult):
         count = self.status.shape[0]
         if not -count <= number < count:
             _checks.fail("number", f"count one of {count} runs", f"it is {number}")
-        one = eqx.tree_at(
-            lambda s: (s.states, s.final_state, s.status),
-            self,
-            (self.states[number], self.final_state[number], self.status[number]),
-        )
-        stats = {k: v[number] if np.shape(v) == (count,) else v for k, v in self.stats.items()}
+        each = {k: v for k, v in self.stats.items() if np.shape(v) == (count,)}
+        *arrays, each = nth((self.states, self.final_state, self.status, each), number)
+        one = eqx.tree_at(lambda s: (s.states, s.final_state, s.status), self, arrays)
+        stats = {**self.stats, **each}
         history, before = (None if h is None else h[number] for h in (self.history, self.before))
         return dataclasses.replace(one, stats=stats, history=history, before=before)
 

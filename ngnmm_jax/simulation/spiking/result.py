@@ -7,9 +7,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.results import AbstractResult, nth
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.integrators.loops import settled
 from ngnmm_jax.models.base import AbstractNeuralMass
@@ -94,7 +94,7 @@ class SpikingSimulation(AbstractResult):
         """One run of a batch."""
         activity = self.activity.run(number)
         several = self.width_rates, self.spikes, self.memory
-        widths, spikes, memory = jax.tree.map(lambda leaf: leaf[number], several)
+        widths, spikes, memory = nth(several, number)
         return dataclasses.replace(
             self, activity=activity, width_rates=widths, spikes=spikes, memory=memory
         )
@@ -128,24 +128,30 @@ def packaged(
     """
     neurons = ended.neurons
     model, count = system.model, neurons.potentials.shape[-1]
-    whole, end = seen
-    spikes, recorded = (jnp.diff(counts, axis=1) for counts in (whole.spikes, whole.recorded))
+    whole, end = jax.tree.map(np.asarray, seen)
+    spikes, recorded = (np.diff(counts, axis=1) for counts in (whole.spikes, whole.recorded))
     # Before the first interval nothing has been counted: there the rate is that of the width.
-    rates = jnp.concatenate([whole.width_rate[:, :1], spikes / (count * every)], axis=1)
+    rates = np.concatenate([whole.width_rate[:, :1], spikes / (count * every)], axis=1)
     states = _states(model, rates, whole)
     saving = dataclasses.replace(saving, ts=tuple(t + span[0] for t in saving.ts))
     last = _states(model, end.width_rate, end)[:, 0]
-    status = _status(states, neurons, started)
-    stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
+    status = _status(states, _well(neurons), started)
+    stats: dict[str, Any] = {"num_steps": np.asarray(saving.n_steps)}
     if ended.below is not None:
         stats["below_zero"] = ended.below
     populations = model.populations()
+    spikes = np.concatenate([np.zeros_like(recorded[:, :1]), recorded], axis=1)
+    offsets = quantiles(count)[which_recorded(count, recorded.shape[-1])]
+    # Put there as they are: nothing is compiled for their shapes.
+    last, states, status, stats, widths, spikes, offsets = jax.device_put(
+        (last, states, status, stats, whole.width_rate, spikes, offsets)
+    )
     outcome = Outcome(last, states, status, stats, ended.history)
     return SpikingSimulation(
         activity=package(model, system, saving, outcome, span[1]),
-        width_rates=whole.width_rate,
-        spikes=jnp.concatenate([jnp.zeros_like(recorded[:, :1]), recorded], axis=1),
-        offsets=jnp.asarray(quantiles(count)[which_recorded(count, recorded.shape[-1])]),
+        width_rates=widths,
+        spikes=spikes,
+        offsets=offsets,
         memory=neurons,
         neurons=count,
         populations=tuple(p.name for p in populations),
@@ -155,23 +161,27 @@ def packaged(
     )
 
 
-def _states(
-    model: AbstractNeuralMass, rates: Float[Array, "run time ..."], seen: Seen
-) -> Float[Array, "run time ..."]:
+def _states(model: AbstractNeuralMass, rates: np.ndarray, seen: Seen) -> np.ndarray:
     """States of the mean field (run, time, variable, *region)."""
-    states = seen.state.at[:, :, np.array(rows(model, "rate"))].set(rates)
-    return states.at[:, :, np.array(rows(model, "potential"))].set(seen.centre)
+    states = np.array(seen.state)
+    states[:, :, rows(model, "rate")] = rates
+    states[:, :, rows(model, "potential")] = seen.centre
+    return states
 
 
-def _status(states: jax.Array, neurons: Neurons, started: bool) -> Int[Array, "run"]:
+@jax.jit
+def _well(neurons: Neurons) -> tuple[Bool[Array, "run"], Bool[Array, "run"]]:
+    """Whether no step was too long for any neuron, and whether all potentials are finite."""
+    slow = ~(neurons.angle > LARGEST_HALF_ANGLE**2)
+    finite = jnp.isfinite(neurons.potentials)
+    return tuple(values.all(axis=tuple(range(1, values.ndim))) for values in (slow, finite))
+
+
+def _status(states: np.ndarray, well: tuple[jax.Array, jax.Array], started: bool) -> np.ndarray:
     """How each run ended; `started` from rest: NONE_FOUND where there was no equilibrium."""
-
-    def everywhere(well: jax.Array) -> jax.Array:
-        return well.all(axis=tuple(range(1, well.ndim)))
-
-    slow = everywhere(~(neurons.angle > LARGEST_HALF_ANGLE**2))
-    status = jnp.where(slow, Status.OK, Status.STEP_TOO_LARGE)
-    finite = everywhere(settled(states)) & everywhere(jnp.isfinite(neurons.potentials))
-    status = jnp.where(finite, status, Status.NOT_FINITE)
-    begun = everywhere(~jnp.isnan(states[:, 0]))
-    return jnp.where(begun, status, Status.NONE_FOUND) if started else status
+    slow, there = map(np.asarray, well)
+    finite = there & settled(states).all(axis=tuple(range(1, states.ndim)))
+    status = np.where(slow, Status.OK, Status.STEP_TOO_LARGE)
+    status = np.where(finite, status, Status.NOT_FINITE)
+    begun = ~np.isnan(states[:, 0]).any(axis=tuple(range(1, states.ndim - 1)))
+    return np.where(begun, status, Status.NONE_FOUND) if started else status

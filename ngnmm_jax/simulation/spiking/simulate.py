@@ -240,7 +240,7 @@ def _advanced(
                     jax.tree.map(lambda v, kept=kept: np.asarray(v)[:, :kept].copy(), some)
                 )
             bar.update(kept * saving.stride if kept else int(steps[1]))
-    return memory, jax.tree.map(lambda *s: jnp.asarray(np.concatenate(s, axis=1)), *saved)
+    return memory, jax.tree.map(lambda *s: np.concatenate(s, axis=1), *saved)
 
 
 @eqx.filter_jit
