@@ -10,7 +10,7 @@ from scipy.optimize import brentq
 import ngnmm_jax as ng
 from ngnmm_jax._core.scalar_roots import scalar_roots
 from ngnmm_jax.dynamics.equilibria import from_starts, newton
-from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.dynamics.many_equilibria import search, search_from
 from ngnmm_jax.systems.family import Family
 from tests.conftest import reference_values
 
@@ -108,6 +108,19 @@ def test_reduction_agrees_with_many_starts():
         assert bool(fast.complete)
         assert not bool(slow.complete)
         np.testing.assert_allclose(slow.states, fast.states, atol=1e-9)
+
+
+def test_many_starts_lead_where_optimistix_leads():
+    """The host's dogleg iteration and optimistix' find the same equilibria from the same starts."""
+    system = homogeneous(ng.MontbrioPazoRoxin(eta=-5.0, j=15.0), 0.0)
+    starts = system.starting_points()
+    elsewhere = jax.jit(lambda: from_starts(system.vector_field, starts))()
+    away = np.abs(jax.vmap(system.vector_field)(elsewhere)).max(axis=1)
+    expected = np.unique(np.round(np.asarray(elsewhere)[away < 1e-8], 6), axis=0)
+    found = search_from(system, starts, 8)
+    admissible = expected[expected[:, 0] > 0]
+    assert int(found.number[0]) == len(admissible) == 3
+    np.testing.assert_allclose(found.states[0, :3], admissible, atol=1e-5)
 
 
 def test_a_population_alone():
@@ -261,6 +274,10 @@ def test_what_is_refused(small):
         ng.find_equilibria(inner, start=jnp.zeros((3, 5)))
     with pytest.raises(ValueError, match="`start` must be finite"):
         ng.find_equilibria(inner, start=jnp.full((1, 6), jnp.nan))
+    with pytest.raises(ValueError, match="`start` must hold a state"):
+        ng.find_equilibria(inner, start=jnp.zeros((0, 6)))
+    with pytest.raises(ValueError, match="`start` must have shape"):
+        ng.find_equilibria(inner, start=1.0)
     with pytest.raises(ValueError, match="differ between regions"):
         ng.Network(ng.NextGenEI(i_ext_e=np.arange(12.0)), small, 1.0).homogeneous()
     with pytest.raises(ValueError, match="equal sums"):

@@ -420,6 +420,7 @@ def test_batch_in_32_bits(network):
         ({"parameters": {"i_ext": [1.0]}}, "`parameters` must be one of"),
         ({"parameters": {"i_ext_e": np.zeros((2, 5))}}, "`i_ext_e` must have shape"),
         ({"parameters": {"i_ext_e": [0.0], "coupling": [1.0, 2.0]}}, "same number of runs"),
+        ({"parameters": {"coupling": []}}, "`coupling` must have at least one run"),
         ({"parameters": {"i_ext_e": [np.nan]}}, "`i_ext_e` must be finite"),
         ({"parameters": {"tau_e": [8.0, -8.0]}}, "`tau_e` must be positive"),
         ({"dt": 0.0}, "`dt` must be positive"),

@@ -177,7 +177,10 @@ def find_equilibria(
     if start is not None:
         start = _checks.floats("start", start)
         _checks.finite("start", start)
-        _checks.shape("start", start, (start.shape[0], *system.state_shape), "(start, *state)")
+        number = start.shape[0] if start.ndim else 1
+        _checks.shape("start", start, (number, *system.state_shape), "(start, *state)")
+        if not number:
+            _checks.fail("start", "hold a state", "it is empty")
     delays = getattr(system, "delays", None)
     if delays is None:
         result = _found(bare(system), start, max_count)

@@ -39,4 +39,7 @@ def count_runs(core: Undriven | Driven, varied: dict[str, Any], start: Any, seed
     if len(set(counts.values())) > 1:
         listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
         _checks.fail("parameters", "all have the same number of runs", listed)
+    empty = [name for name, count in counts.items() if not count]
+    if empty:
+        _checks.fail(empty[0], "have at least one run", "it is empty")
     return next(iter(counts.values()), 1)
