@@ -130,6 +130,27 @@ def test_the_map_becomes_finer_in_the_background(explorer, small):
     assert "is being computed" not in explorer.text
 
 
+@pytest.mark.slow
+def test_python_ends_while_a_map_is_computed(tmp_path):
+    """Without a word, and well: the thread is waited for."""
+    program = (
+        "import jax, time\n"
+        "jax.config.update('jax_enable_x64', True)\n"
+        "import ngnmm_jax as ng\n"
+        "ng.keep_compiled()\n"
+        "small = ng.Connectome.synthetic(4, seed=3).normalised()\n"
+        "seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 9.0))\n"
+        "time.sleep(1.5)\n"
+        "print(seen._background._thread.is_alive())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.strip() == "True"
+    assert "Traceback" not in done.stderr, done.stderr[-1500:]
+    assert "FATAL" not in done.stderr
+
+
 def test_the_map_that_ships():
     """It is there at once; points of it, computed anew, are the same; of others there is none."""
     connectome = ng.Connectome.load("hcp-schaefer100").normalised()

@@ -79,6 +79,10 @@ class Background:
             self.whole = not self._stop.is_set()
         except (SolverError, ValueError) as error:
             self.failed = str(error)
+        except Exception:
+            if threading.main_thread().is_alive():
+                raise
+            return  # Python ends, and has closed what is computed with
         self._news()
 
     def _steps(self) -> Iterator[Map]:

@@ -120,9 +120,9 @@ def colour_bar(ax: Axes, drawn: Any, label: str = "") -> Any:
     bar = ax.figure.colorbar(drawn, ax=ax, label=label, pad=0.015, fraction=0.08, aspect=28)
     values = np.ma.masked_invalid(drawn.get_array())
     if isinstance(drawn.norm, TwoSlopeNorm) and values.count():
-        ends = (float(values.min()), drawn.norm.vmin), (float(values.max()), drawn.norm.vmax)
-        below, above = (_side(end, of) for end, of in ends)
-        ticks = [*below, 0.0, *above]
+        low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+        bottom, top = float(drawn.norm.vmin or 0.0), float(drawn.norm.vmax or 0.0)
+        ticks = [*_side(low, bottom), 0.0, *_side(high, top)]
         bar.set_ticks(sorted(set(ticks)), labels=[f"{v:.3g}" for v in sorted(set(ticks))])
         bar.minorticks_off()
     return bar
