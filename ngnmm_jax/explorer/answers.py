@@ -113,11 +113,8 @@ def _along_modes(network: Network, words: str, rest: np.ndarray, state: Any) -> 
     modes = np.asarray(network.spectrum()[0])
     grid = np.zeros((0, *modes.shape[1:]))
     if modes.ndim == 1:
-        ends = [
-            end(modes.real, initial=known)
-            for end, known in zip((np.min, np.max), _ENDS, strict=True)
-        ]
-        grid = np.linspace(*ends, _CURVE)
+        low, high = min(modes.real.min(), _ENDS[0]), max(modes.real.max(), _ENDS[1])
+        grid = np.linspace(low, high, _CURVE)
     found = dispersion(network, state, lambdas=np.concatenate([grid, modes]))
     return State(words, rest, found, len(grid))
 
