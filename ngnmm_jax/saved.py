@@ -157,12 +157,12 @@ def _unpacked(value: Any, arrays: dict[str, np.ndarray], known: dict[str, type])
     if "class" in value:
         fields = {k: _unpacked(v, arrays, known) for k, v in value["fields"].items()}
         return _made(_class(value["class"], known), fields)
-    made = {"tuple": tuple, "list": list, "listed": Listed}
-    kind = next(key for key in (*made, "items") if key in value)
+    several: dict[str, Any] = {"tuple": tuple, "list": list, "listed": Listed}
+    kind = next(key for key in (*several, "items") if key in value)
     items = [_unpacked(item, arrays, known) for item in value[kind]]
     if kind == "items":
         return _class(value["named"], known)(*items)
-    return made[kind](items)
+    return several[kind](items)
 
 
 def _class(name: str, known: dict[str, type]) -> Any:

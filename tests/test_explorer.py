@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import jax
+import jax.numpy as jnp
 import nbformat
 import numpy as np
 import pytest
@@ -68,6 +69,34 @@ def test_sliders_and_a_third_parameter(explorer):
     assert float(explorer.network.model.tau_si) == 5.0
 
 
+def test_sums_of_couplings(small):
+    """Modes of one graph are shown wherever they lie; those of several without a curve."""
+    graph = ng.graphs.MatrixGraph(jnp.asarray(small.weights))
+    linear, diffusive = ng.coupling.LinearCoupling, ng.coupling.DiffusiveCoupling
+    both = ng.coupling.CouplingSum({"far": linear(graph, 5.0), "near": diffusive(graph, 4.0)})
+    seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), coupling=both), points=2)
+    lambdas = np.asarray(seen.network.spectrum()[0]).real
+    low, high = seen._picture.curve.get_xlim()
+    assert low < lambdas.min() < -1
+    assert high > lambdas.max() > 1
+    assert sum(len(line.get_xdata()) for line in seen._picture._modes.values()) == lambdas.size
+    bent = ng.coupling.SigmoidAfterSum(ng.graphs.IdentityGraph(12), 0.1)
+    both = ng.coupling.CouplingSum({"far": linear(graph, 5.0), "own": bent})
+    network = ng.Network(ng.NextGenEI(i_ext_e=3.0), coupling=both)
+    seen = ng.explore(network, points=2)
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+    growing = int(ng.dispersion(network, state).number_growing)
+    assert f"{growing} of 11 modes grow" in seen.text
+    assert len(seen._picture._line.get_xdata()) == 0
+
+
+def test_what_only_rounding_moves_does_not_grow(small):
+    """Without coupling all modes on an orbit are neutral."""
+    seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=9.0), small, 0.0), points=2)
+    assert seen.text.startswith("On an orbit of")
+    assert "0 of 11 modes grow" in seen.text
+
+
 def test_what_cannot_be_shown_is_said(explorer, small):
     with pytest.raises(ValueError, match="`coupling` must lie in"):
         explorer.set(coupling=1000.0)
@@ -99,6 +128,27 @@ def test_the_map_becomes_finer_in_the_background(explorer, small):
     largest = [np.nanmax(m.growth_transverse, axis=2, initial=-9) for m in (shown, whole)]
     np.testing.assert_allclose(*largest, atol=1e-6)
     assert "is being computed" not in explorer.text
+
+
+@pytest.mark.slow
+def test_python_ends_while_a_map_is_computed(tmp_path):
+    """Without a word, and well: the thread is waited for."""
+    program = (
+        "import jax, time\n"
+        "jax.config.update('jax_enable_x64', True)\n"
+        "import ngnmm_jax as ng\n"
+        "ng.keep_compiled()\n"
+        "small = ng.Connectome.synthetic(4, seed=3).normalised()\n"
+        "seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 9.0))\n"
+        "time.sleep(1.5)\n"
+        "print(seen._background._thread.is_alive())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.strip() == "True"
+    assert "Traceback" not in done.stderr, done.stderr[-1500:]
+    assert "FATAL" not in done.stderr
 
 
 def test_the_map_that_ships():

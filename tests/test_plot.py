@@ -1,6 +1,7 @@
 """Figures hold the data they are given, with labels and units."""
 
 import dataclasses
+import itertools
 from typing import ClassVar
 
 import jax
@@ -400,3 +401,25 @@ def test_figures_write_what_results_carry(network, run, plane, swept, tmp_path):
     swept = swept.copy()
     swept["i_ext_e"].attrs["symbol"] = x
     assert ng.plot.sweep(swept, "v_e_mean").get_xlabel() == x
+
+
+@pytest.mark.parametrize("values", [[-6.0, -0.5], [-6.0, 1e-11], [-1e-9, 3.0], [-4.0, 5.0]])
+def test_numbers_of_a_colour_bar_do_not_meet(values):
+    """Also where all lie on one side of zero, or nearly so."""
+    norm = style.around_zero(np.array(values))
+    ax = plt.subplots(figsize=(5.0, 4.0), layout="constrained")[1]
+    drawn = ax.pcolormesh(np.array([values]), norm=norm)
+    bar = style.colour_bar(ax, drawn)
+    ax.figure.canvas.draw()
+    boxes = sorted(t.get_window_extent().intervaly.tolist() for t in bar.ax.get_yticklabels())
+    assert len(boxes) > 1
+    assert all(below[1] <= above[0] for below, above in itertools.pairwise(boxes))
+
+
+def test_legends_lie_over_nothing_and_units_of_one_are_not_written(run):
+    """A system without units: "time", not "time (1)"."""
+    assert style.with_unit("time", "1") == "time"
+    assert style.with_unit("time", "ms") == "time (ms)"
+    ax = ng.plot.spectrum(run)
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1 - 1

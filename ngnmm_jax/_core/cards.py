@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections import Counter
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ _SHORT, _SOME = 60, 4
 TIED = "\u00a0"
 # Arrays of more numbers are not looked at.
 _MANY = 10_000_000
+_Kind = TypeVar("_Kind")
 
 
 class Card(abc.ABC):
@@ -89,6 +90,13 @@ class Shown:
         own = type(self).__repr__ is not Shown.__repr__
         head = repr(self) if own else type(self).__name__
         return card_html(head, {name: _cut(_written(value), _WIDTH) for name, value in _held(self)})
+
+
+def shown_as_made(kind: type[_Kind]) -> type[_Kind]:
+    """A named tuple that is shown as `Shown` is, of which it cannot be a child."""
+    for name in ("__repr__", "_repr_html_"):
+        setattr(kind, name, getattr(Shown, name))
+    return kind
 
 
 class Listed(tuple[Any, ...]):

@@ -323,7 +323,7 @@ class Store:
 def in_blocks(
     total: int,
     size: int,
-    work: Callable[[np.ndarray, Callable[[str], Any]], dict[str, np.ndarray]],
+    work: Callable[[np.ndarray, Callable[..., Any]], dict[str, np.ndarray]],
     *,
     store: str | Path | None,
     definition: Callable[[], dict[str, Any]],
@@ -335,7 +335,8 @@ def in_blocks(
 
     **Arguments:**
 
-    - `work(items, say)`: arrays with the items' axis in front; `say(text)` shows what it does.
+    - `work(items, say)`: arrays with the items' axis in front; `say(text, share)` shows what it
+      does, and that so much of the items' work is done.
     - `definition`: of what decides the numbers.
     - `points`: that the progress bar counts for each item.
     """
@@ -348,9 +349,14 @@ def in_blocks(
 
     kept_here = contextlib.nullcontext() if kept is None else kept.keeping(len(numbers))
     with kept_here, progress_bar(total * points, what, "point", progress) as bar:
+        done = 0
 
         def compute(number: int) -> dict[str, np.ndarray]:
-            block = work(items(number), bar.set_postfix_str)
+            def say(text: str, share: float = 0.0) -> None:
+                bar.n = done + int(share * items(number).size * points)
+                bar.set_postfix_str(text)
+
+            block = work(items(number), say)
             if kept is not None:
                 kept.save(number, block)
             return block
@@ -361,6 +367,7 @@ def in_blocks(
             ready = kept.finish(numbers, kept.load, compute)
         for number, block, _ in ready:
             finished[number] = block
+            bar.n, done = done, done + items(number).size * points
             bar.update(items(number).size * points)
     return {name: np.concatenate([finished[k][name] for k in numbers]) for name in finished[0]}
 

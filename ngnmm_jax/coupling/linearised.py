@@ -5,11 +5,12 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Inexact
 
-from ngnmm_jax._core.cards import Shown
+from ngnmm_jax._core.cards import shown_as_made
 from ngnmm_jax._core.types import Field
 from ngnmm_jax.graphs.base import AbstractGraph
 
 
+@shown_as_made
 class Linearised(NamedTuple):
     """Small changes y of regions' outputs change what region j receives by
 
@@ -29,8 +30,6 @@ class Linearised(NamedTuple):
     received: Field
     sent: Field
     own: Field
-
-    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
     def through(self) -> Field:
         """What is received by what is sent, (input, output, *run), of regions that are alike.

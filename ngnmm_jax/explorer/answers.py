@@ -20,8 +20,8 @@ from ngnmm_jax.stability.roots import NEUTRAL, CharacteristicRoots
 from ngnmm_jax.systems.delayed import allowing
 from ngnmm_jax.systems.network import Network
 
-#: Λ of the curve.
-GRID = np.linspace(-1.0, 1.0, 161)
+# Λ of the curve: so many, at least between these ends.
+_CURVE, _ENDS = 161, (-1.0, 1.0)
 #: Of a run.
 SAMPLES = 1000
 _STEPS = 10_000
@@ -38,12 +38,14 @@ class State(NamedTuple):
     """A state that all regions may share: in words, where it rests, and what grows on it.
 
     - `rest` (variable,): the equilibrium, stable if there is one.
-    - `found`: its dispersion relation, of `GRID`, then of modes; its roots where delays differ.
+    - `found`: its dispersion relation, of a curve, then of modes; its roots where delays differ.
+    - `curve`: how many Λ are the curve's: none where modes are those of several graphs.
     """
 
     words: str
     rest: np.ndarray
     found: Dispersion | CharacteristicRoots
+    curve: int = 0
 
 
 class Rhythm(NamedTuple):
@@ -97,7 +99,7 @@ def state_and_growth(network: Network) -> State:
             hertz = 1 / (float(orbit.period) * seconds_in(network.model.time_unit))
             heard = _frequency(hertz, network.model.time_unit)
             state, words = orbit, f"On an orbit of {heard}."
-    return State(words, least, dispersion(network, state, lambdas=_curve_and_modes(network)))
+    return _along_modes(network, words, least, state)
 
 
 def _calmest(rest: Equilibria) -> tuple[int, bool]:
@@ -106,8 +108,15 @@ def _calmest(rest: Equilibria) -> tuple[int, bool]:
     return int(np.argmax(stable)), bool(stable.any())
 
 
-def _curve_and_modes(network: Network) -> np.ndarray:
-    return np.concatenate([GRID, np.asarray(network.spectrum()[0])])
+def _along_modes(network: Network, words: str, rest: np.ndarray, state: Any) -> State:
+    """What grows on a state, an equilibrium or an orbit, along all modes, and between them."""
+    modes = np.asarray(network.spectrum()[0])
+    grid = np.zeros((0, *modes.shape[1:]))
+    if modes.ndim == 1:
+        low, high = min(modes.real.min(), _ENDS[0]), max(modes.real.max(), _ENDS[1])
+        grid = np.linspace(low, high, _CURVE)
+    found = dispersion(network, state, lambdas=np.concatenate([grid, modes]))
+    return State(words, rest, found, len(grid))
 
 
 def _at_rest_with_delays(network: Network, rest: Equilibria, *, differ: bool) -> State:
@@ -119,7 +128,7 @@ def _at_rest_with_delays(network: Network, rest: Equilibria, *, differ: bool) ->
     place, stable = _calmest(rest)
     state, alone = np.asarray(rest.states)[place], "stable" if stable else "unstable"
     words = f"At rest, {alone} alone; oscillations with a delay are not looked for."
-    return State(words, state, dispersion(network, state, lambdas=_curve_and_modes(network)))
+    return _along_modes(network, words, state, state)
 
 
 def _run(network: Network, step: float, start: Any) -> Simulation:
@@ -147,7 +156,7 @@ def _known(run: Simulation) -> Simulation:
     return run
 
 
-def rates(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rates(curve: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Λ, growth and frequency, of the curve and of the modes, by NumPy.
 
     What neither grows nor decays, to rounding, has a growth of zero.
@@ -159,17 +168,17 @@ def rates(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.asarray(curve.lambdas), growth, frequency
 
 
-def at_modes(curve: Dispersion) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def at_modes(state: State) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Λ, growth and frequency at the connectome's modes, the uniform one first."""
-    lambdas, growth, frequency = (column[GRID.size :] for column in rates(curve))
+    lambdas, growth, frequency = (column[state.curve :] for column in rates(state.found))
     first = np.argsort(lambdas != lambdas[np.abs(lambdas - lambdas.real.max()).argmin()])
     return lambdas[first], growth[first], frequency[first]
 
 
-def in_words(found: Dispersion | CharacteristicRoots) -> str:
-    if isinstance(found, CharacteristicRoots):
-        return _roots_in_words(found)
-    return _modes_in_words(found)
+def in_words(state: State) -> str:
+    if isinstance(state.found, CharacteristicRoots):
+        return _roots_in_words(state.found)
+    return _modes_in_words(state)
 
 
 def _roots_in_words(found: CharacteristicRoots) -> str:
@@ -181,13 +190,13 @@ def _roots_in_words(found: CharacteristicRoots) -> str:
     return words + "; delays differ, so that there is no curve over Λ, nor a shared oscillation."
 
 
-def _modes_in_words(curve: Dispersion) -> str:
-    lambdas, growth, frequency = at_modes(curve)
+def _modes_in_words(state: State) -> str:
+    lambdas, growth, frequency = at_modes(state)
     growing = int((growth[1:] > 0).sum())
     words = f"{growing} of {lambdas.size - 1} modes grow"
     if growing:
         k = 1 + int(growth[1:].argmax())
-        turns = _frequency(frequency[k], curve.time_unit)
+        turns = _frequency(frequency[k], state.found.time_unit)
         words += f"; the fastest: Λ = {lambdas[k].real:.3f}, {turns}"
     return words + "."
 

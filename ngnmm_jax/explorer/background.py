@@ -1,7 +1,9 @@
 """The explorer's map: one that ships with the package, or one that grows in the background."""
 
+import atexit
 import dataclasses
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -20,6 +22,17 @@ Map = DispersionMap | RootsMap
 _PASSES = (slice(0, None, 4), slice(2, None, 4), slice(1, None, 2))
 # Before the thread begins, and before it looks for oscillations (s): sliders may still move.
 _AT_ONCE, _AT_REST = 0.2, 1.0
+# Those that compute.
+_AT_WORK: "weakref.WeakSet[Background]" = weakref.WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    """Before Python ends: a thread that computes then would bring it down."""
+    for one in list(_AT_WORK):
+        one.stop()
+    for one in list(_AT_WORK):
+        one.wait()
 
 
 class Background:
@@ -46,6 +59,7 @@ class Background:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
         if not self.whole:
+            _AT_WORK.add(self)
             self._thread.start()
 
     def stop(self) -> None:
@@ -65,6 +79,10 @@ class Background:
             self.whole = not self._stop.is_set()
         except (SolverError, ValueError) as error:
             self.failed = str(error)
+        except Exception:
+            if threading.main_thread().is_alive():
+                raise
+            return  # Python ends, and has closed what is computed with
         self._news()
 
     def _steps(self) -> Iterator[Map]:

@@ -9,12 +9,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from ngnmm_jax import plot
-from ngnmm_jax.explorer.answers import GRID, SAMPLES, Rhythm, at_modes, rates
+from ngnmm_jax.explorer.answers import SAMPLES, Rhythm, State, at_modes, rates
 from ngnmm_jax.models.times import frequency_unit, rate_unit
-from ngnmm_jax.plot._style import DECAYING, GROWING, UNIFORM, bare, finish, label_axes, symbol
+from ngnmm_jax.plot._style import (
+    ABOVE,
+    DECAYING,
+    GROWING,
+    LEGEND,
+    UNIFORM,
+    bare,
+    finish,
+    label_axes,
+    symbol,
+    with_unit,
+)  # fmt: skip
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.stability.delay_maps import RootsMap
-from ngnmm_jax.stability.dispersion import Dispersion
 from ngnmm_jax.stability.maps import DispersionMap
 from ngnmm_jax.stability.roots import CharacteristicRoots
 from ngnmm_jax.systems.network import Network
@@ -39,7 +49,7 @@ class Picture:
         self._image = ax.imshow(np.zeros((2, 2)), aspect="auto", origin="lower", cmap="magma",
                                 interpolation="nearest")  # fmt: skip
         shown = symbol(model.shown, model)
-        ax.set(xlabel=f"time ({model.time_unit})", ylabel="region", title=shown)
+        ax.set(xlabel=with_unit("time", model.time_unit), ylabel="region", title=shown)
         ax = finish(self.spectrum)
         (self._regions,) = ax.plot([], [], color=DECAYING, lw=1.2, label="regions, averaged")
         (self._mean,) = ax.plot([], [], color="0.1", lw=1.0, label="mean of regions")
@@ -47,7 +57,7 @@ class Picture:
             xlabel=f"frequency ({frequency_unit(model.time_unit)})",
             ylabel=f"power of {bare(model.shown, model)} (dB)",
         )
-        ax.legend(frameon=False, fontsize="small", loc="upper right")
+        ax.legend(ncols=2, **LEGEND, **ABOVE)
 
     def _make_curve(self, unit: str) -> None:
         ax = finish(self.curve)
@@ -61,8 +71,7 @@ class Picture:
                 (UNIFORM, "s", 6.0),
             )
         }
-        ax.set(xlabel="structural eigenvalue Λ", ylabel=f"growth ({rate_unit(unit)})")
-        ax.set_xlim(-1.05, 1.05)
+        ax.set(xlabel="structural eigenvalue Λ", ylabel=with_unit("growth", rate_unit(unit)))
 
     def show_map(self, result: DispersionMap | RootsMap) -> None:
         """Another map under the place."""
@@ -82,16 +91,16 @@ class Picture:
     def show(
         self,
         values: dict[str, float],
-        found: Dispersion | CharacteristicRoots,
+        state: State,
         run: Simulation,
         rhythm: Rhythm | None,
     ) -> None:
         """What there is at a place of the plane."""
-        if isinstance(found, CharacteristicRoots):
+        if isinstance(state.found, CharacteristicRoots):
             self.curve.clear()
-            plot.characteristic_roots(found, ax=self.curve)
+            plot.characteristic_roots(state.found, ax=self.curve)
         else:
-            self._show_curve(found)
+            self._show_curve(state)
         self.show_place(values)
         self._show_run(run)
         self._show_rhythm(rhythm)
@@ -100,10 +109,10 @@ class Picture:
         """Where the sliders are, on the map."""
         self._place.set_data(*([values[name]] for name in self._names))
 
-    def _show_curve(self, curve: Dispersion) -> None:
-        growth = rates(curve)[1]
-        self._line.set_data(GRID, growth[: GRID.size])
-        lambdas, at, _ = at_modes(curve)
+    def _show_curve(self, state: State) -> None:
+        along, growth, _ = rates(state.found)
+        self._line.set_data(along[: state.curve].real, growth[: state.curve])
+        lambdas, at, _ = at_modes(state)
         chosen = np.where(at > 0, GROWING, DECAYING)
         chosen[0] = UNIFORM
         for colour, artist in self._modes.items():
@@ -111,6 +120,9 @@ class Picture:
         low, high = min(growth.min(), 0.0), max(growth.max(), 0.0)
         room = 0.08 * (high - low or 1.0)
         self.curve.set_ylim(low - room, high + room)
+        left, right = along.real.min(), along.real.max()
+        room = 0.025 * (right - left or 1.0)
+        self.curve.set_xlim(left - room, right + room)
 
     def _show_run(self, run: Simulation) -> None:
         shown = np.asarray(run[run.shown])

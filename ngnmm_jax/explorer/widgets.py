@@ -139,13 +139,13 @@ class Explorer:
         try:
             network = self.network
             self._draw_map()
-            words, rest, found = state_and_growth(network)
-            run = activity(network, rest, self._reach())
+            state = state_and_growth(network)
+            run = activity(network, state.rest, self._reach())
             power = rhythm(run)
-            self._picture.show(self.values, found, run, power)
+            self._picture.show(self.values, state, run, power)
             told = heard(power, run.time_unit)
-            self.text = f"{words} {in_words(found)} {told}{self._of_the_map()}"
-            moving = words.startswith("On an orbit")
+            self.text = f"{state.words} {in_words(state)} {told}{self._of_the_map()}"
+            moving = state.words.startswith("On an orbit")
             duration = round(float(np.asarray(run.ts)[-1]), 6)
             self.code = as_code(network, moving=moving, duration=duration)
         except (SolverError, ValueError) as error:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Shown
+from ngnmm_jax._core.cards import Shown, shown_as_made
 from ngnmm_jax._core.definition import plain
 from ngnmm_jax._core.programs import body, identity
 from ngnmm_jax.fitting.checkpoints import Arrays, leaves, with_leaves_of
@@ -39,14 +39,13 @@ class Problem(Shown):
         self.evaluate = Compiled(jax.vmap(one, in_axes=(0, None)))
 
 
+@shown_as_made
 class Ended(NamedTuple):
     """What a method finds from each start's best: x (start, parameter), loss and `converged`."""
 
     x: np.ndarray
     loss: np.ndarray
     converged: np.ndarray
-
-    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 class AbstractMethod(Shown, eqx.Module):

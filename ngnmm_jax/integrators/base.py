@@ -10,11 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Shown
+from ngnmm_jax._core.cards import Shown, shown_as_made
 from ngnmm_jax._core.parameters import at_points, concrete_step
 from ngnmm_jax.models.times import smallest_step
 
 
+@shown_as_made
 class Stepper(NamedTuple):
     """A fixed-step integrator at work on a system, whose memory may hold more than the state.
 
@@ -36,8 +37,6 @@ class Stepper(NamedTuple):
     kick: Callable[[Any, jax.Array], Any]
     below: Callable[[Any], Any] = lambda memory: None
     past: Callable[[Any], Any] = lambda memory: None
-
-    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 class AbstractIntegrator(Shown, eqx.Module):

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ngnmm_jax._core.cards import Shown
+from ngnmm_jax._core.cards import shown_as_made
 from ngnmm_jax._core.types import Field, Scalar, State
 
 
+@shown_as_made
 class EquilibriumReduction(NamedTuple):
     """All equilibria of a homogeneous mass, as the roots of one scalar function.
 
@@ -22,9 +23,8 @@ class EquilibriumReduction(NamedTuple):
     high: Scalar
     function: Callable[[Scalar], tuple[jax.Array, Scalar]]
 
-    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
-
+@shown_as_made
 class ExactFlow(NamedTuple):
     """A model whose regions can be advanced over a step by a flow of their own.
 
@@ -43,8 +43,6 @@ class ExactFlow(NamedTuple):
     inputs: Callable[[State, Field], jax.Array]
     advance: Callable[[State, jax.Array, jax.Array], tuple[State, State]]
 
-    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
-
 
 def has_exact_flow(model: Any) -> bool:
     """Whether an exact flow is known of a model. Nothing of it is computed."""
@@ -57,6 +55,7 @@ def has_exact_flow(model: Any) -> bool:
     return known[0]
 
 
+@shown_as_made
 class QIFPopulation(NamedTuple):
     """A population of quadratic integrate-and-fire neurons, of which a model has the mean field.
 
@@ -85,8 +84,6 @@ class QIFPopulation(NamedTuple):
     tau: jax.Array
     delta: jax.Array
     note: str = ""
-
-    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 def excitatory_and_inhibitory(model: Any) -> tuple[QIFPopulation, QIFPopulation]:

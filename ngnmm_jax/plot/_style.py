@@ -18,8 +18,9 @@ GROWING, DECAYING, UNIFORM = "#c1272d", "#0072b2", "#111111"
 GREY = "0.82"
 #: Of legends, everywhere.
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
-#: Of legends above their axes.
+#: Of legends above their axes, and to the right of them: none lies over what is drawn.
 ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
+BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.1}
 # What is a time of a stimulus.
 _TIMES = ("period", "width", "onset")
 # What systems have beside their models' parameters.
@@ -36,7 +37,7 @@ def symbol(name: str, of: Any = None) -> str:
     unit = notation_of(of).unit(name)
     if _of_stimulus(name).rpartition("_")[2] in _TIMES:
         unit = getattr(of, "time_unit", unit)
-    return _with_unit(bare(name, of), unit)
+    return with_unit(bare(name, of), unit)
 
 
 def bare(name: str, of: Any = None) -> str:
@@ -60,10 +61,11 @@ def picked(run: Any, variable: str | None) -> tuple[str, np.ndarray]:
 
 def quantity(run: Any, variable: str) -> str:
     """How a variable of a run is written, with the unit in which the run holds it."""
-    return _with_unit(bare(variable, run), run.units[run.variables.index(variable)])
+    return with_unit(bare(variable, run), run.units[run.variables.index(variable)])
 
 
-def _with_unit(text: str, unit: str) -> str:
+def with_unit(text: str, unit: str) -> str:
+    """A name with its unit, if it has one."""
     return text if unit in ("", "1") else f"{text} ({unit})"
 
 
@@ -119,13 +121,18 @@ def colour_bar(ax: Axes, drawn: Any, label: str = "") -> Any:
     values = np.ma.masked_invalid(drawn.get_array())
     if isinstance(drawn.norm, TwoSlopeNorm) and values.count():
         low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-        ticks = [*_side(low), 0.0, *_side(high)]
+        bottom, top = float(drawn.norm.vmin or 0.0), float(drawn.norm.vmax or 0.0)
+        ticks = [*_side(low, bottom), 0.0, *_side(high, top)]
         bar.set_ticks(sorted(set(ticks)), labels=[f"{v:.3g}" for v in sorted(set(ticks))])
         bar.minorticks_off()
     return bar
 
 
-def _side(end: float) -> list[float]:
-    """Round values between zero and the end of what is drawn on one side of it."""
+def _side(end: float, of: float) -> list[float]:
+    """Round values between zero and the end of what is drawn on one side of it, which ends at `of`.
+
+    None so near to zero that their numbers would lie over its own.
+    """
     ticks = MaxNLocator(3).tick_values(min(end, 0.0), max(end, 0.0))
-    return [float(v) for v in ticks if 0 < abs(v) <= abs(end) and v * end > 0]
+    apart = 0.15 * abs(of)
+    return [float(v) for v in ticks if apart <= abs(v) <= abs(end) and v * end > 0]

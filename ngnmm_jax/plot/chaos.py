@@ -83,7 +83,7 @@ def lyapunov(result: LyapunovMap, *, ax: Axes | None = None, quantity: str = "le
     bar = style.draw_map(ax, x, y, shown, **options)
     if "norm" in options and quantity == "number_positive":
         bar.set_ticks(list(range(int(shown.max()) + 1)))
-    title = LYAPUNOV_QUANTITIES[quantity].format(**units_of(result.time_unit))
+    title = LYAPUNOV_QUANTITIES[quantity].format(**units_of(result.time_unit)).removesuffix(" (1)")
     ax.set_title(title, fontsize="medium", loc="left")
     style.label_axes(ax, result.parameters, result)
     return ax
@@ -105,9 +105,9 @@ def _along(result: LyapunovMap, ax: Axes) -> Axes:
     ax.fill_between(x, *band, color=style.GROWING, alpha=0.2, lw=0)
     ax.set_xlim(x.min(), x.max())
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], **style.LEGEND)
+    ax.legend(handles[::-1], labels[::-1], ncols=2, **style.LEGEND, **style.ABOVE)
     ax.set_xlabel(style.symbol(name, result))
-    ax.set_ylabel(f"Lyapunov exponents ({rate_unit(result.time_unit)})")
+    ax.set_ylabel(style.with_unit("Lyapunov exponents", rate_unit(result.time_unit)))
     return style.finish(ax)
 
 
@@ -143,7 +143,7 @@ def stroboscopic_map(result: StroboscopicMap, *, ax: Axes | None = None) -> Axes
         ax.set_xlim(values.min(), values.max())
     ax.set_xlabel(style.symbol(name, result))
     ax.set_ylabel(f"{style.symbol(result.variable, result)} once a period of the drive")
-    ax.legend(**style.LEGEND)
+    ax.legend(ncols=2, **style.LEGEND, **style.ABOVE)
     return style.finish(ax)
 
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.bifurcations import BRANCHES, SPECIAL, Branch, Diagram
 from ngnmm_jax.models.times import frequency_unit, seconds_in
-from ngnmm_jax.plot._style import LEGEND, finish, label_axes, make_axes, symbol
+from ngnmm_jax.plot._style import BESIDE, LEGEND, finish, label_axes, make_axes, symbol
 
 # Colours (distinct for colour-blind readers too) and markers.
 _EQUILIBRIA = "#111111"
@@ -222,4 +222,4 @@ def _legend(ax: Axes, outside: bool = False) -> None:
         figure: Any = ax.figure
         figure.legend(handles, labels, loc="outside right upper", **LEGEND)
     else:
-        ax.legend(handles, labels, **LEGEND)
+        ax.legend(handles, labels, **LEGEND, **BESIDE)

@@ -11,7 +11,16 @@ from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax.fitting import Fit, Identifiability
 from ngnmm_jax.fitting.losses import pearson, upper
-from ngnmm_jax.plot._style import DECAYING, GREY, GROWING, LEGEND, finish, make_axes, symbol
+from ngnmm_jax.plot._style import (
+    ABOVE,
+    DECAYING,
+    GREY,
+    GROWING,
+    LEGEND,
+    finish,
+    make_axes,
+    symbol,
+)
 
 
 def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
@@ -39,7 +48,7 @@ def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(result.method.step_name)
     ax.set_ylabel("loss above the lowest" if shifted else "lowest loss so far")
     if loss.shape[1] > 1:
-        ax.legend(**LEGEND)
+        ax.legend(ncols=2, **LEGEND, **ABOVE)
     return finish(ax)
 
 
@@ -112,7 +121,7 @@ def spectrum_fit(frequencies: Any, power: Any, target: Any, *, region: int | Non
     above.set_ylabel(
         "power density" + (", mean over regions" if region is None else f", region {region}")
     )
-    above.legend(**LEGEND)
+    above.legend(ncols=2, **LEGEND, **ABOVE)
     rest = np.log(target / power)
     low, middle, high = np.percentile(rest, [5, 50, 95], axis=1)
     below.fill_between(frequencies, low, high, color=GREY, lw=0, label="5 to 95 % of regions")
@@ -120,7 +129,7 @@ def spectrum_fit(frequencies: Any, power: Any, target: Any, *, region: int | Non
     below.axhline(0, color="k", lw=0.7)
     below.set_xlabel("frequency (Hz)")
     below.set_ylabel("log(data / model)")
-    below.legend(**LEGEND)
+    below.legend(ncols=2, **LEGEND, **ABOVE)
     for ax in (above, below):
         finish(ax)
     return figure

@@ -40,12 +40,11 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
             ax.scatter(growth[mask], frequency[mask], s=size[mask], color=colour, edgecolor="w",
                        linewidth=0.4, label=f"{mask.sum()} {text}")  # fmt: skip
     ax.axvline(float(result.line), color="0.4", lw=0.9, ls=":", zorder=0)
-    ax.set_xlabel(f"growth rate ({rate_unit(result.time_unit)})")
+    ax.set_xlabel(style.with_unit("growth rate", rate_unit(result.time_unit)))
     ax.set_ylabel(f"frequency ({frequency_unit(result.time_unit)})")
-    if not bool(result.certified):
-        ax.set_title("not certified to be all", fontsize="small", loc="left")
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(**style.LEGEND)
+    title = None if bool(result.certified) else "not certified to be all"
+    if title or ax.get_legend_handles_labels()[0]:
+        ax.legend(title=title, title_fontsize="small", ncols=2, **style.LEGEND, **style.ABOVE)
     return style.finish(ax)
 
 
@@ -103,9 +102,8 @@ def roots_cut(result: RootsMap, value: float, *, ax: Axes | None = None) -> Axes
     ):
         if mask.any():
             ax.plot(column[mask], growth[mask], marker, ms=4, color=colour, label=text)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(**style.LEGEND)
-    ax.set_title(f"{style.bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
+    title = f"{style.bare(name_y, result)} = {y[line]:g}"
+    ax.legend(title=title, **style.LEGEND, **style.BESIDE)
     ax.set_xlabel(style.symbol(name_x, result))
-    ax.set_ylabel(f"growth of the rightmost root ({rate_unit(result.time_unit)})")
+    ax.set_ylabel(style.with_unit("growth of the rightmost root", rate_unit(result.time_unit)))
     return style.finish(ax)

@@ -19,6 +19,7 @@ from ngnmm_jax.plot._style import (
     make_axes,
     picked,
     quantity,
+    with_unit,
 )
 from ngnmm_jax.signals import Comodulogram, envelope, power_spectrum
 from ngnmm_jax.simulation.result import Simulation
@@ -54,7 +55,7 @@ def raster(
         rasterized=True,
     )
     ax.figure.colorbar(mesh, ax=ax, label=quantity(run, variable), pad=0.01)
-    ax.set_xlabel(f"time ({run.time_unit})")
+    ax.set_xlabel(with_unit("time", run.time_unit))
     ax.set_ylabel("region")
     return ax
 
@@ -67,7 +68,7 @@ def mean_field(run: Simulation, variable: str | None = None, *, ax: Axes | None 
         _checks.fail("run", must, f"`{variable}` has shape {values.shape}")
     ax = make_axes(ax, (7.0, 2.2))
     ax.plot(run.ts, values if values.ndim == 1 else values.mean(axis=1), color="0.15", lw=0.8)
-    ax.set_xlabel(f"time ({run.time_unit})")
+    ax.set_xlabel(with_unit("time", run.time_unit))
     ax.set_ylabel(f"mean {quantity(run, variable)}")
     ax.margins(x=0)
     return finish(ax)
@@ -107,7 +108,7 @@ def spectrum(
     ax.set_ylabel(f"power of {bare(variable, run)} (dB)")
     if len(ax.lines) > 1:
         ax.lines[0].set_label("regions")
-        for handle in ax.legend(**LEGEND).legend_handles:
+        for handle in ax.legend(ncols=2, **LEGEND, **ABOVE).legend_handles:
             if handle is not None:
                 handle.set_alpha(1.0)
     return finish(ax)

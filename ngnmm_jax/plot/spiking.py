@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.plot._style import ABOVE, DECAYING, GROWING, LEGEND, finish
+from ngnmm_jax.plot._style import ABOVE, DECAYING, GROWING, LEGEND, finish, with_unit
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.spiking import SpikingSimulation
 
@@ -67,9 +67,9 @@ def spikes(
         title or f"{run.neurons} neurons in each population, ordered by excitability",
         fontsize="medium",
     )
-    bottom.set_xlabel(f"time ({activity.time_unit})")
+    bottom.set_xlabel(with_unit("time", activity.time_unit))
     unit = activity.units[activity.variables.index(run.rates[0])]
-    bottom.set_ylabel(f"rate ({unit})")
+    bottom.set_ylabel(with_unit("rate", unit))
     bottom.set_xlim(low, high)
     bottom.set_ylim(bottom=0)
     bottom.legend(ncols=3, **LEGEND, **ABOVE)

@@ -47,9 +47,9 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
         ax.plot(x[k], growth[k], "s", ms=6, color=style.UNIFORM, label="uniform", zorder=3)
     complex_modes = any(np.iscomplexobj(curve.lambdas) for curve in curves)
     ax.set_xlabel(r"Re $\Lambda$" if complex_modes else r"structural eigenvalue $\Lambda$")
-    ax.set_ylabel(f"growth rate ({rate_unit(curves[0].time_unit)})")
+    ax.set_ylabel(style.with_unit("growth rate", rate_unit(curves[0].time_unit)))
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(**style.LEGEND)
+        ax.legend(ncols=4, **style.LEGEND, **style.ABOVE)
     return style.finish(ax)
 
 
@@ -122,8 +122,7 @@ def dispersion_map(
     notes += _doubtful(ax, result)
     if not (resting | moving).any(axis=-1).all():
         notes.append("grey: no stable equilibrium")
-    title = MAP_QUANTITIES[quantity].format(**units_of(result.time_unit))
-    ax.set_title(title, fontsize="medium", loc="left", pad=16 if notes else 6)
+    ax.set_title(_title(result, quantity), fontsize="medium", loc="left", pad=16 if notes else 6)
     ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
     style.label_axes(ax, result.parameters, result)
     return ax
@@ -148,10 +147,17 @@ def _along_a_line(result: DispersionMap, quantity: str, ax: Axes) -> Axes:
         if mask.any():
             ax.plot(across[mask], values[mask], marker, color=colour, ms=4, label=text)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(**style.LEGEND)
+        ax.legend(ncols=4, **style.LEGEND, **style.ABOVE)
     ax.set_xlabel(style.symbol(name, result))
-    ax.set_ylabel(MAP_QUANTITIES[quantity].format(**units_of(result.time_unit)))
+    ax.set_ylabel(
+        MAP_QUANTITIES[quantity].format(**units_of(result.time_unit)).removesuffix(" (1)")
+    )
     return style.finish(ax)
+
+
+def _title(result: DispersionMap, quantity: str) -> str:
+    """What is shown, with its unit if it has one."""
+    return MAP_QUANTITIES[quantity].format(**units_of(result.time_unit)).removesuffix(" (1)")
 
 
 def _values(result: DispersionMap, quantity: str) -> np.ndarray:
@@ -263,7 +269,7 @@ def _kinds(result: DispersionMap, ax: Axes) -> None:
                   vmax=len(classes) - 0.5, rasterized=True)  # fmt: skip
     names = list(classes)
     handles = [mpl.patches.Patch(color=colours[k], label=names[k]) for k in present]
-    ax.legend(handles=handles, fontsize="x-small", loc="upper right", framealpha=0.85)
+    ax.legend(handles=handles, **style.LEGEND, **style.BESIDE)
     notes = "; ".join(_doubtful(ax, result))
     ax.set_title("homogeneous attractors", fontsize="medium", loc="left", pad=16 if notes else 6)
     ax.text(0, 1.015, notes, transform=ax.transAxes, fontsize="x-small", color="0.35")
@@ -302,10 +308,10 @@ def map_cut(result: DispersionMap, value: float, *, ax: Axes | None = None) -> A
         column = np.broadcast_to(x[:, None], mask.shape)[mask]
         ax.plot(column, result.growth_transverse[:, line][mask], "x", color="0.5", ms=4,
                 label="not converged")  # fmt: skip
-    ax.legend(frameon=False, fontsize="x-small")
-    ax.set_title(f"{style.bare(name_y, result)} = {y[line]:g}", fontsize="medium", loc="left")
+    title = f"{style.bare(name_y, result)} = {y[line]:g}"
+    ax.legend(title=title, **style.LEGEND, **style.BESIDE)
     ax.set_xlabel(style.symbol(name_x, result))
-    ax.set_ylabel(f"largest growth rate ({rate_unit(result.time_unit)})")
+    ax.set_ylabel(style.with_unit("largest growth rate", rate_unit(result.time_unit)))
     return style.finish(ax)
 
 
@@ -328,12 +334,10 @@ def dispersion_family(
         _curve(ax, curve, color=colour, lw=1.3, label=f"{value:.3g}")
         x, growth = np.asarray(modes.lambdas).real, np.asarray(modes.growth)
         ax.plot(x, growth, "o", ms=3, color=colour, mec="w", mew=0.3)
-    ax.legend(
-        title=style.symbol(name, curve), framealpha=0.8, edgecolor="none", fontsize="small", ncols=2
-    )
+    ax.legend(title=style.symbol(name, curve), **style.LEGEND, **style.BESIDE)
     ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(5))
     ax.set_xlabel(r"structural eigenvalue $\Lambda$")
-    ax.set_ylabel(f"growth rate ({rate_unit(curve.time_unit)})")
+    ax.set_ylabel(style.with_unit("growth rate", rate_unit(curve.time_unit)))
     return style.finish(ax)
 
 

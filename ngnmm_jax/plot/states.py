@@ -1,5 +1,7 @@
 """Figures of single states: eigenvalues, one period, Lyapunov exponents, the response to noise."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,23 +35,33 @@ def equilibria(result: Equilibria, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("growth rate (per unit of time)")
     ax.set_ylabel("angular frequency (per unit of time)")
     if found.any():
-        for handle in ax.legend(**style.LEGEND).legend_handles:
+        for handle in ax.legend(ncols=2, **style.LEGEND, **style.ABOVE).legend_handles:
             if handle is not None:
                 handle.set_color("0.3")  # type: ignore[attr-defined]
     return style.finish(ax)
 
 
-def orbit(result: Orbit | ForcedOrbit, *, ax: Axes | None = None) -> Axes:
-    """All variables over one period, each from its least to its largest value."""
+def orbit(result: Orbit | ForcedOrbit, *, of: Any = None, ax: Axes | None = None) -> Axes:
+    """All variables over one period, each from its least to its largest value.
+
+    **Arguments:** `of`: the model whose orbit it is, or a system of it, for names and units;
+    without it variables have numbers.
+    """
     ax = style.make_axes(ax)
     ts, samples = np.asarray(result.ts), np.asarray(result.samples)
     if samples.ndim != 2:
         _checks.fail("result", "be one orbit", f"`samples` has shape {samples.shape}")
     low, high = np.nanmin(samples, axis=0), np.nanmax(samples, axis=0)
-    ax.plot(ts - ts[0], (samples - low) / np.where(high > low, high - low, 1.0), lw=1.2)
-    ax.set_xlabel("time (the model's unit)")
+    lines = ax.plot(ts - ts[0], (samples - low) / np.where(high > low, high - low, 1.0), lw=1.2)
+    model = getattr(of, "model", of)
+    names = [f"variable {k}" for k in range(len(lines))]
+    if model is not None:
+        names = [style.bare(name, model) for name in model.variables]
+    unit = getattr(model, "time_unit", "the model's unit")
+    period = style.with_unit(f"period {float(result.period):.6g}", getattr(model, "time_unit", ""))
+    ax.legend(lines, names, title=period, **style.LEGEND, **style.BESIDE)
+    ax.set_xlabel(style.with_unit("time", unit))
     ax.set_ylabel("variables, scaled")
-    ax.set_title(f"period {float(result.period):.6g}", loc="left", fontsize="small")
     ax.margins(x=0)
     return style.finish(ax)
 

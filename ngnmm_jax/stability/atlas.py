@@ -113,14 +113,14 @@ class Atlas:
     equilibria: int
     oscillations: bool
 
-    def block(self, lines: Lines, known: Resting, say: Callable[[str], Any]) -> Table:
+    def block(self, lines: Lines, known: Resting, say: Callable[..., Any]) -> Table:
         """All states at points, of which the equilibria are known."""
         places = self.equilibria + (_OSCILLATIONS if self.oscillations else 0)
         table = Table.blank(lines.size, places, known.states.shape[-1])
         say("equilibria")
         self._equilibria(lines, known, table)
         if self.oscillations:
-            say("oscillations")
+            say("oscillations", 0.15)
             rest = Rest(known.states, table.resting[:, : self.equilibria])
             found = find_oscillations(self.spectrum.family, lines, rest)
             order = np.lexsort((found.direction, found.point))
@@ -131,9 +131,9 @@ class Atlas:
             where = (found.point, place)
             table.kind[where], table.states[where] = found.kind, found.states
             table.period[where], table.growth_uniform[where] = found.period, found.growth_uniform
-            say("modes of orbits")
+            say("modes of orbits", 0.45)
             self._orbits(lines, found, place, table)
-            say("modes of aperiodic states")
+            say("modes of aperiodic states", 0.8)
             self._aperiodic(lines, found, place, rest, table)
         table.conclude(self.oscillations)
         return table

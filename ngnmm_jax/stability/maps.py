@@ -240,7 +240,7 @@ def dispersion_map(
     resting = find_resting(spectrum.family, every.points, every.size, fewest=_EQUILIBRIA)
     atlas = Atlas(spectrum, resting.places, oscillations)
 
-    def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
+    def block(which: np.ndarray, say: Callable[..., Any]) -> dict[str, np.ndarray]:
         return vars(atlas.block(plane.lines(which), resting.take(plane.points_of(which)), say))
 
     fields = in_blocks(
@@ -291,7 +291,7 @@ def _with_delays(
     lines = max(1, min(-(-chunk // plane.along.size), _DELAYED // plane.along.size))
     places = Places(system, plane.lines(np.arange(plane.number)).points, _EQUILIBRIA)
 
-    def block(which: np.ndarray, say: Callable[[str], Any]) -> dict[str, np.ndarray]:
+    def block(which: np.ndarray, say: Callable[..., Any]) -> dict[str, np.ndarray]:
         say("roots")
         points = plane.points_of(which)
         if not common:

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Shown
+from ngnmm_jax._core.cards import Shown, shown_as_made
 from ngnmm_jax._core.parameters import INPUT, NOISE_PARTS, with_fields
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models import comparisons
@@ -33,14 +33,13 @@ _SHORT = 0.1
 _SAME = 1e-8
 
 
+@shown_as_made
 class Course(NamedTuple):
     """What a noise is in a step: its mean over it, and how much it rises; what goes on after it."""
 
     mean: Any
     rise: Any
     process: Any
-
-    __repr__, _repr_html_ = Shown.__repr__, Shown._repr_html_
 
 
 class AbstractNoise(Shown, eqx.Module):
