@@ -99,6 +99,18 @@ def test_equilibrium_of_regions_that_differ_much(directed):
 
 
 @pytest.mark.slow
+def test_equilibrium_beside_the_ghost_of_a_fold():
+    """Newton's damped steps from the mean region's state are caught; the motion is not."""
+    connectome = ng.Connectome.synthetic(12, seed=3).normalised()
+    for seed in (12, 23, 36, 57):
+        currents = np.random.default_rng(seed).uniform(-6, 7, 12)
+        network = ng.Network(ng.NextGenEI(i_ext_e=currents, j_ee=7.0, j_ie=6.8), connectome, 10.0)
+        found = ng.linear_response(ng.Driven(network, {"input": 0.001}), variable="s_e")
+        assert np.abs(network.vector_field(found.state)).max() < 1e-14
+        matrix = np.asarray(jacobian(network.vector_field, found.state))
+        assert np.linalg.eigvals(matrix).real.max() < 0
+
+
 def test_equilibrium_of_jansen_rit(directed):
     classical = ng.Network(ng.JansenRit(p=np.linspace(40, 90, 9)), directed, 10.0)
     state, _ = equilibrium(classical)

@@ -48,6 +48,7 @@ from ngnmm_jax.systems.own_equations import only_by_coupling
 _SINGULAR, _OWN = 1e-11, 0.05
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 60, 8
+_FIRST = 20  # of the model's time step, the first step of its own motion
 
 
 class LinearResponse(AbstractResult):
@@ -375,7 +376,10 @@ def equilibrium(
     """A network's equilibrium near a state, and the relative size of Newton's last correction.
 
     Damped Newton steps whose derivative is cut, then two whose derivative is kept, so that
-    derivatives of first and second order by all parameters are exact.
+    derivatives of first and second order by all parameters are exact. Where Newton's steps are
+    caught, as in the ghost of a fold, implicit Euler steps of the motion from the same start,
+    longer as it slows down (pseudo-transient continuation: Kelley and Keyes, SIAM J. Numer. Anal.
+    35, 508, 1998).
     """
     network = network.undelayed()
     fixed = jax.lax.stop_gradient(network)
@@ -403,17 +407,34 @@ def equilibrium(
         part = jnp.where(correction < 1e-6, 1.0, part)
         return x + part * step, correction, number + 1
 
-    begin = (jax.lax.stop_gradient(start), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0))
-    state = jax.lax.stop_gradient(jax.lax.while_loop(going, damped, begin)[0])
+    def relaxed(carry: Any) -> Any:
+        (x, duration), _, number = carry
+        step = _correction(fixed, x, 1 / duration)
+        longer = jnp.clip(size(x) / size(x + step), 0.5, 2.0)
+        correction = jnp.abs(step).max() / (1 + jnp.abs(x).max())
+        return (x + step, duration * longer), correction, number + 1
+
+    none = jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0)
+    start = jax.lax.stop_gradient(start)
+    state, correction, _ = jax.lax.while_loop(going, damped, (start, *none))
+    lost = ~(correction <= goal**0.75)
+    begin = (jnp.where(lost, start, state), jnp.asarray(_FIRST * fixed.time_step, start.dtype))
+    after = jnp.where(lost, jnp.inf, 0.0), jnp.asarray(0)
+    state = jax.lax.while_loop(going, relaxed, (begin, *after))[0][0]
+    state = jax.lax.stop_gradient(state)
     state = state + _correction(network, state)
     step = _correction(network, state)
     return state + step, jnp.abs(step).max() / (1 + jnp.abs(state).max())
 
 
-def _correction(network: Network, state: jax.Array) -> jax.Array:
-    """Newton's step, the regions eliminated; of several outputs by the whole Jacobian."""
+def _correction(network: Network, state: jax.Array, rate: Any = 0.0) -> jax.Array:
+    """Newton's step, the regions eliminated; of several outputs by the whole Jacobian.
+
+    With a rate an implicit Euler step, as long as one over the rate.
+    """
     if network.model.outputs:
         whole = jacobian(network.vector_field, state)
+        whole = whole - rate * jnp.eye(whole.shape[0], dtype=whole.dtype)
         return -jnp.linalg.solve(whole, network.vector_field(state).ravel()).reshape(state.shape)
     local = linearised(network, state)
     coupled = between(network, state)
@@ -426,6 +447,7 @@ def _correction(network: Network, state: jax.Array) -> jax.Array:
     shift = jnp.where(probe <= size / _SINGULAR, 0.0, jnp.where(size > 0, alone, 0.0))
     coupled = coupled + jnp.diag(shift)
     matrix = local.matrix - shift * local.push[:, None] * local.output[None]
+    matrix = matrix - rate * jnp.eye(matrix.shape[0], dtype=matrix.dtype)[:, :, None]
     answers = -solve_each(matrix, rest)
     output = (local.output[:, None] * answers).sum(axis=0)
     loop = jnp.eye(network.n_regions) - output[1][:, None] * coupled
