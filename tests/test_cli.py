@@ -520,7 +520,10 @@ def test_interrupted_and_replaced(small_file, tmp_path, monkeypatch):
 
 def test_interrupted_while_it_computes(small_file, tmp_path):
     """As with Ctrl-C: one line, no traceback, the status that shells give."""
-    code = "from ngnmm_jax.cli import main; main()"
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # as in a shell
+    )
+    code += "from ngnmm_jax.cli import main; main()"
     axes = ["--vary", "i_ext_e=0:16:99", "--vary", "coupling=0:30:99"]
     words = ["map", "--connectome", small_file, *axes, "--out", tmp_path / "m"]
     with subprocess.Popen([sys.executable, "-c", code, *map(str, words)], text=True,
@@ -1020,16 +1023,17 @@ print([name for name in ("jax", "equinox", "diffrax") if name in sys.modules])
 def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my_measures.py").write_text(
-        "def rest(network):\n    inner = network.homogeneous()\n"
-        "    return {'level': inner.equilibrium_candidates(1)[0, 0]}\n"
+        "def level(network):\n    return {'level': network.model.i_ext_e / network.model.tau_e}\n"
     )
     (tmp_path / "line.toml").write_text(
         f"connectome = {str(small_file)!r}\n[design]\nkind = 'random'\ncount = 9\n"
         "[vary]\ni_ext_e = [0, 4]\n"
-        "[measure]\nkind = 'my_measures:rest'\nunits = { level = '1/ms' }\n"
+        "[measure]\nkind = 'my_measures:level'\nunits = { level = '1/ms' }\n"
     )
     invoke("sweep", "line.toml", "--allow-code")
-    assert ng.open_sweep("line.zarr").level.attrs["units"] == "1/ms"
+    found = ng.open_sweep("line.zarr")
+    assert found.level.attrs["units"] == "1/ms"
+    np.testing.assert_allclose(found.level, found.i_ext_e / ng.NextGenEI().tau_e, rtol=1e-12)
     invoke("show", "line.zarr")
     assert (tmp_path / "line.png").stat().st_size > 5_000
     # Without JAX, whose import takes seconds: figures of sweeps, connectomes, help, typos.

@@ -19,12 +19,15 @@ from ngnmm_jax.simulation.spiking import simulate as spiking
 from ngnmm_jax.stability import resting, transverse
 
 AXES = {"i_ext_e": (0.0, 16.0)}
-FEW = {"duration": 2.0, "transient": 1.0}
+FEW = {"duration": 2.0, "transient": 1.0, "progress": False}
+#: In an order that sorting would change.
+POINTS = {"omega": [1.0, 2.0], "a": [1.0]}
 
 
 @pytest.fixture
 def network(small):
-    return ng.Network(ng.NextGenEI(i_ext_e=2.0), small, coupling=5.0)
+    """Of a model of two variables, whose programs are small ones."""
+    return ng.Network(ng.StuartLandau(a=-2.0, omega=1.0), small, coupling=0.5)
 
 
 @pytest.fixture
@@ -38,33 +41,32 @@ def accelerator(monkeypatch):
 
 def start_of(network):
     k = np.arange(network.state_shape[1])
-    rows = [0.02 + 0 * k, -1 + 0.1 * np.sin(k), 0.02 + 0 * k]
-    return np.stack([*rows, 0.03 + 0 * k, -1 + 0.1 * np.cos(k), 0.03 + 0 * k])
+    return 0.1 * np.stack([np.sin(k), np.cos(k)])
 
 
 def orbit(network):
-    return ng.find_orbit(network.with_parameters(i_ext_e=13.0).homogeneous())
+    return ng.find_orbit(network.with_parameters(a=2.0).homogeneous())
+
+
+def neurons(network):
+    """Some, of a model that has neurons."""
+    system = ng.Network(ng.MontbrioPazoRoxin(), network.connectome, coupling=1.0).homogeneous()
+    return ng.simulate_spiking(system, 1.0, neurons=50, progress=False)
 
 
 SMALL = {
     "simulate": lambda n: ng.simulate(n, 2.0, dt=0.1, progress=False).states,
     "adaptive": lambda n: ng.simulate(n, 2.0, start=start_of(n)).states,
-    "simulate_batch": lambda n: ng.simulate_batch(n, {"i_ext_e": [1.0, 2.0]}, 2.0, dt=0.1).states,
-    "simulate_spiking": lambda n: (
-        ng.simulate_spiking(n.homogeneous(), 1.0, neurons=50, progress=False).activity.states
-    ),
+    "simulate_batch": lambda n: ng.simulate_batch(n, {"a": [-2.0, -1.0]}, 2.0, dt=0.1).states,
+    "simulate_spiking": lambda n: neurons(n).activity.states,
     "initial_state": ng.initial_state,
     "find_equilibria": lambda n: ng.find_equilibria(n.homogeneous()).states,
     "of a network": lambda n: ng.find_equilibria(n).states,
     "find_orbit": lambda n: orbit(n).states,
     "dispersion": lambda n: ng.dispersion(n, start_of(n)[:, 0], throw=False).eigenvalues,
-    "on an orbit": lambda n: ng.dispersion(n.with_parameters(i_ext_e=13.0), orbit(n)).eigenvalues,
-    "lyapunov_spectrum": lambda n: ng.lyapunov_spectrum(n, 2, progress=False, **FEW).exponents,
-    "lyapunov_map": lambda n: (
-        ng.lyapunov_map(
-            n.homogeneous(), {"i_ext_e": [10.0, 11.0], "coupling": [5.0]}, 1, **FEW
-        ).spectra.exponents
-    ),
+    "on an orbit": lambda n: ng.dispersion(n.with_parameters(a=2.0), orbit(n)).eigenvalues,
+    "lyapunov_spectrum": lambda n: ng.lyapunov_spectrum(n, 2, **FEW).exponents,
+    "lyapunov_map": lambda n: ng.lyapunov_map(n.homogeneous(), POINTS, 1, **FEW).spectra.exponents,
     "linear_response": lambda n: ng.linear_response(ng.Driven(n, {"input": 0.01}), [10.0]).power,
 }
 
@@ -91,7 +93,7 @@ def test_branches_are_followed_on_the_cpu(network, accelerator, monkeypatch):
         return found
 
     monkeypatch.setattr(many_equilibria, "_linearised", looked)
-    ng.continue_equilibria(network.homogeneous(), {"i_ext_e": (1.0, 3.0)}, progress=False)
+    ng.continue_equilibria(network.homogeneous(), {"a": (-3.0, -1.0)}, progress=False)
     assert seen == {accelerator.cpu}
 
 
@@ -217,7 +219,7 @@ def test_points_at_rest(network, accelerator, monkeypatch):
         return map_chunks(*arguments, **options)
 
     monkeypatch.setattr(transverse, "map_chunks", looked)
-    axes = {"i_ext_e": np.linspace(0.0, 4.0, 5)}
+    axes = {"a": np.linspace(-3.0, -1.0, 5)}
     few = ng.sweep(network, axes, ng.Stability(), progress=False)
     monkeypatch.setattr(resting, "POINTS", 4)
     many = ng.sweep(network, axes, ng.Stability(), progress=False)
@@ -257,17 +259,17 @@ def test_nothing_is_moved_beside_no_accelerator(network):
         assert jax.config.jax_default_device is None
 
 
-def last(current, network):
+def last(growth, network):
     run = ng.simulate(
-        network.with_parameters(i_ext_e=current),
+        network.with_parameters(a=growth),
         1.0, start=start_of(network), dt=0.1, progress=False, throw=False,
     )  # fmt: skip
-    return run.v_e[-1].mean()
+    return run.x[-1].mean()
 
 
 @pytest.mark.parametrize("transformed", [jax.jit, jax.grad, lambda f: jax.jit(jax.vmap(f))])
 def test_under_transformations_nothing_is_moved(network, accelerator, monkeypatch, transformed):
-    function = transformed(lambda current: last(current, network))
+    function = transformed(lambda growth: last(growth, network))
     given = jnp.arange(2.0) if "lambda" in transformed.__name__ else jnp.asarray(2.0, float)
     found = function(given)
     assert found.devices() == {accelerator.itself}
@@ -276,10 +278,9 @@ def test_under_transformations_nothing_is_moved(network, accelerator, monkeypatc
 
 
 def test_the_order_of_arguments_is_kept(network, accelerator):
-    axes = {"i_ext_e": [10.0, 11.0, 12.0], "coupling": [5.0]}
-    found = ng.lyapunov_map(network.homogeneous(), axes, 1, progress=False, **FEW)
-    assert list(found.parameters) == ["i_ext_e", "coupling"]
-    assert found.spectra.exponents.shape == (3, 1, 1)
+    found = ng.lyapunov_map(network.homogeneous(), POINTS, 1, **FEW)
+    assert list(found.parameters) == list(POINTS)
+    assert found.spectra.exponents.shape == (2, 1, 1)
 
 
 def test_arrays_are_brought_once(network, accelerator):
@@ -328,9 +329,9 @@ def test_work_stays_on_the_device_that_was_chosen(network):
     """It is not spread over the others."""
     second = jax.devices()[1]
     with jax.default_device(second):
-        found = ng.simulate_batch(network, {"i_ext_e": np.linspace(1.0, 3.0, 40)}, 1.0, dt=0.1)
+        found = ng.simulate_batch(network, {"a": np.linspace(-3.0, -1.0, 40)}, 1.0, dt=0.1)
     assert found.states.devices() == {second}
-    spread = ng.simulate_batch(network, {"i_ext_e": np.linspace(1.0, 3.0, 40)}, 1.0, dt=0.1)
+    spread = ng.simulate_batch(network, {"a": np.linspace(-3.0, -1.0, 40)}, 1.0, dt=0.1)
     np.testing.assert_allclose(found.states, spread.states, rtol=1e-12)
 
 
@@ -348,7 +349,7 @@ FULL = [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no room"), MemoryError()
 
 
 def batch(network):
-    values = {"i_ext_e": np.linspace(1.0, 3.0, 40)}
+    values = {"a": np.linspace(-3.0, -1.0, 40)}
     return ng.simulate_batch(network, values, 2.0, start=start_of(network), dt=0.1, chunk=32)
 
 
@@ -377,7 +378,7 @@ def test_a_batch_that_does_not_fit_is_halved(network, cramped, monkeypatch, erro
     assert cramped.tried == [24, 12, 6, 6, 6, 6]
     assert found.ok
     monkeypatch.undo()
-    np.testing.assert_allclose(found.v_e, batch(network).v_e, rtol=1e-12)
+    np.testing.assert_allclose(found.x, batch(network).x, rtol=1e-12)
 
 
 def test_other_errors_are_raised(network, cramped):
@@ -388,8 +389,8 @@ def test_other_errors_are_raised(network, cramped):
 
 
 def test_results_that_do_not_fit_are_not_tried_again(network, cramped, monkeypatch):
-    """40 runs of 6 variables, last states, and of one at 21 times, in 12 regions and 8 bytes."""
-    needed, room = 40 * 12 * 8 * (6 + 3), [0]
+    """40 runs of 2 variables, last states, and of one at 21 times, in 12 regions and 8 bytes."""
+    needed, room = 40 * 12 * 8 * (2 + 21), [0]
     device = SimpleNamespace(
         platform="cpu", memory_stats=lambda: {"bytes_limit": room[0] + 100, "bytes_in_use": 100}
     )

@@ -45,7 +45,7 @@ class Cheap(AbstractMeasure):
         return {"part": (np.array(["low", "high"]), {"long_name": "which part"})}
 
     def evaluate(self, system, points, seeds, chunk):
-        parts = np.stack([points["i_ext_e"], points["coupling"]], axis=-1)
+        parts = np.stack([points["a"], points["coupling"]], axis=-1)
         status = np.where(points["coupling"] > 9, ng.Status.NOT_FINITE, ng.Status.OK)
         return {"sum": parts.sum(axis=-1), "parts": parts, "status": status.astype(np.int8)}
 
@@ -53,11 +53,11 @@ class Cheap(AbstractMeasure):
         return {"measure": "cheap"}
 
 
-DESIGN = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 5)})
+DESIGN = ng.Design.grid({"a": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 5)})
 
 
 def network(coupling=0.0, connectome=ng.Connectome(np.array([[0, 1.0], [1, 0]]))):  # noqa: B008
-    return ng.Network(ng.NextGenEI(), connectome, coupling)
+    return ng.Network(ng.StuartLandau(omega=1.0), connectome, coupling)
 
 
 def arrays_of(dataset):
@@ -81,13 +81,13 @@ def tiny(store, value=1.5, total=40):
 
 
 def dispersion(store):
-    axes = {"i_ext_e": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 6.0, 9.0, 12.5])}
+    axes = {"a": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 6.0, 9.0, 12.5])}
     found = ng.dispersion_map(network(), axes, oscillations=False, chunk=1, store=store)
     return {name: getattr(found, name) for name in ("kind", "states", "growth_transverse")}
 
 
 def lyapunov(store):
-    axes = {"i_ext_e": np.linspace(9.0, 12.0, 6), "coupling": [12.0]}
+    axes = {"a": np.linspace(1.0, 2.0, 6), "coupling": [0.5]}
     inner = network().homogeneous()
     times = {"duration": 20.0, "transient": 10.0, "chunk": 2}
     found = ng.lyapunov_map(inner, axes, 2, store=store, **times).spectra
@@ -95,12 +95,12 @@ def lyapunov(store):
 
 
 def bowl(s, key):
-    return {"a": (s.coupling - 4.0) ** 2, "b": 3 * (s.model.i_ext_e - 1.0) ** 2}
+    return {"a": (s.coupling - 4.0) ** 2, "b": 3 * (s.model.a - 1.0) ** 2}
 
 
 def fit(method, steps=16, **options):
     def run(store):
-        free = {"coupling": ng.fitting.interval(0.0, 20.0), "i_ext_e": ng.fitting.real()}
+        free = {"coupling": ng.fitting.interval(0.0, 20.0), "a": ng.fitting.real()}
         common = {"steps": steps, "n_starts": 2, "method": method, "save_every": 2, "seed": 3}
         found = ng.fit(network(3.0), free, bowl, store=store, throw=False, **common, **options)
         return {"x": found.x, "loss": found.loss, **found.history}
@@ -332,7 +332,7 @@ def test_damaged_metadata_is_rebuilt_or_named(copied):
         folder / MARK / "layout.json",
         folder / "zarr.json",
         folder / "sum" / "zarr.json",
-        folder / "i_ext_e" / "c" / "0",
+        folder / "a" / "c" / "0",
         folder / "part" / "c" / "0",
     ):
         for damage in (b"{", None):

@@ -18,7 +18,7 @@ import ngnmm_jax as ng
 from ngnmm_jax.sweeps import AbstractMeasure, Function, Output
 from ngnmm_jax.sweeps import run as running
 
-DESIGN = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 5)})
+DESIGN = ng.Design.grid({"a": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 5)})
 BLOCKS = 8  # of five runs
 
 
@@ -31,12 +31,13 @@ def rest(network, seed):
 
 def slow(network):
     time.sleep(0.2)
-    return {"sum": np.asarray(network.model.i_ext_e + network.coupling)}
+    return {"sum": np.asarray(network.model.a + network.coupling)}
 
 
 @pytest.fixture(scope="module")
 def network(small):
-    return ng.Network(ng.NextGenEI(), small, 5.0)
+    """Of a model whose equations take little to trace, which each sweep with a store does."""
+    return ng.Network(ng.StuartLandau(omega=1.0), small, 5.0)
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,11 @@ def test_a_store_is_the_sweep(network, serial, tmp_path, monkeypatch):
     same(ng.open_sweep(path), serial)
     # Any reader of Zarr understands it: dimensions, units, attributes.
     plain = xarray.open_zarr(path)
-    assert plain.trace.dims == ("i_ext_e", "coupling")
-    assert plain.i_ext_e.attrs["long_name"].startswith("external current")
+    assert plain.trace.dims == ("a", "coupling")
+    assert plain.a.attrs["long_name"].startswith("growth")
     assert "OK" in plain.status.attrs["flag_meanings"]
     attrs = plain.attrs
-    assert attrs["definition"]["model"] == "NextGenEI"
+    assert attrs["definition"]["model"] == "StuartLandau"
     assert attrs["definition"]["design"]["seed"] == 0
     assert attrs["versions"]["ngnmm_jax"] == ng.__version__
     assert zarr.open_group(path)["trace"].chunks == (1, 5)
@@ -137,13 +138,13 @@ def test_damage_is_found_and_mended(network, serial, tmp_path, monkeypatch, dama
 def test_other_sweeps_are_refused(network, tmp_path):
     path = tmp_path / "sweep.zarr"
     ng.sweep(network, DESIGN, rest, store=path, block=5)
-    moved = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": [0.0, 1.0]})
+    moved = ng.Design.grid({"a": np.linspace(0, 14, 8), "coupling": [0.0, 1.0]})
 
     def other(network, seed):
         return {"trace": network.coupling, "seed": seed * 1.0}
 
     for changed, words in (
-        ((network.with_parameters(tau_e=9.0), DESIGN, rest), "differs in parameters"),
+        ((network.with_parameters(omega=9.0), DESIGN, rest), "differs in parameters"),
         ((network, moved, rest), "differs in design"),
         ((network, DESIGN, other), "differs in .*measure"),
         ((network, DESIGN, ng.Stability()), "differs in .*measure"),
@@ -155,7 +156,7 @@ def test_other_sweeps_are_refused(network, tmp_path):
 
 
 class Times(AbstractMeasure):
-    """The drive, times what its fields make of it; its definition does not name them."""
+    """The growth, times what its fields make of it; its definition does not name them."""
 
     factor = 1.0
 
@@ -167,7 +168,7 @@ class Times(AbstractMeasure):
 
     def evaluate(self, system, points, seeds, chunk):
         self._calls = seeds.size  # private: decides nothing
-        value = points["i_ext_e"] * np.sum(self.by) * self.factor
+        value = points["a"] * np.sum(self.by) * self.factor
         return {"value": value, "status": np.zeros(seeds.size)}
 
     def definition(self, system):
@@ -175,22 +176,22 @@ class Times(AbstractMeasure):
 
 
 def test_a_measures_fields_decide_its_store(network, tmp_path, monkeypatch):
-    drive, store = {"i_ext_e": [1.0, 2.0]}, tmp_path / "times.zarr"
+    growth, store = {"a": [1.0, 2.0]}, tmp_path / "times.zarr"
     measure = Times(np.array([1.0, 2.0]))
     for _ in range(2):
-        assert ng.sweep(network, drive, measure, store=store).value.values.tolist() == [3.0, 6.0]
+        assert ng.sweep(network, growth, measure, store=store).value.values.tolist() == [3.0, 6.0]
     for other in (Times(), Times(np.array([1.0, 4.0]))):
         with pytest.raises(ValueError, match=r"differs in .*measure_fields"):
-            ng.sweep(network, drive, other, store=store)
+            ng.sweep(network, growth, other, store=store)
     monkeypatch.setattr(Times, "factor", 2.0)
     with pytest.raises(ValueError, match=r"differs in .*measure_fields"):
-        ng.sweep(network, drive, measure, store=store)
+        ng.sweep(network, growth, measure, store=store)
     with pytest.raises(ValueError, match=r"`measure` must have fields .* `function` is an object"):
-        ng.sweep(network, drive, Times(1.0, slow), store=tmp_path / "other.zarr")
+        ng.sweep(network, growth, Times(1.0, slow), store=tmp_path / "other.zarr")
     keyed = tmp_path / "keyed.zarr"
-    ng.sweep(network, drive, Times(1.0, slow, "a"), store=keyed)
+    ng.sweep(network, growth, Times(1.0, slow, "a"), store=keyed)
     with pytest.raises(ValueError, match=r"differs in .*measure_fields"):
-        ng.sweep(network, drive, Times(1.0, slow, "b"), store=keyed)
+        ng.sweep(network, growth, Times(1.0, slow, "b"), store=keyed)
 
 
 def test_other_folders_are_refused(network, tmp_path):
@@ -254,9 +255,10 @@ class Killer(threading.Thread):
 
 
 @pytest.mark.slow
-def test_dask_with_a_worker_killed(network, tmp_path):
+def test_dask_with_a_worker_killed(small, tmp_path):
     """A cluster of worker processes, one of them killed in the middle: complete, and equal."""
     distributed = pytest.importorskip("distributed")
+    network = ng.Network(ng.NextGenEI(), small, 5.0)
     measure = ng.Activity(duration=100.0, transient=0.0, keep=("mean", "maximum"), dt=0.1)
     design = ng.Design.grid({"i_ext_e": np.linspace(0, 14, 8), "coupling": np.linspace(0, 10, 32)})
     path = tmp_path / "sweep.zarr"
