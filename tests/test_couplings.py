@@ -54,6 +54,41 @@ FORMULAS = {
     "phases": lambda x: 3.0 * (NORMAL * np.sin(x[None] - x[:, None] - 0.2)).sum(axis=1),
     "pairwise": lambda x: 3.0 * (NORMAL * np.asarray(gap(x[None], x[:, None]))).sum(axis=1),
 }
+
+
+class Turning(ng.AbstractNeuralMass):
+    """A normal form's cycle, of radius one without drive: programs of two variables are small."""
+
+    variables, units, time_unit = ("x", "y"), ("1", "1"), "ms"
+    shown, shown_unit, nonnegative = "x", "1", ()
+
+    def vector_field(self, state, drive):
+        inwards = 0.3 * (1 - state[0] ** 2 - state[1] ** 2) * state
+        return inwards + 0.5 * jnp.stack([-state[1], state[0]]) + self.pushed(drive)
+
+    def pushed(self, drive):
+        return 0.1 * jnp.stack([drive, 0 * drive])
+
+    def output(self, state):
+        return state[0]
+
+    def search_box(self):
+        return jnp.full(2, -1.0), jnp.full(2, 1.0)
+
+
+class BothTurn(Turning):
+    """Both variables are sent, and both receive."""
+
+    outputs = ("x", "y")
+    inputs = ("on_x", "on_y")
+
+    def pushed(self, drive):
+        return 0.1 * drive
+
+    def output(self, state):
+        return state
+
+
 EVEN = [name for name in COUPLINGS if name != "uneven"]
 
 
@@ -178,8 +213,10 @@ def test_spectra_of_small_noise():
     """Linear response against the whole Jacobian's resolvent; regions differ."""
     model = ng.NextGenEI(i_ext_e=[1.0, 2.0, 0.0, 3.0])
     network = ng.Network(model, coupling=COUPLINGS["pairwise"])
-    found = ng.linear_response(ng.Driven(network, {"v_e": 0.1}), [10.0], variable="r_e")
     shape = network.state_shape
+    near = np.tile(np.array([0.02, -1.0, 0.02, 0.03, -1.0, 0.03])[:, None], 4)
+    noisy = ng.Driven(network, {"v_e": 0.1})
+    found = ng.linear_response(noisy, [10.0], variable="r_e", start=near)
     flat = jax.jacfwd(lambda x: network.vector_field(x.reshape(shape)).ravel())
     jacobian = np.asarray(flat(found.state.ravel()))
     resolvent = np.linalg.inv(2j * np.pi * 0.01 * np.eye(len(jacobian)) - jacobian)
@@ -369,9 +406,10 @@ def test_parts_of_sums_have_names(tmp_path):
     assert str(definition("work", changed)) != str(definition("work", network))
     ng.save(tmp_path / "n.npz", network)
     assert repr(ng.load(tmp_path / "n.npz")) == repr(network)
+    network = ng.Network(Turning(), coupling=network.interaction)
     values = [1.0, 3.0]
     swept = ng.sweep(network, {"slow_coupling": values}, ng.Stability(places=1))
-    options = {"dt": 0.05, "start": np.full(network.state_shape, 0.05), "variables": ("r_e",)}
+    options = {"dt": 0.05, "start": np.full(network.state_shape, 0.05), "variables": ("x",)}
     batch = ng.simulate_batch(network, {"slow_coupling": values}, 1.0, **options)
     for k, value in enumerate(values):
         alone = network.with_parameters(slow_coupling=value)
@@ -423,8 +461,8 @@ def test_modes_of_several_graphs_in_programs():
 
 
 def test_modes_of_orbits_of_sums():
-    network = ng.Network(MODEL, coupling=CouplingSum(SUMS["bent, of one graph"]))
-    network = network.with_parameters(i_ext_e=8.0, near_coupling=1.0, slow_coupling=1.0)
+    network = ng.Network(Turning(), coupling=CouplingSum(SUMS["bent, of one graph"]))
+    network = network.with_parameters(fast_slope=3.0, near_coupling=1.0, slow_coupling=1.0)
     orbit = ng.find_orbit(network.homogeneous())
     mu = np.linalg.eigvals(along(network, orbit.states, orbit.period))
     growth = np.log(np.abs(mu)) / float(orbit.period)
@@ -510,7 +548,8 @@ def test_several_outputs_and_inputs():
 
 
 def test_orbits_of_several_outputs_and_inputs():
-    network = ng.Network(Two(i_ext_e=12.0), coupling=ROUTES)
+    network = ng.Network(BothTurn(), coupling=ROUTES)
+    network = network.with_parameters(synapses_coupling=1.0)
     orbit = ng.find_orbit(network.homogeneous())
     mu = np.linalg.eigvals(along(network, orbit.states, orbit.period))
     growth = np.log(np.abs(mu)) / float(orbit.period)
