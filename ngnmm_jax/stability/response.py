@@ -177,8 +177,6 @@ def linear_response(
         start = jnp.asarray(start, float)
         _checks.shape("start", start, network.state_shape, "(variable, region)")
         _checks.finite("start", start)
-    elif _checks.on_host(network):
-        start = rest_state(network.undelayed())  # known beforehand, no part of the program
     delayed = network.delays is not None
     if delayed and stability and not _checks.on_host(network):
         raise ValueError(
@@ -186,7 +184,8 @@ def linear_response(
             "network: use `linear_response(…, stability=False)`."
         )
     asked = stability and not delayed
-    result = _respond(driven(system).bare(), frequencies, variable, start, asked, cross)
+    found = equilibrium(network, start)
+    result = _respond(driven(system).bare(), *found, frequencies, variable, asked, cross)
     if delayed and stability:
         result = _with_roots(network, result)
     if throw:
@@ -198,14 +197,14 @@ def linear_response(
 @eqx.filter_jit
 def _respond(
     system: Driven,
+    state: jax.Array,
+    error: jax.Array,
     frequencies: jax.Array,
     variable: str,
-    start: jax.Array | None,
     stability: bool,
     cross: bool,
 ) -> LinearResponse:
     network: Any = system.system
-    state, error = equilibrium(network, start)
     local = in_channels(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local, state)
@@ -377,10 +376,15 @@ def equilibrium(
     Damped Newton steps whose derivative is cut, then two whose derivative is kept, so that
     derivatives of first and second order by all parameters are exact.
     """
-    network = network.undelayed()
-    fixed = jax.lax.stop_gradient(network)
+    network = network.undelayed().bare()
     if start is None:
-        start = rest_state(fixed)
+        start = rest_state(network)
+    return _equilibrium_near(network, start)
+
+
+@eqx.filter_jit
+def _equilibrium_near(network: Network, start: jax.Array) -> tuple[jax.Array, jax.Array]:
+    fixed = jax.lax.stop_gradient(network)
     goal = float(jnp.finfo(start.dtype).eps) ** 0.8
 
     def size(x: jax.Array) -> jax.Array:
@@ -405,9 +409,13 @@ def equilibrium(
 
     begin = (jax.lax.stop_gradient(start), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0))
     state = jax.lax.stop_gradient(jax.lax.while_loop(going, damped, begin)[0])
-    state = state + _correction(network, state)
-    step = _correction(network, state)
-    return state + step, jnp.abs(step).max() / (1 + jnp.abs(state).max())
+
+    def exact(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        step = _correction(network, x)
+        return x + step, jnp.abs(step).max() / (1 + jnp.abs(x).max())
+
+    state, errors = jax.lax.scan(exact, state, None, length=2)
+    return state, errors[-1]
 
 
 def _correction(network: Network, state: jax.Array) -> jax.Array:
