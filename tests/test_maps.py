@@ -9,18 +9,27 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax.dynamics.many_equilibria import search
-from ngnmm_jax.stability import resting
+from ngnmm_jax.stability import atlas, resting
 from ngnmm_jax.stability.atlas import Atlas, Table
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
 from ngnmm_jax.stability.transverse import Modes, Spectrum, aperiodic_modes
 from tests.conftest import reference_values
 
+
+@pytest.fixture(scope="module")
+def network(hcp):
+    """A hundred modes, more than the nodes at which those of orbits are computed; all maps of this
+    file are over both of its parameters, by the same compiled programs.
+    """
+    return ng.Network(ng.NextGenEI(), hcp.normalised(), 0.0)
+
+
 # ---------------------------------------------------------------------- equilibria
 
 
-def test_equilibria_agree_with_single_points(aal90):
-    network = ng.Network(ng.NextGenEI(), aal90, 0.0)
+def test_equilibria_agree_with_single_points(network):
     axes = {"i_ext_e": np.array([0.0, 3.0, 4.65, 15.0]), "coupling": np.array([0.0, 9.0, 26.0])}
     result = ng.dispersion_map(network, axes, oscillations=False)
     assert (result.status == ng.Status.OK).all()
@@ -55,10 +64,10 @@ FIVE = dict(
 )  # fmt: skip
 
 
-def test_there_are_as_many_places_as_equilibria(small, tmp_path, monkeypatch):
+def test_there_are_as_many_places_as_equilibria(network, tmp_path, monkeypatch):
     """Also in blocks that need fewer, and in what a sweep keeps, or it is said."""
     monkeypatch.setattr(resting, "_SEARCHED", 2)
-    network = ng.Network(ng.NextGenEI(**FIVE), small, 0.0)
+    network = network.with_parameters(**FIVE)
     axes = {"i_ext_e": np.array([-9.0, 0.0]), "coupling": np.array([1.0, 18.2786])}
     result, again = (
         ng.dispersion_map(network, axes, oscillations=False, store=tmp_path, chunk=1)
@@ -72,13 +81,13 @@ def test_there_are_as_many_places_as_equilibria(small, tmp_path, monkeypatch):
     assert bool(result.to_xarray().complete.all())
     np.testing.assert_array_equal(result.states, again.states)
 
-    points = {"coupling": [1.0, 18.2786]}
+    points = {"i_ext_e": [0.0], "coupling": [1.0, 18.2786]}
     for places, status in ((3, ng.Status.TRUNCATED), (5, ng.Status.OK)):
         kept = ng.sweep(network, ng.Design.grid(points), ng.Stability(places=places))
-        assert kept.number.values.tolist()[1] == 5
-        assert kept.complete.values.tolist() == [1, 1]
-        assert kept.status.values.tolist() == [ng.Status.OK, status]
-        assert kept.growth_uniform.values[1] == pytest.approx(
+        assert kept.number.values[0].tolist()[1] == 5
+        assert kept.complete.values[0].tolist() == [1, 1]
+        assert kept.status.values[0].tolist() == [ng.Status.OK, status]
+        assert kept.growth_uniform.values[0, 1] == pytest.approx(
             result.growth_uniform[1, 1, :places], rel=1e-9
         )
 
@@ -117,8 +126,7 @@ def compare_with_single_orbits(network, result, tolerance):
     return len(points)
 
 
-def test_orbits_agree_with_single_points(aal90):
-    network = ng.Network(ng.NextGenEI(), aal90, 0.0)
+def test_orbits_agree_with_single_points(network):
     axes = {"i_ext_e": [5.0, 9.0, 13.0], "coupling": [2.0, 9.0, 20.0]}
     result = ng.dispersion_map(network, axes)
     assert (result.status == ng.Status.OK).all()
@@ -149,12 +157,11 @@ def test_many_modes_are_interpolated():
     assert compare_with_single_orbits(network, result, 5e-6) == 2
 
 
-def test_hysteresis_between_folds_of_cycles(small):
+def test_hysteresis_between_folds_of_cycles(network):
     """At epsilon = 15 two stable orbits coexist between two folds of cycles, and only there."""
     folds = [v[0] for v in reference_values("bifurcations.json")["fold_of_cycles"]["15"]]
     high, low = folds[2:]
     values = np.arange(9.6, 10.3, 0.05)
-    network = ng.Network(ng.NextGenEI(), small, 0.0)
     result = ng.dispersion_map(network, {"i_ext_e": values, "coupling": [15.0]})
     both = ((result.kind == ORBIT) & result.stable).sum(axis=-1) == 2
     np.testing.assert_array_equal(both[:, 0], (values > low) & (values < high))
@@ -188,9 +195,8 @@ def test_neutral_modes_do_not_grow(small):
 # ---------------------------------------------------------------------- aperiodic states
 
 
-def test_chaos_is_marked(small):
+def test_chaos_is_marked(network):
     """At (10, 12) the homogeneous state is chaotic: leading exponent 0.0064 per ms."""
-    network = ng.Network(ng.NextGenEI(), small, 0.0)
     result = ng.dispersion_map(network, {"i_ext_e": [10.0], "coupling": [12.0]})
     at = (0, 0, 3)
     assert result.kind[at] == APERIODIC
@@ -202,12 +208,16 @@ def test_chaos_is_marked(small):
     assert 0 < result.error[at] < 0.01
 
 
-def test_lyapunov_exponents_on_an_orbit_are_floquet_exponents(aal90):
-    """Two ways to the same numbers, ninety modes, interpolated from thirty-three."""
-    network = ng.Network(ng.NextGenEI(i_ext_e=12.0), aal90, 8.0)
+def test_lyapunov_exponents_on_an_orbit_are_floquet_exponents(network):
+    """Two ways to the same numbers, a hundred modes, interpolated from twenty-one."""
+    at = {"i_ext_e": 12.0, "coupling": 8.0}
+    network = network.with_parameters(**at)
     orbit = ng.find_orbit(network.homogeneous())
-    point = {"i_ext_e": jnp.array([12.0])}
-    run = aperiodic_modes(Spectrum.of(network), (point, orbit.states[:1]))
+    point = {name: np.array([value]) for name, value in at.items()}
+    lane = (point, np.asarray(orbit.states)[:1])
+    run = map_chunks(
+        aperiodic_modes, Spectrum.of(network), lane, chunk=atlas._APERIODIC, lockstep=True
+    )
     modes = ng.dispersion(network, orbit)
     fastest = int(modes.fastest)
     # Ten windows of 200 ms are no whole numbers of periods.
@@ -258,11 +268,6 @@ def test_steps_too_long_for_aperiodic_modes_are_told(step, fine):
 # ---------------------------------------------------------------------- blocks and stores
 
 AXES = {"i_ext_e": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 6.0, 9.0, 12.5])}
-
-
-@pytest.fixture(scope="module")
-def network(small):
-    return ng.Network(ng.NextGenEI(), small, 0.0)
 
 
 @pytest.fixture(scope="module")

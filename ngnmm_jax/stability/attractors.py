@@ -107,74 +107,76 @@ class _Runs(NamedTuple):
         return jax.tree.map(lambda leaf: leaf[index], self)
 
 
-class _Route(NamedTuple):
-    """Where runs begin, (run, variable), and the points, (run, column), that they pass."""
+class _Begin(NamedTuple):
+    """Where runs begin, (run, variable), and the parameters (run,) by name."""
 
-    start: np.ndarray
-    points: dict[str, np.ndarray]
+    state: np.ndarray
+    point: dict[str, np.ndarray]
 
 
 class _Arrival(NamedTuple):
-    """Where a window at each column ended, (run, column, variable), and its least return."""
+    """Where runs' windows ended, (run, variable), and their least return."""
 
     end: Any
     back: Return
 
 
-def _marcher(
+def _runner(
     transient: int, window: int, stride: int, same: float, kick: float
-) -> Callable[[Family, _Route], _Arrival]:
-    """A function that runs along lines: each column from where the one before ended.
+) -> Callable[[Family, _Begin], _Arrival]:
+    """A function that runs from states, and looks at a window.
 
     `transient` and `window` are numbers of samples, `stride` of the model's tempo apart.
     """
 
-    def march(family: Family, route: _Route) -> _Arrival:
-        start = jnp.asarray(route.start).T
+    def run(family: Family, begin: _Begin) -> _Arrival:
+        inner = family.at(begin.point)
+        x = _kicked(jnp, family, jnp.asarray(begin.state).T, kick)
+        field, steps = inner.vector_field, Steps.of(inner.model, x.shape[-1])
+        end, path = settle(field, x, steps, transient=transient, samples=window, stride=stride)
+        arrival = _Arrival(end, least_return(field, path, steps.tempo * stride, same))
+        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), arrival)
 
-        def column(x: jax.Array, point: dict[str, jax.Array]) -> tuple[jax.Array, _Arrival]:
-            inner = family.at(point)
-            field, steps = inner.vector_field, Steps.of(inner.model, x.shape[-1])
-            x = _kicked(family, jnp.where(jnp.isfinite(x).all(axis=0), x, start), kick)
-            end, path = settle(field, x, steps, transient=transient, samples=window, stride=stride)
-            return end, _Arrival(end, least_return(field, path, steps.tempo * stride, same))
-
-        by_column = jax.tree.map(lambda leaf: leaf.T, route.points)
-        _, result = jax.lax.scan(column, start, by_column)
-        return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), result)
-
-    return march
+    return run
 
 
-def _kicked(family: Family, x: Any, kick: float) -> Any:
+def _kicked(xp: Any, family: Family, x: Any, kick: float) -> Any:
     """States (variable, run), moved by a fraction of themselves, or where they are zero of the box.
 
     A multiple of zero would stay at rest there.
     """
-    low, high = family.model.search_box()
+    low, high = map(xp.asarray, family.model.search_box())
     width = (high - low)[:, None]
-    return x * (1 + kick) + jnp.where(jnp.abs(x) < _ZERO * width, kick * width, 0.0)
+    return x * (1 + kick) + xp.where(xp.abs(x) < _ZERO * width, kick * width, 0.0)
 
 
 # Along a line, 100 and 250 ms of the paper's model; of what is left, 1200 and 1200 ms.
-_SHORT = _marcher(500, 1_250, 4, 2e-3, _KICK)
-_LONG = _marcher(12_000, 12_000, 2, 3e-4, _BIG_KICK)
+_SHORT = _runner(500, 1_250, 4, 2e-3, _KICK)
+_LONG = _runner(12_000, 12_000, 2, 3e-4, _BIG_KICK)
 
 
 def _march(family: Family, lines: Lines, rest: Rest) -> _Runs:
-    """Every line, upwards (direction 0) and downwards (1)."""
+    """Every line, upwards (direction 0) and downwards (1): each column from where the one before
+    ended, so that lines of any length run the same compiled code.
+    """
     number = np.arange(lines.size).reshape(-1, lines.columns)
     both = np.concatenate([number, number[:, ::-1]])
     starts = np.stack([_start(rest, int(first)) for first in both[:, 0]])
     middle = np.mean(family.model.search_box(), axis=0)
     starts = np.where(np.isfinite(starts), starts, middle)
-    route = _Route(
-        np.asarray(_kicked(family, starts.T, _BIG_KICK)).T,
-        {name: value[both] for name, value in lines.points.items()},
-    )
-    result = map_chunks(_SHORT, family, route, chunk=wide(_LANES), progress=False, lockstep=True)
-    flat = jax.tree.map(lambda value: value.reshape(both.size, *value.shape[2:]), result)
+    starts = _kicked(np, family, starts.T, _BIG_KICK).T
+    state, arrivals = starts, []
+    for column in both.T:
+        state = np.where(np.isfinite(state).all(axis=1, keepdims=True), state, starts)
+        arrivals.append(_arrive(_SHORT, family, _Begin(state, take(lines.points, column))))
+        state = arrivals[-1].end
+    every = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *arrivals)
+    flat = jax.tree.map(lambda value: value.reshape(both.size, *value.shape[2:]), every)
     return _Runs(both.ravel(), np.repeat([0, 1], lines.size), *flat)
+
+
+def _arrive(run: Callable[[Family, _Begin], _Arrival], family: Family, begin: _Begin) -> _Arrival:
+    return map_chunks(run, family, begin, chunk=wide(_LANES), progress=False, lockstep=True)
 
 
 def _start(rest: Rest, point: int) -> np.ndarray:
@@ -188,9 +190,8 @@ def _start(rest: Rest, point: int) -> np.ndarray:
 
 def _run_on(family: Family, points: dict[str, np.ndarray], runs: _Runs) -> _Runs:
     """Runs that go on from their ends for longer, each at its own point."""
-    route = _Route(runs.end, {name: value[:, None] for name, value in points.items()})
-    result = map_chunks(_LONG, family, route, chunk=wide(_LANES), progress=False, lockstep=True)
-    return _Runs(runs.point, runs.direction, *jax.tree.map(lambda value: value[:, 0], result))
+    arrival = _arrive(_LONG, family, _Begin(runs.end, points))
+    return _Runs(runs.point, runs.direction, *arrival)
 
 
 class Guesses(NamedTuple):

@@ -178,8 +178,6 @@ def linear_response(
         start = jnp.asarray(start, float)
         _checks.shape("start", start, network.state_shape, "(variable, region)")
         _checks.finite("start", start)
-    elif _checks.on_host(network):
-        start = rest_state(network.undelayed())  # known beforehand, no part of the program
     delayed = network.delays is not None
     if delayed and stability and not _checks.on_host(network):
         raise ValueError(
@@ -187,7 +185,8 @@ def linear_response(
             "network: use `linear_response(…, stability=False)`."
         )
     asked = stability and not delayed
-    result = _respond(driven(system).bare(), frequencies, variable, start, asked, cross)
+    found = equilibrium(network, start)
+    result = _respond(driven(system).bare(), *found, frequencies, variable, asked, cross)
     if delayed and stability:
         result = _with_roots(network, result)
     if throw:
@@ -199,14 +198,14 @@ def linear_response(
 @eqx.filter_jit
 def _respond(
     system: Driven,
+    state: jax.Array,
+    error: jax.Array,
     frequencies: jax.Array,
     variable: str,
-    start: jax.Array | None,
     stability: bool,
     cross: bool,
 ) -> LinearResponse:
     network: Any = system.system
-    state, error = equilibrium(network, start)
     local = in_channels(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local, state)
@@ -381,22 +380,29 @@ def equilibrium(
     longer as it slows down (pseudo-transient continuation: Kelley and Keyes, SIAM J. Numer. Anal.
     35, 508, 1998).
     """
-    network = network.undelayed()
-    fixed = jax.lax.stop_gradient(network)
+    network = network.undelayed().bare()
     if start is None:
-        start = rest_state(fixed)
+        start = rest_state(network)
+    return _equilibrium_near(network, start)
+
+
+@eqx.filter_jit
+def _equilibrium_near(network: Network, start: jax.Array) -> tuple[jax.Array, jax.Array]:
+    fixed = jax.lax.stop_gradient(network)
     goal = float(jnp.finfo(start.dtype).eps) ** 0.8
 
     def size(x: jax.Array) -> jax.Array:
         return jnp.abs(fixed.vector_field(x)).max()
 
     def going(carry: Any) -> jax.Array:
-        _, correction, number = carry
-        return (correction > goal) & (number < _STEPS)
+        _, rate, correction, number = carry
+        return (correction > goal) & (number < jnp.where(rate > 0, 2 * _STEPS, _STEPS))
 
-    def damped(carry: Any) -> Any:
-        x, _, number = carry
-        step = _correction(fixed, x)
+    def approach(carry: Any) -> Any:
+        """A damped step of Newton's, or one of the motion where it has a rate."""
+        x, rate, _, number = carry
+        moving = rate > 0
+        step = _correction(fixed, x, rate)
         before = size(x)
         parts = 0.5 ** jnp.arange(_HALVINGS)
         sizes = jax.vmap(lambda part: size(x + part * step))(parts)
@@ -404,27 +410,27 @@ def equilibrium(
         part = jnp.where(better.any(), parts[jnp.argmax(better)], parts[-1])
         # At rounding no step is better: take it whole.
         correction = jnp.abs(step).max() / (1 + jnp.abs(x).max())
-        part = jnp.where(correction < 1e-6, 1.0, part)
-        return x + part * step, correction, number + 1
+        part = jnp.where(moving | (correction < 1e-6), 1.0, part)
+        longer = jnp.clip(before / sizes[0], 0.5, 2.0)
+        # Newton's iteration was caught: from the start again.
+        caught = ~moving & (number + 1 == _STEPS) & ~(correction <= goal**0.75)
+        return (
+            jnp.where(caught, start, x + part * step),
+            jnp.where(caught, 1 / (_FIRST * fixed.time_step), rate / longer),
+            jnp.where(caught, jnp.inf, correction),
+            number + 1,
+        )
 
-    def relaxed(carry: Any) -> Any:
-        (x, duration), _, number = carry
-        step = _correction(fixed, x, 1 / duration)
-        longer = jnp.clip(size(x) / size(x + step), 0.5, 2.0)
-        correction = jnp.abs(step).max() / (1 + jnp.abs(x).max())
-        return (x + step, duration * longer), correction, number + 1
-
-    none = jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0)
     start = jax.lax.stop_gradient(start)
-    state, correction, _ = jax.lax.while_loop(going, damped, (start, *none))
-    lost = ~(correction <= goal**0.75)
-    begin = (jnp.where(lost, start, state), jnp.asarray(_FIRST * fixed.time_step, start.dtype))
-    after = jnp.where(lost, jnp.inf, 0.0), jnp.asarray(0)
-    state = jax.lax.while_loop(going, relaxed, (begin, *after))[0][0]
-    state = jax.lax.stop_gradient(state)
-    state = state + _correction(network, state)
-    step = _correction(network, state)
-    return state + step, jnp.abs(step).max() / (1 + jnp.abs(state).max())
+    none = jnp.zeros((), start.dtype), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0)
+    state = jax.lax.stop_gradient(jax.lax.while_loop(going, approach, (start, *none))[0])
+
+    def exact(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        step = _correction(network, x)
+        return x + step, jnp.abs(step).max() / (1 + jnp.abs(x).max())
+
+    state, errors = jax.lax.scan(exact, state, None, length=2)
+    return state, errors[-1]
 
 
 def _correction(network: Network, state: jax.Array, rate: Any = 0.0) -> jax.Array:

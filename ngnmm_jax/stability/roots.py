@@ -270,10 +270,13 @@ def root_at(
         return z + correction(fixed, z), None
 
     value, _ = jax.lax.scan(step, jax.lax.stop_gradient(guess), None, length=steps)
-    value = jax.lax.stop_gradient(value)
-    value = value + correction(loop, value)
-    last = correction(loop, value)
-    return value + last, jnp.abs(last)
+
+    def exact(z: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        move = correction(loop, z)
+        return z + move, jnp.abs(move)
+
+    value, moves = jax.lax.scan(exact, jax.lax.stop_gradient(value), None, length=2)
+    return value, moves[-1]
 
 
 _root_near = eqx.filter_jit(followed_root)
