@@ -138,7 +138,7 @@ def test_equal_networks_compile_nothing(network, weights, programs):
     for work in (
         lambda n: ng.find_equilibria(n).states,
         lambda n: ng.simulate(n, 5.0, dt=0.05).states,
-        lambda n: ng.lyapunov_spectrum(n, 1, duration=10.0, transient=10.0).exponents,
+        lambda n: ng.lyapunov_spectrum(n, 2, duration=10.0, transient=10.0).exponents,
     ):
         jax.block_until_ready(work(network))
         for same in (other, renamed):

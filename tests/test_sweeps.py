@@ -1,5 +1,7 @@
 """Designs, streamed summaries, and sweeps that are the same however they are run."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -161,18 +163,16 @@ def test_streamed_summaries_are_those_of_the_traces(network, plane, activity, fo
     assert list(found.seed.values) == list(ng.run_seeds(3, 2))
 
 
-def test_error_is_estimated(network, plane, found):
+def test_error_is_estimated(network, plane, activity, found):
     """The discrepancy is that of a sweep at half the step."""
     assert found.check_run.size == 3
     points, seeds = plane.at(found.check_run.values)
     for k in range(3):
         here = {name: value[[k]] for name, value in points.items()}
         listed = ng.Design.listed(here, seed=int(seeds[k]))
-        fine = ng.Activity(
-            duration=400.0, transient=100.0, keep=("mean",), segment=100.0, dt=0.05, sample=1.0,
-            integrator="moebius",
-        )  # fmt: skip
-        halved = ng.sweep(network, listed, fine, checks=0)
+        # As many lanes as the design's: its program.
+        fine = dataclasses.replace(activity, dt=0.05, sample=1.0, integrator="moebius")
+        halved = ng.sweep(network, listed, fine, checks=0, chunk=16)
         value = found.v_e_mean.values.reshape(-1, 12)[found.check_run[k]]
         np.testing.assert_allclose(
             found.v_e_mean_discrepancy[k], value - halved.v_e_mean[0], atol=1e-11
@@ -218,8 +218,8 @@ def test_noise_has_the_variance_of_the_linear_theory(network, method):
     """Weak white noise in the input at a stable rest: A P + P Aᵀ + b bᵀ = 0."""
     inner = network.with_parameters(i_ext_e=4.0, coupling=0.0).homogeneous()
     rest = ng.find_equilibria(inner).states[0]
-    matrix = np.asarray(jax.jacfwd(inner.vector_field)(rest))
-    column = np.asarray(jax.jacfwd(lambda s: inner.vector_field(rest, s))(0.0))
+    slopes = jax.jit(jax.jacfwd(inner.vector_field, argnums=(0, 1)))
+    matrix, column = map(np.asarray, slopes(rest, 0.0))
     sigma = 1e-3
     expected = solve_continuous_lyapunov(matrix, -np.outer(column, column) * sigma**2)
     design = ng.Design.listed({"input_noise": np.full(8, sigma)}, replicates=8)
@@ -301,7 +301,8 @@ def test_blocks_chunks_and_devices(network, plane, found, activity, monkeypatch)
         np.testing.assert_array_equal(blocks[name], found[name], err_msg=name)
         np.testing.assert_array_equal(alone[name], found[name], err_msg=name)
     monkeypatch.undo()
-    narrow = ng.sweep(network, plane, activity, checks=0, chunk=3)
+    means = dataclasses.replace(activity, keep=("mean",))
+    narrow = ng.sweep(network, plane, means, checks=0, chunk=3)
     np.testing.assert_allclose(narrow.v_e_mean, found.v_e_mean, atol=1e-7)
 
 

@@ -3,6 +3,7 @@
 All return one number that is smallest where they agree. A loss function of a fit adds some of them.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -64,13 +65,23 @@ def fcd_distance(
         if _checks.is_concrete(x) and np.isnan(np.asarray(x)).all():
             _checks.fail(name, "hold numbers", f"all of its {x.size} values are NaN")
     if smooth == 0:
-        grid = jnp.sort(jnp.concatenate([a, b]))
-        below = []
-        for x in (a, b):  # sorted, NaN come last
-            count = (~jnp.isnan(x)).sum()
-            below.append(jnp.minimum(jnp.searchsorted(jnp.sort(x), grid, "right"), count) / count)
-        return jnp.abs(below[0] - below[1]).max()
+        return _exact_distance(a, b)
     _checks.positive("smooth", smooth)
+    return _smooth_distance(a, b, smooth, points)
+
+
+@jax.jit
+def _exact_distance(a: jax.Array, b: jax.Array) -> jax.Array:
+    grid = jnp.sort(jnp.concatenate([a, b]))
+    # Sorted, NaN come last. Counts times counts are whole numbers: what is equal has no distance.
+    known = [(~jnp.isnan(x)).sum().astype(grid.dtype) for x in (a, b)]
+    below = [jnp.searchsorted(jnp.sort(x), grid, "right").astype(grid.dtype) for x in (a, b)]
+    first, second = (jnp.minimum(n, most) for n, most in zip(below, known, strict=True))
+    return jnp.abs(first * known[1] - second * known[0]).max() / (known[0] * known[1])
+
+
+@partial(jax.jit, static_argnames="points")
+def _smooth_distance(a: jax.Array, b: jax.Array, smooth: Any, points: int) -> jax.Array:
     grid = jnp.linspace(-1.0, 1.0, points)
 
     def cumulative(x: jax.Array) -> jax.Array:

@@ -76,9 +76,7 @@ class PowerSpectrum(AbstractResult):
 
         NaN where there is no power.
         """
-        power = self.power[1:]
-        peak = self.frequencies[1:][jnp.argmax(power, axis=0)]
-        return jnp.where((power > 0).any(axis=0), peak, jnp.nan)
+        return _peaks(self.frequencies, self.power)
 
     def band_power(self, low: Number, high: Number) -> Float[Array, "..."]:
         """Power (the signal's unit squared) from `low` up to, not including, `high` (Hz).
@@ -91,9 +89,7 @@ class PowerSpectrum(AbstractResult):
             _, why = inside_band(np.asarray(self.frequencies), low, high)
             if why:
                 _checks.fail("band", why, f"it is ({low:g}, {high:g})")
-        inside = (self.frequencies >= low) & (self.frequencies < high)
-        inside = inside.reshape(-1, *[1] * (self.power.ndim - 1))
-        return jnp.where(inside, self.power, 0).sum(axis=0) * self.frequencies[1]
+        return _within(self.frequencies, self.power, low, high)
 
     def band_powers(self, bands: Mapping[str, Band] = BANDS) -> dict[str, Float[Array, "..."]]:
         """Power in each band, by name; NaN in bands that `band_power` refuses."""
@@ -105,6 +101,21 @@ class PowerSpectrum(AbstractResult):
                 self.band_power(low, high) if known else jnp.full(self.power.shape[1:], jnp.nan)
             )
         return powers
+
+
+@jax.jit
+def _peaks(frequencies: jax.Array, power: jax.Array) -> jax.Array:
+    """Where powers (frequency, …) are largest, zero frequency left out."""
+    peak = frequencies[1:][jnp.argmax(power[1:], axis=0)]
+    return jnp.where((power[1:] > 0).any(axis=0), peak, jnp.nan)
+
+
+@jax.jit
+def _within(frequencies: jax.Array, power: jax.Array, low: Number, high: Number) -> jax.Array:
+    """The sum (…) of powers (frequency, …) in a band, times the frequencies' distance."""
+    inside = (frequencies >= low) & (frequencies < high)
+    inside = inside.reshape(-1, *[1] * (power.ndim - 1))
+    return jnp.where(inside, power, 0).sum(axis=0) * frequencies[1]
 
 
 def inside_band(frequencies: np.ndarray, low: Any, high: Any) -> tuple[np.ndarray, str]:
