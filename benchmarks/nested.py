@@ -9,6 +9,7 @@ import argparse
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ def potential(run: Any, amplitude: float, title: str, ax: Axes) -> None:
 def figure() -> Figure:
     """Both runs, the plane and the comodulogram."""
     mass = ng.Homogeneous(ng.NextGenEI(i_ext_e=8.0), 0.0)
-    theta = ng.Driven(mass, stimulus=stimuli.Sine(period=PERIOD, amplitude=0.5))
+    theta = ng.Driven(mass, stimulus=stimuli.Sine(jnp.asarray(PERIOD), jnp.asarray(0.5)))
     weak = theta.with_parameters(stimulus_amplitude=0.2)
     result, axes = plt.subplots(2, 2, figsize=(9.2, 5.9), layout="constrained")
     potential(run_of(theta, 4 * PERIOD), 0.5, "amplitude 0.5: locked 1:4", axes[0, 0])
