@@ -3,6 +3,7 @@
 import csv
 import errno
 import inspect
+import multiprocessing
 import os
 import re
 import signal
@@ -900,7 +901,7 @@ def test_sweep_and_show(small_file, small, tmp_path):
         invoke("sweep", file, "--out", store)
     for damaged in (store / "zarr.json", store / ".ngnmm_store" / "definition.json"):
         damaged.write_text("{")
-    invoke("sweep", file, "--out", store, "--restart", "--workers", "1")
+    invoke("sweep", file, "--out", store, "--restart")
     assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_si"] == 5.0
 
 
@@ -1034,6 +1035,10 @@ def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monke
     found = ng.open_sweep("line.zarr")
     assert found.level.attrs["units"] == "1/ms"
     np.testing.assert_allclose(found.level, found.i_ext_e / ng.NextGenEI().tau_e, rtol=1e-12)
+    # Another process has the module too; it looks where this one began, and not where it is now.
+    monkeypatch.setattr(multiprocessing.process, "ORIGINAL_DIR", str(tmp_path))
+    invoke("sweep", "line.toml", "--allow-code", "--restart", "--workers", "1")
+    np.testing.assert_array_equal(ng.open_sweep("line.zarr").level, found.level)
     invoke("show", "line.zarr")
     assert (tmp_path / "line.png").stat().st_size > 5_000
     # Without JAX, whose import takes seconds: figures of sweeps, connectomes, help, typos.
