@@ -3,6 +3,7 @@
 import csv
 import errno
 import inspect
+import multiprocessing
 import os
 import re
 import signal
@@ -189,16 +190,17 @@ def test_maps_with_delays(tracts, tmp_path):
     assert re.search(r"all equilibria are unstable .* 50.0%", output)
     found = xr.load_dataset(tmp_path / "speeds" / "map.nc", engine="h5netcdf")
     network = ng.Network(ng.NextGenEI(), connectome, 9.0, speed=20.0)
-    known = ng.dispersion_map(network, {"speed": [5.0, 20.0], "i_ext_e": [0.0, 12.0]})
+    known = ng.dispersion_map(network, {"speed": [5.0], "i_ext_e": [0.0, 12.0]})
     assert isinstance(known, ng.RootsMap)
-    np.testing.assert_allclose(found.growth, known.growth, rtol=1e-9)
+    assert found.growth.shape[:2] == (2, 2)
+    np.testing.assert_allclose(found.growth[:1], known.growth, rtol=1e-9)
     for name in ("map.png", "details.png", "cut.png"):
         assert (tmp_path / "speeds" / name).stat().st_size > 10_000
     block = tmp_path / "speeds" / "blocks" / "block-00000.npz"
     written = block.stat().st_mtime_ns
     invoke("map", "--config", tmp_path / "speeds" / "settings.toml", "--out", tmp_path / "speeds")
     assert block.stat().st_mtime_ns == written
-    plane = ["--vary", "i_ext_e=0:6:2", "--vary", "coupling=2:4:2"]
+    plane = ["--vary", "i_ext_e=0:6:2", "--vary", "coupling=2:2:1"]
     invoke(*common, "--speed", "10", *plane, "--out", tmp_path / "plane")
     roots = xr.load_dataset(tmp_path / "plane" / "map.nc", engine="h5netcdf")
     assert (roots.growth.dims, bool(roots.certified[..., 0].all())) == (
@@ -900,7 +902,7 @@ def test_sweep_and_show(small_file, small, tmp_path):
         invoke("sweep", file, "--out", store)
     for damaged in (store / "zarr.json", store / ".ngnmm_store" / "definition.json"):
         damaged.write_text("{")
-    invoke("sweep", file, "--out", store, "--restart", "--workers", "1")
+    invoke("sweep", file, "--out", store, "--restart")
     assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_si"] == 5.0
 
 
@@ -1034,6 +1036,10 @@ def test_sweep_of_a_function_and_along_one_parameter(small_file, tmp_path, monke
     found = ng.open_sweep("line.zarr")
     assert found.level.attrs["units"] == "1/ms"
     np.testing.assert_allclose(found.level, found.i_ext_e / ng.NextGenEI().tau_e, rtol=1e-12)
+    # Another process has the module too; it looks where this one began, and not where it is now.
+    monkeypatch.setattr(multiprocessing.process, "ORIGINAL_DIR", str(tmp_path))
+    invoke("sweep", "line.toml", "--allow-code", "--restart", "--workers", "1")
+    np.testing.assert_array_equal(ng.open_sweep("line.zarr").level, found.level)
     invoke("show", "line.zarr")
     assert (tmp_path / "line.png").stat().st_size > 5_000
     # Without JAX, whose import takes seconds: figures of sweeps, connectomes, help, typos.

@@ -58,7 +58,19 @@ def plane(network):
     return ng.dispersion_map(network, axes)
 
 
-def test_map(network, plane):
+@pytest.fixture(scope="module")
+def row(plane):
+    """One row of the plane: a map over one parameter."""
+    line = {"i_ext_e": plane.parameters["i_ext_e"]}
+    parts = {
+        field.name: getattr(plane, field.name)
+        for field in dataclasses.fields(plane)
+        if np.shape(getattr(plane, field.name))[:2] == (9, 7)
+    }
+    return dataclasses.replace(plane, parameters=line, **{k: v[:, 3] for k, v in parts.items()})
+
+
+def test_map(plane, row):
     resting = ((plane.kind == 1) & plane.stable).any(axis=-1)
     moving = (plane.kind > 1).any(axis=-1)
     for quantity in ("growth_transverse", "number_growing"):
@@ -72,26 +84,19 @@ def test_map(network, plane):
         ax.collections[0].get_array().compressed().max(), np.nanmax(plane.period)
     )
     with pytest.raises(ValueError, match="span two parameters"):
-        ng.plot.map_cut(ng.dispersion_map(network, {"coupling": [1.0]}, oscillations=False), 1.0)
+        ng.plot.map_cut(row, 1.0)
     with pytest.raises(ValueError, match="`quantity` must be one of"):
         ng.plot.dispersion_map(plane, quantity="colour")
 
 
-def test_map_over_one_parameter(plane):
-    """A row of the plane: each stable equilibrium and each orbit is there once."""
-    line = {"i_ext_e": plane.parameters["i_ext_e"]}
-    parts = {
-        field.name: getattr(plane, field.name)
-        for field in dataclasses.fields(plane)
-        if np.shape(getattr(plane, field.name))[:2] == (9, 7)
-    }
-    row = dataclasses.replace(plane, parameters=line, **{k: v[:, 3] for k, v in parts.items()})
-    ax = row.plot()
+def test_map_over_one_parameter(row):
+    """Each stable equilibrium and each orbit is there once."""
+    ax, values = row.plot(), row.parameters["i_ext_e"]
     stable = (row.kind == 1) & row.stable
     for marker, mask in (("o", stable), ("s", row.kind == 2)):
         (drawn,) = (one for one in ax.lines if one.get_marker() == marker)
         np.testing.assert_array_equal(drawn.get_ydata(), row.growth_transverse[mask])
-        np.testing.assert_array_equal(drawn.get_xdata(), line["i_ext_e"][np.nonzero(mask)[0]])
+        np.testing.assert_array_equal(drawn.get_xdata(), values[np.nonzero(mask)[0]])
     assert "transverse growth" in ax.get_ylabel()
     ax = ng.plot.dispersion_map(row, quantity="period")
     assert [one.get_marker() for one in ax.lines] == ["s"]
@@ -165,7 +170,7 @@ def test_activity(run):
 
 
 def test_raster_at_rest_shows_no_rounding(network):
-    quiet = ng.simulate(network.with_parameters(i_ext_e=0.0), 200.0)
+    quiet = ng.simulate(network.with_parameters(i_ext_e=0.0), 200.0, dt=0.02)
     low, high = ng.plot.raster(quiet, window=(150.0, 200.0)).collections[0].get_clim()
     assert high - low > 0.01
 
@@ -206,7 +211,7 @@ def test_lyapunov_and_cascade(network):
     line = {"i_ext_e": np.array([2.0, 9.0, 10.0])}
     times = {"duration": 500.0, "transient": 500.0}
     diagram = ng.orbit_diagram(node, line, "s_e", **times)
-    plane = ng.lyapunov_map(node, {**line, "coupling": [8.0, 12.0]}, 3, **times)
+    plane = ng.lyapunov_map(node, {**line, "coupling": [8.0, 12.0]}, **times)
     alone = jax.tree.map(lambda leaf: leaf[:, 1], plane.spectra)
     spectra = dataclasses.replace(plane, parameters=line, spectra=alone)
     figure = ng.plot.cascade(diagram, spectra, title="a title")
