@@ -37,6 +37,7 @@ from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.times import seconds_in
+from ngnmm_jax.systems.delayed import without_steps
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.loops import Local, in_channels, linearised
 from ngnmm_jax.systems.network import Network
@@ -186,7 +187,8 @@ def linear_response(
             "network: use `linear_response(…, stability=False)`."
         )
     asked = stability and not delayed
-    result = _respond(driven(system).bare(), frequencies, variable, start, asked, cross)
+    core = without_steps(driven(system).bare())
+    result = _respond(core, frequencies, variable, start, asked, cross)
     if delayed and stability:
         result = _with_roots(network, result)
     if throw:
@@ -405,9 +407,13 @@ def equilibrium(
 
     begin = (jax.lax.stop_gradient(start), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0))
     state = jax.lax.stop_gradient(jax.lax.while_loop(going, damped, begin)[0])
-    state = state + _correction(network, state)
-    step = _correction(network, state)
-    return state + step, jnp.abs(step).max() / (1 + jnp.abs(state).max())
+
+    def whole(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        step = _correction(network, x)
+        return x + step, jnp.abs(step).max() / (1 + jnp.abs(x).max())
+
+    state, corrections = jax.lax.scan(whole, state, None, length=2)
+    return state, corrections[-1]
 
 
 def _correction(network: Network, state: jax.Array) -> jax.Array:
