@@ -19,6 +19,7 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.stability.dispersion import linearise
 from ngnmm_jax.stability.response import between
 from ngnmm_jax.systems.network import averaged_over
+from tests.scalar_models import OneVariable
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [1.0, 0.5, 0]])
 NORMAL = WEIGHTS / WEIGHTS.sum(axis=1, keepdims=True)
@@ -80,6 +81,15 @@ class Saturating(Own):
 
     def inputs(self, outputs):
         return self.ceiling * jnp.tanh(self.strength * self.graph.apply(outputs) / self.ceiling)
+
+
+class Line(OneVariable):
+    """x' = 0.03 - x + the input: of few programs' lines."""
+
+    rate: jax.Array = parameter(1.0, unit="1/ms", doc="of decay")
+
+    def vector_field(self, state, drive):
+        return (0.03 + drive - self.rate * state[0])[None]
 
 
 @pytest.fixture(scope="module")
@@ -330,19 +340,18 @@ def test_averages_of_one_and_of_many(shared):
 
 def test_one_home_for_where_runs_start(plain):
     """A network of its own coupling: at its own rest, one by one, in batches, traced, in fits."""
-    network = ng.Network(MODEL, coupling=Saturating(plain.graph, 5.0, 0.1))
+    network = ng.Network(Line(), coupling=Saturating(plain.graph, 5.0, 0.1))
     start = ng.initial_state(network, scatter=0.0)
     assert float(jnp.abs(network.vector_field(start)).max()) < 1e-12
     traced = jax.jit(lambda n: ng.initial_state(n, scatter=0.01, seed=3))(network)
     np.testing.assert_allclose(traced, ng.initial_state(network, scatter=0.01, seed=3), rtol=1e-9)
-    options = {"dt": 0.1, "scatter": 0.0, "variables": MODEL.variables}
-    batch = ng.simulate_batch(network, RANGE, 0.1, **options)
+    batch = ng.simulate_batch(network, RANGE, 0.1, dt=0.1, scatter=0.0)
     for k, strength in enumerate(RANGE["coupling"]):
         alone = network.with_parameters(coupling=strength)
         np.testing.assert_allclose(
             batch.states[k, 0], ng.initial_state(alone, scatter=0.0), rtol=1e-12
         )
-    fitted = simulated(network, jax.random.key(0), 1.0, scatter=0.0, variables=("r_e",))
+    fitted = simulated(network, jax.random.key(0), 1.0, scatter=0.0, dt=0.1)
     np.testing.assert_allclose(fitted[0, 0], start[0], rtol=1e-9)
 
 

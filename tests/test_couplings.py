@@ -213,10 +213,8 @@ def test_spectra_of_small_noise():
     """Linear response against the whole Jacobian's resolvent; regions differ."""
     model = ng.NextGenEI(i_ext_e=[1.0, 2.0, 0.0, 3.0])
     network = ng.Network(model, coupling=COUPLINGS["pairwise"])
+    found = ng.linear_response(ng.Driven(network, {"v_e": 0.1}), [10.0], variable="r_e")
     shape = network.state_shape
-    near = np.tile(np.array([0.02, -1.0, 0.02, 0.03, -1.0, 0.03])[:, None], 4)
-    noisy = ng.Driven(network, {"v_e": 0.1})
-    found = ng.linear_response(noisy, [10.0], variable="r_e", start=near)
     flat = jax.jacfwd(lambda x: network.vector_field(x.reshape(shape)).ravel())
     jacobian = np.asarray(flat(found.state.ravel()))
     resolvent = np.linalg.inv(2j * np.pi * 0.01 * np.eye(len(jacobian)) - jacobian)

@@ -148,7 +148,8 @@ def test_where_delays_differ_the_network_is_continued():
     """What rests alike has the roots of the network."""
     network, bounds = three(speed=10.0), {"i_ext_e": (8.98, 9.02)}
     alike = ng.continue_equilibria(network.homogeneous(), bounds)
-    whole = ng.continue_equilibria(network, bounds)
+    start = np.tile(ng.find_equilibria(network.homogeneous()).states[0][:, None], 3)
+    whole = ng.continue_equilibria(network, bounds, start=start)
     for end in (0, -1):
         assert_allclose(alike.parameters[end], whole.parameters[end], rtol=1e-12)
         assert_allclose(alike.spectrum[end][:6], whole.spectrum[end][:6], atol=1e-9)
@@ -256,5 +257,6 @@ def test_synaptic_currents_with_what_arrives_late():
     often = float(re.search(r"`save_every=([\d.]+)`", str(refused.value))[1])
     assert 0.05 <= often < 1
     assert lfp(network, ng.simulate(network, 60.0, dt=often, save_every=often)).shape[1] == 3
+    late = ng.simulate(network, 12.0, dt=0.05, save_at=np.arange(5.0, 12.0))
     with pytest.raises(ValueError, match="from its beginning"):
-        synaptic_currents(network, ng.simulate(network, 12.0, save_at=np.arange(5.0, 12.0)))
+        synaptic_currents(network, late)

@@ -270,7 +270,7 @@ def test_the_delay_of_regions_alike_decides_their_numbers(make):
 def test_sweeps_of_regions_alike_are_kept(tmp_path):
     def sweep(delay):
         system = ng.Network(Line(), [[0, 1.0], [1.0, 0]], -0.5, delays=delay).homogeneous()
-        measure = ng.Activity(transient=1.0, duration=16.0, dt=0.1, segment=8.0)
+        measure = ng.Activity(transient=1.0, duration=16.0, dt=0.1, keep=("mean",))
         return ng.sweep(system, {"coupling": [-0.5, -0.1]}, measure, store=tmp_path / "s")
 
     found = sweep(4.0)

@@ -286,15 +286,14 @@ def heterogeneous(order):
 
 def regional(order):
     network = heterogeneous(order)
-    state, rest = start(1.0)[:, order], ng.find_equilibria(network).states[0]
-    noisy = ng.Driven(network, {"input": 0.01})
-    response = ng.linear_response(noisy, np.array([5.0, 40.0]), start=rest)
+    state = start(1.0)[:, order]
+    response = ng.linear_response(ng.Driven(network, {"input": 0.01}), np.array([5.0, 40.0]))
     runs = [
         ng.simulate(network, 20.0, start=state, dt=0.05, save_every=1.0, integrator=solver).states
         for solver in ("rk4", "moebius")
     ]
     states = [
-        rest,
+        ng.find_equilibria(network).states[0],
         ng.initial_state(network, scatter=0.0),
         response.power,
         response.state,

@@ -28,8 +28,8 @@ def made(**delays):
     return ng.Driven(ng.Network(MODEL, CONNECTOME, COUPLING, **delays), NOISE)
 
 
-def respond(system, frequencies=FREQUENCIES, **options):
-    return ng.linear_response(system, frequencies, stability=False, **options)
+def respond(system, frequencies=FREQUENCIES, cross=True, **options):
+    return ng.linear_response(system, frequencies, stability=False, cross=cross, **options)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,13 @@ def system():
 
 @pytest.fixture(scope="module")
 def response(system):
-    return respond(system, cross=True)
+    return respond(system)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """Without delays, and spectra of each region alone."""
+    return respond(made(), cross=False)
 
 
 def blocks(system, state):
@@ -50,7 +56,7 @@ def blocks(system, state):
     return alone.reshape(24, 24), (matrix - alone)
 
 
-def test_spectra_of_the_whole_matrix(system, response):
+def test_spectra_of_the_whole_matrix(system, response, plain):
     """At each frequency the whole Jacobian, its blocks between regions turned by their delays."""
     alone, between = blocks(system, response.state)
     push = np.zeros((6, 4, 8))
@@ -67,12 +73,10 @@ def test_spectra_of_the_whole_matrix(system, response):
         np.testing.assert_allclose(response.power[k], cross.diagonal().real, rtol=1e-9)
         expected = np.abs(cross) ** 2 / np.outer(*[cross.diagonal().real] * 2)
         np.testing.assert_allclose(response.coherence[k], expected, rtol=1e-8)
-    plain = respond(made())
     assert np.abs(np.asarray(response.power / plain.power) - 1).max() > 0.05
 
 
-def test_slow_fluctuations_know_no_delays(response):
-    plain = respond(made())
+def test_slow_fluctuations_know_no_delays(response, plain):
     np.testing.assert_allclose(response.fc, plain.fc, atol=1e-12)
     np.testing.assert_allclose(response.slow_power, plain.slow_power, rtol=1e-12)
     np.testing.assert_allclose(response.state, plain.state, rtol=1e-13)
@@ -81,11 +85,11 @@ def test_slow_fluctuations_know_no_delays(response):
         _ = plain.coherence
 
 
-def test_no_delay_is_the_limit():
+def test_no_delay_is_the_limit(plain):
     """To first order in the delay, and equal where it is nothing."""
-    plain, gap = respond(made()).power, []
+    gap = []
     for speed in (1e5, 2e5, 1e12):
-        gap.append(float(jnp.abs(respond(made(speed=speed)).power / plain - 1).max()))
+        gap.append(float(jnp.abs(respond(made(speed=speed)).power / plain.power - 1).max()))
     assert gap[0] == pytest.approx(2 * gap[1], rel=1e-2)
     assert gap[2] < 1e-9
 
@@ -95,7 +99,7 @@ def test_one_delay_by_modes():
     model, delay = ng.NextGenEI(i_ext_e=2.0), 7.0
     even = WEIGHTS / WEIGHTS.sum(axis=1, keepdims=True)
     network = ng.Network(model, ng.Connectome(even), 5.0, delays=delay)
-    found = respond(ng.Driven(network, {"input": 0.01}), cross=True)
+    found = respond(ng.Driven(network, {"input": 0.01}))
     values, vectors = np.linalg.eig(even)
     inner = network.undelayed().homogeneous()
     matrix, push, output = map(np.asarray, linearise(inner, found.state[:, 0]))
@@ -123,7 +127,7 @@ def test_units_of_time_and_order_of_regions(system, response):
 
 
 def total(system):
-    found = respond(system, FREQUENCIES[:2], cross=True, throw=False)
+    found = respond(system, FREQUENCIES[:2], throw=False)
     return jnp.log(found.power).sum() + found.coherence.sum() + found.fc.sum()
 
 
@@ -173,7 +177,7 @@ def test_characteristic_roots_by_newton():
 
 
 def test_stability_is_that_of_the_characteristic_roots(system):
-    found = ng.linear_response(system, throw=False)
+    found = ng.linear_response(system, FREQUENCIES, cross=True, throw=False)
     roots = ng.characteristic_roots(system.system, found.state)
     np.testing.assert_allclose(found.growth, roots.growth[0], rtol=1e-9)
     assert found.status == (ng.Status.UNSTABLE if roots.growth[0] > 0 else ng.Status.OK)

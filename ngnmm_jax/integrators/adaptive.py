@@ -46,8 +46,10 @@ class Adaptive(AbstractIntegrator):
         return dfx.Heun() if noisy else dfx.Dopri8()
 
     def most_steps(self, duration: float, dt: float | None, jumps: int) -> int:
-        """A bound on the number of steps; those of constant length are as many as it takes."""
-        return self.max_steps if dt is None else math.ceil(duration / dt) + 2 + 2 * jumps
+        """A bound on the number of steps; of constant ones a power of two, to share programs."""
+        if dt is None:
+            return self.max_steps
+        return 1 << (math.ceil(duration / dt) + 2 + 2 * jumps).bit_length()
 
 
 def solve(

@@ -37,6 +37,7 @@ from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.times import seconds_in
+from ngnmm_jax.systems.delayed import without_steps
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.loops import Local, in_channels, linearised
 from ngnmm_jax.systems.network import Network
@@ -185,8 +186,9 @@ def linear_response(
             "network: use `linear_response(…, stability=False)`."
         )
     asked = stability and not delayed
-    found = equilibrium(network, start)
-    result = _respond(driven(system).bare(), *found, frequencies, variable, asked, cross)
+    core = without_steps(driven(system).bare())
+    found = equilibrium(undriven(core), start)
+    result = _respond(core, *found, frequencies, variable, asked, cross)
     if delayed and stability:
         result = _with_roots(network, result)
     if throw:

@@ -267,6 +267,15 @@ def for_steps(system: Any) -> Any:
     )
 
 
+def without_steps(system: Any) -> Any:
+    """A system for programs that take no steps, which other delays share: they need not know how
+    long delays may be.
+    """
+    if getattr(system, "delays", None) is None:
+        return system
+    return _changed(system, lambda name, graph: with_fields(graph, span=None, reach=None))
+
+
 def allowing(system: Any, points: Mapping[str, Any]) -> Any:
     """A system whose programs allow for the delays at `points`, values (…) of parameters, too."""
     if getattr(system, "delays", None) is None:

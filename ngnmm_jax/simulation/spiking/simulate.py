@@ -229,8 +229,9 @@ def _advanced(
     neurons = neurons_in(memory)
     updates = saving.n_steps * neurons.potentials.size
     long = bool(progress) or (progress is None and updates >= _LONG_RUN)
-    pieces = blocks_of_saves(saving, traced=False, in_pieces=long)
     saved: list[Seen] = [jax.tree.map(np.asarray, _look(runs, neurons))]
+    each = sum(leaf.nbytes for leaf in jax.tree.leaves(saved))
+    pieces = blocks_of_saves(saving, traced=False, in_pieces=long, each=each)
     shown = progress if long and len(pieces) > 1 else False
     with progress_bar(saving.n_steps, "spikes", "step", shown, unit_scale=True) as bar:
         for kept, room, *steps in pieces:
