@@ -106,7 +106,7 @@ def test_store_resumes_and_refuses_what_differs(tmp_path, monkeypatch):
     axes = {"i_ext_e": np.linspace(9.0, 12.0, 6), "coupling": [12.0]}
     options = {"duration": 200.0, "transient": 100.0, "chunk": 2}
     system = nextgen(0.0, 0.0)
-    whole = ng.lyapunov_map(system, axes, 2, **options)
+    whole = ng.lyapunov_map(system, axes, **options)
     compute = lanes.map_chunks
     calls = []
 
@@ -118,15 +118,15 @@ def test_store_resumes_and_refuses_what_differs(tmp_path, monkeypatch):
 
     monkeypatch.setattr(lanes, "map_chunks", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        ng.lyapunov_map(system, axes, 2, store=tmp_path, **options)
-    resumed = ng.lyapunov_map(system, axes, 2, store=tmp_path, **options)
+        ng.lyapunov_map(system, axes, store=tmp_path, **options)
+    resumed = ng.lyapunov_map(system, axes, store=tmp_path, **options)
     assert len(calls) == 4  # two blocks, the interruption, and what was left
     np.testing.assert_array_equal(resumed.spectra.exponents, whole.spectra.exponents)
     (tmp_path / "block-00001.npz").write_bytes(b"damaged")
     with pytest.warns(UserWarning, match="damaged"):
-        again = ng.lyapunov_map(system, axes, 2, store=tmp_path, **options)
+        again = ng.lyapunov_map(system, axes, store=tmp_path, **options)
     np.testing.assert_array_equal(again.spectra.exponents, whole.spectra.exponents)
-    with pytest.raises(ValueError, match=r"differs in count \(2 there, 3 here\)"):
+    with pytest.raises(ValueError, match=r"differs in count \(6 there, 3 here\)"):
         ng.lyapunov_map(system, axes, 3, store=tmp_path, **options)
     kept = json.loads((tmp_path / ".ngnmm_store" / "definition.json").read_text())
     assert kept["definition"]["dt"] == [0.05]
@@ -153,7 +153,7 @@ def test_a_store_may_be_gone_on_with_on_another_machine(monkeypatch):
 def test_divergence_and_no_equilibrium_are_recorded():
     """A step too long for the model diverges; without equilibria there is no start."""
     result = ng.lyapunov_map(
-        nextgen(0.0, 0.0), {"i_ext_e": [2.0, 15.0], "coupling": [12.0]}, 1, dt=3.0, **TIMES
+        nextgen(0.0, 0.0), {"i_ext_e": [2.0, 15.0], "coupling": [12.0]}, dt=3.0, **TIMES
     )
     assert (np.asarray(result.spectra.status) == ng.Status.NOT_FINITE).any()
     assert np.isnan(np.asarray(result.spectra.kaplan_yorke)[result.spectra.status != 0]).all()
@@ -197,7 +197,7 @@ def test_maxima_are_those_of_the_orbit():
     system = nextgen(12.0, 8.0)
     orbit = ng.find_orbit(system, steps=256)
     found = ng.orbit_diagram(
-        system, {"coupling": [8.0]}, "s_e", transient=3000.0, duration=500.0, dt=0.0125
+        system, {"i_ext_e": [12.0]}, "s_e", transient=3000.0, duration=500.0, dt=0.0125
     )
     run = ng.simulate(
         system,

@@ -385,8 +385,8 @@ def test_a_network_of_another_class_keeps_its_equations(small):
             return super().vector_field(state, stimulus).at[1].add(0.125)
 
     pushed = Pushed(ng.NextGenEI(i_ext_e=2.0), small, 5.0)
-    near = ng.find_equilibria(ng.Network(pushed.model, small, 5.0)).states
-    rest = ng.find_equilibria(pushed, start=near)
+    near = ng.find_equilibria(homogeneous(pushed.model, 5.0)).states
+    rest = ng.find_equilibria(pushed, start=np.repeat(near[..., None], 12, axis=2))
     assert float(jnp.abs(pushed.vector_field(rest.states[0])).max()) < 1e-12
 
 

@@ -110,13 +110,13 @@ def test_least_return():
         return jnp.stack([*waves, size * jnp.cos(slow * t), size * jnp.sin(slow * t)])
 
     t = jnp.arange(0, 40, 0.05)
-    path = jax.vmap(at)(t)
+    path = jax.jit(jax.vmap(at))(t)
 
     def slope(x):
         when = t[jnp.argmin(jnp.abs(path - x).max(axis=1), axis=0)]
         return jax.jvp(at, (when,), (jnp.ones(4),))[1]
 
-    back = least_return(slope, path, jnp.full(4, 0.05), 1e-3)
+    back = jax.jit(lambda path: least_return(slope, path, jnp.full(4, 0.05), 1e-3))(path)
     np.testing.assert_allclose(back.period[:2], [2 * np.pi, 4 * np.pi], rtol=1e-4)
     assert (np.asarray(back.gap[:2]) < 1e-3).all()
     assert float(back.gap[2]) > 1e-2

@@ -15,8 +15,9 @@ from ngnmm_jax.stability.response import equilibrium, growth
 from ngnmm_jax.stability.roots import root_at
 
 FREQUENCIES = np.arange(2.0, 150.0, 4.0)
-# Of the whole spectrum; those above come first.
+# Of the whole spectrum, and both, of which responses are made by one program.
 FINE = np.arange(0.5, 4000.0, 1.0)
+EVERY = np.concatenate([FREQUENCIES, FINE])
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def system(directed):
 
 @pytest.fixture(scope="module")
 def response(system):
-    return ng.linear_response(system, np.concatenate([FREQUENCIES, FINE]))
+    return ng.linear_response(system, EVERY)
 
 
 @pytest.fixture(scope="module")
@@ -177,16 +178,16 @@ def test_small_systems():
 
 
 def test_unstable_equilibria_are_said(system, response):
-    beyond = system.with_parameters(i_ext_e=12.0)
+    beyond = system.with_parameters(i_ext_e=np.full(9, 12.0))
     with pytest.raises(ng.SolverError, match="unstable"):
-        ng.linear_response(beyond)
-    found = ng.linear_response(beyond, throw=False)
+        ng.linear_response(beyond, EVERY)
+    found = ng.linear_response(beyond, EVERY, throw=False)
     assert found.status == ng.Status.UNSTABLE
     assert float(found.growth) > 0
 
     # Sequential under `vmap`.
     def grows(drive):
-        at = system.with_parameters(i_ext_e=drive)
+        at = system.with_parameters(i_ext_e=drive * np.ones(9))
         return ng.linear_response(at, start=response.state, throw=False).growth
 
     grow = jax.vmap(grows)(jnp.array([3.0, 12.0]))

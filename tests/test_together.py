@@ -46,9 +46,11 @@ def test_activity_where_regions_and_points_differ_in_time_constants():
 
 
 def test_noisy_runs_inside_of_a_program():
+    start = ng.initial_state(network(i_ext_e=9.0), scatter=0.0)
+
     def end(current):
         driven = ng.Driven(network(i_ext_e=current), {"v_e": 0.01})
-        return ng.simulate(driven, 5.0, throw=False).final_state
+        return ng.simulate(driven, 5.0, start=start, throw=False).final_state
 
     np.testing.assert_allclose(jax.jit(end)(9.0), end(9.0), rtol=1e-12)
 

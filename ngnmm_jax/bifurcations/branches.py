@@ -3,8 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float, Int
 
@@ -225,10 +223,9 @@ class Branch(AbstractResult):
         """Times over one period and states of the cycle at a point."""
         if self.profiles is None:
             _checks.fail("index", "belong to a branch of cycles", f"these are {self.kind} points")
-        ts = jnp.linspace(0.0, 1.0, samples)
-        profile = jax.tree.map(jnp.asarray, self.profiles[index])
-        states = np.asarray(profile.at(ts)[0])[:, : len(self.variables)]
-        return np.asarray(ts) * self.periods[index], states
+        ts = np.linspace(0.0, 1.0, samples)
+        states = np.asarray(self.profiles[index].at(ts, np)[0])[:, : len(self.variables)]
+        return ts * self.periods[index], states
 
     def to_dataframe(self) -> Any:
         """A `pandas.DataFrame`, one row for each point."""

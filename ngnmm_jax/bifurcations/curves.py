@@ -444,7 +444,8 @@ def _table(kind: str, problem: Any, curve: Curve, limits: Limits | None, turns: 
     if isinstance(problem, AbstractCycleProblem):
         profiles = jax.device_get([step.point for step in steps])
         states = np.stack([profile.points[0, : problem.dimension] for profile in profiles])
-        low, high = np.stack([step.cycle.extrema for step in steps], axis=1)
+        extrema = np.stack([profile.extrema for profile in profiles], axis=1)
+        low, high = extrema[..., : problem.dimension]
         periods = np.asarray([step.cycle.period for step in steps])
         errors = np.asarray([step.cycle.missed for step in steps], float)
     else:

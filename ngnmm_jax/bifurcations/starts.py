@@ -29,7 +29,7 @@ from ngnmm_jax.dynamics.continuation.cycle_curves import (
     TorusCurve,
 )
 from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCurve
-from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov, right_null
+from ngnmm_jax.dynamics.continuation.normal_forms import first_lyapunov
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import is_driven
 from ngnmm_jax.dynamics.periodic import Orbit
@@ -77,17 +77,30 @@ def state_scales(states: Float[np.ndarray, "state dimension"]) -> Float[Array, "
     return jnp.asarray(np.sqrt(size.size) * np.maximum(size, 0.1 * largest))
 
 
-def null_direction(problem: Any, y: Float[Array, "unknown"]) -> Float[Array, "unknown"]:
-    """The direction of an algebraic curve at a point."""
-    matrix = jax.jacfwd(problem.residual)(y, problem.normal(y)) * problem.scales
-    return jnp.linalg.svd(matrix)[2][-1] * problem.scales
+def _null(problem: Any, y: Float[Array, "unknown"]) -> tuple[np.ndarray, np.ndarray]:
+    """Directions (direction, unknown) by falling stretch, in units of the scales, and the scales:
+    the last is that of an algebraic curve at a point.
+    """
+    scales = np.asarray(problem.scales)
+    return np.linalg.svd(np.asarray(_slopes(problem, y)) * scales)[2], scales
+
+
+@eqx.filter_jit
+def _slopes(problem: Any, y: Float[Array, "unknown"]) -> Float[Array, "equation unknown"]:
+    return jax.jacfwd(problem.residual)(y, problem.normal(y))
+
+
+@eqx.filter_jit
+def _jacobian(
+    field: ParametrisedField, x: jax.Array, p: jax.Array
+) -> Float[Array, "dimension dimension"]:
+    return jax.jacfwd(field)(x, p)
 
 
 def crossing(problem: Any, step: Step) -> Float[Array, "unknown"]:
     """At a branch point, the direction in the null space that is not the branch's own."""
-    scales = np.asarray(problem.scales)
-    matrix = np.asarray(jax.jacfwd(problem.residual)(step.point, problem.normal(step.point)))
-    null = np.linalg.svd(matrix * scales)[2][-2:]
+    directions, scales = _null(problem, step.point)
+    null = directions[-2:]
     own = null @ (np.asarray(step.tangent) / scales)
     other = np.array([-own[1], own[0]]) @ null
     return jnp.asarray(other / np.linalg.norm(other) * scales)
@@ -97,22 +110,25 @@ def of_equilibria(
     kind: str, field: ParametrisedField, start: SpecialPoint, width: Float[Array, "parameter"]
 ) -> tuple[Any, Step]:
     """The curve of folds or Hopf points through one of them."""
-    x, p = jnp.asarray(start.state).ravel(), field.parameters
-    unit = np.sqrt(x.shape[0])
-    scale = jnp.concatenate([state_scales(start.extent[None]), jnp.full(x.shape[0], unit)])
-    matrix = jax.jacfwd(field)(x, p)
+    x, p = np.asarray(start.state).ravel(), np.asarray(field.parameters)
+    unit = np.full(x.size, np.sqrt(x.size))
+    scale = np.concatenate([state_scales(start.extent[None]), unit])
+    matrix = np.asarray(_jacobian(field, jnp.asarray(x), jnp.asarray(p)))
     problem: Any
     if kind == "fold":
-        problem = FoldCurve(field, jnp.concatenate([scale, width]))
-        y = jnp.concatenate([x, right_null(matrix), p])
+        problem = FoldCurve(field, jnp.asarray(np.concatenate([scale, width])))
+        begin = [x, np.linalg.svd(matrix)[2][-1], p]
     else:
-        data = hopf_data(field, x, p)
-        v = data.vector.real / jnp.linalg.norm(data.vector.real)
-        k = data.omega**2
-        problem = HopfCurve(field, jnp.concatenate([scale, k[None], width]))
-        y = jnp.concatenate([x, v, k[None], p])
-    direction = null_direction(problem, y)
-    return problem, Step(y, direction / jnp.linalg.norm(direction / problem.scales))
+        values, vectors = np.linalg.eig(matrix)
+        oscillates = values.imag > 1e-9 * np.abs(values).max()
+        index = np.argmin(np.where(oscillates, np.abs(values.real), np.inf))
+        v, k = vectors[:, index].real, values[index].imag ** 2
+        problem = HopfCurve(field, jnp.asarray(np.concatenate([scale, [k], width])))
+        begin = [x, v / np.linalg.norm(v), [k], p]
+    y = jnp.asarray(np.concatenate(begin))
+    directions, scales = _null(problem, y)
+    along = directions[-1] / np.linalg.norm(directions[-1])
+    return problem, Step(y, jnp.asarray(along * scales))
 
 
 def of_cycles(
@@ -171,10 +187,10 @@ def _angle(step: Step) -> float:
 
 def beside(point: Profile, v: Any, slopes: Any) -> Profile:
     """A cycle with a solution of its linearisation as further variables."""
-    return Profile(
+    return _profile(
         point.mesh,
-        jnp.concatenate([point.points, jnp.asarray(v)], axis=1),
-        jnp.concatenate([point.slopes, jnp.asarray(slopes)], axis=2),
+        np.concatenate([point.points, v], axis=1),
+        np.concatenate([point.slopes, slopes], axis=2),
         point.scalars,
     )
 
@@ -229,18 +245,15 @@ def from_hopf(
     move = min(_MOVE, 0.9 * room / scale_p) if room > 1e-6 * scale_p else _MOVE
     size = min(_AMPLITUDE / per_unit, np.sqrt(move / max(abs(bend), 1e-12)))
     mesh = np.linspace(0.0, 1.0, intervals + 1)
-    at, stages = 2 * np.pi * mesh[:-1], 2 * np.pi * np.asarray(gauss_points(jnp.asarray(mesh)))
+    at, stages = 2 * np.pi * mesh[:-1], 2 * np.pi * gauss_points(mesh, np)
     wave = 2 * (np.exp(1j * at)[..., None] * q).real
     slope = 2 * (2j * np.pi * np.exp(1j * stages)[..., None] * q).real
-    p = jnp.asarray(p).at[0].add(bend * size**2 * scale_p)
-    point = Profile(
-        jnp.asarray(mesh),
-        jnp.asarray(np.asarray(x) + size * wave),
-        jnp.asarray(size * slope),
-        problem.clock.scalars(p, 2 * np.pi / omega),
-    )
-    turning = jnp.zeros(p.shape[0] + 1).at[0].set(2 * bend * size * scale_p)
-    tangent = Profile(point.mesh, jnp.asarray(wave), jnp.asarray(slope), turning)
+    moved = np.array(p)
+    moved[0] += bend * size**2 * scale_p
+    scalars = problem.clock.scalars(jnp.asarray(moved), 2 * np.pi / omega)
+    point = _profile(mesh, np.asarray(x) + size * wave, size * slope, scalars)
+    turning = np.append(2 * bend * size * scale_p, np.zeros(moved.size))
+    tangent = _profile(mesh, wave, slope, turning)
     return Step(point, tangent)
 
 
@@ -252,33 +265,36 @@ def from_orbit(
     states = np.asarray(orbit.samples).reshape(orbit.ts.size, -1)
     begin = problem.clock.scalars(p, period)
     at = jnp.asarray(orbit.ts) / period
-    along = jax.vmap(problem.cycle, (0, None, 0))(jnp.asarray(states), begin, at)
-    slopes = np.asarray(along)
+    slopes = np.asarray(_along(problem, jnp.asarray(states), begin, at))
     from scipy.interpolate import CubicHermiteSpline  # a third of a second, so only here
 
     ts, first = np.unique(np.asarray(at), return_index=True)  # a piece may have no length
     spline = CubicHermiteSpline(ts, states[first], slopes[first])
-    mesh = jnp.linspace(0.0, 1.0, MOST_INTERVALS + 1)
-    point = Profile(
-        mesh,
-        jnp.asarray(spline(mesh[:-1])),
-        jnp.asarray(spline(gauss_points(mesh), 1)),
-        begin,
-    )
-    fitting = adapted(point, problem.state_scales, intervals)[0]
-    point = resampled(point, problem.clock.snapped(fitting))
+    mesh = np.linspace(0.0, 1.0, MOST_INTERVALS + 1)
+    point = _profile(mesh, spline(mesh[:-1]), spline(gauss_points(mesh, np), 1), begin)
+    fitting = adapted(point, np.asarray(problem.state_scales), intervals, np)[0]
+    point = resampled(point, problem.clock.snapped(jnp.asarray(fitting)))
     return Step(point, along_scalar(point, 0))
+
+
+@eqx.filter_jit
+def _along(problem: AbstractCycleProblem, states: jax.Array, scalars: Any, at: Any) -> jax.Array:
+    return jax.vmap(problem.cycle, (0, None, 0))(states, scalars, at)
 
 
 def along_scalar(point: Profile, index: int) -> Profile:
     """The direction in which one scalar alone changes."""
-    zero = jax.tree.map(lambda leaf: jnp.asarray(np.zeros(leaf.shape)), point)
-    scalars = jnp.asarray(np.eye(point.scalars.size)[index])
-    return eqx.tree_at(lambda d: (d.mesh, d.scalars), zero, (point.mesh, scalars))
+    points, slopes = (np.zeros(part.shape) for part in (point.points, point.slopes))
+    return _profile(point.mesh, points, slopes, np.eye(point.scalars.size)[index])
+
+
+def _profile(mesh: Any, points: Any, slopes: Any, scalars: Any) -> Profile:
+    """Of arrays on the host."""
+    return Profile(*map(jnp.asarray, (mesh, points, slopes, scalars)))
 
 
 def critical_vector(
-    problem: AbstractCycleProblem, step: Step, multiplier: complex
+    problem: AbstractCycleProblem, step: Step, multiplier: complex | float
 ) -> tuple[
     Profile,
     Complex[np.ndarray, "interval variable"],
@@ -308,21 +324,27 @@ def critical_vector(
     points = points / np.sqrt(np.diff(mesh) @ (np.abs(points) ** 2 / scales**2).sum(axis=1))
     # Its slopes: those of T A(x(t)) v - iθ v at the mesh points, interpolated.
     ends = np.concatenate([points, back * points[:1]])
-    states = jnp.concatenate([step.point.points, step.point.points[:1]])
-    q = step.point.scalars
+    states = np.asarray(step.point.points)
+    states, q = np.concatenate([states, states[:1]]), step.point.scalars
+    pushed = [np.asarray(_pushed(problem, states, v, q, mesh)) for v in (ends.real, ends.imag)]
+    slopes = pushed[0] + 1j * pushed[1] - 1j * turn * ends
+    from scipy.interpolate import CubicHermiteSpline
+
+    return (
+        step.point,
+        points,
+        CubicHermiteSpline(mesh, ends, slopes)(gauss_points(mesh, np), 1),
+    )
+
+
+@eqx.filter_jit
+def _pushed(problem: AbstractCycleProblem, states: Any, vectors: Any, q: Any, at: Any) -> jax.Array:
+    """Derivatives of the slopes along vectors."""
 
     def push(x: jax.Array, v: jax.Array, at: jax.Array) -> jax.Array:
         return jax.jvp(lambda a: problem.cycle(a, q, at), (x,), (v,))[1]
 
-    pushed = [
-        np.asarray(jax.vmap(push)(states, jnp.asarray(part), step.point.mesh))
-        for part in (ends.real, ends.imag)
-    ]
-    slopes = pushed[0] + 1j * pushed[1] - 1j * turn * ends
-    stages = np.asarray(gauss_points(step.point.mesh))
-    from scipy.interpolate import CubicHermiteSpline
-
-    return step.point, points, CubicHermiteSpline(mesh, ends, slopes)(stages, 1)
+    return jax.vmap(push)(states, vectors, at)
 
 
 def halved(problem: AbstractCycleProblem, step: Step, intervals: int) -> Step:
@@ -332,12 +354,9 @@ def halved(problem: AbstractCycleProblem, step: Step, intervals: int) -> Step:
     point = step.point
     half = np.linspace(0.0, 0.5, intervals + 1)
     whole = resampled(point, jnp.asarray(np.concatenate([half, half[1:] + 0.5])))
-    single = Profile(
-        jnp.asarray(2 * half),
-        whole.points[:intervals],
-        whole.slopes[:intervals] / 2,
-        jnp.asarray(problem.clock.turned(np.asarray(point.scalars), 0.5)),
-    )
+    points, slopes = (np.asarray(part)[:intervals] for part in (whole.points, whole.slopes))
+    scalars = problem.clock.turned(np.asarray(point.scalars), 0.5)
+    single = _profile(2 * half, points, slopes / 2, scalars)
     return Step(single, along_scalar(single, 0))
 
 
@@ -349,17 +368,17 @@ def doubled(problem: AbstractCycleProblem, step: Step) -> Step:
     mesh = np.asarray(point.mesh)
     mesh = np.concatenate([mesh / 2, 0.5 + mesh[1:] / 2])
     signs = np.array([1.0, -1.0])[:, None, None, None]
-    direction = Profile(
-        jnp.asarray(mesh),
-        jnp.asarray(np.concatenate(v * signs[..., 0])),
-        jnp.asarray(np.concatenate(2 * slopes * signs)),
-        jnp.zeros_like(point.scalars),
+    direction = _profile(
+        mesh,
+        np.concatenate(v * signs[..., 0]),
+        np.concatenate(2 * slopes * signs),
+        np.zeros(point.scalars.size),
     )
-    twice = Profile(
-        direction.mesh,
-        jnp.asarray(np.tile(point.points, (2, 1))),
-        jnp.asarray(np.tile(2 * point.slopes, (2, 1, 1))),
-        jnp.asarray(problem.clock.turned(np.asarray(point.scalars), 2.0)),
+    twice = _profile(
+        mesh,
+        np.tile(point.points, (2, 1)),
+        np.tile(2 * np.asarray(point.slopes), (2, 1, 1)),
+        problem.clock.turned(np.asarray(point.scalars), 2.0),
     )
     intervals = min(2 * v.shape[0], MOST_INTERVALS)
     if intervals < mesh.size - 1:

@@ -110,8 +110,8 @@ class _Runs(NamedTuple):
 class _Begin(NamedTuple):
     """Where runs begin, (run, variable), and the parameters (run,) by name."""
 
-    state: np.ndarray
-    point: dict[str, np.ndarray]
+    state: Any
+    point: dict[str, Any]
 
 
 class _Arrival(NamedTuple):

@@ -120,7 +120,7 @@ class Drive(AbstractClock):
     @classmethod
     def of(cls, system: Any, turns: int) -> "Drive":
         """That of a system's drive."""
-        return cls(fractions_of(system), turns)
+        return cls(jnp.asarray(fractions_of(system)), turns)
 
     def scalars(self, parameters: Any, period: Any) -> Any:
         return jnp.asarray(parameters)

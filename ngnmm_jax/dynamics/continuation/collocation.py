@@ -14,7 +14,7 @@ orthogonal elimination is that of Wright, SIAM J. Sci. Stat. Comput. 13, 742 (19
 """
 
 import abc
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -43,9 +43,9 @@ _POWERS = np.arange(_DEGREE)
 _A = (_C[:, None] ** (_POWERS + 1) / (_POWERS + 1)) @ _MONOMIAL
 
 
-def gauss_points(mesh: Float[Array, "point"]) -> Float[Array, "interval stage"]:
-    """Times of the stages."""
-    return mesh[:-1, None] + jnp.diff(mesh)[:, None] * _C
+def gauss_points(mesh: Any, xp: Any = jnp) -> Any:
+    """Times of the stages (interval, stage), of a mesh (point,)."""
+    return mesh[:-1, None] + xp.diff(mesh)[:, None] * _C
 
 
 class Profile(eqx.Module):
@@ -78,24 +78,22 @@ class Profile(eqx.Module):
         return self.widths @ (values @ _B)
 
     @property
-    def extrema(self) -> Float[Array, "2 variable"]:
-        """Lowest and highest values."""
-        inside = jnp.linspace(0.0, 1.0, 2 * _DEGREE + 1)[:-1]
-        ts = (self.mesh[:-1, None] + self.widths[:, None] * inside).ravel()
-        values, slopes = (jnp.concatenate([v, v[:1]]) for v in self.at(ts))
-        return extrema(values, slopes, jnp.append(jnp.diff(ts), 1 - ts[-1])[:, None])
+    def extrema(self) -> Float[np.ndarray, "2 variable"]:
+        """Lowest and highest values, of a profile on the host."""
+        inside = np.linspace(0.0, 1.0, 2 * _DEGREE + 1)[:-1]
+        ts = (self.mesh[:-1, None] + np.diff(self.mesh)[:, None] * inside).ravel()
+        values, slopes = (np.concatenate([v, v[:1]]) for v in self.at(ts, np))
+        return extrema(values, slopes, np.diff(ts, append=1.0)[:, None], np)
 
-    def at(
-        self, ts: Float[Array, "time"]
-    ) -> tuple[Float[Array, "time variable"], Float[Array, "time variable"]]:
-        """The solution and its slope at times in [0, 1]."""
+    def at(self, ts: Any, xp: Any = jnp) -> tuple[Any, Any]:
+        """The solution and its slope, each (time, variable), at times (time,) in [0, 1]."""
         n = self.points.shape[0]
-        index = jnp.clip(jnp.searchsorted(self.mesh, ts, side="right") - 1, 0, n - 1)
-        h = self.widths[index]
+        index = xp.clip(xp.searchsorted(self.mesh, ts, side="right") - 1, 0, n - 1)
+        h = xp.diff(self.mesh)[index]
         s = ((ts - self.mesh[index]) / h)[:, None]
-        slopes = jnp.einsum("kl,jld->jkd", _MONOMIAL, self.slopes)[index]
-        slope = jnp.einsum("tk,tkd->td", s**_POWERS, slopes)
-        rise = jnp.einsum("tk,tkd->td", s ** (_POWERS + 1) / (_POWERS + 1), slopes)
+        slopes = xp.einsum("kl,jld->jkd", _MONOMIAL, self.slopes)[index]
+        slope = xp.einsum("tk,tkd->td", s**_POWERS, slopes)
+        rise = xp.einsum("tk,tkd->td", s ** (_POWERS + 1) / (_POWERS + 1), slopes)
         return self.points[index] + h[:, None] * rise, slope
 
     def moved(self, direction: "Profile", by: Float[Array, ""]) -> "Profile":
@@ -109,10 +107,9 @@ class Profile(eqx.Module):
 
     def on(self, mesh: Float[Array, "point"]) -> "Profile":
         """The same function on another mesh, interpolated."""
-        points, _ = self.at(mesh[:-1])
-        _, slopes = self.at(gauss_points(mesh).ravel())
-        slopes = slopes.reshape(points.shape[0], _DEGREE, -1)
-        return Profile(mesh, points, slopes, self.scalars)
+        n = mesh.shape[0] - 1
+        values, slopes = self.at(jnp.concatenate([mesh[:-1], gauss_points(mesh).ravel()]))
+        return Profile(mesh, values[:n], slopes[n:].reshape(n, _DEGREE, -1), self.scalars)
 
 
 @jax.jit
@@ -121,30 +118,34 @@ def resampled(profile: Profile, mesh: Float[Array, "point"]) -> Profile:
     return profile.on(mesh)
 
 
-def adapted(
-    profile: Profile, scales: Float[Array, "variable"], intervals: int
-) -> tuple[Float[Array, "point"], Float[Array, ""]]:
-    """A mesh that gives each interval the same share of the local error, and the roughness.
+def both(a: Profile, b: Profile) -> Profile:
+    """Two profiles on one mesh, in front of their axes: for `jax.vmap`."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), a, b)
+
+
+def adapted(profile: Profile, scales: Any, intervals: int, xp: Any = jnp) -> tuple[Any, Any]:
+    """A mesh (point,) that gives each interval the same share of the local error, and the
+    roughness; `scales` (variable,) are units.
 
     The error grows with the fifth derivative, taken from the jumps of the fourth between
     intervals; a tenth of the mesh is spread evenly. The roughness is the integral of that
     derivative's fifth root: the number of intervals at which the solution's error in one
     of them is some 1e-4 of the scales, and that at mesh points some 1e-7.
     """
-    h = profile.widths
+    before, slopes = xp.asarray(profile.mesh), xp.asarray(profile.slopes)
+    h = xp.diff(before)
     # The fourth derivative on an interval: 3! times the slopes' leading coefficient, by h³.
-    leading = jnp.einsum("l,jld->jd", _MONOMIAL[-1], profile.slopes / scales)
+    leading = xp.einsum("l,jld->jd", _MONOMIAL[-1], slopes / scales)
     fourth = 6 * leading / h[:, None] ** (_DEGREE - 1)
-    gap = (h + jnp.roll(h, -1)) / 2
-    jump = jnp.abs(jnp.roll(fourth, -1, axis=0) - fourth).max(axis=1) / gap
-    fifth = jnp.maximum(jump, jnp.roll(jump, 1))
+    gap = (h + xp.roll(h, -1)) / 2
+    jump = xp.abs(xp.roll(fourth, -1, axis=0) - fourth).max(axis=1) / gap
+    fifth = xp.maximum(jump, xp.roll(jump, 1))
     density = fifth ** (1 / (_DEGREE + 1))
     roughness = density @ h
     density = density + 0.1 * roughness + 1e-12
-    total = jnp.append(0.0, jnp.cumsum(density * h))
-    wanted = jnp.linspace(0.0, 1.0, intervals + 1) * total[-1]
-    mesh = jnp.interp(wanted, total, profile.mesh).at[0].set(0.0).at[-1].set(1.0)
-    return mesh, roughness
+    total = xp.append(0.0, xp.cumsum(density * h))
+    inside = xp.interp(xp.linspace(0.0, 1.0, intervals + 1)[1:-1] * total[-1], total, before)
+    return xp.concatenate([xp.zeros(1), inside, xp.ones(1)]), roughness
 
 
 def finer(mesh: Float[Array, "point"]) -> Float[Array, "finer"]:

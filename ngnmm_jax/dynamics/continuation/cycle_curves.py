@@ -20,6 +20,7 @@ from ngnmm_jax.dynamics.continuation.collocation import (
     AbstractPeriodicProblem,
     Profile,
     adapted,
+    both,
     correct,
     finer,
     gauss_points,
@@ -38,7 +39,7 @@ _ROUGH, _LOST, MOST_INTERVALS = 0.75, 0.02, 512
 class Measures(NamedTuple):
     """What is measured of a cycle.
 
-    - `period`; `extrema` (2, dimension).
+    - `period`.
     - `roughness`: how many intervals of the mesh it asks for.
     - `size`: how far it reaches from its mean, in units of arclength; `halves`: how much one half
       differs from the other; `size_growth`, `halves_growth`: how fast both grow along the curve.
@@ -47,7 +48,6 @@ class Measures(NamedTuple):
     """
 
     period: Any
-    extrema: Any
     roughness: Any
     size: Any
     size_growth: Any
@@ -220,7 +220,8 @@ def _advance(
     scale_u, scale_q = problem.scales
     mesh, roughness = adapted(point, scale_u, point.points.shape[0])
     mesh = problem.clock.snapped(mesh)
-    point, tangent = point.on(mesh), tangent.on(mesh)
+    pair = jax.vmap(lambda part: part.on(mesh))(both(point, tangent))
+    point, tangent = (jax.tree.map(lambda leaf, k=k: leaf[k], pair) for k in range(2))
     result = correct(problem, point.moved(tangent, length), tangent)
     n, k = problem.dimension, problem.count
     profile, along = result.profile, result.tangent
@@ -229,7 +230,7 @@ def _advance(
     # How large the cycle is, how different its halves, and how fast both grow along the curve.
     x, x_along = profile.points[:, :n], along.points[:, :n]
     later = (profile.mesh[:-1] + 0.5) % 1.0
-    opposite, opposite_along = profile.at(later)[0][:, :n], along.at(later)[0][:, :n]
+    opposite, opposite_along = jax.vmap(lambda part: part.at(later)[0][:, :n])(both(profile, along))
     weights = profile.widths[:, None] / problem.state_scales**2
 
     def norm(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -251,7 +252,6 @@ def _advance(
         turning=along.scalars[:k] / scale_q[:k],
         cycle=Measures(
             period=problem.period(q),
-            extrema=profile.extrema[:, :n],
             roughness=roughness,
             size=size,
             size_growth=growth,

@@ -76,11 +76,17 @@ class LateProfile(eqx.Module):
         """At the beginning of each piece, (piece, variable)."""
         return self.values[:, 0]
 
-    def at(
-        self, ts: Float[Array, "time"]
-    ) -> tuple[Float[Array, "time variable"], Float[Array, "time variable"]]:
-        """The cycle and its slope at times in [0, 1]."""
-        return evaluate(self.path, ts), evaluate(Path(self.mesh, slopes(self.path)), ts)
+    @property
+    def extrema(self) -> Float[np.ndarray, "2 variable"]:
+        """Lowest and highest values."""
+        x, rises = self.at(np.arange(_SAMPLES + 1) / _SAMPLES, np)
+        return extrema(x, rises, 1 / _SAMPLES, np)
+
+    def at(self, ts: Any, xp: Any = jnp) -> tuple[Any, Any]:
+        """The cycle and its slope, each (time, variable), at times (time,) in [0, 1]."""
+        here, ts = jax.tree.map(jnp.asarray, (self, ts))
+        rises = Path(here.mesh, slopes(here.path))
+        return tuple(xp.asarray(evaluate(path, ts)) for path in (here.path, rises))
 
     def moved(self, direction: "LateProfile", by: Any) -> "LateProfile":
         """The profile and `by` times another one on the same mesh."""
@@ -255,7 +261,7 @@ def _measured(
 ) -> Step:
     """A point of the curve, without its multipliers."""
     at = jnp.arange(_SAMPLES + 1) / _SAMPLES
-    (x, rises), along = point.at(at), evaluate(tangent.path, at)
+    x, along = (evaluate(part.path, at) for part in (point, tangent))
     scales = problem.state_scales
 
     def norm(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -278,7 +284,6 @@ def _measured(
         turning=tangent.scalars[:1] / problem.parameter_scales,
         cycle=Measures(
             period=jnp.exp(point.scalars[-1]),
-            extrema=extrema(x, rises, jnp.full((_SAMPLES, 1), 1 / _SAMPLES)),
             roughness=roughness(point.path),
             size=size,
             size_growth=growth,

@@ -92,7 +92,7 @@ def near_guess(system: Any, start: Any, turns: int, steps: int | None) -> Forced
     """The orbit of so many periods of the drive that Newton's iteration finds from a state."""
     if not _checks.on_host(system, start):
         return _in_a_program(system, jnp.asarray(start), turns, steps or _STEPS)
-    pieces = Pieces(*map(np.asarray, pieces_of(system, turns, SEGMENTS)))
+    pieces = pieces_of(system, turns, SEGMENTS)
     longest = pieces.lengths.max()
     needed = longest / (BLOCK * _LONGEST * float(system.time_step))
     now = steps or min(BLOCK << max(0, int(np.ceil(np.log2(max(needed, 1.0))))), _MOST_STEPS)
@@ -125,7 +125,7 @@ def refine(system: Any, orbit: ForcedOrbit) -> ForcedOrbit:
     steps = (orbit.ts.shape[0] - 1) // segments
     if not _checks.on_host(system, orbit):
         return _in_a_program(system, orbit.states, turns, steps)
-    pieces = Pieces(*map(np.asarray, pieces_of(system, turns, SEGMENTS)))
+    pieces = pieces_of(system, turns, SEGMENTS)
     flat = np.asarray(orbit.states).reshape(segments, -1)
     with np.errstate(over="ignore", invalid="ignore"):
         shot = shoot_on_host(system, flat, pieces, steps)

@@ -33,7 +33,7 @@ def step_in(slope: Slope, pieces: Pieces, steps: Any, number: Any, x: Any) -> An
     Of RK4. Pieces (piece, *run) and states (*state, *run).
     """
     piece = number // steps
-    begin, length = pieces.begins[piece], pieces.lengths[piece]
+    begin, length = (jnp.asarray(part)[piece] for part in pieces)
     h = length / steps
     ends = inside(begin, length)
 

@@ -127,22 +127,27 @@ class Pieces(NamedTuple):
     lengths: Any
 
 
-def fractions_of(system: Any) -> Float[Array, "edge"]:
-    """Where pieces of one period of the drive begin, as fractions of it, from 0 on."""
-    edges = jnp.asarray(system.drive_edges) / system.drive_period
-    return jnp.sort(jnp.append(jnp.clip(edges, 0.0, 1.0), 0.0))
+def fractions_of(system: Any) -> Any:
+    """Where pieces of one period of the drive begin, (edge,), as fractions of it, from 0 on: on the
+    host where they are known.
+    """
+    edges, period = system.drive_edges, system.drive_period
+    xp: Any = np if _checks.is_concrete(edges, period) else jnp
+    fractions = xp.asarray(edges) / xp.asarray(period)
+    return xp.sort(xp.append(xp.clip(fractions, 0.0, 1.0), 0.0))
 
 
 def pieces_of(system: Any, turns: int, fewest: int) -> Pieces:
     """Of so many periods of the drive: at least `fewest`, as many in each smooth stretch."""
-    period = jnp.asarray(system.drive_period, float)
     edges = fractions_of(system)
-    begins = (jnp.arange(turns)[:, None] + edges).ravel()
-    lengths = jnp.tile(jnp.diff(jnp.append(edges, 1.0)), turns)
+    xp: Any = np if isinstance(edges, np.ndarray) else jnp
+    period = xp.asarray(system.drive_period, float)
+    begins = (xp.arange(turns)[:, None] + edges).ravel()
+    lengths = xp.tile(xp.diff(xp.append(edges, 1.0)), turns)
     each = -(-fewest // begins.size)
-    parts = jnp.arange(each) / each
+    parts = xp.arange(each) / each
     begins = (begins[:, None] + lengths[:, None] * parts).ravel()
-    return Pieces(period * begins, period * jnp.repeat(lengths / each, each))
+    return Pieces(period * begins, period * xp.repeat(lengths / each, each))
 
 
 class Clocked(eqx.Module):
