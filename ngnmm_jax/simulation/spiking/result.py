@@ -172,9 +172,12 @@ def _states(model: AbstractNeuralMass, rates: np.ndarray, seen: Seen) -> np.ndar
 @jax.jit
 def _well(neurons: Neurons) -> tuple[Bool[Array, "run"], Bool[Array, "run"]]:
     """Whether no step was too long for any neuron, and whether all potentials are finite."""
+
+    def everywhere(well: jax.Array) -> jax.Array:
+        return well.all(axis=tuple(range(1, well.ndim)))
+
     slow = ~(neurons.angle > LARGEST_HALF_ANGLE**2)
-    finite = jnp.isfinite(neurons.potentials)
-    return tuple(values.all(axis=tuple(range(1, values.ndim))) for values in (slow, finite))
+    return everywhere(slow), everywhere(jnp.isfinite(neurons.potentials))
 
 
 def _status(states: np.ndarray, well: tuple[jax.Array, jax.Array], started: bool) -> np.ndarray:
