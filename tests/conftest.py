@@ -26,11 +26,15 @@ def reference_values(name):
 
 # What takes longest comes first, so that no worker waits for another at the end.
 LONGEST = (
-    "test_notebooks", "test_cli", "test_delays", "test_couplings", "test_extend", "test_maps",
-    "test_simulation", "test_kernels", "test_invariances", "test_placement", "test_fitting",
-    "test_bifurcations", "test_sweeps", "test_programs", "test_continuation", "test_chaos",
-    "test_spiking", "test_store", "test_driven", "test_observe", "test_signals", "test_response",
-    "test_together", "test_equilibria", "test_randomness", "test_orbits",
+    "test_notebooks", "test_cli", "test_delays", "test_couplings", "test_kernels",
+    "test_invariances", "test_extend", "test_response", "test_simulation", "test_modes",
+    "test_spiking", "test_noise", "test_big_graphs", "test_maps", "test_sweeps", "test_driven",
+    "test_plot", "test_bifurcations", "test_signals", "test_programs", "test_fitting",
+    "test_delays_together", "test_delay_analyses", "test_equilibria", "test_delay_roots",
+    "test_every_model", "test_placement", "test_response_delays", "test_coupling", "test_observe",
+    "test_together", "test_definition", "test_continuation", "test_chaos", "test_delay_couplings",
+    "test_orbits", "test_forced", "test_private_noise", "test_randomness", "test_lyapunov",
+    "test_store", "test_sweep_store",
 )  # fmt: skip
 
 

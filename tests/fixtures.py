@@ -2,14 +2,20 @@
 
 import contextlib
 import ctypes
+import functools
 import gc
+import inspect
 import os
+import typing
 from pathlib import Path
+from unittest import mock
 
 import jax
+import jaxtyping
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
+from beartype import beartype
+from jaxtyping import jaxtyped
 
 from tests.conftest import SHARED
 
@@ -17,7 +23,27 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 os.environ["MPLBACKEND"] = "Agg"
 
-with install_import_hook("ngnmm_jax", "beartype.beartype"):
+
+def names_axes(annotation):
+    """Whether arrays with named axes are anywhere in an annotation."""
+    if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
+        return True
+    return any(map(names_axes, typing.get_args(annotation)))
+
+
+def checked(what=None, *, typechecker):
+    """As `jaxtyped`, whose care for axes is left to those that name some: a call of it is dear."""
+    if what is None:
+        return functools.partial(checked, typechecker=typechecker)
+    if inspect.isfunction(what) and not any(map(names_axes, what.__annotations__.values())):
+        return beartype(what)
+    return jaxtyped(what, typechecker=typechecker)
+
+
+with (
+    mock.patch("jaxtyping.jaxtyped", checked),
+    jaxtyping.install_import_hook("ngnmm_jax", "beartype.beartype"),
+):
     import ngnmm_jax as ng
 
     # Now, since it is imported when it is asked for; but for what imports the command line's rooms.
