@@ -187,7 +187,7 @@ def linear_response(
         )
     asked = stability and not delayed
     core = without_steps(driven(system).bare())
-    found = equilibrium(undriven(core), start)
+    found = equilibrium(without_steps(network), start)
     result = _respond(core, *found, frequencies, variable, asked, cross)
     if delayed and stability:
         result = _with_roots(network, result)
