@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Listed
 from ngnmm_jax._core.files import write_npz
+from ngnmm_jax._core.pictured import Listed
 from ngnmm_jax.connectome import Connectome
 
 _MANIFEST, _FORMAT = "ngnmm_jax", 1

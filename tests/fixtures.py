@@ -35,9 +35,16 @@ def checked(what=None, *, typechecker):
     """As `jaxtyped`, whose care for axes is left to those that name some: a call of it is dear."""
     if what is None:
         return functools.partial(checked, typechecker=typechecker)
-    if inspect.isfunction(what) and not any(map(names_axes, what.__annotations__.values())):
-        return beartype(what)
-    return jaxtyped(what, typechecker=typechecker)
+    if not inspect.isfunction(what) or any(map(names_axes, what.__annotations__.values())):
+        return jaxtyped(what, typechecker=typechecker)
+    with_types = beartype(what)
+
+    @functools.wraps(what)
+    def run(*args, **kwargs):
+        function = what if jaxtyping.config.jaxtyping_disable else with_types
+        return function(*args, **kwargs)
+
+    return run
 
 
 with (

@@ -90,7 +90,7 @@ def test_times_without_unit_say_so(connectome):
     curve = ng.dispersion(network, ng.find_equilibria(network.homogeneous()).states[-1])
     assert "Hz" not in repr(curve)
     assert "per unit of time" in repr(curve)
-    assert ng.plot.dispersion(curve).get_ylabel() == "growth rate (1)"
+    assert ng.plot.dispersion(curve).get_ylabel() == "growth rate"
     run = ng.simulate(network, 40.0, dt=0.01)
     assert np.diff(run.ts)[0] == pytest.approx(20 * network.model.time_step, rel=0.1)
     assert ng.plot.spectrum(run, segment=10.0).get_xlabel() == "frequency (per unit of time)"

@@ -1,22 +1,22 @@
-"""What is shown of an object: a head and a few rows of names and values, as text and as HTML."""
+"""What is shown of an object: a head and a few rows of names and values, as text and as HTML.
+
+Without JAX, whose import takes seconds: what is of it, or of Equinox, is known as such where they
+have been imported.
+"""
 
 import abc
 import dataclasses
 import inspect
+import sys
 import textwrap
-from collections import Counter
 from typing import Any, TypeVar
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.pictures import card_html
 
 # Columns of a line, lines of a row that is a text, and rows; what is more is cut.
-_WIDTH, _LINES, _ROWS = 96, 4, 10
+WIDTH, _LINES, _ROWS = 96, 4, 10
 # Characters of what is no text and no number; and how many of several are shown.
 _SHORT, _SOME = 60, 4
 #: A space at which no line is broken.
@@ -36,11 +36,11 @@ class Card(abc.ABC):
     def __repr__(self) -> str:
         head, rows = self.card()
         wide = max(map(len, rows), default=0)
-        lines = [_cut(head, _WIDTH)]
+        lines = [cut(head, WIDTH)]
         for name, value in list(rows.items())[:_ROWS]:
             lines += textwrap.wrap(
                 shown(value),
-                _WIDTH,
+                WIDTH,
                 initial_indent=f"  {name:<{wide}}  ",
                 subsequent_indent=" " * (wide + 4),
                 max_lines=_LINES,
@@ -63,15 +63,11 @@ class Card(abc.ABC):
         """What is shown of it among others: its head, and of its rows what fits."""
         head, rows = self.card()
         named = [f"{name} {shown(value)}" for name, value in rows.items()]
-        return _cut("; ".join([head, *named]).replace(TIED, " "), _WIDTH)
+        return cut("; ".join([head, *named]).replace(TIED, " "), WIDTH)
 
     def picture(self) -> str:
         """HTML to stand beside the card in notebooks, or nothing."""
         return ""
-
-
-class Pictured(Card, eqx.Module):
-    """A module that is shown as a card."""
 
 
 class Shown:
@@ -84,12 +80,12 @@ class Shown:
         usual = {field.name: _default(field) for field in _fields(self)}
         items = [(name, value) for name, value in _held(self) if not _same(value, usual.get(name))]
         values = ", ".join(f"{name}={_written(value)}" for name, value in items)
-        return _cut(f"{type(self).__name__}({values})", _WIDTH)
+        return cut(f"{type(self).__name__}({values})", WIDTH)
 
     def _repr_html_(self) -> str:
         own = type(self).__repr__ is not Shown.__repr__
         head = repr(self) if own else type(self).__name__
-        return card_html(head, {name: _cut(_written(value), _WIDTH) for name, value in _held(self)})
+        return card_html(head, {name: cut(_written(value), WIDTH) for name, value in _held(self)})
 
 
 def shown_as_made(kind: type[_Kind]) -> type[_Kind]:
@@ -97,48 +93,6 @@ def shown_as_made(kind: type[_Kind]) -> type[_Kind]:
     for name in ("__repr__", "_repr_html_"):
         setattr(kind, name, getattr(Shown, name))
     return kind
-
-
-class Listed(tuple[Any, ...]):
-    """A few of a kind, in their order: a tuple that is shown with a line for each."""
-
-    __slots__ = ()
-
-    def __getitem__(self, place: Any) -> Any:
-        found = super().__getitem__(place)
-        return Listed(found) if isinstance(place, slice) else found
-
-    def __repr__(self) -> str:
-        return "\n".join([self._head(), *(f"  {k}  {line}" for k, line in self._lines())])
-
-    def _repr_html_(self) -> str:
-        return card_html(self._head(), dict(self._lines()))
-
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """IPython's: a line for each, not a tuple's parentheses."""
-        del cycle
-        printer.text(repr(self) if len(printer.stack) == 1 else self._head())
-
-    def _head(self) -> str:
-        kinds = Counter(type(value).__name__ for value in self)
-        return ", ".join(f"{number} × {kind}" for kind, number in kinds.items()) or "none"
-
-    def _lines(self) -> list[tuple[str, str]]:
-        wide = len(str(len(self) - 1))
-        return [(f"{k:>{wide}}", _in_a_line(value)) for k, value in enumerate(self)]
-
-
-jax.tree_util.register_pytree_node(
-    Listed, lambda some: (tuple(some), None), lambda _, some: Listed(some)
-)
-
-
-def _in_a_line(value: Any) -> str:
-    return (
-        value._repr_line_()
-        if isinstance(value, Card)
-        else _cut(repr(value).split("\n", 1)[0], _WIDTH)
-    )
 
 
 def _fields(owner: Any) -> tuple[Any, ...]:
@@ -176,7 +130,7 @@ def _written(value: Any) -> str:
     if isinstance(value, dict):
         some = [f"{key!r}: {_written(one)}" for key, one in list(value.items())[:_SOME]]
         return f"{{{', '.join(some + ['…'] * (len(value) > _SOME))}}}"
-    if is_array(value) and np.ndim(value) and jnp.issubdtype(value.dtype, jnp.number):
+    if is_array(value) and np.ndim(value) and _kind(value) in "iufc":
         few = np.ndim(value) == 1 and value.size <= _SOME
         return f"[{', '.join(f'{x:.6g}' for x in np.asarray(value)) if few else shown(value)}]"
     if isinstance(value, type) or inspect.isroutine(value):
@@ -188,7 +142,7 @@ def shown(value: Any) -> str:
     """A value in short: a text as it is, of an array its shape and its range."""
     if isinstance(value, str):
         return value
-    if isinstance(value, jax.core.Tracer):
+    if _is_jax(value) and not is_array(value):
         return f"traced {value.shape}"
     if is_array(value) or (isinstance(value, float | int) and not isinstance(value, bool)):
         return _numbers(value)
@@ -196,26 +150,44 @@ def shown(value: Any) -> str:
         return f"{value.dtype} {value.shape}"
     if isinstance(value, dict):
         text = ", ".join(f"{name} {shown(entry)}" for name, entry in value.items())
-    elif isinstance(value, eqx.Module) and not isinstance(value, Card | Shown):
+    elif _is_module(value) and not isinstance(value, Card | Shown):
         text = type(value).__name__
     else:
         text = repr(value).split("\n", 1)[0]
-    return _cut(text, _SHORT)
+    return cut(text, _SHORT)
 
 
 def is_array(value: Any) -> bool:
     """Whether it holds numbers that are there: not traced, no description of an array."""
-    return isinstance(value, np.ndarray | np.generic | jax.Array) and _checks.is_concrete(value)
+    if not _is_jax(value):
+        return isinstance(value, np.ndarray | np.generic)
+    return not isinstance(value, sys.modules["jax"].core.Tracer)
 
 
-def _cut(text: str, width: int) -> str:
+def _is_jax(value: Any) -> bool:
+    """Whether it is an array of JAX's, perhaps one that is traced."""
+    return "jax" in sys.modules and isinstance(value, sys.modules["jax"].Array)
+
+
+def _is_module(value: Any) -> bool:
+    """Whether it is one of Equinox's."""
+    return "equinox" in sys.modules and isinstance(value, sys.modules["equinox"].Module)
+
+
+def _kind(array: Any) -> str:
+    """Of its numbers, as NumPy has it; nothing where they are random keys."""
+    return str(getattr(array.dtype, "kind", ""))
+
+
+def cut(text: str, width: int) -> str:
+    """A text, as far as there is room."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _numbers(value: Any) -> str:
     kind: Any = getattr(value, "dtype", None)
     shape = " × ".join(map(str, np.shape(value)))
-    if isinstance(value, jax.Array) and jnp.issubdtype(kind, jax.dtypes.extended):
+    if kind is not None and not _kind(value):
         return f"{shape} {kind}".strip()  # random keys
     if np.size(value) > _MANY:
         return f"{shape} {kind}"

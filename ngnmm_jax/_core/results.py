@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured, is_array
+from ngnmm_jax._core.cards import is_array
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax._core.pictures import thumbnail
 from ngnmm_jax._core.status import Status
 

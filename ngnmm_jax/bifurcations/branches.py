@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Listed
+from ngnmm_jax._core.pictured import Listed
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import counted
 from ngnmm_jax._core.status import Status

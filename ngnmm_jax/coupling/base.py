@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import with_fields, without_names
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax._core.types import Channels, Field
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.graphs.base import AbstractGraph

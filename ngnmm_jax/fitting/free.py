@@ -17,7 +17,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import (
     leaf,
     never_negative,
@@ -25,6 +24,7 @@ from ngnmm_jax._core.parameters import (
     parameter_names,
     with_leaves,
 )
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax.systems.delayed import allowing
 from ngnmm_jax.systems.driven import undriven
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import with_fields, without_names
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax._core.types import Field
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.parameters import with_fields
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax._core.types import ParameterArray
 from ngnmm_jax.models.parameters import as_parameter, parameter
 

@@ -11,9 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.parameters import checked_again, declared, with_leaves
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax._core.types import Field, Scalar, State
 from ngnmm_jax.models import times
 from ngnmm_jax.models.agreement import HOOKS, guarded

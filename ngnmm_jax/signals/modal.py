@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import (
     Number,

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax.signals._arrays import square
 
 # Triangles with less than this fraction of the square of their longest side have no plane, and

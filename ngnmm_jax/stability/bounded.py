@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.cards import Pictured
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax.connectome import Eigenmodes
 from ngnmm_jax.coupling.modes import graphs_of
 from ngnmm_jax.dynamics.floquet import Propagated, product

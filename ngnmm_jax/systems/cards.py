@@ -3,7 +3,8 @@
 import inspect
 from typing import Any
 
-from ngnmm_jax._core.cards import Pictured, shown
+from ngnmm_jax._core.cards import shown
+from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.graphs.dense import DenseGraph
 from ngnmm_jax.models.cards import set_in
