@@ -542,10 +542,14 @@ def test_interrupted_while_it_computes(small_file, tmp_path):
 
 def test_an_interruption_that_python_ignores_comes_again():
     """In a callback, as JAX has one, an exception is lost."""
-    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
-        _unraisable(SimpleNamespace(exc_type=KeyboardInterrupt))
-        for _ in range(200):
-            time.sleep(0.1)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a shell
+    try:
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+            _unraisable(SimpleNamespace(exc_type=KeyboardInterrupt))
+            for _ in range(200):
+                time.sleep(0.1)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_lines_where_there_is_no_terminal(monkeypatch, capsys):
