@@ -21,7 +21,7 @@ from ngnmm_jax.plot._style import (
     quantity,
     with_unit,
 )
-from ngnmm_jax.signals import Comodulogram, envelope, power_spectrum
+from ngnmm_jax.signals import Comodulogram, PowerSpectrum, envelope, power_spectrum
 from ngnmm_jax.simulation.result import Simulation
 
 
@@ -74,28 +74,44 @@ def mean_field(run: Simulation, variable: str | None = None, *, ax: Axes | None 
     return finish(ax)
 
 
+# Frequencies of a spectrum that are shown at least.
+_POINTS = 25
+
+
+def _reach(found: PowerSpectrum) -> float:
+    """Where the axis of a spectrum may end: all if there is no power."""
+    power = np.asarray(found.power)[1:]
+    share = np.cumsum(power.reshape(len(power), -1).mean(axis=1))
+    within = np.searchsorted(share, 0.95 * share[-1]) if share[-1] > 0 else len(power) - 1
+    frequencies = np.asarray(found.frequencies)[1:]
+    return float(max(1.5 * frequencies[within], frequencies[:_POINTS][-1]))
+
+
 def spectrum(
     run: Simulation,
     variable: str | None = None,
     *,
     ax: Axes | None = None,
     segment: float | None = None,
-    highest: float = 150.0,
+    highest: float | None = None,
 ) -> Axes:
     """Power spectrum (dB) of the mean over regions, and in light colour of each region.
 
-    **Arguments:** `segment`: s, of Welch's windows; `highest`: Hz, end of the axis.
+    **Arguments:** `segment`: s, of Welch's windows; `highest`: Hz, end of the axis; by
+    default half as far again as 95 % of the regions' power reaches, and 25 frequencies at least.
     """
     variable, values = picked(run, variable)
     ax = make_axes(ax)
     ax.margins(x=0)
     top, bottom = -np.inf, np.inf
+    each = None
     if values.ndim == 2:
         each = power_spectrum(values, run.sampling_interval, segment=segment)
         ax.plot(each.frequencies, each.decibels, color=DECAYING, lw=0.4, alpha=0.25, zorder=0)
         values = values.mean(axis=1)
     mean = power_spectrum(values, run.sampling_interval, segment=segment)
     ax.plot(mean.frequencies, mean.decibels, color="0.1", lw=1.4, label="mean of regions")
+    highest = _reach(mean if each is None else each) if highest is None else highest
     for line in ax.lines:
         x, y = (np.asarray(data) for data in line.get_data())
         y = y[(x > 0) & (x <= highest) & np.isfinite(y)]
