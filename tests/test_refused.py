@@ -1,0 +1,87 @@
+"""What is refused by name where it was taken for something else before."""
+
+from decimal import Decimal
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+import ngnmm_jax as ng
+from ngnmm_jax._core import checks
+from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.observe import Average, LeadField
+
+RING = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+
+
+def network(**options):
+    return ng.Network(ng.NextGenEI(), Connectome(RING), coupling=2.0, **options)
+
+
+@pytest.mark.parametrize("text", ["10", b"10", np.array("10"), np.array(["10"], object)[0], 1j])
+def test_a_time_is_a_number_and_no_text(text):
+    with pytest.raises(ValueError, match="`duration` must be a number, but it is"):
+        ng.simulate(network(), text)
+    with pytest.raises(ValueError, match="`duration` must be a number"):
+        ng.Activity(duration=text)
+
+
+def test_what_counts_as_a_time():
+    given = (10, 10.0, np.float32(10), jnp.asarray(10.0), Fraction(10), Decimal(10))
+    assert [checks.time("t", value) for value in given] == [10.0] * 6
+    for value in (np.timedelta64(10, "s"), True, "ten"):
+        with pytest.raises(ValueError, match="`t` must be a number"):
+            checks.time("t", value)
+    with pytest.raises(ValueError, match="`save_at` must be numbers"):
+        checks.times("save_at", ["1", "2"])
+
+
+def test_samples_further_apart_than_the_run_is_long():
+    for run in (ng.simulate, lambda *given, **more: ng.simulate_batch(given[0], {}, 10.0, **more)):
+        with pytest.raises(ValueError, match="`save_every` must be at most the duration, 10"):
+            run(network(), 10.0, save_every=20.0)
+    with pytest.raises(ValueError, match="`save_every` must be at most the duration, 10"):
+        ng.simulate_spiking(network(), 10.0, save_every=20.0, neurons=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "made"),
+    [
+        ("labels", lambda: Connectome(RING, labels="abc")),
+        ("groups", lambda: Connectome(RING, groups="abc")),
+        ("notes", lambda: Connectome(RING, notes="abc")),
+        ("labels", lambda: ng.graphs.SparseGraph(csr_array(RING), labels="abc")),
+        ("sensors", lambda: LeadField(np.ones((3, 3)), sensors="abc")),
+        ("groups", lambda: Average("abc", "v_e")),
+        ("names", lambda: ng.surfaces.Parcellation(np.arange(3), names="abc")),
+    ],
+)
+def test_names_are_no_letters_of_a_text(name, made):
+    with pytest.raises(ValueError, match=f"`{name}` must be a sequence of names, but it is the te"):
+        made()
+
+
+def test_names_of_any_kind_of_sequence():
+    for given in (("a", "b", "c"), np.array(["a", "b", "c"]).tolist()):
+        assert Connectome(RING, labels=given).labels == ("a", "b", "c")
+
+
+def test_an_edge_list_says_by_what_its_columns_were_read(tmp_path):
+    def notes(text):
+        (tmp_path / "edges.csv").write_text(text)
+        found = Connectome.load(tmp_path / "edges.csv", directed=True)
+        return found, found.notes
+
+    lines = "".join(f"{k},{(k + 1) % 4},{k + 1}\n" for k in range(4))
+    found, told = notes("target,source,weight\n" + lines)
+    read = "the edge list is read by its header: source 'source', target 'target', weight 'weight'"
+    assert read in told
+    assert found.weights[0, 1] == 1.0  # row: the target
+    lines = "".join(f"{k},{(k + 1) % 4},{k + 1},{10 * k + 5}\n" for k in range(4))
+    found, told = notes("from,to,w,length\n" + lines)
+    assert "weight 'w', tract length 'length'" in " | ".join(told)
+    assert found.tract_lengths[1, 0] == 5.0
+    lines = "".join(f"{k},{(k + 1) % 4},{k + 1}\n" for k in range(4))
+    assert "each line of the edge list is read as source, target, weight" in notes(lines)[1]
