@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 import ngnmm_jax as ng
 from ngnmm_jax._core import checks
+from ngnmm_jax._core.starting import first_state
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.observe import Average, LeadField
 
@@ -85,3 +86,44 @@ def test_an_edge_list_says_by_what_its_columns_were_read(tmp_path):
     assert found.tract_lengths[1, 0] == 5.0
     lines = "".join(f"{k},{(k + 1) % 4},{k + 1}\n" for k in range(4))
     assert "each line of the edge list is read as source, target, weight" in notes(lines)[1]
+
+
+BELOW = np.full((6, 3), -1.0)
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        lambda start: ng.simulate(network(), 10.0, start=start),
+        lambda start: ng.simulate_batch(network(), {"coupling": [1.0, 2.0]}, 10.0, start=start),
+        lambda start: ng.simulate_batch(
+            network(), {}, 10.0, start=np.stack([abs(start), start]), seed=[0, 1]
+        ),
+        lambda start: ng.simulate_spiking(network(), 10.0, start=start, neurons=10),
+        lambda start: ng.lyapunov_spectrum(network(), 2, start=start),
+        lambda start: ng.lyapunov_spectrum(network().homogeneous(), 2, start=start[:, 0]),
+        lambda start: ng.find_orbit(network().homogeneous(), start=start[:, 0]),
+        lambda start: ng.sweep(network(), {"coupling": [1.0]}, measure=ng.Activity(start=start)),
+        lambda start: ng.simulate(ng.Driven(network(), {"input": 0.1}), 10.0, dt=0.1, start=start),
+    ],
+)
+def test_no_run_starts_at_negative_rates(begun):
+    with pytest.raises(ValueError, match="`start` must not have 'r_e' below zero"):
+        begun(BELOW)
+
+
+def test_what_runs_end_in_is_a_start():
+    class Run:
+        final_state = BELOW
+
+    slightly = np.abs(BELOW)
+    slightly[0, 0] = -1e-7  # by a step
+    noisy = ng.Driven(network(), {"input": 0.1}, below_zero="keep")
+    for system, start in ((network(), Run()), (network(), slightly), (noisy, BELOW)):
+        assert first_state(start, system).shape == (6, 3)
+    potentials = np.abs(BELOW)
+    potentials[1] = -80.0
+    assert ng.NextGenEI.variables[1] not in ng.NextGenEI.nonnegative
+    assert first_state(potentials, network())[1, 0] == -80.0
+    with pytest.raises(ValueError, match="'s_i' below zero"):
+        first_state(np.where(np.arange(6)[:, None] == 5, -0.1, np.abs(BELOW)), network())

@@ -393,7 +393,7 @@ class Activity(AbstractMeasure):
 
     def _given(self, system: System) -> np.ndarray:
         """The state (*state) that is given as a start."""
-        return np.asarray(first_state(self._first, system.state_shape, dtype=self._dtype(system)))
+        return np.asarray(first_state(self._first, system, dtype=self._dtype(system)))
 
     def refined(self, system: System) -> "Activity":
         _, dt = self.plan(system)
