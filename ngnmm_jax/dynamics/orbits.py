@@ -171,7 +171,6 @@ def _locked(
     throw: bool,
 ) -> ForcedOrbit:
     """`find_orbit` of a driven system."""
-    shape = tuple(system.state_shape)
     turns = getattr(start, "drive_cycles", None) if period is None else None
     if start is not None:
         start = first_state(start, system, "of the system's state")
