@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +12,11 @@ from scipy.sparse import csr_array
 import ngnmm_jax as ng
 from ngnmm_jax._core import checks
 from ngnmm_jax._core.starting import first_state
+from ngnmm_jax.cli.reports import statuses
+from ngnmm_jax.cli.reports.chaos import lyapunov_facts
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.observe import Average, LeadField
+from ngnmm_jax.systems.noises import White
 
 RING = np.array([[0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
 
@@ -127,3 +131,37 @@ def test_what_runs_end_in_is_a_start():
     assert first_state(potentials, network())[1, 0] == -80.0
     with pytest.raises(ValueError, match="'s_i' below zero"):
         first_state(np.where(np.arange(6)[:, None] == 5, -0.1, np.abs(BELOW)), network())
+
+
+@pytest.mark.parametrize("noise", [{"input": 0.0}, {"s_e": np.zeros(3), "v_e": White(0.0)}])
+@pytest.mark.parametrize("response", [ng.linear_response, ng.modal_response])
+def test_without_noise_nothing_fluctuates(response, noise):
+    with pytest.raises(ValueError, match="`system` must have noise of a strength above zero"):
+        response(ng.Driven(network(), noise), [10.0])
+
+
+def test_noise_that_is_zero_at_the_equilibrium():
+    zero = White(0.1, factor=lambda state: 0.0 * state[0], sense="ito")
+    system = ng.Driven(network(), {"s_e": zero})
+    with pytest.raises(ng.SolverError, match="no region fluctuates"):
+        ng.linear_response(system, variable="s_e")
+    found = ng.linear_response(system, variable="s_e", throw=False)
+    assert int(found.status) == ng.Status.NOT_FINITE
+    assert not found.ok
+
+
+def test_reports_count_each_status_by_its_own_words():
+    status = np.array([[0, ng.Status.STEP_TOO_LARGE], [ng.Status.STEP_TOO_LARGE, 0]])
+    spectra = SimpleNamespace(
+        status=status,
+        exponents=np.ones((2, 2, 1)),
+        number_positive=np.ones((2, 2)),
+        kaplan_yorke=np.ones((2, 2)),
+    )
+    facts = lyapunov_facts(SimpleNamespace(spectra=spectra, time_unit="ms"))
+    assert facts["step_too_large (the fixed step is too large for the system)"] == "2"
+    assert not any("diverged" in words for words in facts)
+    assert statuses.in_one_line(status) == "2 step_too_large"
+    several = statuses.in_one_line([3, 5, 0, 5])
+    assert several == "1 not_finite, 2 none_found"
+    assert statuses.in_one_line(np.zeros(3, int)) == "0"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.status import Status
+from ngnmm_jax.cli.reports.statuses import ended
 from ngnmm_jax.sweeps.storage import discrepancies
 
 
@@ -19,11 +19,7 @@ def sweep_facts(dataset: Any) -> dict[str, Any]:
         marks = dataset["block_digest"].values
         whole = (marks[:-1] != 0).sum()
         facts["finished blocks"] = f"{int(whole)} of {marks.size - 1}"
-    for code in Status:
-        count = int((status == code).sum())
-        if count and code != Status.OK:
-            facts[f"{code.name.lower()} ({code.explanation.split(':')[0]})"] = count
-    return facts
+    return facts | ended(status)
 
 
 def against_half_the_step(dataset: Any) -> list[dict[str, Any]]:
