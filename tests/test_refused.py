@@ -165,3 +165,30 @@ def test_reports_count_each_status_by_its_own_words():
     several = statuses.in_one_line([3, 5, 0, 5])
     assert several == "1 not_finite, 2 none_found"
     assert statuses.in_one_line(np.zeros(3, int)) == "0"
+
+
+def test_delays_are_named_by_what_they_are_made_of():
+    common, single, none = network(delays=2.0), network(delays=np.full((3, 3), 2.0)), network()
+    tracts = ng.Network(ng.NextGenEI(), Connectome(RING, tract_lengths=20 * RING), 2.0, speed=5.0)
+    for changed in (
+        lambda system, name: system.with_parameters(**{name: 3.0}),
+        lambda system, name: ng.simulate_batch(system, {name: [3.0, 4.0]}, 10.0),
+        lambda system, name: ng.sweep(system, {name: [3.0, 4.0]}, measure=ng.Activity()),
+        lambda system, name: ng.Driven(system, {"s_e": 0.1}).with_parameters(**{name: 3.0}),
+    ):
+        with pytest.raises(ValueError, match="by what they are made of, 'delay', but it names 'de"):
+            changed(common, "delays")
+        with pytest.raises(ValueError, match="by what they are made of, 'speed', but it names 'de"):
+            changed(tracts, "delay")
+        for name in ("delay", "delays", "speed"):
+            with pytest.raises(ValueError, match="of single connections are none, so make the net"):
+                changed(single, name)
+            with pytest.raises(ValueError, match="this network has no delays, so make one that"):
+                changed(none, name)
+        with pytest.raises(ValueError, match=r"`network.with_connectome\(…\)` is the network over"):
+            changed(none, "weights")
+    assert float(common.with_parameters(delay=3.0).delays.delay) == 3.0
+    with pytest.raises(ValueError, match="`delays` must be positive"):
+        network(delays=-1.0)
+    with pytest.raises(ValueError, match="`delay` must be positive"):
+        common.with_parameters(delay=-1.0)
