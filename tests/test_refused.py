@@ -4,6 +4,7 @@ from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from ngnmm_jax._core.starting import first_state
 from ngnmm_jax.cli.reports import statuses
 from ngnmm_jax.cli.reports.chaos import lyapunov_facts
 from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.fitting import losses
 from ngnmm_jax.observe import Average, LeadField
 from ngnmm_jax.systems.noises import White
 
@@ -192,3 +194,52 @@ def test_delays_are_named_by_what_they_are_made_of():
         network(delays=-1.0)
     with pytest.raises(ValueError, match="`delay` must be positive"):
         common.with_parameters(delay=-1.0)
+
+
+HOLE = np.eye(4) + 0.3
+HOLE[0, 2] = HOLE[2, 0] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("name", "loss"),
+    [
+        ("target", lambda x: losses.fc_distance(x * np.ones((4, 4)), HOLE)),
+        ("target", lambda x: losses.fc_correlation(x * np.ones((4, 4)), HOLE)),
+        ("target", lambda x: losses.fc_correlation(x * np.ones((4, 4)), np.ones((4, 4)))),
+        ("target", lambda x: losses.time_series(x * np.ones(3), np.array([1.0, np.inf, 2.0]))),
+        ("target", lambda x: losses.time_series(x * np.ones(3), np.ones(3))),
+        ("target", lambda x: losses.spectral_distance(x * np.ones(3), np.arange(3.0))),
+        ("estimate", lambda x: losses.whittle(x * np.ones(3), np.full(3, np.nan))),
+        ("target", lambda x: losses.peak_frequency(x * np.ones(3), np.arange(3.0), np.nan)),
+        ("target", lambda x: losses.band_power(x * np.ones(3), np.arange(3.0), (1, 2), 0.0)),
+    ],
+)
+def test_losses_refuse_data_that_they_cannot_be_near(name, loss):
+    for called in (loss, jax.jit(loss)):  # as a fit calls it
+        with pytest.raises(ValueError, match=f"`{name}` must (be finite|be positive|vary)"):
+            called(2.0)
+
+
+def test_what_stands_on_the_diagonal_of_data_does_not_count():
+    given = np.arange(16.0).reshape(4, 4)
+    np.fill_diagonal(given, np.nan)
+    assert float(losses.fc_distance(given, given)) == 0.0
+
+
+def test_a_fit_without_a_finite_loss_says_so():
+    def loss(system, key):
+        return {"good": 0.0 * system.coupling, "bad": system.coupling * np.nan}
+
+    free = {"coupling": ng.fitting.positive()}
+    with pytest.raises(ng.SolverError, match="no start ever had a finite loss, which was nan at"):
+        ng.fit(network(), free, loss, steps=2)
+    found = ng.fit(network(), free, loss, steps=2, throw=False)
+    assert "of its terms 'bad' first" in found.never_finite()
+
+
+def test_a_margin_of_stability_that_nobody_looked_at():
+    response = ng.linear_response(
+        ng.Driven(network(), {"s_e": 0.1}), [10.0], variable="s_e", stability=False
+    )
+    with pytest.raises(ValueError, match="`response` must say whether its equilibrium is stable"):
+        losses.margin(response)
