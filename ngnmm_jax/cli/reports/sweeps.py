@@ -8,6 +8,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.cli.reports.statuses import ended
+from ngnmm_jax.sweeps.folding import folded
 from ngnmm_jax.sweeps.storage import discrepancies
 
 
@@ -19,7 +20,8 @@ def sweep_facts(dataset: Any) -> dict[str, Any]:
         marks = dataset["block_digest"].values
         whole = (marks[:-1] != 0).sum()
         facts["finished blocks"] = f"{int(whole)} of {marks.size - 1}"
-    return facts | ended(status)
+    near = {f"{name} near half the sampling rate": n for name, n in folded(dataset).items()}
+    return facts | ended(status) | near
 
 
 def against_half_the_step(dataset: Any) -> list[dict[str, Any]]:
