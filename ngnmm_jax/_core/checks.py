@@ -7,6 +7,7 @@ JAX, such as a connectome, is checked without it: importing it takes seconds.
 
 import importlib
 import sys
+from decimal import Decimal
 from numbers import Real
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -145,9 +146,11 @@ def _decimal(argument: str, value: Any, shape: tuple[int, ...] | None = None) ->
         fail(argument, "be known", "JAX traces it")
     try:
         array = np.asarray(value)
-        wide = array.astype(float)
-        if array.dtype.kind == "b":
+        objects = array.dtype.kind == "O"
+        real = objects and all(isinstance(v, Real | Decimal) for v in array.flat)
+        if not real and not any(_is_a(array.dtype, kind) for kind in ("integer", "floating")):
             raise TypeError
+        wide = array.astype(float)
     except (TypeError, ValueError):
         fail(argument, "be a number" if shape == () else "be numbers", f"it is {value!r}")
     if shape is not None and array.shape != shape:
@@ -176,6 +179,18 @@ def even_interval(times: np.ndarray) -> float | None:
     # The nearest number of few digits, if the rounding allows for it.
     decimals = (float(f"{gap:.{digits}g}") for digits in range(1, 18))
     return next(d for d in decimals if abs(d - gap) * gaps.size <= rounding)
+
+
+def names(argument: str, value: Any) -> tuple[str, ...]:
+    """Names, one by one; refuses a text, whose letters are none."""
+    if isinstance(value, str | bytes):
+        must = "be a sequence of names" + (", as `text.split()`" if len(value.split()) > 1 else "")
+        fail(argument, must, f"it is the text {value!r}")
+    try:
+        entries = list(value)
+    except TypeError:
+        fail(argument, "be a sequence of names", f"it is {kind_of(value)}")
+    return tuple(v.decode("utf-8", "replace") if isinstance(v, bytes) else str(v) for v in entries)
 
 
 def an_object(argument: str, value: Any) -> None:

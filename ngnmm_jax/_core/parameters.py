@@ -8,7 +8,7 @@ so.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -178,6 +178,35 @@ def parameter_names(system: Any) -> tuple[str, ...]:
     return (*own, *coupling, *_noise_names(system))
 
 
+def known_name(
+    name: str, system: Any, known: Iterable[str] | None = None, argument: str = "parameters"
+) -> None:
+    """Refuse what is no parameter of a system, or none of those `known`; says what is meant."""
+    names = parameter_names(system) if known is None else tuple(known)
+    if name not in names:
+        _of_other_ways(argument, name, getattr(system, "system", system), names)
+        _checks.one_of(argument, name, names)
+
+
+def _of_other_ways(argument: str, name: str, system: Any, names: tuple[str, ...]) -> None:
+    """Refuse what makes a network, and is no parameter of this one, by the way to change it."""
+    if name in ("connectome", "weights", "tract_lengths") and hasattr(system, "with_connectome"):
+        must = "name parameters: `network.with_connectome(…)` is the network over another one"
+        _checks.fail(argument, must, f"it names {name!r}")
+    if name not in ("delay", "delays", "speed") or not hasattr(system, "delays"):
+        return
+    own = [known for known in names if known.split("_")[-1] in ("delay", "speed")]
+    if own:
+        must = f"name its delays by what they are made of, {' or '.join(map(repr, own))}"
+    elif system.delays is None:
+        must = "name parameters: this network has no delays, so make one that has with "
+        must += "`Network(…, delays=…)` or `speed=…`"
+    else:
+        must = "name parameters: delays of single connections are none, so make the network anew "
+        must += "with `Network(…, delays=…)` of other ones"
+    _checks.fail(argument, must, f"it names {name!r}")
+
+
 def scalar_names(system: Any) -> list[str]:
     """Names of what is one number: parameters, and fields of a system of one's own."""
     parts = [part for part in (system, getattr(system, "model", None)) if part is not None]
@@ -217,7 +246,7 @@ def parameter_axes(system: Any, axes: Mapping[str, Any]) -> dict[str, np.ndarray
         _checks.fail("parameters", "name at least one parameter", "it is empty")
     values = {}
     for name, given in axes.items():
-        _checks.one_of("parameters", name, parameter_names(system))
+        known_name(name, system)
         value = _checks.numbers(name, given, "be a sequence of numbers").astype(float)
         if value.ndim != 1 or not value.size:
             _checks.fail(name, "be a non-empty sequence", f"its shape is {value.shape}")

@@ -15,7 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import leaf, one_for_all, parameter_names
+from ngnmm_jax._core.parameters import known_name, leaf, one_for_all
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.models.times import seconds_in
@@ -149,7 +149,7 @@ class _Follower(NamedTuple):
         if not isinstance(bounds, Mapping) or len(bounds) != 2:
             _checks.fail("bounds", "name two parameters", f"it is {bounds!r}")
         for name, pair in bounds.items():
-            _checks.one_of("bounds", name, parameter_names(network))
+            known_name(name, network, argument="bounds")
             one_for_all(network, name, "continue with other parameters")
             values = np.asarray(pair, float)
             if values.shape != (2,) or not np.isfinite(values).all() or values[0] >= values[1]:

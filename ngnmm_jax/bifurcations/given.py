@@ -12,6 +12,7 @@ from ngnmm_jax._core.parameters import (
     ParametrisedField,
     bare,
     check_values,
+    known_name,
     scalar_names,
     with_leaves,
 )
@@ -62,7 +63,7 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
     system = bare(system)
     known = scalar_names(system)
     for name in names:
-        _checks.one_of("parameters", name, known)
+        known_name(name, system, known)
     only_together(system, names)
     if isinstance(start, SpecialPoint):
         for name in start.parameters:

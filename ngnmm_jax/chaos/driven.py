@@ -12,6 +12,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.names import STIMULUS
 from ngnmm_jax._core.parameters import (
     bare,
+    known_name,
     parameter_axes,
     parameter_names,
     stimulus_leaves,
@@ -55,7 +56,7 @@ def axes_of(system: Driven, parameters: Mapping[str, Any]) -> dict[str, np.ndarr
     values: dict[str, np.ndarray] = {}
     for name, given in parameters.items():
         if name not in of_stimulus:
-            _checks.one_of("parameters", name, (*parameter_names(system), *of_stimulus))
+            known_name(name, system, (*parameter_names(system), *of_stimulus))
             values |= parameter_axes(system, {name: given})
             continue
         value = _checks.numbers(name, given, "be a sequence of numbers").astype(float)

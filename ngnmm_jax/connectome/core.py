@@ -65,7 +65,7 @@ class Connectome:
     ) -> None:
         self._set("name", name)
         self._set("source", source)
-        self._set("notes", tuple(map(str, notes)))
+        self._set("notes", _checks.names("notes", notes))
         weights, names = _framed("weights", weights)
         if names is not None and not len(labels) and names != [str(k) for k in range(len(names))]:
             labels = names
@@ -90,8 +90,8 @@ class Connectome:
             self._set(field, array)
         if self.tract_lengths is not None:
             _nonnegative("tract_lengths", self.tract_lengths)
-        self._set("labels", tuple(map(_name, labels)) or default_labels(n))
-        self._set("groups", None if groups is None else tuple(map(_name, groups)))
+        self._set("labels", _checks.names("labels", labels) or default_labels(n))
+        self._set("groups", None if groups is None else _checks.names("groups", groups))
         for field in ("labels", "groups"):
             entries = getattr(self, field)
             if entries is not None and len(entries) != n:

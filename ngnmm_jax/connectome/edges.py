@@ -18,7 +18,7 @@ def from_edges(
 
     `n`: how many regions there are, where the file says so.
     """
-    parts = Parts({}, ["each line of the edge list is read as source, target, weight"])
+    parts = Parts({})
     try:
         pairs = np.array([sources, targets], dtype=float)
     except ValueError:

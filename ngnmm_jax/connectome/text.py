@@ -148,12 +148,27 @@ def _edges(rows: Rows, reading: Reading) -> Parts | None:
     weights = [1.0] * len(rows) if w is None else _column(rows, w)
     sources, targets = ([row[k] for row in rows] for k in (i, j))
     parts = from_edges(sources, targets, weights, n, reading)
+    parts.notes.insert(0, _read_as(header if found else None, (i, j, w, length)))
     if w is None:
         parts.notes.append("edges without a weight have weight 1")
     if length is not None:
         lengths = from_edges(sources, targets, _column(rows, length), n, reading)
         parts.arrays["tract_lengths"] = lengths.arrays["weights"]
     return parts
+
+
+def _read_as(header: Sequence[str] | None, columns: Sequence[int | None]) -> str:
+    """What each column was taken for: by the header's names, or by their order."""
+    meant = ("source", "target", "weight", "tract length")
+    if header is None:
+        told = [what for what, k in zip(meant, columns, strict=True) if k is not None]
+        return f"each line of the edge list is read as {', '.join(told)}"
+    named = [
+        f"{what} {header[k].strip()!r}"
+        for what, k in zip(meant, columns, strict=True)
+        if k is not None
+    ]
+    return f"the edge list is read by its header: {', '.join(named)}"
 
 
 def _edge_columns(

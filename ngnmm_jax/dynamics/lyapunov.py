@@ -237,7 +237,7 @@ def lyapunov_spectrum(
     _checks.positive("dt", step)
     steps = plan(step, duration, transient, interval, stiffness)
     if start is not None:
-        start = first_state(start, shape, "of the system's state")
+        start = first_state(start, system, "of the system's state")
     alone = getattr(system, "system", system) if driven else system
     rest = rest_state(alone) if start is None else start
     near, xi = _begin(rest, seed, count)
@@ -280,7 +280,7 @@ def _with_delays(
     steps = plan(size, duration, transient, interval, stiffness, usual_blocks(flow))
     history = getattr(start, "history", None)
     if start is not None:
-        start = first_state(start, tuple(system.state_shape), "of the system's state")
+        start = first_state(start, system, "of the system's state")
     rest = rest_state(system.undelayed()) if start is None else start
     if rest.shape != tuple(system.state_shape):
         rest = jnp.broadcast_to(rest[:, None], system.state_shape)

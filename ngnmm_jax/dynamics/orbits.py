@@ -140,7 +140,7 @@ def find_orbit(
         if of_past and period is not None:
             start = _over_a_period(start, system.state_shape)
         else:
-            start = first_state(start, system.state_shape, "(variable,)")
+            start = first_state(start, system, "(variable,)")
     for name, value in (("transient", transient), ("window", window)):
         if value is not None:
             _checks.positive(name, value)
@@ -171,10 +171,9 @@ def _locked(
     throw: bool,
 ) -> ForcedOrbit:
     """`find_orbit` of a driven system."""
-    shape = tuple(system.state_shape)
     turns = getattr(start, "drive_cycles", None) if period is None else None
     if start is not None:
-        start = first_state(start, shape, "of the system's state")
+        start = first_state(start, system, "of the system's state")
     for name, value in (("transient", transient), ("window", window), ("period", period)):
         if value is not None:
             _checks.positive(name, value)

@@ -91,7 +91,7 @@ def fit(
         loop.run(progress)
     result = loop.result()
     if throw and not np.isfinite(result.loss).any():
-        raise SolverError("fit", Status.NOT_FINITE, result)
+        raise SolverError("fit", Status.NOT_FINITE, result, result.never_finite())
     return result
 
 

@@ -18,10 +18,10 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import (
+    known_name,
     leaf,
     never_negative,
     one_for_all,
-    parameter_names,
     with_leaves,
 )
 from ngnmm_jax._core.pictured import Pictured
@@ -178,7 +178,7 @@ class Free(Pictured):
                     name, "be made by `real`, `positive` or `interval`", f"it is {unknown!r}"
                 )
             if unknown.where is None and unknown.apply is None:
-                _checks.one_of("parameters", name, parameter_names(system))
+                known_name(name, system)
                 _suits(system, name, unknown)
         _each_once(system, parameters)
         for name, unknown in parameters.items():

@@ -27,7 +27,9 @@ def upper(matrix: Any) -> Float[Array, "pair"]:
 
 def fc_correlation(fc: Any, target: Any) -> Float[Array, ""]:
     """One minus Pearson's correlation of the upper triangles of two connectivities."""
-    return 1 - pearson(*_triangles(fc, target))
+    pair = _triangles(fc, target)
+    _varies(target)
+    return 1 - pearson(*pair)
 
 
 def fc_distance(fc: Any, target: Any) -> Float[Array, ""]:
@@ -38,7 +40,16 @@ def fc_distance(fc: Any, target: Any) -> Float[Array, ""]:
 
 def _triangles(fc: Any, target: Any) -> tuple[jax.Array, jax.Array]:
     _checks.shape("target", target, tuple(jnp.shape(fc)), "as the connectivity")
-    return upper(fc), upper(target)
+    found, data = upper(fc), upper(target)
+    if _checks.is_concrete(target):  # where JAX traces what is made of it, too
+        _checks.finite("target", np.asarray(target)[np.triu_indices(len(target), 1)])
+    return found, data
+
+
+def _varies(target: Any) -> None:
+    """Refuse data that are the same everywhere, of which there is no variance."""
+    if _checks.is_concrete(target) and not np.ptp(np.asarray(target)) > 0:
+        _checks.fail("target", "vary", "all of its values are the same")
 
 
 def pearson(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -101,6 +112,7 @@ def _smooth_distance(a: jax.Array, b: jax.Array, smooth: Any, points: int) -> ja
 def spectral_distance(power: Any, target: Any) -> Float[Array, ""]:
     """Root of the mean squared difference of the logarithms of two spectra (frequency, …)."""
     _checks.shape("target", target, tuple(jnp.shape(power)), "as the spectrum")
+    _checks.positive("target", target)
     return jnp.sqrt(jnp.mean((jnp.log(jnp.asarray(power)) - jnp.log(jnp.asarray(target))) ** 2))
 
 
@@ -119,6 +131,7 @@ def whittle(power: Any, estimate: Any, segments: float = 1.0) -> Float[Array, ""
     Source: Whittle, J. R. Stat. Soc. B 15, 125 (1953).
     """
     _checks.shape("estimate", estimate, tuple(jnp.shape(power)), "as the spectrum")
+    _checks.finite("estimate", estimate)
     power = jnp.asarray(power)
     return segments * jnp.sum(jnp.log(power) + jnp.asarray(estimate) / power)
 
@@ -132,6 +145,7 @@ def peak_frequency(
 
     **Arguments:** `power` (frequency, …); `frequencies` (frequency,), Hz; `target` (…), Hz.
     """
+    _checks.positive("target", target)
     power, frequencies = jnp.asarray(power), jnp.asarray(frequencies)
     logs = sharpness * jnp.log(power)
     weights = jax.nn.softmax(logs, axis=0)
@@ -144,6 +158,7 @@ def band_power(power: Any, frequencies: Any, band: Any, target: Any) -> Float[Ar
 
     **Arguments:** `power` (frequency, …); `band`: (low, high), Hz.
     """
+    _checks.positive("target", target)
     frequencies = np.asarray(frequencies)
     inside = (frequencies >= band[0]) & (frequencies < band[1])
     if not inside.any():
@@ -158,6 +173,8 @@ def band_power(power: Any, frequencies: Any, band: Any, target: Any) -> Float[Ar
 def time_series(signal: Any, target: Any) -> Float[Array, ""]:
     """Mean squared difference (time, …) over the target's variance."""
     _checks.shape("target", target, tuple(jnp.shape(signal)), "as the signal")
+    _checks.finite("target", target)
+    _varies(target)
     a, b = jnp.asarray(signal), jnp.asarray(target)
     return jnp.mean((a - b) ** 2) / jnp.var(b)
 
@@ -182,6 +199,9 @@ def mode_target(
     - `growth`: per unit of the model's time; `frequency`: Hz; None for whatever they are.
     - `widths`: of a deviation that costs one half, in each.
     """
+    for name, value in (("growth", growth), ("frequency", frequency)):
+        if value is not None:
+            _checks.finite(name, value)
     total = jnp.zeros(())
     for found, wanted, width in (
         (modes.growth[mode], growth, widths[0]),
@@ -196,13 +216,17 @@ def margin(response: LinearResponse, limit: float = 30.0) -> Float[Array, ""]:
     """Keeps a network away from oscillations: mean over regions of max(0, log(peak / limit))².
 
     The peak is that of a region's power at the response's frequencies over its slow power; as an
-    oscillation is about to start, it goes to infinity. Infinite where the response's status says
-    that its equilibrium is unstable or none. Without this a fit of correlations alone can step
-    across the onset, where they mean nothing.
+    oscillation is about to start, it goes to infinity. Infinite where the response's status does
+    not say that its equilibrium is stable (with `stability=False` it never does). Without this a
+    fit of correlations alone can step across the onset, where they mean nothing.
 
     **Arguments:** `response`: with frequencies at which oscillations may start.
     """
     _checks.positive("limit", limit)
+    known = _checks.is_concrete(response.status, response.growth)
+    if known and response.status == Status.NOT_CERTIFIED and np.isnan(response.growth):
+        must = "say whether its equilibrium is stable: take `linear_response` with `stability=True`"
+        _checks.fail("response", must, "that is not known")
     over = jnp.log(response.power.max(axis=0) / response.slow_power / limit)
     cost = jnp.mean(jnp.maximum(over, 0.0) ** 2)
     return jnp.where(response.status == Status.OK, cost, jnp.inf)

@@ -68,6 +68,18 @@ class Fit(AbstractResult):
         x = jnp.asarray(self.x[self.best if start is None else start])
         return {name: np.asarray(value) for name, value in self.free.values(x).items()}
 
+    def never_finite(self) -> str:
+        """What it means where no loss was finite: what was not, and what to look at."""
+        first = {k: v[0, 0] for k, v in self.history.items() if k != "x"}
+        terms = [name for name, value in first.items() if name != "loss" and not np.isfinite(value)]
+        of = f"; of its terms {', '.join(map(repr, terms))} first" if terms else ""
+        return (
+            f"no start ever had a finite loss, which was {first['loss']:g} at the first step{of}: "
+            "look at what the loss is of there and at the data. A response must have a stable "
+            "equilibrium (and `stability=True` for `losses.margin`), a simulation must not diverge "
+            "(a shorter `dt`), and nothing may be taken the logarithm of that is zero"
+        )
+
     def to_xarray(self) -> Any:
         """An `xarray.Dataset`: history, each start's best x, loss and status."""
         xarray = _checks.require_module("xarray", "data")

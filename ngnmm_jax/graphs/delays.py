@@ -137,6 +137,8 @@ def as_delays(delays: Any) -> AbstractDelays:
     if isinstance(delays, AbstractDelays):
         return delays
     value = as_parameter("delays", delays)
+    if not value.ndim:
+        _checks.positive("delays", value)
     return GivenDelays(value) if value.ndim else CommonDelay(value)
 
 

@@ -62,7 +62,7 @@ class SparseGraph(AbstractGraph):
         n_regions: int | None = None,
     ) -> None:
         matrix, given = _read(weights, n_regions)
-        labels = given if labels is None else tuple(map(str, labels))
+        labels = given if labels is None else _checks.names("labels", labels)
         n = matrix.shape[0]
         if labels is not None and len(labels) != n:
             _checks.fail("labels", f"have {n} entries, one per region", f"it has {len(labels)}")

@@ -61,7 +61,7 @@ class Observed(AbstractResult):
     ) -> "Observed":
         """The same on other columns, (time, axis)."""
         unit = self.unit if unit is None else unit
-        names = tuple(map(str, labels))
+        names = _checks.names("labels", labels)
         return Observed(self.ts, jnp.asarray(values), self.name, unit, self.time_unit, axis, names)
 
     @property

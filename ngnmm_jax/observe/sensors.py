@@ -1,5 +1,6 @@
 """Across regions: sensors outside of the head, and means over groups of regions."""
 
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -32,7 +33,7 @@ class LeadField(AbstractObservation):
         matrix = _lead_field(lead_field)
         names = range(len(matrix)) if sensors is None else sensors
         self.lead_field, self.of, self.unit = matrix, of, unit
-        self.sensors = tuple(map(str, names))
+        self.sensors = _checks.names("sensors", names)
         if len(self.sensors) != len(matrix):
             but = f"it names {len(self.sensors)}"
             _checks.fail("sensors", f"name the {len(matrix)} sensors of the lead field", but)
@@ -50,7 +51,7 @@ class Average(AbstractObservation):
     - `of`: of what, as for `observe`.
     """
 
-    groups: tuple[str, ...] = eqx.field(static=True, converter=lambda names: tuple(map(str, names)))
+    groups: tuple[str, ...] = eqx.field(static=True, converter=partial(_checks.names, "groups"))
     of: Any
 
     def __call__(self, system: System, run: Simulation) -> Observed:

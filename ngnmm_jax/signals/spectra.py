@@ -63,7 +63,8 @@ class PowerSpectrum(AbstractResult):
     def summary(self) -> dict[str, Any]:
         """Frequencies, powers and where they are largest."""
         peak = self.peak_frequency
-        return {"frequencies": self.frequencies, "power": self.power, "peak_frequency": peak}
+        found = {"frequencies": self.frequencies, "power": self.power, "peak_frequency": peak}
+        return {**found, "upper_quarter": self.upper_quarter}
 
     @property
     def decibels(self) -> Float[Array, "frequency ..."]:
@@ -77,6 +78,18 @@ class PowerSpectrum(AbstractResult):
         NaN where there is no power.
         """
         return _peaks(self.frequencies, self.power)
+
+    @property
+    def upper_quarter(self) -> Float[Array, "..."]:
+        """The share of the power, zero frequency left out, in the upper quarter of frequencies.
+
+        Where it is not small, power from beyond half the sampling rate may be folded into the
+        spectrum: sample more finely. (That none is there does not say that nothing is folded.) NaN
+        where there is no power.
+        """
+        high = (self.frequencies > 0.75 * self.frequencies[-1])[1:]
+        high = high.reshape(-1, *[1] * (self.power.ndim - 1))
+        return jnp.where(high, self.power[1:], 0).sum(axis=0) / self.power[1:].sum(axis=0)
 
     def band_power(self, low: Number, high: Number) -> Float[Array, "..."]:
         """Power (the signal's unit squared) from `low` up to, not including, `high` (Hz).
@@ -143,7 +156,8 @@ def power_spectrum(
     **Arguments:**
 
     - `signal` (time, …).
-    - `sampling_interval`: s (`run.sampling_interval`).
+    - `sampling_interval`: s (`run.sampling_interval`). What is faster than half the sampling rate
+      is folded to below it, as samples are not filtered: see `upper_quarter` of the result.
     - `method`: "welch" averages over Hann windows that overlap by half; "multitaper" over
       Slepian tapers of the whole signal, weighted by their concentration.
     - `segment`: of Welch's windows, their length (s), whose inverse is the resolution in Hz;

@@ -101,7 +101,7 @@ def simulate_batch(
         if start is None:
             states = jnp.asarray(initial_states(system.bare(), varied, scatter, numbers), dtype)
         else:
-            states = first_states(start, n, core.state_shape, dtype)
+            states = first_states(start, n, core, dtype)
         varied = {name: value.astype(dtype) for name, value in varied.items()}
         runs = Runs(varied, states, numbers, past_of(start, core, dt, runs=n))
         core = for_steps(core)

@@ -65,7 +65,10 @@ class Simulation(AbstractResult):
 
     @property
     def sampling_interval(self) -> float:
-        """Time between saves, in seconds; `ValueError` if they are not evenly spaced."""
+        """Time between saves, in seconds; `ValueError` if they are not evenly spaced.
+
+        Saves are states as they are: spectra fold what is faster than half their rate.
+        """
         interval = _checks.even_interval(np.asarray(self.ts))
         if interval is None:
             raise ValueError("The run was not saved at even intervals: use `save_every`.")

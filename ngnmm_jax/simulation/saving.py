@@ -62,6 +62,9 @@ class Request:
             _checks.fail("save_every", "not be given with `save_at`", "both are")
         if self.every is not None:
             _checks.positive("save_every", self.every)
+            if self.every > self.duration * (1 + 1e-9):
+                must = f"be at most the duration, {self.duration:g} (or use `save_at`)"
+                _checks.fail("save_every", must, f"it is {self.every:g}")
         names, known = self.names, (*self.model.variables, self.model.shown)
         for name in names:
             _checks.one_of("variables", name, dict.fromkeys(known))

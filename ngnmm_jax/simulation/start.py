@@ -76,7 +76,7 @@ def beginning(
     `start` is as `simulate` has it; a previous run also says when, unless `t0` does.
     """
     first = initial_state(system, seed=seed, scatter=scatter) if start is None else start
-    state = first_state(first, core.state_shape, dtype=core.coupling.dtype)
+    state = first_state(first, core, dtype=core.coupling.dtype)
     return state, begins(start, t0)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import check_values, one_for_all, parameter_names, parts_between
+from ngnmm_jax._core.parameters import check_values, known_name, one_for_all, parts_between
 from ngnmm_jax._core.starting import state_of
 from ngnmm_jax.graphs.delays import AbstractDelays
 from ngnmm_jax.systems.driven import Driven, Undriven
@@ -16,7 +16,7 @@ def count_runs(core: Undriven | Driven, varied: dict[str, Any], start: Any, seed
     counts: dict[str, int] = {}
     regions = core.state_shape[1:]
     for name, value in varied.items():
-        _checks.one_of("parameters", name, parameter_names(core))
+        known_name(name, core)
         check_values(core, name, value)
         if value.ndim not in (1, 2) or value.shape[1:] not in ((), regions):
             one_each = f" or (run, {regions[0]} regions)" if regions else ""

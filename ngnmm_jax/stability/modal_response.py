@@ -32,7 +32,7 @@ from ngnmm_jax.stability.along_orbits import linearise, with_drive
 from ngnmm_jax.stability.dispersion import dispersion
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.network import Network
-from ngnmm_jax.systems.noises import AbstractNoise, place_of
+from ngnmm_jax.systems.noises import AbstractNoise, noise_that_acts, place_of
 
 # Left vectors are of use where a mode's vectors overlap by this, at least.
 _OVERLAP = 1e-8
@@ -168,8 +168,7 @@ def modal_response(
 
 def _alike_noise(system: Driven) -> None:
     """Refuse noise that differs between regions, or is shared by them."""
-    if not system.noise:
-        _checks.fail("system", "have white noise, or coloured", "it has none: use `Driven`")
+    noise_that_acts(system.noise)
     for name, noise in system.noise.items():
         parts = jax.tree.leaves(noise)
         shared = isinstance(noise, AbstractNoise) and noise.correlation is not None

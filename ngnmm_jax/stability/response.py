@@ -41,7 +41,7 @@ from ngnmm_jax.systems.delayed import without_steps
 from ngnmm_jax.systems.driven import Driven, driven, undriven
 from ngnmm_jax.systems.loops import Local, in_channels, linearised
 from ngnmm_jax.systems.network import Network
-from ngnmm_jax.systems.noises import AbstractNoise, place_of
+from ngnmm_jax.systems.noises import AbstractNoise, noise_that_acts, place_of
 from ngnmm_jax.systems.own_equations import only_by_coupling
 
 # A Jacobian is singular where inputs move its region by more than their size over this, in steps;
@@ -50,6 +50,12 @@ _SINGULAR, _OWN = 1e-11, 0.05
 # Newton's iteration: at most so many damped steps; each is halved so often at most.
 _STEPS, _HALVINGS = 60, 8
 _FIRST = 20  # of the model's time step, the first step of its own motion
+_ADVICE = {
+    Status.NOT_FINITE: (
+        "no region fluctuates: the noise, with its factors, is zero at the equilibrium; give it a "
+        "strength there"
+    ),
+}
 
 
 class LinearResponse(AbstractResult):
@@ -59,13 +65,15 @@ class LinearResponse(AbstractResult):
     - `power` (frequency, region): one-sided density, the variable's unit squared per Hz, as
       `signals.power_spectrum` estimates it.
     - `fc` (region, region): correlation of its slow fluctuations (in the limit of frequency zero,
-      which those below some Hz attain: BOLD filters regions alike and leaves it as it is).
+      which those below some Hz attain: BOLD filters regions alike and leaves it as it is). NaN of
+      regions that do not fluctuate.
     - `slow_power` (region,): the density in the limit of frequency zero.
     - `state` (variable, region): the equilibrium; `error`: of Newton's last correction, relative.
     - `growth`: the largest real part of the whole Jacobian's eigenvalues, per unit of the model's
       time; it carries no derivatives. NaN where it was not asked for.
-    - `status`: OK; NOT_CONVERGED; UNSTABLE, where growth is not negative; NOT_CERTIFIED where it is
-      not known whether the equilibrium is stable, which `stability=False` leaves open.
+    - `status`: OK; NOT_CONVERGED; UNSTABLE, where growth is not negative; NOT_FINITE where nothing
+      fluctuates, as where noise has no strength at the equilibrium; NOT_CERTIFIED where it is not
+      known whether the equilibrium is stable, which `stability=False` leaves open.
     - `cross` (frequency, region, region): one-sided cross-spectral density of a row's variable and
       the conjugate of a column's: its phase is above zero where the row's leads. None where it was
       not asked for.
@@ -167,8 +175,7 @@ def linear_response(
         _checks.fail("system", must, f"it has {network.n_regions}")
     if network.model.outputs:
         _only_of_one(network, driven(system).noise)
-    if not driven(system).noise:
-        _checks.fail("system", "have white noise, or coloured", "it has none: use `Driven`")
+    noise_that_acts(driven(system).noise)
     variable = network.model.shown if variable is None else variable
     _checks.one_of("variable", variable, visible(network.model))
     frequencies = jnp.asarray(frequencies, float)
@@ -193,7 +200,8 @@ def linear_response(
         result = _with_roots(network, result)
     if throw:
         left_open = (result.status == Status.NOT_CERTIFIED) & (not stability)
-        raise_unless_ok("linear_response", jnp.where(left_open, Status.OK, result.status), result)
+        status = jnp.where(left_open, Status.OK, result.status)
+        raise_unless_ok("linear_response", status, result, _ADVICE)
     return result
 
 
@@ -238,6 +246,7 @@ def _respond(
         rate = growth(*jax.lax.stop_gradient((network, state)))
     known = jnp.where(rate >= 0, Status.UNSTABLE, Status.OK)
     status = known if stability else Status.NOT_CERTIFIED
+    status = jnp.where((sd > 0).any(), status, Status.NOT_FINITE)
     return LinearResponse(
         frequencies,
         power[1:],

@@ -60,7 +60,7 @@ class Parcellation(Shown):
             _checks.fail("parcels", "be integers (vertex,), -1 outside of all", but)
         array = array.astype(np.int64)
         high = int(array.max())
-        known = tuple(map(str, names)) or tuple(f"parcel {k + 1}" for k in range(high + 1))
+        known = _checks.names("names", names) or tuple(f"parcel {k + 1}" for k in range(high + 1))
         bad = np.flatnonzero((array < -1) | (array >= len(known)))
         if bad.size:
             must = f"lie between -1 and {len(known) - 1}, for {len(known)} names"
@@ -80,7 +80,7 @@ class Parcellation(Shown):
             ("numbered", not names),
             ("name", name),
             ("source", source),
-            ("notes", tuple(map(str, notes))),
+            ("notes", _checks.names("notes", notes)),
         ):
             object.__setattr__(self, field, value)
 

@@ -76,7 +76,7 @@ class Surface(Shown):
             ("open", bool(open)),
             ("name", name),
             ("source", source),
-            ("notes", tuple(map(str, notes))),
+            ("notes", _checks.names("notes", notes)),
         ):
             if isinstance(value, np.ndarray):
                 value = value.copy()

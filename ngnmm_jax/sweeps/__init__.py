@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ngnmm_jax.sweeps.analyses import Exponents, Stability
     from ngnmm_jax.sweeps.connectomes import Connectomes
     from ngnmm_jax.sweeps.designs import Design
+    from ngnmm_jax.sweeps.folding import FoldedWarning
     from ngnmm_jax.sweeps.measures import AbstractMeasure, Function
     from ngnmm_jax.sweeps.outputs import Output
     from ngnmm_jax.sweeps.run import sweep
@@ -26,6 +27,7 @@ __all__ = [
     "Connectomes",
     "Design",
     "Exponents",
+    "FoldedWarning",
     "Function",
     "Output",
     "Stability",
@@ -46,6 +48,7 @@ _HOMES = {
     "along": ("Along",),
     "connectomes": ("Connectomes",),
     "designs": ("Design",),
+    "folding": ("FoldedWarning",),
     "measures": (
         "AbstractMeasure",
         "Function",

@@ -30,6 +30,7 @@ from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.simulation.start import initial_states
 from ngnmm_jax.sweeps.along import Along
 from ngnmm_jax.sweeps.connectomes import joined
+from ngnmm_jax.sweeps.folding import LIMIT
 from ngnmm_jax.sweeps.fused import fused, room
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Points, System
 from ngnmm_jax.sweeps.outputs import Output
@@ -38,6 +39,7 @@ from ngnmm_jax.sweeps.summaries import AbstractSummary, Layout, named
 from ngnmm_jax.sweeps.summaries.base import Coordinates, is_regional, whole
 from ngnmm_jax.sweeps.summaries.gathering import Gathering
 from ngnmm_jax.sweeps.summaries.separate import check_separate
+from ngnmm_jax.sweeps.summaries.spectral import PeakFrequency
 from ngnmm_jax.systems.delayed import on_grid, spans_of
 from ngnmm_jax.systems.driven import Driven, driven, noise_key, undriven
 from ngnmm_jax.systems.network import Network
@@ -69,7 +71,9 @@ class Activity(AbstractMeasure):
       `integrators.Fused` is several times as fast.
     - `dt`: the step; by default the longest up to the integrator's `longest_step` (the model's
       `time_step`, with "moebius" twice that) that divides the other times.
-    - `sample`: time between samples, by default 1 ms; extrema are those of the samples.
+    - `sample`: time between samples, by default 1 ms; extrema are those of the samples, and what
+      is faster than half their rate (500 Hz) is folded into spectra: `sweep` warns of peaks in its
+      upper quarter.
     - `signals`: variables, or what the model shows; by default that.
     - `keep`: summaries: names of those that are built in, or an `AbstractSummary`, built in
       (`ngnmm_jax.sweeps.summaries`) or your own. Names are "mean", "variance", "minimum",
@@ -293,7 +297,10 @@ class Activity(AbstractMeasure):
                     dtype=str(like.dtype),
                     units=without_hertz(summary.unit(units[signal]), model.time_unit),
                     title=f"{signal}, {summary.title}",
-                    more={"symbol": f"{notation_of(system).symbol(signal)}, {summary.title}"},
+                    more={
+                        "symbol": f"{notation_of(system).symbol(signal)}, {summary.title}",
+                        **_up_to(summary, plan.layout),
+                    },
                 )
         check_separate(plan.gathering, sample, plan.layout)
         title = "values of rates and gates that noise took below zero"
@@ -393,7 +400,7 @@ class Activity(AbstractMeasure):
 
     def _given(self, system: System) -> np.ndarray:
         """The state (*state) that is given as a start."""
-        return np.asarray(first_state(self._first, system.state_shape, dtype=self._dtype(system)))
+        return np.asarray(first_state(self._first, system, dtype=self._dtype(system)))
 
     def refined(self, system: System) -> "Activity":
         _, dt = self.plan(system)
@@ -435,6 +442,12 @@ def _with_noise(core: System, points: dict[str, Any]) -> Driven:
     varied = [key for name in points if (key := noise_of(name))]
     noise = {**{name: jnp.zeros((), core.coupling.dtype) for name in varied}, **system.noise}
     return Driven(system.system, noise, system.stimulus, system.below_zero)
+
+
+def _up_to(summary: AbstractSummary, layout: Layout) -> dict[str, float]:
+    """Of a summary that is a spectrum's frequency: the highest that samples can tell."""
+    of = getattr(summary, "of", summary)
+    return {LIMIT: 0.5 / layout.interval} if isinstance(of, PeakFrequency) else {}
 
 
 def _sizes(summary: AbstractSummary, values: Any, signals: int) -> list[tuple[str, int]]:

@@ -10,7 +10,13 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Card
 from ngnmm_jax._core.definition import ordered
-from ngnmm_jax._core.parameters import SCATTER, check_values, one_for_all, parameter_names
+from ngnmm_jax._core.parameters import (
+    SCATTER,
+    check_values,
+    known_name,
+    one_for_all,
+    parameter_names,
+)
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.sweeps.connectomes import Connectomes
@@ -273,7 +279,7 @@ class Design(Card):
             mapped = {one.parameter for one in self.maps.values()}
             values |= {name: value for name, value in self.points().items() if name in mapped}
         for name, value in values.items():
-            _checks.one_of("parameters", name, (*parameter_names(system), *extras))
+            known_name(name, system, (*parameter_names(system), *extras))
             check_values(system, name, value)
             started = name.removesuffix("(0)")
             below = name != started and started in system.model.nonnegative

@@ -17,6 +17,7 @@ from ngnmm_jax._core.workers import refuse_forked, watch_pool
 from ngnmm_jax.sweeps.dataset import assembled, attributes, coordinates
 from ngnmm_jax.sweeps.designs import Design
 from ngnmm_jax.sweeps.executors import elsewhere
+from ngnmm_jax.sweeps.folding import told
 from ngnmm_jax.sweeps.measures import AbstractMeasure, Function, System
 from ngnmm_jax.sweeps.names import check_names
 from ngnmm_jax.sweeps.outputs import Output
@@ -105,8 +106,8 @@ def sweep(
                 bar.set_postfix_str(f"{failed} failed", refresh=False)
             bar.update(blocks.runs(number)[0].size if number < len(blocks) else 0)
     if task.store is not None:
-        return task.store.dataset()
-    return assembled(xarray, task, results)
+        return told(task.store.dataset())
+    return told(assembled(xarray, task, results))
 
 
 def _prepare(

@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import (
     checked_again,
+    known_name,
     leaf,
-    parameter_names,
     parts_between,
     with_leaves,
 )
@@ -100,9 +100,8 @@ class AbstractCoupled(PicturedSystem):
 
         Everything else stays: weights, precision, the system's class and what it adds.
         """
-        names = parameter_names(self)
         for name in values:
-            _checks.one_of("parameters", name, names)
+            known_name(name, self)
         given = {name: as_parameter(name, value) for name, value in values.items()}
         given = {name: v.astype(leaf(self, name).dtype) for name, v in given.items()}
         system = with_leaves(self, given)

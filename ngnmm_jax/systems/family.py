@@ -7,8 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import parameter_names, with_leaves
+from ngnmm_jax._core.parameters import known_name, with_leaves
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
@@ -42,7 +41,7 @@ class Family(eqx.Module):
     def many(self, points: Mapping[str, Any]) -> Any:
         """The systems at many points, (point,) for each parameter, on the host."""
         for name in points:  # with other parameters of a coupling the modes would change
-            _checks.one_of("parameters", name, parameter_names(self.system))
+            known_name(name, self.system)
         system = jax.tree.map(np.asarray, self.system)
         return with_leaves(system, {name: np.asarray(v) for name, v in points.items()})
 

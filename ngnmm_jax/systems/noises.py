@@ -7,7 +7,7 @@ Uhlenbeck's process and of its integral.
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
@@ -362,6 +362,17 @@ def _enters_linearly(model: AbstractNeuralMass) -> bool:
         while len(_linear) > _KEPT:
             _linear.pop(next(iter(_linear)))
     return _linear[kind]
+
+
+def noise_that_acts(noises: Mapping[str, Any]) -> None:
+    """Refuse none at all, and noise whose every strength is zero: nothing fluctuates then."""
+    if not noises:
+        _checks.fail("system", "have white noise, or coloured", "it has none: use `Driven`")
+    every = [v.strength if isinstance(v, AbstractNoise) else v for v in noises.values()]
+    if _checks.is_concrete(every) and not any(np.asarray(v).any() for v in every):
+        named = ", ".join(map(repr, noises))
+        must = "have noise of a strength above zero: nothing fluctuates without"
+        _checks.fail("system", must, f"that on {named} is zero")
 
 
 def not_negative(name: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Card
-from ngnmm_jax._core.parameters import leaf, parameter_names, parts_between, with_leaves
+from ngnmm_jax._core.parameters import known_name, leaf, parameter_names, parts_between, with_leaves
 from ngnmm_jax._core.programs import digest
 from ngnmm_jax.graphs.delays import AbstractDelays
 
@@ -82,7 +82,8 @@ class RegionalMap(Card):  # no PyTree: what a fit is made of must be static
 
     def check(self, system: Any, extras: tuple[str, ...] = ()) -> None:
         """Refuse a system without that parameter, or of other regions."""
-        _checks.one_of("parameter", self.parameter, (*parameter_names(system), *extras))
+        known = (*parameter_names(system), *extras)
+        known_name(self.parameter, system, known, "parameter")
         part, _ = parts_between(system).get(self.parameter, (None, None))
         if isinstance(part, AbstractDelays):
             but = f"{self.parameter!r} is of connections"

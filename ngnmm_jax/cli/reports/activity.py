@@ -68,7 +68,7 @@ def write_spectra(
         scatter=options["scatter"],
     )
     if (np.asarray(batch.status) != Status.OK).all():
-        raise SolverError("spectrum", Status.NOT_FINITE, batch)
+        raise SolverError("spectrum", Status(int(batch.status[0])), batch)
     written = {name: plot.symbol(name, network) for name in values}
     names = [
         ", ".join(f"{written[name]} = {float(value[k]):g}" for name, value in values.items())

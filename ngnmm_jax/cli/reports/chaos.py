@@ -10,6 +10,7 @@ from ngnmm_jax import plot
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
 from ngnmm_jax.chaos.orbit_diagram import orbit_diagram
+from ngnmm_jax.cli.reports.statuses import ended
 from ngnmm_jax.models.times import rate_unit
 from ngnmm_jax.systems.driven import Undriven
 
@@ -67,5 +68,5 @@ def lyapunov_facts(result: LyapunovMap) -> dict[str, str]:
         "largest exponent": f"{leading.max():.3g} {unit}" if leading.size else "–",
         "largest Kaplan-Yorke dimension": f"{known.max():.3g}" if known.size else "–",
         "dimension needs more exponents": f"{np.isnan(dimension).sum() / n:.1%}",
-        "diverged or without a start": str(int((~ok).sum())),
+        **{words: str(count) for words, count in ended(status).items()},
     }

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import plot
-from ngnmm_jax._core.status import Status
+from ngnmm_jax.cli.reports.statuses import in_one_line
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.models.times import frequency_unit, rate_unit
@@ -126,8 +126,7 @@ def roots_map_facts(result: RootsMap) -> dict[str, str]:
         "frequency where roots grow": span(
             result.frequency[growing], frequency_unit(result.time_unit)
         ),
-        "not certified": share(result.status == Status.NOT_CERTIFIED),
-        "no equilibrium": share(result.status == Status.NONE_FOUND),
+        "not known": in_one_line(result.status),
     }
 
 

@@ -42,16 +42,21 @@ def write_fit(task: FitFile, result: Fit, out: Path) -> list[dict[str, Any]]:
     return [rows]
 
 
+# What a status says of a start.
+_ENDS = {
+    Status.OK: "the loss had stopped to fall",
+    Status.MAX_STEPS: "it still fell at the last step",
+    Status.NOT_FINITE: "the loss was never finite",
+}
+
+
 def fit_facts(task: FitFile, result: Fit) -> dict[str, Any]:
     """How the fit ended."""
     facts: dict[str, Any] = {"free numbers": result.free.size, "starts": result.loss.size}
     for code in Status:
         count = int((result.status == code).sum())
         if count:
-            text = "the loss had stopped to fall" if code == Status.OK else (
-                "it still fell at the last step" if code == Status.MAX_STEPS else code.explanation
-            )  # fmt: skip
-            facts[f"starts: {text}"] = count
+            facts[f"starts: {_ENDS.get(code, code.explanation)}"] = count
     facts["lowest loss"] = f"{result.loss.min():.6g}"
     for name in result.history:
         if name not in ("loss", "x") and len(result.history) > 3:

@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ngnmm_jax import plot
-from ngnmm_jax._core.status import Status
 from ngnmm_jax.cli.cortex import Cortex
 from ngnmm_jax.cli.reports.delays import write_roots_map
+from ngnmm_jax.cli.reports.statuses import in_one_line
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.models.times import frequency_unit, rate_unit, seconds_in
 from ngnmm_jax.reproduce.comparison import Plane, compare, family
@@ -208,7 +208,7 @@ def map_facts(result: DispersionMap) -> dict[str, str]:
         "frequency of growing modes": span(
             result.frequency[growing & np.isfinite(result.frequency)], hertz
         ),
-        "not converged": str(int((result.status != Status.OK).sum())),
+        "not converged or certified": in_one_line(result.status),
     }
 
 

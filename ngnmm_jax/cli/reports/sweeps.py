@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.status import Status
+from ngnmm_jax.cli.reports.statuses import ended
+from ngnmm_jax.sweeps.folding import folded
 from ngnmm_jax.sweeps.storage import discrepancies
 
 
@@ -19,11 +20,8 @@ def sweep_facts(dataset: Any) -> dict[str, Any]:
         marks = dataset["block_digest"].values
         whole = (marks[:-1] != 0).sum()
         facts["finished blocks"] = f"{int(whole)} of {marks.size - 1}"
-    for code in Status:
-        count = int((status == code).sum())
-        if count and code != Status.OK:
-            facts[f"{code.name.lower()} ({code.explanation.split(':')[0]})"] = count
-    return facts
+    near = {f"{name} near half the sampling rate": n for name, n in folded(dataset).items()}
+    return facts | ended(status) | near
 
 
 def against_half_the_step(dataset: Any) -> list[dict[str, Any]]:

@@ -113,7 +113,7 @@ def simulate_spiking(
         runs, own = Runs(core, varied), private_noise(core, private)
         sizes = neurons, min(recorded, neurons)
         seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
-        there = begun(runs, state if before is None else before, scatter, seeds, sizes, dt)
+        there = begun(runs, start, scatter, seeds, sizes, dt)
         t0 = begins(given, None)
         work = _Work.of(runs, neurons, dt, t0, own)
         past = past_of(given, core, dt, runs=count)

@@ -41,7 +41,7 @@ def begun(
     if start is None:
         states = jnp.asarray(initial_states(core, runs.varied, scatter, seeds), dtype)
     else:
-        states = first_states(start, seeds.shape[0], core.state_shape, dtype)
+        states = first_states(start, seeds.shape[0], core, dtype)
     check_step(runs, states, dt, sizes[0])  # before anything large is compiled
     order = jnp.asarray(np.arange(sizes[0]) * _GOLDEN % 1, dtype)
     return _drawn(runs, states, seeds, order, sizes[1])
