@@ -44,7 +44,7 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
     ax.set_ylabel(f"frequency ({frequency_unit(result.time_unit)})")
     title = None if bool(result.certified) else "not certified to be all"
     if title or ax.get_legend_handles_labels()[0]:
-        ax.legend(title=title, title_fontsize="small", ncols=2, **style.LEGEND, **style.ABOVE)
+        style.legend_above(ax, title=title, title_fontsize="small", ncols=2)
     return style.finish(ax)
 
 

@@ -10,12 +10,11 @@ from matplotlib.figure import Figure
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.times import SECONDS, frequency_unit, seconds_in
 from ngnmm_jax.plot._style import (
-    ABOVE,
     DECAYING,
     GROWING,
-    LEGEND,
     bare,
     finish,
+    legend_above,
     make_axes,
     picked,
     quantity,
@@ -108,7 +107,7 @@ def spectrum(
     ax.set_ylabel(f"power of {bare(variable, run)} (dB)")
     if len(ax.lines) > 1:
         ax.lines[0].set_label("regions")
-        for handle in ax.legend(ncols=2, **LEGEND, **ABOVE).legend_handles:
+        for handle in legend_above(ax, ncols=2).legend_handles:
             if handle is not None:
                 handle.set_alpha(1.0)
     return finish(ax)
@@ -144,7 +143,7 @@ def rhythm(
         ax.plot(seconds[last], centre + sign * around[last], color=GROWING, lw=1.2, label=label)
     ax.set_xlabel("time (s)" if run.time_unit in SECONDS else "time")
     ax.set_ylabel(f"mean {quantity(run, variable)}")
-    ax.legend(ncols=2, **LEGEND, **ABOVE)
+    legend_above(ax, ncols=2)
     ax.margins(x=0)
     return finish(ax)
 
@@ -178,5 +177,5 @@ def activity(run: Simulation, *, title: str = "", window: float = 0.5) -> Figure
     raster(run, ax=figure.add_subplot(grid[0, :]), window=(start, end))
     mean_field(run, ax=figure.add_subplot(grid[1, :2])).set_xlim(start, end)
     spectrum(run, ax=figure.add_subplot(grid[1, 2]))
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure

@@ -35,7 +35,7 @@ def equilibria(result: Equilibria, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("growth rate (per unit of time)")
     ax.set_ylabel("angular frequency (per unit of time)")
     if found.any():
-        for handle in ax.legend(ncols=2, **style.LEGEND, **style.ABOVE).legend_handles:
+        for handle in style.legend_above(ax, ncols=2).legend_handles:
             if handle is not None:
                 handle.set_color("0.3")  # type: ignore[attr-defined]
     return style.finish(ax)
@@ -100,5 +100,5 @@ def linear_response(result: LinearResponse, *, title: str = "") -> Figure:
     figure.colorbar(image, ax=right, label="slow correlation", fraction=0.046)
     right.set_xlabel("region")
     right.set_ylabel("region")
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure
