@@ -105,7 +105,10 @@ def bounds_allowed(system: Any, names: tuple[str, ...], limits: Limits) -> None:
 
 
 def of_kind(start: SpecialPoint, *kinds: str) -> None:
-    """Refuse a special point of another kind."""
+    """Refuse a special point of another kind, and what is none."""
+    if not isinstance(start, SpecialPoint):
+        must = "be a special point, as `branch.special` has"
+        _checks.fail("start", must, f"it is {_checks.kind_of(start)}")
     if start.kind not in kinds:
         names = ", ".join(SPECIAL[kind] for kind in kinds)
         _checks.fail("start", f"be one of: {names}", f"it is {start}")

@@ -221,6 +221,7 @@ def lyapunov_spectrum(
     Source: Benettin et al., Meccanica 15, 9 (1980); Geist, Parlitz and Lauterborn, Prog.
     Theor. Phys. 83, 875 (1990).
     """
+    _checks.seed(seed)
     _checks.require_x64("lyapunov_spectrum")
     system = bare(without_noise(system, "lyapunov_spectrum"))
     driven = is_driven(system)

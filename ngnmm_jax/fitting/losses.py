@@ -203,6 +203,9 @@ def margin(response: LinearResponse, limit: float = 30.0) -> Float[Array, ""]:
     **Arguments:** `response`: with frequencies at which oscillations may start.
     """
     _checks.positive("limit", limit)
+    if not response.power.shape[0]:
+        must = "have frequencies: `linear_response(network, frequencies=…)`"
+        _checks.fail("response", must, "it has none")
     over = jnp.log(response.power.max(axis=0) / response.slow_power / limit)
     cost = jnp.mean(jnp.maximum(over, 0.0) ** 2)
     return jnp.where(response.status == Status.OK, cost, jnp.inf)

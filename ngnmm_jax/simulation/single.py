@@ -84,6 +84,7 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
+    _checks.seed(seed)
     _checks.a_system(system)
     core = cast(system.bare(), dtype)
     first, t0 = beginning(system, core, start, t0, seed=seed, scatter=scatter)
