@@ -35,6 +35,12 @@ def run(network):
     return ng.simulate(network, 400.0, dt=0.02)
 
 
+def test_axes_and_figures_are_kept_alike(network, run, tmp_path):
+    for number, drawn in enumerate((ng.find_equilibria(network.homogeneous()).plot(), run.plot())):
+        drawn.figure.savefig(tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").stat().st_size > 1000
+
+
 def test_dispersion(network, directed):
     state = ng.find_equilibria(network.homogeneous()).states[0]
     modes = ng.dispersion(network, state)

@@ -41,6 +41,7 @@ SAID = {
     "curve": "`start` must be a special point.*but it is a `str`",
     "dispersion": r"`state` must be .*`Equilibria`: give one of its `states`, as `\.states\[0\]`",
     "margin": r"`response` must have frequencies: `linear_response\(network, frequencies=…\)`",
+    "speed": r"`tract_lengths=` to `Connectome\(…\)`, `lengths=` to `Connectome.load`",
     "parameter": "`i_ext_e` must be a scalar or have one value for each of the 3 regions, but it "
                  "has 2",
     "with_parameters": "`i_ext_e` must be a scalar or have one value",
@@ -94,6 +95,7 @@ def calls():
         "margin": lambda: ng.fitting.losses.margin(ng.linear_response(calm)),
         "parameter": lambda: ng.Network(ng.NextGenEI(i_ext_e=[1.0, 2.0]), three),
         "with_parameters": lambda: network.with_parameters(i_ext_e=[1.0, 2.0]),
+        "speed": lambda: ng.Network(ng.NextGenEI(), np.ones((2, 2)), 1.0, speed=10.0),
         "cut, mask": lambda: three.cut(mask),
         "without, mask": lambda: three.without(mask.tolist()),
         "take, mask": lambda: three.take(mask),

@@ -388,7 +388,11 @@ def _delayed(
         lengths = None if graph.connectome is None else graph.connectome.tract_lengths
         if lengths is None:
             must = "be given with a connectome that has tract lengths"
-            _checks.fail("speed", must, "this one has none: give `tract_lengths=` or `delays=`")
+            but = (
+                "this one has none: give `tract_lengths=` to `Connectome(…)`, `lengths=` to "
+                "`Connectome.load`, or `delays=` in place of `speed`"
+            )
+            _checks.fail("speed", must, but)
         need_seconds("speed", model.time_unit, "tract lengths in mm (or give `delays=`)")
         unit = seconds_in(model.time_unit) / MILLISECOND
         delays = TractDelays(
