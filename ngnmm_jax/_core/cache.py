@@ -5,6 +5,8 @@ import os
 import platform
 from pathlib import Path
 
+from ngnmm_jax._core import checks as _checks
+
 
 def keep_compiled(folder: str | Path | None = None) -> Path:
     """Keep compiled programs on disk from now on, and use those that are there.

@@ -23,6 +23,8 @@ GREY = "0.82"
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
 #: Of legends to the right of their axes.
 BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.1}
+_ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
+_ABOVE |= {"columnspacing": 1.2, "handletextpad": 0.4}
 # What is a time of a stimulus.
 _TIMES = ("period", "width", "onset")
 # What systems have beside their models' parameters.
@@ -57,6 +59,8 @@ def _of_stimulus(name: str) -> str:
 
 def picked(run: Any, variable: str | None) -> tuple[str, np.ndarray]:
     """A variable of a run, by default the one that it shows, and its values."""
+    if not hasattr(run, "shown"):
+        _checks.fail("run", "be a run, as `simulate` gives", f"it is {_checks.kind_of(run)}")
     variable = run.shown if variable is None else variable
     return variable, np.asarray(run[variable])
 
@@ -80,8 +84,7 @@ def around_zero(values: Any) -> TwoSlopeNorm:
 
 def legend_above(ax: Axes, **options: Any) -> Legend:
     """A legend above its axes, over nothing that is drawn; a title, also a later one, above it."""
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
-    made = ax.legend(columnspacing=1.2, handletextpad=0.4, **LEGEND, **place, **options)
+    made = ax.legend(**LEGEND, **_ABOVE, **options)
     # A title keeps above the axes that are within its own: here empty ones, where the legend is.
     within = ax.inset_axes((0, 1, 1, 0.1))
     within.set_axis_off()
@@ -110,6 +113,14 @@ def finish(ax: Axes) -> Axes:
 def zero_line(ax: Axes) -> None:
     """A thin line where growth changes to decay."""
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+
+
+def of_kind(argument: str, value: Any, *kinds: type) -> None:
+    """Refuse a result of another kind than is drawn here."""
+    if not isinstance(value, kinds):
+        names = " or ".join(f"`{kind.__name__}`" for kind in kinds)
+        but = f"it is {_checks.kind_of(value)}: `.plot()` of a result draws it by what suits it"
+        _checks.fail(argument, f"be a {names}", but)
 
 
 def plane_of(result: Any, argument: str = "result") -> tuple[tuple[str, str], Any, Any]:

@@ -25,6 +25,7 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
     Red ones grow, blue ones decay; the number of regions is Σ|u|² squared over Σ|u|⁴, of the
     pattern u. Left of the dotted line roots were not looked for.
     """
+    style.of_kind("result", result, CharacteristicRoots)
     ax = style.make_axes(ax)
     growth, frequency = np.asarray(result.growth), np.asarray(result.frequency)
     share = np.abs(np.asarray(result.patterns)) ** 2

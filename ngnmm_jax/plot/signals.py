@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.times import SECONDS, frequency_unit, seconds_in
@@ -56,6 +57,7 @@ def raster(
     ax.figure.colorbar(mesh, ax=ax, label=quantity(run, variable), pad=0.01)
     ax.set_xlabel(with_unit("time", run.time_unit))
     ax.set_ylabel("region")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
 
 
@@ -170,6 +172,7 @@ def comodulogram(result: Comodulogram, *, ax: Axes | None = None) -> Axes:
 
 def activity(run: Simulation, *, title: str = "", window: float = 0.5) -> Figure:
     """Raster and mean field of the last `window` seconds, and the power spectrum of the run."""
+    picked(run, None)
     figure = plt.figure(figsize=(10.0, 5.2), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=[1.5, 1])
     end = float(run.ts[-1])

@@ -25,6 +25,8 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     """
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
+    for curve in curves:
+        style.of_kind("curves", curve, Dispersion)
     ax = style.make_axes(ax)
     style.zero_line(ax)
     for curve in curves:
@@ -92,6 +94,7 @@ def dispersion_map(
     - `quantity`: "growth_transverse"; "number_growing"; of modes that grow, "fastest" (its Λ)
       and "frequency"; or the orbits' "period".
     """
+    style.of_kind("result", result, DispersionMap)
     _checks.one_of("quantity", quantity, MAP_QUANTITIES)
     if len(result.parameters) == 1:
         return _along_a_line(result, quantity, style.make_axes(ax))

@@ -79,7 +79,6 @@ def simulate_batch(
     Returns a `Simulation` with a leading axis `run`; its `status` (run,) tells which runs
     diverged, or had no equilibrium to start from. Nothing is raised for them.
     """
-    _checks.seed(seed)
     _checks.a_system(system)
     given = spread_maps(system, parameters or {})
     varied = {name: as_parameter(name, value) for name, value in given.items()}

@@ -127,9 +127,9 @@ class Network(AbstractCoupled):
             _checks.shape("coupling", self.coupling, (n,), f"for {n} regions")
         if self.model.n_regions not in (None, n):
             values = {name: getattr(self.model, name) for name in declared(self.model)}
-            own = next((k for k, value in values.items() if jnp.ndim(value)), "model")
+            given = next((k for k, value in values.items() if jnp.ndim(value)), "model")
             must = f"be a scalar or have one value for each of the {n} regions"
-            _checks.fail(own, must, f"it has {self.model.n_regions}")
+            _checks.fail(given, must, f"it has {self.model.n_regions}")
         own = {f.name for f in dataclasses.fields(self)} - {"model", "interaction"}
         for name in own & declared(self.model).keys():
             kind = type(self).__name__

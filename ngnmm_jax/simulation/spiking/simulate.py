@@ -94,7 +94,6 @@ def simulate_spiking(
     Raises `ValueError` for bad arguments, also where `dt` is too long for the fastest neuron at the
     beginning; where it turns out so later, the status is STEP_TOO_LARGE.
     """
-    _checks.seed(seed)
     core = _core(system, dtype)
     _checks.positive_integer("neurons", neurons)
     _checks.positive_integer("recorded", recorded)
