@@ -29,6 +29,9 @@ def gather(folder: Path) -> None:
     """All pages, as Markdown, with their pictures."""
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for path in folder.rglob("*.md"):
+        up = "../" * (len(path.relative_to(folder).parts) - 1)
+        path.write_text(_made_pages(path.read_text(encoding="utf-8"), up), encoding="utf-8")
     for page, source in PAGES.items():
         (folder / page).write_text(_links((ROOT / source).read_text(encoding="utf-8")))
     (folder / "notebooks").mkdir()
@@ -43,6 +46,19 @@ def gather(folder: Path) -> None:
         "(`make pages QUICK=1` with small settings).\n\n"
     )
     (folder / "notebooks" / "index.md").write_text(text + "\n".join(listed) + "\n")
+
+
+def _made_pages(text: str, up: str) -> str:
+    """A page of docs/, its links to other files of the repository to the pages made from them.
+
+    `up`: from the page to docs/.
+    """
+    for page, source in PAGES.items():
+        text = text.replace(f"](../{up}{source}", f"]({up}{page}")
+    text = text.replace(f"](../{up}notebooks/)", f"]({up}notebooks/index.md)")
+    return re.sub(
+        rf"\]\(\.\./{re.escape(up)}notebooks/(\w+)\.ipynb", rf"]({up}notebooks/\1.md", text
+    )
 
 
 def _links(text: str) -> str:

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import importlib
 import json
+import os
 import zipfile
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -33,7 +34,10 @@ def save(path: str | Path, thing: Any) -> None:
 
     Raises `ValueError` for such things, and for a `path` that does not end in .npz.
     """
-    path = Path(path)
+    if not isinstance(path, str | os.PathLike) and isinstance(thing, str | os.PathLike):
+        must = "be where it is written: `save(path, thing)`"
+        _checks.fail("path", must, f"it is {_checks.kind_of(path)}, and `thing` is {str(thing)!r}")
+    path = _checks.path("path", path)
     if path.suffix != ".npz":
         _checks.fail("path", "end in .npz", f"it is {str(path)!r}")
     arrays: dict[str, np.ndarray] = {}
@@ -51,7 +55,7 @@ def load(path: str | Path, *, classes: Sequence[type] = ()) -> Any:
     Raises `ValueError` for files that are damaged or not of this kind, and for classes that are
     neither this library's nor given; `RuntimeError` for 64-bit arrays where JAX is set to 32.
     """
-    path = Path(path)
+    path = _checks.path("path", path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     try:

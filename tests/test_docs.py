@@ -43,6 +43,20 @@ def test_pages(site):
     assert "**Arguments" not in pages
 
 
+def test_links_lead_somewhere_in_the_repository_too():
+    """As it is read where it is kept, before `make docs` makes pages of other files."""
+    pages = [*ROOT.glob("*.md"), *(ROOT / "benchmarks").glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    lost = []
+    for page in pages:
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for link in re.findall(r"\]\(([^)\s]+)\)", text):
+            target = link.partition("#")[0]
+            if target and "://" not in target and not (page.parent / target).exists():
+                lost.append(f"{page.relative_to(ROOT)}: {link}")
+    assert len(pages) > 40
+    assert not lost
+
+
 def test_every_page_is_in_the_navigation(site):
     """And each notebook is a page."""
     settings = (ROOT / "mkdocs.yml").read_text()

@@ -35,6 +35,12 @@ def run(network):
     return ng.simulate(network, 400.0, dt=0.02)
 
 
+def test_axes_and_figures_are_kept_alike(network, run, tmp_path):
+    for number, drawn in enumerate((ng.find_equilibria(network.homogeneous()).plot(), run.plot())):
+        drawn.figure.savefig(tmp_path / f"{number}.png")
+        assert (tmp_path / f"{number}.png").stat().st_size > 1000
+
+
 def test_dispersion(network, directed):
     state = ng.find_equilibria(network.homogeneous()).states[0]
     modes = ng.dispersion(network, state)
@@ -426,5 +432,38 @@ def test_legends_lie_over_nothing_and_units_of_one_are_not_written(run):
     assert style.with_unit("time", "1") == "time"
     assert style.with_unit("time", "ms") == "time (ms)"
     ax = ng.plot.spectrum(run)
+    ax.set_title("a title")
     ax.figure.canvas.draw()
-    assert ax.get_legend().get_window_extent().y0 >= ax.get_window_extent().y1 - 1
+    legend = ax.get_legend().get_window_extent()
+    assert legend.y0 >= ax.get_window_extent().y1 - 1
+    assert ax.title.get_window_extent().y0 >= legend.y1
+
+
+@pytest.mark.parametrize("loc", ["left", "center", "right"])
+@pytest.mark.parametrize("layout", ["constrained", "none"])
+def test_a_title_given_later_stands_above_the_legend(loc, layout):
+    figure, ax = plt.subplots(layout=layout)
+    for name in ("growing", "decaying", "uniform"):
+        ax.plot([0, 1], label=name)
+    legend = style.legend_above(ax, ncols=3)
+    ax.set_title("a title", loc=loc)
+    figure.canvas.draw()
+    (title,) = (text for text in (ax.title, ax._left_title, ax._right_title) if text.get_text())
+    assert title.get_window_extent().y0 >= legend.get_window_extent().y1
+    assert title.get_window_extent().y1 <= figure.bbox.y1
+    legend.remove()
+    figure.canvas.draw()
+    assert title.get_window_extent().y0 < ax.get_window_extent().y1 + 20
+
+
+def test_long_titles_and_labels_lie_within_the_figure(hcp):
+    values = hcp.normalised().eigenmodes().vectors[:, -1].real
+    figure = ng.plot.brain(hcp, values, label="amplitude (unit norm)")
+    figure.suptitle("a network with a long name: i_ext_e = 15, coupling = 9; " * 3, wrap=True)
+    for _ in range(2):  # a layout moves once more as it is drawn
+        figure.canvas.draw()
+    box, all_of_it = figure.get_tightbbox(), figure.bbox_inches
+    assert box.x0 >= 0
+    assert box.x1 <= all_of_it.x1
+    assert box.y0 >= 0
+    assert box.y1 <= all_of_it.y1

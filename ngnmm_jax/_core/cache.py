@@ -5,6 +5,8 @@ import os
 import platform
 from pathlib import Path
 
+from ngnmm_jax._core import checks as _checks
+
 
 def keep_compiled(folder: str | Path | None = None) -> Path:
     """Keep compiled programs on disk from now on, and use those that are there.
@@ -25,7 +27,7 @@ def keep_compiled(folder: str | Path | None = None) -> Path:
     import jax
 
     named = None if folder else os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    base = Path(folder) if folder else cache_folder() / "compiled"
+    base = _checks.path("folder", folder) if folder else cache_folder() / "compiled"
     path = Path(named) if named else base / f"jax-{jax.__version__}-{_processor()}"
     path.mkdir(parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(path))

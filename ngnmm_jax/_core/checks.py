@@ -5,10 +5,13 @@ values are not known and the checks of values pass, while shapes are still check
 JAX, such as a connectome, is checked without it: importing it takes seconds.
 """
 
+import contextlib
 import importlib
+import os
 import sys
 from decimal import Decimal
 from numbers import Real
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +22,10 @@ from ngnmm_jax._core.messages import one_of as one_of
 
 if TYPE_CHECKING:
     import jax
+
+
+# What is shown as it is where it is refused; of other things their kind says more.
+_PLAIN = (str, bytes, bool, int, float, complex, np.generic, type(None))
 
 
 class Disagreement(ValueError):
@@ -74,10 +81,19 @@ def _can_hash(value: Any) -> bool:
     return True
 
 
+def complex_numbers(argument: str, value: Any) -> np.ndarray:
+    """`value` as an array of numbers, which may be complex, or of booleans."""
+    with contextlib.suppress(TypeError, ValueError):  # ragged ones: said below
+        if np.iscomplexobj(value):
+            return np.asarray(value)
+    return numbers(argument, value, "be a number, or an array of numbers", booleans=True)
+
+
 def finite(argument: str, value: Any) -> None:
-    """Refuse NaN and infinity."""
+    """Refuse NaN and infinity, and what is no array of numbers."""
     if is_concrete(value):
-        bad = ~np.isfinite(np.asarray(value))
+        array = complex_numbers(argument, value)
+        bad = ~np.isfinite(array.astype(float) if array.dtype.kind == "V" else array)
         if bad.any():
             fail(argument, "be finite", f"{int(bad.sum())} of its {bad.size} values are not")
 
@@ -96,8 +112,10 @@ def numbers(
         fail(argument, must, f"it is a {type(value).__name__}")
     logical = booleans and array.dtype.kind == "b"
     if not logical and not any(_is_a(array.dtype, kind) for kind in ("integer", "floating")):
-        shown = repr(value) if array.ndim == 0 else f"an array of {array.dtype}"
-        fail(argument, must, f"it is {shown}")
+        plain = repr(value) if isinstance(value, _PLAIN) else kind_of(value)
+        if hasattr(value, "states"):
+            plain += ": give one of its `states`, as `.states[0]`"
+        fail(argument, must, f"it is {plain if array.ndim == 0 else f'an array of {array.dtype}'}")
     return array
 
 
@@ -203,6 +221,22 @@ def positive_integer(argument: str, value: Any) -> None:
     """Refuse anything but an integer of at least one."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         fail(argument, "be a positive integer", f"it is {value!r}")
+
+
+def seed(value: Any, argument: str = "seed") -> None:
+    """Refuse what is no integer of 64 bits, nor an array of them."""
+    if is_concrete(value):
+        array = np.asarray(value)
+        if array.dtype.kind not in "iu":
+            shown = repr(value) if isinstance(value, _PLAIN) else kind_of(value)
+            fail(argument, "be an integer of at most 64 bits", f"it is {shown}")
+
+
+def path(argument: str, value: Any) -> Path:
+    """What names a file or folder, as a `Path`."""
+    if not isinstance(value, str | os.PathLike):
+        fail(argument, "be a path, as 'folder/file'", f"it is {kind_of(value)}")
+    return Path(value)
 
 
 def shape(argument: str, value: Any, expected: tuple[int, ...], axes: str) -> None:

@@ -57,6 +57,8 @@ class AbstractResult(Pictured):
     def plot(self, **options: Any) -> Any:
         """Its figure: axes, or a figure, of the function of `ngnmm_jax.plot` that `drawn_by` names.
 
+        Of both `.figure` is the figure: `result.plot().figure.savefig("it.png")`.
+
         `options` are that function's. `TypeError` where no function draws such results.
         """
         if self.drawn_by is None:

@@ -340,7 +340,7 @@ def in_blocks(
     - `definition`: of what decides the numbers.
     - `points`: that the progress bar counts for each item.
     """
-    kept = None if store is None else Store(Path(store), what, definition())
+    kept = None if store is None else Store(_checks.path("store", store), what, definition())
     numbers = range(-(-total // size))
     finished: dict[int, dict[str, np.ndarray]] = {}
 

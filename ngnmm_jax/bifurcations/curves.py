@@ -172,7 +172,7 @@ def continue_cycles(
     limits = given.limits_of(bounds, longest, max_points)
     if isinstance(start, SpecialPoint):
         given.of_kind(start, "hopf", "period_doubling")
-    elif start is not None and int(start.status) != Status.OK:
+    elif start is not None and int(given.an_orbit(start).status) != Status.OK:
         _checks.fail("start", "be an orbit that was found", Status(int(start.status)).explanation)
     system = deterministic(system, "continue_cycles")
     late.only_of_one_delay(system, "continue_cycles")

@@ -21,8 +21,10 @@ from ngnmm_jax.bifurcations.branches import SPECIAL, SpecialPoint
 from ngnmm_jax.bifurcations.resting import AtRest
 from ngnmm_jax.dynamics.continuation.arclength import Limits
 from ngnmm_jax.dynamics.equilibria import find_equilibria
+from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import only_together
 from ngnmm_jax.dynamics.many_equilibria import near
+from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.systems.delayed_homogeneous import AbstractDelayedHomogeneous
 from ngnmm_jax.systems.network import Network
 
@@ -106,10 +108,21 @@ def bounds_allowed(system: Any, names: tuple[str, ...], limits: Limits) -> None:
 
 
 def of_kind(start: SpecialPoint, *kinds: str) -> None:
-    """Refuse a special point of another kind."""
+    """Refuse a special point of another kind, and what is none."""
+    if not isinstance(start, SpecialPoint):
+        must = "be a special point, as `branch.special` has"
+        _checks.fail("start", must, f"it is {_checks.kind_of(start)}")
     if start.kind not in kinds:
         names = ", ".join(SPECIAL[kind] for kind in kinds)
         _checks.fail("start", f"be one of: {names}", f"it is {start}")
+
+
+def an_orbit(start: Any) -> Orbit | ForcedOrbit:
+    """An orbit that a branch may begin at; what is none is refused."""
+    if not isinstance(start, Orbit | ForcedOrbit):
+        must = "be an orbit, as `find_orbit` gives, or a special point of a branch"
+        _checks.fail("start", must, f"it is {_checks.kind_of(start)}")
+    return start
 
 
 def over_the_same(start: SpecialPoint, parameter: str) -> None:

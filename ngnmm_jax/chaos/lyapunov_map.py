@@ -138,6 +138,7 @@ def lyapunov_map(
 
     Raises `ValueError` for bad arguments, or where `store` holds something else.
     """
+    _checks.seed(seed)
     _checks.require_x64("lyapunov_map")
     instead = (
         ": `arnold_tongues` has the largest exponent under a stimulus that repeats itself, "

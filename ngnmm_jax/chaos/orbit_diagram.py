@@ -140,6 +140,7 @@ def orbit_diagram(
 
     Source: for sections, Poincaré; for maxima, Lorenz, J. Atmos. Sci. 20, 130 (1963).
     """
+    _checks.seed(seed)
     _checks.require_x64("orbit_diagram")
     instead = ": `stroboscopic_map` shows one under a stimulus that repeats itself"
     system = undriven(system, "orbit_diagram", instead)

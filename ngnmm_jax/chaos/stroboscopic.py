@@ -121,6 +121,7 @@ def stroboscopic_map(
     - `seed`: of the noise (sd 0.01) added to each run's own equilibrium at the start.
     - `progress`: a progress bar; None shows one where it takes over two seconds.
     """
+    _checks.seed(seed)
     _checks.require_x64("stroboscopic_map")
     system = driven_system(system, "stroboscopic_map")
     values = axes_of(system, parameters)

@@ -134,6 +134,7 @@ def arnold_tongues(
 
     Source: Pikovsky, Rosenblum and Kurths, Synchronization (2001), ch. 3 and 7.
     """
+    _checks.seed(seed)
     _checks.require_x64("arnold_tongues")
     system = driven_system(system, "arnold_tongues")
     values = axes_of(system, parameters)

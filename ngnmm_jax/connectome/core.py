@@ -236,7 +236,7 @@ class Connectome:
             return cls(**files.read_embedded(name))
         if name == "aal90":
             return cls(**fetch.aal90(order, cache_dir))
-        path = Path(name_or_path)
+        path = _checks.path("name_or_path", name_or_path)
         if order != "atlas":
             _checks.fail("order", "be left out of files", f"it is {order!r}")
         if not name:
@@ -255,7 +255,7 @@ class Connectome:
 
     def save(self, path: str | Path) -> None:
         """Write it as `.npz`, to be read again by `load`."""
-        path = Path(path)
+        path = _checks.path("path", path)
         if path.suffix != ".npz":
             _checks.fail("path", "end in .npz", f"it is {str(path)!r}")
         arrays: dict[str, Any] = {
@@ -390,6 +390,9 @@ class Connectome:
             if isinstance(region, str):
                 _checks.one_of(argument, region, self.labels)
                 found.append(self.labels.index(region))
+            elif isinstance(region, bool | np.bool):
+                must = "be labels or indices of regions"
+                _checks.fail(argument, must, "some are booleans: give `np.flatnonzero(mask)`")
             elif isinstance(region, int | np.integer) and 0 <= region < self.n_regions:
                 found.append(int(region))
             else:

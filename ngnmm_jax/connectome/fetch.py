@@ -21,7 +21,7 @@ _SHA256 = {
 
 def _folder(cache_dir: str | Path | None) -> Path:
     """Where downloads are kept: the argument, or this library's folder."""
-    return Path(cache_dir) if cache_dir else cache_folder()
+    return _checks.path("cache_dir", cache_dir) if cache_dir else cache_folder()
 
 
 def _download(name: str, folder: Path) -> Path:

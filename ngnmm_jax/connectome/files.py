@@ -73,18 +73,20 @@ def read(path: Path, reading: Reading) -> dict[str, Any]:
     return _made(path, reading)
 
 
+class Unreadable(ValueError):
+    """A file that could not be read; the message says which, and why."""
+
+
 @contextlib.contextmanager
-def reasons(path: Path) -> Iterator[None]:
+def reasons(path: Path, what: str = "connectome file") -> Iterator[None]:
     """What goes wrong inside is said of the file, in one line."""
     try:
         yield
-    except ImportError:
+    except (ImportError, Unreadable):
         raise
     except Exception as error:  # whatever a format's library raises for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(
-            f"The connectome file {str(path)!r} could not be read: {reason}"
-        ) from error
+        raise Unreadable(f"The {what} {str(path)!r} could not be read: {reason}") from error
 
 
 def _made(path: Path, reading: Reading, parts: Parts | None = None) -> dict[str, Any]:
@@ -108,7 +110,9 @@ def _made(path: Path, reading: Reading, parts: Parts | None = None) -> dict[str,
     if reading.labels is not None and not named_inside:
         found["labels"] = _given_names(reading.labels, parts, n)
     if reading.lengths is not None and lengths is None:
-        found["tract_lengths"] = _lengths(found, Path(reading.lengths), reading, parts, n)
+        other = Path(reading.lengths)
+        with reasons(other, "file of tract lengths"):
+            found["tract_lengths"] = _lengths(found, other, reading, parts, n)
     return {"source": str(path), "notes": tuple(parts.notes)} | found
 
 
@@ -153,6 +157,8 @@ def _lengths(
         raise ValueError(f"there is no array and no file {str(path)!r} (`lengths=`)")
     both = reading.symmetric
     own = Reading(transpose=reading.transpose, symmetric=both, directed=not both)
+    if reading.edges is False:
+        own = dataclasses.replace(own, edges=False)
     inside = _parts(path, own)
     name = one_called("tract_lengths", inside.arrays, own, path.name)
     if name is not None:
@@ -163,11 +169,11 @@ def _lengths(
         names = ()
     parts.notes.append(f"tract lengths: {path.name}")
     if lengths.shape != (n, n):
-        raise ValueError(f"{path.name} has lengths of {len(lengths)} regions, not of {n}")
+        raise ValueError(f"it has lengths of {len(lengths)} regions, not of {n}")
     if "labels" not in found or not names or names == found["labels"]:
         return lengths
     if len(set(names)) < n or sorted(names) != sorted(found["labels"]):
-        raise ValueError(f"{path.name} has other names than the weights")
+        raise ValueError("it has other names than the weights")
     places = [names.index(name) for name in found["labels"]]
     return lengths[np.ix_(places, places)]
 

@@ -50,6 +50,7 @@ def synthetic(
     **Arguments:** `n_regions` (two or more; an odd one lies on the midline), `seed`, and the
     statistics above (`decay` in 1/mm).
     """
+    _checks.seed(seed)
     _checks.positive_integer("n_regions", n_regions)
     if n_regions < 2:
         _checks.fail("n_regions", "be at least 2", f"it is {n_regions}")

@@ -221,6 +221,7 @@ def lyapunov_spectrum(
     Source: Benettin et al., Meccanica 15, 9 (1980); Geist, Parlitz and Lauterborn, Prog.
     Theor. Phys. 83, 875 (1990).
     """
+    _checks.seed(seed)
     _checks.require_x64("lyapunov_spectrum")
     system = bare(without_noise(system, "lyapunov_spectrum"))
     driven = is_driven(system)
@@ -236,8 +237,7 @@ def lyapunov_spectrum(
     step, stiffness = pace(system) if dt is None else (dt, 1.0)
     _checks.positive("dt", step)
     steps = plan(step, duration, transient, interval, stiffness)
-    if start is not None:
-        start = first_state(start, system, "of the system's state")
+    start = None if start is None else first_state(start, system, "of the system's state")
     alone = getattr(system, "system", system) if driven else system
     rest = rest_state(alone) if start is None else start
     near, xi = _begin(rest, seed, count)

@@ -12,14 +12,13 @@ from ngnmm_jax import plot
 from ngnmm_jax.explorer.answers import SAMPLES, Rhythm, State, at_modes, rates
 from ngnmm_jax.models.times import frequency_unit, rate_unit
 from ngnmm_jax.plot._style import (
-    ABOVE,
     DECAYING,
     GROWING,
-    LEGEND,
     UNIFORM,
     bare,
     finish,
     label_axes,
+    legend_above,
     symbol,
     with_unit,
 )  # fmt: skip
@@ -57,7 +56,7 @@ class Picture:
             xlabel=f"frequency ({frequency_unit(model.time_unit)})",
             ylabel=f"power of {bare(model.shown, model)} (dB)",
         )
-        ax.legend(ncols=2, **LEGEND, **ABOVE)
+        legend_above(ax, ncols=2)
 
     def _make_curve(self, unit: str) -> None:
         ax = finish(self.curve)

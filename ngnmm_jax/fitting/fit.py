@@ -73,6 +73,7 @@ def fit(
       Python (`jax.pure_callback`): any text that is another one when its numbers are.
     - `throw`: raise `SolverError` where no start ever had a finite loss.
     """
+    _checks.seed(seed)
     _checks.require_x64("fit")
     for name, value in (("steps", steps), ("patience", patience), ("save_every", save_every)):
         _checks.positive_integer(name, value)
@@ -85,7 +86,7 @@ def fit(
     if store is not None:
         found = _definition(problem, chosen, step, drawn, key)
         counts = {"seed": seed, "resample": resample, "steps": steps, "patience": patience}
-        checkpoint = Checkpoint(Path(store), {**found, **counts})
+        checkpoint = Checkpoint(_checks.path("store", store), {**found, **counts})
     loop = Loop(problem, chosen, step, drawn, resample, patience, checkpoint, save_every)
     with contextlib.nullcontext() if checkpoint is None else checkpoint.alone():
         loop.run(progress)

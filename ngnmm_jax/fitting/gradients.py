@@ -159,6 +159,7 @@ def check_gradient(
 
     **Arguments:** `x` (parameter,): where; by default the system's values. `step`: in x.
     """
+    _checks.seed(seed)
     _checks.require_x64("check_gradient")
     _checks.positive("step", step)
     x = free.of(free.system) if x is None else jnp.asarray(x, float)
@@ -204,6 +205,7 @@ def horizon(system: Any, *, duration: float | None = None, seed: int = 0) -> Hor
 
     **Arguments:** `duration`: of the estimate, by default 40,000 steps after 10,000.
     """
+    _checks.seed(seed)
     network = undriven(system)
     step = network.time_step
     window = 40_000 * step if duration is None else duration

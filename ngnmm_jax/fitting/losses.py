@@ -227,6 +227,9 @@ def margin(response: LinearResponse, limit: float = 30.0) -> Float[Array, ""]:
     if known and response.status == Status.NOT_CERTIFIED and np.isnan(response.growth):
         must = "say whether its equilibrium is stable: take `linear_response` with `stability=True`"
         _checks.fail("response", must, "that is not known")
+    if not response.power.shape[0]:
+        must = "have frequencies: `linear_response(network, frequencies=…)`"
+        _checks.fail("response", must, "it has none")
     over = jnp.log(response.power.max(axis=0) / response.slow_power / limit)
     cost = jnp.mean(jnp.maximum(over, 0.0) ** 2)
     return jnp.where(response.status == Status.OK, cost, jnp.inf)

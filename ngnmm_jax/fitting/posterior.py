@@ -96,6 +96,7 @@ def identifiability(result: Fit, loss: Loss, *, seed: int = 0) -> Identifiabilit
 
     **Arguments:** `seed`: the fit's, so that the loss has the same key.
     """
+    _checks.seed(seed)
     free = result.free
     function = objective(loss, free)
     x = jnp.asarray(result.x[result.best])
@@ -196,6 +197,7 @@ def sample_posterior(
 
     Source: Hoffman and Gelman, J. Mach. Learn. Res. 15, 1593 (2014).
     """
+    _checks.seed(seed)
     numpyro = _checks.require_module("numpyro", "fit")
     infer, diagnostics = numpyro.infer, _checks.require_module("numpyro.diagnostics", "fit")
     free = result.free

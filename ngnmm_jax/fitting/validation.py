@@ -88,6 +88,7 @@ def simulated_fc(
 
     Raises `ValueError` where all runs of a half failed.
     """
+    _checks.seed(seed)
     activity = planned_fc(
         system, duration, repetition_time=repetition_time, runs=runs, transient=transient,
         signal=signal, dt=dt, dtype=dtype, haemodynamics=haemodynamics,

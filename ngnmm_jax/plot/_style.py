@@ -1,5 +1,6 @@
 """What figures share: colours, how names are written, axes, colour bars, legends."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,7 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.names import STIMULUS
@@ -18,9 +21,10 @@ GROWING, DECAYING, UNIFORM = "#c1272d", "#0072b2", "#111111"
 GREY = "0.82"
 #: Of legends, everywhere.
 LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
-#: Of legends above their axes, and to the right of them: none lies over what is drawn.
-ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
+#: Of legends to the right of their axes.
 BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.1}
+_ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
+_ABOVE |= {"columnspacing": 1.2, "handletextpad": 0.4}
 # What is a time of a stimulus.
 _TIMES = ("period", "width", "onset")
 # What systems have beside their models' parameters.
@@ -55,6 +59,8 @@ def _of_stimulus(name: str) -> str:
 
 def picked(run: Any, variable: str | None) -> tuple[str, np.ndarray]:
     """A variable of a run, by default the one that it shows, and its values."""
+    if not hasattr(run, "shown"):
+        _checks.fail("run", "be a run, as `simulate` gives", f"it is {_checks.kind_of(run)}")
     variable = run.shown if variable is None else variable
     return variable, np.asarray(run[variable])
 
@@ -76,6 +82,23 @@ def around_zero(values: Any) -> TwoSlopeNorm:
     return TwoSlopeNorm(0.0, min(low, -0.02 * bound), max(high, 0.02 * bound))
 
 
+def legend_above(ax: Axes, **options: Any) -> Legend:
+    """A legend above its axes, over nothing that is drawn; a title, also a later one, above it."""
+    made = ax.legend(**LEGEND, **_ABOVE, **options)
+    # A title keeps above the axes that are within its own: here empty ones, where the legend is.
+    within = ax.inset_axes((0, 1, 1, 0.1))
+    within.set_axis_off()
+    within.set_in_layout(False)
+    within.set_axes_locator(functools.partial(_box_of_legend, ax))
+    return made
+
+
+def _box_of_legend(ax: Axes, _: Any, renderer: Any) -> Bbox:
+    """Where the legend of `ax` is, or `ax` itself if it was taken away, in parts of the figure."""
+    box = (ax.get_legend() or ax.patch).get_window_extent(renderer)
+    return box.transformed(ax.figure.transSubfigure.inverted())
+
+
 def make_axes(ax: Axes | None, size: tuple[float, float] = (5.2, 3.6)) -> Axes:
     """The axes given, or those of a new figure."""
     return plt.subplots(figsize=size, layout="constrained")[1] if ax is None else ax
@@ -90,6 +113,14 @@ def finish(ax: Axes) -> Axes:
 def zero_line(ax: Axes) -> None:
     """A thin line where growth changes to decay."""
     ax.axhline(0, color="0.6", lw=0.8, zorder=0)
+
+
+def of_kind(argument: str, value: Any, *kinds: type) -> None:
+    """Refuse a result of another kind than is drawn here."""
+    if not isinstance(value, kinds):
+        names = " or ".join(f"`{kind.__name__}`" for kind in kinds)
+        but = f"it is {_checks.kind_of(value)}: `.plot()` of a result draws it by what suits it"
+        _checks.fail(argument, f"be a {names}", but)
 
 
 def plane_of(result: Any, argument: str = "result") -> tuple[tuple[str, str], Any, Any]:

@@ -105,7 +105,7 @@ def _along(result: LyapunovMap, ax: Axes) -> Axes:
     ax.fill_between(x, *band, color=style.GROWING, alpha=0.2, lw=0)
     ax.set_xlim(x.min(), x.max())
     handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[::-1], labels[::-1], ncols=2, **style.LEGEND, **style.ABOVE)
+    style.legend_above(ax, handles=handles[::-1], labels=labels[::-1], ncols=2)
     ax.set_xlabel(style.symbol(name, result))
     ax.set_ylabel(style.with_unit("Lyapunov exponents", rate_unit(result.time_unit)))
     return style.finish(ax)
@@ -121,7 +121,7 @@ def cascade(diagram: OrbitDiagram, result: LyapunovMap, *, title: str = "") -> F
     values = np.asarray(result.spectra.exponents)
     largest = np.nanmax(np.abs(values[:, :2]), initial=1e-3)
     bottom.set_ylim(-1.3 * largest, max(1.3 * float(np.nanmax(values, initial=0)), 0.2 * largest))
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure
 
 
@@ -143,7 +143,7 @@ def stroboscopic_map(result: StroboscopicMap, *, ax: Axes | None = None) -> Axes
         ax.set_xlim(values.min(), values.max())
     ax.set_xlabel(style.symbol(name, result))
     ax.set_ylabel(f"{style.symbol(result.variable, result)} once a period of the drive")
-    ax.legend(ncols=2, **style.LEGEND, **style.ABOVE)
+    style.legend_above(ax, ncols=2)
     return style.finish(ax)
 
 

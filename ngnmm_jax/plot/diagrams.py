@@ -116,7 +116,7 @@ def bifurcations(
     if limits is not None:
         top.set_xlim(*limits)
     _legend(top, outside=True)
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure
 
 

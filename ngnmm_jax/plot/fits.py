@@ -12,12 +12,11 @@ from matplotlib.ticker import MaxNLocator
 from ngnmm_jax.fitting import Fit, Identifiability
 from ngnmm_jax.fitting.losses import pearson, upper
 from ngnmm_jax.plot._style import (
-    ABOVE,
     DECAYING,
     GREY,
     GROWING,
-    LEGEND,
     finish,
+    legend_above,
     make_axes,
     symbol,
 )
@@ -48,7 +47,7 @@ def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel(result.method.step_name)
     ax.set_ylabel("loss above the lowest" if shifted else "lowest loss so far")
     if loss.shape[1] > 1:
-        ax.legend(ncols=2, **LEGEND, **ABOVE)
+        legend_above(ax, ncols=2)
     return finish(ax)
 
 
@@ -104,7 +103,7 @@ def fc_comparison(predicted: Any, target: Any, *, title: str = "") -> Figure:
     right.set_title(f"{x.size} pairs, correlation {float(pearson(x, y)):.3f}", fontsize="medium")
     finish(right)
     if title:
-        figure.suptitle(title, fontsize="medium")
+        figure.suptitle(title, fontsize="medium", wrap=True)
     return figure
 
 
@@ -121,7 +120,7 @@ def spectrum_fit(frequencies: Any, power: Any, target: Any, *, region: int | Non
     above.set_ylabel(
         "power density" + (", mean over regions" if region is None else f", region {region}")
     )
-    above.legend(ncols=2, **LEGEND, **ABOVE)
+    legend_above(above, ncols=2)
     rest = np.log(target / power)
     low, middle, high = np.percentile(rest, [5, 50, 95], axis=1)
     below.fill_between(frequencies, low, high, color=GREY, lw=0, label="5 to 95 % of regions")
@@ -129,7 +128,7 @@ def spectrum_fit(frequencies: Any, power: Any, target: Any, *, region: int | Non
     below.axhline(0, color="k", lw=0.7)
     below.set_xlabel("frequency (Hz)")
     below.set_ylabel("log(data / model)")
-    below.legend(ncols=2, **LEGEND, **ABOVE)
+    legend_above(below, ncols=2)
     for ax in (above, below):
         finish(ax)
     return figure

@@ -37,7 +37,7 @@ def brain(
     if connectome.centroids is None:
         _checks.fail("connectome", "have centroids", "it has none")
     if figure is None:
-        figure = plt.figure(figsize=(9.0, 3.0), layout="constrained")
+        figure = plt.figure(figsize=(9.0, 3.0), layout="compressed")
     bound = max(float(np.abs(array).max()), 1e-300)
     options: dict[str, Any] = (
         {"cmap": "RdBu_r", "vmin": -bound, "vmax": bound}
@@ -59,7 +59,7 @@ def brain(
         ax.set_ylabel(label_y)
         finish(ax)
     axes[1].invert_xaxis()  # the front of the brain points to the left
-    figure.colorbar(dots, ax=axes, label=label or "amplitude", shrink=0.85, pad=0.01)
+    figure.colorbar(dots, ax=axes, label=label or "amplitude", fraction=0.05, shrink=0.85)
     return figure
 
 

@@ -25,6 +25,7 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
     Red ones grow, blue ones decay; the number of regions is Σ|u|² squared over Σ|u|⁴, of the
     pattern u. Left of the dotted line roots were not looked for.
     """
+    style.of_kind("result", result, CharacteristicRoots)
     ax = style.make_axes(ax)
     growth, frequency = np.asarray(result.growth), np.asarray(result.frequency)
     share = np.abs(np.asarray(result.patterns)) ** 2
@@ -44,7 +45,7 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
     ax.set_ylabel(f"frequency ({frequency_unit(result.time_unit)})")
     title = None if bool(result.certified) else "not certified to be all"
     if title or ax.get_legend_handles_labels()[0]:
-        ax.legend(title=title, title_fontsize="small", ncols=2, **style.LEGEND, **style.ABOVE)
+        style.legend_above(ax, title=title, title_fontsize="small", ncols=2)
     return style.finish(ax)
 
 

@@ -6,16 +6,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.times import SECONDS, frequency_unit, seconds_in
 from ngnmm_jax.plot._style import (
-    ABOVE,
     DECAYING,
     GROWING,
-    LEGEND,
     bare,
     finish,
+    legend_above,
     make_axes,
     picked,
     quantity,
@@ -57,6 +57,7 @@ def raster(
     ax.figure.colorbar(mesh, ax=ax, label=quantity(run, variable), pad=0.01)
     ax.set_xlabel(with_unit("time", run.time_unit))
     ax.set_ylabel("region")
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     return ax
 
 
@@ -124,7 +125,7 @@ def spectrum(
     ax.set_ylabel(f"power of {bare(variable, run)} (dB)")
     if len(ax.lines) > 1:
         ax.lines[0].set_label("regions")
-        for handle in ax.legend(ncols=2, **LEGEND, **ABOVE).legend_handles:
+        for handle in legend_above(ax, ncols=2).legend_handles:
             if handle is not None:
                 handle.set_alpha(1.0)
     return finish(ax)
@@ -160,7 +161,7 @@ def rhythm(
         ax.plot(seconds[last], centre + sign * around[last], color=GROWING, lw=1.2, label=label)
     ax.set_xlabel("time (s)" if run.time_unit in SECONDS else "time")
     ax.set_ylabel(f"mean {quantity(run, variable)}")
-    ax.legend(ncols=2, **LEGEND, **ABOVE)
+    legend_above(ax, ncols=2)
     ax.margins(x=0)
     return finish(ax)
 
@@ -187,6 +188,7 @@ def comodulogram(result: Comodulogram, *, ax: Axes | None = None) -> Axes:
 
 def activity(run: Simulation, *, title: str = "", window: float = 0.5) -> Figure:
     """Raster and mean field of the last `window` seconds, and the power spectrum of the run."""
+    picked(run, None)
     figure = plt.figure(figsize=(10.0, 5.2), layout="constrained")
     grid = figure.add_gridspec(2, 3, height_ratios=[1.5, 1])
     end = float(run.ts[-1])
@@ -194,5 +196,5 @@ def activity(run: Simulation, *, title: str = "", window: float = 0.5) -> Figure
     raster(run, ax=figure.add_subplot(grid[0, :]), window=(start, end))
     mean_field(run, ax=figure.add_subplot(grid[1, :2])).set_xlim(start, end)
     spectrum(run, ax=figure.add_subplot(grid[1, 2]))
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax.plot._style import ABOVE, DECAYING, GROWING, LEGEND, finish, with_unit
+from ngnmm_jax.plot._style import DECAYING, GROWING, finish, legend_above, with_unit
 from ngnmm_jax.simulation.result import Simulation
 from ngnmm_jax.simulation.spiking import SpikingSimulation
 
@@ -72,7 +72,7 @@ def spikes(
     bottom.set_ylabel(with_unit("rate", unit))
     bottom.set_xlim(low, high)
     bottom.set_ylim(bottom=0)
-    bottom.legend(ncols=3, **LEGEND, **ABOVE)
+    legend_above(bottom, ncols=3)
     finish(top)
     finish(bottom)
     return figure

@@ -25,6 +25,8 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     """
     if not curves:
         _checks.fail("curves", "hold at least one dispersion relation", "there is none")
+    for curve in curves:
+        style.of_kind("curves", curve, Dispersion)
     ax = style.make_axes(ax)
     style.zero_line(ax)
     for curve in curves:
@@ -49,7 +51,7 @@ def dispersion(*curves: Dispersion, ax: Axes | None = None, label: str | None = 
     ax.set_xlabel(r"Re $\Lambda$" if complex_modes else r"structural eigenvalue $\Lambda$")
     ax.set_ylabel(style.with_unit("growth rate", rate_unit(curves[0].time_unit)))
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(ncols=4, **style.LEGEND, **style.ABOVE)
+        style.legend_above(ax, ncols=4)
     return style.finish(ax)
 
 
@@ -92,6 +94,7 @@ def dispersion_map(
     - `quantity`: "growth_transverse"; "number_growing"; of modes that grow, "fastest" (its Λ)
       and "frequency"; or the orbits' "period".
     """
+    style.of_kind("result", result, DispersionMap)
     _checks.one_of("quantity", quantity, MAP_QUANTITIES)
     if len(result.parameters) == 1:
         return _along_a_line(result, quantity, style.make_axes(ax))
@@ -147,7 +150,7 @@ def _along_a_line(result: DispersionMap, quantity: str, ax: Axes) -> Axes:
         if mask.any():
             ax.plot(across[mask], values[mask], marker, color=colour, ms=4, label=text)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(ncols=4, **style.LEGEND, **style.ABOVE)
+        style.legend_above(ax, ncols=4)
     ax.set_xlabel(style.symbol(name, result))
     ax.set_ylabel(
         MAP_QUANTITIES[quantity].format(**units_of(result.time_unit)).removesuffix(" (1)")
@@ -240,7 +243,7 @@ def map_details(result: DispersionMap, *, title: str = "") -> Figure:
     for ax, quantity in zip(axes, MAP_QUANTITIES, strict=False):
         dispersion_map(result, ax=ax, quantity=quantity)
     _kinds(result, axes[-1])
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure
 
 

@@ -20,6 +20,7 @@ _MARKERS = "osD^vP*X"
 
 def equilibria(result: Equilibria, *, ax: Axes | None = None) -> Axes:
     """Eigenvalues of each equilibrium in the complex plane: red ones grow, blue ones decay."""
+    style.of_kind("result", result, Equilibria)
     ax = style.make_axes(ax)
     found = np.asarray(result.found)
     if found.ndim != 1:
@@ -35,7 +36,7 @@ def equilibria(result: Equilibria, *, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("growth rate (per unit of time)")
     ax.set_ylabel("angular frequency (per unit of time)")
     if found.any():
-        for handle in ax.legend(ncols=2, **style.LEGEND, **style.ABOVE).legend_handles:
+        for handle in style.legend_above(ax, ncols=2).legend_handles:
             if handle is not None:
                 handle.set_color("0.3")  # type: ignore[attr-defined]
     return style.finish(ax)
@@ -47,6 +48,7 @@ def orbit(result: Orbit | ForcedOrbit, *, of: Any = None, ax: Axes | None = None
     **Arguments:** `of`: the model whose orbit it is, or a system of it, for names and units;
     without it variables have numbers.
     """
+    style.of_kind("result", result, Orbit, ForcedOrbit)
     ax = style.make_axes(ax)
     ts, samples = np.asarray(result.ts), np.asarray(result.samples)
     if samples.ndim != 2:
@@ -68,6 +70,7 @@ def orbit(result: Orbit | ForcedOrbit, *, of: Any = None, ax: Axes | None = None
 
 def lyapunov_exponents(result: LyapunovSpectrum, *, ax: Axes | None = None) -> Axes:
     """The exponents of one trajectory, with three standard errors."""
+    style.of_kind("result", result, LyapunovSpectrum)
     ax = style.make_axes(ax)
     exponents = np.asarray(result.exponents)
     if exponents.ndim != 1:
@@ -85,6 +88,7 @@ def lyapunov_exponents(result: LyapunovSpectrum, *, ax: Axes | None = None) -> A
 
 def linear_response(result: LinearResponse, *, title: str = "") -> Figure:
     """Spectra of all regions and of their mean, where asked for, and the slow correlations."""
+    style.of_kind("result", result, LinearResponse)
     power = np.asarray(result.power)
     panels = 1 + (len(power) > 0)
     figure = new_figure(figsize=(0.2 + 4.1 * panels, 3.6), layout="constrained")
@@ -100,5 +104,5 @@ def linear_response(result: LinearResponse, *, title: str = "") -> Figure:
     figure.colorbar(image, ax=right, label="slow correlation", fraction=0.046)
     right.set_xlabel("region")
     right.set_ylabel("region")
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure

@@ -101,7 +101,7 @@ def sweep_overview(
         sweep(dataset, name, at=at, ax=ax)
     for ax in axes[len(names) :]:
         ax.remove()
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     return figure
 
 

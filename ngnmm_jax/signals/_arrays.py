@@ -31,10 +31,12 @@ def as_signal(
     signal: ArrayLike, sampling_interval: Any = 1.0, *, least: int = 8, ndim: int | None = None
 ) -> jax.Array:
     """A real signal (time, …) as an array of JAX's default precision, checked."""
-    if jnp.iscomplexobj(signal):
-        _checks.fail("signal", "be real", "it is complex")
     if np.ma.is_masked(signal):
         _checks.fail("signal", "have a value everywhere", "some of it is masked")
+    if _checks.is_concrete(signal):
+        _checks.complex_numbers("signal", signal)
+    if jnp.iscomplexobj(signal):
+        _checks.fail("signal", "be real", "it is complex")
     array = jnp.asarray(signal, dtype=float)
     _checks.positive("sampling_interval", sampling_interval)
     if array.ndim == 0 or array.shape[0] < least:

@@ -100,6 +100,7 @@ def significant_response(
 
     Source: after Casali et al., Sci. Transl. Med. 5, 198ra105 (2013), who resample trials.
     """
+    _checks.seed(seed)
     array = jnp.swapaxes(_trials(trials, sampling_interval), 0, 1)  # (time, trial, region)
     if not 0 < as_number(alpha) < 1:
         _checks.fail("alpha", "lie between 0 and 1", f"it is {alpha}")

@@ -190,6 +190,7 @@ def comodulogram(
     Source: Tort et al., J. Neurophysiol. 104, 1195 (2010); Penny et al., J. Neurosci. Methods
     174, 50 (2008); on bandwidths Aru et al., Curr. Opin. Neurobiol. 31, 51 (2015).
     """
+    _checks.seed(seed)
     array = as_signal(signal, sampling_interval, least=64, ndim=1)
     _checks.one_of("measure", measure, _MEASURES)
     _checks.positive_integer("bins", bins)

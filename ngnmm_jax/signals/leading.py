@@ -131,6 +131,7 @@ def phase_states(
 
     Source: Cabral et al., Sci. Rep. 7, 5135 (2017), who take cosine distances; SciPy's `kmeans2`.
     """
+    _checks.seed(seed)
     _checks.positive_integer("states", states)
     _checks.positive_integer("trials", trials)
     _checks.positive("sampling_interval", sampling_interval)

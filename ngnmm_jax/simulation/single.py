@@ -84,13 +84,13 @@ def simulate(
 
     Raises `ValueError` for bad arguments.
     """
+    _checks.seed(seed)
     _checks.a_system(system)
     core = cast(system.bare(), dtype)
     first, t0 = beginning(system, core, start, t0, seed=seed, scatter=scatter)
     request = Request(core.model, duration, t0, save_every, save_at, variables)
     integrator, step, saving = _steps(core, request, integrator, dt, adjoint)
     check_memory(saving, request, math.prod(core.state_shape[1:]), first.dtype)
-    t1 = request.t0 + request.duration
     if isinstance(integrator, AbstractFixedStep):
         core = on_grid(core, step)
         past, core = past_of(start, core, step), for_steps(core)
@@ -100,9 +100,9 @@ def simulate(
     else:
         outcome = run_adaptive(
             core, first, saving, integrator, step,
-            span=(t0, t1), seed=seed, adjoint=adjoint, progress=progress,
+            span=(t0, request.t0 + request.duration), seed=seed, adjoint=adjoint, progress=progress,
         )  # fmt: skip
-    result = package(core.model, system, saving, outcome, t1, t0)
+    result = package(core.model, system, saving, outcome, request.t0 + request.duration, t0)
     if throw:
         raise_unless_ok("simulate", result.status, result)
     return result

@@ -13,6 +13,7 @@ from ngnmm_jax.systems.driven import Driven, Undriven
 
 def count_runs(core: Undriven | Driven, varied: dict[str, Any], start: Any, seed: Any) -> int:
     """The length of the axis `run`, on which everything that has one must agree."""
+    _checks.seed(seed)
     counts: dict[str, int] = {}
     regions = core.state_shape[1:]
     for name, value in varied.items():

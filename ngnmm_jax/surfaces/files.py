@@ -18,15 +18,17 @@ _BEGINS = {"lh.": "left", "rh.": "right"}
 
 def read_surface(left: str | Path, right: str | Path | None) -> dict[str, Any]:
     """What makes a `Surface` of one file or two: left first."""
+    left = _checks.path("left", left)
     if right is None:
-        vertices, faces, side, notes = _read(Path(left))
+        vertices, faces, side, notes = _read(left)
         sides = None if side is None else np.full(len(vertices), side)
-        return _named(vertices, faces, sides, Path(left).name, str(left), notes)
-    if Path(left).resolve() == Path(right).resolve():
+        return _named(vertices, faces, sides, left.name, str(left), notes)
+    right = _checks.path("right", right)
+    if left.resolve() == right.resolve():
         _checks.fail("right", "be another file than `left`", f"it is {str(right)!r}, too")
     parts = []
     for name, path in (("left", left), ("right", right)):
-        vertices, faces, side, notes = _read(Path(path))
+        vertices, faces, side, notes = _read(path)
         if side not in (None, name):
             must = f"be the file of a {name} hemisphere"
             _checks.fail(name, must, f"{str(path)!r} is of the {side} one ({notes[-1]})")
@@ -36,7 +38,7 @@ def read_surface(left: str | Path, right: str | Path | None) -> dict[str, Any]:
         np.concatenate([parts[0][0], parts[1][0]]),
         np.concatenate([parts[0][1], parts[1][1] + shift]),
         np.concatenate([parts[0][2], parts[1][2]]),
-        Path(left).name,
+        left.name,
         f"{left}, {right}",
         parts[0][3] + parts[1][3],
     )

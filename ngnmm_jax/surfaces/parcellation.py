@@ -127,7 +127,9 @@ class Parcellation(Shown):
         Raises `FileNotFoundError`, and `ValueError` for damaged files, and where integers without
         names stand in both hemispheres, so that it is not known whether the same parcel is meant.
         """
-        found = _labels.read(Path(left), None if right is None else Path(right))
+        found = _labels.read(
+            _checks.path("left", left), None if right is None else _checks.path("right", right)
+        )
         source = str(left) if right is None else f"{left}, {right}"
         return cls(**found.arguments(), name=Path(left).name, source=source, notes=found.notes)
 

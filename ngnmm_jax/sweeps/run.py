@@ -143,7 +143,7 @@ def _prepare(
     checks = min(checks, design.count) if measure.refined(system) is not None else 0
     along = measure.coordinates(system)
     check_names(design, outputs, along, checked=checks > 0, stored=store is not None)
-    kept = None if store is None else SweepStore(Path(store).resolve())
+    kept = None if store is None else SweepStore(_checks.path("store", store).resolve())
     if block is None:
         known = None if kept is None else kept.block
         chosen = measure.chunk(system) if chunk is None else chunk

@@ -187,7 +187,7 @@ def open_sweep(store: str | Path, *, check: bool = True) -> Any:
     Raises `ValueError` where there is no sweep, or where the names, units, coordinates or the
     definition are damaged: the call of `sweep` that made it mends them.
     """
-    path = Path(store)
+    path = _checks.path("store", store)
     if not is_store(path):
         _checks.fail("store", "be the folder of a sweep", f"there is none in {str(path)!r}")
     kept, definition = Store.open(path)

@@ -99,6 +99,12 @@ class Network(AbstractCoupled):
         speed: Any = None,
         delays: Any = None,
     ) -> None:
+        if not isinstance(model, AbstractNeuralMass):
+            must = "be a neural mass: `Network(model, connectome, coupling)`"
+            _checks.fail("model", must, f"it is {_checks.kind_of(model)}")
+        if isinstance(connectome, AbstractNeuralMass | type | str):
+            must = "be a `Connectome`, or weights (region, region)"
+            _checks.fail("connectome", must, f"it is {_checks.kind_of(connectome)}")
         if not isinstance(coupling, AbstractCoupling):
             graph = connectome if isinstance(connectome, AbstractGraph) else DenseGraph(connectome)
             coupling = LinearCoupling(graph, as_parameter("coupling", coupling))
@@ -120,11 +126,10 @@ class Network(AbstractCoupled):
         if self.coupling.ndim:
             _checks.shape("coupling", self.coupling, (n,), f"for {n} regions")
         if self.model.n_regions not in (None, n):
-            _checks.fail(
-                "model",
-                f"have scalar parameters or one value for each of the {n} regions",
-                f"its parameters have {self.model.n_regions} values",
-            )
+            values = {name: getattr(self.model, name) for name in declared(self.model)}
+            given = next((k for k, value in values.items() if jnp.ndim(value)), "model")
+            must = f"be a scalar or have one value for each of the {n} regions"
+            _checks.fail(given, must, f"it has {self.model.n_regions}")
         own = {f.name for f in dataclasses.fields(self)} - {"model", "interaction"}
         for name in own & declared(self.model).keys():
             kind = type(self).__name__
@@ -383,7 +388,11 @@ def _delayed(
         lengths = None if graph.connectome is None else graph.connectome.tract_lengths
         if lengths is None:
             must = "be given with a connectome that has tract lengths"
-            _checks.fail("speed", must, "this one has none: give `tract_lengths=` or `delays=`")
+            but = (
+                "this one has none: give `tract_lengths=` to `Connectome(…)`, `lengths=` to "
+                "`Connectome.load`, or `delays=` in place of `speed`"
+            )
+            _checks.fail("speed", must, but)
         need_seconds("speed", model.time_unit, "tract lengths in mm (or give `delays=`)")
         unit = seconds_in(model.time_unit) / MILLISECOND
         delays = TractDelays(

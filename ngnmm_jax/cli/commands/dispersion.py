@@ -7,7 +7,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce, of_roots
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import table, title_of
+from ngnmm_jax.cli.output import say, table, title_of
 from ngnmm_jax.cli.settings.commands import DispersionSettings
 
 
@@ -59,6 +59,7 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
             limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
             rows = write_dispersion(network, rest, limits, place.part, title)
         table("Homogeneous equilibria", rows)
+        say(f"Of {settings.where()}, its rows normalised: what each region receives sums to one.")
 
 
 def _of_a_surface(settings: DispersionSettings, out: Path) -> None:

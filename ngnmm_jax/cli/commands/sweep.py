@@ -73,4 +73,8 @@ def sweep_(
     exactness = against_half_the_step(data)
     if exactness:
         table("Against half the step", exactness)
+        say(
+            "Where differences are large beside the values, the step is too large, or the runs are "
+            "chaotic (`ngnmm lyapunov`): try a smaller `dt`. Docs: How good the numbers are."
+        )
     say(f"{time.perf_counter() - begun:.1f} s. In {store}; draw it: ngnmm show {store}")

@@ -178,7 +178,7 @@ def _panels(activities: list[_Activity], names: list[str], out: Path, title: str
             ax.set_title(name, fontsize="medium")
         for ax in every[count:]:
             ax.set_axis_off()
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
         figure.savefig(out / file, dpi=150)
         plt.close(figure)
 
@@ -241,6 +241,6 @@ def _rhythm(activity: _Activity, network: Network, out: Path, title: str) -> Non
             continue
         plot.comodulogram(result, ax=ax)
         ax.set_title(f"{name}\n{ax.get_title(loc='left')}", fontsize="small", loc="left")
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     figure.savefig(out / "rhythm.png", dpi=150)
     plt.close(figure)

@@ -43,7 +43,7 @@ def write_lyapunov(
         every = figure.subplots(2, 2).ravel()
         for ax, quantity in zip(every, plot.LYAPUNOV_QUANTITIES, strict=True):
             plot.lyapunov(result, ax=ax, quantity=quantity)
-        figure.suptitle(title)
+        figure.suptitle(title, wrap=True)
     figure.savefig(out / "lyapunov.png", dpi=150)
     plt.close(figure)
     return [{"": "points", **lyapunov_facts(result)}]

@@ -60,6 +60,6 @@ def write_connectome(connectome: Connectome, out: Path) -> None:
         plot.structural_spectrum(connectome.normalised(), ax=right)
     else:
         right.set_axis_off()
-    figure.suptitle(f"{connectome.name}: weights, and spectrum with rows normalised")
+    figure.suptitle(f"{connectome.name}: weights, and spectrum with rows normalised", wrap=True)
     figure.savefig(out / "connectome.png", dpi=150)
     plt.close(figure)

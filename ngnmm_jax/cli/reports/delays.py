@@ -30,7 +30,7 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
         plot.characteristic_roots(found, ax=ax)
         shown = float(model.observe(rest.states[k]))
         text = f"{model.shown} = {shown:.3f} {model.shown_unit}".removesuffix(" 1")
-        ax.set_title(text, fontsize="medium", loc="right")
+        ax.set_title(text, fontsize="medium")
         name = f"{model.shown} ({model.shown_unit})".removesuffix(" (1)")
         rows.append({"equilibrium": k, name: shown, **roots_facts(found, lambdas)})
         nearest = np.asarray(found.overlaps).argmax(axis=1)
@@ -43,11 +43,11 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
         if where is not None and where.centroids is not None and found.roots.shape[0]:
             pattern = np.abs(np.asarray(found.patterns[0]))
             pattern = np.sqrt((pattern**2).sum(axis=tuple(range(pattern.ndim - 1))))
-            brain = plot.brain(where, pattern, label="amplitude (unit norm)")
-            brain.suptitle(f"{title}; equilibrium {k}, rightmost root")
+            brain = plot.brain(where, pattern, label="amplitude (unit norm)", diverging=False)
+            brain.suptitle(f"{title}; equilibrium {k}, rightmost root", wrap=True)
             brain.savefig(out / f"pattern_{k}.png", dpi=150)
             plt.close(brain)
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium", wrap=True)
     figure.savefig(out / "dispersion.png", dpi=150)
     plt.close(figure)
     unit = network.model.time_unit
@@ -87,16 +87,16 @@ def write_roots_map(result: RootsMap, cut: float, out: Path, title: str) -> list
     """The figures of a map of roots into `out`; the rows of a table."""
     figure = plt.figure(figsize=(6.8, 4.4), layout="constrained")
     plot.roots_map(result, ax=figure.add_subplot())
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium", wrap=True)
     figure.savefig(out / "map.png", dpi=150)
     figure = plt.figure(figsize=(13.5, 3.9), layout="constrained")
     for ax, quantity in zip(figure.subplots(1, 3), plot.ROOTS_QUANTITIES, strict=True):
         plot.roots_map(result, ax=ax, quantity=quantity)
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     figure.savefig(out / "details.png", dpi=130)
     figure = plt.figure(figsize=(5.6, 3.9), layout="constrained")
     plot.roots_cut(result, cut, ax=figure.add_subplot())
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium", wrap=True)
     figure.savefig(out / "cut.png", dpi=150)
     plt.close("all")
     return [{"": "points", **roots_map_facts(result)}]

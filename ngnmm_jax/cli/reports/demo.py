@@ -78,7 +78,8 @@ def run_demo(
             figure = plot.brain(connectome, vector.real, label="amplitude (unit norm)")
             figure.suptitle(
                 f"fastest unstable mode at {title}: "
-                rf"$\Lambda$ = {float(modes.lambdas[fastest].real):.3f}"
+                rf"$\Lambda$ = {float(modes.lambdas[fastest].real):.3f}",
+                wrap=True,
             )
             figure.savefig(folder / "unstable_mode.png", dpi=150)
             plt.close(figure)

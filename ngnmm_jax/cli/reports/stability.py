@@ -42,8 +42,7 @@ def write_dispersion(
     rows: list[dict[str, Any]] = []
     lines: list[list[Any]] = []
     count = rest.states.shape[0]
-    wide = max(1.2 + 4.2 * count, 0.1 * len(title))  # for the title too
-    figure = plt.figure(figsize=(wide, 3.6), layout="constrained")
+    figure = plt.figure(figsize=(1.2 + 4.2 * count, 3.6), layout="constrained")
     axes = figure.subplots(1, count, squeeze=False)[0]
     for k, ax in enumerate(axes):
         state = rest.states[k]
@@ -72,10 +71,10 @@ def write_dispersion(
             rows[-1]["any mode's growth, at most"] = float(modes.bounds.upper_transverse)
         brain = _drawn_mode(network, modes, fastest, cortex)
         if brain is not None:
-            brain.suptitle(f"{title}; equilibrium {k}, fastest mode")
+            brain.suptitle(f"{title}; equilibrium {k}, fastest mode", wrap=True)
             brain.savefig(out / f"mode_{k}.png", dpi=150)
             plt.close(brain)
-    figure.suptitle(title)
+    figure.suptitle(title, wrap=True)
     figure.savefig(out / "dispersion.png", dpi=150)
     plt.close(figure)
     with (out / "dispersion.csv").open("w", newline="", encoding="utf-8") as file:
@@ -145,7 +144,7 @@ def write_map(
         return write_roots_map(result, cut, out, title)
     figure = plt.figure(figsize=(6.8, 4.4), layout="constrained")
     plot.dispersion_map(result, ax=figure.add_subplot())
-    figure.suptitle(title, fontsize="medium")
+    figure.suptitle(title, fontsize="medium", wrap=True)
     figure.savefig(out / "map.png", dpi=150)
     figure = plot.map_details(result, title=title)
     figure.savefig(out / "details.png", dpi=130)
@@ -158,7 +157,7 @@ def write_map(
     if curves:
         plot.dispersion_family(curves, name_x, ax=left)
     plot.map_cut(result, line, ax=right)
-    figure.suptitle(f"{title}, {plot.symbol(name_y, network)} = {line:g}")
+    figure.suptitle(f"{title}, {plot.symbol(name_y, network)} = {line:g}", wrap=True)
     figure.savefig(out / "cut.png", dpi=150)
     plt.close("all")
     return [{"": "points", **map_facts(result)}]
