@@ -99,7 +99,7 @@ def plain():
 
 @pytest.fixture(scope="module")
 def shared():
-    return ng.Network(MODEL, Shared(DenseGraph(ng.Connectome(WEIGHTS, labels="abc"))), 5.0)
+    return ng.Network(MODEL, Shared(DenseGraph(ng.Connectome(WEIGHTS, labels=list("abc")))), 5.0)
 
 
 RANGE = {"coupling": np.array([4.0, 6.0])}
