@@ -195,7 +195,8 @@ class DelayedGraph(AbstractGraph):
         if not _checks.is_concrete(self.times(), self._there()):
             return given or type(self.delays).__name__
         low, high = self.range()
-        return f"{low:.4g} … {high:.4g}" + (f" ({given})" if given else "")
+        span = f"{low:.4g}" if low == high else f"{low:.4g} … {high:.4g}"
+        return f"{span} ({given})" if given and set(numbers) != {"delay"} else span
 
     def undelayed(self) -> AbstractGraph:
         """The graph without its delays."""

@@ -42,7 +42,8 @@ def _between(interaction: Any, *, alone: bool) -> dict[str, Any]:
     if alone:
         return rows
     if type(graph) is DenseGraph:
-        rows["connectome"] = getattr(graph.connectome, "name", "") or graph.weights
+        name = getattr(graph.connectome, "name", "connectome")
+        rows["connectome"] = graph.weights if name == "connectome" else name  # by default
     else:
         rows["graph"] = graph
     for name, part in interaction.delayed().items():
