@@ -297,7 +297,7 @@ def test_32_bits():
 
 
 def test_sweeps_over_speed():
-    given = {"scatter": 0.0, "dt": 0.05, "integrator": "rk4"}
+    given = {"scatter": 0.0, "dt": 0.05, "integrator": "moebius"}
     measure = ng.Activity(duration=64.0, transient=20.0, keep=["mean"], **given)
     speeds = {"speed": [8.0, 12.0]}
     found = ng.sweep(network(), ng.Design.grid(speeds), measure)
