@@ -673,9 +673,8 @@ def test_eight_processes_at_once(user, tmp_path):
         assert len(found["kept"]) == BLOCKS[user]
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")  # catching them is not for threads
-# Python's filters of warnings, which the store sets while it writes, are those of all threads.
-@pytest.mark.filterwarnings("ignore:The data type")
+# Catching warnings, as the store does while it writes, is not for threads.
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore:The data type")
 def test_two_sweeps_at_once(pristine, tmp_path, monkeypatch):
     """Both start the same new store, share its blocks, and have the same."""
     known, put, kept = pristine("sweep")[1], Store.put, []
