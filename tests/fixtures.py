@@ -98,6 +98,12 @@ def release_compiled_code():
             ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
+@pytest.fixture
+def as_users_call(monkeypatch):
+    """Without the checks of types that are made in tests, which would refuse first."""
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
 @pytest.fixture(scope="session")
 def aal90_folder():
     folder = SHARED / "data" / "aal90"

@@ -3,7 +3,6 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -304,12 +303,6 @@ def test_networks_go_on_from_a_run_of_regions_alike():
     noise = {"input": ng.noises.OrnsteinUhlenbeck(0.1, 5.0)}
     ran = ng.simulate(ng.Driven(inner, noise=noise), 5.0, start=[1.0], dt=0.1)
     assert ng.simulate(ng.Driven(network, noise=noise), 5.0, start=ran, dt=0.1).ok
-
-
-@pytest.fixture
-def as_users_call(monkeypatch):
-    """Without the check of types that jaxtyping does in tests."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 def test_modes_are_asked_of_the_network(as_users_call):

@@ -97,7 +97,9 @@ def test_what_only_rounding_moves_does_not_grow(small):
     assert "0 of 11 modes grow" in seen.text
 
 
-def test_what_cannot_be_shown_is_said(explorer, small):
+def test_what_cannot_be_shown_is_said(explorer, small, as_users_call):
+    with pytest.raises(ValueError, match="`coupling` must be a number"):
+        explorer.set(coupling="a")
     with pytest.raises(ValueError, match="`coupling` must lie in"):
         explorer.set(coupling=1000.0)
     with pytest.raises(ValueError, match="did you mean 'j_ee'"):

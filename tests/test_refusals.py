@@ -1,15 +1,6 @@
-"""What is no number, seed, path, start or mask is refused by name, with what to give instead.
+"""What is no number, seed, path, start or mask is refused by name, with what to give instead."""
 
-The calls run in a process of their own, `python -m tests.test_refusals`: the tests' checks of
-annotations would refuse them first.
-"""
-
-import json
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,7 +27,6 @@ SAID = {
     "ragged signal": "`signal` must be a number, or an array",
     "interval": "`sampling_interval` must be a number",
     "envelope": "`signal` must be a number",
-    "explorer": "`coupling` must be a number",
     "cycles": "`start` must be an orbit, .*but it is a `str`",
     "curve": "`start` must be a special point.*but it is a `str`",
     "dispersion": r"`state` must be .*`Equilibria`: give one of its `states`, as `\.states\[0\]`",
@@ -91,7 +81,6 @@ def calls():
         "ragged signal": lambda: power([[1, 2], [3]], 0.001),
         "interval": lambda: power(signal, "a"),
         "envelope": lambda: ng.signals.envelope("a", 0.001, (1, 2)),
-        "explorer": lambda: ng.explore(network).set(coupling="a"),
         "cycles": lambda: ng.continue_cycles(alone, {"coupling": (8.0, 10.0)}, start="a"),
         "curve": lambda: ng.continue_bifurcation(
             alone, {"coupling": (8.0, 10.0), "i_ext_e": (10.0, 20.0)}, start="a"
@@ -112,30 +101,18 @@ def calls():
     }.items()
 
 
-def main():
-    """What is said of each call, as JSON."""
-    said = {}
-    for name, call in calls():
-        try:
-            said[name] = f"nothing: {type(call()).__name__}"
-        except ValueError as error:
-            said[name] = str(error)
-        except Exception as error:
-            said[name] = f"{type(error).__name__}: {error}"
-    print(json.dumps(said))
+def said_of(call):
+    """What is said of a call."""
+    try:
+        return f"nothing: {type(call()).__name__}"
+    except ValueError as error:
+        return str(error)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
-@pytest.fixture(scope="module")
-def said():
-    environment = os.environ | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.test_refusals"],
-        cwd=Path(__file__).resolve().parents[1], env=environment, check=True, capture_output=True,
-    )  # fmt: skip
-    return json.loads(done.stdout)
-
-
-def test_arguments_of_another_kind_are_named(said):
+def test_arguments_of_another_kind_are_named(as_users_call):
+    said = {name: said_of(call) for name, call in calls()}
     assert said.keys() == SAID.keys()
     wrong = {name: text for name, text in said.items() if not re.search(SAID[name], text)}
     assert not wrong
@@ -157,7 +134,3 @@ def test_a_fault_of_the_lengths_is_said_of_their_file(tmp_path):
         ng.Connectome.load(weights, lengths=few, edges=False)
     np.savetxt(lengths, 10 * (1 - np.eye(5)), delimiter=",")
     assert ng.Connectome.load(weights, lengths=lengths).source == weights
-
-
-if __name__ == "__main__":
-    main()
