@@ -118,7 +118,9 @@ def dispersion_map(
             options |= {"vmin": 0, "vmax": max(float(shown.max()), 1.0)}
         if quantity == "growth_transverse":
             options = {"cmap": colours["diverging"], "norm": style.around_zero(shown)}
-        style.draw_map(ax, x, y, shown, label=kind, **options)
+        bar = style.draw_map(ax, x, y, shown, label=kind, **options)
+        if quantity == "number_growing":
+            style.counting(bar.ax.yaxis)
         if quantity in ("growth_transverse", "number_growing"):
             _onset(ax, result, place)
     notes = _hatched(ax, result, resting.any(axis=-1) & moving.any(axis=-1))
@@ -151,10 +153,10 @@ def _along_a_line(result: DispersionMap, quantity: str, ax: Axes) -> Axes:
             ax.plot(across[mask], values[mask], marker, color=colour, ms=4, label=text)
     if ax.get_legend_handles_labels()[0]:
         style.legend_above(ax, ncols=4)
+    if quantity == "number_growing":
+        style.counting(ax.yaxis)
     ax.set_xlabel(style.symbol(name, result))
-    ax.set_ylabel(
-        MAP_QUANTITIES[quantity].format(**units_of(result.time_unit)).removesuffix(" (1)")
-    )
+    ax.set_ylabel(_title(result, quantity))
     return style.finish(ax)
 
 
@@ -243,7 +245,7 @@ def map_details(result: DispersionMap, *, title: str = "") -> Figure:
     for ax, quantity in zip(axes, MAP_QUANTITIES, strict=False):
         dispersion_map(result, ax=ax, quantity=quantity)
     _kinds(result, axes[-1])
-    figure.suptitle(title, wrap=True)
+    style.title_above(figure, title)
     return figure
 
 

@@ -16,7 +16,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import grid
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.models.times import seconds_in, usual_sample
-from ngnmm_jax.plot._style import finish
+from ngnmm_jax.plot._style import finish, title_above
 from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation.batch import simulate_batch
 from ngnmm_jax.simulation.result import Simulation
@@ -178,7 +178,7 @@ def _panels(activities: list[_Activity], names: list[str], out: Path, title: str
             ax.set_title(name, fontsize="medium")
         for ax in every[count:]:
             ax.set_axis_off()
-        figure.suptitle(title, wrap=True)
+        title_above(figure, title)
         figure.savefig(out / file, dpi=150)
         plt.close(figure)
 
@@ -241,6 +241,6 @@ def _rhythm(activity: _Activity, network: Network, out: Path, title: str) -> Non
             continue
         plot.comodulogram(result, ax=ax)
         ax.set_title(f"{name}\n{ax.get_title(loc='left')}", fontsize="small", loc="left")
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "rhythm.png", dpi=150)
     plt.close(figure)
