@@ -8,7 +8,7 @@ import typer
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import AllowCode, Resume, interruptible, prepare
-from ngnmm_jax.cli.output import progress, say, table
+from ngnmm_jax.cli.output import progress, say, say_normalised, table
 
 
 @app.command("fit")
@@ -63,6 +63,7 @@ def fit_(
     with folder(out, task.settings) as place:
         place.kept = out / STORE
         say(f"{task.free.size} free numbers into {out}; how long is seen in the first steps")
+        say_normalised()
         result = ng.fit(
             task.system,
             task.free,

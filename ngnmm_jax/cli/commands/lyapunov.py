@@ -10,7 +10,7 @@ from ngnmm_jax.cli.checked import called, points
 from ngnmm_jax.cli.estimates import announce, of_spectra, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, table, title_of
+from ngnmm_jax.cli.output import progress, say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import LyapunovSettings
 from ngnmm_jax.cli.settings.network import DELAYS
 
@@ -66,6 +66,7 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
         of_spectra(many, steps, count, regions),
         out,
     )
+    say_normalised()
     system = network if settings.whole_network else network.homogeneous()
     with folder(out, settings) as place:
         place.kept = out / "blocks"
@@ -111,6 +112,7 @@ def _of_one(settings: LyapunovSettings, out: Path) -> None:
     span = network.interaction.graph.range()[1]
     held = 8.0 * settings.exponents * regions * (len(network.model.variables) + span / step)
     announce(what, held, seconds, out)
+    say_normalised()
     with folder(out, settings) as place:
         options = settings.options("duration", "transient", "dt", "seed")
         with called("exponents", "count"):

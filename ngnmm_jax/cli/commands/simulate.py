@@ -9,7 +9,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce, of_adaptive, of_steps, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, say, table, title_of
+from ngnmm_jax.cli.output import progress, say, say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import SimulateSettings
 
 
@@ -53,6 +53,7 @@ def _of_regions(settings: SimulateSettings, out: Path) -> None:
         else of_steps(length / step, network.n_regions),
         out,
     )
+    say_normalised()
     with folder(out, settings) as place:
         run = ng.simulate(
             network,
