@@ -5,7 +5,7 @@ import functools
 import inspect
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -62,7 +62,7 @@ def command(
         def run(**given: Any) -> None:
             # Without a file of them all settings are options.
             typed = [k for k in options if given.get("config") is None or given[k] not in _NOTHING]
-            with kept_in(), lines(), as_typed({key: _flag(key, schema) for key in typed}):
+            with kept_in(), lines(), as_typed(schema, typed):
                 parsing.allow_code(given.get("allow_code", False))
                 values = {key: _given(key, schema, given[key]) for key in options}
                 settings = schema.merge(given.get("config"), values)
@@ -80,20 +80,21 @@ def command(
 
 
 @contextlib.contextmanager
-def as_typed(flags: Mapping[str, str]) -> Iterator[None]:
+def as_typed(schema: type[SourceSettings], names: list[str]) -> Iterator[None]:
     """What errors say of settings, said of their options: of `vary.x` as of `--vary x`."""
+
+    def option(found: re.Match[str]) -> str:
+        name, _, inner = found[1].partition(".")
+        return f"`{f'{_flag(name, schema)} {inner}'.strip()}`"
+
     try:
         yield
     except ValueError as error:
         said = str(error)
-        if flags and error.args == (said,):
-            setting = rf"`({'|'.join(flags)})((?:\.\w+)*)`"
-            error.args = (re.sub(setting, lambda found: _option(flags, *found.groups()), said),)
+        forms = [name + r"(?:\.\w+)?" * bool(_how(name, schema).parse) for name in names]
+        if forms and error.args == (said,):
+            error.args = (re.sub(rf"`({'|'.join(forms)})`", option, said),)
         raise
-
-
-def _option(flags: Mapping[str, str], name: str, inner: str) -> str:
-    return f"`{flags[name]}{inner.replace('.', ' ', 1)}`"
 
 
 #: Whether compiled programs are kept for the next call.
