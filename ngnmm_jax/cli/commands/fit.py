@@ -62,7 +62,8 @@ def fit_(
         remove(out / STORE)
     with folder(out, task.settings) as place:
         place.kept = out / STORE
-        say(f"{task.free.size} free numbers into {out}; how long is seen in the first steps")
+        size = f"{task.free.size} free number{'s' * (task.free.size > 1)}"
+        say(f"{size} into {out}; how long is seen in the first steps")
         say_normalised()
         result = ng.fit(
             task.system,

@@ -44,7 +44,7 @@ def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> N
     step = step_of(network, settings.dt, varied)
     steps = (length + before) / step
     announce(
-        f"{points} x {length:g} {unit} of {network.n_regions} regions",
+        f"{points} x {length:g} {unit}, after {before:g} {unit}, of {network.n_regions} regions",
         8.0 * samples * network.n_regions * len(network.model.variables),
         of_steps(steps, network.n_regions, points),
         out,

@@ -57,7 +57,6 @@ def write_spectra(
     dt = options["dt"]
     every = max(1, round(1e-3 * second / dt)) * dt
     first, last = (math.ceil(t / every) for t in (transient, transient + duration))
-    say(f"{count} simulation{'s' if count > 1 else ''} of {last * every / second:g} s")
     batch = simulate_batch(
         network,
         values,
@@ -236,7 +235,9 @@ def _rhythm(activity: _Activity, network: Network, out: Path, title: str) -> Non
         try:
             result = signals.comodulogram(signal, interval, _PHASES, fast)
         except ValueError as error:  # a run too short for the slow bands
-            ax.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, fontsize="small")
+            told = ax.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True,
+                           fontsize="small")  # fmt: skip
+            told.set_in_layout(False)
             ax.set_axis_off()
             continue
         plot.comodulogram(result, ax=ax)
