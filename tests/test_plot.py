@@ -437,6 +437,9 @@ def test_states_write_what_they_carry(network):
     alpha = ng.Network(ng.JansenRit(), network.connectome, 1.0)
     rest = ng.find_equilibria(alpha.homogeneous())
     assert rest.plot().get_xlabel() == "growth rate (per s)"
+    noisy = ng.Driven(network.with_parameters(i_ext_e=3.0), {"input": 0.1})
+    left = ng.linear_response(noisy, [10.0, 20.0]).plot().axes[0]
+    assert (left.get_xlabel(), left.get_ylabel()) == ("frequency (Hz)", "power of $v_e$ (dB)")
     plain = ng.find_equilibria(ng.Homogeneous(ng.models.ComplexStuartLandau(), 0.0))
     assert plain.notation.variables == ng.models.ComplexStuartLandau.variables
 

@@ -127,10 +127,16 @@ def dispersion_map(
     notes += _doubtful(ax, result)
     if not (resting | moving).any(axis=-1).all():
         notes.append("grey: no stable equilibrium")
-    ax.set_title(_title(result, quantity), fontsize="medium", loc="left", pad=16 if notes else 6)
-    ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
+    _head(ax, _title(result, quantity), notes)
     style.label_axes(ax, result.parameters, result)
     return ax
+
+
+def _head(ax: Axes, title: str, notes: list[str]) -> None:
+    """A title, and notes between it and the axes, which may reach over the bars beside these."""
+    ax.set_title(title, fontsize="medium", loc="left", pad=16 if notes else 6)
+    note = ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small")
+    note.set(color="0.35", in_layout=False)
 
 
 def _along_a_line(result: DispersionMap, quantity: str, ax: Axes) -> Axes:
@@ -275,9 +281,7 @@ def _kinds(result: DispersionMap, ax: Axes) -> None:
     names = list(classes)
     handles = [mpl.patches.Patch(color=colours[k], label=names[k]) for k in present]
     ax.legend(handles=handles, **style.LEGEND, **style.BESIDE)
-    notes = "; ".join(_doubtful(ax, result))
-    ax.set_title("homogeneous attractors", fontsize="medium", loc="left", pad=16 if notes else 6)
-    ax.text(0, 1.015, notes, transform=ax.transAxes, fontsize="x-small", color="0.35")
+    _head(ax, "homogeneous attractors", _doubtful(ax, result))
     style.label_axes(ax, result.parameters, result)
 
 

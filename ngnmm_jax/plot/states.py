@@ -10,7 +10,7 @@ from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.dynamics.periodic import Orbit
-from ngnmm_jax.models.times import per_time
+from ngnmm_jax.models.times import frequency_unit, per_time
 from ngnmm_jax.plot import _style as style
 from ngnmm_jax.stability.response import LinearResponse
 
@@ -91,8 +91,8 @@ def linear_response(result: LinearResponse, *, title: str = "") -> Figure:
         decibels = 10 * np.log10(np.where(power > 0, power, np.nan))
         ax.plot(result.frequencies, decibels, color=style.DECAYING, lw=0.5, alpha=0.3)
         ax.plot(result.frequencies, 10 * np.log10(power.mean(axis=1)), color="0.1", lw=1.4)
-        ax.set_xlabel("frequency (Hz)")
-        ax.set_ylabel(f"power of {result.variable} (dB)")
+        ax.set_xlabel(f"frequency ({frequency_unit(result.notation.time_unit)})")
+        ax.set_ylabel(f"power of {style.bare(result.variable, result)} (dB)")
         style.finish(ax)
     image = right.imshow(result.fc, cmap="RdBu_r", vmin=-1, vmax=1)
     figure.colorbar(image, ax=right, label="slow correlation", fraction=0.046)
