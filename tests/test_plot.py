@@ -507,7 +507,7 @@ def test_a_title_given_later_stands_above_the_legend(loc, layout):
 def test_long_titles_and_labels_lie_within_the_figure(hcp):
     values = hcp.normalised().eigenmodes().vectors[:, -1].real
     figure = ng.plot.brain(hcp, values, label="amplitude (unit norm)")
-    figure.suptitle("a network with a long name: i_ext_e = 15, coupling = 9; " * 3, wrap=True)
+    style.title_above(figure, "a network with a long name: i_ext_e = 15, coupling = 9; " * 3)
     for _ in range(2):  # a layout moves once more as it is drawn
         figure.canvas.draw()
     box, all_of_it = figure.get_tightbbox(), figure.bbox_inches
