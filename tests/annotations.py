@@ -19,7 +19,7 @@ from beartype import beartype
 from jaxtyping import jaxtyped
 
 _ARRAYS = (np.ndarray, np.generic, jax.Array)
-# The checks of each function, by its code's number, and the code: equal ones may be of others.
+# The checks of each function, by its code's number, with the code: equal ones may be of others.
 _KNOWN = {}
 
 
@@ -106,7 +106,8 @@ def checked(what=None, *, typechecker):
         return jaxtyped(what, typechecker=typechecker)
     if not what.__annotations__:
         return what
-    code = what.__code__
+    # Wrappers share their code with those of others.
+    code = what if hasattr(what, "__wrapped__") else what.__code__
 
     @functools.wraps(what)
     def run(*args, **kwargs):
