@@ -27,6 +27,8 @@ from ngnmm_jax.cli import _unraisable, main, output
 from ngnmm_jax.cli.entry import app
 from ngnmm_jax.cli.fit_file import FitFile
 from ngnmm_jax.cli.folder import folder
+from ngnmm_jax.cli.reports import statuses
+from ngnmm_jax.cli.reports.chaos import lyapunov_facts
 from ngnmm_jax.cli.settings.commands import DispersionSettings, MapSettings, SimulateSettings
 from ngnmm_jax.cli.settings.fit import CheckTable, FitRunTable
 from ngnmm_jax.cli.settings.sweep import SweepRunTable, SweepSettings
@@ -127,8 +129,8 @@ def test_delays(small_file, small, tmp_path):
     settings = tomllib.loads((tmp_path / "one" / "settings.toml").read_text())
     assert (settings["delay"], "speed" in settings) == (5.0, False)
     for words, said in (
-        (["--speed", "10", "--delay", "5"], "`speed` must not be given with `delay`"),
-        (["--delay", "5", "--rtol", "1e-9"], "`rtol` must go with adaptive steps"),
+        (["--speed", "10", "--delay", "5"], "`--speed` must not be given with `--delay`"),
+        (["--delay", "5", "--rtol", "1e-9"], "`--rtol` must go with adaptive steps"),
     ):
         with pytest.raises(ValueError, match=re.escape(said)):
             invoke(*common, *words, "--out", tmp_path / "two")
@@ -166,7 +168,7 @@ def test_dispersion_with_delays(tracts, tmp_path):
     for name in ("dispersion.png", "pattern_0.png"):
         assert (tmp_path / "roots" / name).stat().st_size > 10_000
 
-    with pytest.raises(ValueError, match="`lambda_low` must be left out where delays differ"):
+    with pytest.raises(ValueError, match="`--lambda-low` must be left out where delays differ"):
         invoke(*point, "--speed", "10", "--lambda-low", "-2", "--out", tmp_path / "none")
     output = invoke(*point, "--delay", "12", "--out", tmp_path / "modes")
     network = ng.Network(ng.NextGenEI(i_ext_e=15.0), connectome, 9.0, delays=12.0)
@@ -216,16 +218,19 @@ def test_what_delays_do_not_go_with(tracts, tmp_path):
     where = ["--connectome", tracts[1], "--out", tmp_path / "out"]
     for words, said in (
         (["lyapunov", "--speed", "10"], "`--network` must be given with a speed"),
-        (["lyapunov", "--speed", "10", "--network"], "`exponents` must be given with delays"),
-        (["lyapunov", "--network", "--vary", "speed=2:9:3"], "`exponents` must be given with"),
+        (["lyapunov", "--speed", "10", "--network"], "`--exponents` must be given with delays"),
+        (["lyapunov", "--network", "--vary", "speed=2:9:3"], "`--exponents` must be given with"),
         (
             ["lyapunov", "--delay", "2", "--network", "--exponents", "1", "--variable", "s_e"],
-            "`variable` must be left out with delays without --vary",
+            "`--variable` must be left out with delays without --vary",
         ),
-        (["bifurcate", "--vary", "speed=2:9"], "`speed` must be left out: diagrams are of"),
-        (["simulate", "--delay", "0.01", "--dt", "0.1"], "`dt` must be at most the shortest delay"),
-        (["spectrum", "--vary", "delay=0.01:9:3", "--dt", "0.1"], "`dt` must be at most the"),
-        (["map", "--vary", "speed=1:9:3", "--vary", "delay=1:9:3"], "not be given with `delay`"),
+        (["bifurcate", "--vary", "speed=2:9"], "`--speed` must be left out: diagrams are of"),
+        (
+            ["simulate", "--delay", "0.01", "--dt", "0.1"],
+            "`--dt` must be at most the shortest delay",
+        ),
+        (["spectrum", "--vary", "delay=0.01:9:3", "--dt", "0.1"], "`--dt` must be at most the"),
+        (["map", "--vary", "speed=1:9:3", "--vary", "delay=1:9:3"], "not be given with `--delay`"),
     ):
         with pytest.raises(ValueError, match=re.escape(said)):
             invoke(*words, *where)
@@ -437,7 +442,8 @@ def test_a_model_of_ones_own(small_file, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="give --allow-code"):
         invoke(*own)
     output = invoke(*own, "--allow-code", "--out", tmp_path / "own")
-    assert "model: Strong of " in output
+    assert output.count("model: Strong of ") == 1
+    assert output.count("Rows of the connectome are normalised") == 1
     assert "my_models.py" in "".join(output.split())
     named = invoke("dispersion", "--set", "j_ee=6", "--connectome", small_file)
     rows = [line for line in output.splitlines() if "growing" in line]
@@ -488,14 +494,17 @@ def test_malformed_settings_are_one_line(tmp_path):
         (["map", "--vary", "tau_e=-1:1:2", "--vary", "coupling=0:1:2"], "`tau_e` must be positive"),
         (["map", "--vary", "i_ext_e=0:1:1000000000", "--vary", "coupling=0:1:9"], "fewer points"),
         (["simulate", "--duration", "1e18"], "shorter duration"),
-        (["lyapunov", "--exponents", "0"], "`exponents` must be at least 1"),
-        (["simulate", "--seed", "-1"], "`seed` must be at least 0"),
-        (["bifurcate", "--variable", "v"], "`variable` must be one of"),
-        (["lyapunov", "--variable", "v"], "`variable` must be one of"),
+        (["lyapunov", "--exponents", "0"], "`--exponents` must be at least 1"),
+        (["simulate", "--seed", "-1"], "`--seed` must be at least 0"),
+        (["bifurcate", "--variable", "v"], "`--variable` must be one of"),
+        (["lyapunov", "--variable", "v"], "`--variable` must be one of"),
         (["simulate", "--duration", "10", "--save-every", "3"], "eight samples"),
         (["simulate", "--model", "os:path", "--allow-code"], "class of neural masses"),
-        (["bifurcate", "--vary", "i_ext=0:1"], "`vary` must be one of"),
-        (["dispersion", "--connectome", "x.csv", "--order", "source"], "`order` must be left out"),
+        (["bifurcate", "--vary", "i_ext=0:1"], "`--vary` must be one of"),
+        (
+            ["dispersion", "--connectome", "x.csv", "--order", "source"],
+            "`--order` must be left out",
+        ),
     ],
 )
 def test_refused_before_any_work(arguments, words, tmp_path):
@@ -721,6 +730,42 @@ def said(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("dispersion --vary coupling=0:1:2", "ngnmm dispersion`, but of `ngnmm bifurcate`, `ngnmm"),
+        (
+            "simulate --exponents 2",
+            "--exponents is no option of `ngnmm simulate`, but of `ngnmm ly",
+        ),
+        ("connectome --no-cache x.csv --version", "`ngnmm connectome`, but of `ngnmm` (ngnmm conn"),
+        ("sweep x.toml --coupling 3", "option of `ngnmm sweep`, whose file has `coupling` (ngnmm"),
+        ("map --coupling=3 --dely 5", "No such option: --dely"),
+    ],
+)
+def test_options_of_other_commands_say_whose_they_are(said, words, told):
+    code, printed = said(*words.split())
+    assert code == 2
+    assert told in printed.out
+    assert "Possible options" not in printed.out or "dely" in words
+
+
+def test_settings_are_called_as_they_were_typed(tmp_path):
+    """Options by their flags; what a file says, as it stands there."""
+    for words, told in (
+        ("map --vary coupling=1:0:3", "Argument `--vary coupling` must be an axis"),
+        ("bifurcate --vary i_ext_e=5:3", "Argument `--vary i_ext_e` must have bounds"),
+        ("simulate --set i_ext_e=1,2", "Argument `--set i_ext_e` must be one number"),
+        ("simulate --save-every -2", "Argument `--save-every` must be greater than 0"),
+        ("simulate --rtol 1e-9 --dt 0.1", "Argument `--rtol` must go with adaptive steps"),
+    ):
+        with pytest.raises(ValueError, match="^" + re.escape(told)):
+            invoke(*words.split())
+    (tmp_path / "s.toml").write_text("[vary]\ncoupling = [1, 0, 3]\ni_ext_e = [0, 1, 2]\n")
+    with pytest.raises(ValueError, match=r"^Argument `vary\.coupling` must be an axis"):
+        invoke("map", "--config", tmp_path / "s.toml", "--cut", 1)
+
+
 def ngnmm(*arguments, **environment):
     code = "from ngnmm_jax.cli import main; main()"
     return subprocess.run(
@@ -741,7 +786,7 @@ def ngnmm(*arguments, **environment):
         (["simulate", "--model", "nextgn"], "did you mean 'nextgen'"),
         (["dispersion", "--config", "nowhere.toml"], "no settings file"),
         (["bifurcate", "--vary", "i_ext_e=5"], "must be NAME=LOW:HIGH"),
-        (["bifurcate", "--vary", "i_ext_e=5:3"], "`vary.i_ext_e` must have bounds"),
+        (["bifurcate", "--vary", "i_ext_e=5:3"], "`--vary i_ext_e` must have bounds"),
     ],
 )
 def test_errors_are_one_line(arguments, words, tmp_path, said):
@@ -1196,3 +1241,20 @@ def test_reproduce_all(tmp_path):
     assert sum(row["agrees"] == "yes" for row in rows) >= 20
     assert len(list(tmp_path.glob("*/*.png"))) == 14
     assert (tmp_path / "animation" / "activity.gif").is_file()
+
+
+def test_reports_count_each_status_by_its_own_words():
+    status = np.array([[0, ng.Status.STEP_TOO_LARGE], [ng.Status.STEP_TOO_LARGE, 0]])
+    spectra = SimpleNamespace(
+        status=status,
+        exponents=np.ones((2, 2, 1)),
+        number_positive=np.ones((2, 2)),
+        kaplan_yorke=np.ones((2, 2)),
+    )
+    facts = lyapunov_facts(SimpleNamespace(spectra=spectra, time_unit="ms"))
+    assert facts["step_too_large (the fixed step is too large for the system)"] == "2"
+    assert not any("diverged" in words for words in facts)
+    assert statuses.in_one_line(status) == "2 step_too_large"
+    several = statuses.in_one_line([3, 5, 0, 5])
+    assert several == "1 not_finite, 2 none_found"
+    assert statuses.in_one_line(np.zeros(3, int)) == "0"

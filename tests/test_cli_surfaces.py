@@ -132,20 +132,20 @@ def test_dispersion(options, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--width", "5"], "`width` must go with `surface`"),
-        (["--normalisation", "undirected"], "`normalisation` must go with `surface`"),
+        (["--width", "5"], "`--width` must go with `--surface`"),
+        (["--normalisation", "undirected"], "`--normalisation` must go with `--surface`"),
         (
             ["--surface", "{lh}", "--surface", "{rh}", "--parcels", "{l}", "--parcels", "{r}"],
             "parcels.renamed",
         ),
         (["--surface", "missing.gii"], "there is no file 'missing.gii'"),
-        (["--surface", "{lh}", "--tracts", "0.5"], "give `parcels` as well"),
-        (["--surface", "{lh}", "--speed", "5"], "`speed` must be left out on a surface"),
+        (["--surface", "{lh}", "--tracts", "0.5"], "give `--parcels` as well"),
+        (["--surface", "{lh}", "--speed", "5"], "`--speed` must be left out on a surface"),
         (["--surface", "{lh}", "--rtol", "1e-9"], "on a surface they are fixed"),
         (["--surface", "{lh}", "--set", "i_ext_e=1,2"], "must be one number, or 12"),
-        (["--surface", "{lh}", "--kernel", "box"], "`kernel` must be one of"),
+        (["--surface", "{lh}", "--kernel", "box"], "`--kernel` must be one of"),
         (["--surface", "{lh}", "--callosal", "0.5"], "a left and a right hemisphere"),
-        (["--surface", "{lh}", "--width", "1"], "`width` must reach the neighbours"),
+        (["--surface", "{lh}", "--width", "1"], "`--width` must reach the neighbours"),
     ],
 )
 def test_what_cannot_be_is_refused(files, words, said, tmp_path):
@@ -159,10 +159,12 @@ def test_too_large_for_this_machine_is_refused(options, tmp_path, monkeypatch):
     """Before anything is made, with what to change."""
     for room in (cortex, estimates):
         monkeypatch.setattr(room, "memory", lambda: 1e4)
-    with pytest.raises(ValueError, match="Give a smaller `width`, or a surface of fewer vertices"):
+    with pytest.raises(
+        ValueError, match="Give a smaller `--width`, or a surface of fewer vertices"
+    ):
         invoke("simulate", *options, "--out", tmp_path)
     monkeypatch.setattr(cortex, "memory", lambda: 1e6)
     monkeypatch.setattr(estimates, "memory", lambda: 1e6)
-    with pytest.raises(ValueError, match="a longer `save_every`"):
+    with pytest.raises(ValueError, match="a longer `--save-every`"):
         invoke("simulate", *options, "--out", tmp_path)
     assert not list(tmp_path.glob("*.nc"))

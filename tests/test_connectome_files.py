@@ -127,6 +127,25 @@ def test_text(tmp_path, name, content, named, encoding):
     np.testing.assert_array_equal(back.weights, W.T)
 
 
+def test_an_edge_list_says_by_what_its_columns_were_read(tmp_path):
+    def notes(text):
+        (tmp_path / "edges.csv").write_text(text)
+        found = ng.Connectome.load(tmp_path / "edges.csv", directed=True)
+        return found, found.notes
+
+    lines = "".join(f"{k},{(k + 1) % 4},{k + 1}\n" for k in range(4))
+    found, told = notes("target,source,weight\n" + lines)
+    read = "the edge list is read by its header: source 'source', target 'target', weight 'weight'"
+    assert read in told
+    assert found.weights[0, 1] == 1.0  # row: the target
+    lines = "".join(f"{k},{(k + 1) % 4},{k + 1},{10 * k + 5}\n" for k in range(4))
+    found, told = notes("from,to,w,length\n" + lines)
+    assert "weight 'w', tract length 'length'" in " | ".join(told)
+    assert found.tract_lengths[1, 0] == 5.0
+    lines = "".join(f"{k},{(k + 1) % 4},{k + 1}\n" for k in range(4))
+    assert "each line of the edge list is read as source, target, weight" in notes(lines)[1]
+
+
 def test_latin_1_and_named_edges(tmp_path):
     (tmp_path / "l.csv").write_bytes(",é,ü\né,0,1\nü,2,0\n".encode("latin-1"))
     loaded = ng.Connectome.load(tmp_path / "l.csv")

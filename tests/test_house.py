@@ -113,6 +113,15 @@ def test_single_models_are_named_where_they_belong():
     assert {name for name in named if name.split(".")[0] not in rooms} == others
 
 
+def test_titles_and_whole_numbers_of_figures_have_one_home():
+    """`title_above` breaks long titles into lines; `counting` has whole numbers along an axis."""
+    homes = {"plot._style", "plot.animation"}  # whose titles are the time of a frame
+    others = {name for name, path in MODULES.items() if ".suptitle(" in path.read_text()}
+    assert others == homes
+    whole = {name for name, path in MODULES.items() if "integer=True" in path.read_text()}
+    assert whole == {"plot._style"}
+
+
 def test_files_and_functions_stay_short():
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()

@@ -14,7 +14,7 @@ from PIL import Image
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.models.notation import notation_of
+from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.plot import _style as style
 from ngnmm_jax.simulation.spiking import SpikingSimulation
 
@@ -414,6 +414,54 @@ def test_figures_write_what_results_carry(network, run, plane, swept, tmp_path):
     assert ng.plot.sweep(swept, "v_e_mean").get_xlabel() == x
 
 
+def test_states_write_what_they_carry(network):
+    """Names of variables and the unit of time, of the model; numbers where there are none."""
+    node = network.with_parameters(i_ext_e=13.0, coupling=5.0).homogeneous()
+    orbit, stronger = (ng.find_orbit(node.with_parameters(coupling=c)) for c in (5.0, 5.5))
+    names = [style.bare(name, ng.NextGenEI) for name in ng.NextGenEI.variables]
+    ax = orbit.plot()
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == names
+    assert ax.get_legend().get_title().get_text() == f"period {float(orbit.period):.6g} ms"
+    assert ax.get_xlabel() == "time (ms)"
+    # What is compiled for one of them is for the other, and of what it makes the names are known.
+    assert jax.tree.structure(orbit) == jax.tree.structure(stronger)
+    assert jax.jit(lambda orbit: orbit)(orbit).notation == notation_of(ng.NextGenEI)
+    ax = dataclasses.replace(orbit, notation=Notation()).plot()
+    assert ax.get_xlabel() == "time"
+    assert ax.get_legend().get_texts()[0].get_text() == "variable 0"
+    times = {"duration": 50.0, "transient": 10.0}
+    found = ng.lyapunov_spectrum(node, 2, **times)
+    assert found.plot().get_ylabel() == "Lyapunov exponent (per ms)"
+    plane = ng.lyapunov_map(node, {"coupling": [5.0]}, 1, **times)
+    assert plane.spectra.notation == found.notation
+    alpha = ng.Network(ng.JansenRit(), network.connectome, 1.0)
+    rest = ng.find_equilibria(alpha.homogeneous())
+    assert rest.plot().get_xlabel() == "growth rate (per s)"
+    noisy = ng.Driven(network.with_parameters(i_ext_e=3.0), {"input": 0.1})
+    left = ng.linear_response(noisy, [10.0, 20.0]).plot().axes[0]
+    assert (left.get_xlabel(), left.get_ylabel()) == ("frequency (Hz)", "power of $v_e$ (dB)")
+    plain = ng.find_equilibria(ng.Homogeneous(ng.models.ComplexStuartLandau(), 0.0))
+    assert plain.notation.variables == ng.models.ComplexStuartLandau.variables
+
+
+@pytest.mark.parametrize("count", [3, 4, 40])
+def test_axes_that_count_have_whole_numbers(run, count):
+    connectome = ng.Connectome.synthetic(count, seed=0)
+    some = dataclasses.replace(
+        run, states=jnp.tile(run.states[..., :1], count), labels=connectome.labels
+    )
+    matrix = ng.plot.connectome_matrix(connectome)
+    modes = ng.plot.structural_spectrum(connectome.normalised())
+    both = ng.plot.fc_comparison(*np.random.default_rng(0).normal(size=(2, count, count)))
+    axes = [ng.plot.raster(some).yaxis, matrix.xaxis, matrix.yaxis, modes.xaxis]
+    axes += [axis for ax in both.axes[:2] for axis in (ax.xaxis, ax.yaxis)]
+    for axis in axes:
+        low, high = sorted(axis.get_view_interval())
+        ticks = [tick for tick in axis.get_majorticklocs() if low <= tick <= high]
+        assert len(ticks) > 1
+        assert all(tick == round(tick) for tick in ticks)
+
+
 @pytest.mark.parametrize("values", [[-6.0, -0.5], [-6.0, 1e-11], [-1e-9, 3.0], [-4.0, 5.0]])
 def test_numbers_of_a_colour_bar_do_not_meet(values):
     """Also where all lie on one side of zero, or nearly so."""
@@ -459,7 +507,7 @@ def test_a_title_given_later_stands_above_the_legend(loc, layout):
 def test_long_titles_and_labels_lie_within_the_figure(hcp):
     values = hcp.normalised().eigenmodes().vectors[:, -1].real
     figure = ng.plot.brain(hcp, values, label="amplitude (unit norm)")
-    figure.suptitle("a network with a long name: i_ext_e = 15, coupling = 9; " * 3, wrap=True)
+    style.title_above(figure, "a network with a long name: i_ext_e = 15, coupling = 9; " * 3)
     for _ in range(2):  # a layout moves once more as it is drawn
         figure.canvas.draw()
     box, all_of_it = figure.get_tightbbox(), figure.bbox_inches

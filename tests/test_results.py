@@ -496,6 +496,8 @@ def test_several_stand_a_line_each(network):
     assert pretty([*folds]) == "[" + ",\n ".join(point.label for point in folds) + "]"
     assert pretty(folds) == repr(folds)
     assert pretty(branch) == repr(branch)
+    some = ng.Connectomes({"a": network.weights, "b": 2 * network.weights}).networks(network)
+    assert repr(some).split("\n")[0] == "2 × Network"
     rest = ng.find_equilibria(network.homogeneous())
     assert pretty({"rest": rest}).startswith("{'rest': Equilibria: OK; number 1; ")
     assert jax.tree.map(lambda leaf: leaf, branch).special[0].label == branch.special[0].label

@@ -8,9 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 import ngnmm_jax as ng
+from ngnmm_jax.cli.reports.sweeps import sweep_facts
 from ngnmm_jax.sweeps import run as running
+from ngnmm_jax.sweeps.folding import LIMIT, FoldedWarning, told
 from ngnmm_jax.sweeps.streaming import streamed
 from ngnmm_jax.sweeps.summaries import (
     AbstractStatistic,
@@ -412,3 +415,30 @@ def test_coordinates_must_agree(network):
     measure = activity(Histogram(EDGES), Other(EDGES + 1.0))
     with pytest.raises(ValueError, match="agree on the values along 'bin'"):
         measure.coordinates(network)
+
+
+def test_sweeps_tell_of_peaks_that_may_be_folded(network):
+    outputs = ng.Activity(sample=0.5).outputs(network)
+    limits = {name: out.attrs[LIMIT] for name, out in outputs.items() if LIMIT in out.attrs}
+    assert limits == {"v_e_peak_frequency": 1000.0, "v_e_field_peak_frequency": 1000.0}
+    peak = outputs["v_e_field_peak_frequency"]
+    dataset = xr.Dataset(
+        {
+            "v_e_field_peak_frequency": (("point",), [100.0, 751.0, np.nan, 999.0], peak.attrs),
+            "v_e_mean": (("point",), [1e9] * 4, outputs["v_e_mean"].attrs),
+            "status": (("point",), [0, 0, 0, 0]),
+        }
+    )
+    with pytest.warns(FoldedWarning, match="2 of 4 values of `v_e_field_peak_frequency` lie above"):
+        assert told(dataset) is dataset
+    assert sweep_facts(dataset)["v_e_field_peak_frequency near half the sampling rate"] == 2
+    told(dataset.isel(point=[0, 2]))  # no warning, which would be an error
+
+
+def test_how_much_power_lies_near_half_the_sampling_rate():
+    time = np.arange(0.0, 4.0, 0.001)
+    slow = ng.signals.power_spectrum(np.sin(2 * np.pi * 50 * time), 0.001)
+    fast = ng.signals.power_spectrum(np.sin(2 * np.pi * 572 * time), 0.001)  # at 428 Hz
+    assert float(slow.upper_quarter) < 1e-6
+    assert float(fast.upper_quarter) > 1 - 1e-6
+    assert abs(float(fast.peak_frequency) - 428) < 1.0

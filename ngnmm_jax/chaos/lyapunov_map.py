@@ -1,5 +1,6 @@
 """Lyapunov spectra over a grid of parameters."""
 
+import dataclasses
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ from ngnmm_jax.chaos.lanes import (
 from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
-from ngnmm_jax.models.notation import Notation, notation_of
+from ngnmm_jax.models.notation import Notation, named, notation_of
 from ngnmm_jax.models.times import rate_unit
 from ngnmm_jax.systems.delayed import Blocks
 from ngnmm_jax.systems.driven import Undriven
@@ -179,8 +180,8 @@ def lyapunov_map(
     on_grid: dict[str, Any] = {
         name: jnp.asarray(value.reshape(*shape, *value.shape[1:])) for name, value in fields.items()
     }
-    spectra, unit = LyapunovSpectrum(**on_grid), system.model.time_unit
-    return LyapunovMap(values, spectra, unit, notation_of(system))
+    spectra = named(LyapunovSpectrum(**on_grid), system)
+    return LyapunovMap(values, spectra, system.model.time_unit, notation_of(system))
 
 
 class _Runs(NamedTuple):
@@ -206,4 +207,8 @@ class _Runs(NamedTuple):
             times=self.times,
             width=self.width,
         )
-        return vars(found)
+        return {
+            field.name: getattr(found, field.name)
+            for field in dataclasses.fields(found)
+            if not field.metadata.get("static")
+        }

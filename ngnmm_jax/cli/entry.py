@@ -7,6 +7,7 @@ from typing import Any
 from ngnmm_jax.cli import commands  # noqa: F401  (they enter themselves into the app)
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.output import complain, say
+from ngnmm_jax.cli.settings.network import COMMANDS
 
 
 def run() -> None:
@@ -43,5 +44,26 @@ def _misused(error: Any) -> int:
     if not sys.argv[1:]:
         error.show()
     else:
-        complain(f"{error.format_message()} ({place} --help shows what there is.)")
+        said = _elsewhere(error, context) or error.format_message()
+        complain(f"{said} ({place} --help shows what there is.)")
     return int(error.exit_code)
+
+
+def _elsewhere(error: Any, context: Any) -> str:
+    """Of an option that this command has not: where else it is; empty where nowhere."""
+    option = getattr(error, "option_name", None)
+    if option is None or context is None:
+        return ""
+    said = f"{option} is no option of `{context.command_path}`"
+    setting, known = option.lstrip("-").replace("-", "_"), COMMANDS.get(context.info_name)
+    if known and setting in known.model_fields:  # of a command that takes a file alone
+        return f"{said}, whose file has `{setting}`"
+    app = context.find_root()
+    every = {app.info_name: app.command}
+    every |= {f"{app.info_name} {name}": one for name, one in app.command.commands.items()}
+    having = [
+        f"`{name}`"
+        for name, one in every.items()
+        if any(option in (*part.opts, *part.secondary_opts) for part in one.params)
+    ]
+    return f"{said}, but of {', '.join(having)}" if having else ""

@@ -1,9 +1,11 @@
 """Commands out of functions: their options are their settings' fields."""
 
+import contextlib
 import functools
 import inspect
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -25,6 +27,10 @@ AllowCode = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume/--restart", help="Go on where it stopped, or remove it first.")
 ]
+
+
+# What the command line gives where an option is not given.
+_NOTHING: tuple[Any, ...] = (None, [])
 
 
 def command(
@@ -54,7 +60,9 @@ def command(
 
         @functools.wraps(function)
         def run(**given: Any) -> None:
-            with kept_in(), lines():
+            # Without a file of them all settings are options.
+            typed = [k for k in options if given.get("config") is None or given[k] not in _NOTHING]
+            with kept_in(), lines(), as_typed(schema, typed):
                 parsing.allow_code(given.get("allow_code", False))
                 values = {key: _given(key, schema, given[key]) for key in options}
                 settings = schema.merge(given.get("config"), values)
@@ -69,6 +77,24 @@ def command(
         return function
 
     return decorate
+
+
+@contextlib.contextmanager
+def as_typed(schema: type[SourceSettings], names: list[str]) -> Iterator[None]:
+    """What errors say of settings, said of their options: of `vary.x` as of `--vary x`."""
+
+    def option(found: re.Match[str]) -> str:
+        name, _, inner = found[1].partition(".")
+        return f"`{f'{_flag(name, schema)} {inner}'.strip()}`"
+
+    try:
+        yield
+    except ValueError as error:
+        said = str(error)
+        forms = [name + r"(?:\.\w+)?" * bool(_how(name, schema).parse) for name in names]
+        if forms and error.args == (said,):
+            error.args = (re.sub(rf"`({'|'.join(forms)})`", option, said),)
+        raise
 
 
 #: Whether compiled programs are kept for the next call.
@@ -114,10 +140,16 @@ def _how(name: str, schema: type[SourceSettings]) -> Option:
     return next(item for item in metadata if isinstance(item, Option))
 
 
+def _flag(name: str, schema: type[SourceSettings]) -> str:
+    """How a setting is called on the command line."""
+    flag = _how(name, schema).flag
+    return f"--{name.replace('_', '-')}" if flag is None else flag.partition("/")[0]
+
+
 def _given(name: str, schema: type[SourceSettings], value: Any) -> Any:
     """A setting out of what the command line gave; None where it gave nothing."""
     parse = _how(name, schema).parse
-    if value is None or value == []:
+    if value in _NOTHING:
         return None
     return value if parse is None else parse(value)
 

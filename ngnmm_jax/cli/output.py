@@ -41,6 +41,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def say_normalised() -> None:
+    """What holds of each network of a connectome's regions."""
+    say("Rows of the connectome are normalised: what each region receives sums to one.")
+
+
 def complain(line: str) -> None:
     """An error, in one line."""
     text = escape(" ".join(line.split()))
@@ -71,7 +76,7 @@ def title_of(settings: Any, without: Iterable[str] = (), connectome: bool = True
     from ngnmm_jax.graphs.delays import SPEED
     from ngnmm_jax.models.notation import notation_of
 
-    kind = settings.kind()
+    kind = settings.kind
     notation, delays = notation_of(kind), {"speed": SPEED, "delay": kind.time_unit}
     values: dict[str, Any] = {**settings.set, "coupling": settings.coupling, **settings.delays()}
     values = {name: value for name, value in values.items() if name not in set(without)}

@@ -31,6 +31,7 @@ from ngnmm_jax.dynamics.matrix_free import (
     newton_krylov,
     rightmost,
 )
+from ngnmm_jax.models.notation import Notation, named
 
 VectorField = Callable[[jax.Array], jax.Array]
 
@@ -87,6 +88,7 @@ class Equilibria(AbstractResult):
       `NOT_CERTIFIED` where characteristic roots may be missing, or the leading eigenvalue of a
       large system was not found to 1e-6 of the spectral radius: its `eigenvalues` are NaN then,
       and `stable` is False, though `states` are equilibria.
+    - `notation`: how figures write the variables and the times of its system.
     """
 
     states: Float[Array, "equilibrium *state"]
@@ -96,6 +98,7 @@ class Equilibria(AbstractResult):
     found: Bool[Array, "equilibrium"]
     complete: Bool[Array, ""]
     status: Int[Array, ""]
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def drawn_by(self) -> str:
@@ -186,6 +189,7 @@ def find_equilibria(
         result = _found(bare(system), start, max_count)
     else:
         result = _delayed(system, start, max_count)
+    result = named(result, system)
     if throw:
         advice = {Status.NOT_CERTIFIED: _OPEN} if is_large(system) else None
         # JAX's transformations leave the growth of large systems open: that is no failure.

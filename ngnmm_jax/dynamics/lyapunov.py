@@ -27,6 +27,7 @@ from ngnmm_jax.dynamics.forced.flow import DrivenFlow, with_time
 from ngnmm_jax.dynamics.forced.system import ForcedSystem, is_driven, without_noise
 from ngnmm_jax.dynamics.orbits import OscillatingSystem
 from ngnmm_jax.dynamics.tangents import Autonomous, Stretching, follow, follow_map
+from ngnmm_jax.models.notation import Notation, named
 
 # The window is cut into this many blocks, whose scatter gives the standard errors.
 _BLOCKS = 20
@@ -61,6 +62,7 @@ class LyapunovSpectrum(AbstractResult):
     - `status` (*run,): OK; NOT_FINITE where the trajectory diverged; ILL_CONDITIONED where the
       interval between orthonormalisations was too long for the tangents; STEP_TOO_LARGE where the
       steps' error is over a thousandth of the tangents each step, so that it is not known well.
+    - `notation`: how figures write the times of its system.
     """
 
     exponents: Float[Array, "*run exponent"]
@@ -70,6 +72,7 @@ class LyapunovSpectrum(AbstractResult):
     state: Float[Array, "..."]
     interval: Float[Array, "*run"]
     status: Int[Array, "*run"]
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def drawn_by(self) -> str:
@@ -229,9 +232,7 @@ def lyapunov_spectrum(
         result = _with_delays(
             system, count, duration, transient, dt, interval, start, seed, progress
         )
-        if throw:
-            raise_unless_ok("lyapunov_spectrum", result.status, result)
-        return result
+        return _told(result, system, throw)
     shape = tuple(system.state_shape)
     count = number_of_exponents(count, shape)
     step, stiffness = pace(system) if dt is None else (dt, 1.0)
@@ -253,6 +254,12 @@ def lyapunov_spectrum(
     result = exponents(advance, x, xi, size, steps, runs=0, loop=loop)
     if driven:
         result = dataclasses.replace(result, state=result.state[:-1].reshape(shape))
+    return _told(result, system, throw)
+
+
+def _told(result: LyapunovSpectrum, system: Any, throw: bool) -> LyapunovSpectrum:
+    """With the system's notation; `SolverError` where it failed and `throw`."""
+    result = named(result, system)
     if throw:
         raise_unless_ok("lyapunov_spectrum", result.status, result)
     return result

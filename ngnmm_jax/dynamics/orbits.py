@@ -33,6 +33,7 @@ from ngnmm_jax.dynamics.shooting import (
     shoot_on_host,
     walk,
 )
+from ngnmm_jax.models.notation import notation_of
 
 # Steps in each segment under JAX's transformations, where they cannot be doubled.
 _STEPS = 256
@@ -374,6 +375,7 @@ def _described(xp: Any, system: Any, shot: Shot, steps: int) -> Orbit:
         error=jnp.asarray(error),
         turns=jnp.asarray(turned),
         status=jnp.asarray(status),
+        notation=notation_of(system),
     )
 
 

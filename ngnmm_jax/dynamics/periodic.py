@@ -11,6 +11,7 @@ from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.paths import Run
+from ngnmm_jax.models.notation import Notation, notation_of
 
 # An orbit whose error is above this is not converged.
 _INEXACT = 1e-6
@@ -38,6 +39,7 @@ class Orbit(AbstractResult):
       `states` is NaN then; or it nearly returns, but to no orbit that attracts it); or
       NOT_CONVERGED (Newton's iteration failed, rounding blurs the orbit, the run has not reached
       it, or its `error` is above 1e-6).
+    - `notation`: how figures write the variables and the times of its system.
     """
 
     period: Float[Array, ""]
@@ -51,6 +53,7 @@ class Orbit(AbstractResult):
     error: Float[Array, ""]
     turns: Int[Array, ""]
     status: Int[Array, ""]
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def drawn_by(self) -> str:
@@ -148,4 +151,5 @@ def no_orbit(system: Any, states: jax.Array, samples: int) -> Orbit:
         error=nan,
         turns=jnp.asarray(1),
         status=jnp.asarray(Status.NOT_PERIODIC),
+        notation=notation_of(system),
     )

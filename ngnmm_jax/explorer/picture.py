@@ -16,6 +16,7 @@ from ngnmm_jax.plot._style import (
     GROWING,
     UNIFORM,
     bare,
+    counting,
     finish,
     label_axes,
     legend_above,
@@ -48,7 +49,8 @@ class Picture:
         self._image = ax.imshow(np.zeros((2, 2)), aspect="auto", origin="lower", cmap="magma",
                                 interpolation="nearest")  # fmt: skip
         shown = symbol(model.shown, model)
-        ax.set(xlabel=with_unit("time", model.time_unit), ylabel="region", title=shown)
+        ax.set(xlabel=with_unit("time", model.time_unit), title=shown)
+        counting(ax.yaxis, "region")
         ax = finish(self.spectrum)
         (self._regions,) = ax.plot([], [], color=DECAYING, lw=1.2, label="regions, averaged")
         (self._mean,) = ax.plot([], [], color="0.1", lw=1.0, label="mean of regions")

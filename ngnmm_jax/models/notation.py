@@ -10,10 +10,14 @@ class Notation:
 
     - `written`: names, each with how it is written (TeX between dollars) and its unit.
     - `shown`: the quantity that figures show unless told otherwise.
+    - `variables`: the names of its variables, in their order.
+    - `time_unit`: that of its times, "1" where they have none.
     """
 
     written: tuple[tuple[str, str, str], ...] = ()
     shown: str = ""
+    variables: tuple[str, ...] = ()
+    time_unit: str = "1"
 
     def symbol(self, name: str) -> str:
         """How a name is written, without its unit; the name itself where it is not known."""
@@ -47,6 +51,12 @@ def notation_of(thing: Any) -> Notation:
     units = {kind.shown: kind.shown_unit, **dict(zip(kind.variables, kind.units, strict=True))}
     fields = {**declared_between(thing), **declared(kind)}
     units |= {name: field.metadata["unit"] for name, field in fields.items()}
-    return Notation(
-        tuple((name, symbols.get(name, name), unit) for name, unit in units.items()), kind.shown
-    )
+    written = tuple((name, symbols.get(name, name), unit) for name, unit in units.items())
+    return Notation(written, kind.shown, tuple(kind.variables), kind.time_unit)
+
+
+def named(result: Any, system: Any) -> Any:
+    """The same result, which carries how its system's variables and times are written."""
+    from ngnmm_jax._core.parameters import with_fields
+
+    return with_fields(result, notation=notation_of(system))

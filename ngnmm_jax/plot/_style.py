@@ -7,7 +7,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import TwoSlopeNorm
+from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
@@ -20,7 +22,7 @@ from ngnmm_jax.models.notation import notation_of
 GROWING, DECAYING, UNIFORM = "#c1272d", "#0072b2", "#111111"
 GREY = "0.82"
 #: Of legends, everywhere.
-LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small"}
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": "small", "title_fontsize": "small"}
 #: Of legends to the right of their axes.
 BESIDE: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0), "borderaxespad": 0.1}
 _ABOVE: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.1}
@@ -97,6 +99,19 @@ def _box_of_legend(ax: Axes, _: Any, renderer: Any) -> Bbox:
     """Where the legend of `ax` is, or `ax` itself if it was taken away, in parts of the figure."""
     box = (ax.get_legend() or ax.patch).get_window_extent(renderer)
     return box.transformed(ax.figure.transSubfigure.inverted())
+
+
+def title_above(figure: Figure, title: str) -> None:
+    """A title above all axes of a figure, in as many lines as it needs; none where it is empty."""
+    if title:
+        figure.suptitle(title, fontsize="medium", wrap=True)
+
+
+def counting(axis: Axis, label: str = "") -> None:
+    """An axis that counts, regions or modes or steps: `label` beside it, whole numbers along it."""
+    axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+    if label:
+        axis.set_label_text(label)
 
 
 def make_axes(ax: Axes | None, size: tuple[float, float] = (5.2, 3.6)) -> Axes:

@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
@@ -26,6 +27,8 @@ LYAPUNOV_QUANTITIES = {
 }
 
 
+# White is seen on all colours where it has a dark edge.
+_EDGED: list[AbstractPathEffect] = [withStroke(linewidth=2.2, foreground="0.2")]
 #: What `arnold_tongues` can show.
 TONGUES_QUANTITIES = {
     "winding": "winding number",
@@ -121,7 +124,7 @@ def cascade(diagram: OrbitDiagram, result: LyapunovMap, *, title: str = "") -> F
     values = np.asarray(result.spectra.exponents)
     largest = np.nanmax(np.abs(values[:, :2]), initial=1e-3)
     bottom.set_ylim(-1.3 * largest, max(1.3 * float(np.nanmax(values, initial=0)), 0.2 * largest))
-    figure.suptitle(title, wrap=True)
+    style.title_above(figure, title)
     return figure
 
 
@@ -134,10 +137,14 @@ def stroboscopic_map(result: StroboscopicMap, *, ax: Axes | None = None) -> Axes
     at = np.broadcast_to(values[:, None], result.points.shape)
     seen = np.isfinite(result.points) & (result.status == Status.OK)[:, None]
     locked = seen & (result.drive_cycles > 0)[:, None]
-    marker = "," if len(values) > 200 else "."
-    for some, colour, label in ((seen & ~locked, "0.55", "not locked"), (locked, "0.1", "locked")):
+    many = len(values) > 200
+    for some, colour, size, label in (
+        (seen & ~locked, "0.55", 0.8 if many else 2.5, "not locked"),
+        (locked, "0.1", 1.8 if many else 2.5, "locked"),
+    ):
         if some.any():
-            ax.plot(at[some], result.points[some], marker, color=colour, ms=2.5, rasterized=True)
+            ax.plot(at[some], result.points[some], ".", color=colour, ms=size, mew=0,
+                    rasterized=True)  # fmt: skip
             ax.plot([], [], ".", color=colour, label=label)
     if len(values) > 1:
         ax.set_xlim(values.min(), values.max())
@@ -177,10 +184,11 @@ def arnold_tongues(
     for m, n in np.unique(pairs[:, result.locked], axis=1).T:
         inside = (pairs == np.array([m, n])[:, None, None]).all(axis=0)
         if inside.sum() >= least and min(inside.shape) > 1:
-            ax.contour(x, y, inside.T.astype(float), [0.5], colors="white", linewidths=1.0)
+            border = ax.contour(x, y, inside.T.astype(float), [0.5], colors="white", linewidths=1.0)
+            border.set_path_effects(_EDGED)
             places = np.argwhere(inside)
             i, j = places[np.abs(places - places.mean(axis=0)).sum(axis=1).argmin()]
             where: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 9, "clip_on": True}
-            ax.text(x[i], y[j], f"{m}:{n}", color="white", **where)
+            ax.text(x[i], y[j], f"{m}:{n}", color="white", path_effects=_EDGED, **where)
     style.label_axes(ax, names, result)
     return ax

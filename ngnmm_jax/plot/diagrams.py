@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.bifurcations import BRANCHES, SPECIAL, Branch, Diagram
 from ngnmm_jax.models.times import frequency_unit, seconds_in
-from ngnmm_jax.plot._style import BESIDE, LEGEND, finish, label_axes, make_axes, symbol
+from ngnmm_jax.plot._style import (
+    BESIDE,
+    LEGEND,
+    finish,
+    label_axes,
+    make_axes,
+    symbol,
+    title_above,
+)
 
 # Colours (distinct for colour-blind readers too) and markers.
 _EQUILIBRIA = "#111111"
@@ -116,7 +124,7 @@ def bifurcations(
     if limits is not None:
         top.set_xlim(*limits)
     _legend(top, outside=True)
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     return figure
 
 

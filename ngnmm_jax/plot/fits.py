@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax.fitting import Fit, Identifiability
 from ngnmm_jax.fitting.losses import pearson, upper
@@ -15,10 +14,12 @@ from ngnmm_jax.plot._style import (
     DECAYING,
     GREY,
     GROWING,
+    counting,
     finish,
     legend_above,
     make_axes,
     symbol,
+    title_above,
 )
 
 
@@ -44,7 +45,7 @@ def fit_history(result: Fit, *, ax: Axes | None = None) -> Axes:
     ax.plot(running[:, best], color=GROWING, lw=1.6, label="best start")
     if np.nanmax(running) > 3 * np.nanmin(running):
         ax.set_yscale("log")
-    ax.set_xlabel(result.method.step_name)
+    counting(ax.xaxis, result.method.step_name)
     ax.set_ylabel("loss above the lowest" if shifted else "lowest loss so far")
     if loss.shape[1] > 1:
         legend_above(ax, ncols=2)
@@ -73,6 +74,7 @@ def fit_parameters(result: Fit, *, axes: Any = None) -> Figure:
             ax.fill_between(np.arange(len(curve)), low, high, color=GREY, lw=0)
         ax.plot(np.median(curve, axis=1), color=DECAYING)
         ax.set_title(symbol(name, result.system), fontsize="medium")
+        counting(ax.xaxis)
         finish(ax)
     for ax in grid.flat[len(names) :]:
         ax.set_visible(False)
@@ -88,10 +90,8 @@ def fc_comparison(predicted: Any, target: Any, *, title: str = "") -> Figure:
         shown = matrix - np.diag(np.full(len(matrix), np.nan))
         image = ax.imshow(shown, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
         ax.set_title(name, fontsize="medium")
-        ax.set_xlabel("region")
-        for axis in (ax.xaxis, ax.yaxis):
-            axis.set_major_locator(MaxNLocator(5, integer=True))
-    left.set_ylabel("region")
+        counting(ax.xaxis, "region")
+        counting(ax.yaxis, "region" if ax is left else "")
     figure.colorbar(image, ax=[left, middle], label="correlation", shrink=0.8)
     x, y = upper(target), upper(predicted)
     right.plot(x, y, ".", ms=2, color=DECAYING, alpha=0.3, rasterized=True)
@@ -102,8 +102,7 @@ def fc_comparison(predicted: Any, target: Any, *, title: str = "") -> Figure:
     right.set_ylabel("model")
     right.set_title(f"{x.size} pairs, correlation {float(pearson(x, y)):.3f}", fontsize="medium")
     finish(right)
-    if title:
-        figure.suptitle(title, fontsize="medium", wrap=True)
+    title_above(figure, title)
     return figure
 
 
@@ -150,7 +149,7 @@ def identifiability(found: Identifiability, *, most: int = 12) -> Figure:
         ms=4,
     )
     left.set_yscale("log")
-    left.set_xlabel("direction")
+    counting(left.xaxis, "direction")
     left.set_ylabel("curvature of the loss")
     finish(left)
     matrix = np.asarray(found.directions)[-shown:]

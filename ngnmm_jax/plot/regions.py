@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.connectome import Connectome
-from ngnmm_jax.plot._style import DECAYING, finish, make_axes
+from ngnmm_jax.plot._style import DECAYING, counting, finish, make_axes
 
 
 def brain(
@@ -80,8 +80,8 @@ def connectome_matrix(connectome: Connectome, *, ax: Axes | None = None) -> Axes
     weights = np.ma.masked_equal(connectome.weights, 0.0)
     image = ax.imshow(weights, norm=mpl.colors.LogNorm(), cmap="viridis", interpolation="none")
     ax.figure.colorbar(image, ax=ax, label="weight", pad=0.02, shrink=0.9)
-    ax.set_xlabel("from region")
-    ax.set_ylabel("to region")
+    counting(ax.xaxis, "from region")
+    counting(ax.yaxis, "to region")
     return ax
 
 
@@ -92,7 +92,7 @@ def structural_spectrum(connectome: Connectome, *, ax: Axes | None = None) -> Ax
     if modes.is_real:
         ax.axhline(0, color="0.6", lw=0.8)
         ax.plot(modes.values, "o", ms=3.5, color=DECAYING)
-        ax.set_xlabel("mode")
+        counting(ax.xaxis, "mode")
         ax.set_ylabel(r"structural eigenvalue $\Lambda$")
     else:
         ax.plot(modes.values.real, modes.values.imag, "o", ms=3.5, color=DECAYING)

@@ -45,7 +45,7 @@ def characteristic_roots(result: CharacteristicRoots, *, ax: Axes | None = None)
     ax.set_ylabel(f"frequency ({frequency_unit(result.time_unit)})")
     title = None if bool(result.certified) else "not certified to be all"
     if title or ax.get_legend_handles_labels()[0]:
-        style.legend_above(ax, title=title, title_fontsize="small", ncols=2)
+        style.legend_above(ax, title=title, ncols=2)
     return style.finish(ax)
 
 
@@ -74,7 +74,9 @@ def roots_map(result: RootsMap, *, ax: Axes | None = None, quantity: str = "grow
     options: dict[str, Any] = {"cmap": "viridis"}
     if quantity == "growth" and shown.count():
         options = {"cmap": "RdBu_r", "norm": style.around_zero(shown)}
-    style.draw_map(ax, x, y, shown, **options)
+    bar = style.draw_map(ax, x, y, shown, **options)
+    if quantity == "number_growing":
+        style.counting(bar.ax.yaxis)
     if slowest.count() and slowest.min() < 0 < slowest.max() and min(slowest.shape) > 1:
         ax.contour(x, y, slowest.T, levels=[0.0], colors="k", linewidths=0.8)
     title = ROOTS_QUANTITIES[quantity].format(**units_of(result.time_unit))

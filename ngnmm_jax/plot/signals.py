@@ -6,7 +6,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax.models.times import SECONDS, frequency_unit, seconds_in
@@ -14,11 +13,13 @@ from ngnmm_jax.plot._style import (
     DECAYING,
     GROWING,
     bare,
+    counting,
     finish,
     legend_above,
     make_axes,
     picked,
     quantity,
+    title_above,
     with_unit,
 )
 from ngnmm_jax.signals import Comodulogram, PowerSpectrum, envelope, power_spectrum
@@ -56,8 +57,7 @@ def raster(
     )
     ax.figure.colorbar(mesh, ax=ax, label=quantity(run, variable), pad=0.01)
     ax.set_xlabel(with_unit("time", run.time_unit))
-    ax.set_ylabel("region")
-    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
+    counting(ax.yaxis, "region")
     return ax
 
 
@@ -196,5 +196,5 @@ def activity(run: Simulation, *, title: str = "", window: float = 0.5) -> Figure
     raster(run, ax=figure.add_subplot(grid[0, :]), window=(start, end))
     mean_field(run, ax=figure.add_subplot(grid[1, :2])).set_xlim(start, end)
     spectrum(run, ax=figure.add_subplot(grid[1, 2]))
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     return figure

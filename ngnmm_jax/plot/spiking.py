@@ -55,16 +55,17 @@ def spikes(
         if mean_field is not None:
             times = np.asarray(mean_field.ts)
             part = (times >= low) & (times <= high)
-            label = "mean field" if k == 0 else None
+            label = "mean field" if k == len(run.rates) - 1 else None
             bottom.plot(
                 times[part], _of(mean_field, rate, region)[part], "k--", lw=1.0, label=label
             )
-    names = [f"{count} {name}" for name in run.populations]
-    top.set_yticks([(k + 0.5) * count for k in range(len(names))], names, rotation=90, va="center")
+    names = run.populations
+    top.set_yticks([(k + 0.5) * count for k in range(len(names))], names, rotation=90, va="center",
+                   fontsize="small")  # fmt: skip
     top.tick_params(axis="y", length=0)
     top.set_ylim(0, len(names) * count)
     top.set_title(
-        title or f"{run.neurons} neurons in each population, ordered by excitability",
+        title or f"{count} of {run.neurons} neurons in each population, ordered by excitability",
         fontsize="medium",
     )
     bottom.set_xlabel(with_unit("time", activity.time_unit))

@@ -118,17 +118,25 @@ def dispersion_map(
             options |= {"vmin": 0, "vmax": max(float(shown.max()), 1.0)}
         if quantity == "growth_transverse":
             options = {"cmap": colours["diverging"], "norm": style.around_zero(shown)}
-        style.draw_map(ax, x, y, shown, label=kind, **options)
+        bar = style.draw_map(ax, x, y, shown, label=kind, **options)
+        if quantity == "number_growing":
+            style.counting(bar.ax.yaxis)
         if quantity in ("growth_transverse", "number_growing"):
             _onset(ax, result, place)
     notes = _hatched(ax, result, resting.any(axis=-1) & moving.any(axis=-1))
     notes += _doubtful(ax, result)
     if not (resting | moving).any(axis=-1).all():
         notes.append("grey: no stable equilibrium")
-    ax.set_title(_title(result, quantity), fontsize="medium", loc="left", pad=16 if notes else 6)
-    ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small", color="0.35")
+    _head(ax, _title(result, quantity), notes)
     style.label_axes(ax, result.parameters, result)
     return ax
+
+
+def _head(ax: Axes, title: str, notes: list[str]) -> None:
+    """A title, and notes between it and the axes, which may reach over the bars beside these."""
+    ax.set_title(title, fontsize="medium", loc="left", pad=16 if notes else 6)
+    note = ax.text(0, 1.015, "; ".join(notes), transform=ax.transAxes, fontsize="x-small")
+    note.set(color="0.35", in_layout=False)
 
 
 def _along_a_line(result: DispersionMap, quantity: str, ax: Axes) -> Axes:
@@ -151,10 +159,10 @@ def _along_a_line(result: DispersionMap, quantity: str, ax: Axes) -> Axes:
             ax.plot(across[mask], values[mask], marker, color=colour, ms=4, label=text)
     if ax.get_legend_handles_labels()[0]:
         style.legend_above(ax, ncols=4)
+    if quantity == "number_growing":
+        style.counting(ax.yaxis)
     ax.set_xlabel(style.symbol(name, result))
-    ax.set_ylabel(
-        MAP_QUANTITIES[quantity].format(**units_of(result.time_unit)).removesuffix(" (1)")
-    )
+    ax.set_ylabel(_title(result, quantity))
     return style.finish(ax)
 
 
@@ -243,7 +251,7 @@ def map_details(result: DispersionMap, *, title: str = "") -> Figure:
     for ax, quantity in zip(axes, MAP_QUANTITIES, strict=False):
         dispersion_map(result, ax=ax, quantity=quantity)
     _kinds(result, axes[-1])
-    figure.suptitle(title, wrap=True)
+    style.title_above(figure, title)
     return figure
 
 
@@ -273,9 +281,7 @@ def _kinds(result: DispersionMap, ax: Axes) -> None:
     names = list(classes)
     handles = [mpl.patches.Patch(color=colours[k], label=names[k]) for k in present]
     ax.legend(handles=handles, **style.LEGEND, **style.BESIDE)
-    notes = "; ".join(_doubtful(ax, result))
-    ax.set_title("homogeneous attractors", fontsize="medium", loc="left", pad=16 if notes else 6)
-    ax.text(0, 1.015, notes, transform=ax.transAxes, fontsize="x-small", color="0.35")
+    _head(ax, "homogeneous attractors", _doubtful(ax, result))
     style.label_axes(ax, result.parameters, result)
 
 

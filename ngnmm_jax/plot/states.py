@@ -1,7 +1,5 @@
 """Figures of single states: eigenvalues, one period, Lyapunov exponents, the response to noise."""
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +10,7 @@ from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.dynamics.periodic import Orbit
+from ngnmm_jax.models.times import frequency_unit, per_time
 from ngnmm_jax.plot import _style as style
 from ngnmm_jax.stability.response import LinearResponse
 
@@ -33,8 +32,9 @@ def equilibria(result: Equilibria, *, ax: Axes | None = None) -> Axes:
         stable = "stable" if bool(result.stable[k]) else "unstable"
         ax.scatter(values.real, values.imag, c=colours, marker=_MARKERS[k % len(_MARKERS)], s=22,
                    label=f"equilibrium {k}, {stable}")  # fmt: skip
-    ax.set_xlabel("growth rate (per unit of time)")
-    ax.set_ylabel("angular frequency (per unit of time)")
+    rate = per_time(result.notation.time_unit)
+    ax.set_xlabel(f"growth rate ({rate})")
+    ax.set_ylabel(f"angular frequency ({rate})")
     if found.any():
         for handle in style.legend_above(ax, ncols=2).legend_handles:
             if handle is not None:
@@ -42,12 +42,8 @@ def equilibria(result: Equilibria, *, ax: Axes | None = None) -> Axes:
     return style.finish(ax)
 
 
-def orbit(result: Orbit | ForcedOrbit, *, of: Any = None, ax: Axes | None = None) -> Axes:
-    """All variables over one period, each from its least to its largest value.
-
-    **Arguments:** `of`: the model whose orbit it is, or a system of it, for names and units;
-    without it variables have numbers.
-    """
+def orbit(result: Orbit | ForcedOrbit, *, ax: Axes | None = None) -> Axes:
+    """All variables over one period, each from its least to its largest value."""
     style.of_kind("result", result, Orbit, ForcedOrbit)
     ax = style.make_axes(ax)
     ts, samples = np.asarray(result.ts), np.asarray(result.samples)
@@ -55,12 +51,10 @@ def orbit(result: Orbit | ForcedOrbit, *, of: Any = None, ax: Axes | None = None
         _checks.fail("result", "be one orbit", f"`samples` has shape {samples.shape}")
     low, high = np.nanmin(samples, axis=0), np.nanmax(samples, axis=0)
     lines = ax.plot(ts - ts[0], (samples - low) / np.where(high > low, high - low, 1.0), lw=1.2)
-    model = getattr(of, "model", of)
-    names = [f"variable {k}" for k in range(len(lines))]
-    if model is not None:
-        names = [style.bare(name, model) for name in model.variables]
-    unit = getattr(model, "time_unit", "the model's unit")
-    period = style.with_unit(f"period {float(result.period):.6g}", getattr(model, "time_unit", ""))
+    unit = result.notation.time_unit
+    known = [style.bare(name, result) for name in result.notation.variables]
+    names = known or [f"variable {k}" for k in range(len(lines))]
+    period = f"period {float(result.period):.6g} {unit}".removesuffix(" 1")
     ax.legend(lines, names, title=period, **style.LEGEND, **style.BESIDE)
     ax.set_xlabel(style.with_unit("time", unit))
     ax.set_ylabel("variables, scaled")
@@ -81,8 +75,8 @@ def lyapunov_exponents(result: LyapunovSpectrum, *, ax: Axes | None = None) -> A
                 fmt="none", ecolor="0.5", lw=0.8)  # fmt: skip
     ax.scatter(np.arange(1, exponents.size + 1), exponents, s=16, zorder=3,
                c=np.where(sure, style.GROWING, style.DECAYING))  # fmt: skip
-    ax.set_xlabel("number")
-    ax.set_ylabel("Lyapunov exponent (per unit of time)")
+    style.counting(ax.xaxis, "number")
+    ax.set_ylabel(f"Lyapunov exponent ({per_time(result.notation.time_unit)})")
     return style.finish(ax)
 
 
@@ -97,12 +91,12 @@ def linear_response(result: LinearResponse, *, title: str = "") -> Figure:
         decibels = 10 * np.log10(np.where(power > 0, power, np.nan))
         ax.plot(result.frequencies, decibels, color=style.DECAYING, lw=0.5, alpha=0.3)
         ax.plot(result.frequencies, 10 * np.log10(power.mean(axis=1)), color="0.1", lw=1.4)
-        ax.set_xlabel("frequency (Hz)")
-        ax.set_ylabel(f"power of {result.variable} (dB)")
+        ax.set_xlabel(f"frequency ({frequency_unit(result.notation.time_unit)})")
+        ax.set_ylabel(f"power of {style.bare(result.variable, result)} (dB)")
         style.finish(ax)
     image = right.imshow(result.fc, cmap="RdBu_r", vmin=-1, vmax=1)
     figure.colorbar(image, ax=right, label="slow correlation", fraction=0.046)
-    right.set_xlabel("region")
-    right.set_ylabel("region")
-    figure.suptitle(title, wrap=True)
+    style.counting(right.xaxis, "region")
+    style.counting(right.yaxis, "region")
+    style.title_above(figure, title)
     return figure

@@ -6,14 +6,26 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.status import Status
-from ngnmm_jax.plot._style import DECAYING, bare, colour_bar, draw_map, finish, make_axes
+from ngnmm_jax.plot._style import (
+    DECAYING,
+    bare,
+    colour_bar,
+    counting,
+    draw_map,
+    finish,
+    make_axes,
+    title_above,
+)
 from ngnmm_jax.sweeps.outputs import POINT, REPLICATE
 from ngnmm_jax.sweeps.storage import CHECK, DIGESTS, DISCREPANCY
 
+# Kinds of whole numbers.
+_WHOLE = "iu"
 # Panels of a figure at most, where nobody says which.
 _PANELS = 6
 
@@ -72,13 +84,14 @@ def sweep(
     shown = np.ma.masked_invalid(mean.transpose(*along).values.astype(float))
     x, y = (_ticks(dataset, d) for d in along)
     columns, rows = (np.arange(len(v)) if v.dtype.kind in "US" else v for v in (x, y))
-    draw_map(ax, columns, rows, shown, cmap="viridis")
-    for axis, labels in ((ax.xaxis, x), (ax.yaxis, y)):
-        if labels.dtype.kind in "US":
-            axis.set_ticks(np.arange(len(labels)), labels)
+    bar = draw_map(ax, columns, rows, shown, cmap="viridis")
+    if dataset[quantity].dtype.kind in _WHOLE:
+        counting(bar.ax.yaxis)
     ax.set_title(text + _where(values), fontsize="medium", loc="left")
-    ax.set_xlabel(_name(dataset, along[0]))
-    ax.set_ylabel(_name(dataset, along[1]))
+    for axis, dim, ticks in ((ax.xaxis, along[0], x), (ax.yaxis, along[1], y)):
+        _label(axis, dataset, dim)
+        if ticks.dtype.kind in "US":
+            axis.set_ticks(np.arange(len(ticks)), ticks)
     return ax
 
 
@@ -101,7 +114,7 @@ def sweep_overview(
         sweep(dataset, name, at=at, ax=ax)
     for ax in axes[len(names) :]:
         ax.remove()
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     return figure
 
 
@@ -138,7 +151,7 @@ def _along(dataset: Any, values: Any, dim: str, text: str, ax: Axes | None) -> A
         legend = [f"line: mean; band: all {' and '.join(f'{d}s' for d in other)}"]
     cut = _where(values).removeprefix("; ")
     ax.set_title("\n".join([*([cut] if cut else []), *legend]), fontsize="small", loc="left")
-    ax.set_xlabel(_name(dataset, dim))
+    _label(ax.xaxis, dataset, dim)
     ax.set_ylabel(text)
     return finish(ax)
 
@@ -150,7 +163,7 @@ def _scattered(dataset: Any, values: Any, text: str, ax: Axes | None) -> Axes:
     mean = values.mean([d for d in values.dims if d != POINT], skipna=True).values
     ax = make_axes(ax, (5.4, 4.2))
     x = dataset[names[0]].values
-    ax.set_xlabel(_name(dataset, names[0]))
+    _label(ax.xaxis, dataset, names[0])
     if len(names) == 1:
         ax.plot(x, mean, ".", color=DECAYING)
         ax.set_ylabel(text + _where(values))
@@ -160,8 +173,15 @@ def _scattered(dataset: Any, values: Any, text: str, ax: Axes | None) -> Axes:
     dots = ax.scatter(x[~bad], y[~bad], c=mean[~bad], s=12, cmap="viridis")
     colour_bar(ax, dots)
     ax.set_title(text + _where(values), fontsize="medium", loc="left")
-    ax.set_ylabel(_name(dataset, names[1]))
+    _label(ax.yaxis, dataset, names[1])
     return finish(ax)
+
+
+def _label(axis: Axis, dataset: Any, name: str) -> None:
+    """The name of a dimension beside its axis; along it whole numbers, where it has no others."""
+    axis.set_label_text(_name(dataset, name))
+    if _ticks(dataset, name).dtype.kind in _WHOLE:
+        counting(axis)
 
 
 def _ticks(dataset: Any, dim: str) -> np.ndarray:

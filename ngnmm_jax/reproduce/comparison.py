@@ -50,7 +50,9 @@ def compare(
         (first, values), (second, _) = parameters.items()
         curves = family(network.with_parameters(**{second: cut}), first, values)
         if curves:
-            plot.dispersion_family(curves, first, ax=top)
+            legend = plot.dispersion_family(curves, first, ax=top).get_legend()
+            if legend is not None:  # it stands above the map's bars, which have their own room
+                legend.set_in_layout(False)
         top.set_title(f"{model}, {plot.symbol(second, network)} = {cut:g}", fontsize="medium")
     return Comparison(maps, figure)
 

@@ -36,6 +36,7 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.coupling.linearised import Linearised
 from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
 from ngnmm_jax.models.declarations import visible
+from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.systems.delayed import without_steps
 from ngnmm_jax.systems.driven import Driven, driven, undriven
@@ -77,6 +78,7 @@ class LinearResponse(AbstractResult):
     - `cross` (frequency, region, region): one-sided cross-spectral density of a row's variable and
       the conjugate of a column's: its phase is above zero where the row's leads. None where it was
       not asked for.
+    - `notation`: how figures write the variable and the frequencies.
     """
 
     frequencies: Float[Array, "frequency"]
@@ -89,6 +91,7 @@ class LinearResponse(AbstractResult):
     status: Int[Array, ""]
     variable: str = eqx.field(static=True)
     cross: Complex[Array, "frequency region region"] | None = None
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def drawn_by(self) -> str:
@@ -258,6 +261,7 @@ def _respond(
         jnp.where(good, status, Status.NOT_CONVERGED),
         variable,
         None if between is None else between[1:],
+        notation_of(system),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.cards import Shown
+from ngnmm_jax._core.pictured import Listed
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.systems.delayed import spanning
 from ngnmm_jax.systems.driven import Driven, undriven
@@ -64,7 +65,7 @@ class Connectomes(Shown):
         """All that decides numbers: labels, and digests of what each holds."""
         return [[k, one.digest] for k, one in zip(self.labels, self.connectomes, strict=True)]
 
-    def networks(self, system: Any) -> list[Network | Driven]:
+    def networks(self, system: Any) -> tuple[Network | Driven, ...]:
         """The system over each of them, whose programs allow for the delays of all.
 
         `ValueError` where one does not suit it, by its label.
@@ -79,10 +80,10 @@ class Connectomes(Shown):
             except ValueError as error:
                 raise ValueError(f"Of {label!r}: {error}") from error
         if found[0].delays is None:
-            return found
+            return Listed(found)
         delayed: list[Any] = [undriven(one).interaction.delayed() for one in found]
         spans = [{name: part.graph.span for name, part in parts.items()} for parts in delayed]
-        return [spanning(one, joined(spans)) for one in found]
+        return Listed(spanning(one, joined(spans)) for one in found)
 
 
 def joined(spans: Sequence[Mapping[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:

@@ -17,6 +17,7 @@ from ngnmm_jax._core.parameters import (
     one_for_all,
     parameter_names,
 )
+from ngnmm_jax._core.pictured import Listed
 from ngnmm_jax._core.randomness import run_seeds
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.sweeps.connectomes import Connectomes
@@ -250,11 +251,11 @@ class Design(Card):
         maps = {name: one.bound(system, names) for name, one in self.maps.items()}
         return dataclasses.replace(self, maps=maps)
 
-    def systems(self, system: Any) -> list[Any]:
+    def systems(self, system: Any) -> tuple[Any, ...]:
         """The systems of a sweep, by the place of their connectome: itself where none varies."""
         for _, some in self.connectomes.values():
-            return list(some.networks(system))
-        return [system]
+            return some.networks(system)
+        return Listed([system])
 
     def parts(self, index: np.ndarray) -> list[tuple[int, np.ndarray]]:
         """Runs by the place of their system in `systems`: the place, and which of them."""

@@ -103,7 +103,7 @@ def _pickled(task: Task) -> bytes:
         pickler = importlib.import_module("cloudpickle")  # comes with Dask; takes any function
     except ImportError:
         pickler = pickle
-    host = dataclasses.replace(task, system=jax.tree.map(np.asarray, task.system), made=[])
+    host = dataclasses.replace(task, system=jax.tree.map(np.asarray, task.system), made=())
     try:
         return pickler.dumps(host)
     except (pickle.PicklingError, AttributeError, TypeError) as error:

@@ -33,7 +33,7 @@ class Task:
     chunk: int | None
     store: SweepStore | None
     # The systems of the design, made when one is first asked for.
-    made: list[System] = dataclasses.field(default_factory=list, repr=False)
+    made: tuple[System, ...] = dataclasses.field(default=(), repr=False)
 
     @property
     def todo(self) -> list[int]:

@@ -7,7 +7,7 @@ from ngnmm_jax._core.messages import fail, one_of
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, say, table, title_of
+from ngnmm_jax.cli.output import progress, say, say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import BifurcateSettings
 
 
@@ -45,6 +45,7 @@ def bifurcate(settings: BifurcateSettings, out: Out = Path("ngnmm_bifurcations")
     title = title_of(settings, without=varied, connectome=False)
     over = " and ".join(f"{k} from {low:g} to {high:g}" for k, (low, high) in varied.items())
     say(f"bifurcations over {over}; how long is not known before")
+    say_normalised()
     with folder(out, settings) as place:
         rows = write_bifurcations(
             network.homogeneous(), varied, cuts, shown, options, place.part, title

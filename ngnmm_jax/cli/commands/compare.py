@@ -5,7 +5,7 @@ from pathlib import Path
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, say, table
+from ngnmm_jax.cli.output import progress, say, say_normalised, table
 from ngnmm_jax.cli.settings.commands import CompareSettings, MapSettings
 
 
@@ -25,6 +25,7 @@ def compare(settings: CompareSettings, out: Out = Path("ngnmm_comparison")) -> N
         one = MapSettings.of({**given, "model": name}, "settings")
         every[name] = Plane(one.build(), one.grid())
     say(f"maps of {', '.join(every)}, one after another; half a minute or more each")
+    say_normalised()
     with folder(out, settings) as place:
         rows = write_comparison(every, place.part, progress(), lambda line: say(f"  {line}"))
         table("Over each model's plane", rows)

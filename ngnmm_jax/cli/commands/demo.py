@@ -5,7 +5,7 @@ from pathlib import Path
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import say, table
+from ngnmm_jax.cli.output import say, say_normalised, table
 from ngnmm_jax.cli.settings.commands import DemoSettings
 
 _NEXT = """
@@ -29,6 +29,7 @@ def demo(settings: DemoSettings, out: Out = Path("ngnmm_demo")) -> None:
 
     source = settings.loaded_connectome
     say(f"{source.name}: {source.n_regions} regions. {source.source}")
+    say_normalised()
     with folder(out, settings) as place:
         rows = run_demo(place.part, source, lambda line: say(f"  {line}"), settings.quick)
         table("The paper's model on this connectome", rows)

@@ -7,7 +7,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce, of_roots
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import say, table, title_of
+from ngnmm_jax.cli.output import say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import DispersionSettings
 
 
@@ -50,6 +50,7 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
     what = "characteristic roots" if differ else f"{modes} modes"
     each = of_roots(modes) if differ else 0.0
     announce(f"equilibria and the {what} of each", 8.0 * modes * modes, each, out)
+    say_normalised()
     rest = ng.find_equilibria(network.homogeneous())
     with folder(out, settings) as place:
         title = title_of(settings)
@@ -59,7 +60,6 @@ def dispersion(settings: DispersionSettings, out: Out = Path("ngnmm_dispersion")
             limits = (settings.lambda_low, settings.lambda_high, settings.lambda_points)
             rows = write_dispersion(network, rest, limits, place.part, title)
         table("Homogeneous equilibria", rows)
-        say(f"Of {settings.where()}, its rows normalised: what each region receives sums to one.")
 
 
 def _of_a_surface(settings: DispersionSettings, out: Path) -> None:

@@ -8,7 +8,7 @@ import typer
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import AllowCode, Resume, interruptible, prepare
-from ngnmm_jax.cli.output import progress, say, table
+from ngnmm_jax.cli.output import progress, say, say_normalised, table
 
 
 @app.command("fit")
@@ -62,7 +62,9 @@ def fit_(
         remove(out / STORE)
     with folder(out, task.settings) as place:
         place.kept = out / STORE
-        say(f"{task.free.size} free numbers into {out}; how long is seen in the first steps")
+        size = f"{task.free.size} free number{'s' * (task.free.size > 1)}"
+        say(f"{size} into {out}; how long is seen in the first steps")
+        say_normalised()
         result = ng.fit(
             task.system,
             task.free,

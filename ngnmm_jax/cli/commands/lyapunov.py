@@ -10,7 +10,7 @@ from ngnmm_jax.cli.checked import called, points
 from ngnmm_jax.cli.estimates import announce, of_spectra, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, table, title_of
+from ngnmm_jax.cli.output import progress, say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import LyapunovSettings
 from ngnmm_jax.cli.settings.network import DELAYS
 
@@ -61,11 +61,12 @@ def lyapunov(settings: LyapunovSettings, out: Out = Path("ngnmm_lyapunov")) -> N
     steps = _steps(settings, network, between)
     regions = network.n_regions if settings.whole_network else 1
     announce(
-        f"{count} exponents at {many:,} points, {steps:,.0f} steps each",
+        f"{_counted(count)} at {many:,} points, {steps:,.0f} steps each",
         8.0 * many * (4 * count + 2 * size),
         of_spectra(many, steps, count, regions),
         out,
     )
+    say_normalised()
     system = network if settings.whole_network else network.homogeneous()
     with folder(out, settings) as place:
         place.kept = out / "blocks"
@@ -106,16 +107,21 @@ def _of_one(settings: LyapunovSettings, out: Path) -> None:
     step = step_of(network, settings.dt)
     steps, regions = _steps(settings, network), network.n_regions if settings.whole_network else 1
     system = network if settings.whole_network else network.homogeneous()
-    what = f"{settings.exponents} exponents, {steps:,.0f} steps"
+    what = f"{_counted(settings.exponents)}, {steps:,.0f} steps"
     seconds = of_spectra(1, steps, settings.exponents, regions)
     span = network.interaction.graph.range()[1]
     held = 8.0 * settings.exponents * regions * (len(network.model.variables) + span / step)
     announce(what, held, seconds, out)
+    say_normalised()
     with folder(out, settings) as place:
         options = settings.options("duration", "transient", "dt", "seed")
         with called("exponents", "count"):
             found = ng.lyapunov_spectrum(system, settings.exponents, **options, progress=progress())
         table("The spectrum", write_exponents(found, network.model.time_unit, place.part))
+
+
+def _counted(number: int) -> str:
+    return f"{number} exponent{'s' * (number > 1)}"
 
 
 def _steps(settings: LyapunovSettings, network: Any, between: Any = None) -> float:

@@ -8,7 +8,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce, of_map, of_roots
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, table, title_of
+from ngnmm_jax.cli.output import progress, say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import MapSettings
 
 # Bytes of a map's results at each point: five states of six variables and their growth.
@@ -46,6 +46,7 @@ def map_(settings: MapSettings, out: Out = Path("ngnmm_map")) -> None:
         each = of_roots(network.n_regions, common=network.one_delay)
         seconds = points * each
     announce(f"a map of {points:,} points", float(points) * _BYTES_A_POINT, seconds, out)
+    say_normalised()
     cut = network.model.cut if settings.cut is None else settings.cut
     title = title_of(settings, without=plane)
     with folder(out, settings) as place:

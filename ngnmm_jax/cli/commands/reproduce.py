@@ -8,7 +8,7 @@ import typer
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import console, progress, say
+from ngnmm_jax.cli.output import console, progress, say, say_normalised
 from ngnmm_jax.cli.settings.commands import ReproduceSettings
 
 
@@ -47,6 +47,7 @@ def reproduce(
     source = settings.loaded_connectome
     note = "" if source.name == "aal90" else " (the paper's, aal90, is not on this machine)"
     say(f"connectome: {source.name}{note}")
+    say_normalised()
     with folder(out, settings) as place:
         place.kept = out
         lines = make(

@@ -9,7 +9,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce, of_adaptive, of_steps, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import progress, say, table, title_of
+from ngnmm_jax.cli.output import progress, say, say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import SimulateSettings
 
 
@@ -53,6 +53,7 @@ def _of_regions(settings: SimulateSettings, out: Path) -> None:
         else of_steps(length / step, network.n_regions),
         out,
     )
+    say_normalised()
     with folder(out, settings) as place:
         run = ng.simulate(
             network,
@@ -67,7 +68,7 @@ def _of_regions(settings: SimulateSettings, out: Path) -> None:
         if settings.animate:
             movie = plot.animate(run, network.connectome)
             movie.save(place.part / "activity.gif", writer="pillow")
-        _say_steps(run, length, f"{network.n_regions} regions")
+        _say_steps(run)
 
 
 def _of_a_surface(settings: SimulateSettings, out: Path) -> None:
@@ -94,7 +95,7 @@ def _of_a_surface(settings: SimulateSettings, out: Path) -> None:
         )
         title = title_of(settings)
         rows = write_surface_activity(run, cortex, place.part, title, animate=settings.animate)
-        _say_steps(run, length, f"{network.n_regions:,} vertices")
+        _say_steps(run)
         table("The cortex", rows)
 
 
@@ -110,9 +111,9 @@ def _times(settings: SimulateSettings, model: Any) -> tuple[float, float]:
     return length, every
 
 
-def _say_steps(run: Any, length: float, of: str) -> None:
-    steps = ", ".join(f"{int(v)} {k.removeprefix('num_')}" for k, v in run.stats.items())
-    say(f"{length:g} {run.time_unit} of {of}: {steps}")
+def _say_steps(run: Any) -> None:
+    counts = {name.removeprefix("num_"): int(value) for name, value in run.stats.items()}
+    say(", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
 
 
 def _fixed_step(settings: SimulateSettings, network: Any) -> float | None:

@@ -8,7 +8,7 @@ from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce, of_steps, step_of
 from ngnmm_jax.cli.folder import folder
 from ngnmm_jax.cli.options import Out, command
-from ngnmm_jax.cli.output import say, table, title_of
+from ngnmm_jax.cli.output import say, say_normalised, table, title_of
 from ngnmm_jax.cli.settings.commands import SpectrumSettings
 from ngnmm_jax.cli.settings.network import DELAYS
 
@@ -44,11 +44,12 @@ def spectrum(settings: SpectrumSettings, out: Out = Path("ngnmm_spectrum")) -> N
     step = step_of(network, settings.dt, varied)
     steps = (length + before) / step
     announce(
-        f"{points} x {length:g} {unit} of {network.n_regions} regions",
+        f"{points} x {length:g} {unit}, after {before:g} {unit}, of {network.n_regions} regions",
         8.0 * samples * network.n_regions * len(network.model.variables),
         of_steps(steps, network.n_regions, points),
         out,
     )
+    say_normalised()
     with folder(out, settings) as place:
         rows = write_spectra(
             network,

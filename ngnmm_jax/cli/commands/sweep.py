@@ -8,7 +8,7 @@ import typer
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.estimates import announce
 from ngnmm_jax.cli.options import AllowCode, Resume, interruptible, prepare
-from ngnmm_jax.cli.output import kept_in, progress, say, table
+from ngnmm_jax.cli.output import kept_in, progress, say, say_normalised, table
 
 
 @app.command("sweep")
@@ -59,6 +59,7 @@ def sweep_(
         store,
         held=False,
     )
+    say_normalised()
     with kept_in(store), executor_of(workers, dask) as executor:
         data = ng.sweep(
             task.network,

@@ -16,7 +16,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import grid
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax.models.times import seconds_in, usual_sample
-from ngnmm_jax.plot._style import finish
+from ngnmm_jax.plot._style import finish, title_above
 from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation.batch import simulate_batch
 from ngnmm_jax.simulation.result import Simulation
@@ -57,7 +57,6 @@ def write_spectra(
     dt = options["dt"]
     every = max(1, round(1e-3 * second / dt)) * dt
     first, last = (math.ceil(t / every) for t in (transient, transient + duration))
-    say(f"{count} simulation{'s' if count > 1 else ''} of {last * every / second:g} s")
     batch = simulate_batch(
         network,
         values,
@@ -178,7 +177,7 @@ def _panels(activities: list[_Activity], names: list[str], out: Path, title: str
             ax.set_title(name, fontsize="medium")
         for ax in every[count:]:
             ax.set_axis_off()
-        figure.suptitle(title, wrap=True)
+        title_above(figure, title)
         figure.savefig(out / file, dpi=150)
         plt.close(figure)
 
@@ -236,11 +235,13 @@ def _rhythm(activity: _Activity, network: Network, out: Path, title: str) -> Non
         try:
             result = signals.comodulogram(signal, interval, _PHASES, fast)
         except ValueError as error:  # a run too short for the slow bands
-            ax.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True, fontsize="small")
+            told = ax.text(0.5, 0.5, str(error), ha="center", va="center", wrap=True,
+                           fontsize="small")  # fmt: skip
+            told.set_in_layout(False)
             ax.set_axis_off()
             continue
         plot.comodulogram(result, ax=ax)
         ax.set_title(f"{name}\n{ax.get_title(loc='left')}", fontsize="small", loc="left")
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "rhythm.png", dpi=150)
     plt.close(figure)

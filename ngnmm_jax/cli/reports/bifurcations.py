@@ -14,6 +14,7 @@ from ngnmm_jax.bifurcations import (
     bifurcation_diagram,
     two_parameter_diagram,
 )
+from ngnmm_jax.plot._style import title_above
 from ngnmm_jax.systems.homogeneous import Homogeneous
 
 
@@ -62,7 +63,8 @@ def write_bifurcations(
         figure = plot.bifurcations(diagram, variable=variable, title=title, limits=limits[0])
     else:
         figure, ax = plt.subplots(figsize=(8.0, 5.6), layout="constrained")
-        plot.bifurcation_curves(diagram, ax=ax).set(xlim=limits[0], ylim=limits[1], title=title)
+        plot.bifurcation_curves(diagram, ax=ax).set(xlim=limits[0], ylim=limits[1])
+        title_above(figure, title)
     figure.savefig(out / "bifurcations.png", dpi=150)
     plt.close(figure)
     _write_points(diagram, out / "special.csv")

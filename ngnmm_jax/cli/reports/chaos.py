@@ -12,6 +12,7 @@ from ngnmm_jax.chaos.lyapunov_map import LyapunovMap, lyapunov_map
 from ngnmm_jax.chaos.orbit_diagram import orbit_diagram
 from ngnmm_jax.cli.reports.statuses import ended
 from ngnmm_jax.models.times import rate_unit
+from ngnmm_jax.plot._style import title_above
 from ngnmm_jax.systems.driven import Undriven
 
 
@@ -43,7 +44,7 @@ def write_lyapunov(
         every = figure.subplots(2, 2).ravel()
         for ax, quantity in zip(every, plot.LYAPUNOV_QUANTITIES, strict=True):
             plot.lyapunov(result, ax=ax, quantity=quantity)
-        figure.suptitle(title, wrap=True)
+        title_above(figure, title)
     figure.savefig(out / "lyapunov.png", dpi=150)
     plt.close(figure)
     return [{"": "points", **lyapunov_facts(result)}]

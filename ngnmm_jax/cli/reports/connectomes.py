@@ -7,6 +7,7 @@ import numpy as np
 
 from ngnmm_jax import plot
 from ngnmm_jax.connectome import Connectome
+from ngnmm_jax.plot._style import title_above
 
 
 def connectome_facts(connectome: Connectome) -> list[tuple[str, str]]:
@@ -60,6 +61,6 @@ def write_connectome(connectome: Connectome, out: Path) -> None:
         plot.structural_spectrum(connectome.normalised(), ax=right)
     else:
         right.set_axis_off()
-    figure.suptitle(f"{connectome.name}: weights, and spectrum with rows normalised", wrap=True)
+    title_above(figure, f"{connectome.name}: weights, and spectrum with rows normalised")
     figure.savefig(out / "connectome.png", dpi=150)
     plt.close(figure)

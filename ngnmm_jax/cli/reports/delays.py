@@ -12,6 +12,7 @@ from ngnmm_jax.cli.reports.statuses import in_one_line
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
 from ngnmm_jax.models.times import frequency_unit, rate_unit
+from ngnmm_jax.plot._style import title_above
 from ngnmm_jax.stability.delay_maps import RootsMap
 from ngnmm_jax.stability.dispersion import dispersion
 from ngnmm_jax.stability.roots import CharacteristicRoots
@@ -44,10 +45,10 @@ def write_roots(network: Network, rest: Equilibria, out: Path, title: str) -> li
             pattern = np.abs(np.asarray(found.patterns[0]))
             pattern = np.sqrt((pattern**2).sum(axis=tuple(range(pattern.ndim - 1))))
             brain = plot.brain(where, pattern, label="amplitude (unit norm)", diverging=False)
-            brain.suptitle(f"{title}; equilibrium {k}, rightmost root", wrap=True)
+            title_above(brain, f"{title}; equilibrium {k}, rightmost root")
             brain.savefig(out / f"pattern_{k}.png", dpi=150)
             plt.close(brain)
-    figure.suptitle(title, fontsize="medium", wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "dispersion.png", dpi=150)
     plt.close(figure)
     unit = network.model.time_unit
@@ -87,16 +88,16 @@ def write_roots_map(result: RootsMap, cut: float, out: Path, title: str) -> list
     """The figures of a map of roots into `out`; the rows of a table."""
     figure = plt.figure(figsize=(6.8, 4.4), layout="constrained")
     plot.roots_map(result, ax=figure.add_subplot())
-    figure.suptitle(title, fontsize="medium", wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "map.png", dpi=150)
     figure = plt.figure(figsize=(13.5, 3.9), layout="constrained")
     for ax, quantity in zip(figure.subplots(1, 3), plot.ROOTS_QUANTITIES, strict=True):
         plot.roots_map(result, ax=ax, quantity=quantity)
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "details.png", dpi=130)
     figure = plt.figure(figsize=(5.6, 3.9), layout="constrained")
     plot.roots_cut(result, cut, ax=figure.add_subplot())
-    figure.suptitle(title, fontsize="medium", wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "cut.png", dpi=150)
     plt.close("all")
     return [{"": "points", **roots_map_facts(result)}]

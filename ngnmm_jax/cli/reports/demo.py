@@ -11,6 +11,7 @@ import numpy as np
 import ngnmm_jax as ng
 from ngnmm_jax import plot
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax.plot._style import title_above
 
 #: The paper's model; values over the two parameters of its plane on the embedded connectome, and
 #: what they show.
@@ -76,10 +77,10 @@ def run_demo(
         if name == "patterned":
             vector = normalised.eigenmodes().vectors[:, fastest]
             figure = plot.brain(connectome, vector.real, label="amplitude (unit norm)")
-            figure.suptitle(
+            title_above(
+                figure,
                 f"fastest unstable mode at {title}: "
                 rf"$\Lambda$ = {float(modes.lambdas[fastest].real):.3f}",
-                wrap=True,
             )
             figure.savefig(folder / "unstable_mode.png", dpi=150)
             plt.close(figure)

@@ -15,6 +15,7 @@ from ngnmm_jax.cli.reports.delays import write_roots_map
 from ngnmm_jax.cli.reports.statuses import in_one_line
 from ngnmm_jax.dynamics.equilibria import Equilibria
 from ngnmm_jax.models.times import frequency_unit, rate_unit, seconds_in
+from ngnmm_jax.plot._style import title_above
 from ngnmm_jax.reproduce.comparison import Plane, compare, family
 from ngnmm_jax.stability.bounded import end_of
 from ngnmm_jax.stability.delay_maps import RootsMap
@@ -71,10 +72,10 @@ def write_dispersion(
             rows[-1]["any mode's growth, at most"] = float(modes.bounds.upper_transverse)
         brain = _drawn_mode(network, modes, fastest, cortex)
         if brain is not None:
-            brain.suptitle(f"{title}; equilibrium {k}, fastest mode", wrap=True)
+            title_above(brain, f"{title}; equilibrium {k}, fastest mode")
             brain.savefig(out / f"mode_{k}.png", dpi=150)
             plt.close(brain)
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "dispersion.png", dpi=150)
     plt.close(figure)
     with (out / "dispersion.csv").open("w", newline="", encoding="utf-8") as file:
@@ -144,7 +145,7 @@ def write_map(
         return write_roots_map(result, cut, out, title)
     figure = plt.figure(figsize=(6.8, 4.4), layout="constrained")
     plot.dispersion_map(result, ax=figure.add_subplot())
-    figure.suptitle(title, fontsize="medium", wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "map.png", dpi=150)
     figure = plot.map_details(result, title=title)
     figure.savefig(out / "details.png", dpi=130)
@@ -157,7 +158,7 @@ def write_map(
     if curves:
         plot.dispersion_family(curves, name_x, ax=left)
     plot.map_cut(result, line, ax=right)
-    figure.suptitle(f"{title}, {plot.symbol(name_y, network)} = {line:g}", wrap=True)
+    title_above(figure, f"{title}, {plot.symbol(name_y, network)} = {line:g}")
     figure.savefig(out / "cut.png", dpi=150)
     plt.close("all")
     return [{"": "points", **map_facts(result)}]

@@ -13,7 +13,7 @@ from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.cli.cortex import Cortex
 from ngnmm_jax.models.times import SECONDS, frequency_unit, seconds_in
-from ngnmm_jax.plot._style import DECAYING, bare, finish, legend_above, quantity
+from ngnmm_jax.plot._style import DECAYING, bare, finish, legend_above, quantity, title_above
 from ngnmm_jax.signals._arrays import moves
 from ngnmm_jax.simulation.result import Simulation
 
@@ -114,7 +114,7 @@ def _picture(
     ax.set_ylabel(f"power of {bare(run.shown, run)} (dB)")
     legend_above(ax, ncols=2)
     finish(ax)
-    figure.suptitle(title, wrap=True)
+    title_above(figure, title)
     figure.savefig(out / "activity.png", dpi=150)
     plt.close(figure)
 

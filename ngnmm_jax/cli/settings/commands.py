@@ -33,7 +33,7 @@ class GridSettings(NetworkSettings):
 
     def plane(self) -> dict[str, list[float]]:
         """What varies, by default over the plane of the model's maps."""
-        return self.vary or {name: list(axis) for name, axis in _plane_of(self.kind()).items()}
+        return self.vary or {name: list(axis) for name, axis in _plane_of(self.kind).items()}
 
     def grid(self) -> dict[str, np.ndarray]:
         """The values of what varies."""
@@ -210,5 +210,5 @@ class BifurcateSettings(NetworkSettings):
     def varied(self) -> dict[str, tuple[float, float]]:
         if self.vary:
             return {name: (low, high) for name, (low, high) in self.vary.items()}
-        name, (low, high, _) = next(iter(_plane_of(self.kind()).items()))
+        name, (low, high, _) = next(iter(_plane_of(self.kind).items()))
         return {name: (low, high)}

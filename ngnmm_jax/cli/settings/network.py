@@ -162,8 +162,9 @@ class NetworkSettings(SourceSettings):
         Option("Instead: one delay of all connections, in the model's unit of time."),
     ] = None
 
+    @functools.cached_property
     def kind(self) -> Any:
-        """The model's class."""
+        """The model's class; one's own is imported once."""
         from ngnmm_jax.models import MODELS, AbstractNeuralMass
 
         if ":" in self.model:
@@ -200,11 +201,11 @@ class NetworkSettings(SourceSettings):
         from ngnmm_jax._core.parameters import COUPLING, declared
         from ngnmm_jax.systems.network import Network
 
-        names = tuple(declared(self.kind()))
+        names = tuple(declared(self.kind))
         for name, ends in self.varied().items():
             one_of("vary", name, (*names, COUPLING, *DELAYS))
             for end in ends if name in names else ():
-                _made(self.kind(), {name: end})
+                _made(self.kind, {name: end})
         model = self.node()
         given = {DELAYS[name]: value for name, value in self.delays().items()}
         return Network(model, self.connections(), self.coupling, **given)
@@ -214,9 +215,9 @@ class NetworkSettings(SourceSettings):
         from ngnmm_jax._core.parameters import declared
 
         for name in self.set:
-            one_of("set", name, tuple(declared(self.kind())))
+            one_of("set", name, tuple(declared(self.kind)))
         values = {name: self.placed(name, value) for name, value in self.set.items()}
-        return _made(self.kind(), values)
+        return _made(self.kind, values)
 
     def placed(self, name: str, value: Any) -> np.ndarray:
         """What is set, one number or one for each node."""

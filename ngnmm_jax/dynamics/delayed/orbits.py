@@ -24,6 +24,7 @@ from ngnmm_jax.dynamics.delayed.pieces import (
 from ngnmm_jax.dynamics.delayed.runs import settle
 from ngnmm_jax.dynamics.paths import STILL, WINDOW, Run, extrema
 from ngnmm_jax.dynamics.periodic import Orbit, arrived, no_orbit, told, with_status
+from ngnmm_jax.models.notation import named
 
 #: Segments of an orbit, as those of systems without delay have.
 SEGMENTS = 8
@@ -167,9 +168,9 @@ def _described(xp: Any, system: Any, found: Collocated) -> Orbit:
     n = found.path.values.shape[-1]
     if xp is np and not found.moved < _MOVED:  # no orbit, whose multipliers may take for ever
         unknown = jnp.full(n, jnp.nan + 0j), jnp.asarray(jnp.nan)
-        return _assembled(found, *unknown)
+        return named(_assembled(found, *unknown), system)
     spectrum = leading(system, found.path, found.period, jnp.asarray(system.gain)[None], n)
-    return _assembled(found, *map(jnp.asarray, _known(xp, spectrum)))
+    return named(_assembled(found, *map(jnp.asarray, _known(xp, spectrum))), system)
 
 
 @jax.jit

@@ -16,6 +16,7 @@ from ngnmm_jax.dynamics.forced.strobes import Strobed, strobed
 from ngnmm_jax.dynamics.forced.system import Pieces, pieces_of
 from ngnmm_jax.dynamics.paths import extrema
 from ngnmm_jax.dynamics.shooting import BLOCK, SEGMENTS
+from ngnmm_jax.models.notation import notation_of
 
 #: The longest locking that is looked for on an attractor, in periods of the drive.
 MOST_TURNS = 16
@@ -179,6 +180,7 @@ def _described(
         drive_cycles=turns,
         cycles=jnp.asarray(cycles),
         status=jnp.asarray(xp.where(solved, Status.OK, Status.NOT_CONVERGED)),
+        notation=notation_of(system),
     )
 
 
@@ -222,4 +224,5 @@ def _none(system: Any, state: Any, period: float) -> ForcedOrbit:
         drive_cycles=0,
         cycles=jnp.asarray(0),
         status=jnp.asarray(Status.NOT_PERIODIC),
+        notation=notation_of(system),
     )

@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.models.notation import Notation
 
 
 class ForcedOrbit(AbstractResult):
@@ -33,6 +34,7 @@ class ForcedOrbit(AbstractResult):
     - `status`: OK; NOT_PERIODIC (the run does not return within 16 periods of the drive, or nearly
       returns but to nothing that attracts it: it may drift through phases, or be chaotic); or
       NOT_CONVERGED (Newton's iteration failed, or the `error` is above 1e-6).
+    - `notation`: how figures write the variables and the times of its system.
     """
 
     period: Float[Array, ""]
@@ -48,6 +50,7 @@ class ForcedOrbit(AbstractResult):
     cycles: Int[Array, ""]
     status: Int[Array, ""]
     drive_cycles: int = eqx.field(static=True)
+    notation: Notation = eqx.field(static=True, default=Notation())
 
     @property
     def drawn_by(self) -> str:
