@@ -66,7 +66,9 @@ class _Checks:
         # Annotations that are text are looked up where the function was written.
         parts = at_hand.__code__, what.__globals__, what.__name__, None, at_hand.__closure__
         function = functools.update_wrapper(types.FunctionType(*parts), what)
-        axes = any(map(names_axes, what.__annotations__.values()))
+        # What makes an object is refused by a `TypeError`, as a call of another form is.
+        making = what.__name__ == "__init__"
+        axes = making or any(map(names_axes, what.__annotations__.values()))
         self._call = jaxtyped(function, typechecker=typechecker) if axes else beartype(function)
         self._right = set()
 
