@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+# Bytecode is kept, whatever the shell says: tests start dozens of processes.
+export PYTHONDONTWRITEBYTECODE :=
 STAMP  := $(VENV)/.installed
 
 .PHONY: demo test test-all test-browser lint docs pages bench clean

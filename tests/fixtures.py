@@ -2,11 +2,8 @@
 
 import contextlib
 import ctypes
-import functools
 import gc
-import inspect
 import os
-import typing
 from pathlib import Path
 from unittest import mock
 
@@ -14,37 +11,13 @@ import jax
 import jaxtyping
 import numpy as np
 import pytest
-from beartype import beartype
-from jaxtyping import jaxtyped
 
+from tests.annotations import checked
 from tests.conftest import SHARED
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 os.environ["MPLBACKEND"] = "Agg"
-
-
-def names_axes(annotation):
-    """Whether arrays with named axes are anywhere in an annotation."""
-    if inspect.isclass(annotation) and issubclass(annotation, jaxtyping.AbstractArray):
-        return True
-    return any(map(names_axes, typing.get_args(annotation)))
-
-
-def checked(what=None, *, typechecker):
-    """As `jaxtyped`, whose care for axes is left to those that name some: a call of it is dear."""
-    if what is None:
-        return functools.partial(checked, typechecker=typechecker)
-    if not inspect.isfunction(what) or any(map(names_axes, what.__annotations__.values())):
-        return jaxtyped(what, typechecker=typechecker)
-    with_types = beartype(what)
-
-    @functools.wraps(what)
-    def run(*args, **kwargs):
-        function = what if jaxtyping.config.jaxtyping_disable else with_types
-        return function(*args, **kwargs)
-
-    return run
 
 
 with (

@@ -269,7 +269,7 @@ def test_snic_is_named():
 
 def test_mesh_follows_the_solution(cycles):
     """Intervals gather where the solution is sharp: nowhere along a circle."""
-    mesh, roughness = adapted(cycles.profiles[-1], np.ones(2), 16, np)
+    mesh, roughness = adapted(cycles.profiles[-1], np.ones(2), 16)
     assert roughness == pytest.approx(2 * np.pi, rel=0.1)  # (|x⁗'|)^(1/5) = 2π
     assert np.ptp(np.diff(mesh)) < 0.1 / 16
 

@@ -224,7 +224,7 @@ class Branch(AbstractResult):
         if self.profiles is None:
             _checks.fail("index", "belong to a branch of cycles", f"these are {self.kind} points")
         ts = np.linspace(0.0, 1.0, samples)
-        states = np.asarray(self.profiles[index].at(ts, np)[0])[:, : len(self.variables)]
+        states = self.profiles[index].at(ts)[0][:, : len(self.variables)]
         return ts * self.periods[index], states
 
     def to_dataframe(self) -> Any:

@@ -102,7 +102,7 @@ def continue_equilibria(
         given.over_the_same(start, names[0])
     late = given.at_rest(system, names, limits)
     field = given.field_of(system if late is None else late, names, start, limits)
-    width = jnp.asarray(limits.high - limits.low)
+    width = limits.high - limits.low
     p = field.parameters
     if isinstance(start, SpecialPoint):
         x, extent = jnp.asarray(start.state).ravel(), start.extent
@@ -178,7 +178,7 @@ def continue_cycles(
     late.only_of_one_delay(system, "continue_cycles")
     _of_the_same(system, start)
     field = given.field_of(system, names, start, limits)
-    width = jnp.asarray(limits.high - limits.low)
+    width = limits.high - limits.low
     if is_delayed(system):
         curve_of = functools.partial(_late_cycles, field, start, intervals, limits, progress)
         return _table("cycle", *curve_of(longest_period), limits if throw else None)
@@ -231,7 +231,7 @@ def _late_cycles(
 ) -> tuple[Any, Curve]:
     """The problem and the curve of a system with one delay."""
     given.bounds_allowed(field.system, field.names, limits)
-    width = jnp.asarray(limits.high - limits.low)
+    width = limits.high - limits.low
     ends_at = functools.partial(starts.longest_of, field.system, longest_period)
     problem, begin = late.begin_cycles(field, start, width, ends_at, intervals)
     if isinstance(start, SpecialPoint):
@@ -284,12 +284,13 @@ def continue_bifurcation(
     if rest is not None:
         return _with_delays(system, rest, names, start, limits, progress, throw)
     field = given.field_of(system, names, start, limits)
-    width = jnp.asarray(limits.high - limits.low)
+    width = limits.high - limits.low
     problem: Any
     if kind in ("fold", "hopf"):
         problem, begin = starts.of_equilibria(kind, field, start, width)
     else:
-        end = jnp.maximum(starts.longest_of(system, longest_period, start.period), 2 * start.period)
+        end = starts.longest_of(system, longest_period, start.period)
+        end = np.maximum(end, 2 * start.period)
         kept = kind == "period"
         clock = Kept(jnp.asarray(start.period)) if kept else _clock(field.system, start.period)
         problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
@@ -319,7 +320,7 @@ def _with_delays(
         if throw:
             raise_unless_ok(f"the branch of {BRANCHES[kind]}", int(branch.status), branch)
         return branch
-    width = jnp.asarray(limits.high - limits.low)
+    width = limits.high - limits.low
     problem, begin = starts.of_equilibria(kind, field, start, width)
     curve = late.folds(problem, _both_ways(problem, begin, limits, progress), system)
     return _table(kind, problem, curve, limits if throw else None)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -109,11 +108,11 @@ def _point_of(guide: Branch, k: int, like: SpecialPoint) -> SpecialPoint:
     """A point of a curve over two parameters as one of a branch over the first alone."""
     value, origin = float(guide.parameters[k, 0]), like.origin
     if guide.profiles is not None:
-        profile = jax.tree.map(jnp.asarray, guide.profiles[k])
+        profile = guide.profiles[k]
         n = len(like.extent)
         # The parameter, and what the cycle's clock adds to it.
         added = like.origin.point.scalars.size - 1
-        scalars = jnp.concatenate([profile.scalars[:1], profile.scalars[2 : 2 + added]])
+        scalars = np.concatenate([profile.scalars[:1], profile.scalars[2 : 2 + added]])
         point = eqx.tree_at(
             lambda p: (p.points, p.slopes, p.scalars),
             profile,
@@ -121,11 +120,11 @@ def _point_of(guide: Branch, k: int, like: SpecialPoint) -> SpecialPoint:
         )
         tangent = along_scalar(point, 0)
         if guide.kind == "cycle_fold":
-            beta = profile.scalars[-1] if added else jnp.zeros(())
+            beta = profile.scalars[-1] if added else 0.0
             tangent = eqx.tree_at(
                 lambda p: (p.points, p.slopes, p.scalars),
                 tangent,
-                (profile.points[:, n:], profile.slopes[..., n:], scalars.at[-1].set(beta)),
+                (profile.points[:, n:], profile.slopes[..., n:], np.append(scalars[:-1], beta)),
             )
         origin = Step(point, tangent, spectrum=guide.spectrum[k])
     return dataclasses.replace(

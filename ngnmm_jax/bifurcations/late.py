@@ -46,7 +46,7 @@ def only_of_one_delay(system: Any, what: str) -> None:
 def begin_cycles(
     field: ParametrisedField,
     start: Any,
-    width: jax.Array,
+    width: np.ndarray,
     longest: Any,
     intervals: int,
 ) -> tuple[LateCycles, Step]:
@@ -77,7 +77,7 @@ def hopf_near(problem: LateCycles, step: Step) -> tuple[np.ndarray, float, float
     """The Hopf point that small cycles surround: its state, parameter, frequency; if it is one."""
     profile = step.point
     at = np.linspace(0.0, 1.0, 64, endpoint=False)
-    state = jnp.asarray(np.asarray(profile.at(jnp.asarray(at))[0]).mean(axis=0))
+    state = jnp.asarray(profile.at(at)[0].mean(axis=0))
     p, omega = float(profile.scalars[0]), 2 * np.pi / float(step.cycle.period)
     guess = 1j * omega
 

@@ -14,10 +14,10 @@ from ngnmm_jax.bifurcations.branches import SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Step
 from ngnmm_jax.dynamics.continuation.clocks import AbstractClock
 from ngnmm_jax.dynamics.continuation.collocation import (
+    Places,
     Profile,
     adapted,
     gauss_points,
-    resampled,
 )
 from ngnmm_jax.dynamics.continuation.cycle_curves import (
     MOST_INTERVALS,
@@ -48,17 +48,17 @@ _LEAST = 0.1
 _ASIDE = 0.01
 
 
-def longest_of(system: Any, given: float | int | None, period: float) -> jax.Array:
+def longest_of(system: Any, given: float | int | None, period: float) -> np.ndarray:
     """The period at which cycles end: what is given, or by the first `period`."""
     if is_driven(system):
-        return jnp.asarray(np.inf)
+        return np.asarray(np.inf)
     if given is not None:
         _checks.positive("longest_period", given)
-        return jnp.asarray(float(given))
+        return np.asarray(float(given))
     step = getattr(system, "time_step", None)
     turns = _LONG_TURNS * period
     limit = turns if step is None else min(_LONG * float(step), turns)
-    return jnp.asarray(max(limit, 4 * period))
+    return np.asarray(max(limit, 4 * period))
 
 
 def least_extent(system: Any) -> float:
@@ -70,11 +70,11 @@ def least_extent(system: Any) -> float:
     return _LEAST * float(jnp.maximum(jnp.abs(low), jnp.abs(high)).max())
 
 
-def state_scales(states: Float[np.ndarray, "state dimension"]) -> Float[Array, "dimension"]:
+def state_scales(states: Float[np.ndarray, "state dimension"]) -> Float[np.ndarray, "dimension"]:
     """What counts as one unit of arclength for each variable: what they reach."""
     size = np.abs(states).max(axis=0)
     largest = size.max() or 1.0
-    return jnp.asarray(np.sqrt(size.size) * np.maximum(size, 0.1 * largest))
+    return np.sqrt(size.size) * np.maximum(size, 0.1 * largest)
 
 
 def _null(problem: Any, y: Float[Array, "unknown"]) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +107,7 @@ def crossing(problem: Any, step: Step) -> Float[Array, "unknown"]:
 
 
 def of_equilibria(
-    kind: str, field: ParametrisedField, start: SpecialPoint, width: Float[Array, "parameter"]
+    kind: str, field: ParametrisedField, start: SpecialPoint, width: Float[np.ndarray, "parameter"]
 ) -> tuple[Any, Step]:
     """The curve of folds or Hopf points through one of them."""
     x, p = np.asarray(start.state).ravel(), np.asarray(field.parameters)
@@ -135,8 +135,8 @@ def of_cycles(
     kind: str,
     field: ParametrisedField,
     start: SpecialPoint,
-    width: Float[Array, "parameter"],
-    longest: Float[Array, ""],
+    width: Float[np.ndarray, "parameter"],
+    longest: Float[np.ndarray, ""],
     clock: AbstractClock,
 ) -> tuple[AbstractCycleProblem, Step]:
     """The curve of cycles' bifurcations, or of cycles of one period, through one of them."""
@@ -163,15 +163,15 @@ def of_cycles(
         point, v, slopes = critical_vector(alone, step, np.exp(1j * angle))
         v = np.concatenate([v.real, v.imag], axis=1)
         slopes = np.concatenate([slopes.real, slopes.imag], axis=2)
-        scalars = jnp.append(scalars, angle)
+        scalars = np.append(scalars, angle)
     else:
         problem = CycleFoldCurve(*given)
         v, slopes = (part[..., :dimension] for part in (step.tangent.points, step.tangent.slopes))
         beta = step.tangent.scalars[-1] if clock.phased else 0.0
-        size = np.diff(point.mesh) @ (np.asarray(v / scales) ** 2).sum(axis=1)
+        size = np.diff(point.mesh) @ ((v / scales) ** 2).sum(axis=1)
         norm = np.sqrt(size + beta**2)
         v, slopes = v / norm, slopes / norm
-        scalars = jnp.append(scalars, beta / norm) if clock.phased else scalars
+        scalars = np.append(scalars, beta / norm) if clock.phased else scalars
     begin = point if v is None else beside(point, v, slopes)
     begin = eqx.tree_at(lambda c: c.scalars, begin, scalars)
     return problem, Step(begin, along_scalar(begin, n - 1))
@@ -187,7 +187,7 @@ def _angle(step: Step) -> float:
 
 def beside(point: Profile, v: Any, slopes: Any) -> Profile:
     """A cycle with a solution of its linearisation as further variables."""
-    return _profile(
+    return Profile(
         point.mesh,
         np.concatenate([point.points, v], axis=1),
         np.concatenate([point.slopes, slopes], axis=2),
@@ -236,7 +236,7 @@ def from_hopf(
     """The small cycle near a Hopf point, within the limits, that the normal form foretells."""
     data = hopf_data(problem.field, x, p)
     omega, q = float(data.omega), np.asarray(data.vector)
-    scale_u, scale_p = np.asarray(problem.state_scales), float(problem.parameter_scales[0])
+    scale_u, scale_p = problem.state_scales, float(problem.parameter_scales[0])
     # |z|² = -crossing * shift / (omega * coefficient), x = x0 + z q + c.c.
     bend = -omega * float(data.coefficient) / float(data.crossing) / scale_p
     per_unit = np.sqrt(2 * (np.abs(q / scale_u) ** 2).sum())
@@ -245,15 +245,15 @@ def from_hopf(
     move = min(_MOVE, 0.9 * room / scale_p) if room > 1e-6 * scale_p else _MOVE
     size = min(_AMPLITUDE / per_unit, np.sqrt(move / max(abs(bend), 1e-12)))
     mesh = np.linspace(0.0, 1.0, intervals + 1)
-    at, stages = 2 * np.pi * mesh[:-1], 2 * np.pi * gauss_points(mesh, np)
+    at, stages = 2 * np.pi * mesh[:-1], 2 * np.pi * gauss_points(mesh)
     wave = 2 * (np.exp(1j * at)[..., None] * q).real
     slope = 2 * (2j * np.pi * np.exp(1j * stages)[..., None] * q).real
     moved = np.array(p)
     moved[0] += bend * size**2 * scale_p
-    scalars = problem.clock.scalars(jnp.asarray(moved), 2 * np.pi / omega)
-    point = _profile(mesh, np.asarray(x) + size * wave, size * slope, scalars)
+    scalars = problem.clock.scalars(moved, 2 * np.pi / omega)
+    point = Profile(mesh, np.asarray(x) + size * wave, size * slope, scalars)
     turning = np.append(2 * bend * size * scale_p, np.zeros(moved.size))
-    tangent = _profile(mesh, wave, slope, turning)
+    tangent = Profile(mesh, wave, slope, turning)
     return Step(point, tangent)
 
 
@@ -264,33 +264,23 @@ def from_orbit(
     period = float(orbit.period)
     states = np.asarray(orbit.samples).reshape(orbit.ts.size, -1)
     begin = problem.clock.scalars(p, period)
-    at = jnp.asarray(orbit.ts) / period
-    slopes = np.asarray(_along(problem, jnp.asarray(states), begin, at))
+    at = np.asarray(orbit.ts) / period
+    slopes = Places(problem)(states, (states, states), begin, at).slope
     from scipy.interpolate import CubicHermiteSpline  # a third of a second, so only here
 
-    ts, first = np.unique(np.asarray(at), return_index=True)  # a piece may have no length
+    ts, first = np.unique(at, return_index=True)  # a piece may have no length
     spline = CubicHermiteSpline(ts, states[first], slopes[first])
     mesh = np.linspace(0.0, 1.0, MOST_INTERVALS + 1)
-    point = _profile(mesh, spline(mesh[:-1]), spline(gauss_points(mesh, np), 1), begin)
-    fitting = adapted(point, np.asarray(problem.state_scales), intervals, np)[0]
-    point = resampled(point, problem.clock.snapped(jnp.asarray(fitting)))
+    point = Profile(mesh, spline(mesh[:-1]), spline(gauss_points(mesh), 1), begin)
+    fitting = adapted(point, problem.state_scales, intervals)[0]
+    point = point.on(problem.clock.snapped(fitting))
     return Step(point, along_scalar(point, 0))
-
-
-@eqx.filter_jit
-def _along(problem: AbstractCycleProblem, states: jax.Array, scalars: Any, at: Any) -> jax.Array:
-    return jax.vmap(problem.cycle, (0, None, 0))(states, scalars, at)
 
 
 def along_scalar(point: Profile, index: int) -> Profile:
     """The direction in which one scalar alone changes."""
     points, slopes = (np.zeros(part.shape) for part in (point.points, point.slopes))
-    return _profile(point.mesh, points, slopes, np.eye(point.scalars.size)[index])
-
-
-def _profile(mesh: Any, points: Any, slopes: Any, scalars: Any) -> Profile:
-    """Of arrays on the host."""
-    return Profile(*map(jnp.asarray, (mesh, points, slopes, scalars)))
+    return Profile(point.mesh, points, slopes, np.eye(point.scalars.size)[index])
 
 
 def critical_vector(
@@ -305,8 +295,7 @@ def critical_vector(
 
     The multiplier 1 and -1 apart, it is turned back along the cycle so that it returns to itself.
     """
-    step, matrices = problem.transfer(step)
-    transfer = np.asarray(matrices)
+    step, transfer = problem.transfer(step)
     product = np.eye(transfer.shape[1])
     for matrix in transfer:
         product = matrix @ product
@@ -318,33 +307,22 @@ def critical_vector(
     path = [v]
     for matrix in transfer[:-1]:
         path.append(matrix @ path[-1])
-    mesh = np.asarray(step.point.mesh)
+    mesh = step.point.mesh
     points = np.stack(path) * np.exp(-1j * turn * mesh[:-1, None])
-    scales = np.asarray(problem.state_scales)
+    scales = problem.state_scales
     points = points / np.sqrt(np.diff(mesh) @ (np.abs(points) ** 2 / scales**2).sum(axis=1))
     # Its slopes: those of T A(x(t)) v - iθ v at the mesh points, interpolated.
     ends = np.concatenate([points, back * points[:1]])
-    states = np.asarray(step.point.points)
-    states, q = np.concatenate([states, states[:1]]), step.point.scalars
-    pushed = [np.asarray(_pushed(problem, states, v, q, mesh)) for v in (ends.real, ends.imag)]
-    slopes = pushed[0] + 1j * pushed[1] - 1j * turn * ends
+    states = np.concatenate([step.point.points, step.point.points[:1]])
+    matrices = Places(problem)(states, (states, states), step.point.scalars, mesh).by_u
+    slopes = (matrices @ ends[..., None])[..., 0] - 1j * turn * ends
     from scipy.interpolate import CubicHermiteSpline
 
     return (
         step.point,
         points,
-        CubicHermiteSpline(mesh, ends, slopes)(gauss_points(mesh, np), 1),
+        CubicHermiteSpline(mesh, ends, slopes)(gauss_points(mesh), 1),
     )
-
-
-@eqx.filter_jit
-def _pushed(problem: AbstractCycleProblem, states: Any, vectors: Any, q: Any, at: Any) -> jax.Array:
-    """Derivatives of the slopes along vectors."""
-
-    def push(x: jax.Array, v: jax.Array, at: jax.Array) -> jax.Array:
-        return jax.jvp(lambda a: problem.cycle(a, q, at), (x,), (v,))[1]
-
-    return jax.vmap(push)(states, vectors, at)
 
 
 def halved(problem: AbstractCycleProblem, step: Step, intervals: int) -> Step:
@@ -353,10 +331,10 @@ def halved(problem: AbstractCycleProblem, step: Step, intervals: int) -> Step:
     """
     point = step.point
     half = np.linspace(0.0, 0.5, intervals + 1)
-    whole = resampled(point, jnp.asarray(np.concatenate([half, half[1:] + 0.5])))
-    points, slopes = (np.asarray(part)[:intervals] for part in (whole.points, whole.slopes))
-    scalars = problem.clock.turned(np.asarray(point.scalars), 0.5)
-    single = _profile(2 * half, points, slopes / 2, scalars)
+    whole = point.on(np.concatenate([half, half[1:] + 0.5]))
+    points, slopes = (part[:intervals] for part in (whole.points, whole.slopes))
+    scalars = problem.clock.turned(point.scalars, 0.5)
+    single = Profile(2 * half, points, slopes / 2, scalars)
     return Step(single, along_scalar(single, 0))
 
 
@@ -365,25 +343,23 @@ def doubled(problem: AbstractCycleProblem, step: Step) -> Step:
     once = eqx.tree_at(lambda p: p.clock, problem, problem.clock.half())
     point, v, slopes = critical_vector(once, step, -1.0)
     v, slopes = v.real, slopes.real
-    mesh = np.asarray(point.mesh)
-    mesh = np.concatenate([mesh / 2, 0.5 + mesh[1:] / 2])
+    mesh = np.concatenate([point.mesh / 2, 0.5 + point.mesh[1:] / 2])
     signs = np.array([1.0, -1.0])[:, None, None, None]
-    direction = _profile(
+    direction = Profile(
         mesh,
         np.concatenate(v * signs[..., 0]),
         np.concatenate(2 * slopes * signs),
         np.zeros(point.scalars.size),
     )
-    twice = _profile(
+    twice = Profile(
         mesh,
         np.tile(point.points, (2, 1)),
-        np.tile(2 * np.asarray(point.slopes), (2, 1, 1)),
+        np.tile(2 * point.slopes, (2, 1, 1)),
         problem.clock.turned(np.asarray(point.scalars), 2.0),
     )
     intervals = min(2 * v.shape[0], MOST_INTERVALS)
     if intervals < mesh.size - 1:
         places = np.linspace(0.0, mesh.size - 1, intervals + 1)
-        coarse = jnp.asarray(np.interp(places, np.arange(mesh.size), mesh))
-        coarse = problem.clock.snapped(coarse)
-        twice, direction = resampled(twice, coarse), resampled(direction, coarse)
-    return Step(twice.moved(direction, jnp.asarray(_ASIDE)), direction)
+        coarse = problem.clock.snapped(np.interp(places, np.arange(mesh.size), mesh))
+        twice, direction = twice.on(coarse), direction.on(coarse)
+    return Step(twice.moved(direction, _ASIDE), direction)

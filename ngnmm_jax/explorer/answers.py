@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -35,15 +36,13 @@ _SCATTER = 0.01
 
 
 class State(NamedTuple):
-    """A state that all regions may share: in words, where it rests, and what grows on it.
+    """A state that all regions may share: in words, and what grows on it.
 
-    - `rest` (variable,): the equilibrium, stable if there is one.
     - `found`: its dispersion relation, of a curve, then of modes; its roots where delays differ.
     - `curve`: how many Λ are the curve's: none where modes are those of several graphs.
     """
 
     words: str
-    rest: np.ndarray
     found: Dispersion | CharacteristicRoots
     curve: int = 0
 
@@ -82,24 +81,45 @@ def _near(network: Network, rest: np.ndarray) -> np.ndarray:
     return np.asarray(state, network.coupling.dtype)
 
 
-def state_and_growth(network: Network) -> State:
-    """The attractor that all regions may share, and what grows on it."""
-    homogeneous = network.homogeneous()
-    rest = find_equilibria(homogeneous)
-    if network.delays is not None:
-        return _at_rest_with_delays(network, rest, differ=not network.one_delay)
+def answer(
+    network: Network, ends: Mapping[str, tuple[float, float]]
+) -> tuple[State, Simulation, Rhythm | None]:
+    """What all regions may share, a run and its rhythm: both at once, as one compiles the other
+    runs. `ends` as for `activity`.
+    """
+    rest = find_equilibria(network.homogeneous())
     place, stable = _calmest(rest)
+    # Where delays differ each equilibrium is as good as another one.
+    place = place if network.delays is None or network.one_delay else 0
     least = np.asarray(rest.states)[place]
+
+    def heard_of_it() -> tuple[Simulation, Rhythm | None]:
+        run = activity(network, least, ends)
+        return run, rhythm(run)
+
+    with ThreadPoolExecutor(1) as beside:
+        moving = beside.submit(heard_of_it)
+        state = _state_and_growth(network, least, stable, rest.states.shape[0])
+        return state, *moving.result()
+
+
+def _state_and_growth(network: Network, least: np.ndarray, stable: bool, number: int) -> State:
+    """The attractor that all regions may share, and what grows on it.
+
+    `least` (variable,): an equilibrium, one of so many, stable where there is one.
+    """
+    if network.delays is not None:
+        return _at_rest_with_delays(network, least, stable, number)
     state: Any = least
     words = "At rest, stable alone."
     if not stable:
         words = "At rest, unstable alone."
-        orbit = find_orbit(homogeneous, steps=64, throw=False)
+        orbit = find_orbit(network.homogeneous(), steps=64, throw=False)
         if orbit.status == Status.OK:
             hertz = 1 / (float(orbit.period) * seconds_in(network.model.time_unit))
             heard = _frequency(hertz, network.model.time_unit)
             state, words = orbit, f"On an orbit of {heard}."
-    return _along_modes(network, words, least, state)
+    return _along_modes(network, words, state)
 
 
 def _calmest(rest: Equilibria) -> tuple[int, bool]:
@@ -108,7 +128,7 @@ def _calmest(rest: Equilibria) -> tuple[int, bool]:
     return int(np.argmax(stable)), bool(stable.any())
 
 
-def _along_modes(network: Network, words: str, rest: np.ndarray, state: Any) -> State:
+def _along_modes(network: Network, words: str, state: Any) -> State:
     """What grows on a state, an equilibrium or an orbit, along all modes, and between them."""
     modes = np.asarray(network.spectrum()[0])
     grid = np.zeros((0, *modes.shape[1:]))
@@ -116,19 +136,17 @@ def _along_modes(network: Network, words: str, rest: np.ndarray, state: Any) -> 
         low, high = min(modes.real.min(), _ENDS[0]), max(modes.real.max(), _ENDS[1])
         grid = np.linspace(low, high, _CURVE)
     found = dispersion(network, state, lambdas=np.concatenate([grid, modes]))
-    return State(words, rest, found, len(grid))
+    return State(words, found, len(grid))
 
 
-def _at_rest_with_delays(network: Network, rest: Equilibria, *, differ: bool) -> State:
-    """Of the equilibrium that grows least; of roots, of the one with the least first variable."""
-    if differ:
-        first, others = np.asarray(rest.states)[0], rest.states.shape[0] - 1
-        words = "At rest" + (f", with {others} equilibria more" if others else "")
-        return State(f"{words}.", first, dispersion(network, first, throw=False))
-    place, stable = _calmest(rest)
-    state, alone = np.asarray(rest.states)[place], "stable" if stable else "unstable"
+def _at_rest_with_delays(network: Network, state: np.ndarray, stable: bool, number: int) -> State:
+    """Of an equilibrium, one of so many: its roots where delays differ."""
+    if not network.one_delay:
+        words = "At rest" + (f", with {number - 1} equilibria more" if number > 1 else "")
+        return State(f"{words}.", dispersion(network, state, throw=False))
+    alone = "stable" if stable else "unstable"
     words = f"At rest, {alone} alone; oscillations with a delay are not looked for."
-    return _along_modes(network, words, state, state)
+    return _along_modes(network, words, state)
 
 
 def _run(network: Network, step: float, start: Any) -> Simulation:

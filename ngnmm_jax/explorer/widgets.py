@@ -12,7 +12,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import leaf, never_negative, parameter_names
 from ngnmm_jax._core.status import SolverError
 from ngnmm_jax.coupling.linear import LinearCoupling
-from ngnmm_jax.explorer.answers import activity, heard, in_words, rhythm, state_and_growth
+from ngnmm_jax.explorer.answers import answer, heard, in_words
 from ngnmm_jax.explorer.background import Background, Map
 from ngnmm_jax.explorer.code import as_code
 from ngnmm_jax.explorer.picture import Picture
@@ -139,9 +139,7 @@ class Explorer:
         try:
             network = self.network
             self._draw_map()
-            state = state_and_growth(network)
-            run = activity(network, state.rest, self._reach())
-            power = rhythm(run)
+            state, run, power = answer(network, self._reach())
             self._picture.show(self.values, state, run, power)
             told = heard(power, run.time_unit)
             self.text = f"{state.words} {in_words(state)} {told}{self._of_the_map()}"

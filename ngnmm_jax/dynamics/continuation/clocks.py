@@ -22,7 +22,7 @@ class AbstractClock(eqx.Module):
     phased: eqx.AbstractClassVar[bool]
 
     @abc.abstractmethod
-    def scalars(self, parameters: Any, period: Any) -> Any:
+    def scalars(self, parameters: Any, period: Any) -> np.ndarray:
         """The parameters, and what the clock adds to them."""
 
     @abc.abstractmethod
@@ -45,7 +45,7 @@ class AbstractClock(eqx.Module):
         """The scalars of a cycle whose period is so many times as long."""
         return scalars
 
-    def snapped(self, mesh: Float[Array, "point"]) -> Float[Array, "point"]:
+    def snapped(self, mesh: Float[np.ndarray, "point"]) -> Float[np.ndarray, "point"]:
         """A mesh with points where slopes jump."""
         return mesh
 
@@ -61,7 +61,7 @@ class Free(AbstractClock):
     phased: ClassVar[bool] = True
 
     def scalars(self, parameters: Any, period: Any) -> Any:
-        return jnp.append(parameters, jnp.log(period))
+        return np.append(parameters, np.log(period))
 
     def period(self, field: ParametrisedField, scalars: Any) -> Float[Array, ""]:
         return jnp.exp(scalars[len(field.names)])
@@ -90,7 +90,7 @@ class Kept(AbstractClock):
     phased: ClassVar[bool] = True
 
     def scalars(self, parameters: Any, period: Any) -> Any:
-        return jnp.asarray(parameters)
+        return np.asarray(parameters)
 
     def period(self, field: ParametrisedField, scalars: Any) -> Float[Array, ""]:
         return self.duration
@@ -123,10 +123,10 @@ class Drive(AbstractClock):
         return cls(jnp.asarray(fractions_of(system)), turns)
 
     def scalars(self, parameters: Any, period: Any) -> Any:
-        return jnp.asarray(parameters)
+        return np.asarray(parameters)
 
     def period(self, field: ParametrisedField, scalars: Any) -> Float[Array, ""]:
-        return self.turns * field.at(scalars[: len(field.names)]).drive_period
+        return self.turns * field.at(jnp.asarray(scalars[: len(field.names)])).drive_period
 
     def slope(self, field: ParametrisedField, x: Any, scalars: Any, at: Any) -> Any:
         p = scalars[: len(field.names)]
@@ -149,9 +149,11 @@ class Drive(AbstractClock):
     def may_halve(self) -> bool:
         return self.turns % 2 == 0
 
-    def snapped(self, mesh: Float[Array, "point"]) -> Float[Array, "point"]:
+    def snapped(self, mesh: Float[np.ndarray, "point"]) -> Float[np.ndarray, "point"]:
         if self.turns * self.edges.shape[0] == 1:
             return mesh
-        places = (jnp.arange(self.turns)[:, None] + self.edges).ravel() / self.turns
-        nearest = jnp.abs(mesh[:, None] - places).argmin(axis=0)
-        return mesh.at[nearest].set(places)
+        places = (np.arange(self.turns)[:, None] + np.asarray(self.edges)).ravel() / self.turns
+        nearest = np.abs(mesh[:, None] - places).argmin(axis=0)
+        snapped = mesh.copy()
+        snapped[nearest] = places
+        return snapped

@@ -5,8 +5,11 @@ points s of each interval, u(1) = twist * u(0), with unknown scalars q, as many 
 less one, and the pseudo-arclength condition. At the mesh points the error is of order eight.
 
 Each Newton step condenses the intervals (their stages are eliminated one by one, in a batch)
-and then eliminates the mesh points from first to last by orthogonal transformations, which is
-stable whatever grows or decays along the orbit.
+and then eliminates every other mesh point, again and again, by orthogonal transformations, which
+is stable whatever grows or decays along the orbit.
+
+All of this is NumPy on the host, for meshes of any size: of the problem itself one small program
+is compiled, its slopes and conditions with their derivatives at so many Gauss points at a time.
 
 Source: Ascher, Mattheij and Russell, Numerical Solution of Boundary Value Problems (1995),
 ch. 5 and 7; Doedel, Keller and Kernevez, Int. J. Bifurcation Chaos 1, 745 (1991); the
@@ -14,20 +17,25 @@ orthogonal elimination is that of Wright, SIAM J. Sci. Stat. Comput. 13, 742 (19
 """
 
 import abc
+import functools
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
+from ngnmm_jax._core.lanes import by_width
 from ngnmm_jax.dynamics.paths import extrema
 
 _DEGREE = 4
 _NEWTON = 12
 # An update of this size, relative to the scales, is the last one: what it leaves is its square.
 _CONVERGED = 1e-8
+# Stretches of the mesh that are eliminated together in the end.
+_FEW = 8
+# Gauss points that the compiled program takes at a time.
+_LANES = 256
 
 
 def _gauss(m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,13 +51,13 @@ _POWERS = np.arange(_DEGREE)
 _A = (_C[:, None] ** (_POWERS + 1) / (_POWERS + 1)) @ _MONOMIAL
 
 
-def gauss_points(mesh: Any, xp: Any = jnp) -> Any:
-    """Times of the stages (interval, stage), of a mesh (point,)."""
-    return mesh[:-1, None] + xp.diff(mesh)[:, None] * _C
+def gauss_points(mesh: np.ndarray) -> np.ndarray:
+    """Times of the stages of a mesh."""
+    return mesh[:-1, None] + np.diff(mesh)[:, None] * _C
 
 
-class Profile(eqx.Module):
-    """A solution: a piecewise polynomial on [0, 1], and scalars.
+class Profile(NamedTuple):
+    """A solution: a piecewise polynomial on [0, 1], and scalars; on the host.
 
     - `mesh` (point,): from 0 to 1.
     - `points` (interval, variable): at the left end of each interval.
@@ -57,46 +65,45 @@ class Profile(eqx.Module):
     - `scalars` (scalar,).
     """
 
-    mesh: Float[Array, "point"]
-    points: Float[Array, "interval variable"]
-    slopes: Float[Array, "interval stage variable"]
-    scalars: Float[Array, "scalar"]
+    mesh: np.ndarray
+    points: np.ndarray
+    slopes: np.ndarray
+    scalars: np.ndarray
 
     @property
-    def widths(self) -> Float[Array, "interval"]:
+    def widths(self) -> np.ndarray:
         """Of the intervals."""
-        return jnp.diff(self.mesh)
+        return np.diff(self.mesh)
 
     @property
-    def stages(self) -> Float[Array, "interval stage variable"]:
+    def stages(self) -> np.ndarray:
         """The solution at the Gauss points."""
-        h = self.widths[:, None, None]
-        return self.points[:, None] + h * jnp.einsum("il,jld->jid", _A, self.slopes)
+        return self.points[:, None] + self.widths[:, None, None] * (_A @ self.slopes)
 
-    def integral(self, values: Float[Array, "interval stage"]) -> Float[Array, ""]:
+    def integral(self, values: np.ndarray) -> float:
         """Over [0, 1], of values at the Gauss points."""
-        return self.widths @ (values @ _B)
+        return float(self.widths @ (values @ _B))
 
     @property
-    def extrema(self) -> Float[np.ndarray, "2 variable"]:
-        """Lowest and highest values, of a profile on the host."""
+    def extrema(self) -> np.ndarray:
+        """Lowest and highest values."""
         inside = np.linspace(0.0, 1.0, 2 * _DEGREE + 1)[:-1]
         ts = (self.mesh[:-1, None] + np.diff(self.mesh)[:, None] * inside).ravel()
-        values, slopes = (np.concatenate([v, v[:1]]) for v in self.at(ts, np))
+        values, slopes = (np.concatenate([v, v[:1]]) for v in self.at(ts))
         return extrema(values, slopes, np.diff(ts, append=1.0)[:, None], np)
 
-    def at(self, ts: Any, xp: Any = jnp) -> tuple[Any, Any]:
+    def at(self, ts: Any) -> tuple[np.ndarray, np.ndarray]:
         """The solution and its slope, each (time, variable), at times (time,) in [0, 1]."""
         n = self.points.shape[0]
-        index = xp.clip(xp.searchsorted(self.mesh, ts, side="right") - 1, 0, n - 1)
-        h = xp.diff(self.mesh)[index]
+        index = np.clip(np.searchsorted(self.mesh, ts, side="right") - 1, 0, n - 1)
+        h = self.widths[index]
         s = ((ts - self.mesh[index]) / h)[:, None]
-        slopes = xp.einsum("kl,jld->jkd", _MONOMIAL, self.slopes)[index]
-        slope = xp.einsum("tk,tkd->td", s**_POWERS, slopes)
-        rise = xp.einsum("tk,tkd->td", s ** (_POWERS + 1) / (_POWERS + 1), slopes)
+        slopes = (_MONOMIAL @ self.slopes)[index]
+        slope = np.einsum("tk,tkd->td", s**_POWERS, slopes)
+        rise = np.einsum("tk,tkd->td", s ** (_POWERS + 1) / (_POWERS + 1), slopes)
         return self.points[index] + h[:, None] * rise, slope
 
-    def moved(self, direction: "Profile", by: Float[Array, ""]) -> "Profile":
+    def moved(self, direction: "Profile", by: float) -> "Profile":
         """The profile and `by` times another one on the same mesh."""
         return Profile(
             self.mesh,
@@ -105,53 +112,42 @@ class Profile(eqx.Module):
             self.scalars + by * direction.scalars,
         )
 
-    def on(self, mesh: Float[Array, "point"]) -> "Profile":
+    def on(self, mesh: np.ndarray) -> "Profile":
         """The same function on another mesh, interpolated."""
         n = mesh.shape[0] - 1
-        values, slopes = self.at(jnp.concatenate([mesh[:-1], gauss_points(mesh).ravel()]))
+        values, slopes = self.at(np.concatenate([mesh[:-1], gauss_points(mesh).ravel()]))
         return Profile(mesh, values[:n], slopes[n:].reshape(n, _DEGREE, -1), self.scalars)
 
 
-@jax.jit
-def resampled(profile: Profile, mesh: Float[Array, "point"]) -> Profile:
-    """The profile on another mesh, compiled."""
-    return profile.on(mesh)
-
-
-def both(a: Profile, b: Profile) -> Profile:
-    """Two profiles on one mesh, in front of their axes: for `jax.vmap`."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), a, b)
-
-
-def adapted(profile: Profile, scales: Any, intervals: int, xp: Any = jnp) -> tuple[Any, Any]:
-    """A mesh (point,) that gives each interval the same share of the local error, and the
-    roughness; `scales` (variable,) are units.
+def adapted(profile: Profile, scales: np.ndarray, intervals: int) -> tuple[np.ndarray, float]:
+    """A mesh that gives each interval the same share of the local error, and the roughness;
+    `scales` are units.
 
     The error grows with the fifth derivative, taken from the jumps of the fourth between
     intervals; a tenth of the mesh is spread evenly. The roughness is the integral of that
     derivative's fifth root: the number of intervals at which the solution's error in one
     of them is some 1e-4 of the scales, and that at mesh points some 1e-7.
     """
-    before, slopes = xp.asarray(profile.mesh), xp.asarray(profile.slopes)
-    h = xp.diff(before)
+    h = profile.widths
     # The fourth derivative on an interval: 3! times the slopes' leading coefficient, by h³.
-    leading = xp.einsum("l,jld->jd", _MONOMIAL[-1], slopes / scales)
+    leading = np.einsum("l,jld->jd", _MONOMIAL[-1], profile.slopes / scales)
     fourth = 6 * leading / h[:, None] ** (_DEGREE - 1)
-    gap = (h + xp.roll(h, -1)) / 2
-    jump = xp.abs(xp.roll(fourth, -1, axis=0) - fourth).max(axis=1) / gap
-    fifth = xp.maximum(jump, xp.roll(jump, 1))
+    gap = (h + np.roll(h, -1)) / 2
+    jump = np.abs(np.roll(fourth, -1, axis=0) - fourth).max(axis=1) / gap
+    fifth = np.maximum(jump, np.roll(jump, 1))
     density = fifth ** (1 / (_DEGREE + 1))
     roughness = density @ h
     density = density + 0.1 * roughness + 1e-12
-    total = xp.append(0.0, xp.cumsum(density * h))
-    inside = xp.interp(xp.linspace(0.0, 1.0, intervals + 1)[1:-1] * total[-1], total, before)
-    return xp.concatenate([xp.zeros(1), inside, xp.ones(1)]), roughness
+    total = np.append(0.0, np.cumsum(density * h))
+    places = np.linspace(0.0, 1.0, intervals + 1)[1:-1] * total[-1]
+    inside = np.interp(places, total, profile.mesh)
+    return np.concatenate([[0.0], inside, [1.0]]), float(roughness)
 
 
-def finer(mesh: Float[Array, "point"]) -> Float[Array, "finer"]:
+def finer(mesh: np.ndarray) -> np.ndarray:
     """Each interval in two."""
     middle = (mesh[:-1] + mesh[1:]) / 2
-    return jnp.append(jnp.stack([mesh[:-1], middle], axis=1).ravel(), mesh[-1])
+    return np.append(np.stack([mesh[:-1], middle], axis=1).ravel(), mesh[-1])
 
 
 class AbstractPeriodicProblem(eqx.Module):
@@ -182,22 +178,75 @@ class AbstractPeriodicProblem(eqx.Module):
 
     @property
     @abc.abstractmethod
-    def scales(self) -> tuple[Float[Array, "variable"], Float[Array, "scalar"]]:
-        """What counts as one unit of arclength, for variables and scalars."""
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
+        """What counts as one unit of arclength, for variables (variable,) and scalars (scalar,)."""
 
 
-def inner(problem: AbstractPeriodicProblem, a: Profile, b: Profile) -> Float[Array, ""]:
+class Local(NamedTuple):
+    """A problem at points (…): F and the conditions, and their derivatives by u and q."""
+
+    slope: Any
+    by_u: Any
+    by_q: Any
+    conditions: Any
+    conditions_by_u: Any
+    conditions_by_q: Any
+
+
+class Places:
+    """A problem at places, which one program computes for all problems of its structure."""
+
+    def __init__(self, problem: AbstractPeriodicProblem) -> None:
+        numbers, rest = eqx.partition(problem, eqx.is_array)
+        leaves, *structure = jax.tree.flatten(numbers)
+        kept, *other = jax.tree.flatten(rest)
+        self._leaves, self._static = leaves, (*structure, *other, tuple(kept))
+
+    def __call__(
+        self,
+        u: np.ndarray,
+        predicted: tuple[np.ndarray, np.ndarray],
+        scalars: np.ndarray,
+        at: np.ndarray,
+    ) -> Local:
+        """Of a solution (…, variable) at `at` (…), with the predicted one and its slope there."""
+
+        def run(points: Any) -> Local:
+            return _local(self._static, self._leaves, scalars, *points)
+
+        flat = [a.reshape(-1, u.shape[-1]) for a in (u, *predicted)]
+        found = by_width(run, (*flat, at.ravel()), _LANES)
+        return Local(*(leaf.reshape(*at.shape, *leaf.shape[1:]) for leaf in found))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _local(static: Any, leaves: Any, q: Any, u: Any, u_ref: Any, slope_ref: Any, at: Any) -> Local:
+    structure, other, kept = static
+    numbers, rest = jax.tree.unflatten(structure, leaves), jax.tree.unflatten(other, kept)
+    problem = eqx.combine(numbers, rest)
+
+    def one(x: jax.Array, r: jax.Array, r1: jax.Array, at: jax.Array) -> Local:
+        f = problem.slope(x, q, at)
+        f_x, f_q = jax.jacfwd(problem.slope, argnums=(0, 1))(x, q, at)
+        c = problem.conditions(x, r, r1, q)
+        c_x, c_q = jax.jacfwd(problem.conditions, argnums=(0, 3))(x, r, r1, q)
+        return Local(f, f_x, f_q, c, c_x, c_q)
+
+    return jax.vmap(one)(u, u_ref, slope_ref, at)
+
+
+def inner(problem: AbstractPeriodicProblem, a: Profile, b: Profile) -> float:
     """The scalar product of arclength, of two directions on one mesh."""
     scale_u, scale_q = problem.scales
     over_orbit = a.widths @ (a.points * b.points / scale_u**2).sum(axis=1)
-    return over_orbit + (a.scalars * b.scalars / scale_q**2).sum()
+    return float(over_orbit + (a.scalars * b.scalars / scale_q**2).sum())
 
 
 def normalised(problem: AbstractPeriodicProblem, direction: Profile) -> Profile:
     """A direction of length one."""
-    length = jnp.sqrt(inner(problem, direction, direction))
-    zero = jax.tree.map(jnp.zeros_like, direction)
-    return eqx.tree_at(lambda p: p.mesh, zero, direction.mesh).moved(direction, 1 / length)
+    length = np.sqrt(inner(problem, direction, direction))
+    parts = (direction.points, direction.slopes, direction.scalars)
+    return Profile(direction.mesh, *(part / length for part in parts))
 
 
 class Corrected(NamedTuple):
@@ -205,176 +254,180 @@ class Corrected(NamedTuple):
 
     - `profile`, `tangent`: the solution and the curve's direction there, along the one given.
     - `transfer` (interval, variable, variable): derivatives of each mesh point by the last one.
+    - `local`: of the problem at the stages, before the last step.
     - `distance`: how far from the prediction, in arclength.
     """
 
     profile: Profile
     tangent: Profile
-    transfer: Float[Array, "interval variable variable"]
-    distance: Float[Array, ""]
-    iterations: Int[Array, ""]
-    converged: Bool[Array, ""]
+    transfer: np.ndarray
+    local: Local
+    distance: float
+    iterations: int
+    converged: bool
 
 
 def correct(problem: AbstractPeriodicProblem, predicted: Profile, direction: Profile) -> Corrected:
     """The solution in the hyperplane through `predicted` that is normal to `direction`."""
-    scale_u, scale_q = problem.scales
-    u_ref, slope_ref = predicted.stages, predicted.slopes
-
-    def newton(profile: Profile) -> tuple[Profile, Profile, jax.Array]:
-        return _newton(problem, profile, predicted, direction, u_ref, slope_ref)
-
-    Carry = tuple[Profile, Profile, jax.Array, jax.Array, jax.Array]
-
-    def unfinished(carry: Carry) -> jax.Array:
-        *_, size, count = carry
-        return (count < _NEWTON) & (size > _CONVERGED) & (size < 1e3)
-
-    def step(carry: Carry) -> Carry:
-        profile, _, _, _, count = carry
-        update, tangent, transfer = newton(profile)
-        size_u = jnp.abs(update.points / scale_u).max()
-        size = jnp.maximum(size_u, jnp.abs(update.scalars / scale_q).max())
-        # Far from the solution a full step may leave what the model can take.
-        profile = profile.moved(update, jnp.minimum(1.0, 1.0 / jnp.maximum(size, 1e-300)))
-        return profile, tangent, transfer, size, count + 1
-
-    n, d = predicted.points.shape
-    begin = (predicted, direction, jnp.zeros((n, d, d)), jnp.asarray(1.0), jnp.asarray(0))
-    profile, tangent, transfer, size, count = jax.lax.while_loop(unfinished, step, begin)
-    way = jax.tree.map(jnp.subtract, profile, predicted)
-    way = eqx.tree_at(lambda p: p.mesh, way, profile.mesh)
-    return Corrected(
-        profile=profile,
-        tangent=normalised(problem, tangent),
-        transfer=transfer,
-        distance=jnp.sqrt(inner(problem, way, way)),
-        iterations=count,
-        converged=size <= _CONVERGED,
-    )
+    scale_u, scale_q = scales = problem.scales
+    places = Places(problem)
+    profile, size, count = predicted, 1.0, 0
+    before = predicted.stages, predicted.slopes
+    with np.errstate(all="ignore"):  # what is not finite is not converged
+        while count < _NEWTON and _CONVERGED < size < 1e3:
+            step = _newton(places, problem.twist, profile, predicted, direction, before, scales)
+            update, tangent, transfer, here = step
+            size_u = np.abs(update.points / scale_u).max()
+            size = np.maximum(size_u, np.abs(update.scalars / scale_q).max())
+            # Far from the solution a full step may leave what the model can take.
+            profile = profile.moved(update, min(1.0, 1.0 / max(size, 1e-300)))
+            count += 1
+        way = profile.moved(predicted, -1.0)
+        return Corrected(
+            profile=profile,
+            tangent=normalised(problem, tangent),
+            transfer=transfer,
+            local=here,
+            distance=float(np.sqrt(inner(problem, way, way))),
+            iterations=count,
+            converged=bool(size <= _CONVERGED),
+        )
 
 
 def _newton(
-    problem: AbstractPeriodicProblem,
+    places: Places,
+    twist: np.ndarray,
     profile: Profile,
     predicted: Profile,
     direction: Profile,
-    u_ref: Float[Array, "interval stage variable"],
-    slope_ref: Float[Array, "interval stage variable"],
-) -> tuple[Profile, Profile, Float[Array, "interval variable variable"]]:
-    """Newton's update, the curve's direction, and the transfer matrices."""
+    before: tuple[np.ndarray, np.ndarray],
+    scales: tuple[np.ndarray, np.ndarray],
+) -> tuple[Profile, Profile, np.ndarray, Local]:
+    """Newton's update, the curve's direction, the transfer matrices, and the problem here.
+
+    `before`: the predicted solution and its slopes, at the stages.
+    """
     u, k, q, h = profile.points, profile.slopes, profile.scalars, profile.widths
     (n, d), m, s = u.shape, _DEGREE, q.shape[0]
-    stages = profile.stages
-    a, b = jnp.asarray(_A), jnp.asarray(_B)
-
+    here = places(profile.stages, before, q, gauss_points(profile.mesh))
     # The stages of each interval, as functions of its left end and the scalars.
-    def at_stage(x: jax.Array, r: jax.Array, r1: jax.Array, at: jax.Array) -> tuple[jax.Array, ...]:
-        f = problem.slope(x, q, at)
-        f_x, f_q = jax.jacfwd(problem.slope, argnums=(0, 1))(x, q, at)
-        c = problem.conditions(x, r, r1, q)
-        c_x, c_q = jax.jacfwd(problem.conditions, argnums=(0, 3))(x, r, r1, q)
-        return f, f_x, f_q, c, c_x, c_q
-
-    f, f_x, f_q, c, c_x, c_q = jax.vmap(jax.vmap(at_stage))(
-        stages, u_ref, slope_ref, gauss_points(profile.mesh)
-    )
-    matrix = jnp.eye(m * d).reshape(m, d, m, d)
-    matrix = matrix - jnp.einsum("j,il,jide->jidle", h, a, f_x)
-    known = jnp.concatenate([f_x, f_q, (f - k)[..., None]], axis=3)
-    condensed = jnp.linalg.solve(
-        matrix.reshape(n, m * d, m * d), known.reshape(n, m * d, d + s + 1)
-    ).reshape(n, m, d, d + s + 1)
+    # (interval, stage, variable; stage, variable)
+    matrix = here.by_u[:, :, :, None] * (-h[:, None, None] * _A)[:, :, None, :, None]
+    matrix = matrix.reshape(n, m * d, m * d) + np.eye(m * d)
+    gap = here.slope - k
+    known = np.concatenate([here.by_u, here.by_q, gap[..., None]], axis=3)
+    condensed = _solved(matrix, known.reshape(n, m * d, d + s + 1)).reshape(n, m, d, d + s + 1)
 
     # u_(j+1) = step_u u_j + step_q q + step_1, for updates.
-    steps = h[:, None, None] * jnp.einsum("l,jldz->jdz", b, condensed)
-    step_u, step_q, step_1 = steps[..., :d] + jnp.eye(d), steps[..., d:-1], steps[..., -1]
-    after = jnp.concatenate([u[1:], problem.twist * u[:1]])
-    step_1 = step_1 + u + h[:, None] * jnp.einsum("l,jld->jd", b, k) - after
+    columns = condensed.reshape(n, m, -1)
+    steps = (h[:, None] * (_B @ columns)).reshape(n, d, -1)
+    step_u, step_q, step_1 = steps[..., :d] + np.eye(d), steps[..., d:-1], steps[..., -1]
+    after = np.concatenate([u[1:], twist * u[:1]])
+    step_1 = step_1 + u + h[:, None] * (_B @ k) - after
 
     # The conditions' derivatives by each interval's left end and by the scalars.
-    weights = h[:, None] * b
-    stage = h[:, None, None, None] * jnp.einsum("il,jldz->jidz", a, condensed)
-    stage = stage.at[..., :d].add(jnp.eye(d))
-    rows = jnp.einsum("ji,jicd,jidz->jcz", weights, c_x, stage)
-    scale_u, scale_q = problem.scales
+    weights = h[:, None] * _B
+    stage = (h[:, None, None] * (_A @ columns)).reshape(condensed.shape)
+    stage[..., :d] += np.eye(d)
+    rows = (weights[:, :, None, None] * (here.conditions_by_u @ stage)).sum(axis=1)
+    scale_u, scale_q = scales
     arc_u = h[:, None] * direction.points / scale_u**2
     arc_q = direction.scalars / scale_q**2
-    border_u = jnp.concatenate([rows[..., :d], arc_u[:, None]], axis=1)
-    border_q = rows[..., d:-1].sum(axis=0) + jnp.einsum("ji,jics->cs", weights, c_q)
-    border_q = jnp.concatenate([border_q, arc_q[None]])
-    value = jnp.einsum("ji,jic->c", weights, c) + rows[..., -1].sum(axis=0)
+    border_u = np.concatenate([rows[..., :d], arc_u[:, None]], axis=1)
+    border_q = rows[..., d:-1].sum(axis=0)
+    border_q = border_q + np.tensordot(weights, here.conditions_by_q, 2)
+    border_q = np.concatenate([border_q, arc_q[None]])
+    value = np.tensordot(weights, here.conditions, 2) + rows[..., -1].sum(axis=0)
     arc = (arc_u * (u - predicted.points)).sum() + arc_q @ (q - predicted.scalars)
     # Two right-hand sides: Newton's update, and the direction along the curve.
-    right = jnp.stack([-jnp.append(value, arc), jnp.zeros(s).at[-1].set(1.0)], axis=1)
-    step_1 = jnp.stack([step_1, jnp.zeros_like(step_1)], axis=2)
+    right = np.stack([-np.append(value, arc), np.eye(s)[-1]], axis=1)
+    step_1 = np.stack([step_1, np.zeros_like(step_1)], axis=2)
 
-    du, dq = _bordered(step_u, step_q, step_1, border_u, border_q, right, problem.twist)
-    dk = jnp.einsum("jlde,jez->jldz", condensed[..., :d], du)
-    dk = dk + jnp.einsum("jlds,sz->jldz", condensed[..., d:-1], dq)
-    dk = dk.at[..., 0].add(condensed[..., -1])
+    du, dq = _bordered(step_u, step_q, step_1, border_u, border_q, right, twist)
+    dk = condensed[..., :d] @ du[:, None] + condensed[..., d:-1] @ dq
+    dk[..., 0] += condensed[..., -1]
     update = Profile(profile.mesh, du[..., 0], dk[..., 0], dq[:, 0])
     along = Profile(profile.mesh, du[..., 1], dk[..., 1], dq[:, 1])
-    return update, along, step_u
+    return update, along, step_u, here
 
 
 def _bordered(
-    step_u: Float[Array, "interval variable variable"],
-    step_q: Float[Array, "interval variable scalar"],
-    step_1: Float[Array, "interval variable side"],
-    border_u: Float[Array, "interval scalar variable"],
-    border_q: Float[Array, "scalar scalar"],
-    right: Float[Array, "scalar side"],
+    step_u: np.ndarray,
+    step_q: np.ndarray,
+    step_1: np.ndarray,
+    border_u: np.ndarray,
+    border_q: np.ndarray,
+    right: np.ndarray,
     twist: np.ndarray,
-) -> tuple[Float[Array, "interval variable side"], Float[Array, "scalar side"]]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Solve u_(j+1) = step_u u_j + step_q q + step_1 with u_N = twist u_0, and
     Σ border_u u + border_q q = right.
     """
     n, d, s = step_q.shape
-    z = step_1.shape[2]
-    eye, zero = jnp.eye(d), jnp.zeros((d, d))
+    # A row a stretch of the mesh: left u_j + right u_k + rest (q, sides), of its two ends.
+    lefts, rights = -step_u, np.broadcast_to(np.eye(d), step_u.shape)
+    rests = np.concatenate([-step_q, step_1], axis=2)
+    border = np.concatenate([border_u, np.zeros((1, s, d))])
+    border_rest = np.concatenate([border_q, right], axis=1)
+    levels = []
+    while len(lefts) > _FEW:
+        lefts, rights, rests, middle = _halved(lefts, rights, rests)
+        inside = border[1 : 2 * len(middle) : 2] @ middle
+        border = np.concatenate([border[: 2 * len(middle) : 2], border[2 * len(middle) :]])
+        border[: len(middle)] -= inside[..., :d]
+        border[1 : len(middle) + 1] -= inside[..., d : 2 * d]
+        border_rest = border_rest - inside[..., 2 * d :].sum(axis=0)
+        levels.append(middle)
+    # What is left, as one matrix: rows of stretches, then the border; columns of points, then q.
+    k = len(lefts)
+    whole = np.zeros((k * d + s, k + 1, d))
+    stretches, at = whole[: k * d].reshape(k, d, k + 1, d), np.arange(k)
+    stretches[at, :, at], stretches[at, :, at + 1] = lefts, rights
+    whole[k * d :] = border.swapaxes(0, 1)
+    whole[:, 0] += whole[:, k] * twist
+    rest = np.concatenate([rests.reshape(k * d, -1), border_rest])
+    matrix = np.concatenate([whole[:, :k].reshape(len(whole), -1), rest[:, :s]], axis=1)
+    solution = _solved(matrix, rest[:, s:])
+    u, q = solution[: k * d].reshape(k, d, -1), solution[k * d :]
+    u = np.concatenate([u, twist[:, None] * u[:1]])
+    known = np.concatenate([-q, np.eye(q.shape[1])])
+    for middle in reversed(levels):
+        pairs = len(middle)
+        between = middle[..., 2 * d :] @ known
+        between -= middle[..., :d] @ u[:pairs] + middle[..., d : 2 * d] @ u[1 : pairs + 1]
+        woven = np.stack([u[:pairs], between], axis=1).reshape(2 * pairs, d, -1)
+        u = np.concatenate([woven, u[pairs:]])
+    return u[:n], q
 
-    # What is known after j intervals: first u_0 + last u_j + by_q q = side.
-    def eliminate(carry: tuple, item: tuple) -> tuple[tuple, jax.Array]:
-        row, first_b, here_b, by_q_b, side_b = carry
-        matrix, by_q, side, border = item
-        first, last, rest = row[:, :d], row[:, d : 2 * d], row[:, 2 * d :]
-        column = jnp.concatenate([last, -matrix])
-        others = jnp.concatenate(
-            [
-                jnp.concatenate([first, zero, rest], axis=1),
-                jnp.concatenate([zero, eye, -by_q, side], axis=1),
-            ]
-        )
-        q, r = jnp.linalg.qr(column, mode="complete")
-        others = q.T @ others
-        # u_j = -(back's columns for u_0, u_(j+1), q) + its last columns.
-        back = jax.scipy.linalg.solve_triangular(r[:d], others[:d])
-        moved = here_b @ back
-        first_b = first_b - moved[:, :d]
-        next_b = border - moved[:, d : 2 * d]
-        by_q_b = by_q_b - moved[:, 2 * d : 2 * d + s]
-        side_b = side_b - moved[:, 2 * d + s :]
-        return (others[d:], first_b, next_b, by_q_b, side_b), back
 
-    row = jnp.concatenate([-step_u[0], eye, -step_q[0], step_1[0]], axis=1)
-    begin = (row, border_u[0], border_u[1], border_q, right)
-    nothing = jnp.zeros((1, s, d))
-    borders = jnp.concatenate([border_u[2:], nothing])
-    (row, first_b, last_b, by_q_b, side_b), backs = jax.lax.scan(
-        eliminate, begin, (step_u[1:], step_q[1:], step_1[1:], borders)
+def _halved(lefts: Any, rights: Any, rests: Any) -> tuple[Any, Any, Any, Any]:
+    """Rows (row, variable, …) of half as many stretches, and what tells each point in between.
+
+    That point is -(the matrix's columns for its neighbours and q) and its last columns. An odd
+    row is left as it is.
+    """
+    d, pairs = lefts.shape[1], len(lefts) // 2
+    a, b = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
+    zero = np.zeros((pairs, d, d))
+    others = np.concatenate(
+        [
+            np.concatenate([lefts[a], zero, rests[a]], axis=2),
+            np.concatenate([zero, rights[b], rests[b]], axis=2),
+        ],
+        axis=1,
     )
-    top = jnp.concatenate([row[:, :d] + row[:, d : 2 * d] * twist, row[:, 2 * d : 2 * d + s]], 1)
-    bottom = jnp.concatenate([first_b + last_b * twist, by_q_b], axis=1)
-    sides = jnp.concatenate([row[:, 2 * d + s :], side_b])
-    solution = jnp.linalg.solve(jnp.concatenate([top, bottom]), sides)
-    u0, q = solution[:d], solution[d:]
+    turn, r = np.linalg.qr(np.concatenate([rights[a], lefts[b]], axis=1), mode="complete")
+    others = turn.swapaxes(1, 2) @ others
+    middle = _solved(r[:, :d], others[:, :d])
+    rows = others[:, d:], lefts[2 * pairs :], rights[2 * pairs :], rests[2 * pairs :]
+    joined, *odd = rows
+    parts = joined[..., :d], joined[..., d : 2 * d], joined[..., 2 * d :]
+    return (*(np.concatenate(pair) for pair in zip(parts, odd, strict=True)), middle)
 
-    def substitute(u_next: jax.Array, back: jax.Array) -> tuple[jax.Array, jax.Array]:
-        u = back[:, 2 * d + s :] - back[:, :d] @ u0 - back[:, d : 2 * d] @ u_next
-        u = u - back[:, 2 * d : 2 * d + s] @ q
-        return u, u
 
-    _, rest = jax.lax.scan(substitute, jnp.asarray(twist)[:, None] * u0, backs, reverse=True)
-    assert rest.shape == (n - 1, d, z)
-    return jnp.concatenate([u0[None], rest]), q
+def _solved(matrix: Any, right: Any) -> Any:
+    """Solutions of linear systems; NaN where one is singular."""
+    try:
+        return np.linalg.solve(matrix, right)
+    except np.linalg.LinAlgError:
+        return np.full_like(right, np.nan)

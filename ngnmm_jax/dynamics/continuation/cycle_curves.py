@@ -3,6 +3,7 @@
 Cycles are those of a system by itself, or those that are locked to a drive: their clock says which.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
@@ -11,21 +12,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
 from ngnmm_jax._core.parameters import ParametrisedField
-from ngnmm_jax.dynamics.continuation.arclength import Event, Step, concrete, ranked
+from ngnmm_jax.dynamics.continuation.arclength import Event, Step, ranked
 from ngnmm_jax.dynamics.continuation.clocks import AbstractClock
 from ngnmm_jax.dynamics.continuation.collocation import (
     AbstractPeriodicProblem,
-    Profile,
+    Corrected,
     adapted,
-    both,
     correct,
     finer,
-    gauss_points,
     inner,
-    resampled,
 )
 from ngnmm_jax.dynamics.products import product_spectrum
 
@@ -66,9 +64,9 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
     """
 
     field: eqx.AbstractVar[ParametrisedField]
-    state_scales: eqx.AbstractVar[Float[Array, "dimension"]]
-    parameter_scales: eqx.AbstractVar[Float[Array, "parameter"]]
-    longest: eqx.AbstractVar[Float[Array, ""]]
+    state_scales: eqx.AbstractVar[Float[np.ndarray, "dimension"]]
+    parameter_scales: eqx.AbstractVar[Float[np.ndarray, "parameter"]]
+    longest: eqx.AbstractVar[Float[np.ndarray, ""]]
     clock: eqx.AbstractVar[AbstractClock]
     #: What it is where the cycle shrinks to a point.
     shrunk: eqx.AbstractClassVar[str]
@@ -79,8 +77,8 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
     #: Intervals of a mesh at most.
     most: ClassVar[int] = MOST_INTERVALS
 
-    def period(self, scalars: Float[Array, "scalar"]) -> Float[Array, ""]:
-        """The period, of the unknown scalars."""
+    def period(self, scalars: Any) -> Any:
+        """The period, of the unknown scalars (scalar,)."""
         return self.clock.period(self.field, scalars)
 
     def slope(
@@ -96,10 +94,10 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         return self.phase(u, u_ref, slope_ref)
 
     @property
-    def scales(self) -> tuple[jax.Array, jax.Array]:
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
         """Of the cycle, its parameters, and what the clock adds."""
-        added = jnp.ones(self.clock.added)
-        return self.state_scales, jnp.concatenate([self.parameter_scales, added])
+        added = np.ones(self.clock.added)
+        return self.state_scales, np.concatenate([self.parameter_scales, added])
 
     def events(self, before: Step, after: Step) -> list[Event]:
         """What happens between two points: nothing that is looked for."""
@@ -124,8 +122,8 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         """The multipliers that are on the unit circle by what the curve is."""
         return (*((1.0,) if self.clock.phased else ()), *self.pinned)
 
-    def growing(self, multipliers: Complex[np.ndarray, "dimension"], step: Step) -> int:
-        """How many are outside the unit circle, those aside that the curve puts on it."""
+    def growing(self, multipliers: np.ndarray, step: Step) -> int:
+        """How many (dimension,) are outside the unit circle, but for those put on it."""
         rest = multipliers
         for value in self.on_circle(step):
             rest = np.delete(rest, np.abs(rest - value).argmin())
@@ -149,27 +147,62 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
 
     def advance(self, step: Step, length: float) -> Step:
         """The point of the curve at a distance from another one."""
-        return self._known(*_advance(self, step.point, step.tangent, np.float64(length)))
+        return self.transfer(step, length)[0]
 
-    def transfer(self, step: Step) -> tuple[Step, Float[Array, "interval variable variable"]]:
-        """The point, corrected, and the derivatives of each mesh point by the last one."""
-        step, transfer = _advance(self, step.point, step.tangent, np.float64(0.0))
-        return self._known(step, transfer), transfer
-
-    def _known(self, step: Step, transfer: Any) -> Step:
-        """The point with its multipliers, from the mesh points' derivatives by each other."""
-        n = self.dimension
-        step = concrete(step)
-        spectrum, _ = product_spectrum(np.asarray(transfer)[:, :n, :n])
-        volume = float(step.cycle.volume)
-        gap = abs(spectrum.real.sum() - volume) / (1 + abs(volume))
+    def transfer(self, step: Step, length: float = 0.0) -> tuple[Step, np.ndarray]:
+        """The same point, corrected, and the derivatives of each mesh point by the last one."""
+        n, k = self.dimension, self.count
+        scale_u, scale_q = self.scales
+        point, tangent = step.point, step.tangent
+        mesh, roughness = adapted(point, scale_u, point.points.shape[0])
+        mesh = self.clock.snapped(mesh)
+        point, tangent = point.on(mesh), tangent.on(mesh)
+        found = correct(self, point.moved(tangent, length), tangent)
+        q, along = found.profile.scalars, found.tangent
+        with np.errstate(all="ignore"):
+            turn = inner(self, along, tangent) / np.sqrt(inner(self, tangent, tangent))
+            cycle = self._measured(found, roughness)
+            spectrum, _ = product_spectrum(found.transfer[:, :n, :n])
+            missed = abs(spectrum.real.sum() - cycle.volume) / (1 + abs(cycle.volume))
+        at = Step(
+            point=found.profile,
+            tangent=along,
+            parameters=q[:k],
+            turning=along.scalars[:k] / scale_q[:k],
+            spectrum=spectrum,
+            cycle=cycle._replace(missed=missed),
+            distance=found.distance,
+            angle=np.arccos(np.clip(turn, -1.0, 1.0)),
+            iterations=found.iterations,
+            converged=found.converged,
+        )
         with np.errstate(over="ignore"):
-            unstable = self.growing(np.exp(spectrum), step)
-        return eqx.tree_at(
-            lambda s: (s.spectrum, s.unstable, s.cycle.missed),
-            step,
-            (spectrum, unstable, gap),
-            is_leaf=lambda leaf: leaf is None,
+            unstable = self.growing(np.exp(spectrum), at)
+        return dataclasses.replace(at, unstable=unstable), found.transfer
+
+    def _measured(self, found: Corrected, roughness: float) -> Measures:
+        """How large the cycle is, how different its halves, and how fast both grow."""
+        n, profile, along = self.dimension, found.profile, found.tangent
+        x, x_along = profile.points[:, :n], along.points[:, :n]
+        later = (profile.mesh[:-1] + 0.5) % 1.0
+        opposite, opposite_along = (part.at(later)[0][:, :n] for part in (profile, along))
+        weights = profile.widths[:, None] / self.state_scales**2
+
+        def norm(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+            size = np.sqrt((weights * a**2).sum())
+            return size, (weights * a * b).sum() / size
+
+        size, growth = norm(x - profile.widths @ x, x_along)
+        halves, parting = norm(x - opposite, x_along - opposite_along)
+        divergence = np.trace(found.local.by_u[..., :n, :n], axis1=-2, axis2=-1)
+        return Measures(
+            period=float(self.period(profile.scalars)),
+            roughness=roughness,
+            size=size,
+            size_growth=growth,
+            halves=halves,
+            halves_growth=parting,
+            volume=profile.integral(divergence),
         )
 
     def refined(self, step: Step, *, needed: bool = False) -> Step:
@@ -184,7 +217,7 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         if not (rough or lost or needed) or 2 * intervals > MOST_INTERVALS:
             return step
         mesh = finer(step.point.mesh)
-        pair = (resampled(step.point, mesh), resampled(step.tangent, mesh))
+        pair = (step.point.on(mesh), step.tangent.on(mesh))
         return eqx.tree_at(lambda s: (s.point, s.tangent), step, pair)
 
     def finished(self, step: Step) -> str | None:
@@ -211,60 +244,6 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         whole = _vanishing(cycle.size, cycle.size_growth) if self.clock.phased else far
         halves = self.clock.may_halve()
         return whole, _vanishing(cycle.halves, cycle.halves_growth) if halves else far
-
-
-@eqx.filter_jit
-def _advance(
-    problem: Any, point: Profile, tangent: Profile, length: Any
-) -> tuple[Step, Float[Array, "interval variable variable"]]:
-    scale_u, scale_q = problem.scales
-    mesh, roughness = adapted(point, scale_u, point.points.shape[0])
-    mesh = problem.clock.snapped(mesh)
-    pair = jax.vmap(lambda part: part.on(mesh))(both(point, tangent))
-    point, tangent = (jax.tree.map(lambda leaf, k=k: leaf[k], pair) for k in range(2))
-    result = correct(problem, point.moved(tangent, length), tangent)
-    n, k = problem.dimension, problem.count
-    profile, along = result.profile, result.tangent
-    turn = inner(problem, along, tangent) / jnp.sqrt(inner(problem, tangent, tangent))
-    q = profile.scalars
-    # How large the cycle is, how different its halves, and how fast both grow along the curve.
-    x, x_along = profile.points[:, :n], along.points[:, :n]
-    later = (profile.mesh[:-1] + 0.5) % 1.0
-    opposite, opposite_along = jax.vmap(lambda part: part.at(later)[0][:, :n])(both(profile, along))
-    weights = profile.widths[:, None] / problem.state_scales**2
-
-    def norm(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array]:
-        size = jnp.sqrt((weights * a**2).sum())
-        return size, (weights * a * b).sum() / size
-
-    def divergence(u: jax.Array, at: jax.Array) -> jax.Array:
-        return jnp.trace(jax.jacfwd(problem.cycle)(u, q, at))
-
-    stages = profile.stages[..., :n], gauss_points(profile.mesh)
-    volume = profile.integral(jax.vmap(jax.vmap(divergence))(*stages))
-    mean = profile.widths @ x
-    size, growth = norm(x - mean, x_along)
-    halves, parting = norm(x - opposite, x_along - opposite_along)
-    step = Step(
-        point=profile,
-        tangent=along,
-        parameters=q[:k],
-        turning=along.scalars[:k] / scale_q[:k],
-        cycle=Measures(
-            period=problem.period(q),
-            roughness=roughness,
-            size=size,
-            size_growth=growth,
-            halves=halves,
-            halves_growth=parting,
-            volume=volume,
-        ),
-        distance=result.distance,
-        angle=jnp.arccos(jnp.clip(turn, -1.0, 1.0)),
-        iterations=result.iterations,
-        converged=result.converged,
-    )
-    return step, result.transfer
 
 
 def _vanishing(size: Any, growth: Any) -> float:
@@ -325,9 +304,9 @@ class Cycles(AbstractCycleProblem):
     """x' = T f(x, p), one parameter; scalars (p), and the clock's."""
 
     field: ParametrisedField
-    state_scales: Float[Array, "dimension"]
-    parameter_scales: Float[Array, "parameter"]
-    longest: Float[Array, ""]
+    state_scales: Float[np.ndarray, "dimension"]
+    parameter_scales: Float[np.ndarray, "parameter"]
+    longest: Float[np.ndarray, ""]
     clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
     exhaustive: ClassVar[bool] = True
@@ -340,9 +319,9 @@ class FixedPeriod(AbstractCycleProblem):
     """x' = T f(x, p), T kept by the clock, two parameters; scalars (p)."""
 
     field: ParametrisedField
-    state_scales: Float[Array, "dimension"]
-    parameter_scales: Float[Array, "parameter"]
-    longest: Float[Array, ""]
+    state_scales: Float[np.ndarray, "dimension"]
+    parameter_scales: Float[np.ndarray, "parameter"]
+    longest: Float[np.ndarray, ""]
     clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
     exhaustive: ClassVar[bool] = False
@@ -352,9 +331,9 @@ class DoublingCurve(AbstractCycleProblem):
     """x' = T f, v' = T A v with v antiperiodic and of norm one; scalars (p), and the clock's."""
 
     field: ParametrisedField
-    state_scales: Float[Array, "dimension"]
-    parameter_scales: Float[Array, "parameter"]
-    longest: Float[Array, ""]
+    state_scales: Float[np.ndarray, "dimension"]
+    parameter_scales: Float[np.ndarray, "parameter"]
+    longest: Float[np.ndarray, ""]
     clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
     pinned: ClassVar[tuple[float, ...]] = (-1.0,)
@@ -376,9 +355,9 @@ class DoublingCurve(AbstractCycleProblem):
         return np.repeat([1.0, -1.0], self.dimension)
 
     @property
-    def scales(self) -> tuple[jax.Array, jax.Array]:
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
         u, q = super().scales
-        return jnp.tile(u, 2), q
+        return np.tile(u, 2), q
 
 
 class CycleFoldCurve(AbstractCycleProblem):
@@ -388,9 +367,9 @@ class CycleFoldCurve(AbstractCycleProblem):
     """
 
     field: ParametrisedField
-    state_scales: Float[Array, "dimension"]
-    parameter_scales: Float[Array, "parameter"]
-    longest: Float[Array, ""]
+    state_scales: Float[np.ndarray, "dimension"]
+    parameter_scales: Float[np.ndarray, "parameter"]
+    longest: Float[np.ndarray, ""]
     clock: AbstractClock
     shrunk: ClassVar[str] = "generalised_hopf"
     pinned: ClassVar[tuple[float, ...]] = (1.0,)
@@ -415,9 +394,9 @@ class CycleFoldCurve(AbstractCycleProblem):
         )
 
     @property
-    def scales(self) -> tuple[jax.Array, jax.Array]:
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
         u, q = super().scales
-        return jnp.tile(u, 2), jnp.append(q, 1.0) if self.clock.phased else q
+        return np.tile(u, 2), np.append(q, 1.0) if self.clock.phased else q
 
     def events(self, before: Step, after: Step) -> list[Event]:
         way = np.asarray(before.turning)
@@ -433,9 +412,9 @@ class TorusCurve(AbstractCycleProblem):
     """
 
     field: ParametrisedField
-    state_scales: Float[Array, "dimension"]
-    parameter_scales: Float[Array, "parameter"]
-    longest: Float[Array, ""]
+    state_scales: Float[np.ndarray, "dimension"]
+    parameter_scales: Float[np.ndarray, "parameter"]
+    longest: Float[np.ndarray, ""]
     clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
     exhaustive: ClassVar[bool] = False
@@ -460,9 +439,9 @@ class TorusCurve(AbstractCycleProblem):
         return jnp.concatenate([phase, jnp.stack([norm, turned])])
 
     @property
-    def scales(self) -> tuple[jax.Array, jax.Array]:
+    def scales(self) -> tuple[np.ndarray, np.ndarray]:
         u, q = super().scales
-        return jnp.tile(u, 3), jnp.append(q, 1.0)
+        return np.tile(u, 3), np.append(q, 1.0)
 
     def events(self, before: Step, after: Step) -> list[Event]:
         found = []

@@ -79,14 +79,15 @@ class LateProfile(eqx.Module):
     @property
     def extrema(self) -> Float[np.ndarray, "2 variable"]:
         """Lowest and highest values."""
-        x, rises = self.at(np.arange(_SAMPLES + 1) / _SAMPLES, np)
+        x, rises = self.at(np.arange(_SAMPLES + 1) / _SAMPLES)
         return extrema(x, rises, 1 / _SAMPLES, np)
 
-    def at(self, ts: Any, xp: Any = jnp) -> tuple[Any, Any]:
+    def at(self, ts: Any) -> tuple[np.ndarray, np.ndarray]:
         """The cycle and its slope, each (time, variable), at times (time,) in [0, 1]."""
         here, ts = jax.tree.map(jnp.asarray, (self, ts))
         rises = Path(here.mesh, slopes(here.path))
-        return tuple(xp.asarray(evaluate(path, ts)) for path in (here.path, rises))
+        x, slope = (np.asarray(evaluate(path, ts)) for path in (here.path, rises))
+        return x, slope
 
     def moved(self, direction: "LateProfile", by: Any) -> "LateProfile":
         """The profile and `by` times another one on the same mesh."""
@@ -104,9 +105,9 @@ class LateCycles(AbstractCycleProblem):
     """Cycles of a `DelayedSystem` over one parameter."""
 
     field: ParametrisedField
-    state_scales: Float[Array, "dimension"]
-    parameter_scales: Float[Array, "parameter"]
-    longest: Float[Array, ""]
+    state_scales: Float[np.ndarray, "dimension"]
+    parameter_scales: Float[np.ndarray, "parameter"]
+    longest: Float[np.ndarray, ""]
     clock: AbstractClock
     shrunk: ClassVar[str] = "hopf"
     exhaustive: ClassVar[bool] = True
