@@ -98,6 +98,14 @@ class AbstractResult(Pictured):
         return f"{name}: {ended(self.status)}", {**self.summary(), **self.stats}
 
 
+def looked_at(function: Any, *arrays: Any) -> Any:
+    """`function(xp, *arrays)`, an array: where values are known by NumPy, without a program."""
+    if not _checks.on_host(arrays):
+        return function(jnp, *arrays)
+    with np.errstate(all="ignore"):
+        return jnp.asarray(function(np, *map(np.asarray, arrays)))
+
+
 @jax.jit
 def nth(arrays: Any, number: Any) -> Any:
     """An entry of each array's leading axis, of a PyTree of them, by one program."""

@@ -18,7 +18,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import bare, constant, with_fields
 from ngnmm_jax._core.placement import jacobian_is_small, placed
-from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.results import AbstractResult, looked_at
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax._core.types import System
@@ -123,17 +123,17 @@ class Equilibria(AbstractResult):
     @property
     def count(self) -> Int[Array, ""]:
         """How many were found."""
-        return self.found.sum()
+        return looked_at(lambda xp, found: found.sum(), self.found)
 
     @property
     def growth(self) -> Float[Array, "equilibrium"]:
         """Largest real part of the eigenvalues, per unit of the model's time."""
-        return self.eigenvalues[..., 0].real
+        return looked_at(lambda xp, values: values[..., 0].real, self.eigenvalues)
 
     @property
     def stable(self) -> Bool[Array, "equilibrium"]:
         """Whether all eigenvalues have a negative real part; False where they are NaN."""
-        return self.found & (self.growth < 0)
+        return looked_at(lambda xp, found, rate: found & (rate < 0), self.found, self.growth)
 
 
 @placed(lambda system, **given: jacobian_is_small(system))

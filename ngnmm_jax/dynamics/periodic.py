@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
-from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.results import AbstractResult, looked_at
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.paths import Run
@@ -83,17 +83,19 @@ class Orbit(AbstractResult):
     @property
     def exponents(self) -> Float[Array, "variable"]:
         """Real parts of the Floquet exponents, log|μ| / period, by falling size."""
-        return self.log_multipliers / self.period
+        logs = self.log_multipliers
+        return looked_at(lambda xp, logs, period: logs / period, logs, self.period)
 
     @property
     def multipliers(self) -> Complex[Array, "variable"]:
         """The Floquet multipliers (those below 1e-308 are zero)."""
-        return jnp.exp(self.log_multipliers) * self.phases
+        logs = self.log_multipliers
+        return looked_at(lambda xp, logs, phases: xp.exp(logs) * phases, logs, self.phases)
 
     @property
     def neutral(self) -> Int[Array, ""]:
         """Index of the multiplier nearest to 1: that of a shift along the orbit."""
-        return jnp.argmin(jnp.abs(self.multipliers - 1))
+        return looked_at(lambda xp, values: xp.argmin(xp.abs(values - 1)), self.multipliers)
 
     @property
     def stable(self) -> Bool[Array, ""]:

@@ -28,7 +28,7 @@ from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.placement import placed
-from ngnmm_jax._core.results import AbstractResult
+from ngnmm_jax._core.results import AbstractResult, looked_at
 from ngnmm_jax._core.small_linalg import eigenvalues
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.coupling.base import AbstractSum
@@ -154,12 +154,13 @@ class Dispersion(AbstractResult):
     @property
     def growth(self) -> Float[Array, "mode"]:
         """Largest real part for each Λ, per unit of the model's time."""
-        return self.eigenvalues[:, 0].real
+        return looked_at(lambda xp, values: values[:, 0].real, self.eigenvalues)
 
     @property
     def frequency(self) -> Float[Array, "mode"]:
         """Frequency (Hz) at which the leading perturbation of each Λ oscillates."""
-        return jnp.abs(self.eigenvalues[:, 0].imag) / (2 * jnp.pi * seconds_in(self.time_unit))
+        unit = 2 * np.pi * seconds_in(self.time_unit)
+        return looked_at(lambda xp, values: xp.abs(values[:, 0].imag) / unit, self.eigenvalues)
 
     @property
     def transverse(self) -> np.ndarray:
@@ -176,13 +177,18 @@ class Dispersion(AbstractResult):
 
         On an orbit without coupling all are neutral, to rounding.
         """
-        neutral = NEUTRAL * jnp.nanmax(jnp.abs(self.eigenvalues))
-        return ((self.growth > neutral) & self.transverse).sum()
+        return looked_at(self._growing, self.eigenvalues)
+
+    def _growing(self, xp: Any, values: Any) -> Any:
+        sizes = xp.abs(values)
+        neutral = NEUTRAL * xp.where(xp.isnan(sizes), 0.0, sizes).max()
+        return ((values[:, 0].real > neutral) & self.transverse).sum()
 
     @property
     def fastest(self) -> Int[Array, ""]:
         """Index of the transverse mode that grows fastest (or decays slowest)."""
-        return jnp.argmax(jnp.where(self.transverse, self.growth, -jnp.inf))
+        among = self.transverse
+        return looked_at(lambda xp, rate: xp.argmax(xp.where(among, rate, -xp.inf)), self.growth)
 
 
 @placed()
