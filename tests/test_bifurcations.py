@@ -72,7 +72,7 @@ def test_equilibria_against_the_reference(kind, reference, equilibria):
             assert critical < 1e-9
 
 
-@pytest.mark.parametrize("coupling", [0, 5, 9])
+@pytest.mark.parametrize("coupling", [0, 9, pytest.param(5, marks=pytest.mark.slow)])
 def test_periods_against_the_reference(coupling, reference, equilibria):
     """Branches that end at a bound end exactly there."""
     hopf = equilibria(coupling).of_kind("hopf")[0]
