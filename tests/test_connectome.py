@@ -304,6 +304,37 @@ def test_eigenmodes_of_components(seed):
     assert (modes.conditions >= 1).all()
 
 
+@pytest.mark.parametrize("order", [np.arange(12), np.random.default_rng(1).permutation(12)])
+def test_regions_that_receive_the_same(order):
+    """Each of three rows four times: three eigenvalues of 3 × 3, nine zeros, all well known."""
+    rng = np.random.default_rng(0)
+    receiver = np.repeat(np.arange(3), 4)[order]
+    rows = rng.uniform(size=(3, 12))
+    modes = ng.Connectome(rows[receiver]).eigenmodes()
+    small = np.stack([rows[:, receiver == k].sum(axis=1) for k in range(3)], axis=1)
+    exact = np.linalg.eigvals(small)
+    some = np.abs(modes.values) > 0
+    assert some.sum() == 3
+    np.testing.assert_allclose(np.sort_complex(modes.values[some]), np.sort_complex(exact))
+    assert np.linalg.matrix_rank(modes.vectors) == 12
+    assert modes.certain
+    assert modes.residual < 1e-14
+    # Of the simple ones: how much the worst small change of the weights moves each.
+    for value, vector, condition in zip(
+        modes.values[some], modes.vectors[:, some].T, modes.conditions[some], strict=True
+    ):
+        left = np.linalg.svd(rows[receiver].T - value * np.eye(12))[2][-1].conj()
+        assert condition == pytest.approx(1 / abs(left @ vector), rel=1e-6)
+
+
+def test_receivers_that_are_not_told_apart_are_left_alone():
+    """Rows that repeat, and a zero besides that the repetition does not explain."""
+    rows = np.array([[0.0, 0, 1, 1], [0.0, 0, 0, 0]])
+    weights = rows[[0, 0, 1, 1]]
+    modes = ng.Connectome(weights).eigenmodes()
+    np.testing.assert_array_equal(modes.values, 0)
+
+
 def test_conditions_bound_what_a_change_does():
     rng = np.random.default_rng(1)
     weights = rng.uniform(size=(8, 8)) ** 6

@@ -28,8 +28,10 @@ class Eigenmodes(Shown):
     """Eigenvalues and right eigenvectors of a connectome's weights, W v = Λ v.
 
     Directed weights are split into strongly connected components first, whose eigenvalues
-    together are those of the whole: weights between components do not blur them. Where an
-    eigenvalue has fewer eigenvectors than its multiplicity, several columns are (nearly) the same.
+    together are those of the whole: weights between components do not blur them. Regions that
+    receive the same, row by row, are one receiver first: what they differ by has the eigenvalue
+    zero, exactly. Where an eigenvalue has fewer eigenvectors than its multiplicity, several
+    columns are (nearly) the same.
 
     - `values` (mode,): sorted by falling real part, then by falling imaginary part; real
       where the spectrum is real, complex otherwise.
@@ -78,7 +80,7 @@ def eigenmodes_of(weights: NDArray[np.float64], symmetric: bool) -> Eigenmodes:
         conditions = np.ones(len(values))
         errors = np.full(len(values), _EPS * np.linalg.norm(weights))
     else:
-        values, vectors, conditions, errors = _of_components(weights)
+        values, vectors, conditions, errors = _of_receivers(weights)
     radius = max(float(np.abs(values).max()), np.finfo(float).tiny)
     if np.abs(values.imag).max() <= _REAL_SPECTRUM * radius:
         values, vectors = values.real, vectors.real
@@ -94,6 +96,39 @@ def eigenmodes_of(weights: NDArray[np.float64], symmetric: bool) -> Eigenmodes:
     errors = np.minimum(errors, radius)
     return Eigenmodes(
         values, vectors, float(residual / radius), uniform, conditions[order], errors[order]
+    )
+
+
+def _of_receivers(weights: NDArray[np.float64]) -> tuple[Any, Any, Any, Any]:
+    """The same of regions among which several may receive the same.
+
+    W = S R, with a row of R for each of fewer receivers and S from these to regions: R S has the
+    eigenvalues of W that are not zero, and the others are zero, each with its eigenvector, unless
+    one of R S is zero too.
+    """
+    rows, receiver, count = np.unique(weights, axis=0, return_inverse=True, return_counts=True)
+    receiver = receiver.reshape(-1)
+    n, m = len(weights), len(rows)
+    if m == n:
+        return _of_components(weights)
+    together = np.stack([rows[:, receiver == k].sum(axis=1) for k in range(m)], axis=1)
+    values, vectors, conditions, errors = _of_components(together)
+    apart = np.abs(values).min() > np.sqrt(_EPS) * np.abs(values).max() and errors.max() < np.inf
+    if not apart or np.linalg.cond(vectors) > 1 / np.sqrt(_EPS):
+        return _of_components(weights)
+    # Left eigenvectors of R S, one with the right ones: those of W are theirs times R.
+    left = np.linalg.inv(vectors)
+    spread = np.sqrt(count @ np.abs(vectors) ** 2)  # the norms of S v
+    conditions = np.linalg.norm(left @ rows, axis=1) * spread / np.abs(values)
+    # The projector on all that is not of eigenvalue zero, S (R S)⁻¹ R, has this norm.
+    projector = np.sqrt(count)[:, None] * np.linalg.solve(together, rows)
+    norm = max(float(np.linalg.norm(projector, 2)), 1.0)
+    still = np.linalg.svd(rows)[2][m:].T
+    return (
+        np.append(values, np.zeros(n - m)),
+        np.concatenate([vectors[receiver], still], axis=1),
+        np.append(np.maximum(conditions, 1.0), np.full(n - m, norm)),
+        np.append(errors, np.zeros(n - m)),
     )
 
 
