@@ -174,6 +174,12 @@ def continue_equilibria() -> Calls:
     return twice(lambda: ng.continue_equilibria(node, {"i_ext_e": (0.0, 16.0)}))
 
 
+def continue_cycles() -> Calls:
+    ng, node = library(), network(10.0, 5.0).homogeneous()
+    orbit = ng.find_orbit(node)
+    return twice(lambda: ng.continue_cycles(node, {"i_ext_e": (5.0, 15.0)}, start=orbit))
+
+
 def sweep() -> Calls:
     ng, whole = library(), network(13.0, 5.0)
     plane = ng.Design.grid({"i_ext_e": [4.0, 12.0], "coupling": [2.0, 8.0]})
@@ -305,6 +311,7 @@ CASES: dict[str, Case] = {
     "lyapunov_spectrum": Case(lyapunov_spectrum, "`lyapunov_spectrum`, homogeneous"),
     "lyapunov_map": Case(lyapunov_map, "`lyapunov_map` of 3, homogeneous"),
     "continue_equilibria": Case(continue_equilibria, "`continue_equilibria`"),
+    "continue_cycles": Case(continue_cycles, "`continue_cycles` from an orbit, both ways"),
     "sweep": Case(sweep, "`sweep` of 4, `Activity`"),
     "fit": Case(fit, "`fit`, 5 steps through `linear_response`"),
     "linear_response": Case(
