@@ -290,7 +290,7 @@ def continue_bifurcation(
         problem, begin = starts.of_equilibria(kind, field, start, width)
     else:
         end = starts.longest_of(system, longest_period, start.period)
-        end = np.maximum(end, 2 * start.period)
+        end = np.asarray(np.maximum(end, 2 * start.period))
         kept = kind == "period"
         clock = Kept(jnp.asarray(start.period)) if kept else _clock(field.system, start.period)
         problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
