@@ -18,6 +18,7 @@ import numpy as np
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.files import write_npz
 from ngnmm_jax._core.pictured import Listed
+from ngnmm_jax._core.randomness import is_key
 from ngnmm_jax.connectome import Connectome
 
 _MANIFEST, _FORMAT = "ngnmm_jax", 1
@@ -124,7 +125,7 @@ def _packed(value: Any, arrays: dict[str, np.ndarray], where: str) -> Any:
 
 
 def _array(value: Any, arrays: dict[str, np.ndarray], where: str) -> dict[str, Any]:
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if is_key(value):
         raise ValueError(f"`{where}` is a random key, which files cannot hold: keep its seed.")
     if isinstance(value, jax.core.Tracer):
         raise ValueError(f"`{where}` is being traced: save it outside of JAX's transformations.")

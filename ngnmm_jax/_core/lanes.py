@@ -13,6 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from ngnmm_jax._core.compiling import options
 from ngnmm_jax._core.placement import devices as devices_in_use
 from ngnmm_jax._core.progress import progress_bar
+from ngnmm_jax._core.randomness import is_key
 
 _T = TypeVar("_T")
 
@@ -63,17 +64,13 @@ def by_width(
     `done` is told how many each time.
     """
     # On the host, where a part of them is no program of its own; but for random keys.
-    points = jax.tree.map(lambda leaf: leaf if _is_key(leaf) else np.asarray(leaf), points)
+    points = jax.tree.map(lambda leaf: leaf if is_key(leaf) else np.asarray(leaf), points)
     results = []
     for index, kept in padded(jax.tree.leaves(points)[0].shape[0], width):
         some = run(jax.tree.map(lambda leaf, index=index: leaf[index], points))
         results.append(jax.tree.map(lambda leaf, kept=kept: np.asarray(leaf)[:kept], some))
         done(kept)
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *results)
-
-
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def within_memory(

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.randomness import is_key
 
 # What is small: below where the two take as long, by measurements on one H200 beside 16 cores of a
 # CPU (benchmarks/gpu_runs), if the GPU's time is that of its launches, the same for less work, and
@@ -193,7 +194,7 @@ def _brought(value: Any, device: Any) -> Any:
     def there(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.weak_type or leaf.devices() == {device}:
             return leaf
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        if is_key(leaf):
             return leaf
         return jnp.asarray(np.asarray(leaf))
 

@@ -23,6 +23,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.randomness import is_key
 
 # Whose functions their names and versions identify.
 _LIBRARIES = frozenset(
@@ -51,7 +52,7 @@ _PLAIN = (type(None), bool, int, float, complex, str, bytes, range, type(Ellipsi
 def digest(value: Any) -> str:
     """Shape, type and bytes of an array, in short."""
     kind = str(value.dtype) if hasattr(value, "dtype") else ""
-    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+    if is_key(value):
         value = jax.random.key_data(value)
     array = np.asarray(value)
     kind = f"{kind or array.dtype}{list(array.shape)}"

@@ -32,6 +32,12 @@ _SPLIT = 1 << 31
 _NEAR = 0.0123
 
 
+def is_key(value: Any) -> bool:
+    """Whether it is an array of JAX's random keys, or describes one."""
+    known = isinstance(value, jax.Array | jax.ShapeDtypeStruct)
+    return known and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+
+
 class Purpose(enum.IntEnum):
     """What random numbers are for.
 

@@ -99,7 +99,7 @@ def _doubling_near(problem: Cycles, place: Place, step: Step) -> SpecialPoint:
     intervals = (step.point.mesh.shape[0] - 1) // 2
     problem = eqx.tree_at(lambda p: p.clock, problem, problem.clock.half())
     near = problem.advance(halved(problem, step, max(intervals, _FEWEST)), 0.0)
-    width = np.asarray(problem.parameter_scales)
+    width = problem.parameter_scales
     here = np.asarray(near.parameters)
     limits = Limits(here - width, here + width, 1e-7, 0.01, 6)
     found = [
@@ -156,7 +156,7 @@ class _Hopf(NamedTuple):
 def _hopf_near(field: ParametrisedField, step: Step) -> _Hopf:
     """The Hopf point that small cycles surround."""
     profile = step.point
-    mesh, points = np.asarray(profile.mesh), np.asarray(profile.points)
+    mesh, points = profile.mesh, profile.points
     mean = np.diff(mesh) @ points
     wave = (np.diff(mesh) * np.exp(-2j * np.pi * mesh[:-1])) @ (points - mean)
     v = wave.real / np.linalg.norm(wave.real)
@@ -189,8 +189,8 @@ def _solve(
 def _what_is_near(problem: Cycles, step: Step) -> str:
     """Which equilibrium a long cycle comes near: a saddle, a fold, or none."""
     field, profile, p = problem.field, step.point, jnp.asarray(step.parameters)
-    scales = np.asarray(problem.state_scales)
-    points = np.asarray(profile.points)
+    scales = problem.state_scales
+    points = profile.points
     speed = np.asarray(jax.vmap(field, (0, None))(profile.points, p)) / scales
     x = jnp.asarray(points[np.abs(speed).max(axis=1).argmin()])
     extent = np.ptp(points, axis=0) / scales

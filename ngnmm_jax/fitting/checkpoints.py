@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.interrupted import keeping
+from ngnmm_jax._core.randomness import is_key
 from ngnmm_jax._core.store import Store
 
 Arrays = dict[str, np.ndarray]
@@ -116,15 +117,11 @@ def with_leaves_of(like: Any, arrays: Arrays) -> Any:
             )
         found.append(
             jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
-            if _is_key(leaf)
+            if is_key(leaf)
             else jnp.asarray(value)
         )
     return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
 def _bits(leaf: Any) -> Any:
-    return jax.random.key_data(leaf) if _is_key(leaf) else leaf
+    return jax.random.key_data(leaf) if is_key(leaf) else leaf

@@ -15,7 +15,7 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import bare, leaf, parameter_names, with_leaves
 from ngnmm_jax._core.placement import jacobian_is_small, placed, wide
-from ngnmm_jax._core.randomness import Purpose, stream
+from ngnmm_jax._core.randomness import Purpose, is_key, stream
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.types import Scalar
@@ -193,8 +193,7 @@ def scattered(
 
     `shape` is that of the result; `seed` is an integer or a key.
     """
-    is_key = isinstance(seed, jax.Array) and jnp.issubdtype(seed.dtype, jax.dtypes.prng_key)
-    key = seed if is_key else stream(seed, Purpose.START)
+    key = seed if is_key(seed) else stream(seed, Purpose.START)
     everywhere = (-1, *(1,) * (len(shape) - 1))
     if state.ndim == 1:
         state = jnp.broadcast_to(state.reshape(everywhere), shape)

@@ -150,7 +150,7 @@ class AbstractCycleProblem(AbstractPeriodicProblem):
         return self.transfer(step, length)[0]
 
     def transfer(self, step: Step, length: float = 0.0) -> tuple[Step, np.ndarray]:
-        """The same point, corrected, and the derivatives of each mesh point by the last one."""
+        """The same as `advance`, and the derivatives of each mesh point by the last one."""
         n, k = self.dimension, self.count
         scale_u, scale_q = self.scales
         point, tangent = step.point, step.tangent
