@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 import os
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -18,7 +19,8 @@ from tests.conftest import SHARED
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_num_cpu_devices", 2)
 os.environ["MPLBACKEND"] = "Agg"
-
+# The checks of annotations put up to four frames between a function and its caller.
+sys.setrecursionlimit(5 * sys.getrecursionlimit())
 
 with (
     mock.patch("jaxtyping.jaxtyped", checked),
