@@ -147,6 +147,18 @@ def test_fold_of_cycles(generalised):
     assert cycles.stable[~before][1:].all()
 
 
+def test_curve_of_folds_of_cycles(generalised):
+    """They lie at μ = -β² / 4, where r² = β / 2, whatever turns them."""
+    system, _, cycles = generalised
+    fold = cycles.special[0]
+    folds = ng.continue_bifurcation(system, {"mu": (-1.0, 1.0), "beta": (0.9, 1.1)}, fold)
+    assert folds.ends == ("bound", "bound")
+    mu, beta = folds.parameters.T
+    assert sorted(beta[[0, -1]]) == pytest.approx([0.9, 1.1], abs=1e-12)
+    assert np.abs(mu + beta**2 / 4).max() < 1e-9
+    assert np.abs(folds.periods - np.pi).max() < 1e-9
+
+
 @pytest.mark.slow
 def test_curve_of_folds_of_cycles_ends_at_a_generalised_hopf_point(generalised):
     system, rest, cycles = generalised

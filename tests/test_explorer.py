@@ -18,14 +18,37 @@ import numpy as np
 import pytest
 
 import ngnmm_jax as ng
+from ngnmm_jax.explorer import widgets
+from ngnmm_jax.explorer.background import Background
 from ngnmm_jax.explorer.shipped import shipped
 
 ROOT = Path(__file__).resolve().parents[1]
 PNG = b"\x89PNG"
 
 
+class Begun:
+    """In place of a map that is computed in the background: of which network it would be."""
+
+    every: ClassVar[list] = []
+    newest, whole, failed = None, True, ""
+
+    def __init__(self, network, axes, news):
+        self.every.append((network, axes))
+
+    def stop(self):
+        pass
+
+
+@pytest.fixture(scope="module", autouse=True)
+def begun():
+    """What maps would be computed: minutes of compilation that answers do not need."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(widgets, "Background", Begun)
+        yield Begun.every
+
+
 @pytest.fixture(scope="module")
-def explorer(small):
+def explorer(small, begun):
     return ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 9.0), points=5)
 
 
@@ -52,7 +75,7 @@ def test_answers_are_those_of_the_library(explorer):
     assert explorer.seconds < 60
 
 
-def test_sliders_and_a_third_parameter(explorer):
+def test_sliders_and_a_third_parameter(explorer, begun):
     explorer.set(i_ext_e=3.0, coupling=9.0)
     before = explorer.png
     explorer._sliders["i_ext_e"].value = 5.0  # what the browser does
@@ -64,6 +87,7 @@ def test_sliders_and_a_third_parameter(explorer):
     explorer.set(tau_si=7.0)  # another third one: the first is back where it was
     assert float(explorer.network.model.j_ie) == 13.0
     assert float(explorer.network.model.tau_si) == 7.0
+    assert float(begun[-1][0].model.tau_si) == 7.0  # the map's
     explorer._third_name.value = "(none)"
     assert explorer._third.disabled
     assert float(explorer.network.model.tau_si) == 5.0
@@ -116,8 +140,11 @@ def test_what_cannot_be_shown_is_said(explorer, small, as_users_call):
         ng.explore(network, background=background)
 
 
-def test_the_map_becomes_finer_in_the_background(explorer, small):
+def test_the_map_becomes_finer_in_the_background(small, monkeypatch):
     """While sliders answer; in the end it is the library's map, whatever the passes."""
+    monkeypatch.setattr(widgets, "Background", Background)
+    explorer = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 9.0), points=5)
+    assert "is being computed" in explorer.text
     explorer.wait()
     assert explorer._background.whole
     shown = explorer._drawn
@@ -129,6 +156,7 @@ def test_the_map_becomes_finer_in_the_background(explorer, small):
                                   np.sort(whole.kind, axis=2))  # fmt: skip
     largest = [np.nanmax(m.growth_transverse, axis=2, initial=-9) for m in (shown, whole)]
     np.testing.assert_allclose(*largest, atol=1e-6)
+    explorer.set(i_ext_e=4.0)
     assert "is being computed" not in explorer.text
 
 
@@ -174,7 +202,7 @@ def test_the_map_that_ships():
     assert shipped(ng.Network(ng.NextGenEI(), connectome, 9.0, speed=10.0), axes) is None
 
 
-def test_another_model_and_code(explorer, small):
+def test_another_model_and_code(explorer, small, begun):
     """What is shown, as a program that runs and finds the same."""
     explorer.set(i_ext_e=15.0, coupling=9.0)
     code = explorer.code
@@ -184,6 +212,7 @@ def test_another_model_and_code(explorer, small):
     assert "ng.models.NextGenEI(i_ext_e=15)" in code
     explorer.choose("wilson-cowan")
     assert isinstance(explorer.network.model, ng.WilsonCowan)
+    assert isinstance(begun[-1][0].model, ng.WilsonCowan)
     assert explorer.png.startswith(PNG)
     assert "modes grow" in explorer.text
     assert "ng.models.WilsonCowan(" in explorer.code

@@ -269,86 +269,102 @@ class Corrected(NamedTuple):
 
 def correct(problem: AbstractPeriodicProblem, predicted: Profile, direction: Profile) -> Corrected:
     """The solution in the hyperplane through `predicted` that is normal to `direction`."""
-    scale_u, scale_q = scales = problem.scales
-    places = Places(problem)
+    plane = _Plane(problem, predicted, direction)
+    scale_u, scale_q = problem.scales
     profile, size, count = predicted, 1.0, 0
-    before = predicted.stages, predicted.slopes
     with np.errstate(all="ignore"):  # what is not finite is not converged
         while count < _NEWTON and _CONVERGED < size < 1e3:
-            step = _newton(places, problem.twist, profile, predicted, direction, before, scales)
-            update, tangent, transfer, here = step
-            size_u = np.abs(update.points / scale_u).max()
-            size = np.maximum(size_u, np.abs(update.scalars / scale_q).max())
+            step = plane.newton(profile)
+            size_u = np.abs(step.update.points / scale_u).max()
+            size = np.maximum(size_u, np.abs(step.update.scalars / scale_q).max())
             # Far from the solution a full step may leave what the model can take.
-            profile = profile.moved(update, min(1.0, 1.0 / max(size, 1e-300)))
+            profile = profile.moved(step.update, min(1.0, 1.0 / max(size, 1e-300)))
             count += 1
         way = profile.moved(predicted, -1.0)
         return Corrected(
             profile=profile,
-            tangent=normalised(problem, tangent),
-            transfer=transfer,
-            local=here,
+            tangent=normalised(problem, step.along),
+            transfer=step.transfer,
+            local=step.local,
             distance=float(np.sqrt(inner(problem, way, way))),
             iterations=count,
             converged=bool(size <= _CONVERGED),
         )
 
 
-def _newton(
-    places: Places,
-    twist: np.ndarray,
-    profile: Profile,
-    predicted: Profile,
-    direction: Profile,
-    before: tuple[np.ndarray, np.ndarray],
-    scales: tuple[np.ndarray, np.ndarray],
-) -> tuple[Profile, Profile, np.ndarray, Local]:
-    """Newton's update, the curve's direction, the transfer matrices, and the problem here.
+class _Step(NamedTuple):
+    """Newton's: the update, the curve's direction, transfer matrices, and the problem there."""
 
-    `before`: the predicted solution and its slopes, at the stages.
-    """
-    u, k, q, h = profile.points, profile.slopes, profile.scalars, profile.widths
-    (n, d), m, s = u.shape, _DEGREE, q.shape[0]
-    here = places(profile.stages, before, q, gauss_points(profile.mesh))
-    # The stages of each interval, as functions of its left end and the scalars.
-    # (interval, stage, variable; stage, variable)
-    matrix = here.by_u[:, :, :, None] * (-h[:, None, None] * _A)[:, :, None, :, None]
-    matrix = matrix.reshape(n, m * d, m * d) + np.eye(m * d)
-    gap = here.slope - k
-    known = np.concatenate([here.by_u, here.by_q, gap[..., None]], axis=3)
-    condensed = _solved(matrix, known.reshape(n, m * d, d + s + 1)).reshape(n, m, d, d + s + 1)
+    update: Profile
+    along: Profile
+    transfer: np.ndarray
+    local: Local
 
-    # u_(j+1) = step_u u_j + step_q q + step_1, for updates.
-    columns = condensed.reshape(n, m, -1)
-    steps = (h[:, None] * (_B @ columns)).reshape(n, d, -1)
-    step_u, step_q, step_1 = steps[..., :d] + np.eye(d), steps[..., d:-1], steps[..., -1]
-    after = np.concatenate([u[1:], twist * u[:1]])
-    step_1 = step_1 + u + h[:, None] * (_B @ k) - after
 
-    # The conditions' derivatives by each interval's left end and by the scalars.
-    weights = h[:, None] * _B
-    stage = (h[:, None, None] * (_A @ columns)).reshape(condensed.shape)
-    stage[..., :d] += np.eye(d)
-    rows = (weights[:, :, None, None] * (here.conditions_by_u @ stage)).sum(axis=1)
-    scale_u, scale_q = scales
-    arc_u = h[:, None] * direction.points / scale_u**2
-    arc_q = direction.scalars / scale_q**2
-    border_u = np.concatenate([rows[..., :d], arc_u[:, None]], axis=1)
-    border_q = rows[..., d:-1].sum(axis=0)
-    border_q = border_q + np.tensordot(weights, here.conditions_by_q, 2)
-    border_q = np.concatenate([border_q, arc_q[None]])
-    value = np.tensordot(weights, here.conditions, 2) + rows[..., -1].sum(axis=0)
-    arc = (arc_u * (u - predicted.points)).sum() + arc_q @ (q - predicted.scalars)
-    # Two right-hand sides: Newton's update, and the direction along the curve.
-    right = np.stack([-np.append(value, arc), np.eye(s)[-1]], axis=1)
-    step_1 = np.stack([step_1, np.zeros_like(step_1)], axis=2)
+class _Plane:
+    """Where a solution is looked for: a hyperplane, and the mesh of the predicted solution."""
 
-    du, dq = _bordered(step_u, step_q, step_1, border_u, border_q, right, twist)
-    dk = condensed[..., :d] @ du[:, None] + condensed[..., d:-1] @ dq
-    dk[..., 0] += condensed[..., -1]
-    update = Profile(profile.mesh, du[..., 0], dk[..., 0], dq[:, 0])
-    along = Profile(profile.mesh, du[..., 1], dk[..., 1], dq[:, 1])
-    return update, along, step_u, here
+    def __init__(
+        self, problem: AbstractPeriodicProblem, predicted: Profile, direction: Profile
+    ) -> None:
+        self._places, self._twist = Places(problem), problem.twist
+        self._predicted, self._before = predicted, (predicted.stages, predicted.slopes)
+        self._at, h = gauss_points(predicted.mesh), predicted.widths
+        self._h, self._weights = h[:, None], h[:, None] * _B
+        self._integrals = h[:, None, None] * _A
+        scale_u, scale_q = problem.scales
+        self._arc_u = h[:, None] * direction.points / scale_u**2
+        self._arc_q = direction.scalars / scale_q**2
+
+    def newton(self, profile: Profile) -> _Step:
+        """Newton's step from a solution on this mesh."""
+        u, k, q = profile.points, profile.slopes, profile.scalars
+        d, s = u.shape[1], q.shape[0]
+        stages = u[:, None] + self._integrals @ k
+        here = self._places(stages, self._before, q, self._at)
+        condensed = self._condensed(here, k)
+        columns = condensed.reshape(*k.shape[:2], -1)
+
+        # u_(j+1) = step_u u_j + step_q q + step_1, for updates.
+        steps = (self._h * (_B @ columns)).reshape(len(u), d, -1)
+        step_u, step_q, step_1 = steps[..., :d] + np.eye(d), steps[..., d:-1], steps[..., -1]
+        after = np.concatenate([u[1:], self._twist * u[:1]])
+        step_1 = step_1 + u + self._h * (_B @ k) - after
+
+        # The conditions' derivatives by each interval's left end and by the scalars.
+        stage = (self._integrals @ columns).reshape(condensed.shape)
+        stage[..., :d] += np.eye(d)
+        rows = (self._weights[:, :, None, None] * (here.conditions_by_u @ stage)).sum(axis=1)
+        border_u = np.concatenate([rows[..., :d], self._arc_u[:, None]], axis=1)
+        border_q = rows[..., d:-1].sum(axis=0)
+        border_q = border_q + np.tensordot(self._weights, here.conditions_by_q, 2)
+        border_q = np.concatenate([border_q, self._arc_q[None]])
+        value = np.tensordot(self._weights, here.conditions, 2) + rows[..., -1].sum(axis=0)
+        arc = (self._arc_u * (u - self._predicted.points)).sum()
+        arc = arc + self._arc_q @ (q - self._predicted.scalars)
+        # Two right-hand sides: Newton's update, and the direction along the curve.
+        right = np.stack([-np.append(value, arc), np.eye(s)[-1]], axis=1)
+        step_1 = np.stack([step_1, np.zeros_like(step_1)], axis=2)
+
+        du, dq = _bordered(step_u, step_q, step_1, border_u, border_q, right, self._twist)
+        dk = condensed[..., :d] @ du[:, None] + condensed[..., d:-1] @ dq
+        dk[..., 0] += condensed[..., -1]
+        update = Profile(profile.mesh, du[..., 0], dk[..., 0], dq[:, 0])
+        along = Profile(profile.mesh, du[..., 1], dk[..., 1], dq[:, 1])
+        return _Step(update, along, step_u, here)
+
+    def _condensed(self, here: Local, slopes: np.ndarray) -> np.ndarray:
+        """The stages' slopes as functions of their interval's left end, the scalars, and 1.
+
+        (interval, stage, variable; variable and scalar and 1)
+        """
+        n, m, d = slopes.shape
+        # (interval, stage, variable; stage, variable)
+        matrix = here.by_u[:, :, :, None] * -self._integrals[:, :, None, :, None]
+        matrix = matrix.reshape(n, m * d, m * d) + np.eye(m * d)
+        gap = here.slope - slopes
+        known = np.concatenate([here.by_u, here.by_q, gap[..., None]], axis=3)
+        return _solved(matrix, known.reshape(n, m * d, -1)).reshape(n, m, d, -1)
 
 
 def _bordered(
