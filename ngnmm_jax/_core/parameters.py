@@ -313,6 +313,14 @@ def constant(system: Any) -> Any:
     return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
+def differentiated(*values: Any) -> bool:
+    """Whether derivatives are taken of values that are known, as by `jax.grad` without `jax.jit`.
+
+    What needs no derivatives is then computed at once, from `constant` values.
+    """
+    return not _checks.on_host(*values) and _checks.on_host(constant(values))
+
+
 def leaf(system: Any, name: str) -> Any:
     """The value of a parameter, or of a field of a system of one's own."""
     model = getattr(system, "model", None)

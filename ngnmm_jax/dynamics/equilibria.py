@@ -1,7 +1,8 @@
 """Equilibria of a system, all where `complete` says so: candidates, certificate, stability.
 
-Concrete systems go through `many_equilibria`, one small program for whoever asks. Where a caller
-is being transformed by JAX, the same search is part of its program (`certify`).
+Concrete systems go through `many_equilibria`, one small program for whoever asks; derivatives are
+attached to what it finds where they alone are asked for. Inside of `jit` and `vmap` the same search
+is part of a caller's program (`certify`).
 """
 
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import bare, constant, with_fields
+from ngnmm_jax._core.parameters import bare, constant, differentiated, with_fields
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.results import AbstractResult, looked_at
 from ngnmm_jax._core.several import several
@@ -35,8 +36,8 @@ from ngnmm_jax.models.notation import Notation, named
 
 VectorField = Callable[[jax.Array], jax.Array]
 
-# Newton's iteration: steps, of which the last two carry derivatives.
-_STEPS = 8
+# Steps of Newton's iteration, of which the last two carry derivatives; those from what is known.
+_STEPS, _ATTACHED = 8, 2
 #: What is said of systems without a Jacobian, and where their growth is not found.
 MATRIX_FREE = "without a Jacobian: GMRES, Arnoldi"
 _OPEN = (
@@ -149,7 +150,7 @@ def find_equilibria(
     All that there are where the result's `complete` is True; else those that were found.
 
     Of models that bound the slope of a scalar function whose roots they are, all are found, by
-    branch and prune; `complete` says so. Else, and under JAX transformations, others may exist:
+    branch and prune; `complete` says so. Else, and inside of `jit` or `vmap`, others may exist:
     the roots of a model's scalar function are bracketed on a grid of 256 points (folds between
     points in three places); without one, and for `start`, Powell's dogleg iteration runs from
     many points. Either way Newton's iteration finishes, duplicates are dropped, and each of what
@@ -213,14 +214,49 @@ def _found(
         return _alone(system, max_count)
     if starts is None and known and hasattr(system, "equilibrium_starts"):
         starts = system.equilibrium_starts()
+    places = max_count or MOST
     if starts is not None:
-        places = max(MOST, starts.shape[0]) if max_count is None else max_count
-        if is_large(system):
+        places = max_count or max(MOST, starts.shape[0])
+        if known and is_large(system):
             return _with_growth(system, _from_starts_of_many(system, starts, places))
-        if _checks.on_host(system, starts):
+        if known and _checks.on_host(starts):
             return _first(search_from(system, starts, places))
-        return _from_starts(system, starts, places)
-    return _searched(system, max_count or MOST, _scalar(system))
+    if differentiated(system, starts):
+        return _attached(system, _found(constant(system), starts, places), places)
+    if starts is None:
+        return _searched(system, places, _scalar(system))
+    return (_from_starts_of_many if is_large(system) else _from_starts)(system, starts, places)
+
+
+def _attached(system: Any, known: Equilibria, places: int) -> Equilibria:
+    """Equilibria that are known, in so many places, with the derivatives that a system has."""
+    short = places - known.found.shape[0]
+
+    def in_places(leaf: Any) -> Any:
+        blank = False if leaf.dtype == bool else jnp.nan
+        none = ((0, short), *((0, 0),) * (leaf.ndim - 1))
+        return np.pad(leaf, none, constant_values=blank) if leaf.ndim else leaf
+
+    known = jax.tree.map(lambda leaf: jnp.asarray(in_places(np.asarray(leaf))), known)
+    if is_large(system):
+        again = _from_starts_of_many(system, known.states, places)
+        return with_fields(known, states=again.states)
+    states, eigenvalues = _with_derivatives(system, known.states, known.found)
+    return with_fields(known, states=states, eigenvalues=eigenvalues)
+
+
+@eqx.filter_jit
+def _with_derivatives(system: Any, states: jax.Array, found: jax.Array) -> tuple[Any, Any]:
+    """States (equilibrium, *state) again and their eigenvalues, where there are any."""
+
+    def one(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+        for _ in range(_ATTACHED):
+            x = x - _correction(system.vector_field, x)
+        return x, _spectrum(jacobian(system.vector_field, x))
+
+    blank = found.reshape(-1, *(1,) * (states.ndim - 1))
+    again, values = jax.vmap(one)(jnp.where(blank, states, states[:1]))
+    return jnp.where(blank, again, jnp.nan), jnp.where(found[:, None], values, jnp.nan)
 
 
 def _delayed(system: Any, starts: Any, max_count: int | None) -> Equilibria:
@@ -366,12 +402,7 @@ def certify(
     candidates = jax.lax.stop_gradient(candidates)
     some = _kept(system, candidates, lambda x: newton(system.vector_field, x), max_count)
     matrices = _map_where(some.found, lambda x: jacobian(system.vector_field, x), some.states)
-
-    def spectrum(matrix: jax.Array) -> jax.Array:
-        values = jnp.linalg.eigvals(matrix)
-        return values[jnp.argsort(-values.real)]
-
-    eigenvalues = _map_where(some.found, spectrum, matrices)
+    eigenvalues = _map_where(some.found, _spectrum, matrices)
     status = jnp.where(some.found.any(), Status.OK, Status.NONE_FOUND)
     return Equilibria(
         states=some.states,
@@ -444,6 +475,16 @@ def jacobian(field: VectorField, state: jax.Array) -> Float[Array, "dimension di
     return jax.jacfwd(lambda x: field(x.reshape(state.shape)).ravel())(state.ravel())
 
 
+def _spectrum(matrix: jax.Array) -> Complex[Array, "dimension"]:
+    values = jnp.linalg.eigvals(matrix)
+    return values[jnp.argsort(-values.real)]
+
+
+def _correction(field: VectorField, x: jax.Array) -> jax.Array:
+    """Newton's, to be taken off."""
+    return jnp.linalg.solve(jacobian(field, x), field(x).ravel()).reshape(x.shape)
+
+
 def newton(field: VectorField, state: jax.Array) -> tuple[jax.Array, Float[Array, ""]]:
     """Newton's iteration from a state near an equilibrium: state and relative last correction.
 
@@ -454,8 +495,8 @@ def newton(field: VectorField, state: jax.Array) -> tuple[jax.Array, Float[Array
 
     def step(x: jax.Array, attached: jax.Array) -> tuple[jax.Array, jax.Array]:
         x = jnp.where(attached, x, jax.lax.stop_gradient(x))
-        delta = jnp.linalg.solve(jacobian(field, x), field(x).ravel())
-        return x - delta.reshape(x.shape), jnp.abs(delta).max()
+        delta = _correction(field, x)
+        return x - delta, jnp.abs(delta).max()
 
     state, sizes = jax.lax.scan(step, state, jnp.arange(_STEPS) == _STEPS - 1)
     return state, sizes[-1] / (1 + jnp.abs(state).max())

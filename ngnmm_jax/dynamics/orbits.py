@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
-from ngnmm_jax._core.parameters import bare
+from ngnmm_jax._core.parameters import bare, constant, differentiated
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import Status, raise_unless_ok
@@ -28,6 +28,7 @@ from ngnmm_jax.dynamics.shooting import (
     BLOCK,
     SEGMENTS,
     Shot,
+    attached,
     follow,
     shoot,
     shoot_on_host,
@@ -35,7 +36,7 @@ from ngnmm_jax.dynamics.shooting import (
 )
 from ngnmm_jax.models.notation import notation_of
 
-# Steps in each segment under JAX's transformations, where they cannot be doubled.
+# Steps in each segment inside of `jit` and `vmap`, where they cannot be doubled.
 _STEPS = 256
 # Steps are doubled until the error of the multipliers is this small, or no longer falls to a
 # quarter, but not beyond this many; an orbit whose error is above the third is not converged.
@@ -123,15 +124,20 @@ def find_orbit(
       `ForcedOrbit`, near which, and of as many periods of the drive, one is looked for.
     - `transient`, `window`: how long, in the model's unit; by default 40,000 and 16,000 of the
       system's time steps, and where the window then holds fewer than eight turns, or the run has
-      not arrived, 4, 16 and 64 times as long (not under JAX transformations).
+      not arrived, 4, 16 and 64 times as long (not inside of `jit` or `vmap`).
     - `steps`: steps in each of the eight segments. By default 64, or as many as make a step ten
       `time_step` at most, and twice as many until `error` is below 1e-9 or no longer falls
-      (16,384 at most); 256 under JAX transformations. With a delay as many
+      (16,384 at most); 256 inside of `jit` or `vmap`. With a delay as many
       as make pieces of 12 steps: 16 to 96 of these, as need be; 16 there.
     - `throw`: raise `SolverError` where there is no periodic orbit or Newton's iteration fails.
     """
     _checks.require_x64("find_orbit")
     system = deterministic(system, "find_orbit")
+    if differentiated(system, start, period):  # the search needs no derivatives
+        options = {"transient": transient, "window": window, "steps": steps, "throw": throw}
+        given = constant((system, start, period))
+        found = find_orbit(given[0], start=given[1], period=given[2], **options)
+        return refine(system, found) if found.status == Status.OK else found
     if is_driven(system):
         return _locked(bare(system), start, period, transient, window, steps, throw)
     if len(system.state_shape) != 1:
@@ -305,12 +311,14 @@ def _refined(system: Any, states: jax.Array, period: jax.Array, steps: int | Non
     return result
 
 
-def refine(system: Any, orbit: Orbit) -> Orbit:
+def refine(system: Any, orbit: Any) -> Any:
     """The orbit again, by Newton's iteration from itself, with its steps: of `system`.
 
     It carries derivatives with respect to the system's parameters, and its status tells
     whether the orbit is one of this system.
     """
+    if isinstance(orbit, ForcedOrbit):
+        return forced.refine(system, orbit)
     if is_delayed(system):
         return delayed_orbits.refine(system, orbit)
     steps = (orbit.ts.shape[0] - 1) // SEGMENTS
@@ -332,10 +340,19 @@ def _refine(
     caller's program.
     """
     states, period = jax.lax.stop_gradient((states, period))
-    if _checks.on_host(system, states, period):
-        with np.errstate(over="ignore", invalid="ignore"):  # where it diverges
-            return _described(np, system, shoot_on_host(system, states, period, steps), steps)
-    return _refined_in_a_program(system, states, period, steps)
+    cut = constant(system)
+    if not _checks.on_host(cut, states, period):
+        return _refined_in_a_program(system, states, period, steps)
+    with np.errstate(over="ignore", invalid="ignore"):  # where it diverges
+        shot = shoot_on_host(cut, states, period, steps)
+        if _checks.on_host(system):
+            return _described(np, system, shot, steps)
+    return _attached(system, shot.states, shot.period, steps)
+
+
+@eqx.filter_jit
+def _attached(system: Any, states: jax.Array, period: jax.Array, steps: int) -> Orbit:
+    return _described(jnp, system, attached(system, states, period, steps), steps)
 
 
 @eqx.filter_jit

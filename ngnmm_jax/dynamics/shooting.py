@@ -161,11 +161,7 @@ def shoot_on_host(system: Any, states: Any, period: Any, steps: int) -> Shot:
 
 
 def shoot(system: Any, states: Any, period: Any, steps: int) -> Shot:
-    """`shoot_on_host` as part of a program.
-
-    The iteration's derivative is cut; one more step, whose Jacobian is taken as constant,
-    gives the solution its derivative with respect to parameters.
-    """
+    """`shoot_on_host` as part of a program, with the solution's derivatives."""
     cut = constant(system)
     anchor = states[0]
     normal = _normal(jnp, cut.vector_field(anchor))
@@ -185,8 +181,17 @@ def shoot(system: Any, states: Any, period: Any, steps: int) -> Shot:
     far, infinite = jnp.asarray(1e300), jnp.asarray(jnp.inf)
     begin = _Iteration(jnp.asarray(0), states, period, far, infinite, jnp.array(False))
     end = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin))
-    x, t = end.states, end.period
-    gaps, matrix, size = _equations(jnp, x, anchor, normal, follow(jnp, system, x, t, steps))
+    return attached(system, end.states, end.period, steps)
+
+
+def attached(system: Any, states: Any, period: Any, steps: int) -> Shot:
+    """A solution with its derivatives with respect to a system's parameters.
+
+    By one more Newton step from what is known, whose Jacobian is taken as constant.
+    """
+    followed = follow(jnp, system, states, period, steps)
+    normal = _normal(jnp, jax.lax.stop_gradient(followed.slopes[0, 0]))
+    gaps, matrix, size = _equations(jnp, states, states[0], normal, followed)
     delta = jnp.linalg.solve(jax.lax.stop_gradient(matrix), gaps)
     size, last = jax.lax.stop_gradient((size, jnp.abs(delta[:-1]).max()))
-    return Shot(x - delta[:-1].reshape(x.shape), t - delta[-1], size, last)
+    return Shot(states - delta[:-1].reshape(states.shape), period - delta[-1], size, last)
