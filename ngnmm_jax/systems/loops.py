@@ -34,7 +34,7 @@ from ngnmm_jax.dynamics.quasi_polynomials import Rightmost, rightmost_roots
 # The first step of tiles, in longest delays; tiles across a rectangle, at least.
 _STEP, _TILES = 0.5, 32
 # Steps towards a left eigenvector, and how small its entries may be.
-_POWERS, _SMALL = 60, 1e-6
+_POWERS, _SMALL, _ALIKE = 60, 1e-6, 0.999
 # A root of two modes, relative; what counts as a slow rate, of the fastest.
 _BOTH, _SLOWEST = 1e-9, 0.02
 # Up to which condition number eigenvectors of weights are known; strengths that are none, relative.
@@ -113,10 +113,11 @@ def column_bounds(size: np.ndarray) -> np.ndarray:
     units = np.ones(len(size))
     for _ in range(_POWERS):
         pushed = units @ size
-        largest = float(pushed.max())
-        if largest == 0:
-            break
-        units = np.maximum((units + pushed / largest) / 2, _SMALL)
+        found = pushed / units
+        largest = found.max()
+        if found.min() >= _ALIKE * largest:
+            return found
+        units = np.maximum((units + pushed / pushed.max()) / 2, _SMALL)
     return (units @ size) / units
 
 
