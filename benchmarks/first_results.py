@@ -134,6 +134,29 @@ def find_orbit() -> Calls:
     return twice(lambda: ng.find_orbit(node))
 
 
+def gradient_of_equilibria() -> Calls:
+    import jax
+
+    ng, whole = library(), network(15.0, 9.0)
+
+    def rate(current: Any) -> Any:
+        here = whole.with_parameters(i_ext_e=current).homogeneous()
+        return ng.find_equilibria(here).states[0, 0]
+
+    return lambda: jax.grad(rate)(15.0), lambda: jax.grad(rate)(14.9)
+
+
+def gradient_of_orbit() -> Calls:
+    import jax
+
+    ng, whole = library(), network(12.0, 8.0)
+
+    def period(current: Any) -> Any:
+        return ng.find_orbit(whole.with_parameters(i_ext_e=current).homogeneous()).period
+
+    return lambda: jax.grad(period)(12.0), lambda: jax.grad(period)(12.1)
+
+
 def dispersion_at_rest() -> Calls:
     ng, whole = library(), network(15.0, 9.0)
     state = ng.find_equilibria(whole.homogeneous()).states[0]
@@ -305,6 +328,12 @@ CASES: dict[str, Case] = {
     "adaptive_longer": Case(adaptive_longer, "adaptive `simulate`, 100 ms", "101 ms"),
     "simulate_batch": Case(simulate_batch, "`simulate_batch` of 4", "of 5"),
     "find_orbit": Case(find_orbit, "`find_orbit`"),
+    "gradient_of_equilibria": Case(
+        gradient_of_equilibria, "`jax.grad` through `find_equilibria`", "of another value"
+    ),
+    "gradient_of_orbit": Case(
+        gradient_of_orbit, "`jax.grad` through `find_orbit`", "of another value"
+    ),
     "dispersion_at_rest": Case(dispersion_at_rest, "`dispersion` of an equilibrium"),
     "dispersion_on_orbit": Case(dispersion_on_orbit, "`dispersion` of an orbit"),
     "dispersion_map": Case(dispersion_map, "`dispersion_map` of 5 × 5"),

@@ -250,6 +250,32 @@ def test_a_second_derivative_compiles_nothing(network, what, programs):
     assert programs(lambda: jax.jvp(function, (13.1,), (1.0,))) == []
 
 
+def test_derivatives_alone_need_no_search(network, programs):
+    """What is known is searched on the host, and has the derivatives that `jit` would give."""
+    function = TRANSFORMED["equilibria"](network)
+    names = programs(lambda: jax.grad(function)(13.0))
+    assert not [name for name in names if "_searched" in name]
+    found = [float(of(function)(13.0)) for of in (jax.grad, lambda f: jax.jit(jax.grad(f)))]
+    assert found[0] == pytest.approx(found[1], rel=1e-9)
+
+
+@pytest.mark.slow
+def test_derivatives_of_an_orbit_need_no_search(network, programs):
+    """One that it settles on: nothing runs inside of a program but Newton's last step."""
+
+    def period(x, **options):
+        inner = network.with_parameters(i_ext_e=x).homogeneous()
+        return ng.find_orbit(inner, **options).period
+
+    ng.find_orbit(network.with_parameters(i_ext_e=13.0).homogeneous())
+    names = programs(lambda: jax.grad(period)(13.0))
+    assert not [name for name in names if "run_up" in name or "_refined" in name]
+    orbit = ng.find_orbit(network.with_parameters(i_ext_e=13.0).homogeneous())
+    near = {"start": orbit.states[0], "period": orbit.period}
+    inside = float(jax.jit(jax.grad(lambda x: period(x, **near)))(13.0))
+    assert float(jax.grad(period)(13.0)) == pytest.approx(inside, rel=1e-7)
+
+
 def test_an_equal_fit_compiles_nothing(network, programs):
     """A loss is what it is traced to: closures of equal values share, another value is another."""
     near = [4.0]
