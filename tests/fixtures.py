@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 from pathlib import Path
-from unittest import mock
 
 import jax
 import jaxtyping
@@ -22,10 +21,8 @@ os.environ["MPLBACKEND"] = "Agg"
 # The checks of annotations put up to four frames between a function and its caller.
 sys.setrecursionlimit(5 * sys.getrecursionlimit())
 
-with (
-    mock.patch("jaxtyping.jaxtyped", checked),
-    jaxtyping.install_import_hook("ngnmm_jax", "beartype.beartype"),
-):
+jaxtyping.jaxtyped = checked  # from here on: functions inside of others are made when these run
+with jaxtyping.install_import_hook("ngnmm_jax", "beartype.beartype"):
     import ngnmm_jax as ng
 
     # Now, since it is imported when it is asked for; but for what imports the command line's rooms.

@@ -101,6 +101,25 @@ def propagators(
     return jax.vmap(over_segment)(starts, jnp.broadcast_to(dt, starts.shape[:1]))
 
 
+def ends(
+    field: VectorField,
+    starts: Float[Array, "segment size"],
+    dt: Float[Array, "*#segment"],
+    steps: int,
+) -> Float[Array, "segment size"]:
+    """The orbit's, by the same steps as `propagators` takes: where derivatives are taken of them
+    alone.
+    """
+
+    def over_segment(x: jax.Array, dt: jax.Array) -> jax.Array:
+        def advance(x: jax.Array, _: None) -> tuple[jax.Array, None]:
+            return dopri8_loop(field, x, dt), None
+
+        return jax.lax.scan(advance, x, None, length=steps)[0]
+
+    return jax.vmap(over_segment)(starts, jnp.broadcast_to(dt, starts.shape[:1]))
+
+
 # Over starts (segment, n), with a step and a number of steps.
 Sweep = Callable[[Any, Any, int], Propagated]
 

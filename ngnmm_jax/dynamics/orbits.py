@@ -18,7 +18,7 @@ from ngnmm_jax._core.types import System
 from ngnmm_jax.dynamics.delayed import orbits as delayed_orbits
 from ngnmm_jax.dynamics.delayed.system import DelayedSystem, is_delayed
 from ngnmm_jax.dynamics.equilibria import rest_state
-from ngnmm_jax.dynamics.floquet import spectrum_along
+from ngnmm_jax.dynamics.floquet import Propagated, spectrum_along
 from ngnmm_jax.dynamics.forced import orbits as forced
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import ForcedSystem, deterministic, is_driven
@@ -347,12 +347,14 @@ def _refine(
         shot = shoot_on_host(cut, states, period, steps)
         if _checks.on_host(system):
             return _described(np, system, shot, steps)
-    return _attached(system, shot.states, shot.period, steps)
+        followed = follow(np, cut, shot.states, shot.period, steps)
+    return _attached(system, shot.states, shot.period, followed)
 
 
 @eqx.filter_jit
-def _attached(system: Any, states: jax.Array, period: jax.Array, steps: int) -> Orbit:
-    return _described(jnp, system, attached(system, states, period, steps), steps)
+def _attached(system: Any, states: Any, period: Any, followed: Propagated) -> Orbit:
+    shot = attached(system, states, period, followed)
+    return _described(jnp, system, shot, followed.path.shape[1])
 
 
 @eqx.filter_jit

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import constant
-from ngnmm_jax.dynamics.floquet import Propagated, propagators, swept
+from ngnmm_jax.dynamics.floquet import Propagated, ends, propagators, swept
 
 #: Segments of an orbit.
 SEGMENTS = 8
@@ -107,10 +107,11 @@ def _equations(xp: Any, states: Any, anchor: Any, normal: Any, followed: Propaga
 
     The period's derivative of a segment's end is the slope at the next one's beginning.
     """
-    ends, matrices, slopes = followed.ends, followed.matrices, followed.slopes
+    matrices, slopes = followed.matrices, followed.slopes
     segments, n = states.shape
     eye = xp.eye(segments)
-    gaps = xp.append((ends - xp.roll(states, -1, axis=0)).ravel(), normal @ (states[0] - anchor))
+    gaps = (followed.ends - xp.roll(states, -1, axis=0)).ravel()
+    gaps = xp.append(gaps, normal @ (states[0] - anchor))
     blocks = eye[:, None, :, None] * matrices[:, :, None, :]
     blocks = blocks - xp.roll(eye, 1, axis=1)[:, None, :, None] * xp.eye(n)[:, None, :]
     by_period = xp.roll(slopes[:, 0], -1, axis=0) / segments
@@ -181,17 +182,20 @@ def shoot(system: Any, states: Any, period: Any, steps: int) -> Shot:
     far, infinite = jnp.asarray(1e300), jnp.asarray(jnp.inf)
     begin = _Iteration(jnp.asarray(0), states, period, far, infinite, jnp.array(False))
     end = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin))
-    return attached(system, end.states, end.period, steps)
+    followed = follow(jnp, cut, end.states, end.period, steps)
+    return attached(system, end.states, end.period, followed)
 
 
-def attached(system: Any, states: Any, period: Any, steps: int) -> Shot:
+def attached(system: Any, states: Any, period: Any, followed: Propagated) -> Shot:
     """A solution with its derivatives with respect to a system's parameters.
 
-    By one more Newton step from what is known, whose Jacobian is taken as constant.
+    By one more Newton step from what is known, whose Jacobian is taken as constant: it was
+    `followed` without derivatives.
     """
-    followed = follow(jnp, system, states, period, steps)
-    normal = _normal(jnp, jax.lax.stop_gradient(followed.slopes[0, 0]))
-    gaps, matrix, size = _equations(jnp, states, states[0], normal, followed)
-    delta = jnp.linalg.solve(jax.lax.stop_gradient(matrix), gaps)
+    steps = followed.path.shape[1]
+    normal = _normal(jnp, followed.slopes[0, 0])
+    now = ends(system.vector_field, states, period / (SEGMENTS * steps), steps)
+    gaps, matrix, size = _equations(jnp, states, states[0], normal, followed._replace(ends=now))
+    delta = jnp.linalg.solve(matrix, gaps)
     size, last = jax.lax.stop_gradient((size, jnp.abs(delta[:-1]).max()))
     return Shot(states - delta[:-1].reshape(states.shape), period - delta[-1], size, last)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core.parameters import constant
-from ngnmm_jax.dynamics.floquet import Propagated, propagators, swept
+from ngnmm_jax.dynamics.floquet import Propagated, ends, propagators, swept
 from ngnmm_jax.dynamics.forced.system import Clocked, Pieces, packed
 from ngnmm_jax.dynamics.shooting import BLOCK
 
@@ -57,9 +57,8 @@ def follow(xp: Any, system: Any, states: Any, pieces: Pieces, steps: int) -> Pro
     begins, dt = packed(xp, states, pieces), xp.asarray(pieces.lengths) / steps
     found = swept(xp, lambda x, dt, n: _sweep(system, x, dt, n), begins, dt, steps, BLOCK)
     n = states.shape[1]
-    cut = (part[..., :n] for part in (found.ends, found.path, found.slopes))
-    ends, path, slopes = cut
-    return found._replace(ends=ends, path=path, slopes=slopes)
+    parts = {name: getattr(found, name)[..., :n] for name in ("ends", "path", "slopes")}
+    return found._replace(**parts)
 
 
 def walk(system: Any, start: Any, pieces: Pieces, steps: int) -> Any:
@@ -146,7 +145,9 @@ def shoot(system: Any, states: Any, pieces: Pieces, steps: int) -> Shot:
     far, infinite = jnp.asarray(1e300), jnp.asarray(jnp.inf)
     begin = _Iteration(jnp.asarray(0), states, far, infinite, jnp.array(False))
     x = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin)).states
-    gaps, matrix, size = _newton(jnp, x, follow(jnp, system, x, pieces, steps))
-    delta = jnp.linalg.solve(jax.lax.stop_gradient(matrix), gaps).reshape(x.shape)
+    followed = follow(jnp, cut, x, still, steps)
+    last = ends(Clocked(system).field, packed(jnp, x, pieces), pieces.lengths / steps, steps)
+    gaps, matrix, size = _newton(jnp, x, followed._replace(ends=last[:, : x.shape[1]]))
+    delta = jnp.linalg.solve(matrix, gaps).reshape(x.shape)
     moved = jnp.abs(delta).max() / (1 + jnp.abs(x).max())
     return Shot(x - delta, *jax.lax.stop_gradient((size, moved)))
