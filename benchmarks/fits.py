@@ -93,7 +93,7 @@ def regional(starts: int) -> dict[str, Any]:
     truth = ng.Driven(network, {"input": 0.001})
     spectra = _estimated(truth, frequencies, 300)
     state, _ = equilibrium(network)
-    from ngnmm_jax.dynamics.equilibria import jacobian
+    from ngnmm_jax.dynamics.newton import jacobian
 
     every = np.linalg.eigvals(np.asarray(jacobian(network.vector_field, state)))
     leading = complex(every[np.argmax(every.real)])

@@ -13,7 +13,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 import ngnmm_jax as ng
 from ngnmm_jax import stimuli
-from ngnmm_jax.dynamics.equilibria import jacobian
+from ngnmm_jax.dynamics.newton import jacobian
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from scipy.optimize import brentq
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.scalar_roots import scalar_roots
-from ngnmm_jax.dynamics.equilibria import from_starts, newton
 from ngnmm_jax.dynamics.many_equilibria import search, search_from
+from ngnmm_jax.dynamics.newton import from_starts, newton
 from ngnmm_jax.systems.family import Family
 from tests.conftest import reference_values
 

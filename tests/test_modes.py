@@ -7,7 +7,7 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.parameters import declared
-from ngnmm_jax.dynamics.equilibria import jacobian
+from ngnmm_jax.dynamics.newton import jacobian
 from ngnmm_jax.dynamics.spectra import rank_one_eigenvalues
 from ngnmm_jax.stability.dispersion import linearise
 from tests.conftest import reference_values

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 import ngnmm_jax as ng
 from ngnmm_jax import noises
 from ngnmm_jax._core.definition import definition
-from ngnmm_jax.dynamics.equilibria import jacobian
+from ngnmm_jax.dynamics.newton import jacobian
 from ngnmm_jax.integrators import Heun
 from ngnmm_jax.kernels import CannotFuse, traced
 from ngnmm_jax.models import AbstractNeuralMass, parameter

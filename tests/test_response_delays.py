@@ -7,7 +7,7 @@ import pytest
 from scipy.special import lambertw
 
 import ngnmm_jax as ng
-from ngnmm_jax.dynamics.equilibria import jacobian
+from ngnmm_jax.dynamics.newton import jacobian
 from ngnmm_jax.fitting import Free, Gradient, interval, losses
 from ngnmm_jax.graphs import TractDelays
 from ngnmm_jax.stability.dispersion import linearise

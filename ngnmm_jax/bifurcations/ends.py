@@ -20,7 +20,7 @@ from ngnmm_jax.dynamics.continuation.equilibrium_curves import FoldCurve, HopfCu
 from ngnmm_jax.dynamics.continuation.normal_forms import right_null
 from ngnmm_jax.dynamics.delayed.cycles import LateCycles
 from ngnmm_jax.dynamics.delayed.normal_form import first_lyapunov_with_delay
-from ngnmm_jax.dynamics.equilibria import newton
+from ngnmm_jax.dynamics.newton import newton
 
 # An equilibrium is what a long cycle comes near if it is within this part of the cycle's extent,
 # and a fold if the parameter is within this part of its bounds' width.

@@ -12,7 +12,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optimistix as optx
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
@@ -32,12 +31,11 @@ from ngnmm_jax.dynamics.matrix_free import (
     newton_krylov,
     rightmost,
 )
+from ngnmm_jax.dynamics.newton import correction, from_starts, jacobian, map_where, newton, spectrum
 from ngnmm_jax.models.notation import Notation, named
 
-VectorField = Callable[[jax.Array], jax.Array]
-
-# Steps of Newton's iteration, of which the last two carry derivatives; those from what is known.
-_STEPS, _ATTACHED = 8, 2
+# Newton's steps that give what is known its first and second derivatives.
+_ATTACHED = 2
 #: What is said of systems without a Jacobian, and where their growth is not found.
 MATRIX_FREE = "without a Jacobian: GMRES, Arnoldi"
 _OPEN = (
@@ -83,8 +81,8 @@ class Equilibria(AbstractResult):
       network may have others where regions differ). It is for models that bound the slope of
       their scalar function (`certain_reduction`: `NextGenEI` and `JansenRit`, all parameters),
       but where two equilibria are nearer to each other than rounding can tell, next to a fold.
-      False where equilibria come from a grid, from many starts or from yours, and under `jit`,
-      `vmap` or `grad`.
+      False where equilibria come from a grid, from many starts or from yours, and inside of
+      `jit` or `vmap`.
     - `status`: `Status.OK`; `NONE_FOUND`; `TRUNCATED` where more were found than `max_count`;
       `NOT_CERTIFIED` where characteristic roots may be missing, or the leading eigenvalue of a
       large system was not found to 1e-6 of the spectral radius: its `eigenvalues` are NaN then,
@@ -251,8 +249,8 @@ def _with_derivatives(system: Any, states: jax.Array, found: jax.Array) -> tuple
 
     def one(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         for _ in range(_ATTACHED):
-            x = x - _correction(system.vector_field, x)
-        return x, _spectrum(jacobian(system.vector_field, x))
+            x = x - correction(system.vector_field, x)
+        return x, spectrum(jacobian(system.vector_field, x))
 
     blank = found.reshape(-1, *(1,) * (states.ndim - 1))
     again, values = jax.vmap(one)(jnp.where(blank, states, states[:1]))
@@ -401,8 +399,8 @@ def certify(
     """
     candidates = jax.lax.stop_gradient(candidates)
     some = _kept(system, candidates, lambda x: newton(system.vector_field, x), max_count)
-    matrices = _map_where(some.found, lambda x: jacobian(system.vector_field, x), some.states)
-    eigenvalues = _map_where(some.found, _spectrum, matrices)
+    matrices = map_where(some.found, lambda x: jacobian(system.vector_field, x), some.states)
+    eigenvalues = map_where(some.found, spectrum, matrices)
     status = jnp.where(some.found.any(), Status.OK, Status.NONE_FOUND)
     return Equilibria(
         states=some.states,
@@ -434,7 +432,7 @@ def _kept(
     """What an iteration leads to, from candidates without derivatives: certified, each once."""
     tolerance = float(jnp.finfo(candidates.dtype).eps) ** 0.6
     given = jnp.isfinite(candidates.reshape(candidates.shape[0], -1)).all(axis=1)
-    states, errors = _map_where(given, iterated, candidates)
+    states, errors = map_where(given, iterated, candidates)
     flat = states.reshape(states.shape[0], -1)
     good = jnp.isfinite(flat).all(axis=1) & (errors <= tolerance)
     good &= jax.vmap(getattr(system, "admissible", lambda _: jnp.array(True)))(states)
@@ -452,82 +450,6 @@ def _kept(
     keep = order[: min(max_count, flat.shape[0])]
     found = found[keep]
     states = jnp.where(found.reshape(-1, *(1,) * (states.ndim - 1)), states[keep], jnp.nan)
-    residuals = _map_where(found, lambda x: jnp.abs(system.vector_field(x)).max(), states)
+    residuals = map_where(found, lambda x: jnp.abs(system.vector_field(x)).max(), states)
     errors = jnp.where(found, errors[keep], jnp.nan)
     return _Kept(states, residuals, errors, found, number)
-
-
-def _map_where(
-    mask: Bool[Array, "item"], function: Callable[[jax.Array], Any], items: jax.Array
-) -> Any:
-    """`function` of each item where `mask`, NaN elsewhere, spending no time on the latter."""
-    like = jax.eval_shape(function, items[0])
-    nothing = jax.tree.map(lambda leaf: jnp.full(leaf.shape, jnp.nan, leaf.dtype), like)
-
-    def one(pair: tuple[jax.Array, jax.Array]) -> Any:
-        return jax.lax.cond(pair[0], function, lambda _: nothing, pair[1])
-
-    return jax.lax.map(one, (mask, items))
-
-
-def jacobian(field: VectorField, state: jax.Array) -> Float[Array, "dimension dimension"]:
-    """Jacobian of a vector field over the flattened state, by forward differentiation."""
-    return jax.jacfwd(lambda x: field(x.reshape(state.shape)).ravel())(state.ravel())
-
-
-def _spectrum(matrix: jax.Array) -> Complex[Array, "dimension"]:
-    values = jnp.linalg.eigvals(matrix)
-    return values[jnp.argsort(-values.real)]
-
-
-def _correction(field: VectorField, x: jax.Array) -> jax.Array:
-    """Newton's, to be taken off."""
-    return jnp.linalg.solve(jacobian(field, x), field(x).ravel()).reshape(x.shape)
-
-
-def newton(field: VectorField, state: jax.Array) -> tuple[jax.Array, Float[Array, ""]]:
-    """Newton's iteration from a state near an equilibrium: state and relative last correction.
-
-    The derivative of all steps is cut but that of the last two: the error of a Newton step is
-    quadratic, so the result has exact first and second derivatives with respect to whatever
-    `field` closes over.
-    """
-
-    def step(x: jax.Array, attached: jax.Array) -> tuple[jax.Array, jax.Array]:
-        x = jnp.where(attached, x, jax.lax.stop_gradient(x))
-        delta = _correction(field, x)
-        return x - delta, jnp.abs(delta).max()
-
-    state, sizes = jax.lax.scan(step, state, jnp.arange(_STEPS) == _STEPS - 1)
-    return state, sizes[-1] / (1 + jnp.abs(state).max())
-
-
-def from_starts(
-    field: VectorField, starts: Float[Array, "start *state"]
-) -> Float[Array, "start *state"]:
-    """Powell's dogleg iteration from each start that is not NaN, as near a root as it gets.
-
-    (Levenberg and Marquardt's gets caught in the ghosts of saddle-nodes, where |dx/dt| has
-    a minimum that is not zero.)
-    """
-    solver: Any = optx.Dogleg(rtol=1e-6, atol=1e-8)
-
-    def solve(start: jax.Array) -> jax.Array:
-        solution: optx.Solution = optx.root_find(
-            lambda x, _: field(x), solver, start, max_steps=200, throw=False
-        )
-        return solution.value
-
-    starts = jax.lax.stop_gradient(starts)
-    given = jnp.isfinite(starts.reshape(starts.shape[0], -1)).all(axis=1)
-    return jax.lax.stop_gradient(_map_where(given, solve, starts))
-
-
-def box_starts(
-    low: Float[Array, "variable"], high: Float[Array, "variable"], count: int = 64
-) -> Float[Array, "start variable"]:
-    """Points of a Halton sequence in a box."""
-    from scipy.stats import qmc
-
-    unit = qmc.Halton(d=low.shape[0], scramble=False).random(count + 1)[1:]
-    return low + (high - low) * jnp.asarray(np.asarray(unit), dtype=low.dtype)

@@ -134,12 +134,24 @@ def find_orbit(
     _checks.require_x64("find_orbit")
     system = deterministic(system, "find_orbit")
     if differentiated(system, start, period):  # the search needs no derivatives
-        options = {"transient": transient, "window": window, "steps": steps, "throw": throw}
+        options: dict[str, Any] = {"transient": transient, "window": window, "steps": steps}
         given = constant((system, start, period))
-        found = find_orbit(given[0], start=given[1], period=given[2], **options)
+        found = find_orbit(given[0], start=given[1], period=given[2], throw=throw, **options)
         return refine(system, found) if found.status == Status.OK else found
-    if is_driven(system):
-        return _locked(bare(system), start, period, transient, window, steps, throw)
+    find = _locked if is_driven(system) else _free
+    return find(bare(system), start, period, transient, window, steps, throw)
+
+
+def _free(
+    system: Any,
+    start: Any,
+    period: Any,
+    transient: Any,
+    window: Any,
+    steps: int | None,
+    throw: bool,
+) -> Orbit:
+    """`find_orbit` of a system that nothing drives."""
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
     of_past = is_delayed(system)

@@ -18,7 +18,7 @@ def powell(linearised: Linearised, owner: np.ndarray, states: np.ndarray) -> np.
     """Where Powell's dogleg iteration leads from each state (state, variable): near a root, or not.
 
     The region in which a step is trusted is measured by Newton's step, as optimistix has it, whose
-    iteration `equilibria.from_starts` is. (Levenberg and Marquardt's gets caught in the ghosts of
+    iteration `newton.from_starts` is. (Levenberg and Marquardt's gets caught in the ghosts of
     saddle-nodes, where |dx/dt| has a minimum that is not zero.)
     """
     states, trust = states.copy(), np.ones(len(states))

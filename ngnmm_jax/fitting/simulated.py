@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.randomness import Purpose, split_off
 from ngnmm_jax._core.small_linalg import solve_each
-from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
+from ngnmm_jax.dynamics.equilibria import rest_state
+from ngnmm_jax.dynamics.newton import jacobian
 from ngnmm_jax.integrators import AbstractFixedStep, fixed
 from ngnmm_jax.integrators.loops import repeated
 from ngnmm_jax.integrators.steps import step_between

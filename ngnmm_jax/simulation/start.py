@@ -19,8 +19,9 @@ from ngnmm_jax._core.randomness import Purpose, is_key, stream
 from ngnmm_jax._core.starting import first_state
 from ngnmm_jax._core.status import SolverError, Status
 from ngnmm_jax._core.types import Scalar
-from ngnmm_jax.dynamics.equilibria import MOST, certify, from_starts, newton
+from ngnmm_jax.dynamics.equilibria import MOST, certify
 from ngnmm_jax.dynamics.many_equilibria import near, search
+from ngnmm_jax.dynamics.newton import from_starts, newton
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.systems.driven import Driven, Undriven, undriven
 from ngnmm_jax.systems.network import Network, averaged_over

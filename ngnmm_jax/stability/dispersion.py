@@ -35,12 +35,12 @@ from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.coupling.pairwise import AbstractPairwise
 from ngnmm_jax.dynamics.delayed.monodromy import leading
 from ngnmm_jax.dynamics.delayed.orbits import path_of
-from ngnmm_jax.dynamics.equilibria import newton
 from ngnmm_jax.dynamics.floquet import Propagated
 from ngnmm_jax.dynamics.forced.orbits import refine as refined_forced
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import deterministic, is_driven
 from ngnmm_jax.dynamics.many_equilibria import newton_on_host
+from ngnmm_jax.dynamics.newton import newton
 from ngnmm_jax.dynamics.orbits import refine
 from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import Notation, notation_of

@@ -34,7 +34,8 @@ from ngnmm_jax._core.several import several
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.coupling.linearised import Linearised
-from ngnmm_jax.dynamics.equilibria import jacobian, rest_state
+from ngnmm_jax.dynamics.equilibria import rest_state
+from ngnmm_jax.dynamics.newton import jacobian
 from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import seconds_in

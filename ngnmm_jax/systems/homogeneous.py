@@ -14,7 +14,7 @@ from ngnmm_jax._core.types import Channels
 from ngnmm_jax.coupling.base import AbstractCoupling
 from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.coupling.modes import gain, graphs_of, proportional
-from ngnmm_jax.dynamics.equilibria import box_starts, from_starts
+from ngnmm_jax.dynamics.newton import box_starts, from_starts
 from ngnmm_jax.graphs.structured import Alike, LaplacianGraph
 from ngnmm_jax.models.agreement import check_agreement
 from ngnmm_jax.models.base import AbstractNeuralMass, bounds_own_slope

@@ -30,7 +30,8 @@ from ngnmm_jax.coupling.linear import LinearCoupling
 from ngnmm_jax.coupling.modes import alike, as_linear, bends, graphs_of, joint_spectrum
 from ngnmm_jax.coupling.pairwise import AbstractPairwise
 from ngnmm_jax.coupling.routed import Routed, routes, several
-from ngnmm_jax.dynamics.equilibria import equilibrium_states, from_starts
+from ngnmm_jax.dynamics.equilibria import equilibrium_states
+from ngnmm_jax.dynamics.newton import from_starts
 from ngnmm_jax.graphs.base import AbstractGraph
 from ngnmm_jax.graphs.delayed import DelayedGraph
 from ngnmm_jax.graphs.delays import MILLISECOND, AbstractDelays, TractDelays
