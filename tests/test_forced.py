@@ -208,6 +208,8 @@ def test_derivatives_flow_through_a_forced_orbit(damped):
         return (0.4 / (1.3 - turn**2 + 0.2j * turn)).imag
 
     np.testing.assert_allclose(jax.jacfwd(first)(7.0), jax.grad(exact)(7.0), rtol=1e-8)
+    second = jax.jacfwd(jax.jacfwd(first))(7.0)
+    np.testing.assert_allclose(second, jax.grad(jax.grad(exact))(7.0), rtol=1e-7)
 
 
 @pytest.mark.parametrize(

@@ -213,6 +213,23 @@ def test_derivative_of_the_period():
 
 
 @pytest.mark.slow
+def test_second_derivatives_of_the_period():
+    """T = 2π / (ω - γ μ); without `jit`, and inside of it."""
+
+    def period(mu):
+        return ng.find_orbit(stuart_landau(mu=mu), throw=False).period
+
+    exact = 4 * np.pi * 0.3**2 / 1.85**3
+    assert float(jax.grad(jax.grad(period))(0.5)) == pytest.approx(exact, rel=1e-9)
+    near = {"start": jnp.array([jnp.sqrt(0.5), 0.0, 0.0]), "period": 3.4, "steps": 64}
+
+    def nearby(mu):
+        return ng.find_orbit(stuart_landau(mu=mu), throw=False, **near).period
+
+    assert float(jax.jit(jax.grad(jax.grad(nearby)))(0.5)) == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.slow
 def test_vmap_over_parameters():
     currents = jnp.array([11.0, 13.0])
     batch = jax.vmap(lambda i: ng.find_orbit(nextgen(i, 5.0), steps=64))(currents)

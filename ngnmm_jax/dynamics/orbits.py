@@ -112,7 +112,8 @@ def find_orbit(
     goes through n cycles. Time is the drive's, and Newton's iteration finds where the stroboscopic
     map returns; segments begin where the stimulus jumps. Runs that drift are refused.
 
-    Differentiable with respect to parameters, by the implicit function theorem.
+    Differentiable with respect to parameters, to second order (by the implicit function theorem);
+    without `jit` the search is that of known values, and derivatives are attached to what it finds.
 
     **Arguments:**
 

@@ -17,6 +17,8 @@ SEGMENTS = 8
 #: Steps of order eight that are compiled as one sweep, in each segment.
 BLOCK = 64
 _NEWTON = 20
+#: Newton's steps that carry derivatives, with a constant Jacobian: as many orders are exact.
+ORDERS = 2
 # Newton's iteration ends at this gap between segments, or where a small one no longer falls; and
 # where its step is less than this fraction of the orbit's extent, or no longer falls.
 _CLOSED, _SMALL, _STEP = 1e-13, 1e-10, 1e-9
@@ -187,15 +189,22 @@ def shoot(system: Any, states: Any, period: Any, steps: int) -> Shot:
 
 
 def attached(system: Any, states: Any, period: Any, followed: Propagated) -> Shot:
-    """A solution with its derivatives with respect to a system's parameters.
+    """A solution with its first and second derivatives with respect to a system's parameters.
 
-    By one more Newton step from what is known, whose Jacobian is taken as constant: it was
-    `followed` without derivatives.
+    By two more of Newton's steps from what is known, whose Jacobian is taken as constant: it was
+    `followed` without derivatives. Each step gives one order.
     """
     steps = followed.path.shape[1]
-    normal = _normal(jnp, followed.slopes[0, 0])
-    now = ends(system.vector_field, states, period / (SEGMENTS * steps), steps)
-    gaps, matrix, size = _equations(jnp, states, states[0], normal, followed._replace(ends=now))
-    delta = jnp.linalg.solve(matrix, gaps)
-    size, last = jax.lax.stop_gradient((size, jnp.abs(delta[:-1]).max()))
-    return Shot(states - delta[:-1].reshape(states.shape), period - delta[-1], size, last)
+    anchor, normal = states[0], _normal(jnp, followed.slopes[0, 0])
+
+    def step(now: tuple[Any, Any], _: None) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        x, t = now
+        last = ends(system.vector_field, x, t / (SEGMENTS * steps), steps)
+        gaps, _, size = _equations(jnp, x, anchor, normal, followed._replace(ends=last))
+        delta = jnp.linalg.solve(matrix, gaps)
+        moved = jax.lax.stop_gradient((size, jnp.abs(delta[:-1]).max()))
+        return (x - delta[:-1].reshape(x.shape), t - delta[-1]), moved
+
+    matrix = _equations(jnp, states, anchor, normal, followed).matrix
+    (x, t), moved = jax.lax.scan(step, (states, jnp.asarray(period)), None, length=ORDERS)
+    return Shot(x, t, moved[0][-1], moved[1][0])

@@ -10,7 +10,7 @@ import numpy as np
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.dynamics.floquet import Propagated, ends, propagators, swept
 from ngnmm_jax.dynamics.forced.system import Clocked, Pieces, packed
-from ngnmm_jax.dynamics.shooting import BLOCK
+from ngnmm_jax.dynamics.shooting import BLOCK, ORDERS
 
 _NEWTON = 25
 # Newton's iteration ends at this gap between segments, or where a small one no longer falls; and
@@ -125,8 +125,8 @@ def shoot_on_host(system: Any, states: Any, pieces: Pieces, steps: int) -> Shot:
 def shoot(system: Any, states: Any, pieces: Pieces, steps: int) -> Shot:
     """`shoot_on_host` as part of a program.
 
-    The iteration's derivative is cut; one more step, whose matrix is taken as constant, gives the
-    solution its derivative with respect to parameters.
+    The iteration's derivative is cut; two more steps, whose matrix is taken as constant, give the
+    solution its first and second derivatives with respect to parameters.
     """
     cut = constant(system)
     still = jax.lax.stop_gradient(pieces)
@@ -146,8 +146,15 @@ def shoot(system: Any, states: Any, pieces: Pieces, steps: int) -> Shot:
     begin = _Iteration(jnp.asarray(0), states, far, infinite, jnp.array(False))
     x = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin)).states
     followed = follow(jnp, cut, x, still, steps)
-    last = ends(Clocked(system).field, packed(jnp, x, pieces), pieces.lengths / steps, steps)
-    gaps, matrix, size = _newton(jnp, x, followed._replace(ends=last[:, : x.shape[1]]))
-    delta = jnp.linalg.solve(matrix, gaps).reshape(x.shape)
-    moved = jnp.abs(delta).max() / (1 + jnp.abs(x).max())
-    return Shot(x - delta, *jax.lax.stop_gradient((size, moved)))
+    matrix = _newton(jnp, x, followed)[1]
+
+    def attached(x: jax.Array, _: None) -> tuple[jax.Array, tuple[Any, Any]]:
+        begins, dt = packed(jnp, x, pieces), pieces.lengths / steps
+        last = ends(Clocked(system).field, begins, dt, steps)[:, : x.shape[1]]
+        gaps, _, size = _newton(jnp, x, followed._replace(ends=last))
+        delta = jnp.linalg.solve(matrix, gaps).reshape(x.shape)
+        moved = jnp.abs(delta).max() / (1 + jnp.abs(x).max())
+        return x - delta, jax.lax.stop_gradient((size, moved))
+
+    x, moved = jax.lax.scan(attached, x, None, length=ORDERS)
+    return Shot(x, moved[0][-1], moved[1][0])
