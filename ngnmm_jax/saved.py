@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.files import write_npz
 from ngnmm_jax._core.pictured import Listed
 from ngnmm_jax._core.randomness import is_key
@@ -155,7 +155,7 @@ def _unpacked(value: Any, arrays: dict[str, np.ndarray], known: dict[str, type])
             _checks.require_x64("load of 64-bit arrays")
         if value.get("scalar"):
             return array[()]
-        return jnp.asarray(array) if value["jax"] else array
+        return as_array(array) if value["jax"] else array
     for kind, made in (("dict", dict), ("ordered", OrderedDict)):
         if kind in value:
             return made((k, _unpacked(item, arrays, known)) for k, item in value[kind].items())

@@ -54,7 +54,7 @@ def on_host(*values: Any) -> bool:
     """
     import jax
 
-    return is_concrete(*values) and not isinstance(jax.numpy.asarray(0.0) + 0, jax.core.Tracer)
+    return is_concrete(*values) and not isinstance(jax.numpy.asarray(0.0), jax.core.Tracer)
 
 
 def hashable(argument: str, value: Any) -> None:

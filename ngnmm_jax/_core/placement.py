@@ -20,10 +20,10 @@ from typing import Any, ParamSpec, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import is_key
 
 # What is small: below where the two take as long, by measurements on one H200 beside 16 cores of a
@@ -196,6 +196,6 @@ def _brought(value: Any, device: Any) -> Any:
             return leaf
         if is_key(leaf):
             return leaf
-        return jnp.asarray(np.asarray(leaf))
+        return as_array(np.asarray(leaf))
 
     return jax.tree.map(there, value)

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import is_array
 from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax._core.pictures import thumbnail
@@ -47,7 +48,7 @@ class AbstractResult(Pictured):
         """Whether all of it ended well: a truth value; while JAX traces it, an array of one."""
         if _checks.is_concrete(self.status):
             return bool((np.asarray(self.status) == Status.OK).all())
-        return (jnp.asarray(self.status) == Status.OK).all()
+        return (as_array(self.status) == Status.OK).all()
 
     @property
     def drawn_by(self) -> str | None:
@@ -103,7 +104,7 @@ def looked_at(function: Any, *arrays: Any) -> Any:
     if not _checks.on_host(arrays):
         return function(jnp, *arrays)
     with np.errstate(all="ignore"):
-        return jnp.asarray(function(np, *map(np.asarray, arrays)))
+        return as_array(function(np, *map(np.asarray, arrays)))
 
 
 @jax.jit

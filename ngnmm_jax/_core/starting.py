@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 
 # Below zero by so much of a state's largest value: by a run's steps, not by what was meant.
 _OVERSHOT = 1e-5
@@ -25,8 +26,8 @@ def state_of(start: Any) -> Any:
     if hasattr(start, "states") and np.ndim(getattr(start, "period", ())) == 0:
         return start.states[0]
     if hasattr(start, "states") and hasattr(start, "found"):
-        some = jnp.asarray(start.stable)
-        return start.states[jnp.argmax(jnp.where(some.any(), some, jnp.asarray(start.found)))]
+        some = as_array(start.stable)
+        return start.states[jnp.argmax(jnp.where(some.any(), some, as_array(start.found)))]
     return start
 
 

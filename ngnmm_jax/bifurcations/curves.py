@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import SolverError, Status, raise_unless_ok
@@ -25,13 +26,8 @@ from ngnmm_jax.dynamics.continuation.arclength import (
 )
 from ngnmm_jax.dynamics.continuation.clocks import AbstractClock, Drive, Free, Kept
 from ngnmm_jax.dynamics.continuation.collocation import Profile
-from ngnmm_jax.dynamics.continuation.cycle_curves import (
-    AbstractCycleProblem,
-    Cycles,
-)
-from ngnmm_jax.dynamics.continuation.equilibrium_curves import (
-    EquilibriumCurve,
-)
+from ngnmm_jax.dynamics.continuation.cycle_curves import AbstractCycleProblem, Cycles
+from ngnmm_jax.dynamics.continuation.equilibrium_curves import EquilibriumCurve
 from ngnmm_jax.dynamics.delayed.system import is_delayed
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
 from ngnmm_jax.dynamics.forced.system import deterministic, is_driven, undriven
@@ -105,7 +101,7 @@ def continue_equilibria(
     width = limits.high - limits.low
     p = field.parameters
     if isinstance(start, SpecialPoint):
-        x, extent = jnp.asarray(start.state).ravel(), start.extent
+        x, extent = as_array(start.state).ravel(), start.extent
     else:
         here = field.system if late is None else field.system.system.undelayed()
         x = given.equilibrium_near(here, start).ravel()
@@ -214,7 +210,7 @@ def _cycles_from(
         begin = starts.from_orbit(problem, orbit, p, intervals)
         return _both_ways(problem, begin, limits, progress)
     if start.kind == "hopf":
-        x = jnp.asarray(start.state).ravel()
+        x = as_array(start.state).ravel()
         begin = starts.from_hopf(problem, x, p, intervals, limits)
     else:
         begin = starts.doubled(problem, start.origin)
@@ -292,7 +288,7 @@ def continue_bifurcation(
         end = starts.longest_of(system, longest_period, start.period)
         end = np.asarray(np.maximum(end, 2 * start.period))
         kept = kind == "period"
-        clock = Kept(jnp.asarray(start.period)) if kept else _clock(field.system, start.period)
+        clock = Kept(as_array(start.period)) if kept else _clock(field.system, start.period)
         problem, begin = starts.of_cycles(kind, field, start, width, end, clock)
     curve = _both_ways(problem, begin, limits, progress)
     return _table(kind, problem, curve, limits if throw else None)

@@ -15,6 +15,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import known_name, leaf, one_for_all
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import SolverError, Status
@@ -169,8 +170,8 @@ class _Follower(NamedTuple):
     def at(self, place: np.ndarray, state: Any, root: complex) -> _At:
         """The root near a guess, at scaled parameters."""
         scale = self.high - self.low
-        values = jnp.asarray(self.low + place * scale)
-        found = _slopes(self.network, self.names, values, jnp.asarray(state), jnp.asarray(root))
+        values = as_array(self.low + place * scale)
+        found = _slopes(self.network, self.names, values, as_array(state), as_array(root))
         z, slope, equilibrium, error = jax.device_get(found)
         return _At(place, complex(z), slope * scale, equilibrium, float(error))
 

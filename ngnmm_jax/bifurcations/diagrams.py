@@ -4,10 +4,10 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import bare, with_leaves
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.status import SolverError
@@ -101,7 +101,7 @@ def two_parameter_diagram(
         _checks.finite("cuts", np.asarray(cut))
         if not bounds[1][0] <= cut <= bounds[1][1]:
             _checks.fail("cuts", f"be within the bounds of {second}", f"one is at {cut:g}")
-        here = with_leaves(bare(system), {second: jnp.asarray(float(cut))})
+        here = with_leaves(bare(system), {second: as_array(float(cut))})
         ways = _Collection(lambda branch: None)
         points: list[SpecialPoint] = []
         for branch in _equilibria(ways, here, first, bounds[0], options):
@@ -165,7 +165,7 @@ def _equilibria(
     own = _without(options, "intervals", "longest_period")
     for place in _PLACES:
         value = bounds[0] + place * (bounds[1] - bounds[0])
-        here = with_leaves(bare(system), {parameter: jnp.asarray(float(value))})
+        here = with_leaves(bare(system), {parameter: as_array(float(value))})
         try:
             states = find_equilibria(here).states
         except SolverError:  # none there

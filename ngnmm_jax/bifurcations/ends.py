@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.bifurcations.branches import SpecialPoint
@@ -48,7 +49,7 @@ def special_point(problem: Any, place: Place, special: Special) -> SpecialPoint:
         if kind == "hopf" and isinstance(problem, RestingCurve):
             period, coefficient = problem.hopf(step)
         elif kind == "hopf":
-            data = hopf_data(problem.field, problem.state(step.point), jnp.asarray(step.parameters))
+            data = hopf_data(problem.field, problem.state(step.point), as_array(step.parameters))
             period, coefficient = 2 * np.pi / float(data.omega), float(data.coefficient)
     return _point(problem, kind, place, step, state, period, coefficient, special.status)
 
@@ -80,8 +81,8 @@ def _late_end(problem: LateCycles, place: Place, step: Step, reason: str) -> Spe
     if reason == "hopf":
         state, p, omega, ok = hopf_near(problem, step)
         at = eqx.tree_at(lambda s: s.parameters, step, np.asarray([p]))
-        here = problem.field.at(jnp.asarray([p]))
-        coefficient = first_lyapunov_with_delay(here, jnp.asarray(state), jnp.asarray(omega))
+        here = problem.field.at(as_array([p]))
+        coefficient = first_lyapunov_with_delay(here, as_array(state), as_array(omega))
         status = Status.OK if ok else Status.NOT_CONVERGED
         period = 2 * np.pi / omega
         return _point(problem, "hopf", place, at, state, period, float(coefficient), status)
@@ -162,9 +163,9 @@ def _hopf_near(field: ParametrisedField, step: Step) -> _Hopf:
     v = wave.real / np.linalg.norm(wave.real)
     aside = wave.imag - (wave.imag @ v) * v
     omega = 2 * np.pi / float(step.cycle.period)
-    guess = jnp.asarray(np.concatenate([mean, v, [omega**2], np.asarray(step.parameters)]))
+    guess = as_array(np.concatenate([mean, v, [omega**2], np.asarray(step.parameters)]))
     problem = HopfCurve(field, jnp.ones(guess.size))
-    y, solved = _solve(problem, guess, jnp.asarray(aside / np.linalg.norm(aside)))
+    y, solved = _solve(problem, guess, as_array(aside / np.linalg.norm(aside)))
     x, p = problem.state(y), problem.parameters(y)
     data = hopf_data(field, x, p)
     ok = bool(solved) and abs(float(data.omega) / omega - 1) < 0.1
@@ -188,11 +189,11 @@ def _solve(
 
 def _what_is_near(problem: Cycles, step: Step) -> str:
     """Which equilibrium a long cycle comes near: a saddle, a fold, or none."""
-    field, profile, p = problem.field, step.point, jnp.asarray(step.parameters)
+    field, profile, p = problem.field, step.point, as_array(step.parameters)
     scales = problem.state_scales
     points = profile.points
     speed = np.asarray(jax.vmap(field, (0, None))(profile.points, p)) / scales
-    x = jnp.asarray(points[np.abs(speed).max(axis=1).argmin()])
+    x = as_array(points[np.abs(speed).max(axis=1).argmin()])
     extent = np.ptp(points, axis=0) / scales
     rest, error = newton(lambda a: field(a, p), x)
     apart = np.abs(np.asarray(rest - x)) / scales

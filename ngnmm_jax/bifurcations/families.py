@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import bare, leaf, scalar_names, with_leaves
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.status import SolverError, Status
@@ -69,7 +69,7 @@ def bifurcation_family(
                 if value != at:
                     point = _carried(system, (first, bounds[0]), (name, at, value), point, options)
                     at = value
-                there = with_leaves(system, {name: jnp.asarray(value)})
+                there = with_leaves(system, {name: as_array(value)})
                 branch = continue_bifurcation(there, parameters, point, **options, throw=False)
             except SolverError as error:
                 failures.append(f"{where}: {error}")
@@ -88,7 +88,7 @@ def _carried(
     """The special point at another value of a third parameter."""
     name, here, there = third
     parameters = {first[0]: tuple(first[1]), name: (min(here, there), max(here, there))}
-    system = with_leaves(system, {name: jnp.asarray(here)})
+    system = with_leaves(system, {name: as_array(here)})
     guide = continue_bifurcation(system, parameters, start, **options, throw=False)
     reached = guide.parameters[:, 1]
     hits = [k for k in (len(guide) - 1, 0) if abs(reached[k] - there) <= 1e-9 * abs(there - here)]

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import (
     ParametrisedField,
     bare,
@@ -71,7 +72,7 @@ def field_of(system: Any, names: tuple[str, ...], start: Any, limits: Limits) ->
         for name in start.parameters:
             if name not in known:
                 _checks.fail("start", "be a point of this system", f"that has no {name!r}")
-        system = with_leaves(system, {n: jnp.asarray(v) for n, v in start.parameters.items()})
+        system = with_leaves(system, {n: as_array(v) for n, v in start.parameters.items()})
     field = ParametrisedField(system, names)
     here = np.asarray(field.parameters)
     for name, value, low, high in zip(names, here, limits.low, limits.high, strict=True):
@@ -149,4 +150,4 @@ def equilibrium_near(system: Any, start: Any) -> jax.Array:
         )
     if not (np.isfinite(away) and admissible):
         raise SolverError("the start of the branch", Status.NONE_FOUND)
-    return jnp.asarray(found)
+    return as_array(found)

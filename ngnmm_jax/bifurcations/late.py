@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import ParametrisedField, bare, with_leaves
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.bifurcations import starts
@@ -77,7 +78,7 @@ def hopf_near(problem: LateCycles, step: Step) -> tuple[np.ndarray, float, float
     """The Hopf point that small cycles surround: its state, parameter, frequency; if it is one."""
     profile = step.point
     at = np.linspace(0.0, 1.0, 64, endpoint=False)
-    state = jnp.asarray(profile.at(at)[0].mean(axis=0))
+    state = as_array(profile.at(at)[0].mean(axis=0))
     p, omega = float(profile.scalars[0]), 2 * np.pi / float(step.cycle.period)
     guess = 1j * omega
 
@@ -93,7 +94,7 @@ def hopf_near(problem: LateCycles, step: Step) -> tuple[np.ndarray, float, float
             z, error, rest = root(p, state, guess)
             return z.real, (z, error, rest)
 
-        slope, (z, error, state) = jax.jacfwd(real, has_aux=True)(jnp.asarray(p))
+        slope, (z, error, state) = jax.jacfwd(real, has_aux=True)(as_array(p))
         guess = complex(z)
         if not np.isfinite(guess) or abs(guess.real) <= _ON_AXIS * abs(guess):
             break
@@ -111,8 +112,8 @@ def folds(problem: FoldCurve, curve: Curve, system: Any) -> Curve:
     whole = getattr(system, "network", system)
     regions = whole.state_shape[1:] or (1,)
     for step in curve.steps:
-        values = dict(zip(problem.field.names, map(jnp.asarray, step.parameters), strict=True))
-        state = jnp.asarray(problem.state(step.point)).reshape(len(system.model.variables), -1)
+        values = dict(zip(problem.field.names, map(as_array, step.parameters), strict=True))
+        state = as_array(problem.state(step.point)).reshape(len(system.model.variables), -1)
         everywhere = jnp.broadcast_to(state, (len(state), *regions))
         found = rightmost(loop_of(with_leaves(whole, values), everywhere), FEWEST).found
         z = found.values
@@ -138,7 +139,7 @@ def hopf_points(
     system: Any, start: SpecialPoint, bounds: dict[str, Any], max_points: int
 ) -> Branch:
     """The curve of Hopf points over two parameters, as `continue_hopf` follows it."""
-    values = {name: jnp.asarray(value) for name, value in start.parameters.items()}
+    values = {name: as_array(value) for name, value in start.parameters.items()}
     here = with_leaves(bare(system), values)
     alone = isinstance(here, DelayedHomogeneous)
     network = one_region(here) if alone else getattr(here, "network", here)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 from scipy.optimize import brentq
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import ParametrisedField, with_leaves
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import Status
@@ -92,13 +93,13 @@ class RestingCurve(AbstractEquilibriumCurve):
 
     def at(self, step: Step, system: Any) -> Any:
         """A system with the parameters of a point."""
-        values = zip(self.field.names, map(jnp.asarray, step.parameters), strict=True)
+        values = zip(self.field.names, map(as_array, step.parameters), strict=True)
         return with_leaves(system, dict(values))
 
     def network(self, step: Step) -> tuple[Any, jax.Array]:
         """The network there, or what stands for it, and its state (variable, region)."""
         shape, alone = tuple(self.whole.state_shape), self.field.system.state_shape
-        state = jnp.asarray(self.state(step.point)).reshape(*alone, *(1,) * (2 - len(alone)))
+        state = as_array(self.state(step.point)).reshape(*alone, *(1,) * (2 - len(alone)))
         regions = shape[1:] or (1,)
         return self.at(step, self.whole), jnp.broadcast_to(state, (*shape[:1], *regions))
 
@@ -112,8 +113,8 @@ class RestingCurve(AbstractEquilibriumCurve):
         omega = float(pairs[np.abs(pairs.real).argmin()].imag)
         here, coefficient = self.at(step, self.field.system.system), np.nan
         if isinstance(here, DelayedHomogeneous) and here.one_delay:
-            state = jnp.asarray(self.state(step.point))
-            coefficient = float(first_lyapunov_with_delay(here, state, jnp.asarray(omega)))
+            state = as_array(self.state(step.point))
+            coefficient = float(first_lyapunov_with_delay(here, state, as_array(omega)))
         return 2 * np.pi / omega, coefficient
 
 
@@ -240,7 +241,7 @@ class _Way:
         """The root near a guess there; NaN where there is none."""
         step = self.step(part)
         network, state = self.problem.network(step)
-        z, error = jax.device_get(_root(network, state, jnp.asarray(guess)))
+        z, error = jax.device_get(_root(network, state, as_array(guess)))
         exact = bool(step.converged) and error <= _SAME * abs(z)
         return complex(z) if exact else complex(np.nan)
 

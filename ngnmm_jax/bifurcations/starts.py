@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.bifurcations.branches import SpecialPoint
 from ngnmm_jax.dynamics.continuation.arclength import Limits, Step
@@ -103,7 +104,7 @@ def crossing(problem: Any, step: Step) -> Float[Array, "unknown"]:
     null = directions[-2:]
     own = null @ (np.asarray(step.tangent) / scales)
     other = np.array([-own[1], own[0]]) @ null
-    return jnp.asarray(other / np.linalg.norm(other) * scales)
+    return as_array(other / np.linalg.norm(other) * scales)
 
 
 def of_equilibria(
@@ -113,22 +114,22 @@ def of_equilibria(
     x, p = np.asarray(start.state).ravel(), np.asarray(field.parameters)
     unit = np.full(x.size, np.sqrt(x.size))
     scale = np.concatenate([state_scales(start.extent[None]), unit])
-    matrix = np.asarray(_jacobian(field, jnp.asarray(x), jnp.asarray(p)))
+    matrix = np.asarray(_jacobian(field, as_array(x), as_array(p)))
     problem: Any
     if kind == "fold":
-        problem = FoldCurve(field, jnp.asarray(np.concatenate([scale, width])))
+        problem = FoldCurve(field, as_array(np.concatenate([scale, width])))
         begin = [x, np.linalg.svd(matrix)[2][-1], p]
     else:
         values, vectors = np.linalg.eig(matrix)
         oscillates = values.imag > 1e-9 * np.abs(values).max()
         index = np.argmin(np.where(oscillates, np.abs(values.real), np.inf))
         v, k = vectors[:, index].real, values[index].imag ** 2
-        problem = HopfCurve(field, jnp.asarray(np.concatenate([scale, [k], width])))
+        problem = HopfCurve(field, as_array(np.concatenate([scale, [k], width])))
         begin = [x, v / np.linalg.norm(v), [k], p]
-    y = jnp.asarray(np.concatenate(begin))
+    y = as_array(np.concatenate(begin))
     directions, scales = _null(problem, y)
     along = directions[-1] / np.linalg.norm(directions[-1])
-    return problem, Step(y, jnp.asarray(along * scales))
+    return problem, Step(y, as_array(along * scales))
 
 
 def of_cycles(

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.definition import definition, ordered
 from ngnmm_jax._core.lanes import grid, take
 from ngnmm_jax._core.parameters import parameter_axes
@@ -178,7 +178,7 @@ def lyapunov_map(
         what="Lyapunov spectra",
     )
     on_grid: dict[str, Any] = {
-        name: jnp.asarray(value.reshape(*shape, *value.shape[1:])) for name, value in fields.items()
+        name: as_array(value.reshape(*shape, *value.shape[1:])) for name, value in fields.items()
     }
     spectra = named(LyapunovSpectrum(**on_grid), system)
     return LyapunovMap(values, spectra, system.model.time_unit, notation_of(system))

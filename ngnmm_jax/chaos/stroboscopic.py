@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.placement import placed, points_of, steps_are_few
@@ -135,7 +136,7 @@ def stroboscopic_map(
     lanes, steps = lanes_at(system, values, seed)
     found = map_chunks(
         _strobed(variable, cycles),
-        (system, jnp.asarray(steps), jnp.asarray(transient)),
+        (system, as_array(steps), as_array(transient)),
         lanes,
         chunk=lanes_per_device(system.system, 1),
         progress=progress,
@@ -191,7 +192,7 @@ def _strobed(variable: str, cycles: int) -> Callable[[Any, Lanes], _Seen]:
         (x, low, high), points = jax.lax.scan(cycle, (x, value, value), None, length=cycles)
         finite = jnp.isfinite(x).reshape(-1, x.shape[-1]).all(axis=0)
         status = jnp.where(finite, Status.OK, Status.NOT_FINITE)
-        periods = jax.vmap(lambda values: jnp.asarray(with_leaves(system, values).drive_period))
+        periods = jax.vmap(lambda values: as_array(with_leaves(system, values).drive_period))
         return _Seen(points.T, high - low, periods(lanes.points), status)
 
     return run

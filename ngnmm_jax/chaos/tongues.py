@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.lanes import grid, map_chunks
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.placement import placed, points_of, steps_are_few
@@ -144,7 +145,7 @@ def arnold_tongues(
         _checks.fail("cycles", f"be three times `most` at least, {3 * most}", f"it is {cycles}")
     points, shape = grid(values)
     lanes, steps = lanes_at(system, points, seed)
-    numbers = tuple(jnp.asarray(n) for n in (steps, transient, cycles - 2 * most))
+    numbers = tuple(as_array(n) for n in (steps, transient, cycles - 2 * most))
     found = map_chunks(
         _followed(most),
         (system, numbers),
@@ -233,7 +234,7 @@ class _Follower(NamedTuple):
     @classmethod
     def of(cls, system: Driven, lanes: Lanes, steps: Any) -> "_Follower":
         """Of runs at their points."""
-        period = jax.vmap(lambda v: jnp.asarray(with_leaves(system, v).drive_period))
+        period = jax.vmap(lambda v: as_array(with_leaves(system, v).drive_period))
         return cls(running(system, lanes, steps), steps, period(lanes.points))
 
     def begin(self) -> _Going:

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.models.agreement import is_own
 
@@ -59,7 +60,7 @@ def _try(structure: Any, likes: Any) -> None:
     """Three runs at once, and one after another."""
     rng = np.random.default_rng(0)
     with jax.ensure_compile_time_eval():
-        coupling = jax.tree.map(jnp.asarray, drawn(structure, likes, rng))
+        coupling = jax.tree.map(as_array, drawn(structure, likes, rng))
         n = coupling.graph.n_regions
         runs = 3 if n != 3 else 2  # no shape does for the other
         dtype = jnp.result_type(*filter(_drawable, jax.tree.leaves(coupling)))
@@ -80,16 +81,16 @@ def _a_sum(coupling: AbstractSum, values: np.ndarray, inputs: np.ndarray) -> Non
     kind = type(coupling).__name__
     together: Any = coupling.over_runs()
     _shaped(f"{kind}.sent", coupling.sent, values[:, 0], values.shape[:1])
-    sent = np.stack([np.asarray(coupling.sent(jnp.asarray(v))) for v in values.T], axis=-1)
+    sent = np.stack([np.asarray(coupling.sent(as_array(v))) for v in values.T], axis=-1)
     _shaped(f"{kind}.sent", together.sent, values, values.shape)
     through = coupling.graph.apply if sent.ndim == values.ndim else jax.vmap(coupling.graph.apply)
-    sums = np.asarray(through(jnp.asarray(sent)))
+    sums = np.asarray(through(as_array(sent)))
     whole: dict[str, Any] = {
         "sent": (lambda x: together.sent(x), (values,), sent),
         "received": (lambda x, s: together.received(s, x), (values, sums), inputs),
     }
     for name, (function, arguments, expected) in whole.items():
-        found = np.asarray(jax.jit(function)(*map(jnp.asarray, arguments)))
+        found = np.asarray(jax.jit(function)(*map(as_array, arguments)))
         if found.shape != expected.shape or not _alike(found, expected):
             must = "keep runs apart, and with the graph's sums make the inputs"
             _checks.fail(f"{kind}.{name}", must, "it gives other numbers")
@@ -97,7 +98,7 @@ def _a_sum(coupling: AbstractSum, values: np.ndarray, inputs: np.ndarray) -> Non
         changed = [v.copy() for v in arguments]
         for v in changed:
             v[..., 0, :] = 2 * v[..., 0, :] + 0.1
-        other = np.asarray(jax.jit(function)(*map(jnp.asarray, changed)))
+        other = np.asarray(jax.jit(function)(*map(as_array, changed)))
         if not _alike(other[..., 1:, :], found[..., 1:, :]):
             must = "act region by region: what one has changes nothing in others"
             _checks.fail(f"{kind}.{name}", must, "it mixes regions: that is the graph's")

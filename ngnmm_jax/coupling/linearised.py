@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Inexact
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import shown_as_made
 from ngnmm_jax._core.types import Field
 from ngnmm_jax.graphs.base import AbstractGraph
@@ -47,7 +48,7 @@ class Linearised(NamedTuple):
     ) -> Complex[Array, "input output *rate region region"]:
         """The same of changes that grow as exp(z t), with the graph's delays."""
         graph: Any = self.graph
-        z = jnp.asarray(z)
+        z = as_array(z)
         if graph.delays is None:
             weights = jnp.broadcast_to(graph.matrix() + 0j, (*z.shape, *graph.matrix().shape))
         else:

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import bare, constant, differentiated, with_fields
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.results import AbstractResult, looked_at
@@ -199,7 +200,7 @@ def find_equilibria(
     if not _checks.is_concrete(result):
         return result
     n = int(np.asarray(result.found).sum())
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf[:n] if np.ndim(leaf) else leaf), result)
+    return jax.tree.map(lambda leaf: as_array(leaf[:n] if np.ndim(leaf) else leaf), result)
 
 
 def _found(
@@ -235,7 +236,7 @@ def _attached(system: Any, known: Equilibria, places: int) -> Equilibria:
         none = ((0, short), *((0, 0),) * (leaf.ndim - 1))
         return np.pad(leaf, none, constant_values=blank) if leaf.ndim else leaf
 
-    known = jax.tree.map(lambda leaf: jnp.asarray(in_places(np.asarray(leaf))), known)
+    known = jax.tree.map(lambda leaf: as_array(in_places(np.asarray(leaf))), known)
     if is_large(system):
         again = _from_starts_of_many(system, known.states, places)
         return with_fields(known, states=again.states)
@@ -271,7 +272,7 @@ def _delayed(system: Any, starts: Any, max_count: int | None) -> Equilibria:
         eigenvalues[k, : values.size] = values
     unsure = result.status == Status.OK and not all(c and values.size for values, c in every)
     status = Status.NOT_CERTIFIED if unsure else result.status
-    roots = {"eigenvalues": jnp.asarray(eigenvalues), "status": jnp.asarray(status)}
+    roots = {"eigenvalues": as_array(eigenvalues), "status": as_array(status)}
     return with_fields(result, **roots)
 
 
@@ -284,13 +285,13 @@ def _first(some: Found) -> Equilibria:
     number, places = int(some.number[0]), some.found.shape[1]
     status = Status.TRUNCATED if number > places else Status.OK if number else Status.NONE_FOUND
     return Equilibria(
-        states=jnp.asarray(some.states[0]),
-        eigenvalues=jnp.asarray(some.eigenvalues[0]),
-        residuals=jnp.asarray(some.residuals[0]),
-        errors=jnp.asarray(some.errors[0]),
-        found=jnp.asarray(some.found[0]),
-        complete=jnp.asarray(some.complete[0] and status != Status.TRUNCATED),
-        status=jnp.asarray(status),
+        states=as_array(some.states[0]),
+        eigenvalues=as_array(some.eigenvalues[0]),
+        residuals=as_array(some.residuals[0]),
+        errors=as_array(some.errors[0]),
+        found=as_array(some.found[0]),
+        complete=as_array(some.complete[0] and status != Status.TRUNCATED),
+        status=as_array(status),
     )
 
 
@@ -348,7 +349,7 @@ def _with_growth(system: Any, result: Equilibria) -> Equilibria:
         known &= leading.known
     left_open = result.status == Status.NOT_CERTIFIED
     status = jnp.where(left_open & known, Status.OK, result.status)
-    return with_fields(result, eigenvalues=jnp.asarray(values), status=status)
+    return with_fields(result, eigenvalues=as_array(values), status=status)
 
 
 def equilibrium_states(
@@ -362,7 +363,7 @@ def equilibrium_states(
     if _checks.on_host(system) and hasattr(system, "many_starts"):
         states = search(_single(system), 1, max_count).states[0]
         short = max(0, (max_count or MOST) - states.shape[0])
-        return jnp.asarray(np.pad(states, ((0, short), (0, 0)), constant_values=np.nan))
+        return as_array(np.pad(states, ((0, short), (0, 0)), constant_values=np.nan))
     return _searched(system, max_count or MOST, _scalar(system)).states
 
 
@@ -376,7 +377,7 @@ def rest_state(system: Any) -> Float[Array, "*state"]:
     inner = constant(inner)
     state = jnp.full(inner.state_shape, jnp.nan)
     if _checks.on_host(inner) and hasattr(inner, "many_starts"):
-        state = jnp.asarray(search(_single(inner), 1).states[0, 0])
+        state = as_array(search(_single(inner), 1).states[0, 0])
     if not (_checks.on_host(state) and np.isfinite(state).all()):
         state = _first_candidate(inner, _scalar(inner))
     axes = (1,) * (len(system.state_shape) - len(inner.state_shape))

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import shown
 from ngnmm_jax._core.parameters import bare, pace
 from ngnmm_jax._core.placement import placed, tangents_are_few
@@ -125,8 +126,8 @@ class LyapunovSpectrum(AbstractResult):
         Source: Kaplan and Yorke, Lect. Notes Math. 730, 204 (1979).
         """
         order = jnp.argsort(-self.exponents, axis=-1)
-        values = jnp.take_along_axis(jnp.asarray(self.exponents), order, axis=-1)
-        errors = jnp.take_along_axis(jnp.asarray(self.errors), order, axis=-1)
+        values = jnp.take_along_axis(as_array(self.exponents), order, axis=-1)
+        errors = jnp.take_along_axis(as_array(self.errors), order, axis=-1)
         # What cannot be told from zero is zero.
         values = jnp.where(jnp.abs(values) < _SURE * errors, 0.0, values)
         sums = jnp.cumsum(values, axis=-1)

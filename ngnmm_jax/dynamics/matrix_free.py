@@ -22,6 +22,7 @@ import lineax as lx
 import numpy as np
 from jaxtyping import Array, Bool, Complex, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.small_linalg import solve_each
 
 #: Dimensions up to which whole Jacobians are written down: 72 MB, eigenvalues within a minute.
@@ -162,10 +163,10 @@ def _inverses(blocks: Float[Array, "n n *region"]) -> Float[Array, "n n *region"
 
 def rightmost(system: Any, state: Float[Array, "*state"], count: int = LEADING) -> Rightmost:
     """The leading eigenvalues of a system's Jacobian at a state, on the host."""
-    state = jnp.asarray(state)
+    state = as_array(state)
     start = np.random.default_rng(0).standard_normal(state.size)
     radius = _radius(system, state, start)
-    step = jnp.asarray(_STEP / radius if radius else 0.0)
+    step = as_array(_STEP / radius if radius else 0.0)
     for steps in _FILTERS:
 
         def through(v: np.ndarray, steps: int = steps) -> np.ndarray:
@@ -250,7 +251,7 @@ def _in_subspace(
 def _products(system: Any, state: jax.Array, columns: Any) -> jax.Array:
     """The Jacobian times columns (dimension, column), one after another."""
     _, push = jax.linearize(system.vector_field, state)
-    rows = jnp.asarray(columns).T.reshape(-1, *state.shape)
+    rows = as_array(columns).T.reshape(-1, *state.shape)
     return jax.lax.map(push, rows).reshape(rows.shape[0], -1).T
 
 
@@ -267,4 +268,4 @@ def _filtered(system: Any, state: jax.Array, v: Any, step: jax.Array, number: An
 
         return jax.lax.fori_loop(1, _ORDER + 1, more, (u, u))[0]
 
-    return jax.lax.fori_loop(0, number, advance, jnp.asarray(v).reshape(state.shape)).ravel()
+    return jax.lax.fori_loop(0, number, advance, as_array(v).reshape(state.shape)).ravel()

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import bare, constant, differentiated
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.starting import first_state
@@ -396,17 +397,17 @@ def _described(xp: Any, system: Any, shot: Shot, steps: int) -> Orbit:
     status = xp.where(converged, Status.OK, Status.NOT_CONVERGED)
     status = xp.where(still, Status.NOT_PERIODIC, status)
     return Orbit(
-        period=jnp.asarray(period),
-        states=jnp.asarray(states),
-        ts=jnp.asarray(dt * xp.arange(SEGMENTS * steps + 1)),
-        samples=jnp.asarray(samples),
-        extrema=jnp.asarray(extrema(samples, slopes, dt, xp)),
-        log_multipliers=jnp.asarray(spectrum.logs),
-        phases=jnp.asarray(spectrum.phases),
-        residual=jnp.asarray(residual),
-        error=jnp.asarray(error),
-        turns=jnp.asarray(turned),
-        status=jnp.asarray(status),
+        period=as_array(period),
+        states=as_array(states),
+        ts=as_array(dt * xp.arange(SEGMENTS * steps + 1)),
+        samples=as_array(samples),
+        extrema=as_array(extrema(samples, slopes, dt, xp)),
+        log_multipliers=as_array(spectrum.logs),
+        phases=as_array(spectrum.phases),
+        residual=as_array(residual),
+        error=as_array(error),
+        turns=as_array(turned),
+        status=as_array(status),
         notation=notation_of(system),
     )
 

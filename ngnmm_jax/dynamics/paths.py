@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.integrators.loops import recorded
 from ngnmm_jax.integrators.runge_kutta import RK4
@@ -52,7 +53,7 @@ def run_up(
 ) -> Run:
     """A run of `transient` and then `window` samples (`WINDOW` at most), `stride` steps apart."""
     system = constant(system)
-    field, dt = system.vector_field, jnp.asarray(system.time_step)
+    field, dt = system.vector_field, as_array(system.time_step)
 
     end, path = recorded(
         lambda x: RK4().step(field, x, dt),

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult, looked_at
 from ngnmm_jax._core.several import several
 from ngnmm_jax._core.status import Status
@@ -135,12 +136,12 @@ def told(xp: Any, orbit: Orbit) -> Orbit:
 
 def with_status(orbit: Orbit, status: Any) -> Orbit:
     """The orbit with another status."""
-    return eqx.tree_at(lambda orbit: orbit.status, orbit, jnp.asarray(status))
+    return eqx.tree_at(lambda orbit: orbit.status, orbit, as_array(status))
 
 
 def no_orbit(system: Any, states: jax.Array, samples: int) -> Orbit:
     """What is returned where an attractor is not periodic: NaN, but for the states."""
-    (n,), nan = system.state_shape, jnp.asarray(jnp.nan)
+    (n,), nan = system.state_shape, as_array(jnp.nan)
     return Orbit(
         period=nan,
         states=states,
@@ -152,6 +153,6 @@ def no_orbit(system: Any, states: jax.Array, samples: int) -> Orbit:
         residual=nan,
         error=nan,
         turns=jnp.asarray(1),
-        status=jnp.asarray(Status.NOT_PERIODIC),
+        status=as_array(Status.NOT_PERIODIC),
         notation=notation_of(system),
     )

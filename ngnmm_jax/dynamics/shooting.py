@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.dynamics.floquet import Propagated, ends, propagators, swept
 
@@ -61,7 +62,7 @@ def walk(
     system: Any, start: Float[Array, "variable"], period: Float[Array, ""], steps: int = BLOCK
 ) -> Float[Array, "segment variable"]:
     """States at the start of each segment along a trajectory."""
-    start = jnp.asarray(start)
+    start = as_array(start)
     if not _checks.on_host(system, start, period):
         return _walk_in_a_program(system, start, period)
     states = [start]
@@ -181,7 +182,7 @@ def shoot(system: Any, states: Any, period: Any, steps: int) -> Shot:
         moved = _moved(jnp, now.states, now.period, delta)
         return _Iteration(now.number + 1, *moved, size, step, ended)
 
-    far, infinite = jnp.asarray(1e300), jnp.asarray(jnp.inf)
+    far, infinite = jnp.asarray(1e300), as_array(jnp.inf)
     begin = _Iteration(jnp.asarray(0), states, period, far, infinite, jnp.array(False))
     end = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin))
     followed = follow(jnp, cut, end.states, end.period, steps)
@@ -206,5 +207,5 @@ def attached(system: Any, states: Any, period: Any, followed: Propagated) -> Sho
         return (x - delta[:-1].reshape(x.shape), t - delta[-1]), moved
 
     matrix = _equations(jnp, states, anchor, normal, followed).matrix
-    (x, t), moved = jax.lax.scan(step, (states, jnp.asarray(period)), None, length=ORDERS)
+    (x, t), moved = jax.lax.scan(step, (states, as_array(period)), None, length=ORDERS)
     return Shot(x, t, moved[0][-1], moved[1][0])

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.interrupted import keeping
 from ngnmm_jax._core.randomness import is_key
 from ngnmm_jax._core.store import Store
@@ -116,9 +116,9 @@ def with_leaves_of(like: Any, arrays: Arrays) -> Any:
                 f"{form.dtype}{form.shape}"
             )
         found.append(
-            jax.random.wrap_key_data(jnp.asarray(value), impl=jax.random.key_impl(leaf))
+            jax.random.wrap_key_data(as_array(value), impl=jax.random.key_impl(leaf))
             if is_key(leaf)
-            else jnp.asarray(value)
+            else as_array(value)
         )
     return jax.tree.unflatten(jax.tree.structure(like), found)
 

@@ -10,6 +10,7 @@ import optax
 import optimistix as optx
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.definition import plain
 from ngnmm_jax._core.programs import program
 from ngnmm_jax.fitting.compiled import Compiled
@@ -64,7 +65,7 @@ class Gradient(AbstractMethod):
         return f"{why}; then at most {self.polish} steps of BFGS" if self.polish else why
 
     def begin(self, problem: Problem) -> Any:
-        x = jnp.asarray(problem.starts)
+        x = as_array(problem.starts)
         return x, jax.vmap(self._optimiser(problem).init)(x), x
 
     def advance(self, problem: Problem, state: Any, key: Any) -> tuple[Any, dict[str, Any]]:
@@ -105,7 +106,7 @@ class Gradient(AbstractMethod):
             good = found.result == optx.RESULTS.successful
             return found.value, problem.function(found.value, key)[0], good
 
-        found = Compiled(jax.vmap(one, in_axes=(0, None)))(jnp.asarray(x), key)
+        found = Compiled(jax.vmap(one, in_axes=(0, None)))(as_array(x), key)
         return Ended(*map(np.asarray, found))
 
     def definition(self, problem: Problem, key: Any) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.definition import plain
 from ngnmm_jax._core.randomness import Purpose, run_seeds
 from ngnmm_jax.fitting.checkpoints import Arrays
@@ -58,7 +58,7 @@ class CMA(AbstractMethod):
         """A generation: each start's best of it is the row."""
         with _generator(state.random) as generator:
             some = state.ask()
-            found = problem.evaluate(jnp.asarray(np.concatenate(list(some))), key)
+            found = problem.evaluate(as_array(np.concatenate(list(some))), key)
             by_start = {
                 name: np.array(value).reshape(*some.shape[:2], *value.shape[1:])
                 for name, value in found.items()

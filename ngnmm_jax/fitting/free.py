@@ -17,6 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import (
     known_name,
     leaf,
@@ -146,7 +147,7 @@ def _checked(options: dict[str, Any], low: Any, high: Any) -> dict[str, Any]:
     sd = maps.std(axis=1, keepdims=True)
     if maps.ndim != 2 or (sd == 0).any():
         _checks.fail("per", "be maps (map, region) that vary", f"its shape is {maps.shape}")
-    return {**options, "per": jnp.asarray((maps - maps.mean(axis=1, keepdims=True)) / sd)}
+    return {**options, "per": as_array((maps - maps.mean(axis=1, keepdims=True)) / sd)}
 
 
 class Free(Pictured):
@@ -405,5 +406,5 @@ def _regions(system: Any) -> int:
 def _value(system: Any, name: str, unknown: Unknown) -> jax.Array:
     """A parameter's present value."""
     if unknown.apply is not None:
-        return jnp.asarray(unknown.default)
-    return jnp.asarray(leaf(system, name) if unknown.where is None else unknown.where(system))
+        return as_array(unknown.default)
+    return as_array(leaf(system, name) if unknown.where is None else unknown.where(system))

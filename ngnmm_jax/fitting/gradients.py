@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
@@ -112,7 +113,7 @@ def value_and_gradient(
 
 def finite_status(value: Any) -> Any:
     """OK, or NOT_FINITE where a number of an array is not."""
-    return jnp.where(jnp.isfinite(jnp.asarray(value)).all(), Status.OK, Status.NOT_FINITE)
+    return jnp.where(jnp.isfinite(as_array(value)).all(), Status.OK, Status.NOT_FINITE)
 
 
 class GradientCheck(AbstractResult):
@@ -172,7 +173,7 @@ def check_gradient(
     for k in range(free.size):
         at = [float(value(x.at[k].add(m * step), key)) for m in (-2, -1, 1, 2)]
         rows.append((at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * step))
-    differences = jnp.asarray(rows)
+    differences = as_array(rows)
     scale = jnp.maximum(jnp.abs(differences).max(), jnp.finfo(x.dtype).tiny)
     error = jnp.abs(gradient - differences) / scale
     return GradientCheck(gradient, differences, error, free.names)

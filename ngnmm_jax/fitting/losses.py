@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.stability.dispersion import Dispersion
 from ngnmm_jax.stability.response import LinearResponse
@@ -19,7 +20,7 @@ from ngnmm_jax.stability.response import LinearResponse
 
 def upper(matrix: Any) -> Float[Array, "pair"]:
     """The entries above a matrix's diagonal."""
-    array = jnp.asarray(matrix)
+    array = as_array(matrix)
     if array.ndim != 2 or array.shape[0] != array.shape[1] or array.shape[0] < 3:
         _checks.fail("fc", "be a square matrix of 3 regions or more", f"its shape is {array.shape}")
     return array[np.triu_indices(array.shape[0], 1)]
@@ -71,7 +72,7 @@ def fcd_distance(
 
     **Arguments:** `values`, `target` (pair,): `functional_connectivity_dynamics(…).values`.
     """
-    a, b = jnp.ravel(jnp.asarray(values)), jnp.ravel(jnp.asarray(target))
+    a, b = jnp.ravel(as_array(values)), jnp.ravel(as_array(target))
     for name, x in (("values", a), ("target", b)):
         if _checks.is_concrete(x) and np.isnan(np.asarray(x)).all():
             _checks.fail(name, "hold numbers", f"all of its {x.size} values are NaN")
@@ -113,7 +114,7 @@ def spectral_distance(power: Any, target: Any) -> Float[Array, ""]:
     """Root of the mean squared difference of the logarithms of two spectra (frequency, …)."""
     _checks.shape("target", target, tuple(jnp.shape(power)), "as the spectrum")
     _checks.positive("target", target)
-    return jnp.sqrt(jnp.mean((jnp.log(jnp.asarray(power)) - jnp.log(jnp.asarray(target))) ** 2))
+    return jnp.sqrt(jnp.mean((jnp.log(as_array(power)) - jnp.log(as_array(target))) ** 2))
 
 
 def whittle(power: Any, estimate: Any, segments: float = 1.0) -> Float[Array, ""]:
@@ -132,8 +133,8 @@ def whittle(power: Any, estimate: Any, segments: float = 1.0) -> Float[Array, ""
     """
     _checks.shape("estimate", estimate, tuple(jnp.shape(power)), "as the spectrum")
     _checks.finite("estimate", estimate)
-    power = jnp.asarray(power)
-    return segments * jnp.sum(jnp.log(power) + jnp.asarray(estimate) / power)
+    power = as_array(power)
+    return segments * jnp.sum(jnp.log(power) + as_array(estimate) / power)
 
 
 def peak_frequency(
@@ -146,11 +147,11 @@ def peak_frequency(
     **Arguments:** `power` (frequency, …); `frequencies` (frequency,), Hz; `target` (…), Hz.
     """
     _checks.positive("target", target)
-    power, frequencies = jnp.asarray(power), jnp.asarray(frequencies)
+    power, frequencies = as_array(power), as_array(frequencies)
     logs = sharpness * jnp.log(power)
     weights = jax.nn.softmax(logs, axis=0)
     peak = jnp.tensordot(frequencies, weights, 1)
-    return jnp.mean(jnp.log(peak / jnp.asarray(target)) ** 2)
+    return jnp.mean(jnp.log(peak / as_array(target)) ** 2)
 
 
 def band_power(power: Any, frequencies: Any, band: Any, target: Any) -> Float[Array, ""]:
@@ -166,8 +167,8 @@ def band_power(power: Any, frequencies: Any, band: Any, target: Any) -> Float[Ar
             "band", "hold a frequency", f"there is none from {band[0]:g} to {band[1]:g} Hz"
         )
     width = frequencies[1] - frequencies[0] if frequencies.size > 1 else 1.0
-    found = (jnp.asarray(power)[inside] * width).sum(axis=0)
-    return jnp.mean(jnp.log(found / jnp.asarray(target)) ** 2)
+    found = (as_array(power)[inside] * width).sum(axis=0)
+    return jnp.mean(jnp.log(found / as_array(target)) ** 2)
 
 
 def time_series(signal: Any, target: Any) -> Float[Array, ""]:
@@ -175,7 +176,7 @@ def time_series(signal: Any, target: Any) -> Float[Array, ""]:
     _checks.shape("target", target, tuple(jnp.shape(signal)), "as the signal")
     _checks.finite("target", target)
     _varies(target)
-    a, b = jnp.asarray(signal), jnp.asarray(target)
+    a, b = as_array(signal), as_array(target)
     return jnp.mean((a - b) ** 2) / jnp.var(b)
 
 

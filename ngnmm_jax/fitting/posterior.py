@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
@@ -99,7 +100,7 @@ def identifiability(result: Fit, loss: Loss, *, seed: int = 0) -> Identifiabilit
     _checks.seed(seed)
     free = result.free
     function = objective(loss, free)
-    x = jnp.asarray(result.x[result.best])
+    x = as_array(result.x[result.best])
     key = stream(seed, Purpose.LOSS)
 
     # Forward over reverse, a direction at a time: memory of one gradient.
@@ -208,7 +209,7 @@ def sample_posterior(
         value = function(x, key)[0] - _log_slopes(free, x)
         return jnp.where(jnp.isfinite(value), value, 1e10)
 
-    x = jnp.asarray(result.x[result.best])
+    x = as_array(result.x[result.best])
     jitter = 1e-2 * jax.random.normal(stream(seed, Purpose.CHAINS), (chains, x.size))
     sampler = infer.MCMC(
         infer.NUTS(potential_fn=potential, dense_mass=x.size <= 50),
@@ -222,10 +223,10 @@ def sample_posterior(
     sampler.run(stream(seed, Purpose.SAMPLER), init_params=begin, extra_fields=("diverging",))
     drawn = np.asarray(sampler.get_samples(group_by_chain=True))
     failed = int(np.asarray(sampler.get_extra_fields()["diverging"]).sum())
-    values = jax.vmap(jax.vmap(free.values))(jnp.asarray(drawn))
+    values = jax.vmap(jax.vmap(free.values))(as_array(drawn))
     return Posterior(
-        jnp.asarray(drawn), values, jnp.asarray(diagnostics.split_gelman_rubin(drawn)),
-        jnp.asarray(diagnostics.effective_sample_size(drawn)), failed, free.names,
+        as_array(drawn), values, as_array(diagnostics.split_gelman_rubin(drawn)),
+        as_array(diagnostics.effective_sample_size(drawn)), failed, free.names,
     )  # fmt: skip
 
 

@@ -3,10 +3,10 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.fitting.free import Free
@@ -65,7 +65,7 @@ class Fit(AbstractResult):
 
     def values(self, start: int | None = None) -> dict[str, np.ndarray]:
         """The parameters' values by name, of the best start or of another."""
-        x = jnp.asarray(self.x[self.best if start is None else start])
+        x = as_array(self.x[self.best if start is None else start])
         return {name: np.asarray(value) for name, value in self.free.values(x).items()}
 
     def never_finite(self) -> str:

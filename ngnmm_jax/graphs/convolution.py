@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Eigenmodes
 from ngnmm_jax.graphs import spectra
@@ -165,7 +166,7 @@ class CirculantGraph(AbstractConvolution):
 
     def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """The kernel's convolution with values."""
-        return _convolved(self.kernel, self.shape, jnp.asarray(values))
+        return _convolved(self.kernel, self.shape, as_array(values))
 
     def transposed(self) -> "CirculantGraph":
         """The same of the kernel the other way round."""
@@ -221,7 +222,7 @@ class LatticeGraph(AbstractConvolution):
 
     def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """The kernel's convolution with values and their mirror images."""
-        values = jnp.asarray(values)
+        values = as_array(values)
         rest = values.shape[1:]
         grid = values.reshape(*self.shape, *rest)
         for axis in range(len(self.shape)):

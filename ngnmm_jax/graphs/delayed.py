@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact, Num
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import shown
 from ngnmm_jax._core.parameters import declared, with_fields
 from ngnmm_jax.connectome import Connectome, Eigenmodes
@@ -164,7 +165,7 @@ class DelayedGraph(AbstractGraph):
         ends = [(np.min(value), np.max(value)) for value in map(np.asarray, varied.values())]
         spans = []
         for corner in itertools.product(*ends):
-            values = map(jnp.asarray, corner)
+            values = map(as_array, corner)
             delays = with_fields(self.delays, **dict(zip(varied, values, strict=True)))
             spans.append(span_of(delays.between(), self._there()))
         return min(low for low, _ in spans), max(high for _, high in spans)
@@ -181,7 +182,7 @@ class DelayedGraph(AbstractGraph):
 
     def transfer(self, z: Inexact[Array, "*rate"]) -> Complex[Array, "*rate region region"]:
         """The weights by which values count that grow as exp(z t), weights_jk exp(-z τ_jk)."""
-        z = jnp.asarray(z)[..., None, None]
+        z = as_array(z)[..., None, None]
         weights = self.graph.matrix()
         # Where there is no connection any delay will do, but for derivatives by its weight.
         times = self.times()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.graphs.spectra import SpectralBounds, Symmetric
 
@@ -72,8 +73,8 @@ def density_of(graph: Any, *, moments: int, vectors: int, seed: int) -> Spectral
         each = np.repeat(np.array(known)[:, None], 2, axis=1)  # no errors
     else:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(len(d), vectors))
-        operator = Symmetric(graph, jnp.asarray(np.sqrt(d)), None)
-        each = np.asarray(_moments(operator, jnp.asarray(signs), middle, half, moments)) / len(d)
+        operator = Symmetric(graph, as_array(np.sqrt(d)), None)
+        each = np.asarray(_moments(operator, as_array(signs), middle, half, moments)) / len(d)
     return _summed(each, middle, half, bounds)
 
 

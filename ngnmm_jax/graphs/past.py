@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.graphs.delayed import DelayedGraph
 
 # Values through which the polynomial goes.
@@ -126,13 +127,13 @@ class Reads(NamedTuple):
     @classmethod
     def of(cls, graph: DelayedGraph, dt: Any, reach: Reach) -> "Reads":
         """For steps `dt` (); `reach` as the ring was made. Delays beyond it give NaN."""
-        times = jnp.asarray(graph.times())
+        times = as_array(graph.times())
 
         def one(times: jax.Array) -> Reads:
             steps = times / jnp.asarray(dt, times.dtype)
             if steps.ndim == 0:
                 return cls(*_seen(steps, reach))
-            weights = jnp.asarray(graph.matrix())
+            weights = as_array(graph.matrix())
             # Where there is no connection any delay will do, but for derivatives by its weight.
             given = jnp.clip(steps, reach.block, reach.length - 2 * _POINTS)
             given = jnp.where(jnp.isfinite(steps), given, reach.block)
@@ -245,7 +246,7 @@ def _folded(parts: jax.Array, ends: int) -> jax.Array:
 
     End number i sees the points from place i on.
     """
-    return jnp.asarray(sum(parts[k, k : k + ends] for k in range(_POINTS)))
+    return as_array(sum(parts[k, k : k + ends] for k in range(_POINTS)))
 
 
 def _over_steps(sums: jax.Array, reach: Reach) -> jax.Array:

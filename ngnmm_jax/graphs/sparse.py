@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.graphs import symmetry
 from ngnmm_jax.graphs.base import AbstractGraph
@@ -70,8 +71,8 @@ class SparseGraph(AbstractGraph):
             _checks.fail("labels", "be unique", "some stand more than once")
         self.names = labels
         groups, self.places = _grouped(matrix)
-        self.weights = tuple(jnp.asarray(values) for values, _ in groups)
-        self.senders = tuple(jnp.asarray(senders) for _, senders in groups)
+        self.weights = tuple(as_array(values) for values, _ in groups)
+        self.senders = tuple(as_array(senders) for _, senders in groups)
 
     def card(self) -> tuple[str, dict[str, Any]]:
         """Its size, and how many connections it has."""
@@ -269,7 +270,7 @@ def _grouped(matrix: Any) -> tuple[list[tuple[np.ndarray, np.ndarray]], Any]:
         groups.append(_filled(matrix, rows, max(int(counts[rows].max()), 1)))
     places = np.empty(n, np.int32)
     places[order] = np.arange(n)
-    return groups, jnp.asarray(places)
+    return groups, as_array(places)
 
 
 def _filled(matrix: Any, rows: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -288,7 +289,7 @@ def gathered(weights: Any, senders: Any, values: Any) -> Any:
 
     A block of entries in each pass over the rows, one after the other, and what is left at once.
     """
-    values, width = jnp.asarray(values), senders.shape[0]
+    values, width = as_array(values), senders.shape[0]
     alone = (1,) * (values.ndim - 1)
     few = senders.size * math.prod(values.shape[1:]) <= _AT_ONCE
     whole = 0 if few else (width - 1) // _BLOCK * _BLOCK  # at least one entry is left

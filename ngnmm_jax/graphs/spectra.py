@@ -11,6 +11,7 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.connectome.eigenmodes import Eigenmodes, eigenmodes_of
 
@@ -287,10 +288,10 @@ def _beyond(sizes: NDArray[Any], waves: bool) -> float:
 
 def _interval(graph: Any, d: NDArray[Any], transverse: bool) -> tuple[float, float]:
     root = np.sqrt(d)
-    uniform = jnp.asarray(root / np.linalg.norm(root)) if transverse else None
-    operator = Symmetric(graph, jnp.asarray(root), uniform)
+    uniform = as_array(root / np.linalg.norm(root)) if transverse else None
+    operator = Symmetric(graph, as_array(root), uniform)
     start = np.random.default_rng(0).normal(size=(len(d), _VECTORS))
-    return _outside(operator, jnp.asarray(start))
+    return _outside(operator, as_array(start))
 
 
 def _outside(operator: Any, start: Any) -> tuple[float, float]:
@@ -312,10 +313,10 @@ def _around(graph: Any, radius: float, transverse: bool) -> SpectralBounds:
     n = graph.n_regions
     angles = np.pi / 2 * np.arange(_DIRECTIONS) / (_DIRECTIONS - 1)
     rng, runs = np.random.default_rng(0), _VECTORS // 2
-    start = jnp.asarray(rng.normal(size=(n, runs)) + 1j * rng.normal(size=(n, runs)))
+    start = as_array(rng.normal(size=(n, runs)) + 1j * rng.normal(size=(n, runs)))
     reach, back = np.zeros(2 * _DIRECTIONS - 1), graph.transposed()
     for k, angle in enumerate(angles):
-        operator = _Hermitian(graph, back, jnp.exp(1j * jnp.asarray(angle)), transverse)
+        operator = _Hermitian(graph, back, jnp.exp(1j * as_array(angle)), transverse)
         # The other end is that of the direction π - θ, since weights are real.
         low, reach[k] = _outside(operator, start)
         reach[-1 - k] = -low if angle < np.pi / 2 else reach[k]
@@ -444,7 +445,7 @@ def _by_lanczos(graph: Any, d: NDArray[Any], k: int, which: str) -> tuple[Any, A
     root = np.sqrt(d)
 
     def apply(x: Any) -> Any:
-        return root * np.asarray(_applied(graph, jnp.asarray(x / root)))
+        return root * np.asarray(_applied(graph, as_array(x / root)))
 
     start = np.random.default_rng(0).normal(size=len(d))
     ends = {"LR": "LA", "SR": "SA", "LM": "LM"}
@@ -461,13 +462,13 @@ def _by_arnoldi(graph: Any, k: int, which: str) -> tuple[Any, Any, Any]:
     start = np.random.default_rng(0).normal(size=graph.n_regions)
 
     def apply(x: Any) -> Any:
-        return np.asarray(_applied(graph, jnp.asarray(x)))
+        return np.asarray(_applied(graph, as_array(x)))
 
     other = graph.transposed()
     values, right = _iterated(eigs, _operator(graph, apply), k, which, start)
     if not len(values):
         return values, right, np.zeros(0)
-    back = _operator(graph, lambda x: np.asarray(_applied(other, jnp.asarray(x))))
+    back = _operator(graph, lambda x: np.asarray(_applied(other, as_array(x))))
     others, left = _iterated(eigs, back, k, which, start)
     # Left and right ones belong together whose eigenvalues do; of several, by their product.
     products = np.abs(left.T @ right) / np.linalg.norm(left, axis=0)[:, None]
@@ -487,7 +488,7 @@ def _ordered(graph: Any, values: Any, vectors: Any, conditions: Any) -> Eigenmod
     values, vectors, conditions = values[order], vectors[:, order], conditions[order]
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=0)[None], axis=0)
     vectors = vectors * (np.abs(largest) / largest) / np.linalg.norm(vectors, axis=0)
-    applied = np.asarray(_applied(graph, jnp.asarray(vectors)))
+    applied = np.asarray(_applied(graph, as_array(vectors)))
     residuals = np.linalg.norm(applied - vectors * values, axis=0)
     uniform = None
     if graph.even():

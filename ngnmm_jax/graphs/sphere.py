@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Eigenmodes
 from ngnmm_jax.graphs import spectra
@@ -109,14 +110,14 @@ class SphereGraph(AbstractGraph):
 
     def apply(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """By way of the harmonics."""
-        values = jnp.asarray(values)
+        values = as_array(values)
         if jnp.iscomplexobj(values):
             return self.apply(values.real) + 1j * self.apply(values.imag)
         return self._mixed(values, 1.0, _latitudes(self.shape[0])[1])
 
     def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """With areas after, not before."""
-        values = jnp.asarray(values)
+        values = as_array(values)
         if jnp.iscomplexobj(values):
             return self.apply_transposed(values.real) + 1j * self.apply_transposed(values.imag)
         return self._mixed(values, _latitudes(self.shape[0])[1], 1.0)

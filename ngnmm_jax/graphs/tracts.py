@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Connectome, Eigenmodes
 from ngnmm_jax.connectome.eigenmodes import eigenmodes_of
@@ -63,7 +64,7 @@ class TractGraph(AbstractGraph):
             must = "give every parcel of `weights` a vertex"
             _checks.fail("parcels", must, f"these have none: {named}")
         self.parcels = jnp.asarray(parcels, jnp.int32)
-        self.members = jnp.asarray(_members(parcels, counts))
+        self.members = as_array(_members(parcels, counts))
         totals = np.bincount(parcels[parcels >= 0], given[parcels >= 0], shape[0])
         shares = np.where(parcels >= 0, given / totals[parcels], 0.0)
         self.shares = jnp.asarray(shares, self.weights.dtype)
@@ -99,7 +100,7 @@ class TractGraph(AbstractGraph):
 
     def means(self, values: Num[Array, "region *run"]) -> Num[Array, "parcel *run"]:
         """Of each parcel, over its vertices."""
-        values = jnp.asarray(values)
+        values = as_array(values)
         return self._totals(by_region(jax.lax.stop_gradient(self.shares), values))
 
     def _totals(self, values: Any) -> Any:
@@ -120,7 +121,7 @@ class TractGraph(AbstractGraph):
 
     def apply_transposed(self, values: Num[Array, "region *run"]) -> Num[Array, "region *run"]:
         """From vertices to parcels, between these the other way, and to vertices by their areas."""
-        totals = self._totals(jnp.asarray(values))
+        totals = self._totals(as_array(values))
         totals = jnp.tensordot(self.weights.T, totals, 1, precision="highest")
         return by_region(jax.lax.stop_gradient(self.shares), self.spread(totals))
 
@@ -174,7 +175,7 @@ class TractGraph(AbstractGraph):
         if (kept >= self.n_parcels).any():
             must = f"be at most {int((kept < self.n_parcels).sum())}: further ones no tract reaches"
             _checks.fail("k", must, f"it is {k}")
-        vectors = np.asarray(self.spread(jnp.asarray(modes.vectors[:, kept])))
+        vectors = np.asarray(self.spread(as_array(modes.vectors[:, kept])))
         vectors = vectors / np.linalg.norm(vectors, axis=0)
         uniform = np.flatnonzero(kept == modes.uniform) if self.even() else np.zeros(0)
         first = int(uniform[0]) if uniform.size else None

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.integrators.base import AbstractFixedStep, Stepper
 
 # The inputs' means over the coming step, and how much they rise in it, from their means over the
@@ -89,4 +90,4 @@ def _along(function: Any, field: Any) -> Any:
 
 def _rolled(weights: tuple[float, ...]) -> jax.Array:
     """Weights (newest, place) of a ring whose newest entry is at `newest`, older ones after it."""
-    return jnp.stack([jnp.roll(jnp.asarray(weights), k) for k in range(len(weights))])
+    return jnp.stack([jnp.roll(as_array(weights), k) for k in range(len(weights))])

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.kernels.kernel import AbstractKernel
 from ngnmm_jax.kernels.program import Program
 from ngnmm_jax.kernels.source import Shape, source
@@ -47,7 +47,7 @@ class HostKernel(AbstractKernel):
 
     def give(self, array: Any) -> jax.Array:
         """An array as JAX's."""
-        return jnp.asarray(array)
+        return as_array(array)
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax.graphs import DenseGraph
 from ngnmm_jax.integrators import AbstractFixedStep
@@ -128,7 +129,7 @@ def _traced(
     places = [k for k, leaf in enumerate(leaves) if _shape(leaf)]
     like = [_stand_in(leaves[k]) for k in places]
     sources = tuple(system.noise)
-    dtype = jnp.asarray(dt).dtype
+    dtype = as_array(dt).dtype
     state = jax.ShapeDtypeStruct(
         (len(system.model.variables), *stand_ins()[0 if networked else 1 :]), dtype
     )

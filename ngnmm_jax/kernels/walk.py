@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.placement import cpus
 from ngnmm_jax.kernels import primitives
 from ngnmm_jax.kernels.layout import LAYOUTS, narrow, only_narrow, wide
@@ -318,7 +318,7 @@ def _inner(equation: Any) -> ClosedJaxpr | None:
 
 def _at_once(equation: Any, args: list[Known]) -> list[Known]:
     with jax.default_device(next(iter(cpus()), None)):
-        values = equation.primitive.bind(*(jnp.asarray(a.value) for a in args), **equation.params)
+        values = equation.primitive.bind(*(as_array(a.value) for a in args), **equation.params)
     values = values if equation.primitive.multiple_results else [values]
     return [Known(np.asarray(v), all(a.fixed for a in args)) for v in values]
 

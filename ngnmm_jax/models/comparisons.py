@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import declared, with_fields
 from ngnmm_jax._core.scalar_roots import POINTS, scalar_roots
 
@@ -65,7 +66,7 @@ def sent(model: Any) -> str:
     model = usual(model)
     state = random_state(model, (1,))
     with jax.ensure_compile_time_eval():
-        output = np.asarray(model.output(jnp.asarray(state)))
+        output = np.asarray(model.output(as_array(state)))
     for name, row in zip(model.variables, state, strict=True):
         if np.array_equal(output, row):
             return str(name)
@@ -271,7 +272,7 @@ def equilibrium_reduction(
 ) -> str | None:
     """The vector field at the reduction's roots."""
     del drive
-    coupling = jnp.asarray(coupling)
+    coupling = as_array(coupling)
     if model.n_regions is not None or model.equilibrium_reduction(coupling) is None:
         return None
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.certain_roots import CertainReduction
 from ngnmm_jax._core.types import Field, ParameterArray, Scalar, State
 from ngnmm_jax.models import qif_rest
@@ -195,7 +196,7 @@ class DumontGutkin(AbstractNeuralMass):
 
         def function(u: Scalar) -> tuple[jax.Array, Scalar]:
             x_e, x_i = qif_rest.pair(c, u)
-            state = jnp.stack(self._state(..., jnp.asarray(coupling), x_e, x_i))
+            state = jnp.stack(self._state(..., as_array(coupling), x_e, x_i))
             return state, self.vector_field(state, coupling * state[0])[1]
 
         return EquilibriumReduction(*qif_rest.ends(c), function)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import declared
 
 #: Seconds in each of the time units that a model may use.
@@ -174,5 +175,5 @@ def shortest(*times: Any) -> Any:
 def as_numbers(*values: Any) -> list[Any]:
     """Known values as NumPy's 64-bit arrays, from which nothing is compiled; traced ones as is."""
     if not _checks.is_concrete(values):
-        return [jnp.asarray(value) for value in values]
+        return [as_array(value) for value in values]
     return [np.asarray(value, float) for value in values]

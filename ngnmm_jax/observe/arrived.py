@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 from scipy.interpolate import make_interp_spline
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.coupling.base import AbstractSum
 from ngnmm_jax.simulation.history import History
 from ngnmm_jax.simulation.result import Simulation
@@ -44,7 +45,7 @@ def arrived(
         sent = np.moveaxis(values, (-1, -2), (0, 1))  # (time, region, *channel)
         past = _Past(ts, sent, name, run.before, float(network.time_step))
         sums = _summed(part.graph, past, ts)
-        found[name] = jnp.asarray(np.moveaxis(sums, 1, -1))
+        found[name] = as_array(np.moveaxis(sums, 1, -1))
     return found
 
 

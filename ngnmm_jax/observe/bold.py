@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.models.times import need_seconds, seconds_in
@@ -181,7 +182,7 @@ def perfusion(
         _refuse(np.asarray(found), np.asarray(last), every)
     ts = every * np.arange(1, count + 1) + (np.asarray(t0) if _checks.is_concrete(t0) else t0)
     left = array.shape[0] - count * samples
-    return Perfusion(jnp.asarray(ts), found, last, jnp.asarray(ts[-1]), status, left)
+    return Perfusion(as_array(ts), found, last, as_array(ts[-1]), status, left)
 
 
 def steps_of(samples: int, interval: float, time_step: float) -> tuple[int, int]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.models.times import seconds_in
@@ -53,8 +54,8 @@ class Observed(AbstractResult):
     ) -> "Observed":
         """Values of the run's regions, (time, region); at its own times unless others are given."""
         axis = None if run.labels is None else "region"
-        times = run.ts if ts is None else jnp.asarray(ts)
-        return cls(times, jnp.asarray(values), name, unit, run.time_unit, axis, run.labels)
+        times = run.ts if ts is None else as_array(ts)
+        return cls(times, as_array(values), name, unit, run.time_unit, axis, run.labels)
 
     def with_columns(
         self, values: Any, *, axis: str, labels: Sequence[Any], unit: str | None = None
@@ -62,7 +63,7 @@ class Observed(AbstractResult):
         """The same on other columns, (time, axis)."""
         unit = self.unit if unit is None else unit
         names = _checks.names("labels", labels)
-        return Observed(self.ts, jnp.asarray(values), self.name, unit, self.time_unit, axis, names)
+        return Observed(self.ts, as_array(values), self.name, unit, self.time_unit, axis, names)
 
     @property
     def status(self) -> Int[Array, "..."]:

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.signals._arrays import Number, as_number, as_signal, moves, refuse_still
@@ -40,7 +41,7 @@ class Avalanches(AbstractResult):
     @property
     def status(self) -> Int[Array, ""]:
         """Whether there is any (`Status`)."""
-        return jnp.asarray(int(Status.OK if self.sizes.size else Status.NONE_FOUND))
+        return as_array(int(Status.OK if self.sizes.size else Status.NONE_FOUND))
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class Avalanches(AbstractResult):
         if not first.size:
             return jnp.full(length, jnp.nan)
         places = first[:, None] + np.arange(length)
-        return jnp.asarray(np.asarray(self.counts)[places].mean(axis=0))
+        return as_array(np.asarray(self.counts)[places].mean(axis=0))
 
 
 class BranchingRatio(AbstractResult):
@@ -190,12 +191,12 @@ def avalanches(
     first, end = edges[whole].T
     sums = np.r_[0, np.cumsum(counts)]
     return Avalanches(
-        jnp.asarray(sums[end] - sums[first]),
-        jnp.asarray((end - first) * width * dt),
-        jnp.asarray(first * width * dt),
-        jnp.asarray(counts),
-        jnp.asarray(first),
-        jnp.asarray(end - first),
+        as_array(sums[end] - sums[first]),
+        as_array((end - first) * width * dt),
+        as_array(first * width * dt),
+        as_array(counts),
+        as_array(first),
+        as_array(end - first),
         width * dt,
         int((~whole).sum()),
     )
@@ -260,14 +261,14 @@ def branching_ratio(
     timescale = np.inf if ratio >= 1 else -dt / np.log(ratio)
     status = Status.OK if fits else Status.NOT_CONVERGED
     return BranchingRatio(
-        jnp.asarray(ratio),
-        jnp.asarray(timescale),
-        jnp.asarray(naive),
-        jnp.asarray(amplitude),
-        jnp.asarray(slopes),
-        jnp.asarray(lags * dt),
-        jnp.asarray(residual),
-        jnp.asarray(int(status)),
+        as_array(ratio),
+        as_array(timescale),
+        as_array(naive),
+        as_array(amplitude),
+        as_array(slopes),
+        as_array(lags * dt),
+        as_array(residual),
+        as_array(int(status)),
     )
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
@@ -40,7 +41,7 @@ class PulseResponse(AbstractResult):
     @property
     def status(self) -> Int[Array, ""]:
         """OK."""
-        return jnp.asarray(int(Status.OK))
+        return as_array(int(Status.OK))
 
     @property
     def stats(self) -> dict[str, Any]:
@@ -213,7 +214,7 @@ def perturbational_complexity(significant: ArrayLike) -> Complexity:
     if share in (0.0, 1.0):
         which = "no entry is" if share == 0 else "all entries are"
         warnings.warn(f"Where {which} significant there is no complexity: it is NaN.", stacklevel=2)
-        return Complexity(math.nan, words, 0.0, share, jnp.asarray(int(Status.NOT_FINITE)))
+        return Complexity(math.nan, words, 0.0, share, as_array(int(Status.NOT_FINITE)))
     entropy = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
     value = words * math.log2(array.size) / (array.size * entropy)
     status = Status.OK
@@ -224,7 +225,7 @@ def perturbational_complexity(significant: ArrayLike) -> Complexity:
             f"normalisation says little below {_FEW_BITS}.",
             stacklevel=2,
         )
-    return Complexity(value, words, entropy, share, jnp.asarray(int(status)))
+    return Complexity(value, words, entropy, share, as_array(int(status)))
 
 
 def _words(array: np.ndarray) -> int:

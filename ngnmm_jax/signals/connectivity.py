@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import (
     Number,
@@ -114,7 +115,7 @@ def functional_connectivity_dynamics(
         )
     starts = np.arange(0, array.shape[0] - length + 1, stride)
     least = jnp.asarray(rounding(signal), array.dtype)
-    each, matrix, still = _sliding(array, jnp.asarray(starts), length, least)
+    each, matrix, still = _sliding(array, as_array(starts), length, least)
     if _checks.on_host(still, matrix):
         where = np.asarray(still)
         refuse_still(where.all(axis=0))
@@ -127,7 +128,7 @@ def functional_connectivity_dynamics(
                 "their dynamics are NaN, see `still`.",
                 stacklevel=2,
             )
-    centres = jnp.asarray((starts + (length - 1) / 2) * dt)
+    centres = as_array((starts + (length - 1) / 2) * dt)
     return ConnectivityDynamics(centres, each, matrix, still, -(-length // stride))
 
 

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Inexact, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import Purpose, stream
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import (
@@ -218,7 +219,7 @@ def comodulogram(
     index = every[0]
     _warn_of_nothing(index)
     z, p = _compared(every) if surrogates else (jnp.full(index.shape, jnp.nan),) * 2
-    return Comodulogram(jnp.asarray(slow), jnp.asarray(fast), index, z, p, measure, surrogates)
+    return Comodulogram(as_array(slow), as_array(fast), index, z, p, measure, surrogates)
 
 
 def _rising(name: str, frequencies: ArrayLike) -> np.ndarray:

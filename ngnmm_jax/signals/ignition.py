@@ -10,6 +10,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import Number, as_number, as_signal, finite_or_not
 
@@ -86,7 +87,7 @@ def ignition(
     deviation of BOLD and the window is four volumes.
     """
     array = as_signal(phases, sampling_interval, least=2, ndim=2)
-    some = jnp.asarray(events)
+    some = as_array(events)
     if some.dtype != bool:
         _checks.fail("events", "be true and false", f"it is an array of {some.dtype}")
     _checks.shape("events", some, array.shape, "as the phases")

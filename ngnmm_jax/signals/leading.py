@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import Purpose, generator
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
@@ -157,15 +158,15 @@ def phase_states(
     spread = within / ((whole[known] - whole[known].mean(axis=0)) ** 2).sum()
     parts = np.split(labels, np.cumsum([len(some) for some in vectors])[:-1])
     times = _times(parts, states, as_number(sampling_interval))
-    share, dwell, transitions = map(jnp.asarray, times)
+    share, dwell, transitions = map(as_array, times)
     return PhaseStates(
-        jnp.asarray(centres[order]),
-        jnp.asarray(labels),
+        as_array(centres[order]),
+        as_array(labels),
         share,
         dwell,
         transitions,
-        jnp.asarray(spread),
-        jnp.asarray(int(status)),
+        as_array(spread),
+        as_array(int(status)),
         trials,
     )
 

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.signals._arrays import Number, as_number
@@ -149,9 +149,9 @@ def power_law(
     rivals = [rival(inside, low, high, discrete) for rival in (_exponential, _lognormal)]
     ratio, p = np.array([_vuong(likely, rival) for rival in rivals]).T
     status = Status.OK if np.isfinite(error) else Status.NOT_CONVERGED
-    distance = jnp.asarray(_distance(inside, exponent, low, high, discrete))
-    return PowerLaw(jnp.asarray(exponent), jnp.asarray(error), low, high, distance, len(inside),
-                    jnp.asarray(ratio), jnp.asarray(p), jnp.asarray(int(status)))  # fmt: skip
+    distance = as_array(_distance(inside, exponent, low, high, discrete))
+    return PowerLaw(as_array(exponent), as_array(error), low, high, distance, len(inside),
+                    as_array(ratio), as_array(p), as_array(int(status)))  # fmt: skip
 
 
 def _log_norm(a: float, low: float, high: float, discrete: bool) -> float:
@@ -331,7 +331,7 @@ def scaling(
         status = int(Status.NONE_FOUND)
     values = (predicted, predicted * math.hypot(*relative), *measured, collapse[0], _PHASES,
               *collapse[1:], status)  # fmt: skip
-    return Scaling(of_sizes, of_lengths, *(jnp.asarray(value) for value in values))
+    return Scaling(of_sizes, of_lengths, *(as_array(value) for value in values))
 
 
 def _slope(found: Avalanches, every: np.ndarray, number: np.ndarray) -> tuple[float, float]:

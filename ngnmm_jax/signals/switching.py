@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.signals._arrays import Number, as_signal
@@ -35,7 +36,7 @@ class Switching(AbstractResult):
     @property
     def status(self) -> Int[Array, ""]:
         """OK."""
-        return jnp.asarray(Status.OK)
+        return as_array(Status.OK)
 
     @property
     def stats(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import lineax as lx
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import noise_segment
 from ngnmm_jax.integrators.adaptive import Adaptive, solve
 from ngnmm_jax.integrators.steps import StepsToJumps
@@ -74,9 +75,9 @@ def run_adaptive(
         noise_segment(noise_key(seed), span[0]) if noisy else None,
     )
     ends = (jnp.asarray(span[0], dtype), jnp.asarray(span[1], dtype))
-    last, saved, stats, status = _run(system, state, ends, jnp.asarray(filled), work)
+    last, saved, stats, status = _run(system, state, ends, as_array(filled), work)
     if _checks.on_host(saved):
-        return Outcome(last, jnp.asarray(np.asarray(saved)[: len(times)]), status, stats)
+        return Outcome(last, as_array(np.asarray(saved)[: len(times)]), status, stats)
     return Outcome(last, saved[: len(times)], status, stats)
 
 

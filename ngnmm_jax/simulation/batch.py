@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.memory import given as given_to_jax
 from ngnmm_jax._core.placement import beside, steps_are_few
 from ngnmm_jax._core.randomness import run_seeds
@@ -114,14 +115,14 @@ def simulate_batch(
 def _outcome(core: Any, runs: Runs, found: Any, saving: Saving, dt: float) -> Outcome:
     """What was computed of a batch."""
     last, saved, below, sent = found
-    stats = {"num_steps": jnp.asarray(saving.n_steps)}
+    stats = {"num_steps": as_array(saving.n_steps)}
     if below is not None:
         stats["below_zero"] = fraction_below(driven(core), below, saving.n_steps)
     status = _ended(runs.states, last, saved)
-    history = History.of(jax.tree.map(jnp.asarray, sent), dt)
+    history = History.of(jax.tree.map(as_array, sent), dt)
     before = History.of(runs.past, dt)
     saved = given_to_jax(saved) if isinstance(saved, np.ndarray) else saved
-    return Outcome(jnp.asarray(last), saved, status, stats, history, before)
+    return Outcome(as_array(last), saved, status, stats, history, before)
 
 
 def _ended(states: Any, last: Any, saved: Any) -> Any:
@@ -130,7 +131,7 @@ def _ended(states: Any, last: Any, saved: Any) -> Any:
     finite = _each(settled(last)) & _each(settled(saved))
     started = _each(xp.isfinite(xp.asarray(states)))
     status = xp.where(finite, Status.OK, Status.NOT_FINITE)
-    return jnp.asarray(xp.where(started, status, Status.NONE_FOUND))
+    return as_array(xp.where(started, status, Status.NONE_FOUND))
 
 
 def _each(well: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.lanes import padded, within_memory
 from ngnmm_jax._core.memory import joined
 from ngnmm_jax._core.parameters import with_leaves
@@ -80,7 +81,7 @@ def run_chunks(
     chunk = _chunk_of(n, devices, chunk)
     traced = not _checks.on_host(core, runs)
     runs = jax.tree.map(jnp.asarray if traced else np.asarray, runs)
-    begin = (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt)))
+    begin = (jnp.asarray(t0, float), as_array(first_step(t0, dt)))
     times = _Times(jnp.asarray(dt, core.coupling.dtype), begin)
     work = _Work(times, saving.variables, integrator, tuple(devices))
     found, _ = within_memory(

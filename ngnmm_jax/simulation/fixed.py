@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.memory import given, room
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import first_step
@@ -94,7 +95,7 @@ def run_fixed(
     past: Any = None,
 ) -> Outcome:
     """What was computed of a run; of a network with delays, from a `past` if that is given."""
-    begin = (noise_key(seed), (jnp.asarray(t0, float), jnp.asarray(first_step(t0, dt))))
+    begin = (noise_key(seed), (jnp.asarray(t0, float), as_array(first_step(t0, dt))))
     work = _Work(jnp.asarray(dt, state.dtype), begin, saving.variables, integrator)
     traced = not _checks.on_host(system, state, begin)
     long = progress is not False and saving.n_steps >= _LONG_RUN
@@ -109,7 +110,7 @@ def run_fixed(
             if kept:
                 saved.append(some if traced else np.asarray(some)[:kept])
             bar.update(kept * saving.stride if kept else int(steps[1]))
-    stats: dict[str, Any] = {"num_steps": jnp.asarray(saving.n_steps)}
+    stats: dict[str, Any] = {"num_steps": as_array(saving.n_steps)}
     if below is not None:
         stats["below_zero"] = fraction_below(driven(system), below.sum(), saving.n_steps)
     history = History.of(_past(system, memory, work) if remembers(system) else None, dt)
@@ -118,7 +119,7 @@ def run_fixed(
         stacked = jnp.concatenate(saved)[np.array(saving.picks)]
         return Outcome(last, stacked, finite_status(last, stacked), stats, history, before)
     finite = saved.settled and settled(np.asarray(last)).all()
-    status = jnp.asarray(Status.OK if finite else Status.NOT_FINITE)
+    status = as_array(Status.OK if finite else Status.NOT_FINITE)
     return Outcome(last, given(saved.values), status, stats, history, before)
 
 

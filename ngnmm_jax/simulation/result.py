@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult, nth
 from ngnmm_jax._core.status import STATUS_FLAGS
 from ngnmm_jax._core.types import Scalar
@@ -152,7 +153,7 @@ def package(
     units = {**dict(zip(model.variables, model.units, strict=True)), model.shown: model.shown_unit}
     system = undriven(system)
     return Simulation(
-        ts=jnp.asarray(saving.ts),
+        ts=as_array(saving.ts),
         states=outcome.saved,
         final_state=outcome.last,
         t1=jnp.asarray(t1, dtype=float),

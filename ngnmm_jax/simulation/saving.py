@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.memory import amount, memory
 from ngnmm_jax.integrators.steps import common_step
 from ngnmm_jax.models.base import AbstractNeuralMass
@@ -174,8 +175,8 @@ def blocks_of_saves(
     counts = [size] * (n_saves // size) + [n_saves % size] * (n_saves % size > 0)
     least = most if most * each <= _SMALL else max(counts, default=1)
     room = next(room for room in _ROOMS if room >= least)
-    found = [(n, room, jnp.asarray(n), jnp.asarray(saving.stride)) for n in counts]
-    return found + ([(0, room, jnp.asarray(1), jnp.asarray(rest))] if rest else [])
+    found = [(n, room, as_array(n), as_array(saving.stride)) for n in counts]
+    return found + ([(0, room, jnp.asarray(1), as_array(rest))] if rest else [])
 
 
 def select(model: AbstractNeuralMass, variables: tuple[str, ...], state: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import bare, leaf, parameter_names, with_leaves
 from ngnmm_jax._core.placement import jacobian_is_small, placed, wide
@@ -60,7 +61,7 @@ def initial_state(
     state = initial_states(core, {}, np.array([scatter]), np.array([seed]))[0]
     if not np.isfinite(state).all():
         raise SolverError("initial_state", Status.NONE_FOUND)
-    return jnp.asarray(state)
+    return as_array(state)
 
 
 def beginning(
@@ -107,7 +108,7 @@ def initial_states(
         scatter = jnp.broadcast_to(jnp.asarray(scatter, core.coupling.dtype), jnp.shape(seeds))
         core = bare(core)
         return jax.vmap(lambda v, sd, seed: _state_near_rest(with_leaves(core, v), sd, seed))(
-            dict(varied), scatter, jnp.asarray(seeds)
+            dict(varied), scatter, as_array(seeds)
         )
     seeds = np.asarray(seeds)
     n = seeds.shape[0]

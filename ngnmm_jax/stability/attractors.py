@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.lanes import map_chunks, take
 from ngnmm_jax._core.placement import wide
 from ngnmm_jax.dynamics.lockstep.runs import Return, Steps, least_return, settle
@@ -131,7 +132,7 @@ def _runner(
 
     def run(family: Family, begin: _Begin) -> _Arrival:
         inner = family.at(begin.point)
-        x = _kicked(jnp, family, jnp.asarray(begin.state).T, kick)
+        x = _kicked(jnp, family, as_array(begin.state).T, kick)
         field, steps = inner.vector_field, Steps.of(inner.model, x.shape[-1])
         end, path = settle(field, x, steps, transient=transient, samples=window, stride=stride)
         arrival = _Arrival(end, least_return(field, path, steps.tempo * stride, same))
@@ -227,7 +228,7 @@ class Refined(NamedTuple):
 def refined(family: Family, guesses: Guesses) -> Refined:
     """Orbits refined from guesses."""
     inner = family.at(guesses.point)
-    guess = jnp.asarray(guesses.state).T
+    guess = as_array(guesses.state).T
     cycle = shoot(
         inner.vector_field,
         lambda pair: inner.variational(pair, None),

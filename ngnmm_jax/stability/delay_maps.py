@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import parameter_names, with_leaves
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.status import Status
@@ -178,10 +178,10 @@ class Places:
 
     def _point(self, k: int, state: np.ndarray) -> _Point:
         """What is known of an equilibrium at a point."""
-        here = {name: jnp.asarray(values[k]) for name, values in self.inner.items()}
+        here = {name: as_array(values[k]) for name, values in self.inner.items()}
         if self.one_sum:
             return _Point(*node_of(with_leaves(self.present, here), state), self.times(k))
-        here |= {name: jnp.asarray(float(self.points[name][k])) for name in self.between}
+        here |= {name: as_array(float(self.points[name][k])) for name in self.between}
         everywhere = np.broadcast_to(state[:, None], self.network.state_shape)
         loop = loop_of(with_leaves(self.network, here), everywhere)
         return _Point(None, np.nan, np.zeros(()), loop)
@@ -271,7 +271,7 @@ class Places:
 
     def _orbit(self, k: int, row: int, table: Table) -> None:
         """Into a row of a table, the orbit at a point, if one is found."""
-        here = {name: jnp.asarray(float(values[k])) for name, values in self.points.items()}
+        here = {name: as_array(float(values[k])) for name, values in self.points.items()}
         network = with_leaves(self.network, here)
         orbit = find_orbit(network.homogeneous(), throw=False)
         if int(orbit.status) != Status.OK:

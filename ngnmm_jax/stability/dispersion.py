@@ -27,6 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Inexact, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.placement import placed
 from ngnmm_jax._core.results import AbstractResult, looked_at
 from ngnmm_jax._core.small_linalg import eigenvalues
@@ -258,7 +259,7 @@ def dispersion(
         _checks.finite("state", state)
         at_rest: Any = _with_one_delay if delayed else partial(_of_equilibrium, modal=modal)
         found = at_rest(inner, state=state, lambdas=lambdas)
-    found = _Modes(*map(jnp.asarray, found))
+    found = _Modes(*map(as_array, found))
     names = system.model.time_unit, notation_of(system)
     lambdas = lambdas if lambdas.ndim == 1 else lambdas[:, 0]
     known = modes.whole is not None and not delayed
@@ -275,7 +276,7 @@ def _as_lambdas(lambdas: Any) -> jax.Array:
     lambdas = xp.atleast_1d(xp.asarray(lambdas))
     if not xp.issubdtype(lambdas.dtype, np.inexact):
         lambdas = lambdas.astype(float)
-    return jnp.asarray(lambdas)
+    return as_array(lambdas)
 
 
 def _driven_alike(system: Any, state: Any) -> Driven:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float, Inexact, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import INPUT
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.several import several
@@ -86,7 +87,7 @@ class ModalResponse(AbstractResult):
         `regions`: indices (region,); by default all. What other modes add is left out: with noise
         in every region that makes regions less alike than they are here.
         """
-        vectors = self.vectors if regions is None else self.vectors[jnp.asarray(regions)]
+        vectors = self.vectors if regions is None else self.vectors[as_array(regions)]
         covariance = vectors @ self.slow_covariance @ vectors.T
         sd = jnp.sqrt(jnp.diagonal(covariance))
         return covariance / (sd[:, None] * sd)
@@ -143,16 +144,16 @@ def modal_response(
     else:
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
-    gains = _gains(driven(system), state, variable, frequencies, jnp.asarray(known.values))
-    overlaps = jnp.asarray(left.T @ left)
+    gains = _gains(driven(system), state, variable, frequencies, as_array(known.values))
+    overlaps = as_array(left.T @ left)
     unit = 2 * seconds_in(network.model.time_unit)
     power = unit * (jnp.abs(gains) ** 2).sum(axis=2) * jnp.diagonal(overlaps)
     slow = gains[0].real
     growth, status = _stability(network, state)
     result = ModalResponse(
         frequencies,
-        jnp.asarray(known.values),
-        jnp.asarray(known.vectors),
+        as_array(known.values),
+        as_array(known.vectors),
         power[1:],
         power[0],
         (slow @ slow.T) * overlaps,
@@ -236,10 +237,10 @@ def _gains(
 def _stability(network: Network, state: Any) -> tuple[Any, Any]:
     """What no growth exceeds, and the status that follows."""
     if not _checks.on_host(network, state):
-        return jnp.asarray(jnp.nan), jnp.asarray(Status.NOT_CERTIFIED)
+        return as_array(jnp.nan), as_array(Status.NOT_CERTIFIED)
     found = dispersion(network, state)
     attained, upper = float(jnp.max(found.growth)), float(jnp.max(found.growth))
     if found.bounds is not None:
         upper = max(upper, found.bounds.upper)
     status = Status.OK if upper < 0 else Status.NOT_CERTIFIED
-    return jnp.asarray(upper), jnp.asarray(Status.UNSTABLE if attained >= 0 else status)
+    return as_array(upper), as_array(Status.UNSTABLE if attained >= 0 else status)

@@ -27,6 +27,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import INPUT, with_fields
 from ngnmm_jax._core.placement import jacobian_is_small, placed
 from ngnmm_jax._core.results import AbstractResult
@@ -275,7 +276,7 @@ def _with_roots(network: Network, result: "LinearResponse") -> "LinearResponse":
     known = Status.OK if certified and values.size else Status.NOT_CERTIFIED
     known = Status.UNSTABLE if rate >= 0 else known
     status = jnp.where(result.status == Status.NOT_CERTIFIED, known, result.status)
-    return with_fields(result, growth=jnp.asarray(rate), status=status)
+    return with_fields(result, growth=as_array(rate), status=status)
 
 
 def growth(system: Network | Driven, state: Any) -> Float[Array, ""]:

@@ -16,6 +16,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import solve_each
@@ -184,7 +185,7 @@ def _result(network: Network, state: np.ndarray, found: Roots, still: bool) -> C
         "state": state,
         "status": status if still else Status.NOT_CONVERGED,
     }
-    arrays = {name: jnp.asarray(value) for name, value in values.items()}
+    arrays = {name: as_array(value) for name, value in values.items()}
     return CharacteristicRoots(**arrays, time_unit=network.model.time_unit)
 
 

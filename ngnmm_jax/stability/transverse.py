@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.placement import wide
@@ -87,7 +88,7 @@ class Spectrum(NamedTuple):
         if uniform is None:  # a graph of one's own need not say, but rows sum to the same
             sums = np.asarray(network.graph.row_sums(float)).mean()
             uniform = int(np.abs(np.asarray(lambdas) - sums).argmin())
-        return cls(family, jnp.asarray(lambdas), jnp.asarray(uniform))
+        return cls(family, as_array(lambdas), as_array(uniform))
 
     @property
     def shown(self) -> np.ndarray:
@@ -241,7 +242,7 @@ def monodromies(nodes: int, few: int) -> Callable[[Spectrum, Orbits], jax.Array]
         lambdas, period = spectrum.lambdas, orbits.period
         inner = spectrum.family.at(orbits.point)
         where, check = _nodes(lambdas, nodes)
-        x = jnp.asarray(orbits.state).T
+        x = as_array(orbits.state).T
         size, runs = x.shape
         mesh = adaptive_mesh(inner.vector_field, x, period, Steps.of(inner.model, runs))
 

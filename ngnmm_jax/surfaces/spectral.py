@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Eigenmodes
 from ngnmm_jax.graphs import AbstractGraph, SparseGraph, SpectralBounds
@@ -123,9 +124,9 @@ class LaplaceBeltramiGraph(AbstractGraph):
         _checks.an_object("kernel", kernel)
         operator = laplace_beltrami(surface)
         self.top = float(abs(operator).sum(axis=1).max())  # Gershgorin
-        self.coefficients = jnp.asarray(_fitted(kernel, self.top))
+        self.coefficients = as_array(_fitted(kernel, self.top))
         self.operator = SparseGraph(operator)
-        self.areas = jnp.asarray(surface.vertex_areas)
+        self.areas = as_array(surface.vertex_areas)
         self.surface = surface
 
     def card(self) -> tuple[str, dict[str, Any]]:

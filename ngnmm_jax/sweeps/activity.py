@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.definition import described
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.memory import amount, memory
@@ -361,7 +362,7 @@ class Activity(AbstractMeasure):
         lanes = {
             "point": {name: value.astype(dtype) for name, value in given.items()},
             "start": starts.astype(dtype),
-            "key": jax.vmap(noise_key)(jnp.asarray(seeds)),
+            "key": jax.vmap(noise_key)(as_array(seeds)),
         }
         past = past_of(self._first, core, dt, runs=seeds.size) if ends is None else ends.get("past")
         if past is not None:

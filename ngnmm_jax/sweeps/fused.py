@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.compiling import options
 from ngnmm_jax._core.lanes import by_width
 from ngnmm_jax._core.placement import devices
@@ -87,9 +88,7 @@ class Fusion:
 
     def __call__(self, lanes: dict[str, Any]) -> Any:
         """The results (run, …) of all runs, in NumPy."""
-        return by_width(
-            lambda some: self.chunk(jax.tree.map(jnp.asarray, some)), lanes, self._chunk
-        )
+        return by_width(lambda some: self.chunk(jax.tree.map(as_array, some)), lanes, self._chunk)
 
     def chunk(self, lanes: dict[str, Any]) -> dict[str, jax.Array]:
         """The results of as many runs as are taken at a time."""
@@ -112,7 +111,7 @@ class Fusion:
             at, shown = march(at, step, function.layout.window, stride, write=True)
             step += function.layout.window * stride
             values = kernel.give(shown)
-            totals, some = _run(_add, function, shared, totals, values, jnp.asarray(number))
+            totals, some = _run(_add, function, shared, totals, values, as_array(number))
             jax.block_until_ready(totals)
             emitted.append(some)
         memory = jax.tree.unflatten(structure, [kernel.give(leaf) for leaf in at])

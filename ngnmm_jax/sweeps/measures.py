@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import with_leaves
@@ -256,7 +257,7 @@ class _OverRuns:
     def __call__(self, system: System, lanes: dict[str, Any]) -> dict[str, jax.Array]:
         def one(lane: dict[str, Any]) -> dict[str, jax.Array]:
             found = called(self.function, with_leaves(system, lane["point"]), lane["seed"])
-            return {name: jnp.asarray(value) for name, value in found.items()}
+            return {name: as_array(value) for name, value in found.items()}
 
         return jax.vmap(one)(lanes)
 

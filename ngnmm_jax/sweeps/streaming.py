@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.integrators import AbstractFixedStep
@@ -40,7 +41,7 @@ class Plan:
     @property
     def steps(self) -> tuple[jax.Array, jax.Array]:
         """Steps between samples, and samples left out before the first window."""
-        return jnp.asarray(self.stride), jnp.asarray(self.transient)
+        return as_array(self.stride), as_array(self.transient)
 
     def names(self) -> tuple[tuple[str, ...], ...]:
         """Of the results, by summary and signal."""

@@ -12,6 +12,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.checks import is_concrete
 from ngnmm_jax._core.parameters import with_fields, without_names
 from ngnmm_jax._core.types import Field, State
@@ -202,7 +203,7 @@ class DelayedHomogeneous(AbstractDelayedHomogeneous):
 
     def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
         """As a network's, of perturbations that all regions share."""
-        found = rightmost(loop_of(self, jnp.asarray(state)[:, None]), fewest).found
+        found = rightmost(loop_of(self, as_array(state)[:, None]), fewest).found
         return found.values, found.certified
 
     def only_by_coupling(self, way_out: str) -> None:
@@ -259,7 +260,7 @@ class RestingHomogeneous(AbstractDelayedHomogeneous):
 
     def rightmost_roots(self, state: Any, fewest: int = 6) -> tuple[np.ndarray, bool]:
         """Those of the network, all regions in the state."""
-        state = jnp.asarray(state)[:, None]
+        state = as_array(state)[:, None]
         everywhere = jnp.broadcast_to(state, self.network.state_shape)
         found: tuple[np.ndarray, bool] = self.network.rightmost_roots(everywhere, fewest)
         return found

@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots, roots_in
 from ngnmm_jax.dynamics.contours import Rectangle
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, bounds
@@ -339,7 +340,7 @@ def node_of(present: Any, state: Any) -> tuple[Node, float]:
 
     `present`: their homogeneous system without delays, over `graphs.Alike`.
     """
-    matrix, push, sent, through = _of_one(present, jnp.asarray(state))
+    matrix, push, sent, through = _of_one(present, as_array(state))
     return Node(*(np.asarray(part, float)[None] for part in (matrix, push, sent))), float(through)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Shown, shown_as_made
 from ngnmm_jax._core.parameters import INPUT, NOISE_PARTS, with_fields
 from ngnmm_jax._core.types import Scalar
@@ -353,7 +354,7 @@ def _enters_linearly(model: AbstractNeuralMass) -> bool:
     if kind not in _linear:
         with jax.ensure_compile_time_eval():
             like = comparisons.usual(model)
-            state = jnp.asarray(comparisons.random_state(like, (1,)))
+            state = as_array(comparisons.random_state(like, (1,)))
             drive = jnp.ones((*([len(like.inputs)] if like.inputs else []), 1), state.dtype)
             low, middle, high = (like.vector_field(state, k * drive) for k in (0.0, 1.0, 2.0))
             bend = jnp.abs(low + high - 2 * middle)
@@ -415,4 +416,4 @@ def _correlation(given: Any) -> tuple[Any, Any]:
     if values[0] < -_SAME * len(known):
         but = f"its smallest eigenvalue is {values[0]:.3g}"
         _checks.fail("correlation", "be one that noise can have", but)
-    return value, jnp.asarray(vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T)
+    return value, as_array(vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T)

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Card
 from ngnmm_jax._core.parameters import known_name, leaf, parameter_names, parts_between, with_leaves
 from ngnmm_jax._core.programs import digest
@@ -58,8 +58,8 @@ class RegionalMap(Card):  # no PyTree: what a fit is made of must be static
         self.check(system)
         now = leaf(system, self.parameter)
         base = now if self.base is None else self.base
-        values = jnp.asarray(base + amplitude * self.map)
-        return with_leaves(system, {self.parameter: values.astype(jnp.asarray(now).dtype)})
+        values = as_array(base + amplitude * self.map)
+        return with_leaves(system, {self.parameter: values.astype(as_array(now).dtype)})
 
     def __eq__(self, other: object) -> bool:
         """Whether all it holds is the same."""

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Shown
 from ngnmm_jax._core.types import Scalar
 from ngnmm_jax.models.parameters import as_float_array
@@ -182,7 +183,7 @@ class Pulse(AbstractStimulus):
 
     @property
     def longest_step(self) -> Any:
-        return jnp.asarray(jnp.inf)
+        return as_array(jnp.inf)
 
     def moments(self, t: Scalar, dt: Scalar) -> Moments:
         """Exact."""
@@ -355,7 +356,7 @@ class Sampled(AbstractStimulus):
 
     @property
     def longest_step(self) -> Any:
-        return jnp.asarray(jnp.inf)
+        return as_array(jnp.inf)
 
     def over_steps(self) -> Callable[[Scalar, Scalar], Moments]:
         """The mean is exact; so is the rise where a step has at most two of the times in it."""

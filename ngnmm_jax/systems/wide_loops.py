@@ -17,9 +17,9 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.dynamics.analytic_roots import AnalyticRoots
 from ngnmm_jax.dynamics.gain_bounds import Fraction, Node, WideNode
 from ngnmm_jax.systems.loops import Loop, column_bounds, linearised_loop, sizes
@@ -100,7 +100,7 @@ class WideLoop(NamedTuple):
 
 def loop_of(network: Any, state: Any) -> Loop | WideLoop:
     """The loop of a network, or of what has its methods, at a state (variable, region)."""
-    matrix, push, sent, terms = _linearised(network.bare(), jnp.asarray(state))
+    matrix, push, sent, terms = _linearised(network.bare(), as_array(state))
     parts = [np.moveaxis(np.asarray(p, float), -1, 0) for p in (matrix, push, sent)]
     if all((np.abs(part - part[:1]) <= _ALIKE * np.abs(part).max()).all() for part in parts):
         parts = [part[:1] for part in parts]

@@ -4,11 +4,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
 from ngnmm_jax import plot, signals
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.cli.cortex import Cortex
@@ -127,7 +127,7 @@ def _film(run: Simulation, cortex: Cortex, out: Path) -> None:
     whole = dataclasses.replace(
         run,
         ts=run.ts[begin:],
-        states=jnp.asarray(cortex.on_whole(run.states[begin:])),
+        states=as_array(cortex.on_whole(run.states[begin:])),
         labels=tuple(map(str, range(cortex.whole.n_vertices))),
     )
     movie = plot.animate(whole, cortex.whole, window=_FILMED)

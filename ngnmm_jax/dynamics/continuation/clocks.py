@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.dynamics.forced.system import fractions_of
 
@@ -120,13 +121,13 @@ class Drive(AbstractClock):
     @classmethod
     def of(cls, system: Any, turns: int) -> "Drive":
         """That of a system's drive."""
-        return cls(jnp.asarray(fractions_of(system)), turns)
+        return cls(as_array(fractions_of(system)), turns)
 
     def scalars(self, parameters: Any, period: Any) -> Any:
         return np.asarray(parameters)
 
     def period(self, field: ParametrisedField, scalars: Any) -> Float[Array, ""]:
-        return self.turns * field.at(jnp.asarray(scalars[: len(field.names)])).drive_period
+        return self.turns * field.at(as_array(scalars[: len(field.names)])).drive_period
 
     def slope(self, field: ParametrisedField, x: Any, scalars: Any, at: Any) -> Any:
         p = scalars[: len(field.names)]

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.dynamics.delayed.pieces import DERIVATIVE, POINTS, Path, rows, slopes, times
 from ngnmm_jax.dynamics.delayed.system import linearised
@@ -76,9 +77,7 @@ def collocate(system: Any, path: Path, period: Float[Array, ""]) -> Collocated:
             now.number + 1, now.values + part * change, now.period + part * longer, step, ended
         )
 
-    start = _Iteration(
-        jnp.asarray(0), path.values, period, jnp.asarray(jnp.inf), jnp.asarray(False)
-    )
+    start = _Iteration(jnp.asarray(0), path.values, period, as_array(jnp.inf), jnp.asarray(False))
     end = jax.lax.stop_gradient(jax.lax.while_loop(going, again, start))
 
     def kept(now: Any, _: None) -> tuple[Any, jax.Array]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import ParametrisedField
 from ngnmm_jax.dynamics.continuation.arclength import Event, Step, concrete
 from ngnmm_jax.dynamics.continuation.clocks import AbstractClock
@@ -84,7 +85,7 @@ class LateProfile(eqx.Module):
 
     def at(self, ts: Any) -> tuple[np.ndarray, np.ndarray]:
         """The cycle and its slope, each (time, variable), at times (time,) in [0, 1]."""
-        here, ts = jax.tree.map(jnp.asarray, (self, ts))
+        here, ts = jax.tree.map(as_array, (self, ts))
         rises = Path(here.mesh, slopes(here.path))
         x, slope = (np.asarray(evaluate(path, ts)) for path in (here.path, rises))
         return x, slope
@@ -145,7 +146,7 @@ class LateCycles(AbstractCycleProblem):
         if converged:
             system = self.field.at(point.scalars[:1])
             period = jnp.exp(point.scalars[-1])
-            gain = jnp.asarray(system.gain)[None]
+            gain = as_array(system.gain)[None]
             found = leading(system, point.path, period, gain, spectrum.size)
             logs, errors = found.logs[0], found.errors[0]
             spectrum = np.where(np.isnan(logs), -np.inf + 0j, logs)
@@ -195,7 +196,7 @@ def _newton(problem: Any, point: LateProfile, across: LateProfile) -> _Newton:
     along = jnp.zeros(len(whole)).at[-1].set(1.0)
     right = jnp.stack([-whole[:, -1], along], axis=1)
     found = jnp.linalg.solve(whole[:, :-1], right)
-    by_column = jnp.concatenate([found, jnp.asarray([[1.0, 0.0]])])
+    by_column = jnp.concatenate([found, as_array([[1.0, 0.0]])])
     moves = jnp.einsum("kias,sc->ckia", changes, by_column)
     step, way = (
         LateProfile(point.mesh, move, column[jnp.array([-1, -2])])
@@ -301,19 +302,19 @@ def from_path(path: Path, parameter: Any, period: Any) -> Step:
     """A cycle that is known, with the parameter's own direction."""
     point = LateProfile(path.mesh, path.values, jnp.asarray([parameter, jnp.log(period)], float))
     nothing = jnp.zeros_like(path.values)
-    return Step(point, LateProfile(path.mesh, nothing, jnp.asarray([1.0, 0.0])))
+    return Step(point, LateProfile(path.mesh, nothing, as_array([1.0, 0.0])))
 
 
 def from_hopf(problem: LateCycles, state: Any, omega: float, pieces: int) -> Step:
     """The small cycle at a Hopf point (variable,): along the eigenvector of its pair of roots."""
     system, p = problem.field.system, problem.field.parameters
-    q = np.asarray(_eigenvector(system, jnp.asarray(state, float), jnp.asarray(omega)))
+    q = np.asarray(_eigenvector(system, jnp.asarray(state, float), as_array(omega)))
     q = q / np.sqrt(2 * (np.abs(q / np.asarray(problem.state_scales)) ** 2).sum())
     mesh = jnp.linspace(0.0, 1.0, pieces + 1)
     at = np.asarray(times(mesh))
     wave = 2 * (np.exp(2j * np.pi * at)[..., None] * q).real
     scalars = jnp.append(p, np.log(2 * np.pi / omega))
-    tangent = LateProfile(mesh, jnp.asarray(wave), jnp.zeros(2))
+    tangent = LateProfile(mesh, as_array(wave), jnp.zeros(2))
     rest = jnp.broadcast_to(jnp.asarray(state, float), wave.shape)
     return Step(LateProfile(mesh, rest, scalars).moved(tangent, _AMPLITUDE), tangent)
 

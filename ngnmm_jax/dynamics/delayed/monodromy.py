@@ -25,6 +25,7 @@ from jaxtyping import Array, Inexact
 from scipy.sparse.linalg import ArpackNoConvergence, eigs
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.interpolation import interpolation, interpolation_nodes
 from ngnmm_jax._core.lanes import padded
 from ngnmm_jax._core.small_linalg import eigenvalues
@@ -102,7 +103,7 @@ def _multipliers(
 
     def matrices(some: np.ndarray) -> np.ndarray:
         parts = [
-            np.asarray(monodromy(system, path, period, jnp.asarray(some[index]), kept))[:number]
+            np.asarray(monodromy(system, path, period, as_array(some[index]), kept))[:number]
             for index, number in padded(len(some), min(len(some), _LANES))
         ]
         return np.concatenate(parts)

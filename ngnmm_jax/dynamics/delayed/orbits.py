@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.delayed.collocation import Collocated, collocate
 from ngnmm_jax.dynamics.delayed.monodromy import Leading, leading
@@ -167,10 +168,10 @@ def _described(xp: Any, system: Any, found: Collocated) -> Orbit:
     """What the orbit is that was found."""
     n = found.path.values.shape[-1]
     if xp is np and not found.moved < _MOVED:  # no orbit, whose multipliers may take for ever
-        unknown = jnp.full(n, jnp.nan + 0j), jnp.asarray(jnp.nan)
+        unknown = jnp.full(n, jnp.nan + 0j), as_array(jnp.nan)
         return named(_assembled(found, *unknown), system)
-    spectrum = leading(system, found.path, found.period, jnp.asarray(system.gain)[None], n)
-    return named(_assembled(found, *map(jnp.asarray, _known(xp, spectrum))), system)
+    spectrum = leading(system, found.path, found.period, as_array(system.gain)[None], n)
+    return named(_assembled(found, *map(as_array, _known(xp, spectrum))), system)
 
 
 @jax.jit

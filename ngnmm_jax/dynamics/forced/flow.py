@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.integrators.runge_kutta import RK4
 
 
@@ -59,5 +60,5 @@ def slope_over(system: Any, t: Any, h: Any) -> Any:
 def with_time(x: Any, xi: Any) -> tuple[jax.Array, jax.Array]:
     """A state and its tangents (*state, tangent), flat and with their time, zero, behind."""
     count = xi.shape[-1]
-    flat = jnp.asarray(xi).reshape(int(np.prod(jnp.shape(x))), count)
+    flat = as_array(xi).reshape(int(np.prod(jnp.shape(x))), count)
     return jnp.append(jnp.ravel(x), 0.0), jnp.concatenate([flat, jnp.zeros((1, count))])

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.status import Status
 from ngnmm_jax.dynamics.floquet import spectrum_along
 from ngnmm_jax.dynamics.forced.result import ForcedOrbit
@@ -47,7 +48,7 @@ def settled(system: Any, start: Any, transient: Any, window: Any, steps: int | N
     x, found = start, None
     for longer in _LONGER if transient is None else (1,):
         before = max(_FEWEST if transient is None else 0, int(np.ceil(longer * wanted / period)))
-        run = strobed(system, x, jnp.asarray(each), jnp.asarray(before), most)
+        run = strobed(system, x, as_array(each), as_array(before), most)
         x = run.states[-1]
         turns = _least_return(run, most // 2)
         if not np.isfinite(np.asarray(run.states)).all():
@@ -86,13 +87,13 @@ def _arrived(orbit: ForcedOrbit, run: Strobed, nearest: float) -> ForcedOrbit:
         return orbit
     drifts = nearest > _SAME or (ok and not attracts)
     status = Status.NOT_PERIODIC if drifts else Status.NOT_CONVERGED
-    return eqx.tree_at(lambda o: o.status, orbit, jnp.asarray(status))
+    return eqx.tree_at(lambda o: o.status, orbit, as_array(status))
 
 
 def near_guess(system: Any, start: Any, turns: int, steps: int | None) -> ForcedOrbit:
     """The orbit of so many periods of the drive that Newton's iteration finds from a state."""
     if not _checks.on_host(system, start):
-        return _in_a_program(system, jnp.asarray(start), turns, steps or _STEPS)
+        return _in_a_program(system, as_array(start), turns, steps or _STEPS)
     pieces = pieces_of(system, turns, SEGMENTS)
     longest = pieces.lengths.max()
     needed = longest / (BLOCK * _LONGEST * float(system.time_step))
@@ -108,7 +109,7 @@ def near_guess(system: Any, start: Any, turns: int, steps: int | None) -> Forced
             apart = np.abs(shot.states - coarse.states).max() / (1 + np.abs(shot.states).max())
             result = _described(np, system, shot, pieces, now, turns)
             error = max(float(result.error), apart)
-            result = eqx.tree_at(lambda o: o.error, result, jnp.asarray(error))
+            result = eqx.tree_at(lambda o: o.error, result, as_array(error))
             if error <= _EXACT or not error < before / 4:
                 break
             before = error
@@ -167,19 +168,19 @@ def _described(
     solved = (residual < _GAP) & (moved < _MOVED)
     cycles = _cycles(xp, _observed(system, path.reshape(-1, *shape)), dt)
     return ForcedOrbit(
-        period=jnp.asarray(period),
-        drive_period=jnp.asarray(system.drive_period),
-        states=jnp.asarray(states.reshape(-1, *shape)),
-        ts=jnp.asarray(xp.concatenate([xp.zeros(1), xp.cumsum(dt)])),
-        samples=jnp.asarray(path.reshape(-1, *shape)),
-        extrema=jnp.asarray(ends.reshape(2, *shape)),
-        log_multipliers=jnp.asarray(spectrum.logs),
-        phases=jnp.asarray(spectrum.phases),
-        residual=jnp.asarray(residual),
-        error=jnp.asarray(error),
+        period=as_array(period),
+        drive_period=as_array(system.drive_period),
+        states=as_array(states.reshape(-1, *shape)),
+        ts=as_array(xp.concatenate([xp.zeros(1), xp.cumsum(dt)])),
+        samples=as_array(path.reshape(-1, *shape)),
+        extrema=as_array(ends.reshape(2, *shape)),
+        log_multipliers=as_array(spectrum.logs),
+        phases=as_array(spectrum.phases),
+        residual=as_array(residual),
+        error=as_array(error),
         drive_cycles=turns,
-        cycles=jnp.asarray(cycles),
-        status=jnp.asarray(xp.where(solved, Status.OK, Status.NOT_CONVERGED)),
+        cycles=as_array(cycles),
+        status=as_array(xp.where(solved, Status.OK, Status.NOT_CONVERGED)),
         notation=notation_of(system),
     )
 
@@ -187,7 +188,7 @@ def _described(
 @eqx.filter_jit
 def _observed(system: Any, samples: Any) -> jax.Array:
     """What is watched, (sample,)."""
-    return jax.vmap(system.observed)(jnp.asarray(samples))
+    return jax.vmap(system.observed)(as_array(samples))
 
 
 def _cycles(xp: Any, values: Any, dt: Any) -> Any:
@@ -203,16 +204,16 @@ def _told(xp: Any, orbit: ForcedOrbit) -> ForcedOrbit:
     """The orbit, not converged where its multipliers are inexact."""
     inexact = (orbit.status == Status.OK) & ~(orbit.error < _INEXACT)
     status = xp.where(inexact, Status.NOT_CONVERGED, orbit.status)
-    return eqx.tree_at(lambda o: o.status, orbit, jnp.asarray(status))
+    return eqx.tree_at(lambda o: o.status, orbit, as_array(status))
 
 
 def _none(system: Any, state: Any, period: float) -> ForcedOrbit:
     """What is returned where an attractor is not periodic: NaN, but for its last state."""
-    shape, nan = tuple(system.state_shape), jnp.asarray(jnp.nan)
+    shape, nan = tuple(system.state_shape), as_array(jnp.nan)
     size = int(np.prod(shape))
     return ForcedOrbit(
         period=nan,
-        drive_period=jnp.asarray(period),
+        drive_period=as_array(period),
         states=state[None],
         ts=jnp.full(2, nan),
         samples=jnp.full((2, *shape), nan),
@@ -223,6 +224,6 @@ def _none(system: Any, state: Any, period: float) -> ForcedOrbit:
         error=nan,
         drive_cycles=0,
         cycles=jnp.asarray(0),
-        status=jnp.asarray(Status.NOT_PERIODIC),
+        status=as_array(Status.NOT_PERIODIC),
         notation=notation_of(system),
     )

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.dynamics.floquet import Propagated, ends, propagators, swept
 from ngnmm_jax.dynamics.forced.system import Clocked, Pieces, packed
@@ -142,7 +143,7 @@ def shoot(system: Any, states: Any, pieces: Pieces, steps: int) -> Shot:
         moved = now.states - delta / jnp.maximum(1.0, step / _LEAP)
         return _Iteration(now.number + 1, moved, size, step, _ended(size, now.size, step, now.step))
 
-    far, infinite = jnp.asarray(1e300), jnp.asarray(jnp.inf)
+    far, infinite = jnp.asarray(1e300), as_array(jnp.inf)
     begin = _Iteration(jnp.asarray(0), states, far, infinite, jnp.array(False))
     x = jax.lax.stop_gradient(jax.lax.while_loop(unfinished, newton, begin)).states
     followed = follow(jnp, cut, x, still, steps)

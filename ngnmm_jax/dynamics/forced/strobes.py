@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.dynamics.forced.system import Pieces, inside, pieces_of
 from ngnmm_jax.integrators.runge_kutta import RK4
@@ -33,7 +34,7 @@ def step_in(slope: Slope, pieces: Pieces, steps: Any, number: Any, x: Any) -> An
     Of RK4. Pieces (piece, *run) and states (*state, *run).
     """
     piece = number // steps
-    begin, length = (jnp.asarray(part)[piece] for part in pieces)
+    begin, length = (as_array(part)[piece] for part in pieces)
     h = length / steps
     ends = inside(begin, length)
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.dynamics.lockstep.runs import Steps
 from ngnmm_jax.integrators.runge_kutta import tsit5_step
 
@@ -77,7 +78,7 @@ def adaptive_mesh(
     (2011), with diffrax's coefficients.
     """
     longest = steps.longest
-    wanted = jnp.asarray(fractions)[:, None]
+    wanted = as_array(fractions)[:, None]
 
     def unfinished(now: _Making) -> jax.Array:
         going = (now.t < duration) & (now.mesh.number < MOST_STEPS) & jnp.isfinite(now.t)

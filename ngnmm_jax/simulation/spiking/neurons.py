@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.integrators import RK4, AbstractFixedStep, Heun, Stepper
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.simulation.spiking.lorentzian import lorentzian_of
@@ -167,7 +168,7 @@ class _Step:
             for which in (*own, ~(own[0] | own[1]))
         )
         self.all_own = not others.any()
-        self.rate, self.potential, self.others = map(jnp.asarray, (rate, potential, others))
+        self.rate, self.potential, self.others = map(as_array, (rate, potential, others))
 
     def __call__(self, now: Neurons, stimulus: Any, rise: Any = None) -> Neurons:
         """The neurons a step later, with what is added meanwhile to the inputs, and its rise."""

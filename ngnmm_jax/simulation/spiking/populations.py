@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_leaves
 from ngnmm_jax.models.base import AbstractNeuralMass
 from ngnmm_jax.models.comparisons import random_state
@@ -120,7 +121,7 @@ def form_of(runs: Runs) -> Form:
     moved = np.random.default_rng(0).uniform(0.5, 1.5, states.shape[1:])
     with jax.enable_x64(True):
         runs = jax.tree.map(_wide, runs)
-        gaps = np.asarray(_tried(runs, jnp.asarray(states, float), jnp.asarray(moved)))
+        gaps = np.asarray(_tried(runs, jnp.asarray(states, float), as_array(moved)))
     return Form(*map(bool, ~(gaps < _ROUNDING)))
 
 
@@ -133,7 +134,7 @@ def noises_by_rates(system: Any) -> list[str]:
     state = random_state(model, (1,))
     moved = state.copy()
     moved[rows(model, "rate")] *= 2
-    states = [jnp.asarray(y) for y in (state, moved)]
+    states = [as_array(y) for y in (state, moved)]
     return [
         name
         for name, noise in by_state.items()

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.placement import NEURONS, beside
 from ngnmm_jax._core.progress import progress_bar
 from ngnmm_jax._core.randomness import first_step, run_seeds
@@ -112,7 +113,7 @@ def simulate_spiking(
         core = on_grid(core, dt, varied)
         runs, own = Runs(core, varied), private_noise(core, private)
         sizes = neurons, min(recorded, neurons)
-        seeds = jnp.asarray(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
+        seeds = as_array(run_seeds(seed, count) if np.ndim(seed) == 0 else seed)
         there = begun(runs, start, scatter, seeds, sizes, dt)
         t0 = begins(given, None)
         work = _Work.of(runs, neurons, dt, t0, own)
@@ -149,7 +150,7 @@ class _Work(eqx.Module):
         return cls(
             dt=jnp.asarray(dt, dtype),
             t0=jnp.asarray(t0, float),
-            first=jnp.asarray(first_step(t0, dt)),
+            first=as_array(first_step(t0, dt)),
             offsets=jnp.asarray(quantiles(neurons), dtype),
             form=form_of(runs),
             private=private,
