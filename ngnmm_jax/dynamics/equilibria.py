@@ -185,7 +185,9 @@ def find_equilibria(
         if not number:
             _checks.fail("start", "hold a state", "it is empty")
     delays = getattr(system, "delays", None)
-    if delays is None:
+    if delays is None and differentiated(system, start):
+        result = _attached(bare(system), start, max_count)
+    elif delays is None:
         result = _found(bare(system), start, max_count)
     else:
         result = _delayed(system, start, max_count)
@@ -213,22 +215,21 @@ def _found(
         return _alone(system, max_count)
     if starts is None and known and hasattr(system, "equilibrium_starts"):
         starts = system.equilibrium_starts()
-    places = max_count or MOST
-    if starts is not None:
-        places = max_count or max(MOST, starts.shape[0])
-        if known and is_large(system):
-            return _with_growth(system, _from_starts_of_many(system, starts, places))
-        if known and _checks.on_host(starts):
-            return _first(search_from(system, starts, places))
-    if differentiated(system, starts):
-        return _attached(system, _found(constant(system), starts, places), places)
     if starts is None:
-        return _searched(system, places, _scalar(system))
-    return (_from_starts_of_many if is_large(system) else _from_starts)(system, starts, places)
+        return _searched(system, max_count or MOST, _scalar(system))
+    places = max_count or max(MOST, starts.shape[0])
+    if is_large(system):
+        return _with_growth(system, _from_starts_of_many(system, starts, places))
+    if known and _checks.on_host(starts):
+        return _first(search_from(system, starts, places))
+    return _from_starts(system, starts, places)
 
 
-def _attached(system: Any, known: Equilibria, places: int) -> Equilibria:
-    """Equilibria that are known, in so many places, with the derivatives that a system has."""
+def _attached(system: Any, starts: Any, max_count: int | None) -> Equilibria:
+    """Those of known values, in as many places as `jit` would have, with a system's derivatives."""
+    places = max_count or max(MOST, 0 if starts is None else starts.shape[0])
+    fixed, given = constant((system, starts))
+    known = find_equilibria(fixed, start=given, max_count=places, throw=False)
     short = places - known.found.shape[0]
 
     def in_places(leaf: Any) -> Any:
