@@ -7,13 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def as_array(value: Any) -> jax.Array:
-    """`jnp.asarray`, which compiles a program for each shape that it brings from the host: without.
+def as_array(value: Any, dtype: Any = None) -> jax.Array:
+    """JAX's array of a value, of its own memory.
 
-    Arrays of NumPy keep their type, of 32 bits where JAX has no 64. They are copied: JAX would use
-    their memory, where it is aligned, and see what is written there later.
+    As `jnp.asarray`, which with a type uses the memory of NumPy's arrays where it happens to be
+    aligned, and sees what is written there later; and without one compiles a program for each
+    shape that it brings from the host.
     """
-    if not isinstance(value, np.ndarray | np.generic):
-        return jnp.asarray(value)
-    kind = jax.dtypes.canonicalize_dtype(value.dtype)
-    return jnp.asarray(np.array(value, kind), kind)
+    if isinstance(value, jax.Array) or not hasattr(value, "__array__"):
+        return jnp.asarray(value, dtype)
+    known = np.asarray(value)
+    kind = jax.dtypes.canonicalize_dtype(known.dtype if dtype is None else dtype)
+    return jnp.asarray(np.array(known, kind), kind)

@@ -6,10 +6,10 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.compiling import options
 from ngnmm_jax._core.placement import devices as devices_in_use
 from ngnmm_jax._core.progress import progress_bar
@@ -131,7 +131,7 @@ def _compiled(
 def grid(axes: dict[str, Any], dtype: Any = float) -> tuple[dict[str, jax.Array], tuple[int, ...]]:
     """All points of a grid, (point,) for each axis, and the grid's shape."""
     mesh = np.meshgrid(*axes.values(), indexing="ij")
-    points = {name: jnp.asarray(m.ravel(), dtype) for name, m in zip(axes, mesh, strict=True)}
+    points = {name: as_array(m.ravel(), dtype) for name, m in zip(axes, mesh, strict=True)}
     return points, mesh[0].shape
 
 

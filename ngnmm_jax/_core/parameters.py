@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.names import STIMULUS
 
 #: The strength of a coupling, among the parameters.
@@ -414,4 +415,4 @@ class ParametrisedField(eqx.Module):
     @property
     def parameters(self) -> Float[Array, "parameter"]:
         """Their values in the system."""
-        return jnp.stack([jnp.asarray(leaf(self.system, name), float) for name in self.names])
+        return jnp.stack([as_array(leaf(self.system, name), float) for name in self.names])

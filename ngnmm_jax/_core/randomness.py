@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 
 # Counters of the purposes' keys, and of sources of noise: beyond the numbers that a draw takes.
 _SPLIT = 1 << 31
@@ -116,7 +117,7 @@ def noise_source(key: Any, row: int | None, dt: Any) -> Any:
     Other steps have other noise: the same numbers would come at other times.
     """
     key = jax.random.fold_in(key, np.uint32(_SPLIT if row is None else _SPLIT + 1 + row))
-    bits = jax.lax.bitcast_convert_type(jnp.asarray(dt, jnp.float32), jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(as_array(dt, jnp.float32), jnp.uint32)
     return jax.random.fold_in(key, bits)
 
 

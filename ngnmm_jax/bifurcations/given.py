@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
@@ -137,7 +136,7 @@ def equilibrium_near(system: Any, start: Any) -> jax.Array:
     """The equilibrium near a state, or the first one."""
     if start is None:
         return find_equilibria(system).states[0]
-    state = jnp.asarray(start, dtype=float)
+    state = as_array(start, dtype=float)
     _checks.shape("start", state, tuple(system.state_shape), "(*state)")
     _checks.finite("start", state)
     found, _, admissible = near(system, np.asarray(state))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.names import STIMULUS
 from ngnmm_jax._core.parameters import (
     bare,
@@ -122,4 +123,4 @@ def _pieces(system: Driven, points: Mapping[str, Any]) -> Pieces:
     def one(values: dict[str, Any]) -> Pieces:
         return pieces_of(with_leaves(system, values), 1, 1)
 
-    return jax.vmap(one, out_axes=-1)({k: jnp.asarray(v, float) for k, v in points.items()})
+    return jax.vmap(one, out_axes=-1)({k: as_array(v, float) for k, v in points.items()})

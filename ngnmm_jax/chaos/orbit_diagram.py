@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax._core.parameters import parameter_axes, with_leaves
 from ngnmm_jax._core.placement import placed, points_of, steps_are_few
@@ -165,7 +166,7 @@ def orbit_diagram(
         core = on_grid(core, float(steps.dt[0]), values)
     found = map_chunks(
         _recorder(variable, crossed, events),
-        (core, jnp.asarray(level, dtype=float)),
+        (core, as_array(level, dtype=float)),
         Lanes(values, starts, steps.dt, number),
         chunk=lanes_per_device(core, 1),
         progress=progress,

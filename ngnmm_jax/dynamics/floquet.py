@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Inexact
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.dynamics.products import product_spectrum
 from ngnmm_jax.integrators.runge_kutta import dopri8_loop
 
@@ -226,7 +227,7 @@ def _triangular(
         return end, (q, rs)
 
     start = np.linalg.qr(np.eye(n) + 0.1 * np.sin(np.arange(n * n).reshape(n, n) + 1.0))[0]
-    end, (q, rs) = jax.lax.scan(sweep, jnp.asarray(start, matrices.dtype), None, length=sweeps)
+    end, (q, rs) = jax.lax.scan(sweep, as_array(start, matrices.dtype), None, length=sweeps)
     return q[-1].T @ end, rs[-1]
 
 

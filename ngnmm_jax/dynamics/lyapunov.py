@@ -246,7 +246,7 @@ def lyapunov_spectrum(
     x = near if start is None else start
     if driven:
         x, xi = with_time(x, xi)
-    size = jnp.asarray(step, dtype=float)
+    size = as_array(step, dtype=float)
 
     def advance(x: jax.Array, xi: jax.Array, length: Any, stride: Any) -> Any:
         return _follow(system, x, xi, size, length, stride)
@@ -284,7 +284,7 @@ def _with_delays(
         step = min(step, system.shortest_delay())
     flow = system.in_blocks(float(step))
     count = number_with_delays(count, flow)
-    size = jnp.asarray(step * flow.steps, float)
+    size = as_array(step * flow.steps, float)
     steps = plan(size, duration, transient, interval, stiffness, usual_blocks(flow))
     history = getattr(start, "history", None)
     if start is not None:

@@ -106,7 +106,7 @@ def newton_krylov(
         correction = jnp.abs(step).max() / (1 + jnp.abs(x).max())
         return x + jnp.where(correction < 1e-6, 1.0, part) * step, correction, number + 1
 
-    begin = (jax.lax.stop_gradient(start), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0))
+    begin = (jax.lax.stop_gradient(start), as_array(jnp.inf, start.dtype), jnp.asarray(0))
     state = jax.lax.stop_gradient(jax.lax.while_loop(going, damped, begin)[0])
 
     def whole(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:

@@ -12,6 +12,8 @@ import numpy as np
 import optimistix as optx
 from jaxtyping import Array, Bool, Complex, Float
 
+from ngnmm_jax._core.arrays import as_array
+
 VectorField = Callable[[jax.Array], jax.Array]
 
 # Newton's steps, of which the last two carry derivatives.
@@ -91,4 +93,4 @@ def box_starts(
     from scipy.stats import qmc
 
     unit = qmc.Halton(d=low.shape[0], scramble=False).random(count + 1)[1:]
-    return low + (high - low) * jnp.asarray(np.asarray(unit), dtype=low.dtype)
+    return low + (high - low) * as_array(np.asarray(unit), dtype=low.dtype)

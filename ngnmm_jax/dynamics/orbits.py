@@ -170,7 +170,7 @@ def _free(
         if start is None:
             _checks.fail("start", "be given with `period`", "it is not")
         near = delayed_orbits.near_guess if of_past else _near_guess
-        result = near(system, start, jnp.asarray(period, dtype=float), steps)
+        result = near(system, start, as_array(period, dtype=float), steps)
     else:
         begin = _near_equilibrium(system) if start is None else start
         settled = delayed_orbits.settled if of_past else _settled
@@ -221,7 +221,7 @@ def _locked(
             if not hasattr(system, "system"):
                 _checks.fail("start", "be given for a system of one's own", "it is not")
             start = rest_state(system.system)
-        result = forced.settled(system, jnp.asarray(start, float), transient, window, steps)
+        result = forced.settled(system, as_array(start, float), transient, window, steps)
     if throw and _checks.on_host(result):
         raise_unless_ok("find_orbit", result.status, result, _ADVICE)
     return result
@@ -291,7 +291,7 @@ def _run(
     transient, window = longer * counts[0], xp.maximum(counts[1], 16.0)
     apart = xp.ceil(window / WINDOW) * stride
     whole = (transient // apart, stride * window // apart, apart)
-    before, samples, every = (jnp.asarray(n, int) for n in whole)
+    before, samples, every = (as_array(n, int) for n in whole)
     return run_up(system, start, before, samples, every, SEGMENTS)
 
 

@@ -228,7 +228,7 @@ class Free(Pictured):
         """The entries of each parameter, unbounded, of x (parameter,)."""
         if jnp.iscomplexobj(x):
             _checks.fail("x", "be real", "it is complex")
-        x = jnp.asarray(x, float)
+        x = as_array(x, float)
         _checks.shape("x", x, (self.size,), "(parameter,)")
         found, start = {}, 0
         for name, shape in self.shapes.items():

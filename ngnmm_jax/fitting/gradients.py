@@ -67,7 +67,7 @@ def objective(loss: Loss, free: Free) -> Callable[[jax.Array, Any], tuple[jax.Ar
     def function(x: jax.Array, key: Any) -> tuple[jax.Array, dict[str, jax.Array]]:
         found = loss(free.put(x), key)
         terms = dict(found) if isinstance(found, dict) else {"loss": found}
-        terms = {name: jnp.asarray(value, x.dtype) for name, value in terms.items()}
+        terms = {name: as_array(value, x.dtype) for name, value in terms.items()}
         for name, value in terms.items():
             if value.ndim:
                 _checks.fail("loss", "return numbers", f"{name!r} has shape {value.shape}")
@@ -163,7 +163,7 @@ def check_gradient(
     _checks.seed(seed)
     _checks.require_x64("check_gradient")
     _checks.positive("step", step)
-    x = free.of(free.system) if x is None else jnp.asarray(x, float)
+    x = free.of(free.system) if x is None else as_array(x, float)
     key = stream(seed, Purpose.LOSS)
     function = objective(loss, free)
     mode = choose_mode(free.size, mode).name

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import Purpose, split_off
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.equilibria import rest_state
@@ -67,10 +68,10 @@ def simulated(
 
     whole = on_grid(whole, grid.step)
     start_key, noise_key = (split_off(key, p) for p in (Purpose.START, Purpose.NOISE))
-    sd = jnp.asarray(scatter, whole.coupling.dtype)
+    sd = as_array(scatter, whole.coupling.dtype)
     network = at_once(undriven(system))
     state = scattered(network.state_shape, signs(model), _rest(network), sd, start_key)
-    stepper = whole.stepper(method, jnp.asarray(grid.step, state.dtype), noise_key)
+    stepper = whole.stepper(method, as_array(grid.step, state.dtype), noise_key)
 
     def kept(memory: Any) -> jax.Array:
         return select(model, names, stepper.state(memory))

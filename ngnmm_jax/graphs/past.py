@@ -130,7 +130,7 @@ class Reads(NamedTuple):
         times = as_array(graph.times())
 
         def one(times: jax.Array) -> Reads:
-            steps = times / jnp.asarray(dt, times.dtype)
+            steps = times / as_array(dt, times.dtype)
             if steps.ndim == 0:
                 return cls(*_seen(steps, reach))
             weights = as_array(graph.matrix())
@@ -267,7 +267,7 @@ def _seen(steps: jax.Array, reach: Reach) -> tuple[jax.Array, jax.Array]:
     # Delays of a whole number of steps are so many, however their quotient is rounded.
     whole = jnp.floor(steps * (1 + max(8 * float(jnp.finfo(steps.dtype).eps), _SAME)))
     oldest = reach.length + 2 - 2 * _POINTS
-    begin = jnp.asarray(oldest - whole, int)
+    begin = as_array(oldest - whole, int)
     known = (whole >= reach.block) & (begin >= 0)
     begin = jnp.clip(begin, 0, reach.length - reach.window)
     factors = jnp.moveaxis(_lagrange(whole - steps, jnp), 0, -1)

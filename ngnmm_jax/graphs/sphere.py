@@ -45,7 +45,7 @@ class SphereGraph(AbstractGraph):
             must = "be one eigenvalue for each degree, (degree,)"
             _checks.fail("gains", must, f"its shape is {self.gains.shape}")
         _checks.finite("gains", self.gains)
-        self.legendre = jnp.asarray(_legendre(self.gains.size), self.gains.dtype)
+        self.legendre = as_array(_legendre(self.gains.size), self.gains.dtype)
 
     @classmethod
     def of_kernel(cls, kernel: Callable[[np.ndarray], np.ndarray], degrees: int) -> "SphereGraph":

@@ -63,11 +63,11 @@ class TractGraph(AbstractGraph):
             named += f" and {empty.size - 5} more" if empty.size > 5 else ""
             must = "give every parcel of `weights` a vertex"
             _checks.fail("parcels", must, f"these have none: {named}")
-        self.parcels = jnp.asarray(parcels, jnp.int32)
+        self.parcels = as_array(parcels, jnp.int32)
         self.members = as_array(_members(parcels, counts))
         totals = np.bincount(parcels[parcels >= 0], given[parcels >= 0], shape[0])
         shares = np.where(parcels >= 0, given / totals[parcels], 0.0)
-        self.shares = jnp.asarray(shares, self.weights.dtype)
+        self.shares = as_array(shares, self.weights.dtype)
 
     def card(self) -> tuple[str, dict[str, Any]]:
         """Its size, and the weights."""

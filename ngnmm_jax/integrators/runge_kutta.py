@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.integrators.base import AbstractOneStep
 
 # One step: of a vector field, from a state (an array, or a PyTree of them), of a given length.
@@ -105,9 +106,9 @@ def looped_step(tableau: dfx.ButcherTableau) -> Step:
 
         real = state.real.dtype
         nothing = jnp.zeros((count, *state.shape), state.dtype)
-        rows = (jnp.arange(count), jnp.asarray(factors, real))
+        rows = (jnp.arange(count), as_array(factors, real))
         slopes, _ = jax.lax.scan(stage, nothing, rows)
-        return moved(jnp.asarray(weights, real), slopes)
+        return moved(as_array(weights, real), slopes)
 
     return step
 

@@ -84,7 +84,7 @@ def identity(model: Any) -> Any:
 def _at(model: Any, coupling: Any, axes: tuple[int, ...]) -> Trial:
     dtype = _dtype()
     model = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array_like(leaf) else leaf, model
+        lambda leaf: as_array(leaf, dtype) if eqx.is_inexact_array_like(leaf) else leaf, model
     )
     state = random_state(usual(model), axes)
     drive = _rng(1).uniform(0.2, 0.8, axes).astype(dtype)
@@ -96,7 +96,7 @@ def usual(model: Any, moved: float = _MOVED) -> Any:
     fields: list[Any] = list(declared(model).values())
     sizes = moved * _rng(0).uniform(0.5, 1.0, len(fields))
     values = {
-        f.name: jnp.asarray(np.where(f.default, f.default * (1 + size), size), _dtype())
+        f.name: as_array(np.where(f.default, f.default * (1 + size), size), _dtype())
         for f, size in zip(fields, sizes, strict=True)
     }
     return with_fields(model, **values)

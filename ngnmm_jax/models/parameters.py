@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import declared
 
 
@@ -18,9 +19,9 @@ def as_float_array(value: Any) -> Any:
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value
     if not _checks.is_concrete(value):
-        return jnp.asarray(value, dtype=jnp.result_type(float))
+        return as_array(value, dtype=jnp.result_type(float))
     with jax.ensure_compile_time_eval():  # known, and so in `jax.jit` too
-        return jnp.asarray(value, dtype=jnp.result_type(float))
+        return as_array(value, dtype=jnp.result_type(float))
 
 
 def as_parameter(name: str, value: Any) -> Any:

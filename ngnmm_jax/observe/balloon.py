@@ -33,6 +33,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.cards import Shown
 from ngnmm_jax.models.parameters import as_float_array
 
@@ -197,7 +198,7 @@ class BalloonWindkessel(Shown, eqx.Module):
             less = (dq + weight * late[1] + pull[1] + across * more) / (inner - by_oxygen)
             return (found.at[number].set(jnp.stack([more, less])), now), None
 
-        rows = (np.arange(6), *(jnp.asarray(t, start.dtype) for t in (_TIMES, _SLOPES, _A, _C)))
+        rows = (np.arange(6), *(as_array(t, start.dtype) for t in (_TIMES, _SLOPES, _A, _C)))
         empty = jnp.zeros((6, *start.shape), start.dtype)
         (found, now), _ = jax.lax.scan(stage, (empty, start), rows)
         v, q = now + found[-1]

@@ -167,14 +167,12 @@ def perfusion(
         _checks.finite("start", start)
     if start is not None:
         _checks.shape("start", start, (4, *array.shape[1:]), "(4, *region)")
-    start = None if start is None else jnp.asarray(start, array.dtype)
+    start = None if start is None else as_array(start, array.dtype)
     used = array if count * samples == array.shape[0] else array[: count * samples]
     together, steps = steps_of(samples, dt, haemodynamics.time_step)
     for _ in range(_REFINED):
         layout = (samples // together, together, steps)
-        found, last, status = _volumes(
-            haemodynamics, start, used, layout, jnp.asarray(dt, used.dtype)
-        )
+        found, last, status = _volumes(haemodynamics, start, used, layout, as_array(dt, used.dtype))
         if not _checks.on_host(last) or not _imprecise(last):
             break
         steps *= 4
@@ -219,7 +217,7 @@ def _volumes(
 
 def gathered(samples: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Sums over a lot's samples (lot, sample, *axes), and over them times their place in it."""
-    places = jnp.asarray(places_of(samples.shape[1]), samples.dtype)
+    places = as_array(places_of(samples.shape[1]), samples.dtype)
     return samples.sum(axis=1), jnp.tensordot(places, samples, ((0,), (1,)))
 
 

@@ -4,10 +4,10 @@ from functools import partial
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.observe.observation import AbstractObservation, Observed, System, observe
 from ngnmm_jax.signals._arrays import Number, as_signal
 from ngnmm_jax.simulation.result import Simulation
@@ -61,7 +61,7 @@ class Average(AbstractObservation):
 
 
 def _lead_field(lead_field: Any) -> Float[Array, "sensor region"]:
-    matrix = jnp.asarray(lead_field, float)
+    matrix = as_array(lead_field, float)
     _checks.finite("lead_field", matrix)
     if matrix.ndim != 2:
         _checks.fail("lead_field", "have axes (sensor, region)", f"its shape is {matrix.shape}")
@@ -103,5 +103,5 @@ def average(signal: Any, groups: Any) -> tuple[Float[Array, "time group"], tuple
             "groups", f"name a group for {array.shape[1]} regions", f"it names {len(listed)}"
         )
     names = tuple(dict.fromkeys(listed))
-    members = jnp.asarray([[one == name for one in listed] for name in names], array.dtype)
+    members = as_array([[one == name for one in listed] for name in names], array.dtype)
     return array @ (members / members.sum(axis=1, keepdims=True)).T, names

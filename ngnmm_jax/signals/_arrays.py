@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.status import Status
 
 # What users give for a number, and for a band: its lowest and highest frequency in Hz.
@@ -37,7 +38,7 @@ def as_signal(
         _checks.complex_numbers("signal", signal)
     if jnp.iscomplexobj(signal):
         _checks.fail("signal", "be real", "it is complex")
-    array = jnp.asarray(signal, dtype=float)
+    array = as_array(signal, dtype=float)
     _checks.positive("sampling_interval", sampling_interval)
     if array.ndim == 0 or array.shape[0] < least:
         _checks.fail("signal", f"have at least {least} samples", f"its shape is {array.shape}")

@@ -114,7 +114,7 @@ def significant_response(
     if not 8 <= before < array.shape[0]:
         _checks.fail("onset", f"leave 8 samples before it, and one from it on, of {array.shape[0]}",
                      f"it is sample {before}")  # fmt: skip
-    least = jnp.asarray(rounding(trials), array.dtype)
+    least = as_array(rounding(trials), array.dtype)
     key = stream(seed, Purpose.SURROGATES)
     response, threshold, still = _responses(array, before, key, least, alpha, surrogates)
     refuse_still(still)

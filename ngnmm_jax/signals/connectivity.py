@@ -73,7 +73,7 @@ def functional_connectivity(signal: ArrayLike) -> Float[Array, "region region"]:
     was given). Under JAX transformations its rows are NaN instead.
     """
     array = as_signal(signal, least=3, ndim=2)
-    matrix, still = _connectivity(array, jnp.asarray(rounding(signal), array.dtype))
+    matrix, still = _connectivity(array, as_array(rounding(signal), array.dtype))
     refuse_still(still)
     return matrix
 
@@ -114,7 +114,7 @@ def functional_connectivity_dynamics(
             f"it is {window:g} s with steps of {stride * dt:g} s",
         )
     starts = np.arange(0, array.shape[0] - length + 1, stride)
-    least = jnp.asarray(rounding(signal), array.dtype)
+    least = as_array(rounding(signal), array.dtype)
     each, matrix, still = _sliding(array, as_array(starts), length, least)
     if _checks.on_host(still, matrix):
         where = np.asarray(still)

@@ -198,7 +198,7 @@ def comodulogram(
     if surrogates != 0:
         _checks.positive_integer("surrogates", surrogates)
     dt, n = as_number(sampling_interval), array.shape[0]
-    least = jnp.asarray(rounding(signal), array.dtype)
+    least = as_array(rounding(signal), array.dtype)
     slow = _rising("phase_frequencies", phase_frequencies)
     fast = _rising("amplitude_frequencies", amplitude_frequencies)
     if phase_bandwidth is None:
@@ -206,7 +206,7 @@ def comodulogram(
     if amplitude_bandwidth is None:
         amplitude_bandwidth = 2 * float(slow[-1])
     gains = [
-        jnp.asarray(_filters(name, centres, width, n, dt), array.dtype)
+        as_array(_filters(name, centres, width, n, dt), array.dtype)
         for name, centres, width in (
             ("phase", slow, phase_bandwidth),
             ("amplitude", fast, amplitude_bandwidth),

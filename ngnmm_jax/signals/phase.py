@@ -7,6 +7,7 @@ from jaxtyping import Array, Complex, Float
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.signals._arrays import Band, Number, as_number, as_signal, check_band, rounding
 
 # Flanks of a band, as a fraction of its width.
@@ -40,7 +41,7 @@ def _gains(array: jax.Array, dt: float, band: Band | None) -> jax.Array:
         check_band(low, high, dt)
         bands = np.array([[low, high]])
         check_holds("band", bands, n, dt)
-    return jnp.asarray(one_sided(n, dt, bands)[0], array.dtype)
+    return as_array(one_sided(n, dt, bands)[0], array.dtype)
 
 
 def check_holds(name: str, bands: np.ndarray, n: int, dt: float) -> None:
@@ -101,7 +102,7 @@ def phase(
     """
     array = as_signal(signal, sampling_interval)
     gains = _gains(array, as_number(sampling_interval), band)
-    found, silent = _angles(array, gains, jnp.asarray(rounding(signal), array.dtype))
+    found, silent = _angles(array, gains, as_array(rounding(signal), array.dtype))
     if _checks.on_host(silent) and np.asarray(silent).any():
         which = ", ".join(map(str, np.flatnonzero(np.asarray(silent))[:5]))
         where = f" in region {which}" if array.ndim > 1 else ""

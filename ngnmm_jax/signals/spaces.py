@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.pictured import Pictured
 from ngnmm_jax.signals._arrays import square
 
@@ -165,13 +166,13 @@ class Mesh(AbstractSpace):
         border[pairs[once]] = True
         parts = _parts(opposite, twice)
         shares = np.bincount(faces.ravel(), parts.ravel(), minlength=len(places))
-        self.pairs, self.corners, self.sides = map(jax.device_put, (pairs, faces, sides))
-        self.slopes = jax.device_put((slopes * signs[..., None])[..., axes])
-        self.ways = jax.device_put((ways * signs[..., None])[..., axes])
-        self.turns = jax.device_put(signs)
-        self.areas = jax.device_put(twice / 2)
-        self.centres = jax.device_put(places[faces].mean(axis=1))
-        self.shares, self.border = jax.device_put(shares), jax.device_put(border)
+        self.pairs, self.corners, self.sides = map(as_array, (pairs, faces, sides))
+        self.slopes = as_array((slopes * signs[..., None])[..., axes])
+        self.ways = as_array((ways * signs[..., None])[..., axes])
+        self.turns = as_array(signs)
+        self.areas = as_array(twice / 2)
+        self.centres = as_array(places[faces].mean(axis=1))
+        self.shares, self.border = as_array(shares), as_array(border)
 
     def divergence(self, vectors: Float[Array, "*axes cell axis"]) -> Float[Array, "*axes node"]:
         """Of vectors at faces, at the nodes; NaN on the rim, and beside faces without one."""
@@ -244,14 +245,14 @@ class Grid(AbstractSpace):
         pairs, sides, signs = _pairs_of(directed, oriented=False)
         area = steps.prod()
         shares = np.bincount(corners.ravel(), minlength=index.size) * area / len(around)
-        self.pairs, self.corners, self.sides = map(jax.device_put, (pairs, corners, sides))
-        self.slopes = jax.device_put(slopes * signs[..., None])
-        self.ways = jax.device_put(ways * signs[..., None])
-        self.turns = None if len(sizes) == 1 else jax.device_put(signs * np.array([1, 1, -1, -1]))
-        self.areas = jax.device_put(np.full(len(corners), area))
-        self.centres = jax.device_put((first + 0.5) * steps)
-        self.shares = jax.device_put(shares)
-        self.border = jax.device_put(shares < area * (1 - 1e-9))
+        self.pairs, self.corners, self.sides = map(as_array, (pairs, corners, sides))
+        self.slopes = as_array(slopes * signs[..., None])
+        self.ways = as_array(ways * signs[..., None])
+        self.turns = None if len(sizes) == 1 else as_array(signs * np.array([1, 1, -1, -1]))
+        self.areas = as_array(np.full(len(corners), area))
+        self.centres = as_array((first + 0.5) * steps)
+        self.shares = as_array(shares)
+        self.border = as_array(shares < area * (1 - 1e-9))
 
     def energy(self, values: Any) -> Any:
         """The integral of the squared modulus of the gradient of values (…, node), by sides."""
@@ -333,14 +334,14 @@ class Points(AbstractSpace):
         # The pairs, once each; on a way of its own each of the two nodes has.
         directed = np.stack([np.broadcast_to(np.arange(n)[:, None], others.shape), others], axis=2)
         pairs, sides, signs = _pairs_of(directed, oriented=False)
-        self.pairs, self.sides = jax.device_put(pairs), jax.device_put(sides)
-        self.corners = jax.device_put(np.concatenate([np.arange(n)[:, None], others], axis=1))
-        self.slopes = jax.device_put(slopes * signs[..., None])
-        self.ways = jax.device_put((ways @ plane) * signs[..., None])
+        self.pairs, self.sides = as_array(pairs), as_array(sides)
+        self.corners = as_array(np.concatenate([np.arange(n)[:, None], others], axis=1))
+        self.slopes = as_array(slopes * signs[..., None])
+        self.ways = as_array((ways @ plane) * signs[..., None])
         self.turns = None
-        self.areas = self.shares = jax.device_put(np.ones(n))
-        self.centres = jax.device_put(places)
-        self.border = jax.device_put(np.zeros(n, bool))
+        self.areas = self.shares = as_array(np.ones(n))
+        self.centres = as_array(places)
+        self.border = as_array(np.zeros(n, bool))
 
     def at_cells(self, values: Any) -> Any:
         """The values (…, node) themselves."""

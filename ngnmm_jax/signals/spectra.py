@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import (
     Band,
@@ -177,7 +178,7 @@ def power_spectrum(
     array = as_signal(signal, sampling_interval)
     _checks.one_of("method", method, _METHODS)
     n, dt = array.shape[0], as_number(sampling_interval)
-    least = jnp.asarray(rounding(signal), array.dtype)
+    least = as_array(rounding(signal), array.dtype)
     for name, value, only in (
         ("segment", segment, "welch"),
         ("bandwidth", bandwidth, "multitaper"),
@@ -188,7 +189,7 @@ def power_spectrum(
                 _checks.fail(name, f'be given to "{only}" only', f"it is {value:g}")
     if method == "multitaper":
         tapers, weights = _tapers(n, dt, bandwidth)
-        power, moves = _tapered(array, jnp.asarray(tapers, array.dtype), weights, dt, least)
+        power, moves = _tapered(array, as_array(tapers, array.dtype), weights, dt, least)
         return _checked(np.fft.rfftfreq(n, dt), power, moves)
     samples = n // 4 if segment is None else round(as_number(segment) / dt)
     if not 8 <= samples <= n:
@@ -213,7 +214,7 @@ def _checked(frequencies: np.ndarray, power: jax.Array, moves: jax.Array) -> Pow
                 f"have a power that {limits.bits} bits hold: use another unit, or more bits",
                 f"its largest is {np.ravel(top[lost])[0]:g}",
             )
-    return PowerSpectrum(jnp.asarray(frequencies, power.dtype), power)
+    return PowerSpectrum(as_array(frequencies, power.dtype), power)
 
 
 def _still_is_zero(

@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status
@@ -199,7 +200,7 @@ def shortest_paths(weights: ArrayLike) -> Float[Array, "region region"]:
     some = np.asarray(_weights(weights), dtype=float)
     to, source = np.nonzero(some)
     lengths = csr_array((1 / some[to, source], (source, to)), some.shape)
-    return jnp.asarray(dijkstra(lengths).T, dtype=float)
+    return as_array(dijkstra(lengths).T, dtype=float)
 
 
 def _square(name: str, matrix: Any) -> jax.Array:

@@ -70,7 +70,7 @@ def switching(
         _checks.finite(name, value)
     if _checks.is_concrete(low, high) and high < low:
         _checks.fail("high", f"be {float(low):g} (`low`) or more", f"it is {float(high):g}")
-    return _switching(array, jnp.asarray(sampling_interval, array.dtype), low, high)
+    return _switching(array, as_array(sampling_interval, array.dtype), low, high)
 
 
 @eqx.filter_jit

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int
 from numpy.typing import ArrayLike
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.results import AbstractResult
 from ngnmm_jax.signals._arrays import (
     Number,
@@ -130,11 +131,11 @@ def wavenumber_spectrum(
     check_space(grid, "signal", array.shape)
     frequencies = np.fft.rfftfreq(array.shape[0], as_number(sampling_interval))
     wavenumbers = tuple(
-        jax.device_put((2 * np.pi * np.fft.fftshift(np.fft.fftfreq(n, h))).astype(array.dtype))
+        as_array((2 * np.pi * np.fft.fftshift(np.fft.fftfreq(n, h))).astype(array.dtype))
         for n, h in zip(grid.shape, grid.spacing, strict=True)
     )
     power = _power(array, grid.shape)
-    return WavenumberSpectrum(jax.device_put(frequencies.astype(array.dtype)), wavenumbers, power)
+    return WavenumberSpectrum(as_array(frequencies.astype(array.dtype)), wavenumbers, power)
 
 
 @partial(jax.jit, static_argnums=1)

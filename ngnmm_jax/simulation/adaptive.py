@@ -65,8 +65,8 @@ def run_adaptive(
     times = np.asarray(saving.ts, dtype)
     filled = np.append(times, np.repeat(times[-1], -len(times) % _FILL))
     work = _Work(
-        None if dt is None else jnp.asarray(dt, dtype),
-        (jnp.asarray(integrator.rtol, dtype), jnp.asarray(integrator.atol, dtype)),
+        None if dt is None else as_array(dt, dtype),
+        (as_array(integrator.rtol, dtype), as_array(integrator.atol, dtype)),
         saving.variables,
         integrator.solver_for(noisy=noisy),
         integrator.most_steps(span[1] - span[0], dt, jumps),
@@ -74,7 +74,7 @@ def run_adaptive(
         dfx.TqdmProgressMeter(refresh_steps=200) if progress else dfx.NoProgressMeter(),
         noise_segment(noise_key(seed), span[0]) if noisy else None,
     )
-    ends = (jnp.asarray(span[0], dtype), jnp.asarray(span[1], dtype))
+    ends = (as_array(span[0], dtype), as_array(span[1], dtype))
     last, saved, stats, status = _run(system, state, ends, as_array(filled), work)
     if _checks.on_host(saved):
         return Outcome(last, as_array(np.asarray(saved)[: len(times)]), status, stats)
@@ -148,7 +148,7 @@ def _longest_step(system: Undriven | Driven, dtype: Any) -> Any:
     longest = stimulus.longest_step
     if longest is None:
         longest = usual_sample(system.model)
-    return jnp.asarray(longest, dtype)
+    return as_array(longest, dtype)
 
 
 def _noise_term(system: Driven, state: jax.Array, span: Any, work: _Work) -> dfx.AbstractTerm:

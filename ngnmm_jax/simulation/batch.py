@@ -100,7 +100,7 @@ def simulate_batch(
         known: Any = np if _checks.is_concrete(seed) else jnp
         numbers = run_seeds(seed, n) if np.ndim(seed) == 0 else known.asarray(seed)
         if start is None:
-            states = jnp.asarray(initial_states(system.bare(), varied, scatter, numbers), dtype)
+            states = as_array(initial_states(system.bare(), varied, scatter, numbers), dtype)
         else:
             states = first_states(start, n, core, dtype)
         varied = {name: value.astype(dtype) for name, value in varied.items()}

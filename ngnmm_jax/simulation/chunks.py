@@ -81,8 +81,8 @@ def run_chunks(
     chunk = _chunk_of(n, devices, chunk)
     traced = not _checks.on_host(core, runs)
     runs = jax.tree.map(jnp.asarray if traced else np.asarray, runs)
-    begin = (jnp.asarray(t0, float), as_array(first_step(t0, dt)))
-    times = _Times(jnp.asarray(dt, core.coupling.dtype), begin)
+    begin = (as_array(t0, float), as_array(first_step(t0, dt)))
+    times = _Times(as_array(dt, core.coupling.dtype), begin)
     work = _Work(times, saving.variables, integrator, tuple(devices))
     found, _ = within_memory(
         lambda lanes: _all_rounds(core, work, runs, saving, lanes),

@@ -95,8 +95,8 @@ def run_fixed(
     past: Any = None,
 ) -> Outcome:
     """What was computed of a run; of a network with delays, from a `past` if that is given."""
-    begin = (noise_key(seed), (jnp.asarray(t0, float), as_array(first_step(t0, dt))))
-    work = _Work(jnp.asarray(dt, state.dtype), begin, saving.variables, integrator)
+    begin = (noise_key(seed), (as_array(t0, float), as_array(first_step(t0, dt))))
+    work = _Work(as_array(dt, state.dtype), begin, saving.variables, integrator)
     traced = not _checks.on_host(system, state, begin)
     long = progress is not False and saving.n_steps >= _LONG_RUN
     memory, first = _start(system, state, past, work)
@@ -146,4 +146,4 @@ class _Samples:
 def fraction_below(system: Driven, count: Any, n_steps: int) -> jax.Array:
     """Of all values of variables that cannot be negative, those that noise took below zero."""
     regions = math.prod(system.state_shape[1:])
-    return jnp.asarray(count / (n_steps * regions * len(system.may_go_below_zero)), float)
+    return as_array(count / (n_steps * regions * len(system.may_go_below_zero)), float)

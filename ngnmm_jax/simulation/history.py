@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.dynamics.delayed.orbits import path_of
 from ngnmm_jax.dynamics.delayed.pieces import evaluate
 from ngnmm_jax.dynamics.periodic import Orbit
@@ -80,7 +81,7 @@ class History(eqx.Module):
         found = np.where(
             (times >= known[0]).reshape(-1, *(1,) * (sent.ndim - 1)), between(times), np.nan
         )
-        return jnp.moveaxis(jnp.asarray(found, sent.dtype), 0, axis)
+        return jnp.moveaxis(as_array(found, sent.dtype), 0, axis)
 
 
 def along(orbit: Orbit, network: Any, dt: float) -> History:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.systems.driven import Driven, Undriven
 
 
@@ -23,7 +24,7 @@ def cast(system: Undriven | Driven, dtype: Any) -> Any:
     if jnp.dtype(dtype) == jnp.dtype("float64"):
         _checks.require_x64("dtype=float64")
     # Numbers of Python and NumPy too; whole numbers, truth values and texts stay.
-    found = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if _floating(leaf) else leaf, system)
+    found = jax.tree.map(lambda leaf: as_array(leaf, dtype) if _floating(leaf) else leaf, system)
     if not isinstance(system, Driven):
         return found
     return eqx.tree_at(lambda d: d.stimulus, found, system.stimulus, is_leaf=lambda x: x is None)

@@ -156,7 +156,7 @@ def package(
         ts=as_array(saving.ts),
         states=outcome.saved,
         final_state=outcome.last,
-        t1=jnp.asarray(t1, dtype=float),
+        t1=as_array(t1, dtype=float),
         status=outcome.status,
         stats=outcome.stats,
         variables=saving.variables,
@@ -166,6 +166,6 @@ def package(
         labels=system.labels if isinstance(system, Network) else None,
         notation=notation_of(model),
         history=outcome.history,
-        t0=None if t0 is None else jnp.asarray(t0, dtype=float),
+        t0=None if t0 is None else as_array(t0, dtype=float),
         before=outcome.before,
     )

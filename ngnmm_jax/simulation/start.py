@@ -57,7 +57,7 @@ def initial_state(
         _checks.fail("scatter", "be a finite number that is not negative", f"it is {scatter}")
     core = at_once(undriven(system))
     if not _checks.on_host(core, scatter, seed):
-        return _state_near_rest(bare(core), jnp.asarray(scatter, core.coupling.dtype), seed)
+        return _state_near_rest(bare(core), as_array(scatter, core.coupling.dtype), seed)
     state = initial_states(core, {}, np.array([scatter]), np.array([seed]))[0]
     if not np.isfinite(state).all():
         raise SolverError("initial_state", Status.NONE_FOUND)
@@ -105,7 +105,7 @@ def initial_states(
     known = parameter_names(core)
     varied = {k: value for k, value in varied.items() if k in known}
     if not _checks.on_host(core, varied, scatter, seeds):
-        scatter = jnp.broadcast_to(jnp.asarray(scatter, core.coupling.dtype), jnp.shape(seeds))
+        scatter = jnp.broadcast_to(as_array(scatter, core.coupling.dtype), jnp.shape(seeds))
         core = bare(core)
         return jax.vmap(lambda v, sd, seed: _state_near_rest(with_leaves(core, v), sd, seed))(
             dict(varied), scatter, as_array(seeds)

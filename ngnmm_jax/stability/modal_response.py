@@ -133,7 +133,7 @@ def modal_response(
     inner = network.homogeneous()
     variable = network.model.shown if variable is None else variable
     _checks.one_of("variable", variable, visible(network.model))
-    frequencies = jnp.atleast_1d(jnp.asarray(frequencies, float))
+    frequencies = jnp.atleast_1d(as_array(frequencies, float))
     _checks.finite("frequencies", frequencies)
     _alike_noise(driven(system))
     known = network.graph.leading(modes, "LR") if isinstance(modes, int) else modes

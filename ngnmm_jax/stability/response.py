@@ -183,12 +183,12 @@ def linear_response(
     noise_that_acts(driven(system).noise)
     variable = network.model.shown if variable is None else variable
     _checks.one_of("variable", variable, visible(network.model))
-    frequencies = jnp.asarray(frequencies, float)
+    frequencies = as_array(frequencies, float)
     if frequencies.ndim != 1:
         _checks.fail("frequencies", "be a sequence", f"its shape is {frequencies.shape}")
     _checks.finite("frequencies", frequencies)
     if start is not None:
-        start = jnp.asarray(start, float)
+        start = as_array(start, float)
         _checks.shape("start", start, network.state_shape, "(variable, region)")
         _checks.finite("start", start)
     delayed = network.delays is not None
@@ -287,7 +287,7 @@ def growth(system: Network | Driven, state: Any) -> Float[Array, ""]:
             "The largest growth of a network with delays is not that of a Jacobian: "
             "`dispersion(network, state)` has it."
         )
-    matrix = jacobian(network.vector_field, jnp.asarray(state, float))
+    matrix = jacobian(network.vector_field, as_array(state, float))
     return _eigenvalues(matrix).real.max()
 
 
@@ -439,7 +439,7 @@ def _equilibrium_near(network: Network, start: jax.Array) -> tuple[jax.Array, ja
         )
 
     start = jax.lax.stop_gradient(start)
-    none = jnp.zeros((), start.dtype), jnp.asarray(jnp.inf, start.dtype), jnp.asarray(0)
+    none = jnp.zeros((), start.dtype), as_array(jnp.inf, start.dtype), jnp.asarray(0)
     state = jax.lax.stop_gradient(jax.lax.while_loop(going, approach, (start, *none))[0])
 
     def exact(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:

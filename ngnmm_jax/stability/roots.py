@@ -219,7 +219,7 @@ def root_near(
     _checks.require_x64("root_near")
     network = network.bare()
     start = spread(network, state)
-    return _root_near(network, start, jnp.asarray(guess, complex), steps)[:2]
+    return _root_near(network, start, as_array(guess, complex), steps)[:2]
 
 
 def followed_root(
@@ -239,7 +239,7 @@ def root_at(
 
     The last two of Newton's steps carry derivatives, which are exact to second order so.
     """
-    guess = jnp.asarray(guess, complex)
+    guess = as_array(guess, complex)
     loop = linearised_loop(network, state)
 
     def matrix(loop: Any, z: jax.Array) -> jax.Array:

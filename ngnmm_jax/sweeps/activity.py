@@ -368,7 +368,7 @@ class Activity(AbstractMeasure):
         if past is not None:
             lanes["past"] = jax.tree.map(np.asarray, past)
         function, arrays = streamed(plan, dtype, ends=self.scanned is not None)
-        shared = Shared(_with_noise(core, given), jnp.asarray(dt, dtype), plan.steps, arrays)
+        shared = Shared(_with_noise(core, given), as_array(dt, dtype), plan.steps, arrays)
         chunk = self.chunk(system) if chunk is None else chunk
         kernel = fused(function, shared, lanes, chunk)
         if kernel is None:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_fields, with_leaves
 from ngnmm_jax._core.types import Channels, Scalar, State
 from ngnmm_jax.coupling.base import AbstractCoupling, AbstractSum
@@ -344,7 +345,7 @@ class Blocks(eqx.Module):
             (name, (regions, _reach(part).used, *shapes[name].shape[:-1]))
             for name, part in parts.items()
         )
-        return cls(on, halved, jnp.asarray(dt, float), shape, sent_shapes)
+        return cls(on, halved, as_array(dt, float), shape, sent_shapes)
 
     def at(self, point: Mapping[str, Any]) -> "Blocks":
         """The same with other values of parameters."""

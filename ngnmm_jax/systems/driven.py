@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.names import STIMULUS
 from ngnmm_jax._core.parameters import (
     INPUT,
@@ -204,7 +205,7 @@ class Driven(PicturedSystem):
             if name.startswith(STIMULUS):
                 _checks.one_of("parameters", name, tuple(known))
         if of_stimulus:
-            given = {name: jnp.asarray(value, float) for name, value in of_stimulus.items()}
+            given = {name: as_array(value, float) for name, value in of_stimulus.items()}
             stimulus = with_leaves(self, given).stimulus
             _check_again(stimulus)
             stimulus = _again(stimulus)
@@ -370,7 +371,7 @@ def _stimulus_of(system: Driven, dt: Scalar, begin: tuple[Any, Any], *, batched:
     if system.stimulus is None:
         return lambda number, state: (None, None)
     t0, first = begin
-    length = jnp.asarray(dt, t0.dtype)
+    length = as_array(dt, t0.dtype)
     moments = system.stimulus.over_steps()
 
     def stimulated(number: jax.Array, state: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import with_fields
 from ngnmm_jax.connectome import Connectome
 from ngnmm_jax.connectome.parts import default_labels
@@ -54,7 +54,7 @@ def _delays(delays: Any, connectome: Connectome) -> Any:
     if connectome.tract_lengths is None:
         must = "have tract lengths, of which this network's delays are made"
         _checks.fail("connectome", must, f"{connectome.name!r} has none")
-    return with_fields(delays, lengths=jnp.asarray(connectome.tract_lengths, delays.lengths.dtype))
+    return with_fields(delays, lengths=as_array(connectome.tract_lengths, delays.lengths.dtype))
 
 
 def _same_regions(labels: tuple[str, ...], connectome: Connectome) -> None:

@@ -80,7 +80,7 @@ class AbstractStimulus(Shown, eqx.Module):
         Here by Gauss's quadrature with three nodes: for what is smooth over a step (relative error
         of the mean some dt^6).
         """
-        early, middle, late = jax.vmap(self)(t + dt * (0.5 + jnp.asarray(_NODES, t.dtype)))
+        early, middle, late = jax.vmap(self)(t + dt * (0.5 + as_array(_NODES, t.dtype)))
         return (5 * (early + late) + 8 * middle) / 18, 12 * 5 / 18 * _NODES[2] * (late - early)
 
     def over_steps(self) -> Callable[[Scalar, Scalar], Moments]:
@@ -89,7 +89,7 @@ class AbstractStimulus(Shown, eqx.Module):
 
     def mean(self, t0: Any, t1: Any) -> Float[Array, "*region"]:
         """Its mean from one time to another, as a fixed step from `t0` to `t1` takes it."""
-        t0, t1 = jnp.asarray(t0, float), jnp.asarray(t1, float)
+        t0, t1 = as_array(t0, float), as_array(t1, float)
         return self.over_steps()(t0, t1 - t0)[0]
 
     @property
@@ -425,11 +425,11 @@ class Custom(AbstractStimulus):
             _checks.positive("resolution", self.resolution)
 
     def __call__(self, t: Scalar) -> Float[Array, "*region"]:
-        return jnp.asarray(self.function(t), jnp.result_type(float))
+        return as_array(self.function(t), jnp.result_type(float))
 
     @property
     def longest_step(self) -> Any:
-        return None if self.resolution is None else jnp.asarray(self.resolution, float)
+        return None if self.resolution is None else as_array(self.resolution, float)
 
 
 def _bessel(x: jax.Array) -> jax.Array:

@@ -300,7 +300,7 @@ def _measured(
 
 def from_path(path: Path, parameter: Any, period: Any) -> Step:
     """A cycle that is known, with the parameter's own direction."""
-    point = LateProfile(path.mesh, path.values, jnp.asarray([parameter, jnp.log(period)], float))
+    point = LateProfile(path.mesh, path.values, as_array([parameter, jnp.log(period)], float))
     nothing = jnp.zeros_like(path.values)
     return Step(point, LateProfile(path.mesh, nothing, as_array([1.0, 0.0])))
 
@@ -308,14 +308,14 @@ def from_path(path: Path, parameter: Any, period: Any) -> Step:
 def from_hopf(problem: LateCycles, state: Any, omega: float, pieces: int) -> Step:
     """The small cycle at a Hopf point (variable,): along the eigenvector of its pair of roots."""
     system, p = problem.field.system, problem.field.parameters
-    q = np.asarray(_eigenvector(system, jnp.asarray(state, float), as_array(omega)))
+    q = np.asarray(_eigenvector(system, as_array(state, float), as_array(omega)))
     q = q / np.sqrt(2 * (np.abs(q / np.asarray(problem.state_scales)) ** 2).sum())
     mesh = jnp.linspace(0.0, 1.0, pieces + 1)
     at = np.asarray(times(mesh))
     wave = 2 * (np.exp(2j * np.pi * at)[..., None] * q).real
     scalars = jnp.append(p, np.log(2 * np.pi / omega))
     tangent = LateProfile(mesh, as_array(wave), jnp.zeros(2))
-    rest = jnp.broadcast_to(jnp.asarray(state, float), wave.shape)
+    rest = jnp.broadcast_to(as_array(state, float), wave.shape)
     return Step(LateProfile(mesh, rest, scalars).moved(tangent, _AMPLITUDE), tangent)
 
 

@@ -66,8 +66,8 @@ def settled(
         length = xp.maximum(counts[1], 16.0) * stride
         apart = xp.ceil(xp.maximum(counts[1], 16.0) / WINDOW) * stride
         whole = (longer * counts[0] // apart, length // apart, apart)
-        before, samples, every = (jnp.asarray(n, int) for n in whole)
-        return settle(system, jnp.asarray(start, float), before, samples, every, _SAMPLES, room)
+        before, samples, every = (as_array(n, int) for n in whole)
+        return settle(system, as_array(start, float), before, samples, every, _SAMPLES, room)
 
     if not known:
         end = run(1, 1)
@@ -115,7 +115,7 @@ def refine(system: Any, orbit: Orbit) -> Orbit:
 
 def refined(system: Any, values: jax.Array, period: Any, steps: int | None) -> Orbit:
     """The orbit near values at equal steps, with as many pieces as it needs; on the host."""
-    period, path = jnp.asarray(period, float), None
+    period, path = as_array(period, float), None
     number = _number(steps)
     for pieces in (number,) if number else _PIECES:
         begin = _laid(values, pieces) if path is None else _again(path, pieces)
@@ -160,7 +160,7 @@ def _turns(path: Path) -> Any:
 def _refine(system: Any, path: Path, period: Any) -> Orbit:
     """Newton's iteration, and what the orbit is; also as part of a program."""
     xp: Any = np if _checks.on_host(system, path, period) else jnp
-    found = collocate(system, path, jnp.asarray(period, float))
+    found = collocate(system, path, as_array(period, float))
     return _described(xp, system, found)
 
 

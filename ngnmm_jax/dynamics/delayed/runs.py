@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.parameters import constant
 from ngnmm_jax.dynamics.paths import WINDOW, Run, least_return
 from ngnmm_jax.integrators.loops import recorded
@@ -30,7 +31,7 @@ def settle(
     for `room` steps: everything is NaN where the delay is longer.
     """
     system = constant(system)
-    dt = jnp.asarray(system.time_step, start.dtype)
+    dt = as_array(system.time_step, start.dtype)
     lag = jnp.where(system.delay / dt < room - 2, system.delay / dt, jnp.nan)
     step = _stepper(system, dt, lag)
     sent = system.sent(start)

@@ -121,7 +121,7 @@ def form_of(runs: Runs) -> Form:
     moved = np.random.default_rng(0).uniform(0.5, 1.5, states.shape[1:])
     with jax.enable_x64(True):
         runs = jax.tree.map(_wide, runs)
-        gaps = np.asarray(_tried(runs, jnp.asarray(states, float), as_array(moved)))
+        gaps = np.asarray(_tried(runs, as_array(states, float), as_array(moved)))
     return Form(*map(bool, ~(gaps < _ROUNDING)))
 
 
@@ -153,7 +153,7 @@ _TRIED, _ROUNDING = 16, 1e-10
 
 
 def _wide(leaf: Any) -> Any:
-    return jnp.asarray(leaf, float) if eqx.is_inexact_array_like(leaf) else leaf
+    return as_array(leaf, float) if eqx.is_inexact_array_like(leaf) else leaf
 
 
 @eqx.filter_jit

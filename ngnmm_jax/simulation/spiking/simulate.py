@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -148,10 +147,10 @@ class _Work(eqx.Module):
         """Of so many neurons a population."""
         dtype = runs.system.coupling.dtype
         return cls(
-            dt=jnp.asarray(dt, dtype),
-            t0=jnp.asarray(t0, float),
+            dt=as_array(dt, dtype),
+            t0=as_array(t0, float),
             first=as_array(first_step(t0, dt)),
-            offsets=jnp.asarray(quantiles(neurons), dtype),
+            offsets=as_array(quantiles(neurons), dtype),
             form=form_of(runs),
             private=private,
         )

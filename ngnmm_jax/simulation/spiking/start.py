@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.randomness import Purpose, first_step, stream
 from ngnmm_jax._core.starting import first_states
 from ngnmm_jax.simulation.spiking.lorentzian import quantiles
@@ -39,11 +40,11 @@ def begun(
         return _gone_on(runs, start, seeds.shape[0], sizes, dt)
     core, dtype = runs.system, runs.system.coupling.dtype
     if start is None:
-        states = jnp.asarray(initial_states(core, runs.varied, scatter, seeds), dtype)
+        states = as_array(initial_states(core, runs.varied, scatter, seeds), dtype)
     else:
         states = first_states(start, seeds.shape[0], core, dtype)
     check_step(runs, states, dt, sizes[0])  # before anything large is compiled
-    order = jnp.asarray(np.arange(sizes[0]) * _GOLDEN % 1, dtype)
+    order = as_array(np.arange(sizes[0]) * _GOLDEN % 1, dtype)
     return _drawn(runs, states, seeds, order, sizes[1])
 
 
@@ -71,7 +72,7 @@ def check_step(
     runs: Runs, states: Float[Array, "run variable *region"], dt: float, neurons: int
 ) -> None:
     """Refuse a step in which the fastest neuron could fire more than once, at the beginning."""
-    last = jnp.asarray(quantiles(neurons)[-1], states.dtype)
+    last = as_array(quantiles(neurons)[-1], states.dtype)
     # Runs without an equilibrium to start from have none.
     fastest = max(0.0, *np.nan_to_num(np.asarray(_fastest(runs, states, last))))
     if not fastest * dt < LARGEST_HALF_ANGLE:

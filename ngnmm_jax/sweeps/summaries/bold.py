@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.models.times import need_seconds
 from ngnmm_jax.observe.balloon import BalloonWindkessel
 from ngnmm_jax.observe.bold import places_of, steps_of, through
@@ -63,7 +64,7 @@ class Blood(AbstractStatistic):
         state, sums = total
         values, number, layout = window.values, window.number, window.layout
         windows, (_, together, steps) = self.windows(layout), self.lots(layout)
-        places = jnp.asarray(places_of(together), values.dtype)
+        places = as_array(places_of(together), values.dtype)
         offset = (number % windows) * layout.window
         sums = jnp.where(offset > 0, sums, 0)
         haemodynamics = self._over_runs()
@@ -77,7 +78,7 @@ class Blood(AbstractStatistic):
         def on(state: jax.Array) -> jax.Array:
             start = haemodynamics.steady(sums[0].mean(axis=0) / together)
             state = jnp.where(number < windows, start, state)
-            dt = jnp.asarray(layout.interval, values.dtype)
+            dt = as_array(layout.interval, values.dtype)
             return through(haemodynamics, state, sums, together, steps, dt)
 
         full = (number + 1) % windows == 0

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax._core.definition import described
 from ngnmm_jax._core.programs import body, program
 from ngnmm_jax.sweeps.summaries.base import (
@@ -72,7 +73,7 @@ class Gathering:
 
         def cast(leaf: Any) -> jax.Array:
             inexact = jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
-            return jnp.asarray(leaf, dtype if inexact else None)
+            return as_array(leaf, dtype if inexact else None)
 
         return dataclasses.replace(self, parts=static), jax.tree.map(cast, arrays)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ngnmm_jax._core import checks as _checks
+from ngnmm_jax._core.arrays import as_array
 from ngnmm_jax.models.times import SECONDS, without_hertz
 from ngnmm_jax.signals.spectra import BANDS, inside_band
 from ngnmm_jax.sweeps.summaries.base import (
@@ -36,7 +37,7 @@ class Spectra(AbstractStatistic):
         before, power = total
         segment = jnp.concatenate([before, window.values])
         segment = segment - segment.mean(axis=0)
-        hann = jnp.asarray(_hann(2 * window.layout.window), segment.dtype)
+        hann = as_array(_hann(2 * window.layout.window), segment.dtype)
         line = jnp.fft.rfft(segment * hann.reshape(-1, 1, 1, 1), axis=0)
         size = line.real**2 + line.imag**2
         return window.values, power + jnp.where(window.number > 0, size, 0)
@@ -47,7 +48,7 @@ class Spectra(AbstractStatistic):
         scale = np.full(window + 1, 2.0)
         scale[[0, -1]] = 1.0
         scale *= run.layout.interval / ((_hann(2 * window) ** 2).sum() * (windows - 1))
-        power = total[1] * jnp.asarray(scale, total[1].dtype).reshape(-1, 1, 1, 1)
+        power = total[1] * as_array(scale, total[1].dtype).reshape(-1, 1, 1, 1)
         return jnp.moveaxis(power, 0, 1)
 
     def check(self, layout: Layout) -> None:
@@ -90,7 +91,7 @@ class PeakFrequency(AbstractSummary):
 
     def value(self, total: None, run: Run) -> jax.Array:
         power = run[Spectra]
-        frequencies = jnp.asarray(run.layout.frequencies[1:], power.dtype)
+        frequencies = as_array(run.layout.frequencies[1:], power.dtype)
         peak = frequencies[jnp.argmax(power[:, 1:], axis=1)]
         return jnp.where(run[Moments].still, jnp.nan, peak)
 
@@ -147,4 +148,4 @@ def _in_band(power: jax.Array, frequencies: np.ndarray, low: float, high: float)
     if missing:
         return jnp.full_like(power[:, 0], jnp.nan)
     some = jnp.where(inside.reshape(1, -1, 1, 1), power, 0).sum(axis=1)
-    return some * jnp.asarray(frequencies[1], power.dtype)
+    return some * as_array(frequencies[1], power.dtype)
