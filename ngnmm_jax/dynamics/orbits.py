@@ -1,6 +1,6 @@
 """Periodic orbits of any vector field: found on an attractor, refined by multiple shooting."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -136,24 +136,30 @@ def find_orbit(
     _checks.require_x64("find_orbit")
     system = deterministic(system, "find_orbit")
     if differentiated(system, start, period):  # the search needs no derivatives
-        options: dict[str, Any] = {"transient": transient, "window": window, "steps": steps}
-        given = constant((system, start, period))
-        found = find_orbit(given[0], start=given[1], period=given[2], throw=throw, **options)
+        fixed, begin, length = constant((system, start, period))
+        asked = _Asked(begin, length, transient, window, steps)
+        found = find_orbit(fixed, **asked._asdict(), throw=throw)
         return refine(system, found) if found.status == Status.OK else found
-    find = _locked if is_driven(system) else _free
-    return find(bare(system), start, period, transient, window, steps, throw)
+    find, advice = (_locked, _ADVICE) if is_driven(system) else (_free, None)
+    result = find(bare(system), _Asked(start, period, transient, window, steps))
+    if throw and _checks.on_host(result):
+        raise_unless_ok("find_orbit", result.status, result, advice)
+    return result
 
 
-def _free(
-    system: Any,
-    start: Any,
-    period: Any,
-    transient: Any,
-    window: Any,
-    steps: int | None,
-    throw: bool,
-) -> Orbit:
+class _Asked(NamedTuple):
+    """What `find_orbit` is asked for."""
+
+    start: Any
+    period: Any
+    transient: Any
+    window: Any
+    steps: int | None
+
+
+def _free(system: Any, asked: _Asked) -> Orbit:
     """`find_orbit` of a system that nothing drives."""
+    start, period, transient, window, steps = asked
     if len(system.state_shape) != 1:
         _checks.fail("system", "have a state of one axis", f"its state is {system.state_shape}")
     of_past = is_delayed(system)
@@ -175,23 +181,12 @@ def _free(
         begin = _near_equilibrium(system) if start is None else start
         settled = delayed_orbits.settled if of_past else _settled
         result = settled(system, begin, transient, window, steps)
-    if not _checks.on_host(result):
-        return result
-    if throw:
-        raise_unless_ok("find_orbit", result.status, result)
     return result
 
 
-def _locked(
-    system: Any,
-    start: Any,
-    period: Any,
-    transient: Any,
-    window: Any,
-    steps: int | None,
-    throw: bool,
-) -> ForcedOrbit:
+def _locked(system: Any, asked: _Asked) -> ForcedOrbit:
     """`find_orbit` of a driven system."""
+    start, period, transient, window, steps = asked
     turns = getattr(start, "drive_cycles", None) if period is None else None
     if start is not None:
         start = first_state(start, system, "of the system's state")
@@ -222,8 +217,6 @@ def _locked(
                 _checks.fail("start", "be given for a system of one's own", "it is not")
             start = rest_state(system.system)
         result = forced.settled(system, as_array(start, float), transient, window, steps)
-    if throw and _checks.on_host(result):
-        raise_unless_ok("find_orbit", result.status, result, _ADVICE)
     return result
 
 
