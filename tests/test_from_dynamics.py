@@ -83,7 +83,7 @@ def test_fit_is_numpys_least_squares():
     exact = sg.structure_function_fit(2 * WEIGHTS, predictors)
     np.testing.assert_allclose(exact.r_squared, 1, atol=1e-10)
     np.testing.assert_allclose(exact.coefficients, [[1, 0, 0]] * 12, atol=1e-8)
-    with_twin = sg.structure_function_fit(FC, {**predictors, "twin": 1 - 2 * WEIGHTS})
+    with_twin = sg.structure_function_fit(FC, predictors | {"paths": 1 - 2 * WEIGHTS})
     assert (np.asarray(with_twin.status) == Status.ILL_CONDITIONED).all()
     assert np.isnan(with_twin.adjusted).all()
     slope = jax.grad(lambda f: sg.structure_function_fit(f, predictors).overall)(jnp.asarray(FC))
@@ -94,12 +94,13 @@ def test_fit_of_all_pairs_counts_each_once_where_matrices_are_symmetric():
     upper = np.triu_indices(12, 1)
     directed = WEIGHTS + np.triu(RNG.uniform(size=WEIGHTS.shape), 1)
     for weights, pairs in ((WEIGHTS, upper), (directed, np.nonzero(OTHER))):
-        found = sg.structure_function_fit(FC, {"weights": weights, "squares": weights**2})
+        powers = [weights, weights**2, weights**3]
+        found = sg.structure_function_fit(FC, dict(zip("123", powers, strict=True)))
         y = FC[pairs]
-        x = np.stack([np.ones(len(y)), weights[pairs], weights[pairs] ** 2]).T
+        x = np.stack([np.ones(len(y)), *(power[pairs] for power in powers)]).T
         rest = y - x @ np.linalg.lstsq(x, y)[0]
         # Unbiased variances: of what is left over that of the response.
-        expected = 1 - rest @ rest / (len(y) - 3) / y.var(ddof=1)
+        expected = 1 - rest @ rest / (len(y) - 4) / y.var(ddof=1)
         assert float(found.overall_adjusted) == pytest.approx(expected, rel=1e-9)
 
 
@@ -451,7 +452,7 @@ def test_ignition_is_what_follows_on_events():
     assert np.isnan(found.mean[2:]).all()
     assert (np.asarray(found.status[2:]) == Status.NOT_FINITE).all()
     rising = sg.upward_crossings(np.array([[2.0, 0], [0, 0], [0, 0], [3, 9], [3, 0], [0, 0]]))
-    assert np.argwhere(rising).tolist() == [[3, 0], [3, 1]]
+    assert np.argwhere(np.asarray(rising)).tolist() == [[3, 0], [3, 1]]
 
 
 def words_by_sets(pattern):
@@ -523,19 +524,20 @@ def test_false_findings_are_as_rare_as_they_say():
         return noise[:, 2:] + noise[:, 1:-1] + noise[:, :-2]
 
     def anything():
-        found = sg.significant_response(trials(), 0.01, 0.5, alpha=0.1, surrogates=60)
+        found = sg.significant_response(trials(), 0.01, 0.5, alpha=0.1, surrogates=100)
         return bool(found.significant.any())
 
     often = np.mean([anything() for _ in range(100)])
     assert abs(often - 0.1) < 3 * (0.1 * 0.9 / 100) ** 0.5
     some = trials()
     some[:, 55:60, 2] += 4 * some[..., 2].std()  # of a mean over 8: eleven times its spread
-    found = sg.significant_response(some, 0.01, 0.5)
+    found = sg.significant_response(some, 0.01, 0.5, surrogates=100)
     assert np.asarray(found.significant)[5:10, 2].all()
     assert np.asarray(found.significant)[15:].sum() == 0
     assert float(found.times[5]) == pytest.approx(0.05)
+    still = np.where(np.arange(100)[:, None] < 50, 0, some)
     with pytest.raises(ValueError, match="vary in every region"):
-        sg.significant_response(np.where(np.arange(100)[:, None] < 50, 0, some), 0.01, 0.5)
+        sg.significant_response(still, 0.01, 0.5, surrogates=100)
 
 
 # ------------------------------------------------------------------ recruitment
@@ -564,7 +566,7 @@ def test_recruitment_in_the_order_made():
 
 
 TRANSFORMED = {
-    "structure_function": lambda x: sg.structure_function(x[:6] ** 2, x[:6] + x[:6].T, pairs="all"),
+    "structure_function": lambda x: sg.structure_function(x[:12] ** 2, x[:12] + x[:12].T),
     "leading": sg.leading_eigenvectors,
     "ignition": lambda x: sg.ignition(x, sg.upward_crossings(x), 0.1, 0.3),
     "recruitment": lambda x: sg.recruitment(x, 0.1, 1.0),
@@ -573,7 +575,7 @@ TRANSFORMED = {
 
 @pytest.mark.parametrize("name", TRANSFORMED)
 def test_compiled_and_for_many_at_once(name):
-    signals = jnp.asarray(np.random.default_rng(7).uniform(-3, 3, (2, 40, 6)))
+    signals = jnp.asarray(np.random.default_rng(7).uniform(-3, 3, (2, 40, 12)))
     direct = TRANSFORMED[name](signals[1])
     both = jax.jit(jax.vmap(TRANSFORMED[name]))(signals)
     for one, several in zip(jax.tree.leaves(direct), jax.tree.leaves(both), strict=True):

@@ -130,9 +130,9 @@ def _trials(trials: Any, sampling_interval: Any) -> jax.Array:
     return as_signal(trials, sampling_interval, least=2)
 
 
-@partial(jax.jit, static_argnums=(1, 4, 5))
+@partial(jax.jit, static_argnums=(1, 5))
 def _responses(
-    array: jax.Array, before: int, key: Any, least: Any, alpha: float, surrogates: int
+    array: jax.Array, before: int, key: Any, least: Any, alpha: Any, surrogates: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     trials = array.shape[1]
     base = array[:before]

@@ -119,7 +119,7 @@ def structure_function(
     _checks.shape("function", functional, weights.shape, "as the structure")
     _checks.one_of("method", method, _METHODS)
     _checks.one_of("pairs", pairs, _PAIRS)
-    regional, overall, count = _coupled(weights, functional, method, pairs)
+    regional, overall, count = _coupled(weights, functional, pairs == "connected", method)
     if _checks.on_host(regional):
         lost = np.flatnonzero(np.isnan(np.asarray(regional)))
         if lost.size:
@@ -224,8 +224,9 @@ def _correlated(
 ) -> Float[Array, "row"]:
     """Correlation row by row over the columns that count; NaN where there is none."""
     if method == "spearman":
-        ranks = partial(jax.scipy.stats.rankdata, axis=1)  # what does not count comes last
-        first, second = (ranks(jnp.where(counts, some, jnp.inf)) for some in (first, second))
+        both = jnp.concatenate([first, second])  # what does not count comes last
+        both = jnp.where(jnp.concatenate([counts, counts]), both, jnp.inf)
+        first, second = jnp.split(jax.scipy.stats.rankdata(both, axis=1), 2)
     number = counts.sum(axis=1)
     products = []
     centred = []
@@ -245,13 +246,11 @@ def _correlated(
     return jnp.where(number < 3, jnp.nan, jnp.clip(found, -1, 1))
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@partial(jax.jit, static_argnums=3)
 def _coupled(
-    weights: jax.Array, functional: jax.Array, method: str, pairs: str
+    weights: jax.Array, functional: jax.Array, connected: Any, method: str
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    counts = ~jnp.eye(weights.shape[0], dtype=bool)
-    if pairs == "connected":
-        counts &= weights != 0
+    counts = ~jnp.eye(weights.shape[0], dtype=bool) & ((weights != 0) | ~jnp.asarray(connected))
     regional = _correlated(weights, functional, counts, method)
     first, second, chosen = (some.reshape(1, -1) for some in (weights, functional, counts))
     return regional, _correlated(first, second, chosen, method)[0], counts.sum(axis=1)
@@ -263,19 +262,21 @@ def _fitted(functional: jax.Array, predictors: jax.Array) -> dict[str, Any]:
     other = ~np.eye(n, dtype=bool)
     response = functional[other].reshape(n, n - 1)
     columns = predictors[:, other].reshape(p, n, n - 1)
-    regional = _regressed(response, columns)
-    whole = _regressed(response.reshape(1, -1), columns.reshape(p, 1, -1))
+    every = jnp.concatenate([response[None], columns])
+    rows, still = _products(every)
+    alone, silent = _products(every.reshape(p + 1, 1, -1))
+    found = _regressed(jnp.concatenate([rows, alone], -1), jnp.concatenate([still, silent]))
     # Symmetric matrices hold each pair twice: shares are the same, but not adjusted ones.
     every = jnp.concatenate([functional[None], predictors])
     close = 64 * jnp.finfo(every.dtype).eps * jnp.abs(every).max(axis=(1, 2), keepdims=True)
     symmetric = (jnp.abs(every - every.swapaxes(1, 2)) <= close).all()
     pairs = jnp.where(symmetric, n * (n - 1) // 2, n * (n - 1))
-    adjusted = _adjusted(whole[0], pairs, p)
-    names = ("r_squared", "adjusted", "coefficients", "status")
-    overall = ("overall", "overall_adjusted", "overall_coefficients")
-    found = dict(zip(names, regional, strict=True))
-    values = (whole[0], adjusted, whole[2])
-    return found | {name: some[0] for name, some in zip(overall, values, strict=True)}
+    share, coefficients, status = found
+    adjusted = _adjusted(share, jnp.append(jnp.full(n, n - 1), pairs), p)
+    regional = {"r_squared": share, "adjusted": adjusted, "coefficients": coefficients}
+    names = ("overall", "overall_adjusted", "overall_coefficients")
+    overall = {name: some[-1] for name, some in zip(names, regional.values(), strict=True)}
+    return {name: some[:-1] for name, some in {**regional, "status": status}.items()} | overall
 
 
 def _adjusted(share: jax.Array, number: Any, predictors: int) -> jax.Array:
@@ -283,29 +284,34 @@ def _adjusted(share: jax.Array, number: Any, predictors: int) -> jax.Array:
     return 1 - (1 - share) * (number - 1) / (number - predictors - 1)
 
 
-def _regressed(
-    response: Float[Array, "row pair"], columns: Float[Array, "predictor row pair"]
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """R², adjusted, coefficients (row, predictor) and status of a regression for each row."""
-    p, number = columns.shape[0], response.shape[-1]
-    every = jnp.concatenate([response[None], columns])
+def _products(
+    every: Float[Array, "response_and_predictor row pair"],
+) -> tuple[Float[Array, "one other row"], Bool[Array, "row"]]:
+    """Correlations of response and predictors with each other, and which rows have none."""
     top = jax.lax.stop_gradient(jnp.abs(every).max(axis=-1, keepdims=True))
     every = every / jnp.where(top > 0, top, 1)
     every = every - every.mean(axis=-1, keepdims=True)
     norm = jnp.sqrt((every**2).sum(axis=-1, keepdims=True))
-    still = norm <= 64 * jnp.finfo(every.dtype).eps * number**0.5
+    still = norm <= 64 * jnp.finfo(every.dtype).eps * every.shape[-1] ** 0.5
     every = every / jnp.where(still, 1, norm)
-    together = jnp.einsum("arn,brn->abr", every[1:], every[1:])
-    lone = jnp.where(still.any(axis=0)[:, 0], jnp.eye(p)[..., None], together)
-    with_response = jnp.einsum("arn,rn->ar", every[1:], every[0])
-    sides = jnp.broadcast_to(jnp.eye(p, dtype=every.dtype)[..., None], lone.shape)
+    return jnp.einsum("arn,brn->abr", every, every), still.any(axis=0)[:, 0]
+
+
+def _regressed(
+    products: Float[Array, "one other row"], unknown: Bool[Array, "row"]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """R², coefficients (row, predictor) and status of a regression for each row."""
+    p = products.shape[0] - 1
+    with_response = products[0, 1:]
+    identity = jnp.eye(p, dtype=products.dtype)[..., None]
+    lone = jnp.where(unknown, identity, products[1:, 1:])
+    sides = jnp.broadcast_to(identity, lone.shape)
     solved = solve_each(lone, jnp.concatenate([with_response[:, None], sides], axis=1))
     coefficients, inverse = solved[:, 0], jnp.diagonal(solved[:, 1:])  # (row, predictor)
     alike = ~((inverse > 0) & (inverse < 1 / _OWN)).all(axis=-1)
     share = (coefficients * with_response).sum(axis=0)
-    unknown = still.any(axis=0)[:, 0]
     status = jnp.where(alike, Status.ILL_CONDITIONED, Status.OK)
     status = jnp.where(unknown, Status.NOT_FINITE, status)
     share = jnp.where(status == Status.OK, jnp.clip(share, 0, 1), jnp.nan)
     coefficients = jnp.where(status == Status.OK, coefficients, jnp.nan).T
-    return share, _adjusted(share, number, p), coefficients, status
+    return share, coefficients, status
