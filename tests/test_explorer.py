@@ -1,5 +1,6 @@
 """The explorer: its answers, its widgets, and JupyterLab in a real browser where there is one."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -135,7 +136,10 @@ def test_what_cannot_be_shown_is_said(explorer, small, as_users_call):
         ng.explore(network, {"coupling": (1, 0), "i_ext_e": (0, 1)})
     with pytest.raises(ValueError, match="homogeneous"):
         ng.explore(ng.Network(ng.NextGenEI(i_ext_e=np.arange(12.0)), small))
-    background = ng.dispersion_map(network, {"coupling": [0.0, 1.0]}, oscillations=False)
+    connectome, plane = ng.Connectome.load("hcp-schaefer100").normalised(), ng.NextGenEI.plane
+    axes = {name: np.array([low, high]) for name, (low, high, _) in plane.items()}
+    background = shipped(ng.Network(ng.NextGenEI(), connectome, 9.0), axes)
+    background = dataclasses.replace(background, parameters={"coupling": axes["coupling"]})
     with pytest.raises(ValueError, match="`background` must span"):
         ng.explore(network, background=background)
 
@@ -143,12 +147,12 @@ def test_what_cannot_be_shown_is_said(explorer, small, as_users_call):
 def test_the_map_becomes_finer_in_the_background(small, monkeypatch):
     """While sliders answer; in the end it is the library's map, whatever the passes."""
     monkeypatch.setattr(widgets, "Background", Background)
-    explorer = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 9.0), points=5)
+    explorer = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=3.0), small, 9.0), points=3)
     assert "is being computed" in explorer.text
     explorer.wait()
     assert explorer._background.whole
     shown = explorer._drawn
-    axes = {name: np.linspace(0, high, 5) for name, high in (("i_ext_e", 16), ("coupling", 30))}
+    axes = {name: np.linspace(0, high, 3) for name, high in (("i_ext_e", 16), ("coupling", 30))}
     whole = ng.dispersion_map(ng.Network(ng.NextGenEI(), small), axes)
     assert list(shown.parameters) == list(whole.parameters)
     np.testing.assert_array_equal(shown.parameters["coupling"], whole.parameters["coupling"])
@@ -210,16 +214,16 @@ def test_another_model_and_code(explorer, small, begun):
     exec(compile(code.partition("run = ")[0], "code", "exec"), space)
     assert f"{int(space['modes'].number_growing)} of 11 modes grow" in explorer.text
     assert "ng.models.NextGenEI(i_ext_e=15)" in code
-    explorer.choose("wilson-cowan")
-    assert isinstance(explorer.network.model, ng.WilsonCowan)
-    assert isinstance(begun[-1][0].model, ng.WilsonCowan)
+    explorer.choose("mpr")
+    assert isinstance(explorer.network.model, ng.MontbrioPazoRoxin)
+    assert isinstance(begun[-1][0].model, ng.MontbrioPazoRoxin)
     assert explorer.png.startswith(PNG)
     assert "modes grow" in explorer.text
-    assert "ng.models.WilsonCowan(" in explorer.code
+    assert "ng.models.MontbrioPazoRoxin(" in explorer.code
     explorer.choose("(as given)")
     assert isinstance(explorer.network.model, ng.NextGenEI)
-    with pytest.raises(ValueError, match="did you mean 'wilson-cowan'"):
-        explorer.choose("wilson-cowen")
+    with pytest.raises(ValueError, match="did you mean 'mpr'"):
+        explorer.choose("mpt")
 
 
 def test_code_of_what_a_line_does_not_make(small):
