@@ -212,20 +212,27 @@ def test_brain_and_connectome(hcp, directed):
         ng.plot.brain(hcp, np.zeros(3))
 
 
-def test_lyapunov_and_cascade(network):
-    node = network.homogeneous()
-    line = {"i_ext_e": np.array([2.0, 9.0, 10.0])}
-    times = {"duration": 500.0, "transient": 500.0}
-    diagram = ng.orbit_diagram(node, line, "s_e", **times)
-    plane = ng.lyapunov_map(node, {**line, "coupling": [8.0, 12.0]}, **times)
-    alone = jax.tree.map(lambda leaf: leaf[:, 1], plane.spectra)
-    spectra = dataclasses.replace(plane, parameters=line, spectra=alone)
+LINE = {"i_ext_e": np.array([2.0, 9.0, 10.0])}
+TIMES = {"duration": 500.0, "transient": 500.0}
+
+
+@pytest.fixture(scope="module")
+def spectra(network):
+    """Lyapunov exponents along a line."""
+    return ng.lyapunov_map(network.homogeneous(), LINE, **TIMES)
+
+
+def test_lyapunov_and_cascade(network, spectra):
+    diagram = ng.orbit_diagram(network.homogeneous(), LINE, **TIMES)
+    twice = jax.tree.map(lambda leaf: np.stack([leaf, leaf], axis=1), spectra.spectra)
+    axes = {**LINE, "coupling": np.array([8.0, 12.0])}
+    plane = dataclasses.replace(spectra, parameters=axes, spectra=twice)
     figure = ng.plot.cascade(diagram, spectra, title="a title")
     top, bottom = figure.axes
     dots, resting = top.lines
     assert dots.get_xdata().size == np.isfinite(diagram.points).sum()
     assert resting.get_xdata().tolist() == [2.0]
-    assert top.get_ylabel() == "maxima of $s_e$ (1/ms)"
+    assert top.get_ylabel() == "maxima of $v_e$"
     assert bottom.get_xlabel() == ng.plot.symbol("i_ext_e", network)
     assert bottom.get_ylabel() == "Lyapunov exponents (1/ms)"
     leading = next(line for line in bottom.lines if line.get_label() == "leading")
@@ -414,7 +421,7 @@ def test_figures_write_what_results_carry(network, run, plane, swept, tmp_path):
     assert ng.plot.sweep(swept, "v_e_mean").get_xlabel() == x
 
 
-def test_states_write_what_they_carry(network):
+def test_states_write_what_they_carry(network, spectra):
     """Names of variables and the unit of time, of the model; numbers where there are none."""
     node = network.with_parameters(i_ext_e=13.0, coupling=5.0).homogeneous()
     orbit, stronger = (ng.find_orbit(node.with_parameters(coupling=c)) for c in (5.0, 5.5))
@@ -429,11 +436,9 @@ def test_states_write_what_they_carry(network):
     ax = dataclasses.replace(orbit, notation=Notation()).plot()
     assert ax.get_xlabel() == "time"
     assert ax.get_legend().get_texts()[0].get_text() == "variable 0"
-    times = {"duration": 50.0, "transient": 10.0}
-    found = ng.lyapunov_spectrum(node, 2, **times)
+    found = ng.lyapunov_spectrum(node, duration=50.0, transient=10.0)
     assert found.plot().get_ylabel() == "Lyapunov exponent (per ms)"
-    plane = ng.lyapunov_map(node, {"coupling": [5.0]}, 1, **times)
-    assert plane.spectra.notation == found.notation
+    assert spectra.spectra.notation == found.notation
     alpha = ng.Network(ng.JansenRit(), network.connectome, 1.0)
     rest = ng.find_equilibria(alpha.homogeneous())
     assert rest.plot().get_xlabel() == "growth rate (per s)"
