@@ -300,7 +300,7 @@ def _outside(operator: Any, start: Any) -> tuple[float, float]:
     size = max(abs(low), abs(high), np.finfo(float).tiny)
     middle, half = (low + high) / 2, max((high - low) / 2, 1e-6 * size)
     while True:
-        sizes = np.asarray(_sizes(operator, start, middle, half, _STEPS))
+        sizes = np.asarray(_sizes(operator, start, as_array(middle), as_array(half), _STEPS))
         if np.isfinite(sizes).all():
             break
         half *= 1.5  # the ends were far inside
