@@ -73,13 +73,18 @@ def test_equilibria_against_the_reference(kind, reference, equilibria):
 
 
 @pytest.mark.parametrize(
-    ("coupling", "every"),
-    [(0, 3), (9, 3), *(pytest.param(c, 1, marks=pytest.mark.slow) for c in (0, 5, 9))],
+    ("coupling", "which"),
+    [
+        (0, slice(0, 1)),
+        (9, slice(3, 4)),
+        *(pytest.param(c, slice(None), marks=pytest.mark.slow) for c in (0, 5, 9)),
+    ],
+    ids=str,
 )
-def test_periods_against_the_reference(coupling, every, reference, equilibria):
+def test_periods_against_the_reference(coupling, which, reference, equilibria):
     """Branches that end at a bound end exactly there."""
     hopf = equilibria(coupling).of_kind("hopf")[0]
-    for parameter, period in reference["cycle_period"][str(coupling)][::every]:
+    for parameter, period in reference["cycle_period"][str(coupling)][which]:
         bounds = (-5.0, float(parameter))
         branch = ng.continue_cycles(node(coupling), {I_EXT: bounds}, start=hopf)
         assert branch.ends == ("start", "bound")
@@ -87,17 +92,22 @@ def test_periods_against_the_reference(coupling, every, reference, equilibria):
         assert branch.periods[-1] == pytest.approx(period, rel=1e-8)
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "coupling"),
-    [("period_doubling", "period_doubling", 12), ("fold_of_cycles", "cycle_fold", 15)],
-)
-def test_bifurcations_of_cycles_against_the_reference(kind, name, coupling, reference, cycles):
-    branch = cycles(coupling)
-    assert branch.ends == ("start", "hopf")
+@pytest.fixture(scope="module")
+def folded(equilibria):
+    """The cycles at coupling 15 from the second Hopf point down, beyond all of their folds."""
+    hopf = equilibria(15).of_kind("hopf")[1]
+    return ng.continue_cycles(node(15), {I_EXT: (7.5, 20.0)}, start=hopf)
+
+
+@pytest.mark.parametrize("kind", ["period_doubling", "cycle_fold"])
+def test_bifurcations_of_cycles_against_the_reference(kind, reference, cycles, folded):
+    branch, end, values = {
+        "period_doubling": (cycles(12), "hopf", reference["period_doubling"]["12"]),
+        "cycle_fold": (folded, "bound", reference["fold_of_cycles"]["15"][::-1]),
+    }[kind]
+    assert branch.ends == ("start", end)
     assert branch.unexplained == 0
-    values = reference[kind][str(coupling)]
-    assert len(branch.of_kind(name)) == len(values)
-    for (parameter, period), point in zip(values, branch.of_kind(name), strict=True):
+    for (parameter, period), point in zip(values, branch.of_kind(kind), strict=True):
         assert point.parameter == pytest.approx(parameter, rel=1e-7)
         assert point.period == pytest.approx(period, rel=1e-7)
 

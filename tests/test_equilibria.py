@@ -238,14 +238,14 @@ def test_derivatives_through_the_equilibrium():
 
 
 def test_vmap_pads():
-    def search(i_ext_e):
-        return ng.find_equilibria(homogeneous(ng.NextGenEI(i_ext_e=i_ext_e), 26.0))
+    def search(eta):
+        return ng.find_equilibria(homogeneous(ng.MontbrioPazoRoxin(eta=eta, j=15.0), 0.0))
 
-    batch = jax.vmap(search)(jnp.array([4.0, 4.65]))
-    assert batch.states.shape == (2, 8, 6)
+    batch = jax.vmap(search)(jnp.array([-9.0, -5.0]))
+    assert batch.states.shape == (2, 8, 2)
     assert [int(n) for n in batch.found.sum(axis=1)] == [1, 3]
     assert np.isnan(batch.states[0, 1:]).all()
-    alone = search(4.65)
+    alone = search(-5.0)
     np.testing.assert_allclose(batch.states[1, :3], alone.states, atol=1e-12)
     assert "number     2: 1 … 3" in repr(batch)
     lines = repr(alone).splitlines()

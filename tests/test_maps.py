@@ -127,10 +127,10 @@ def compare_with_single_orbits(network, result, tolerance):
 
 
 def test_orbits_agree_with_single_points(network):
-    axes = {"i_ext_e": [5.0, 9.0, 13.0], "coupling": [2.0, 9.0, 20.0]}
+    axes = {"i_ext_e": [5.0, 13.0], "coupling": [2.0, 9.0, 20.0]}
     result = ng.dispersion_map(network, axes)
     assert (result.status == ng.Status.OK).all()
-    assert compare_with_single_orbits(network, result, 5e-6) >= 6
+    assert compare_with_single_orbits(network, result, 5e-6) >= 4
 
 
 @pytest.mark.slow
@@ -267,7 +267,7 @@ def test_steps_too_long_for_aperiodic_modes_are_told(step, fine):
 
 # ---------------------------------------------------------------------- blocks and stores
 
-AXES = {"i_ext_e": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 6.0, 9.0, 12.5])}
+AXES = {"i_ext_e": np.array([3.0, 8.0, 12.0]), "coupling": np.array([2.0, 9.0, 12.5])}
 
 
 @pytest.fixture(scope="module")
@@ -307,17 +307,14 @@ def test_what_is_erased_leaves_nothing():
         np.testing.assert_array_equal(value, getattr(blank, name), err_msg=name)
 
 
-def test_blocks_do_not_matter(network, whole):
-    same(whole, ng.dispersion_map(network, AXES, chunk=1, progress=False))
-
-
 def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
+    """In blocks of another size, too, which do not matter."""
     calls = []
     block = Atlas.block
 
     def interrupted(self, *arguments):
         calls.append(1)
-        if len(calls) == 3:
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return block(self, *arguments)
 
@@ -326,9 +323,9 @@ def test_interrupted_and_resumed(network, whole, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ng.dispersion_map(network, AXES, **options)
     same(whole, ng.dispersion_map(network, AXES, **options))
-    assert len(calls) == 5  # two, the one interrupted, and the other two
+    assert len(calls) == 4  # one, the one interrupted, and the other two
     same(whole, ng.dispersion_map(network, AXES, **options))
-    assert len(calls) == 5
+    assert len(calls) == 4
 
 
 def test_damaged_block_is_computed_again(network, whole, tmp_path):
@@ -375,7 +372,7 @@ def test_full_disk_loses_nothing(network, tmp_path, monkeypatch):
         ng.dispersion_map(network, AXES, **options)
     assert sorted(p.name for p in tmp_path.glob("block*")) == ["block-00000.npz", "block-00001.npz"]
     assert not list(tmp_path.rglob("*.part"))
-    assert ng.dispersion_map(network, AXES, **options).kind.shape == (3, 4, 3)
+    assert ng.dispersion_map(network, AXES, **options).kind.shape == (3, 3, 3)
 
 
 # ---------------------------------------------------------------------- bad input

@@ -120,13 +120,7 @@ def test_growth_in_a_simulation(small):
     fastest = int(curve.fastest)
     vector = small.eigenmodes().vectors[:, fastest]
     y0 = state[:, None] + 1e-7 * vector[None]
-    run = ng.simulate(
-        network,
-        200.0,
-        start=y0,
-        save_every=0.5,
-        integrator=ng.integrators.Adaptive(rtol=1e-11, atol=1e-14),
-    )
+    run = ng.simulate(network, 200.0, start=y0, save_every=0.5, dt=0.01)
     signal = np.asarray(run.v_e - state[1]) @ vector / (vector @ vector)
     late = slice(120, 401)
     # Two steps of a linear recurrence give the pair: s(t+2) = a s(t+1) + b s(t).
@@ -226,7 +220,7 @@ def test_gradient_with_respect_to_weights(derived):
 # ---------------------------------------------------------------------- eigenvalues
 
 
-@pytest.mark.parametrize(("n", "kind"), [(2, "real"), (3, "complex"), (6, "complex"), (8, "real")])
+@pytest.mark.parametrize(("n", "kind"), [(2, "real"), (6, "real"), (7, "complex")])
 def test_rank_one_eigenvalues_against_lapack(n, kind):
     rng = np.random.default_rng(n)
     matrix, column, row = rng.normal(size=(n, n)), rng.normal(size=n), rng.normal(size=n)
