@@ -797,9 +797,15 @@ def test_errors_are_one_line(arguments, words, tmp_path, said):
     assert len(printed.out.strip().splitlines()) == 1
 
 
-def test_an_error_of_a_process_is_one_line(tmp_path):
-    """As a shell has it: where nothing of the tests is loaded."""
-    result = ngnmm("dispersion", "--connectome", "nowhere.csv", "--out", tmp_path)
+def test_an_error_of_a_process_is_one_line(tmp_path, monkeypatch):
+    """As a shell has it: where nothing of the tests is loaded; of programs that could not be kept
+    not a word with `--no-cache`.
+    """
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    monkeypatch.setenv("NGNMM_JAX_CACHE", str(blocked))
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    result = ngnmm("dispersion", "--no-cache", "--connectome", "nowhere.csv", "--out", tmp_path)
     assert result.returncode == 1
     assert "no connectome file 'nowhere.csv'" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr

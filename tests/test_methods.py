@@ -201,8 +201,7 @@ def test_gradients(network, start):
     np.testing.assert_allclose(reverse, difference, rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["rk4", "moebius"])
-@pytest.mark.parametrize("model", ["network", "homogeneous"])
+@pytest.mark.parametrize(("model", "method"), [("network", "moebius"), ("homogeneous", "rk4")])
 def test_a_constant_stimulus_is_a_current(network, start, method, model):
     """tau times a stimulus to both populations is what the external currents are."""
     system = network.bare() if model == "network" else network.homogeneous()

@@ -210,24 +210,20 @@ def test_other_folders_are_refused(network, tmp_path):
 # ------------------------------------------------------------------- other processes
 
 
+def dies(network, seed):
+    os._exit(1)
+
+
 def test_a_pool_of_processes(network, serial, tmp_path):
+    """The sweep is the same; and where its processes die, it says so."""
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
         pooled = ng.sweep(network, DESIGN, rest, block=5, executor=pool)
         same(pooled, serial, rtol=1e-14)
         path = tmp_path / "sweep.zarr"
         same(ng.sweep(network, DESIGN, rest, block=10, executor=pool, store=path), pooled)
-
-
-def dies(network, seed):
-    os._exit(1)
-
-
-def test_a_broken_pool_is_said(network, tmp_path):
-    measure = Function(dies, traced=False, key="dies")
-    object.__setattr__(measure, "outputs", lambda _: {})
-    options = {"block": 5, "store": tmp_path / "s.zarr"}
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        options["executor"] = pool
+        measure = Function(dies, traced=False, key="dies")
+        object.__setattr__(measure, "outputs", lambda _: {})
+        options = {"block": 5, "store": tmp_path / "s.zarr", "executor": pool}
         with pytest.raises(RuntimeError, match=r"blocks failed, .*BrokenProcessPool.*call again"):
             ng.sweep(network, DESIGN, measure, **options)
 
