@@ -104,10 +104,10 @@ def shared():
 
 RANGE = {"coupling": np.array([4.0, 6.0])}
 START = np.tile([[0.05], [-1.0], [0.05], [0.05], [-1.0], [0.05]], 3) * [1.0, 1.5, 2.0]
-SHORT = {"count": 1, "duration": 2.0, "transient": 1.0, "start": START}
+SHORT = {"count": 1, "duration": 2.0, "transient": 1.0, "start": np.array([[0.1, 0.2, 0.3]])}
 ANALYSES = {
     "batch": lambda n: ng.simulate_batch(n, RANGE, 5.0, dt=0.05).states,
-    "exponent": lambda n: ng.lyapunov_spectrum(n, **SHORT).exponents,
+    "exponent": lambda n: ng.lyapunov_spectrum(ng.Network(Line(), n.graph, 0.5), **SHORT).exponents,
     "modes": lambda n: ng.dispersion(n, ng.find_equilibria(n.homogeneous()).states[0]).growth,
     "sweep": lambda n: ng.sweep(n, RANGE, ng.Stability(places=1)).growth_transverse.values,
     "response": lambda n: between(n, jnp.asarray(START)),

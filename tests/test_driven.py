@@ -45,47 +45,36 @@ def variance(noisy):
 
 @pytest.mark.parametrize(
     "options",
-    [{"dt": 0.05}, {"dt": 0.1, "integrator": "moebius"}, {"dt": 0.05, "integrator": "heun"}],
+    [
+        {"dt": 0.05},
+        {"dt": 0.1, "integrator": "moebius"},
+        pytest.param({"dt": 0.05, "integrator": "heun"}, marks=pytest.mark.slow),
+    ],
 )
 def test_noise_has_the_variance_of_the_linear_theory(noisy, variance, options):
-    run = ng.simulate(noisy, 20_000.0, scatter=0.0, seed=3, progress=False, **options)
-    found = np.asarray(run.states[500:]).var(axis=0)[:6]
-    # 20 s hold some thousand independent samples, in 12 regions.
+    run = ng.simulate(noisy, 10_000.0, scatter=0.0, seed=3, progress=False, **options)
+    found = np.asarray(run.states)[500:].var(axis=0)[:6]
+    # 10 s hold some five hundred independent samples, in 12 regions.
     np.testing.assert_allclose((found / variance).mean(axis=1), 1, atol=0.06, err_msg=str(options))
     np.testing.assert_allclose(found[1] / variance[1], 1, atol=0.2)
-
-
-def test_noise_by_diffrax(noisy, variance):
-    run = ng.simulate(noisy, 800.0, scatter=0.0, seed=5, variables=("v_e", "v_i"))
-    found = np.asarray(run.states[100:]).var(axis=0)
-    np.testing.assert_allclose((found / variance[[1, 4]]).mean(axis=1), 1, atol=0.25)
-    again = ng.simulate(noisy, 800.0, scatter=0.0, seed=5, variables=("v_e", "v_i"))
-    np.testing.assert_array_equal(again.states, run.states)
-    other = ng.simulate(noisy, 800.0, scatter=0.0, seed=6, variables=("v_e", "v_i"))
-    assert np.abs(other.states - run.states)[300:].max() > 0.01
 
 
 def test_seeds_reproduce_whatever_the_batch(noisy):
     """A run is the same alone, in any batch, in a sweep, and cut in two."""
     options = {"dt": 0.1, "integrator": "moebius"}
     alone = ng.simulate(noisy, 200.0, seed=7, **options)
-    batch = ng.simulate_batch(
-        noisy,
-        {"i_ext_e": np.full(5, 3.0)},
-        200.0,
-        seed=[4, 5, 6, 7, 8],
-        variables=("v_e", "s_e"),
-        **options,
-    )
-    np.testing.assert_allclose(batch.v_e[3], alone.v_e, atol=1e-11)
-    assert np.abs(batch.v_e[2] - alone.v_e)[50:].max() > 0.01
+    alone_v_e = np.asarray(alone.v_e)
+    strengths = {"input_noise": np.tile(noisy.input_noise, (5, 1)), "v_i_noise": np.full(5, 0.005)}
+    batch = ng.simulate_batch(noisy, strengths, 200.0, seed=[4, 5, 6, 7, 8], **options)
+    np.testing.assert_allclose(batch.v_e[3], alone_v_e, atol=1e-11)
+    assert np.abs(np.asarray(batch.v_e)[2] - alone_v_e)[50:].max() > 0.01
     activity = ng.Activity(
         duration=200.0, transient=0.0, keep=("trace",), dt=0.1, integrator="moebius", sample=1.0
     )
     design = ng.Design.listed({"i_ext_e": [3.0]}, replicates=2, seed=7)
     trace = ng.sweep(noisy, design, activity, checks=0).v_e_trace.values[0]
-    np.testing.assert_allclose(trace[0], alone.v_e[1:], atol=1e-11)
-    assert np.abs(trace[1] - alone.v_e[1:])[50:].max() > 0.01
+    np.testing.assert_allclose(trace[0], alone_v_e[1:], atol=1e-11)
+    assert np.abs(trace[1] - alone_v_e[1:])[50:].max() > 0.01
 
     first = ng.simulate(noisy, 100.0, seed=7, dt=0.05)
     second = ng.simulate(noisy, 100.0, seed=7, dt=0.05, start=first)
@@ -97,9 +86,9 @@ def test_strengths_can_be_varied(noisy):
     """By name, one for each run or (run, region); zero noise is the network itself."""
     zero = np.zeros((3, 12))
     zero[1] = 0.003
-    runs = ng.simulate_batch(
-        noisy, {"input_noise": zero, "v_i_noise": np.zeros(3)}, 300.0, dt=0.05, scatter=0.0, seed=2
-    )
+    strengths = {"input_noise": zero, "v_i_noise": np.zeros(3)}
+    options = {"dt": 0.1, "integrator": "moebius", "scatter": 0.0, "seed": 2}
+    runs = ng.simulate_batch(noisy, strengths, 300.0, **options)
     still = np.ptp(np.asarray(runs.v_e)[:, 100:], axis=1)
     assert still[[0, 2]].max() < 1e-9
     assert still[1].min() > 1e-3

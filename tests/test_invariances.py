@@ -150,7 +150,7 @@ def exponents(k):
 
 def simulated(solver):
     def run(k):
-        network = scaled(k, i_ext_e=13.0)
+        network = scaled(k, i_ext_e=np.full(3, 13.0), tau_e=np.full(3, 8.0))
         options = {} if solver == "adaptive" else {"dt": 0.05 / k, "integrator": solver}
         found = ng.simulate(network, 20.0 / k, start=start(k), save_every=1.0 / k, **options)
         return [found.ts * k, found.states / float(k) ** POWERS[:, None]]
@@ -174,7 +174,8 @@ def simulated_batch(k):
 
 
 def response(k):
-    system = ng.Driven(scaled(k, 1.0, i_ext_e=1.0), {"input": 0.01 * k**0.5})
+    alike = {"i_ext_e": np.full(3, 1.0), "tau_e": np.full(3, 8.0)}  # as where regions differ
+    system = ng.Driven(scaled(k, 1.0, **alike), {"input": 0.01 * k**0.5})
     found = ng.linear_response(system, np.array([5.0, 40.0]) * k)
     return [found.power * k, found.fc, found.growth / k]
 
@@ -242,21 +243,29 @@ CURRENTS = [9.0, 9.5, 10.0, 10.5, 11.0, 12.0, 13.0]
 
 
 @pytest.mark.parametrize(
-    "k", [1.0, 4.0, *(pytest.param(k, marks=pytest.mark.slow) for k in (0.25, 16.0))]
+    ("k", "places"),
+    [
+        (4.0, (1, 2, 4, 6)),
+        *(pytest.param(k, range(7), marks=pytest.mark.slow) for k in (0.25, 1.0, 16.0)),
+    ],
 )
-def test_maps_with_times_divided(k):
+def test_maps_with_times_divided(k, places):
     """Orbits, chaos and rest are where they are; periods to 1e-7, growth to 1e-6 of the orbits."""
-    axes = {"i_ext_e": CURRENTS, "coupling": [12.0]}
+    places = list(places)
+    axes = {"i_ext_e": [CURRENTS[p] for p in places], "coupling": [12.0]}
     found = ng.dispersion_map(scaled(k), axes, progress=False)
-    kind, at = found.kind[:, 0, 3], (..., 0, 3)
-    assert kind.tolist() == [2, 2, 3, 3, 2, 2, 0]
-    orbits = kind == 2
-    period = [25.13152299, 46.0264826, 153.2772513, 17.11427099]  # k = 1, from `find_orbit`
-    np.testing.assert_allclose(found.period[at][orbits] * k, period, rtol=1e-7)
-    growth = [0.02068329, -0.00644066, 0.01837631, 0.0144764]
-    np.testing.assert_allclose(found.growth_transverse[at][orbits] / k, growth, atol=1e-6)
-    assert found.number_growing[at][orbits].tolist() == [1, 0, 1, 2]
-    np.testing.assert_allclose(found.growth_uniform[at][2:4] / k, [0.0069, 0.0166], atol=0.003)
+    expected, at = np.array([2, 2, 3, 3, 2, 2, 0])[places], (..., 0, 3)
+    np.testing.assert_array_equal(found.kind[at], expected)
+    orbits, chaos = (expected == kind for kind in (2, 3))
+    # Of orbits, by `find_orbit` at k = 1: periods, growth, how many modes grow.
+    period = np.array([25.13152299, 46.0264826, 0, 0, 153.2772513, 17.11427099, 0])[places]
+    growth = np.array([0.02068329, -0.00644066, 0, 0, 0.01837631, 0.0144764, 0])[places]
+    number = np.array([1, 0, 0, 0, 1, 2, 0])[places]
+    np.testing.assert_allclose(found.period[at][orbits] * k, period[orbits], rtol=1e-7)
+    np.testing.assert_allclose(found.growth_transverse[at][orbits] / k, growth[orbits], atol=1e-6)
+    np.testing.assert_array_equal(found.number_growing[at][orbits], number[orbits])
+    diverging = np.array([0, 0, 0.0069, 0.0166, 0, 0, 0])[places]
+    np.testing.assert_allclose(found.growth_uniform[at][chaos] / k, diverging[chaos], atol=0.003)
 
 
 @pytest.mark.slow
@@ -314,8 +323,9 @@ def test_regions_permuted():
 # ---------------------------------------------------------------------- runs cut, work in blocks
 
 
-@pytest.mark.parametrize("noise", [{}, {"v_e": 0.01, "input": 0.02}])
-@pytest.mark.parametrize("solver", ["rk4", "moebius"])
+@pytest.mark.parametrize(
+    ("solver", "noise"), [("rk4", {}), ("moebius", {"v_e": 0.01, "input": 0.02})]
+)
 def test_a_run_cut_in_three(solver, noise):
     """The whole, with the same noise: to rounding; "moebius" to its own error.
 

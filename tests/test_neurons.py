@@ -152,7 +152,7 @@ def test_a_stimulus_and_noise_reach_neurons_as_they_reach_the_mean_field():
     node = ng.Homogeneous(ng.NextGenEI(i_ext_e=3.0), 0.0)
     stimulus = ng.stimuli.Pulse(5.0, 5.0, 0.8) + ng.stimuli.Sine(8.0, 0.3)
     slow = ng.noises.OrnsteinUhlenbeck(0.3, 4.0)  # which goes on too
-    noise = {"input": 0.5, "v_e": 0.3, "s_i": 0.01, "v_i": slow}
+    noise = {"input": 0.5, "s_i": 0.01, "v_i": slow}
     driven = ng.Driven(node, noise, stimulus)
     start = np.asarray(ng.initial_state(node, scatter=0.0))
     options = {"seed": 3, "dt": 0.05, "save_every": 0.5}

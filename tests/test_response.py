@@ -79,7 +79,7 @@ def test_integral_of_the_spectrum_is_the_variance(response, whole):
 def test_simulations_have_these_spectra(system, response):
     run = ng.simulate(
         system,
-        40_000.0,
+        16_000.0,
         dt=0.05,
         scatter=0.0,
         seed=2,
@@ -115,6 +115,7 @@ def test_equilibrium_beside_the_ghost_of_a_fold():
         assert np.linalg.eigvals(matrix).real.max() < 0
 
 
+@pytest.mark.slow
 def test_equilibrium_of_jansen_rit(directed):
     classical = ng.Network(ng.JansenRit(p=np.linspace(40, 90, 9)), directed, 10.0)
     state, _ = equilibrium(classical)

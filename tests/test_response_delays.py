@@ -1,5 +1,7 @@
 """The linear response with delays: against whole matrices, modes, no delay, and differences."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +53,8 @@ def plain():
 def blocks(system, state):
     """Jacobians (24, 24) of regions alone, and of what a unit of each region's output does."""
     plain = system.system.undelayed()
-    matrix = np.asarray(jacobian(plain.vector_field, state)).reshape(6, 4, 6, 4)
+    slope = jax.jit(functools.partial(jacobian, plain.vector_field))
+    matrix = np.asarray(slope(state)).reshape(6, 4, 6, 4)
     alone = np.einsum("aibj,ij->aibj", matrix, np.eye(4))  # no region receives from itself
     return alone.reshape(24, 24), (matrix - alone)
 
@@ -96,13 +99,14 @@ def test_no_delay_is_the_limit(plain):
 
 def test_one_delay_by_modes():
     """Equal regions: each mode by itself, its Λ turned by the delay."""
-    model, delay = ng.NextGenEI(i_ext_e=2.0), 7.0
+    model, delay = ng.NextGenEI(i_ext_e=np.full(4, 2.0)), 7.0  # by the program of unequal ones
     even = WEIGHTS / WEIGHTS.sum(axis=1, keepdims=True)
-    network = ng.Network(model, ng.Connectome(even), 5.0, delays=delay)
-    found = respond(ng.Driven(network, {"input": 0.01}))
+    network = ng.Network(model, ng.Connectome(even), np.full(4, 5.0), delays=delay)
+    found = respond(ng.Driven(network, {"input": np.full(4, 0.01), "v_i": 0.0}))
     values, vectors = np.linalg.eig(even)
-    inner = network.undelayed().homogeneous()
-    matrix, push, output = map(np.asarray, linearise(inner, found.state[:, 0]))
+    inner = ng.Homogeneous(ng.NextGenEI(i_ext_e=2.0), 5.0)
+    linear = jax.jit(lambda x: linearise(inner, x))
+    matrix, push, output = map(np.asarray, linear(np.asarray(found.state)[:, 0]))
     for k, f in enumerate(FREQUENCIES):
         s = 2j * np.pi * f * 1e-3
         gains = []

@@ -12,6 +12,12 @@ from ngnmm_jax.simulation.spiking import lorentzian_of, quantiles
 
 # Of one shape, so that runs of one node share what is compiled.
 SHORT = {"neurons": 200, "dt": 0.1, "save_every": 1.0}
+# Three runs that differ by their seeds alone.
+ALIKE = {
+    "parameters": {"i_ext_e": [9.0, 9.0, 9.0], "tau_e": [8.0, 8.0, 8.0]},
+    "seed": [1, 2, 3],
+    **SHORT,
+}
 
 
 def node(i_ext_e, coupling=0.0):
@@ -97,7 +103,7 @@ def test_a_network_of_a_few_regions():
     network = ng.Network(model, ng.Connectome(weights).normalised(), 4.0)
     start = ng.initial_state(network)
     run = ng.simulate_spiking(network, 50.0, neurons=2000, start=start)
-    exact = ng.simulate(network, 50.0, start=start, save_every=0.5)
+    exact = ng.simulate(network, 50.0, start=start, save_every=0.5, dt=0.05)
     assert run.activity.v_e.shape == (101, 3)
     assert run.spikes.shape == (101, 2, 3, 100)
     gap = np.abs(np.asarray(run.activity.s_e) - np.asarray(exact.s_e)).mean(axis=0)
@@ -166,14 +172,14 @@ def test_what_diverged_or_had_no_start_is_said(monkeypatch):
     start = np.asarray(ng.initial_state(node(9.0)))
     states = np.stack([start, start * np.nan, start])
     monkeypatch.setattr("ngnmm_jax.simulation.spiking.start.initial_states", lambda *_: states)
-    run = ng.simulate_spiking(node(9.0), 5.0, seed=[1, 2, 3], **SHORT)
+    run = ng.simulate_spiking(node(9.0), 5.0, **ALIKE)
     codes = [ng.Status.OK, ng.Status.NONE_FOUND, ng.Status.OK]
     assert list(np.asarray(run.status)) == codes
     monkeypatch.setattr("ngnmm_jax.simulation.spiking.start.initial_states", lambda *_: states[1:2])
     with pytest.raises(ng.SolverError, match="no equilibrium was found"):
         ng.simulate_spiking(node(9.0), 5.0, **SHORT)
     lost = eqx.tree_at(lambda r: r.memory.state, run, run.memory.state * np.nan)
-    later = ng.simulate_spiking(node(9.0), 5.0, start=lost, seed=[1, 2, 3], **SHORT)
+    later = ng.simulate_spiking(node(9.0), 5.0, start=lost, **ALIKE)
     assert (np.asarray(later.status) == ng.Status.NOT_FINITE).all()
 
 
@@ -196,6 +202,6 @@ def test_bad_input():
     run = ng.simulate_spiking(node(1.0), 5.0, **SHORT)
     with pytest.raises(ValueError, match="`start` must have 1 runs of 60 neurons"):
         ng.simulate_spiking(node(1.0), 1.0, neurons=60, start=run)
-    batch = ng.simulate_spiking(node(1.0), 5.0, seed=[1, 2, 3], **SHORT)
+    batch = ng.simulate_spiking(node(1.0), 5.0, **ALIKE)
     with pytest.raises(ValueError, match="`run` must be a single run"):
         ng.plot.spikes(batch)
