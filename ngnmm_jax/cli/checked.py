@@ -45,13 +45,14 @@ def called(here: str, there: str) -> Iterator[None]:
 
 
 def _axis(value: list[float]) -> list[float]:
+    must = "must be an axis, LOW:HIGH:COUNT (in files [low, high, count])"
     if len(value) != 3:
-        raise ValueError("must be an axis [low, high, count]")
+        raise ValueError(must)
     low, high, count = value
     if count != int(count) or count < 1:
-        raise ValueError("must be an axis [low, high, count] of one point or more")
+        raise ValueError(f"{must}, of one point or more")
     if low > high or (low == high and count > 1):
-        raise ValueError("must be an axis [low, high, count] that rises")
+        raise ValueError(f"{must}, that rises")
     return value
 
 
