@@ -83,7 +83,7 @@ def regional(starts: int) -> dict[str, Any]:
 
     import ngnmm_jax as ng
     from ngnmm_jax.fitting import Gradient, interval, losses
-    from ngnmm_jax.stability.response import equilibrium
+    from ngnmm_jax.stability.network_equilibrium import equilibrium
     from ngnmm_jax.stability.roots import root_at
 
     frequencies = np.arange(6.0, 130.0, 12.0)

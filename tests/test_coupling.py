@@ -17,7 +17,7 @@ from ngnmm_jax.integrators.choice import chosen
 from ngnmm_jax.models import parameter
 from ngnmm_jax.simulation.precision import cast
 from ngnmm_jax.stability.dispersion import linearise
-from ngnmm_jax.stability.response import between
+from ngnmm_jax.stability.network_equilibrium import between
 from ngnmm_jax.systems.network import averaged_over
 from tests.scalar_models import OneVariable
 

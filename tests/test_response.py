@@ -11,7 +11,8 @@ from scipy.linalg import solve_continuous_lyapunov
 import ngnmm_jax as ng
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.newton import jacobian
-from ngnmm_jax.stability.response import equilibrium, growth
+from ngnmm_jax.stability.network_equilibrium import equilibrium
+from ngnmm_jax.stability.response import growth
 from ngnmm_jax.stability.roots import root_at
 
 FREQUENCIES = np.arange(2.0, 150.0, 4.0)

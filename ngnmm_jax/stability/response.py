@@ -35,24 +35,18 @@ from ngnmm_jax._core.several import several
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.coupling.linearised import Linearised
-from ngnmm_jax.dynamics.equilibria import rest_state
 from ngnmm_jax.dynamics.newton import jacobian
 from ngnmm_jax.models.declarations import visible
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.models.times import seconds_in
+from ngnmm_jax.stability.network_equilibrium import equilibrium, terms
 from ngnmm_jax.systems.delayed import without_steps
 from ngnmm_jax.systems.driven import Driven, driven, undriven
-from ngnmm_jax.systems.loops import Local, in_channels, linearised
+from ngnmm_jax.systems.loops import Local, in_channels
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.noises import AbstractNoise, noise_that_acts, place_of
 from ngnmm_jax.systems.own_equations import only_by_coupling
 
-# A Jacobian is singular where inputs move its region by more than their size over this, in steps;
-# then by this part of a step is added to it.
-_SINGULAR, _OWN = 1e-11, 0.05
-# Newton's iteration: at most so many damped steps; each is halved so often at most.
-_STEPS, _HALVINGS = 60, 8
-_FIRST = 20  # of the model's time step, the first step of its own motion
 _ADVICE = {
     Status.NOT_FINITE: (
         "no region fluctuates: the noise, with its factors, is zero at the equilibrium; give it a "
@@ -224,14 +218,14 @@ def _respond(
     local = in_channels(network, state)
     seen = _seen(system, state, variable)
     noise = _noise(system, local, state)
-    terms = _terms(network, state)
+    coupled = terms(network, state)
     unit = seconds_in(network.model.time_unit)
 
     @jax.checkpoint
     def at(covariance: jax.Array, frequency: jax.Array) -> tuple[jax.Array, Any]:
         # The slow correlations are taken on the way, at the first frequency, which is zero.
         omega = 2 * jnp.pi * frequency * unit
-        gains = _transfer(local, seen, noise, _growing(terms, 1j * omega), omega)
+        gains = _transfer(local, seen, noise, _growing(coupled, 1j * omega), omega)
         gains = _coloured(system, gains, omega)
         slow = jnp.where(frequency == 0, gains.real, 0.0)
         covariance = covariance + jnp.einsum("iks,jks->ij", slow, slow)
@@ -295,18 +289,6 @@ def growth(system: Network | Driven, state: Any) -> Float[Array, ""]:
 def _eigenvalues(matrix: jax.Array) -> jax.Array:
     """One matrix at a time: several wait for each other on XLA's CPU for ever (JAX 0.10)."""
     return jnp.linalg.eigvals(matrix)
-
-
-def between(network: Network, state: Float[Array, "variable region"]) -> Any:
-    """What small changes of all outputs change of what each region receives, (region, region).
-
-    Of changes that stay as they are, whatever the delays.
-    """
-    return sum(term.matrix()[0, 0] for term in _terms(network, state))
-
-
-def _terms(network: Network, state: jax.Array) -> tuple[Linearised, ...]:
-    return network.interaction.linearised(network.model.output(state))
 
 
 def _growing(terms: tuple[Linearised, ...], rate: jax.Array) -> Any:
@@ -384,95 +366,3 @@ def _transfer(
     through = through.reshape(regions, -1) @ jnp.linalg.inv(loop)
     gains = jnp.einsum("jok,osk->jks", through.reshape(regions, outputs, -1), sent[:, inputs:])
     return gains + jnp.eye(regions)[:, :, None] * shown[inputs:].T[None]
-
-
-def equilibrium(
-    network: Network, start: jax.Array | None = None
-) -> tuple[Float[Array, "variable region"], Float[Array, ""]]:
-    """A network's equilibrium near a state, and the relative size of Newton's last correction.
-
-    Damped Newton steps whose derivative is cut, then two whose derivative is kept, so that
-    derivatives of first and second order by all parameters are exact. Where Newton's steps are
-    caught, as in the ghost of a fold, implicit Euler steps of the motion from the same start,
-    longer as it slows down (pseudo-transient continuation: Kelley and Keyes, SIAM J. Numer. Anal.
-    35, 508, 1998).
-    """
-    network = network.undelayed().bare()
-    if start is None:
-        start = rest_state(network)
-    return _equilibrium_near(network, start)
-
-
-@eqx.filter_jit
-def _equilibrium_near(network: Network, start: jax.Array) -> tuple[jax.Array, jax.Array]:
-    fixed = jax.lax.stop_gradient(network)
-    goal = float(jnp.finfo(start.dtype).eps) ** 0.8
-
-    def size(x: jax.Array) -> jax.Array:
-        return jnp.abs(fixed.vector_field(x)).max()
-
-    def going(carry: Any) -> jax.Array:
-        _, rate, correction, number = carry
-        return (correction > goal) & (number < jnp.where(rate > 0, 2 * _STEPS, _STEPS))
-
-    def approach(carry: Any) -> Any:
-        """A damped step of Newton's, or one of the motion where it has a rate."""
-        x, rate, _, number = carry
-        moving = rate > 0
-        step = _correction(fixed, x, rate)
-        before = size(x)
-        parts = 0.5 ** jnp.arange(_HALVINGS)
-        sizes = jax.vmap(lambda part: size(x + part * step))(parts)
-        better = sizes < before
-        part = jnp.where(better.any(), parts[jnp.argmax(better)], parts[-1])
-        # At rounding no step is better: take it whole.
-        correction = jnp.abs(step).max() / (1 + jnp.abs(x).max())
-        part = jnp.where(moving | (correction < 1e-6), 1.0, part)
-        longer = jnp.clip(before / sizes[0], 0.5, 2.0)
-        # Newton's iteration was caught: from the start again.
-        caught = ~moving & (number + 1 == _STEPS) & ~(correction <= goal**0.75)
-        return (
-            jnp.where(caught, start, x + part * step),
-            jnp.where(caught, 1 / (_FIRST * fixed.time_step), rate / longer),
-            jnp.where(caught, jnp.inf, correction),
-            number + 1,
-        )
-
-    start = jax.lax.stop_gradient(start)
-    none = jnp.zeros((), start.dtype), as_array(jnp.inf, start.dtype), jnp.asarray(0)
-    state = jax.lax.stop_gradient(jax.lax.while_loop(going, approach, (start, *none))[0])
-
-    def exact(x: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
-        step = _correction(network, x)
-        return x + step, jnp.abs(step).max() / (1 + jnp.abs(x).max())
-
-    state, errors = jax.lax.scan(exact, state, None, length=2)
-    return state, errors[-1]
-
-
-def _correction(network: Network, state: jax.Array, rate: Any = 0.0) -> jax.Array:
-    """Newton's step, the regions eliminated; of several outputs by the whole Jacobian.
-
-    With a rate an implicit Euler step, as long as one over the rate.
-    """
-    if network.model.outputs:
-        whole = jacobian(network.vector_field, state)
-        whole = whole - rate * jnp.eye(whole.shape[0], dtype=whole.dtype)
-        return -jnp.linalg.solve(whole, network.vector_field(state).ravel()).reshape(state.shape)
-    local = linearised(network, state)
-    coupled = between(network, state)
-    rest = jnp.stack([network.vector_field(state), local.push], axis=1)
-    # A region whose own Jacobian is singular is taken with some of its input by itself.
-    fixed = jax.lax.stop_gradient(local)
-    probe = jnp.abs(solve_each(fixed.matrix, fixed.push[:, None])[:, 0]).max(axis=0)
-    size = jnp.abs(fixed.push).max(axis=0) * network.time_step
-    alone = _OWN / (size * jnp.maximum(jnp.abs(fixed.output).max(axis=0), 1e-300))
-    shift = jnp.where(probe <= size / _SINGULAR, 0.0, jnp.where(size > 0, alone, 0.0))
-    coupled = coupled + jnp.diag(shift)
-    matrix = local.matrix - shift * local.push[:, None] * local.output[None]
-    matrix = matrix - rate * jnp.eye(matrix.shape[0], dtype=matrix.dtype)[:, :, None]
-    answers = -solve_each(matrix, rest)
-    output = (local.output[:, None] * answers).sum(axis=0)
-    loop = jnp.eye(network.n_regions) - output[1][:, None] * coupled
-    drive = coupled @ jnp.linalg.solve(loop, output[0])
-    return answers[:, 0] + answers[:, 1] * drive

@@ -24,7 +24,7 @@ from ngnmm_jax._core.status import Status, raise_unless_ok
 from ngnmm_jax.dynamics.forced.system import undriven
 from ngnmm_jax.dynamics.many_equilibria import at_rest
 from ngnmm_jax.models.times import frequency_unit, per_time, seconds_in
-from ngnmm_jax.stability.response import equilibrium
+from ngnmm_jax.stability.network_equilibrium import equilibrium
 from ngnmm_jax.systems.loops import Roots, linearised_loop, rightmost, roots_right_of
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.wide_loops import loop_of
