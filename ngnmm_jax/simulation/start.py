@@ -118,7 +118,8 @@ def initial_states(
     stable = rest.stable
     some = stable.any(axis=1, keepdims=True)
     place = np.argmax(np.where(some, stable, rest.found), axis=1)
-    dtype = core.coupling.dtype
+    # Of a system that was made in 64 bits too, where JAX has 32 by now.
+    dtype = jax.dtypes.canonicalize_dtype(core.coupling.dtype)
     states = rest.states[np.arange(n), place].astype(dtype)
     if has_own_rest(core):
         values = {k: np.asarray(v, jnp.result_type(leaf(core, k))) for k, v in varied.items()}
@@ -139,7 +140,7 @@ def _noise(seeds: Int[np.ndarray, "run"], count: int, dtype: Any) -> Float[np.nd
     A number is a function of the seed and of its place, so that more may be drawn than there are
     used: states of most shapes have the same program.
     """
-    drawer = _drawer(count + -count % _NUMBERS, jnp.dtype(dtype))
+    drawer = _drawer(count + -count % _NUMBERS, dtype)
     # One device, so that the noise is the same to the bit on any number of them.
     return map_chunks(
         drawer,
