@@ -47,10 +47,11 @@ def explore(
     - `background`: a map to show instead, as of `dispersion_map`, over the same two parameters.
 
     Needs ipywidgets (`pip install 'ngnmm-jax[notebooks]'`). The first answer takes as long as the
-    compilation, some seconds; the next ones 0.1 to 0.2 s each. Meanwhile the map is computed in a
-    thread of its own, equilibria first, then oscillating states, line by line, and becomes finer
-    while sliders move; that of the paper's model on the embedded connectome is there at once. It
-    begins anew when a third parameter moves (without delays), another model is chosen, or delays.
+    compilation, some seconds; the next ones about half a second each. Meanwhile the map is computed
+    in a thread of its own, equilibria first, then oscillating states, line by line, and becomes
+    finer while sliders move; that of the paper's model on the embedded connectome is there at once.
+    It begins anew when a third parameter moves (without delays), or another model or delays are
+    chosen.
 
     With delays states are equilibria: oscillations that regions share are not looked for. With one
     delay of all connections there is a curve as without; where delays differ (`speed`), the roots
