@@ -129,9 +129,7 @@ def initial_states(
     shape = core.state_shape
     noise = _noise(seeds, math.prod(shape), dtype).reshape(n, *shape)
     noise *= np.broadcast_to(np.asarray(scatter, dtype), (n,)).reshape(n, *(1,) * len(shape))
-    states = states.reshape(*states.shape, *(1,) * (noise.ndim - states.ndim)) + noise
-    nonnegative = np.reshape(signs(core.model), (-1, *(1,) * (len(shape) - 1)))
-    return np.where(nonnegative, np.abs(states), states)
+    return _moved(np, states, noise, signs(core.model), len(shape) - 1)
 
 
 def _noise(seeds: Int[np.ndarray, "run"], count: int, dtype: Any) -> Float[np.ndarray, "run count"]:
@@ -150,7 +148,7 @@ def _noise(seeds: Int[np.ndarray, "run"], count: int, dtype: Any) -> Float[np.nd
         progress=False,
         one_device=True,
         lockstep=True,
-    )[:, :count].copy()
+    )[:, :count]
 
 
 def at_once(core: Undriven) -> Any:
@@ -209,13 +207,17 @@ def scattered(
     `shape` is that of the result; `seed` is an integer or a key.
     """
     key = seed if is_key(seed) else stream(seed, Purpose.START)
-    everywhere = (-1, *(1,) * (len(shape) - 1))
-    if state.ndim == 1:
-        state = jnp.broadcast_to(state.reshape(everywhere), shape)
     # In a row, which compiles in half the time.
     noise = jax.random.normal(key, (math.prod(shape),), state.dtype).reshape(shape)
-    state = state + scatter * noise
-    return jnp.where(jnp.array(nonnegative).reshape(everywhere), jnp.abs(state), state)
+    return _moved(jnp, state, scatter * noise, nonnegative, len(shape) - 1)
+
+
+def _moved(xp: Any, state: Any, noise: Any, nonnegative: tuple[bool, ...], axes: int) -> Any:
+    """A state plus noise, (*run, variable, *region) with so many axes of regions, which the state
+    may lack; what cannot be negative is reflected.
+    """
+    state = state.reshape(*state.shape, *(1,) * (noise.ndim - state.ndim)) + noise
+    return xp.where(xp.array(nonnegative).reshape(-1, *(1,) * axes), xp.abs(state), state)
 
 
 @eqx.filter_jit
