@@ -4,6 +4,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+#: The exit status that shells give to what Ctrl-C ended.
+INTERRUPTED = 130
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C in long work that is kept: how much of it, and where."""

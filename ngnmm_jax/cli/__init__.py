@@ -1,9 +1,13 @@
 """The command line, `ngnmm`: thin wrappers of the library's public functions."""
 
 import _thread
+import contextlib
+import os
 import sys
 import threading
-from typing import Any
+from typing import Any, NoReturn
+
+from ngnmm_jax._core.interrupted import INTERRUPTED
 
 
 def main() -> None:
@@ -13,10 +17,23 @@ def main() -> None:
         from ngnmm_jax.cli.entry import run
     except KeyboardInterrupt:
         print("Interrupted.")
-        sys.exit(130)
+        _end(INTERRUPTED)
     except ImportError as error:
         sys.exit(f"ngnmm needs the package {error.name}: pip install 'ngnmm-jax[all]'")
-    run()
+    _end(run())
+
+
+def _end(status: int) -> NoReturn:
+    """End the process; where Ctrl-C ended the work, without Python's tidying up.
+
+    A thread that compiles meanwhile would be torn down under XLA: now and then that crashed.
+    """
+    if status != INTERRUPTED:
+        sys.exit(status)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, a pipe, or none
+            stream.flush()
+    os._exit(status)
 
 
 def _unraisable(event: Any) -> None:

@@ -4,23 +4,27 @@ import os
 import sys
 from typing import Any
 
+from ngnmm_jax._core.interrupted import INTERRUPTED
 from ngnmm_jax.cli import commands  # noqa: F401  (they enter themselves into the app)
 from ngnmm_jax.cli.app import app
 from ngnmm_jax.cli.output import complain, say
 from ngnmm_jax.cli.settings.network import COMMANDS
 
 
-def run() -> None:
-    """The command that the command line names; errors are one line unless NGNMM_DEBUG is set."""
+def run() -> int:
+    """The command that the command line names, and its exit status.
+
+    Errors are one line unless NGNMM_DEBUG is set.
+    """
     words = sorted(sys.argv[1:], key=lambda word: word not in ("--cache", "--no-cache"))
     try:
         code = app(words, prog_name="ngnmm", standalone_mode=False)
     except KeyboardInterrupt:
         say("Interrupted.")
-        sys.exit(130)
+        return INTERRUPTED
     except Exception as error:
         if hasattr(error, "format_message"):  # of Typer: an option that is none, or has no value
-            sys.exit(_misused(error))
+            return _misused(error)
         if os.environ.get("NGNMM_DEBUG"):
             raise
         known = isinstance(error, ValueError | RuntimeError | OSError | ImportError)
@@ -33,8 +37,8 @@ def run() -> None:
         if "parcels.renamed" in str(error):
             hint = " (On the command line: --match order.)"
         complain(f"{kind}{error}{hint}")
-        sys.exit(1)
-    sys.exit(code if isinstance(code, int) else 0)
+        return 1
+    return code if isinstance(code, int) else 0
 
 
 def _misused(error: Any) -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ngnmm_jax._core.interrupted import INTERRUPTED
 from ngnmm_jax._core.progress import state
 
 _SPELLED = {
@@ -105,7 +106,7 @@ def interrupted(stop: KeyboardInterrupt, store: Path | None) -> NoReturn:
         blocks = len(list(store.glob(".ngnmm_store/block-*.json")))
         kept = f"{blocks} block{'s' * (blocks > 1)} kept in {store}" if blocks else ""
     say(f"Interrupted: {kept}; the same command goes on." if kept else "Interrupted.")
-    raise typer.Exit(130)
+    raise typer.Exit(INTERRUPTED)
 
 
 @contextlib.contextmanager
