@@ -1,5 +1,6 @@
 """The explorer: its answers, its widgets, and JupyterLab in a real browser where there is one."""
 
+import asyncio
 import dataclasses
 import json
 import os
@@ -36,8 +37,10 @@ class Begun:
     def __init__(self, network, axes, news):
         self.every.append((network, axes))
 
-    def stop(self):
+    def begin(self):
         pass
+
+    stop = wait = begin
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,6 +65,7 @@ def test_answers_are_those_of_the_library(explorer):
         (15.0, 9.0, "At rest, stable alone."),
     ):
         explorer.set(i_ext_e=i_ext_e, coupling=coupling)
+        explorer.wait()  # for what an orbit takes the first time
         assert words in explorer.text
         network = explorer.network
         assert float(network.model.i_ext_e) == pytest.approx(i_ext_e)
@@ -115,11 +119,45 @@ def test_sums_of_couplings(small):
     assert len(seen._picture._line.get_xdata()) == 0
 
 
-def test_what_only_rounding_moves_does_not_grow(small):
-    """Without coupling all modes on an orbit are neutral."""
-    seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=9.0), small, 0.0), points=2)
+def test_an_orbit_comes_later_the_first_time(small):
+    """Rest is shown until then, with what grows on it; then orbits are there at once."""
+    network = ng.Network(ng.NextGenEI(i_ext_e=9.0), small, 0.0)
+    seen = ng.explore(network, points=2)
+    assert seen.text.startswith("At rest, unstable alone; its orbit is being looked for.")
+    state = ng.find_equilibria(network.homogeneous()).states[0]
+    growing = int(ng.dispersion(network, state).number_growing)
+    assert f"{growing} of 11 modes grow" in seen.text
+    assert "find_orbit" not in seen.code
+    before = seen.png
+    seen.wait()
     assert seen.text.startswith("On an orbit of")
-    assert "0 of 11 modes grow" in seen.text
+    assert "0 of 11 modes grow" in seen.text  # without coupling all are neutral, to rounding
+    assert "find_orbit" in seen.code
+    assert seen.png != before
+    seen.set(i_ext_e=9.5)
+    assert seen.text.startswith("On an orbit of")
+
+
+def test_in_jupyter_an_orbit_is_drawn_as_it_comes(small):
+    """By its loop, without being asked; where another model was chosen meanwhile, of that one."""
+
+    async def looked_at(choose):
+        seen = ng.explore(ng.Network(ng.NextGenEI(i_ext_e=9.0), small, 9.0), points=2)
+        first = seen.text
+        if choose:
+            seen.choose("mpr")
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            if "being looked for" not in seen.text:
+                break
+        return first, seen
+
+    first, seen = asyncio.run(looked_at(choose=False))
+    assert "its orbit is being looked for" in first
+    assert seen.text.startswith("On an orbit of")
+    _, seen = asyncio.run(looked_at(choose=True))
+    assert seen.text.startswith("At rest, stable alone")
+    assert "MontbrioPazoRoxin" in seen.code
 
 
 def test_what_cannot_be_shown_is_said(explorer, small, as_users_call):

@@ -40,11 +40,13 @@ class State(NamedTuple):
 
     - `found`: its dispersion relation, of a curve, then of modes; its roots where delays differ.
     - `curve`: how many Λ are the curve's: none where modes are those of several graphs.
+    - `orbit`: whether it is an orbit; None where one was not looked for yet.
     """
 
     words: str
     found: Dispersion | CharacteristicRoots
     curve: int = 0
+    orbit: bool | None = False
 
 
 class Rhythm(NamedTuple):
@@ -82,10 +84,10 @@ def _near(network: Network, rest: np.ndarray) -> np.ndarray:
 
 
 def answer(
-    network: Network, ends: Mapping[str, tuple[float, float]]
+    network: Network, ends: Mapping[str, tuple[float, float]], orbits: bool = True
 ) -> tuple[State, Simulation, Rhythm | None]:
     """What all regions may share, a run and its rhythm: both at once, as one compiles the other
-    runs. `ends` as for `activity`.
+    runs. `ends` as for `activity`; without `orbits` the state is rest, stable or not.
     """
     rest = find_equilibria(network.homogeneous())
     place, stable = _calmest(rest)
@@ -99,27 +101,27 @@ def answer(
 
     with ThreadPoolExecutor(1) as beside:
         moving = beside.submit(heard_of_it)
-        state = _state_and_growth(network, least, stable, rest.states.shape[0])
+        if network.delays is not None:
+            state = _at_rest_with_delays(network, least, stable, rest.states.shape[0])
+        elif stable:
+            state = _along_modes(network, "At rest, stable alone.", least)
+        else:
+            found = on_orbit(network) if orbits else None
+            state = found or _along_modes(network, "At rest, unstable alone.", least)
+            if not orbits:
+                words = "At rest, unstable alone; its orbit is being looked for."
+                state = state._replace(words=words, orbit=None)
         return state, *moving.result()
 
 
-def _state_and_growth(network: Network, least: np.ndarray, stable: bool, number: int) -> State:
-    """The attractor that all regions may share, and what grows on it.
-
-    `least` (variable,): an equilibrium, one of so many, stable where there is one.
-    """
-    if network.delays is not None:
-        return _at_rest_with_delays(network, least, stable, number)
-    state: Any = least
-    words = "At rest, stable alone."
-    if not stable:
-        words = "At rest, unstable alone."
-        orbit = find_orbit(network.homogeneous(), steps=64, throw=False)
-        if orbit.status == Status.OK:
-            hertz = 1 / (float(orbit.period) * seconds_in(network.model.time_unit))
-            heard = _frequency(hertz, network.model.time_unit)
-            state, words = orbit, f"On an orbit of {heard}."
-    return _along_modes(network, words, state)
+def on_orbit(network: Network) -> State | None:
+    """The orbit that all regions may share, and what grows on it; None where none is found."""
+    orbit = find_orbit(network.homogeneous(), steps=64, throw=False)
+    if orbit.status != Status.OK:
+        return None
+    hertz = 1 / (float(orbit.period) * seconds_in(network.model.time_unit))
+    words = f"On an orbit of {_frequency(hertz, network.model.time_unit)}."
+    return _along_modes(network, words, orbit)._replace(orbit=True)
 
 
 def _calmest(rest: Equilibria) -> tuple[int, bool]:

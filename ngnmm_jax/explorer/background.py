@@ -1,4 +1,6 @@
-"""The explorer's map: one that ships with the package, or one that grows in the background."""
+"""What the explorer computes in the background: orbits the first time, and its map, which grows,
+unless one ships with the package.
+"""
 
 import atexit
 import dataclasses
@@ -20,10 +22,10 @@ Map = DispersionMap | RootsMap
 
 # Lines of the map in the order in which they are computed: every fourth, those between, the rest.
 _PASSES = (slice(0, None, 4), slice(2, None, 4), slice(1, None, 2))
-# Before the thread begins, and before it looks for oscillations (s): sliders may still move.
+# Before its first line, and before it looks for oscillations (s): sliders may still move.
 _AT_ONCE, _AT_REST = 0.2, 1.0
 # Those that compute.
-_AT_WORK: "weakref.WeakSet[Background]" = weakref.WeakSet()
+_AT_WORK: "weakref.WeakSet[Later]" = weakref.WeakSet()
 
 
 @atexit.register
@@ -35,7 +37,49 @@ def _end() -> None:
         one.wait()
 
 
-class Background:
+class Later:
+    """Something that is computed in a thread of its own, once it has begun.
+
+    - `done`: whether it has been.
+
+    **Arguments:**
+
+    - `work`, `then`: called in that thread, one after the other, the latter unless it was stopped.
+    """
+
+    def __init__(self, work: Callable[[], Any], then: Callable[[], Any]) -> None:
+        self._calls, self.done = (work, then), False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def begin(self) -> None:
+        """Unless it has begun or was stopped."""
+        if self._thread.ident is None and not self._stop.is_set():
+            _AT_WORK.add(self)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End after the part that is being computed."""
+        self._stop.set()
+
+    def wait(self) -> None:
+        """Until it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        work, then = self._calls
+        try:
+            work()
+            self.done = True
+            if not self._stop.is_set():
+                then()
+        except Exception:
+            if threading.main_thread().is_alive():
+                raise  # else Python ends, and has closed what is computed with
+
+
+class Background(Later):
     """A map over two parameters, which becomes finer by itself while something else is done.
 
     Equilibria come first, then oscillating states, line by line. A map that ships is there at once.
@@ -53,23 +97,15 @@ class Background:
     def __init__(
         self, network: Network, axes: Mapping[str, np.ndarray], news: Callable[[], Any]
     ) -> None:
+        super().__init__(self._work, news)
         self._network, self._axes, self._news = network, dict(axes), news
         self.newest: Map | None = shipped(network, axes)
         self.whole, self.failed = self.newest is not None, ""
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def begin(self) -> None:
+        """Unless it is whole as it is."""
         if not self.whole:
-            _AT_WORK.add(self)
-            self._thread.start()
-
-    def stop(self) -> None:
-        """End after the part that is being computed."""
-        self._stop.set()
-
-    def wait(self) -> None:
-        """Until it is whole, or has stopped."""
-        if self._thread.ident is not None:
-            self._thread.join()
+            super().begin()
 
     def _work(self) -> None:
         try:
@@ -79,11 +115,6 @@ class Background:
             self.whole = not self._stop.is_set()
         except (SolverError, ValueError) as error:
             self.failed = str(error)
-        except Exception:
-            if threading.main_thread().is_alive():
-                raise
-            return  # Python ends, and has closed what is computed with
-        self._news()
 
     def _steps(self) -> Iterator[Map]:
         """Finer and finer maps."""

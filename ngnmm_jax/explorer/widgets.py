@@ -1,9 +1,10 @@
 """Sliders, and a picture that answers to them."""
 
 import asyncio
+import contextlib
 import html
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from ngnmm_jax._core import checks as _checks
 from ngnmm_jax._core.parameters import leaf, never_negative, parameter_names
 from ngnmm_jax._core.status import SolverError
 from ngnmm_jax.coupling.linear import LinearCoupling
-from ngnmm_jax.explorer.answers import answer, heard, in_words
-from ngnmm_jax.explorer.background import Background, Map
+from ngnmm_jax.explorer.answers import answer, heard, in_words, on_orbit
+from ngnmm_jax.explorer.background import Background, Later, Map
 from ngnmm_jax.explorer.code import as_code
 from ngnmm_jax.explorer.picture import Picture
 from ngnmm_jax.models import MODELS
@@ -47,11 +48,12 @@ def explore(
     - `background`: a map to show instead, as of `dispersion_map`, over the same two parameters.
 
     Needs ipywidgets (`pip install 'ngnmm-jax[notebooks]'`). The first answer takes as long as the
-    compilation, some seconds; the next ones about half a second each. Meanwhile the map is computed
-    in a thread of its own, equilibria first, then oscillating states, line by line, and becomes
-    finer while sliders move; that of the paper's model on the embedded connectome is there at once.
-    It begins anew when a third parameter moves (without delays), or another model or delays are
-    chosen.
+    compilation, some seconds; the next ones about half a second each. The first time that rest is
+    unstable alone it is shown as it is, and the orbit in its place some seconds later. Meanwhile
+    the map is computed in a thread of its own, equilibria first, then oscillating states, line by
+    line, and becomes finer while sliders move; that of the paper's model on the embedded connectome
+    is there at once. It begins anew when a third parameter moves (without delays), or another model
+    or delays are chosen.
 
     With delays states are equilibria: oscillations that regions share are not looked for. With one
     delay of all connections there is a curve as without; where delays differ (`speed`), the roots
@@ -92,6 +94,7 @@ class Explorer:
         except RuntimeError:
             self._loop = None
         self._background: Background | None = None
+        self._orbit: Later | None = None
         self.third: str | None = None
         self.text, self.png, self.seconds, self.code = "", b"", 0.0, ""
         self._set_up(system, parameters)
@@ -128,10 +131,16 @@ class Explorer:
         self._model.value = model
 
     def wait(self) -> None:
-        """Until the map in the background is whole; then it is drawn."""
+        """Until the orbit, if there is one, and the whole map are there; then they are drawn.
+
+        Jupyter draws them by itself as they come; a program has to ask.
+        """
+        if self._orbit is not None:
+            self._orbit.wait()
+        self.update()
         if self._background is not None:
             self._background.wait()
-        self.update()
+        self._refresh()
 
     def update(self, _: Any = None) -> None:
         """Compute and draw everything at the sliders' values."""
@@ -140,13 +149,15 @@ class Explorer:
         try:
             network = self.network
             self._draw_map()
-            state, run, power = answer(network, self._reach())
+            known = self._orbit is not None and self._orbit.done
+            state, run, power = answer(network, self._reach(), orbits=known)
+            if state.orbit is None and self._orbit is None:
+                self._orbit = self._first_orbit(network)
             self._picture.show(self.values, state, run, power)
             told = heard(power, run.time_unit)
             self.text = f"{state.words} {in_words(state)} {told}{self._of_the_map()}"
-            moving = state.words.startswith("On an orbit")
             duration = round(float(np.asarray(run.ts)[-1]), 6)
-            self.code = as_code(network, moving=moving, duration=duration)
+            self.code = as_code(network, moving=bool(state.orbit), duration=duration)
         except (SolverError, ValueError) as error:
             self._picture.clear()
             self.text = f"Nothing to show here: {html.escape(str(error))}"
@@ -155,6 +166,18 @@ class Explorer:
         self._image.value = self.png
         self._line.value = f"{self.text} <small>({1000 * self.seconds:.0f} ms)</small>"
         self._code.value = self.code
+        for later in (self._orbit, self._background):
+            if later is not None:
+                later.begin()
+
+    def _first_orbit(self, network: Network) -> Later:
+        """In another thread: all that orbits take is compiled, then that of the place is shown."""
+
+        def compiled() -> None:
+            with contextlib.suppress(SolverError, ValueError):  # of which the answer tells
+                on_orbit(network)
+
+        return Later(compiled, lambda: self._soon(self.update))
 
     # ------------------------------------------------------------------ what is explored
 
@@ -196,6 +219,9 @@ class Explorer:
         self.values = {name: float(known[name]) for name in ranges}
         self._picture = Picture(system, ranges)
         self._drawn: Map | None = None
+        if self._orbit is not None:
+            self._orbit.stop()
+        self._orbit = None
         self._begin_map()
 
     def _begin_map(self) -> None:
@@ -207,12 +233,12 @@ class Explorer:
         if self._fixed_map is None or moved:
             fixed = {self.third: self.values[self.third]} if moved and self.third else {}
             base = self._base.with_parameters(**fixed)
-            self._background = Background(base, self._axes, self._news)
+            self._background = Background(base, self._axes, lambda: self._soon(self._refresh))
 
-    def _news(self) -> None:
-        """Called by another thread: the map has changed."""
+    def _soon(self, call: Callable[[], Any]) -> None:
+        """By Jupyter's thread, asked by another one."""
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._refresh)
+            self._loop.call_soon_threadsafe(call)
 
     def _refresh(self) -> None:
         """The picture with the newest map."""
