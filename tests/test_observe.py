@@ -129,7 +129,10 @@ def held(samples, dt, model, times=1, smooth=False):
 LEVELS = np.array([0.01, -0.2, 2.0, 10.0, 100.0])
 
 
-@pytest.mark.parametrize(("dt", "seconds"), [(0.05, 5.0), (0.72, 13.0), (2.0, 26.0)])
+@pytest.mark.parametrize(
+    ("dt", "seconds"),
+    [(0.05, 5.0), pytest.param(0.72, 13.0, marks=pytest.mark.slow), (2.0, 26.0)],
+)
 def test_whatever_the_sampling_interval_and_the_activity(dt, seconds):
     """Steps and oscillations of up to 100, sampled at 0.05 to 2 s: 1e-9 of the peak, or 1e-7."""
     t = dt * np.arange(round(seconds / dt))[:, None]
