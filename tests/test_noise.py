@@ -81,6 +81,23 @@ def step_of(system, dt, method=None):
     )
 
 
+@eqx.filter_jit
+def after_a_step(system, dt, x, normal):
+    """Where a step from x (region, …) ends, by the normal numbers that it draws."""
+    started, advance = step_of(system, dt)
+    return advance(started(x, normal), normal).at
+
+
+@jax.jit
+def slopes_of_a_course(noise, dt):
+    """Of a step's mean, first moment and end, by where it begins and what it draws."""
+
+    def course(z, a, b):
+        return jnp.concatenate(noise.course(z, dt, lambda k: (a, b)[k]))
+
+    return jax.jacobian(course, (0, 1, 2))(*jnp.zeros((3, 1)))
+
+
 @pytest.mark.parametrize("part", [0.003, 0.5, 30.0])
 def test_a_coloured_step_has_the_exact_law(part):
     """Of its end, its mean, and its first moment, whatever the step: by quadrature in NumPy."""
@@ -88,10 +105,7 @@ def test_a_coloured_step_has_the_exact_law(part):
     noise = noises.OrnsteinUhlenbeck(3.0, tau)
     sd = 3.0 / np.sqrt(2 * tau)
 
-    def course(z, a, b):
-        return jnp.concatenate(noise.course(z, jnp.asarray(dt), lambda k: (a, b)[k]))
-
-    rows = np.array(jax.jacobian(course, (0, 1, 2))(*jnp.zeros((3, 1))))[..., 0].T
+    rows = np.array(slopes_of_a_course(noise, jnp.asarray(dt)))[..., 0].T
     rows *= np.array([3.0, 3.0, sd])[:, None]
     t, w = np.polynomial.legendre.leggauss(400)
     t, w = (t + 1) / 2 * dt, w / 2
@@ -162,11 +176,10 @@ def test_geometric_brownian_motion(sense):
     exact = np.exp(drift * total), np.exp((2 * drift + s**2) * total)
     errors = []
     for dt in (0.2, 0.1, 0.05):
-        started, advance = step_of(leaky(x=noise), dt)
-        memory = started(jnp.ones((1, 3)), {})
-        ends = jax.vmap(lambda n: advance(memory, {("x", 0): n}).at[0, 0])(
-            jnp.broadcast_to(NODES[:, None], (20, 3))
-        )
+        normal = {("x", 0): np.tile(NODES, (3, 1))}
+        ends = np.asarray(
+            after_a_step(leaky(x=noise), jnp.asarray(dt), jnp.ones((1, 3, 20)), normal)
+        )[0, 0]
         moments = np.array([SHARES @ ends, SHARES @ ends**2]) ** (total / dt)
         errors.append(np.abs(moments / exact - 1))
     errors = np.array(errors)
@@ -448,9 +461,8 @@ def test_a_wall_at_zero(below, order):
     errors = []
     for dt in (0.2, 0.1, 0.05):
         system = ng.Driven(ng.Network(Rate(), WEIGHTS, 0.0), {"x": 1.0}, below_zero=below)
-        started, advance = step_of(system, dt)
         x, n = np.abs(np.random.default_rng(1).standard_normal((2, 1, 3))) * [[[1]], [[-1]]]
-        found = advance(started(jnp.asarray(x), {("x", 0): n[0]}), {("x", 0): jnp.asarray(n[0])}).at
+        found = after_a_step(system, jnp.asarray(dt), jnp.asarray(x), {("x", 0): n[0]})
         decay = 1 - 0.2 * dt + (0.2 * dt) ** 2 / 2
         free = decay * x + np.sqrt(dt) * n
         expected = np.abs(free) if below == "reflect" else np.maximum(free, 0)
