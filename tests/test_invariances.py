@@ -331,7 +331,7 @@ def test_a_run_cut_in_three(solver, noise):
 
     It takes how fast inputs rise from the step before, which the first after a cut does not have.
     """
-    system = ng.Driven(ng.Network(ng.MontbrioPazoRoxin(), THREE, 4.0), noise)
+    system = ng.Driven(ng.Network(ng.MontbrioPazoRoxin(tau=8.0), THREE, 4.0), noise)
     options = {"dt": 0.05, "integrator": solver, "seed": 4, "save_every": 1.0}
     state, parts = np.array([[0.1, 0.2, 0.3], [-1.0, -0.5, 0.0]]), []
     whole = ng.simulate(system, 12.0, start=state, **options)
