@@ -406,6 +406,7 @@ def test_in_a_browser(lab, tmp_path):
         page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         image = page.wait_for_selector(".jp-OutputArea img.widget-image", timeout=240_000)
         page.wait_for_selector("text=/15.0 .*modes grow/", timeout=240_000)  # the last cell ran
+        page.wait_for_timeout(8000)  # what orbits take is compiled, which the first place asked for
 
         handle = page.locator(".widget-slider .noUi-handle").first
         handle.scroll_into_view_if_needed()
