@@ -155,6 +155,7 @@ def test_in_jupyter_an_orbit_is_drawn_as_it_comes(small):
     first, seen = asyncio.run(looked_at(choose=False))
     assert "its orbit is being looked for" in first
     assert seen.text.startswith("On an orbit of")
+    assert seen._picture.curve.yaxis.get_tightbbox().x0 >= 0  # longer numbers are not cut off
     _, seen = asyncio.run(looked_at(choose=True))
     assert seen.text.startswith("At rest, stable alone")
     assert "MontbrioPazoRoxin" in seen.code
