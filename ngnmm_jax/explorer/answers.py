@@ -111,7 +111,7 @@ def answer(
 
 
 def _off_rest(network: Network, least: np.ndarray, orbits: bool) -> State:
-    """The orbit where an equilibrium (variable,) is unstable; else, and without `orbits`, itself."""
+    """The orbit beside an unstable equilibrium (variable,); else, and without `orbits`, itself."""
     found = on_orbit(network) if orbits else None
     if found is not None:
         return found
