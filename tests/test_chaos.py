@@ -9,6 +9,7 @@ import pytest
 
 import ngnmm_jax as ng
 from ngnmm_jax.chaos import lanes, lyapunov_map
+from ngnmm_jax.models.notation import notation_of
 from tests.conftest import reference_values
 from tests.test_lyapunov import nextgen
 
@@ -40,6 +41,7 @@ def test_plane_is_the_reference(plane):
     np.testing.assert_allclose(np.delete(dimension.ravel(), [3, 5]), 1, atol=0.05)  # orbits
     assert plane.ok
     assert "leading exponent  3 × 2: " in repr(plane)
+    assert plane.notation == plane.spectra.notation == notation_of(ng.NextGenEI)
     data = plane.to_xarray()
     assert data.exponents.dims == ("i_ext_e", "coupling", "exponent")
     assert data.exponents.attrs["units"] == "1/ms"
@@ -48,6 +50,7 @@ def test_plane_is_the_reference(plane):
 def test_lockstep_is_the_single_run(plane):
     """The same spectrum at an orbit and, statistically, in chaos; the sum exactly as often."""
     alone = ng.lyapunov_spectrum(nextgen(13.0, 5.0), **TIMES)
+    assert alone.notation == plane.notation
     error = np.hypot(alone.errors, plane.spectra.errors[2, 0])
     np.testing.assert_array_less(
         np.abs(alone.exponents - plane.spectra.exponents[2, 0]), 4 * error + 1e-4
@@ -188,6 +191,7 @@ def test_cascade(cascade):
     assert cascade.last[8] == pytest.approx(float(rest[2]), abs=1e-9)
     assert cascade.ok
     assert "s_e at maxima" in repr(cascade)
+    assert cascade.notation == notation_of(ng.NextGenEI)
     data = cascade.to_xarray()
     assert data.s_e.dims == ("i_ext_e", "event")
 

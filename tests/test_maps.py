@@ -11,6 +11,7 @@ import pytest
 import ngnmm_jax as ng
 from ngnmm_jax._core.lanes import map_chunks
 from ngnmm_jax.dynamics.many_equilibria import search
+from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.stability import atlas, resting
 from ngnmm_jax.stability.atlas import Atlas, Table
 from ngnmm_jax.stability.kinds import APERIODIC, EQUILIBRIUM, ORBIT
@@ -291,6 +292,7 @@ def test_summary(whole):
     assert len(lines) < 10
     numbers = np.bincount(whole.kind.ravel(), minlength=4)
     assert f"{numbers[EQUILIBRIUM]} equilibrium, {numbers[ORBIT]} orbit" in repr(whole)
+    assert whole.notation == notation_of(ng.NextGenEI)
 
 
 def test_what_is_erased_leaves_nothing():

@@ -9,6 +9,7 @@ from scipy.integrate import solve_ivp
 
 import ngnmm_jax as ng
 from ngnmm_jax.dynamics.floquet import multipliers, product, propagators
+from ngnmm_jax.models.notation import notation_of
 from tests.conftest import reference_values
 
 ONE = ng.Connectome([[1.0]])
@@ -120,6 +121,9 @@ def test_period_two(doubled):
     half = doubled.samples.shape[0] // 2
     assert float(jnp.abs(doubled.samples[0] - doubled.samples[half]).max()) > 0.05
     assert np.abs(doubled.log_multipliers).min() < 1e-9
+    # What is compiled for one of them is for the other, and of what it makes the names are known.
+    assert jax.tree.structure(doubled) == jax.tree.structure(before)
+    assert jax.jit(lambda orbit: orbit)(doubled).notation == notation_of(ng.NextGenEI)
 
 
 def test_unstable_orbit_from_a_guess(doubled):

@@ -14,9 +14,15 @@ from PIL import Image
 
 import ngnmm_jax as ng
 from ngnmm_jax._core.status import Status
+from ngnmm_jax.chaos.lyapunov_map import LyapunovMap
+from ngnmm_jax.chaos.orbit_diagram import OrbitDiagram
+from ngnmm_jax.dynamics.lyapunov import LyapunovSpectrum
+from ngnmm_jax.dynamics.periodic import Orbit
 from ngnmm_jax.models.notation import Notation, notation_of
 from ngnmm_jax.plot import _style as style
 from ngnmm_jax.simulation.spiking import SpikingSimulation
+from ngnmm_jax.stability.maps import DispersionMap
+from ngnmm_jax.stability.response import LinearResponse
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +66,42 @@ def test_dispersion(network, directed):
 
 @pytest.fixture(scope="module")
 def plane(network):
-    axes = {"i_ext_e": np.linspace(0, 16, 9), "coupling": np.linspace(0, 30, 7)}
-    return ng.dispersion_map(network, axes)
+    """A map as `dispersion_map` has it, of made up numbers: oscillations on the left, rest on the
+    right, both in a column; onsets around a patch of oscillations and across rest; chaos and
+    nothing in a corner each.
+    """
+    rng, axes = np.random.default_rng(0), (np.linspace(0, 16, 9), np.linspace(0, 30, 7))
+    height = np.add.outer(axes[0] / 16, axes[1] / 30)[..., None]
+    kind = np.zeros((9, 7, 5), int)
+    kind[..., 0] = 1
+    kind[..., 1:2] = height > 1.2
+    kind[:7, :, 3] = 2
+    kind[-1, -1, 3] = 3
+    kind[0, 0] = 0
+    there = kind > 0
+    patch = 0.4 - np.hypot(*np.meshgrid((axes[0] - 6) / 8, (axes[1] - 12.5) / 15, indexing="ij"))
+    growth = np.where(kind == 2, patch[..., None], height - 1.3)
+    growth = np.where(there, growth, np.nan)
+    uniform = np.where(kind == 2, -0.1, (11.0 - axes[0])[:, None, None])
+    growing = np.where(growth > 0, np.ceil(9 * growth), 0).astype(int)
+    return DispersionMap(
+        parameters=dict(zip(("i_ext_e", "coupling"), axes, strict=True)),
+        lambdas=np.linspace(-0.5, 1.0, 12),
+        kind=kind,
+        states=np.where(there[..., None], rng.normal(size=(*kind.shape, 6)), np.nan),
+        period=np.where(kind == 2, 20 + height, np.nan),
+        growth_uniform=np.where(there, uniform, np.nan),
+        growth_transverse=growth,
+        number_growing=np.where(there, growing, -1),
+        fastest=np.where(there, rng.integers(0, 11, kind.shape), -1),
+        frequency=np.where(there & (kind < 3), 40 * rng.random(kind.shape), np.nan),
+        error=np.where(there, 1e-12, np.nan),
+        complete=np.ones((9, 7), bool),
+        status=np.where(there.any(axis=-1), Status.OK, Status.NONE_FOUND),
+        variables=network.model.variables,
+        time_unit="ms",
+        notation=notation_of(network.model),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -213,17 +253,37 @@ def test_brain_and_connectome(hcp, directed):
 
 
 LINE = {"i_ext_e": np.array([2.0, 9.0, 10.0])}
-TIMES = {"duration": 500.0, "transient": 500.0}
 
 
 @pytest.fixture(scope="module")
-def spectra(network):
-    """Lyapunov exponents along a line."""
-    return ng.lyapunov_map(network.homogeneous(), LINE, **TIMES)
+def spectra():
+    """Lyapunov exponents along a line, made up: of rest, an orbit and chaos."""
+    exponents = np.array([[-0.1, -0.2, -0.3], [0.0, -0.1, -0.3], [0.02, 0.0, -0.4]])
+    values = {
+        "exponents": exponents,
+        "errors": np.full((3, 3), 1e-3),
+        "step_errors": np.full((3, 3), 1e-6),
+        "running": np.repeat(exponents[:, None], 20, axis=1),
+        "state": np.zeros((3, 6)),
+        "interval": np.ones(3),
+        "status": np.full(3, Status.OK),
+    }
+    notation = notation_of(ng.NextGenEI)
+    spectra = LyapunovSpectrum(**jax.tree.map(jnp.asarray, values), notation=notation)
+    return LyapunovMap(LINE, spectra, "ms", notation)
 
 
-def test_lyapunov_and_cascade(network, spectra):
-    diagram = ng.orbit_diagram(network.homogeneous(), LINE, **TIMES)
+@pytest.fixture(scope="module")
+def diagram():
+    """Maxima along that line, made up: none, one again and again, and many."""
+    points = np.array([[np.nan] * 8, [0.5] * 8, np.linspace(-1, 1, 8)])
+    times = np.where(np.isnan(points), np.nan, np.arange(8.0))
+    number, last, status = np.array([0, 8, 8]), np.array([-1.5, 0.2, 0.3]), np.full(3, Status.OK)
+    notation = notation_of(ng.NextGenEI)
+    return OrbitDiagram(LINE, "v_e", None, points, times, number, last, status, "ms", notation)
+
+
+def test_lyapunov_and_cascade(network, spectra, diagram):
     twice = jax.tree.map(lambda leaf: np.stack([leaf, leaf], axis=1), spectra.spectra)
     axes = {**LINE, "coupling": np.array([8.0, 12.0])}
     plane = dataclasses.replace(spectra, parameters=axes, spectra=twice)
@@ -421,29 +481,37 @@ def test_figures_write_what_results_carry(network, run, plane, swept, tmp_path):
     assert ng.plot.sweep(swept, "v_e_mean").get_xlabel() == x
 
 
+def made(kind, **values):
+    """A record that holds these values, and nothing else of what its class has."""
+    record = object.__new__(kind)
+    for field in dataclasses.fields(kind):
+        object.__setattr__(record, field.name, values.get(field.name))
+    return record
+
+
 def test_states_write_what_they_carry(network, spectra):
     """Names of variables and the unit of time, of the model; numbers where there are none."""
-    node = network.with_parameters(i_ext_e=13.0, coupling=5.0).homogeneous()
-    orbit, stronger = (ng.find_orbit(node.with_parameters(coupling=c)) for c in (5.0, 5.5))
+    notation, ts = notation_of(ng.NextGenEI), np.linspace(0, 20.5, 65)
+    samples = np.cos(2 * np.pi * ts[:, None] / 20.5 - np.arange(6))
+    known = {"period": 20.5, "ts": ts, "samples": samples, "status": Status.OK}
+    orbit = made(Orbit, **known, notation=notation)
     names = [style.bare(name, ng.NextGenEI) for name in ng.NextGenEI.variables]
     ax = orbit.plot()
     assert [text.get_text() for text in ax.get_legend().get_texts()] == names
-    assert ax.get_legend().get_title().get_text() == f"period {float(orbit.period):.6g} ms"
+    assert ax.get_legend().get_title().get_text() == "period 20.5 ms"
     assert ax.get_xlabel() == "time (ms)"
-    # What is compiled for one of them is for the other, and of what it makes the names are known.
-    assert jax.tree.structure(orbit) == jax.tree.structure(stronger)
-    assert jax.jit(lambda orbit: orbit)(orbit).notation == notation_of(ng.NextGenEI)
-    ax = dataclasses.replace(orbit, notation=Notation()).plot()
+    ax = made(Orbit, **known, notation=Notation()).plot()
     assert ax.get_xlabel() == "time"
     assert ax.get_legend().get_texts()[0].get_text() == "variable 0"
-    found = ng.lyapunov_spectrum(node, duration=50.0, transient=10.0)
-    assert found.plot().get_ylabel() == "Lyapunov exponent (per ms)"
-    assert spectra.spectra.notation == found.notation
+    one = jax.tree.map(lambda leaf: leaf[0], spectra.spectra)
+    assert one.plot().get_ylabel() == "Lyapunov exponent (per ms)"
     alpha = ng.Network(ng.JansenRit(), network.connectome, 1.0)
     rest = ng.find_equilibria(alpha.homogeneous())
     assert rest.plot().get_xlabel() == "growth rate (per s)"
-    noisy = ng.Driven(network.with_parameters(i_ext_e=3.0), {"input": 0.1})
-    left = ng.linear_response(noisy, [10.0, 20.0]).plot().axes[0]
+    known = {"frequencies": np.array([10.0, 20.0]), "power": np.ones((2, 12)), "fc": np.eye(12)}
+    known |= {"variable": "v_e", "status": Status.OK}
+    response = made(LinearResponse, **known, notation=notation)
+    left = response.plot().axes[0]
     assert (left.get_xlabel(), left.get_ylabel()) == ("frequency (Hz)", "power of $v_e$ (dB)")
     plain = ng.find_equilibria(ng.Homogeneous(ng.models.ComplexStuartLandau(), 0.0))
     assert plain.notation.variables == ng.models.ComplexStuartLandau.variables

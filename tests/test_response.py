@@ -11,6 +11,7 @@ from scipy.linalg import solve_continuous_lyapunov
 import ngnmm_jax as ng
 from ngnmm_jax._core.small_linalg import solve_each
 from ngnmm_jax.dynamics.newton import jacobian
+from ngnmm_jax.models.notation import notation_of
 from ngnmm_jax.stability.network_equilibrium import equilibrium
 from ngnmm_jax.stability.response import growth
 from ngnmm_jax.stability.roots import root_at
@@ -56,6 +57,7 @@ def test_spectra_and_correlations_of_the_whole_matrix(system, response, whole):
         np.testing.assert_allclose(response.power[k], expected, rtol=1e-9)
     slow = np.linalg.solve(-matrix, push)
     np.testing.assert_allclose(response.fc, _correlation(slow[v_e] @ slow[v_e].T), atol=1e-10)
+    assert response.notation == notation_of(ng.NextGenEI)
     other = ng.linear_response(system, variable="s_e")
     np.testing.assert_allclose(other.fc, _correlation(slow[s_e] @ slow[s_e].T), atol=1e-10)
     assert other.power.shape == (0, 9)
@@ -81,7 +83,7 @@ def test_simulations_have_these_spectra(system, response):
     run = ng.simulate(
         system,
         16_000.0,
-        dt=0.05,
+        dt=0.1,
         scatter=0.0,
         seed=2,
         save_every=0.5,
