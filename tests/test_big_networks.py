@@ -398,14 +398,14 @@ def test_noise_along_all_modes_is_that_of_all_regions():
 
 
 def test_noise_along_modes_says_what_it_cannot():
-    quiet, loud = ng.MontbrioPazoRoxin(eta=-5.0), ng.NextGenEI(i_ext_e=13.0)
+    quiet, loud = ng.MontbrioPazoRoxin(eta=-5.0), ng.MontbrioPazoRoxin(eta=0.0)
     directed = ng.Driven(ng.Network(quiet, scattered(12, directed=True), 1.0), noise={"v": 0.1})
     with pytest.raises(ValueError, match="symmetric"):
         ng.modal_response(directed, [10.0], modes=3)
     uneven = ng.Driven(ng.Network(quiet, scattered(12), 1.0), noise={"v": np.full(12, 0.1)})
     with pytest.raises(ValueError, match="as strong in all regions"):
         ng.modal_response(uneven, [10.0], modes=3)
-    unstable = ng.Driven(ng.Network(loud, scattered(12), 5.0), noise={"v_e": 0.1})
+    unstable = ng.Driven(ng.Network(loud, scattered(12), -30.0), noise={"v": 0.1})
     assert ng.modal_response(unstable, [10.0], modes=3, throw=False).status == Status.UNSTABLE
 
 

@@ -155,6 +155,7 @@ def test_in_jupyter_an_orbit_is_drawn_as_it_comes(small):
     first, seen = asyncio.run(looked_at(choose=False))
     assert "its orbit is being looked for" in first
     assert seen.text.startswith("On an orbit of")
+    assert seen._picture.curve.yaxis.get_tightbbox().x0 >= 0  # longer numbers are not cut off
     _, seen = asyncio.run(looked_at(choose=True))
     assert seen.text.startswith("At rest, stable alone")
     assert "MontbrioPazoRoxin" in seen.code
@@ -189,6 +190,7 @@ def test_the_map_becomes_finer_in_the_background(small, monkeypatch):
     assert "is being computed" in explorer.text
     explorer.wait()
     assert explorer._background.whole
+    assert "is being computed" not in explorer.text
     shown = explorer._drawn
     axes = {name: np.linspace(0, high, 3) for name, high in (("i_ext_e", 16), ("coupling", 30))}
     whole = ng.dispersion_map(ng.Network(ng.NextGenEI(), small), axes)
@@ -198,8 +200,6 @@ def test_the_map_becomes_finer_in_the_background(small, monkeypatch):
                                   np.sort(whole.kind, axis=2))  # fmt: skip
     largest = [np.nanmax(m.growth_transverse, axis=2, initial=-9) for m in (shown, whole)]
     np.testing.assert_allclose(*largest, atol=1e-6)
-    explorer.set(i_ext_e=4.0)
-    assert "is being computed" not in explorer.text
 
 
 @pytest.mark.slow
@@ -406,6 +406,7 @@ def test_in_a_browser(lab, tmp_path):
         page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
         image = page.wait_for_selector(".jp-OutputArea img.widget-image", timeout=240_000)
         page.wait_for_selector("text=/15.0 .*modes grow/", timeout=240_000)  # the last cell ran
+        page.wait_for_timeout(8000)  # what orbits take is compiled, which the first place asked for
 
         handle = page.locator(".widget-slider .noUi-handle").first
         handle.scroll_into_view_if_needed()

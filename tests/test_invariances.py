@@ -324,17 +324,17 @@ def test_regions_permuted():
 
 
 @pytest.mark.parametrize(
-    ("solver", "noise"), [("rk4", {}), ("moebius", {"v_e": 0.01, "input": 0.02})]
+    ("solver", "noise"), [("rk4", {}), ("moebius", {"v": 0.01, "input": 0.02})]
 )
 def test_a_run_cut_in_three(solver, noise):
     """The whole, with the same noise: to rounding; "moebius" to its own error.
 
     It takes how fast inputs rise from the step before, which the first after a cut does not have.
     """
-    system = ng.Driven(scaled(1.0, i_ext_e=13.0), noise)
+    system = ng.Driven(ng.Network(ng.MontbrioPazoRoxin(tau=8.0), THREE, 4.0), noise)
     options = {"dt": 0.05, "integrator": solver, "seed": 4, "save_every": 1.0}
-    whole = ng.simulate(system, 12.0, start=start(1.0), **options)
-    state, parts = start(1.0), []
+    state, parts = np.array([[0.1, 0.2, 0.3], [-1.0, -0.5, 0.0]]), []
+    whole = ng.simulate(system, 12.0, start=state, **options)
     for k, duration in enumerate((3.0, 5.0, 4.0)):
         part = ng.simulate(system, duration, start=state, t0=float((0, 3, 8)[k]), **options)
         state = part.states[-1]

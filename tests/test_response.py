@@ -83,7 +83,7 @@ def test_simulations_have_these_spectra(system, response):
     run = ng.simulate(
         system,
         16_000.0,
-        dt=0.05,
+        dt=0.1,
         scatter=0.0,
         seed=2,
         save_every=0.5,

@@ -84,7 +84,7 @@ def _near(network: Network, rest: np.ndarray) -> np.ndarray:
 
 
 def answer(
-    network: Network, ends: Mapping[str, tuple[float, float]], orbits: bool = True
+    network: Network, ends: Mapping[str, tuple[float, float]], *, orbits: bool
 ) -> tuple[State, Simulation, Rhythm | None]:
     """What all regions may share, a run and its rhythm: both at once, as one compiles the other
     runs. `ends` as for `activity`; without `orbits` the state is rest, stable or not.
@@ -106,12 +106,17 @@ def answer(
         elif stable:
             state = _along_modes(network, "At rest, stable alone.", least)
         else:
-            found = on_orbit(network) if orbits else None
-            state = found or _along_modes(network, "At rest, unstable alone.", least)
-            if not orbits:
-                words = "At rest, unstable alone; its orbit is being looked for."
-                state = state._replace(words=words, orbit=None)
+            state = _off_rest(network, least, orbits)
         return state, *moving.result()
+
+
+def _off_rest(network: Network, least: np.ndarray, orbits: bool) -> State:
+    """The orbit beside an unstable equilibrium (variable,); else, and without `orbits`, itself."""
+    found = on_orbit(network) if orbits else None
+    if found is not None:
+        return found
+    words = "At rest, unstable alone" + ("." if orbits else "; its orbit is being looked for.")
+    return _along_modes(network, words, least)._replace(orbit=False if orbits else None)
 
 
 def on_orbit(network: Network) -> State | None:

@@ -71,12 +71,13 @@ class Later:
         work, then = self._calls
         try:
             work()
-            self.done = True
-            if not self._stop.is_set():
-                then()
         except Exception:
             if threading.main_thread().is_alive():
                 raise  # else Python ends, and has closed what is computed with
+        finally:
+            self.done = True
+            if not self._stop.is_set():
+                then()
 
 
 class Background(Later):

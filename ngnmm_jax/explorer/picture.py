@@ -29,6 +29,9 @@ from ngnmm_jax.stability.maps import DispersionMap
 from ngnmm_jax.stability.roots import CharacteristicRoots
 from ngnmm_jax.systems.network import Network
 
+# Of the picture's width, what longer numbers on the left take than those that it was laid out with.
+_ROOM = 0.025
+
 
 class Picture:
     """Four panels whose artists are moved, not made again."""
@@ -36,9 +39,10 @@ class Picture:
     def __init__(self, network: Network, ends: dict[str, tuple[float, float]]) -> None:
         model, names = network.model, list(ends)
         with mpl.rc_context({"font.size": 9}):
-            self.figure = Figure(figsize=(10.0, 5.6), dpi=100, layout="constrained")
+            self.figure = Figure(figsize=(10.0, 5.6), dpi=100)
             self.canvas = FigureCanvasAgg(self.figure)
             (self.curve, self.map), (self.raster, self.spectrum) = self.figure.subplots(2, 2)
+        self._arrange()
         if network.delays is None or network.one_delay:
             self._make_curve(model.time_unit)
         self._names = names
@@ -83,8 +87,12 @@ class Picture:
         self.map = self.figure.add_subplot(place)
         draw: Any = plot.roots_map if isinstance(result, RootsMap) else plot.dispersion_map
         draw(result, ax=self.map)
-        self.figure.set_layout_engine("constrained")
+        self._arrange()
         self._mark_place()
+
+    def _arrange(self) -> None:
+        """When it is drawn next, and then no more: with room on the left for longer numbers."""
+        self.figure.set_layout_engine("constrained", rect=(_ROOM, 0, 1 - _ROOM, 1))
 
     def _mark_place(self) -> None:
         (self._place,) = self.map.plot([], [], "o", ms=9, mfc="none", mec="k", mew=2.2)

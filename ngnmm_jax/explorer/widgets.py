@@ -135,12 +135,9 @@ class Explorer:
 
         Jupyter draws them by itself as they come; a program has to ask.
         """
-        if self._orbit is not None:
-            self._orbit.wait()
+        for later in self._later():
+            later.wait()
         self.update()
-        if self._background is not None:
-            self._background.wait()
-        self._refresh()
 
     def update(self, _: Any = None) -> None:
         """Compute and draw everything at the sliders' values."""
@@ -166,9 +163,12 @@ class Explorer:
         self._image.value = self.png
         self._line.value = f"{self.text} <small>({1000 * self.seconds:.0f} ms)</small>"
         self._code.value = self.code
-        for later in (self._orbit, self._background):
-            if later is not None:
-                later.begin()
+        for later in self._later():
+            later.begin()
+
+    def _later(self) -> list[Later]:
+        """What is computed by other threads."""
+        return [later for later in (self._orbit, self._background) if later is not None]
 
     def _first_orbit(self, network: Network) -> Later:
         """In another thread: all that orbits take is compiled, then that of the place is shown."""
@@ -221,7 +221,7 @@ class Explorer:
         self._drawn: Map | None = None
         if self._orbit is not None:
             self._orbit.stop()
-        self._orbit = None
+        self._orbit = None  # of another model, which is compiled anew
         self._begin_map()
 
     def _begin_map(self) -> None:

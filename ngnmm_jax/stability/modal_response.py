@@ -32,6 +32,7 @@ from ngnmm_jax.models.times import seconds_in
 from ngnmm_jax.stability.along_orbits import linearise, with_drive
 from ngnmm_jax.stability.dispersion import dispersion
 from ngnmm_jax.systems.driven import Driven, driven, undriven
+from ngnmm_jax.systems.homogeneous import Homogeneous
 from ngnmm_jax.systems.network import Network
 from ngnmm_jax.systems.noises import AbstractNoise, noise_that_acts, place_of
 
@@ -144,11 +145,15 @@ def modal_response(
     else:
         state = _checks.floats("state", state)
         _checks.shape("state", state, inner.state_shape, "(variable,)")
-    gains = _gains(driven(system), state, variable, frequencies, as_array(known.values))
-    overlaps = as_array(left.T @ left)
-    unit = 2 * seconds_in(network.model.time_unit)
-    power = unit * (jnp.abs(gains) ** 2).sum(axis=2) * jnp.diagonal(overlaps)
-    slow = gains[0].real
+    power, slow = _along_modes(
+        (inner, network.over_modes()),
+        dict(driven(system).noise),
+        state,
+        variable,
+        frequencies,
+        as_array(known.values),
+        as_array(left.T @ left),
+    )
     growth, status = _stability(network, state)
     result = ModalResponse(
         frequencies,
@@ -156,7 +161,7 @@ def modal_response(
         as_array(known.vectors),
         power[1:],
         power[0],
-        (slow @ slow.T) * overlaps,
+        slow,
         state,
         growth,
         status,
@@ -196,17 +201,43 @@ def _left_vectors(graph: Any, modes: Eigenmodes) -> np.ndarray:
     return np.asarray(left / sizes)
 
 
+@eqx.filter_jit
+def _along_modes(
+    systems: tuple[Homogeneous, Homogeneous],
+    noise: dict[str, Any],
+    state: jax.Array,
+    variable: str,
+    frequencies: jax.Array,
+    lambdas: jax.Array,
+    overlaps: jax.Array,
+) -> tuple[Float[Array, "frequency mode"], Float[Array, "mode mode"]]:
+    """Power of modes, at the frequency zero first, and their slow covariance.
+
+    `systems`: the homogeneous one, and over modes; `overlaps` (mode, mode): of left vectors.
+    """
+    gains = _gains(systems, noise, state, variable, frequencies, lambdas)
+    unit = 2 * seconds_in(systems[0].model.time_unit)
+    power = unit * (jnp.abs(gains) ** 2).sum(axis=2) * jnp.diagonal(overlaps)
+    slow = gains[0].real
+    return power, (slow @ slow.T) * overlaps
+
+
 def _gains(
-    system: Driven, state: jax.Array, variable: str, frequencies: jax.Array, lambdas: jax.Array
+    systems: tuple[Homogeneous, Homogeneous],
+    noises: dict[str, Any],
+    state: jax.Array,
+    variable: str,
+    frequencies: jax.Array,
+    lambdas: jax.Array,
 ) -> Inexact[Array, "frequency mode source"]:
     """What modes show of noise along them, the frequency zero first."""
-    network: Any = system.system
-    inner, modal, model = network.homogeneous(), network.over_modes(), network.model
+    inner, modal = systems
+    model: Any = inner.model
     matrix, column, row = linearise(inner, state)
     factors = modal.along(model.output(state), lambdas)
     whole = with_drive(jnp, matrix, column, row, factors)
     sources = []
-    for name, noise in system.noise.items():
+    for name, noise in noises.items():
         size = noise.amplitude(model, state) if isinstance(noise, AbstractNoise) else noise
         if name == INPUT:
             sources.append(size * column)
@@ -226,7 +257,7 @@ def _gains(
         answers = jnp.linalg.solve(1j * omega * unit - whole, enters[None] + 0j)
         colours = [
             noise.colour(omega) if isinstance(noise, AbstractNoise) else jnp.ones(())
-            for noise in system.noise.values()
+            for noise in noises.values()
         ]
         return jnp.einsum("v,mvs->ms", seen, answers) * jnp.stack(colours)
 

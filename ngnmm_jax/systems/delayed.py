@@ -366,12 +366,17 @@ class Blocks(eqx.Module):
     def known(self, state: jax.Array, history: Any = None) -> Float[Array, "known"]:
         """Where regions have sent the same for ever, or what a `History` says."""
         if history is None or not history.sent:
-            stepper = at_work(RK4(), self.network, self.dt)
-            now = stepper.past(stepper.start(state))
-        else:
-            parts = self.network.interaction.delayed()
-            reaches = {name: _reach(part) for name, part in parts.items()}
-            now = history.on(float(self.dt), reaches, 1)
+            return self._for_ever(state)
+        parts = self.network.interaction.delayed()
+        reaches = {name: _reach(part) for name, part in parts.items()}
+        return self._remembered(state, history.on(float(self.dt), reaches, 1))
+
+    @eqx.filter_jit
+    def _for_ever(self, state: jax.Array) -> jax.Array:
+        stepper = at_work(RK4(), self.network, self.dt)
+        return self._remembered(state, stepper.past(stepper.start(state)))
+
+    def _remembered(self, state: jax.Array, now: Pasts) -> jax.Array:
         past = {name: now[name][:, -shape[1] :] for name, shape in self.sent_shapes}
         return self._flat(state, past)
 
