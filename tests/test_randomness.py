@@ -232,9 +232,9 @@ def test_what_cannot_be_negative(walk, below_zero):
 def test_rates_under_noise():
     """Noise on a rate: it took a fifth of them below zero, without a word."""
     network = population()
-    noisy = ng.Driven(network, {"r": 0.1})
+    noisy = ng.Driven(network, {"r": 0.4})
     found, kept = (
-        ng.simulate(ng.Driven(network, noisy.noise, below_zero=kind), 200.0, seed=1)
+        ng.simulate(ng.Driven(network, noisy.noise, below_zero=kind), 100.0, seed=1)
         for kind in ("reflect", "keep")
     )
     told = float(found.stats["below_zero"])
@@ -243,7 +243,7 @@ def test_rates_under_noise():
     assert float((kept.r < 0).mean()) > 0.1
     design = ng.Design.listed({"coupling": [1.0]}, seed=1)
     activity = ng.Activity(
-        200.0, 0.0, integrator="rk4", dt=float(network.time_step), keep=("minimum",)
+        100.0, 0.0, integrator="rk4", dt=float(network.time_step), keep=("minimum",)
     )
     swept = ng.sweep(noisy, design, activity, checks=0)
     assert float(swept.r_minimum.min()) >= 0
