@@ -221,7 +221,7 @@ def single():
     return ng.Network(ng.MontbrioPazoRoxin(), WEIGHTS, 2.0)
 
 
-NOISE = {"input": 0.1, "r": 0.02, "v": 0.1}
+NOISE = {"input": 0.1, "r": 0.02}
 PULSE = ng.stimuli.Pulse(0.5, 0.8, np.linspace(0.0, 1.0, REGIONS))
 CASES = {
     "moebius": (paper, "moebius", {"i_ext_e": np.linspace(5.0, 15.0, RUNS)}),
