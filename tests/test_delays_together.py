@@ -27,7 +27,7 @@ from tests.test_delay_couplings import TIMES, Twofold, crossed_and_six, of, over
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [3.0, 1.0, 0]]) / 4
 #: Delays, strengths, and what a region has of its own at once.
-FAST, SLOW, NEAR, FAR, OWN = 0.7, 2.3, -0.8, -0.9, 0.2
+FAST, SLOW, NEAR, FAR, OWN = 0.72, 2.3, -0.8, -0.9, 0.2
 
 
 class Line(OneVariable):
@@ -146,10 +146,13 @@ def test_regions_alike_run_as_the_network(make):
     first = ng.simulate(inner, 2.0, start=np.array([0.5]), **given)
     again = ng.simulate(inner, 4.0, start=first, **given)
     assert_allclose(again.final_state, run.final_state, rtol=1e-12)
-    runs = ng.simulate_batch(inner, {name: [FAST, 0.4]}, 6.0, start=np.array([0.5]), **given)
+    runs = ng.simulate_batch(inner, {name: [FAST, 0.74]}, 6.0, start=np.array([0.5]), **given)
     assert_allclose(runs.final_state[0], run.final_state, rtol=1e-12)
-    other = ng.simulate(network.with_parameters(**{name: 0.4}), 6.0, start=np.array([0.5]), **given)
+    other = ng.simulate(
+        network.with_parameters(**{name: 0.74}), 6.0, start=np.array([0.5]), **given
+    )
     assert_allclose(runs.final_state[1], other.final_state[:, 0], rtol=1e-12)
+    assert np.abs(runs.final_state[1] - runs.final_state[0]) > 1e-3
 
 
 @pytest.mark.slow
