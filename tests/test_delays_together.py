@@ -98,7 +98,7 @@ def test_several_delays_that_regions_alike_share():
     assert bool(rest.stable[0]) == (exact[0].real < 0)
     whole = np.asarray(ng.dispersion(network, rest.states[0]).roots)
     assert np.abs(whole - exact[0]).min() < 1e-9
-    branch = ng.continue_equilibria(inner, {"far_delay": (2.0, 4.0)})
+    branch = ng.continue_equilibria(inner, {"far_delay": (2.0, 4.0)}, longest=0.5)
     assert_allclose(branch.spectrum[0][0].real, discretised(
         0.3 - OWN, [(NEAR, FAST), (FAR, 2.0)])[0].real, atol=1e-9)  # fmt: skip
     with pytest.raises(ValueError, match=r"no one delay.*simulate"):
@@ -284,7 +284,7 @@ def test_sweeps_of_regions_alike_are_kept(tmp_path):
 def test_hopf_points_of_regions_alike_with_several_delays():
     """Where iω + a - c = F exp(-iω FAST) + S exp(-iω SLOW) has a real ω; no coefficient there."""
     inner = several().homogeneous()
-    branch = ng.continue_equilibria(inner, {"a": (0.3, 3.0)})
+    branch = ng.continue_equilibria(inner, {"a": (0.3, 3.0)}, longest=0.2)
     (hopf,) = branch.of_kind("hopf")
     w = 2 * np.pi / hopf.period
     late = NEAR * np.exp(-1j * w * FAST) + FAR * np.exp(-1j * w * SLOW)
