@@ -912,13 +912,14 @@ def test_compare(tmp_path):
 
 PLANE = """
 connectome = {connectome!r}
+model = "wilson-cowan"
 [set]
-tau_si = 5.5
+tau_e = 8.5
 [design]
 replicates = 2
 [vary]
-i_ext_e = [4, 12, 3]
-coupling = {{ values = [2.0, 8.0] }}
+p = [1.0, 1.5, 3]
+coupling = {{ values = [0.1, 0.5] }}
 [measure]
 duration = 200.0
 transient = 50.0
@@ -933,33 +934,33 @@ def test_sweep_and_show(small_file, small, tmp_path):
     file, store = tmp_path / "plane.toml", tmp_path / "plane.zarr"
     file.write_text(PLANE.format(connectome=str(small_file)))
     output = invoke("sweep", file, "--out", store)
-    assert "12 runs (i_ext_e 3 × coupling 2 × replicate 2)" in output
+    assert "12 runs (p 3 × coupling 2 × replicate 2)" in output
     assert "3 of 3" in output
-    assert "v_e_field_variance" in output  # how exact it is
+    assert "e_field_variance" in output  # how exact it is
     data = ng.open_sweep(store)
-    network = ng.Network(ng.NextGenEI(tau_si=5.5), small, 5.0)
-    design = ng.Design.grid({"i_ext_e": [4, 8, 12], "coupling": [2.0, 8.0]}, replicates=2)
+    network = ng.Network(ng.WilsonCowan(tau_e=8.5), small, 5.0)
+    design = ng.Design.grid({"p": [1.0, 1.25, 1.5], "coupling": [0.1, 0.5]}, replicates=2)
     measure = ng.Activity(200.0, 50.0, keep=("mean", "band_power", "field_variance", "fc"))
     known = ng.sweep(network, design, measure, checks=3)
     for name in known.data_vars:
         np.testing.assert_allclose(data[name], known[name], rtol=1e-9, atol=1e-9)
-    before = (store / "v_e_mean" / "c" / "0" / "0" / "0" / "0").stat().st_mtime_ns
+    before = (store / "e_mean" / "c" / "0" / "0" / "0" / "0").stat().st_mtime_ns
     invoke("sweep", file, "--out", store)
-    assert (store / "v_e_mean" / "c" / "0" / "0" / "0" / "0").stat().st_mtime_ns == before
-    assert "v_e_band_power" in invoke("show", store, "--quantity", "list")
+    assert (store / "e_mean" / "c" / "0" / "0" / "0" / "0").stat().st_mtime_ns == before
+    assert "e_band_power" in invoke("show", store, "--quantity", "list")
     invoke("show", store)
     assert (tmp_path / "plane.png").stat().st_size > 10_000
     figure = tmp_path / "figures" / "gamma.png"
-    invoke("show", store, "--quantity", "v_e_band_power", "--at", "band=gamma", "--out", figure)
+    invoke("show", store, "--quantity", "e_band_power", "--at", "band=gamma", "--out", figure)
     assert figure.stat().st_size > 5_000
     # Another sweep is refused where a store is, unless it may be removed.
-    file.write_text(PLANE.format(connectome=str(small_file)).replace("5.5", "5.0"))
+    file.write_text(PLANE.format(connectome=str(small_file)).replace("8.5", "8.0"))
     with pytest.raises(ValueError, match="differs in parameters"):
         invoke("sweep", file, "--out", store)
     for damaged in (store / "zarr.json", store / ".ngnmm_store" / "definition.json"):
         damaged.write_text("{")
     invoke("sweep", file, "--out", store, "--restart")
-    assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_si"] == 5.0
+    assert ng.open_sweep(store).attrs["definition"]["parameters"]["tau_e"] == 8.0
 
 
 AXES = """
@@ -1192,7 +1193,10 @@ def test_bad_fit_files(small_file, tmp_path, change, words):
 
 def test_reproduce(small_file, small, tmp_path, monkeypatch):
     """Two figures; the second time they are there; a failing one is a line; a bad name is said."""
+    from matplotlib import pyplot as plt
+
     from ngnmm_jax.reproduce import run as loop
+    from ngnmm_jax.reproduce.task import AGREES, Row
 
     assert "network-chaos  Lyapunov spectra of the whole network" in invoke("reproduce")
     out = tmp_path / "paper"
@@ -1216,7 +1220,13 @@ def test_reproduce(small_file, small, tmp_path, monkeypatch):
         """Nothing."""
         raise ng.SolverError("cascade", ng.Status.NOT_FINITE)
 
+    def redrawn(task):
+        """One that costs nothing."""
+        task.save(plt.figure(), "dispersion")
+        return [Row("what is claimed", "what is found", AGREES)]
+
     monkeypatch.setitem(loop.FIGURES, "cascade", failing)
+    monkeypatch.setitem(loop.FIGURES, "dispersion", redrawn)
     with (
         pytest.raises(RuntimeError, match="a figure failed"),
         pytest.warns(UserWarning, match=r"rows\.json is damaged"),

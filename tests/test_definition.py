@@ -250,8 +250,8 @@ def shows(row):
     return Mine()
 
 
-def slower_gates(by):
-    class Mine(ng.NextGenEI):
+def slower_flow(by):
+    class Mine(ng.MontbrioPazoRoxin):
         def exact_flow(self, dt):
             return super().exact_flow(by * dt)
 
@@ -275,10 +275,10 @@ def test_models():
     assert differ(plain_one, regional) == ["equations", "parameters"]
     single = of(ng.JansenRit(p=jnp.full(2, 9.0, jnp.float32)))
     assert differ(regional, single) == ["equations", "parameters"]
-    # The hooks of the paper's model beside its vector field.
-    exact = of(ng.NextGenEI())
-    assert differ(exact, of(slower_gates(1.0))) == ["equations", "model"]
-    assert differ(of(slower_gates(1.0)), of(slower_gates(1.5))) == ["equations"]
+    # The hooks of a model beside its vector field.
+    flow = of(slower_flow(1.0))
+    assert differ(of(ng.MontbrioPazoRoxin()), flow) == ["equations", "model"]
+    assert differ(flow, of(slower_flow(1.5))) == ["equations"]
 
 
 def test_networks(network):
@@ -339,7 +339,7 @@ import ngnmm_jax as ng
 from ngnmm_jax._core.definition import definition
 from ngnmm_jax._core.programs import identity, program
 
-class Mine(ng.NextGenEI):
+class Mine(ng.MontbrioPazoRoxin):
     def vector_field(self, state, drive):
         return self.scaled(super().vector_field(state, drive))
     def scaled(self, value):
@@ -347,12 +347,12 @@ class Mine(ng.NextGenEI):
 
 table = np.linspace(0.0, 1.0, 7)
 network = ng.Network(Mine(), np.array([[0, 1.0], [1, 0]]), 5.0)
-driven = ng.Driven(network, {"v_e": 0.1}, ng.stimuli.Custom(lambda t: table[2] * jnp.sin(t)))
+driven = ng.Driven(network, {"v": 0.1}, ng.stimuli.Custom(lambda t: table[2] * jnp.sin(t)))
 
 def measure(network, seed):
     rest = ng.find_equilibria(network.homogeneous(), throw=False)
     noise = jax.random.normal(jax.random.key(seed))
-    return {"x": rest.states[0] @ table[:6] + noise}
+    return {"x": rest.states[0] @ table[:2] + noise}
 
 def response(network):
     return ng.linear_response(network, table[1:] * 50, throw=False, stability=False).fc

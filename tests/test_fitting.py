@@ -219,7 +219,7 @@ def linear(s, key):
 
 
 def walk(s, key):
-    v = fitting.simulated(s, key, 30.0, variables=("v_e", "s_e"))
+    v = fitting.simulated(s, key, 30.0, variables=("r", "v"))
     return (v**2).mean() + v[:, 0].std()
 
 
@@ -239,9 +239,11 @@ def modes(s, key):
         pytest.param(walk, "reverse", marks=pytest.mark.slow),
     ],
 )
-def test_gradients_of_losses(system, loss, mode):
+def test_gradients_of_losses(small, loss, mode):
     """Linear response, simulation, eigenvalues: against finite differences."""
-    free = Free(system, {"coupling": positive(), "i_ext_e": interval(0.0, 6.0), "j_ei": real()})
+    network = ng.Network(ng.MontbrioPazoRoxin(eta=-6.0), small, 2.0)
+    system = ng.Driven(network, {"input": np.full(12, 0.001)})
+    free = Free(system, {"coupling": positive(), "eta": interval(-9.0, -3.0), "j": real()})
     check = fitting.check_gradient(loss, free, mode=mode)
     assert check.worst < 1e-6, check
     assert float(jnp.abs(check.gradient).max()) > 1e-3

@@ -58,6 +58,12 @@ def network(weights):
     return ng.Network(ng.NextGenEI(i_ext_e=13.0), ng.Connectome(weights).normalised(), 5.0)
 
 
+@pytest.fixture(scope="module")
+def population(weights):
+    """One population in each region, whose programs are a half as long."""
+    return ng.Network(ng.MontbrioPazoRoxin(), ng.Connectome(weights).normalised(), 5.0)
+
+
 def again(weights):
     """The same network from objects of its own, and one that has other names."""
     return ng.Network(ng.NextGenEI(i_ext_e=13.0), ng.Connectome(weights).normalised(), 5.0)
@@ -163,28 +169,28 @@ def test_speeds_compile_nothing(programs):
 
 
 class Resting(ng.AbstractNeuralMass):
-    """Ten variables that decay."""
+    """Three variables that decay."""
 
-    variables = tuple(f"x{k}" for k in range(10))
-    units = ("1",) * 10
+    variables = ("x0", "x1", "x2")
+    units = ("1",) * 3
     time_unit = "ms"
     shown = "x0"
     shown_unit = "1"
     nonnegative = ()
 
     def vector_field(self, state, drive):
-        rates = jnp.arange(1.0, 11.0).reshape(-1, *(1,) * (state.ndim - 1))
+        rates = jnp.arange(1.0, 4.0).reshape(-1, *(1,) * (state.ndim - 1))
         return -rates * state / 10 + 0.01 * drive
 
     def output(self, state):
         return jnp.tanh(state[0])
 
     def search_box(self):
-        return -jnp.ones(10), jnp.ones(10)
+        return -jnp.ones(3), jnp.ones(3)
 
 
 def test_what_rests_is_said_before_it_is_refined(programs):
-    """An own model of ten variables: nothing is compiled for a shooting that cannot be."""
+    """A model of one's own: nothing is compiled for a shooting that cannot be."""
     system = ng.Network(Resting(), np.array([[0, 1.0], [1, 0]]), 1.0).homogeneous()
     names = programs(
         lambda: ng.find_orbit(system, transient=100.0, window=100.0, throw=False).status
@@ -197,19 +203,19 @@ def test_what_rests_is_said_before_it_is_refined(programs):
     assert np.isnan(float(found.period))
 
 
-def test_known_values_inside_of_a_program(network):
+def test_known_values_inside_of_a_program(population):
     """Inside of `jit` nothing is computed at once, though no argument is traced."""
 
     def everything():
-        inner = network.homogeneous()
-        rest = ng.find_equilibria(inner, throw=False)
-        start = ng.initial_state(network, seed=2)
+        rest = ng.find_equilibria(population.homogeneous(), throw=False)
+        start = ng.initial_state(population, seed=2)
+        runs = ng.simulate_batch(population, {"eta": np.linspace(-6, -5, 2)}, 2.0, dt=0.05)
         return {
             "rest": rest.states[0],
             "start": start,
-            "fixed": ng.simulate(network, 2.0, dt=0.05, start=start, throw=False).states,
-            "batch": batch(network, 2),
-            "growth": ng.dispersion(network, rest.states[0], throw=False).growth,
+            "fixed": ng.simulate(population, 2.0, dt=0.05, start=start, throw=False).states,
+            "batch": runs.states,
+            "growth": ng.dispersion(population, rest.states[0], throw=False).growth,
         }
 
     inside, outside = jax.jit(everything)(), everything()
@@ -219,17 +225,17 @@ def test_known_values_inside_of_a_program(network):
 
 TRANSFORMED = {
     "equilibria": lambda n: (
-        lambda x: ng.find_equilibria(
-            n.with_parameters(i_ext_e=x).homogeneous(), throw=False
-        ).states[0, 1]
+        lambda x: ng.find_equilibria(n.with_parameters(eta=x).homogeneous(), throw=False).states[
+            0, 1
+        ]
     ),
     "a run": lambda n: (
-        lambda x: ng.simulate(n.with_parameters(i_ext_e=x), 1.0, dt=0.05, throw=False).states.sum()
+        lambda x: ng.simulate(n.with_parameters(eta=x), 1.0, dt=0.05, throw=False).states.sum()
     ),
     "an orbit": lambda n: (
         lambda x: (
             ng.find_orbit(
-                n.with_parameters(i_ext_e=x).homogeneous(),
+                n.with_parameters(i_ext_e=18.0 + x).homogeneous(),
                 start=jnp.full(6, 0.1),
                 period=20.0,
                 steps=64,
@@ -243,19 +249,19 @@ TRANSFORMED = {
 @pytest.mark.parametrize(
     "what", ["equilibria", "a run", pytest.param("an orbit", marks=pytest.mark.slow)]
 )
-def test_a_second_derivative_compiles_nothing(network, what, programs):
+def test_a_second_derivative_compiles_nothing(network, population, what, programs):
     """A loop of gradient steps without a `jit` of its own."""
-    function = TRANSFORMED[what](network)
-    jax.block_until_ready(jax.jvp(function, (13.0,), (1.0,)))
-    assert programs(lambda: jax.jvp(function, (13.1,), (1.0,))) == []
+    function = TRANSFORMED[what](network if what == "an orbit" else population)
+    jax.block_until_ready(jax.jvp(function, (-5.0,), (1.0,)))
+    assert programs(lambda: jax.jvp(function, (-4.9,), (1.0,))) == []
 
 
-def test_derivatives_alone_need_no_search(network, programs):
+def test_derivatives_alone_need_no_search(population, programs):
     """What is known is searched on the host, and has the derivatives that `jit` would give."""
-    function = TRANSFORMED["equilibria"](network)
-    names = programs(lambda: jax.grad(function)(13.0))
+    function = TRANSFORMED["equilibria"](population)
+    names = programs(lambda: jax.grad(function)(-5.0))
     assert not [name for name in names if "_searched" in name]
-    found = [float(of(function)(13.0)) for of in (jax.grad, lambda f: jax.jit(jax.grad(f)))]
+    found = [float(of(function)(-5.0)) for of in (jax.grad, lambda f: jax.jit(jax.grad(f)))]
     assert found[0] == pytest.approx(found[1], rel=1e-9)
 
 
