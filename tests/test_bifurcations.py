@@ -86,7 +86,7 @@ def test_periods_against_the_reference(coupling, which, reference, equilibria):
     hopf = equilibria(coupling).of_kind("hopf")[0]
     for parameter, period in reference["cycle_period"][str(coupling)][which]:
         bounds = (-5.0, float(parameter))
-        branch = ng.continue_cycles(node(coupling), {I_EXT: bounds}, start=hopf)
+        branch = ng.continue_cycles(node(coupling), {I_EXT: bounds}, start=hopf, longest=0.2)
         assert branch.ends == ("start", "bound")
         assert branch.parameter[-1] == pytest.approx(parameter, rel=1e-12)
         assert branch.periods[-1] == pytest.approx(period, rel=1e-8)
@@ -96,7 +96,7 @@ def test_periods_against_the_reference(coupling, which, reference, equilibria):
 def folded(equilibria):
     """The cycles at coupling 15 from the second Hopf point down, beyond all of their folds."""
     hopf = equilibria(15).of_kind("hopf")[1]
-    return ng.continue_cycles(node(15), {I_EXT: (7.5, 20.0)}, start=hopf)
+    return ng.continue_cycles(node(15), {I_EXT: (7.5, 20.0)}, start=hopf, longest=0.2)
 
 
 @pytest.mark.parametrize("kind", ["period_doubling", "cycle_fold"])

@@ -235,7 +235,7 @@ def test_spectra_of_small_noise():
 
 def test_a_couplings_parameters_in_branches():
     network = ng.Network(Turning(), coupling=SigmoidAfterSum(GRAPH, 1.0, 20.0, 0.05))
-    branch = ng.continue_equilibria(network.homogeneous(), {"slope": (10.0, 30.0)})
+    branch = ng.continue_equilibria(network.homogeneous(), {"slope": (10.0, 30.0)}, longest=0.5)
     assert branch.parameter[-1] == pytest.approx(30.0)
 
 

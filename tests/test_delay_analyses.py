@@ -74,7 +74,9 @@ def test_hopf_points_over_the_delay_and_their_normal_form():
     the amplitude's square is 40 (α - π/2) / (3π - 2), per delay.
     """
     network = alone(Wright(), -1.5, 0.5)
-    branch = ng.continue_equilibria(network.homogeneous(), {"delay": (0.2, 6.0)}, start=np.zeros(1))
+    branch = ng.continue_equilibria(
+        network.homogeneous(), {"delay": (0.2, 6.0)}, start=np.zeros(1), longest=0.2
+    )
     assert branch.ok
     assert branch.unexplained == 0
     hopf = branch.of_kind("hopf")
@@ -94,7 +96,7 @@ def test_folds_are_those_without_delays_and_hopf_points_are_not():
     where ω = sin(5ω) / 2.
     """
     network = alone(Cubic(a=-0.5), -0.5, 5.0)
-    branch = ng.continue_equilibria(network, {"a": (-0.6, 0.6)})
+    branch = ng.continue_equilibria(network, {"a": (-0.6, 0.6)}, longest=0.2)
     assert branch.states.shape[1:] == (1, 1)
     assert branch.ok
     assert branch.unexplained == 0
@@ -147,9 +149,9 @@ def test_cycles_are_those_of_regions_alike():
 def test_where_delays_differ_the_network_is_continued():
     """What rests alike has the roots of the network."""
     network, bounds = three(speed=10.0), {"i_ext_e": (8.98, 9.02)}
-    alike = ng.continue_equilibria(network.homogeneous(), bounds)
+    alike = ng.continue_equilibria(network.homogeneous(), bounds, longest=0.5)
     start = np.tile(ng.find_equilibria(network.homogeneous()).states[0][:, None], 3)
-    whole = ng.continue_equilibria(network, bounds, start=start)
+    whole = ng.continue_equilibria(network, bounds, start=start, longest=0.5)
     for end in (0, -1):
         assert_allclose(alike.parameters[end], whole.parameters[end], rtol=1e-12)
         assert_allclose(alike.spectrum[end][:6], whole.spectrum[end][:6], atol=1e-9)

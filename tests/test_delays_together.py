@@ -27,7 +27,7 @@ from tests.test_delay_couplings import TIMES, Twofold, crossed_and_six, of, over
 
 WEIGHTS = np.array([[0, 1.0, 3.0], [2.0, 0, 2.0], [3.0, 1.0, 0]]) / 4
 #: Delays, strengths, and what a region has of its own at once.
-FAST, SLOW, NEAR, FAR, OWN = 0.7, 2.3, -0.8, -0.9, 0.2
+FAST, SLOW, NEAR, FAR, OWN = 0.72, 2.3, -0.8, -0.9, 0.2
 
 
 class Line(OneVariable):
@@ -98,7 +98,7 @@ def test_several_delays_that_regions_alike_share():
     assert bool(rest.stable[0]) == (exact[0].real < 0)
     whole = np.asarray(ng.dispersion(network, rest.states[0]).roots)
     assert np.abs(whole - exact[0]).min() < 1e-9
-    branch = ng.continue_equilibria(inner, {"far_delay": (2.0, 4.0)})
+    branch = ng.continue_equilibria(inner, {"far_delay": (2.0, 4.0)}, longest=0.5)
     assert_allclose(branch.spectrum[0][0].real, discretised(
         0.3 - OWN, [(NEAR, FAST), (FAR, 2.0)])[0].real, atol=1e-9)  # fmt: skip
     with pytest.raises(ValueError, match=r"no one delay.*simulate"):
@@ -146,10 +146,13 @@ def test_regions_alike_run_as_the_network(make):
     first = ng.simulate(inner, 2.0, start=np.array([0.5]), **given)
     again = ng.simulate(inner, 4.0, start=first, **given)
     assert_allclose(again.final_state, run.final_state, rtol=1e-12)
-    runs = ng.simulate_batch(inner, {name: [FAST, 0.4]}, 6.0, start=np.array([0.5]), **given)
+    runs = ng.simulate_batch(inner, {name: [FAST, 0.74]}, 6.0, start=np.array([0.5]), **given)
     assert_allclose(runs.final_state[0], run.final_state, rtol=1e-12)
-    other = ng.simulate(network.with_parameters(**{name: 0.4}), 6.0, start=np.array([0.5]), **given)
+    other = ng.simulate(
+        network.with_parameters(**{name: 0.74}), 6.0, start=np.array([0.5]), **given
+    )
     assert_allclose(runs.final_state[1], other.final_state[:, 0], rtol=1e-12)
+    assert np.abs(runs.final_state[1] - runs.final_state[0]) > 1e-3
 
 
 @pytest.mark.slow
@@ -281,7 +284,7 @@ def test_sweeps_of_regions_alike_are_kept(tmp_path):
 def test_hopf_points_of_regions_alike_with_several_delays():
     """Where iω + a - c = F exp(-iω FAST) + S exp(-iω SLOW) has a real ω; no coefficient there."""
     inner = several().homogeneous()
-    branch = ng.continue_equilibria(inner, {"a": (0.3, 3.0)})
+    branch = ng.continue_equilibria(inner, {"a": (0.3, 3.0)}, longest=0.2)
     (hopf,) = branch.of_kind("hopf")
     w = 2 * np.pi / hopf.period
     late = NEAR * np.exp(-1j * w * FAST) + FAR * np.exp(-1j * w * SLOW)

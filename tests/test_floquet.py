@@ -76,10 +76,11 @@ def test_what_is_not_finite_is_said():
 
 def test_a_program_says_where_its_blocks_are_too_small():
     """Under JAX transformations three multipliers of one modulus are not told apart, and said."""
-    _, _, told = multipliers(jnp.asarray(factors_of([0.0, -1.0, -1.0, -5, -6, -7], 8, 1.0)))
+    inside = jax.jit(multipliers)
+    _, _, told = inside(jnp.asarray(factors_of([0.0, -1.0, -1.0, -5, -6, -7], 8, 1.0)))
     assert bool(told)
     turn = np.linalg.qr(np.random.default_rng(0).normal(size=(6, 6)))[0]
-    _, _, told = multipliers(jnp.asarray(np.stack([turn] * 8)))
+    _, _, told = inside(jnp.asarray(np.stack([turn] * 8)))
     assert not bool(told)
 
 

@@ -225,7 +225,7 @@ def test_times_in_32_bits(network):
 
 
 def test_every_method_says_that_it_diverged(network, monkeypatch):
-    """In single runs, batches and sweeps; and where there was no equilibrium to start from."""
+    """In single runs and batches; and where there was no equilibrium to start from."""
     wild = np.full((6, 12), 1e11)
     for solver in ("rk4", "moebius"):
         options = {"dt": 0.5, "start": wild, "integrator": solver, "save_every": 2.0}
@@ -349,13 +349,12 @@ def test_batch_is_its_single_runs(network):
     parameters = {"i_ext_e": currents, "coupling": couplings}
     batches = [
         ng.simulate_batch(network, parameters, 20.0, dt=0.01, seed=range(3, 10), chunk=tile)
-        for tile in (None, 1, 2)
+        for tile in (None, 2)
     ]
     assert batches[0].states.shape == (7, 21, 1, 12)
     assert batches[0].ok
-    for batch in batches[1:]:
-        np.testing.assert_allclose(batch.states, batches[0].states, atol=1e-12)
-        np.testing.assert_allclose(batch.final_state, batches[0].final_state, rtol=1e-11)
+    np.testing.assert_allclose(batches[1].states, batches[0].states, atol=1e-12)
+    np.testing.assert_allclose(batches[1].final_state, batches[0].final_state, rtol=1e-11)
     for k in (0, 5):
         here = network.with_parameters(i_ext_e=currents[k], coupling=couplings[k])
         run = ng.simulate(here, 20.0, dt=0.01, seed=3 + k)
@@ -463,13 +462,13 @@ def end_of(**options):
 
 @pytest.fixture(scope="module")
 def fixed_steps():
-    return end_of(dt=0.02)
+    return end_of(dt=0.05)
 
 
 @pytest.mark.parametrize(
     ("model", "options"),
     [
-        (ng.NextGenEI(i_ext_e=13.0), {"dt": 0.02}),
+        (ng.NextGenEI(i_ext_e=13.0), {"dt": 0.05}),
         (ng.MontbrioPazoRoxin(), {"integrator": Adaptive(rtol=1e-10, atol=1e-12)}),
     ],
 )
@@ -568,16 +567,9 @@ def test_blow_up_in_finite_time_is_said():
         ng.simulate(network, 1.0)
 
 
-#: Of adaptive steps, too few for some runs.
-FEW_STEPS = 200
-
-
 def test_divergence_is_said(network):
     wild = network.with_parameters(j_ee=1e6, j_ei=0.0)
     y0 = ng.initial_state(network)
-    with pytest.raises(ng.SolverError) as caught:
-        ng.simulate(wild, 20.0, start=y0, integrator=Adaptive(max_steps=FEW_STEPS))
-    assert caught.value.status != ng.Status.OK
     with pytest.raises(ng.SolverError, match="halve `dt`") as caught:
         ng.simulate(wild, 20.0, start=y0, dt=0.05)
     assert caught.value.status == ng.Status.NOT_FINITE
@@ -586,11 +578,12 @@ def test_divergence_is_said(network):
     assert run.status == ng.Status.NOT_FINITE
 
 
-def test_step_limit_is_said(network):
+def test_step_limit_is_said():
+    network, few = ng.Network(Explosive(), np.ones((1, 1)), 0.0), Adaptive(max_steps=5, rtol=1e-12)
     with pytest.raises(ng.SolverError, match="max_steps=…") as caught:
-        ng.simulate(network, 100.0, integrator=Adaptive(max_steps=FEW_STEPS, rtol=1e-12))
+        ng.simulate(network, 1.5, start=np.zeros((1, 1)), integrator=few)
     assert caught.value.status == ng.Status.MAX_STEPS
-    assert caught.value.result.v_e.shape == (101, 12)
+    assert caught.value.result.v.shape == (2, 1)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_free_neurons_fire_at_their_own_rates():
     """Without synapses neuron j fires √κ / (π tau) times per ms, or never."""
     model = ng.NextGenEI(i_ext_e=9.0, j_ee=0.0, j_ei=0.0, j_ie=0.0, j_ii=0.0)
     system = ng.Network(model, np.ones((1, 1))).homogeneous()
-    run = ng.simulate_spiking(system, 2000.0, neurons=200, save_every=1.0)
+    run = ng.simulate_spiking(system, 2000.0, **{**SHORT, "save_every": 100.0})
     kappa = -5.0 + 9.0 + np.asarray(run.offsets)
     expected = np.sqrt(np.maximum(kappa, 0)) / (np.pi * 8.0)
     # At most one spike more or less in 2000 ms; steps have their own error in fast neurons.
