@@ -405,7 +405,8 @@ ANALYSES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("work", ANALYSES.values(), ids=ANALYSES)
-def test_analyses_within_a_function_need_no_key(work):
+def test_analyses_within_a_function_need_no_key(work, as_users_call):
+    """The program is the same from the first call on; checks of types look at properties once."""
     network = ng.Network(ng.NextGenEI(), W2, 1.0).bare()
     known = program(work, network)
     assert program(lambda n: work(n), network) == known
