@@ -204,7 +204,7 @@ def _left_vectors(graph: Any, modes: Eigenmodes) -> np.ndarray:
 @eqx.filter_jit
 def _along_modes(
     systems: tuple[Homogeneous, Homogeneous],
-    noise: dict[str, Any],
+    noises: dict[str, Any],
     state: jax.Array,
     variable: str,
     frequencies: jax.Array,
@@ -215,22 +215,6 @@ def _along_modes(
 
     `systems`: the homogeneous one, and over modes; `overlaps` (mode, mode): of left vectors.
     """
-    gains = _gains(systems, noise, state, variable, frequencies, lambdas)
-    unit = 2 * seconds_in(systems[0].model.time_unit)
-    power = unit * (jnp.abs(gains) ** 2).sum(axis=2) * jnp.diagonal(overlaps)
-    slow = gains[0].real
-    return power, (slow @ slow.T) * overlaps
-
-
-def _gains(
-    systems: tuple[Homogeneous, Homogeneous],
-    noises: dict[str, Any],
-    state: jax.Array,
-    variable: str,
-    frequencies: jax.Array,
-    lambdas: jax.Array,
-) -> Inexact[Array, "frequency mode source"]:
-    """What modes show of noise along them, the frequency zero first."""
     inner, modal = systems
     model: Any = inner.model
     matrix, column, row = linearise(inner, state)
@@ -261,8 +245,11 @@ def _gains(
         ]
         return jnp.einsum("v,mvs->ms", seen, answers) * jnp.stack(colours)
 
-    omegas = jnp.append(0.0, 2 * jnp.pi * frequencies * seconds_in(model.time_unit))
-    return jax.lax.map(at, omegas)
+    seconds = seconds_in(model.time_unit)
+    gains = jax.lax.map(at, jnp.append(0.0, 2 * jnp.pi * frequencies * seconds))
+    power = 2 * seconds * (jnp.abs(gains) ** 2).sum(axis=2) * jnp.diagonal(overlaps)
+    slow = gains[0].real
+    return power, (slow @ slow.T) * overlaps
 
 
 def _stability(network: Network, state: Any) -> tuple[Any, Any]:
