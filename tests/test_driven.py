@@ -74,7 +74,7 @@ def test_seeds_reproduce_whatever_the_batch(noisy):
         noisy, strengths, 200.0, seed=[4, 5, 6, 7, 8], variables=("r", "v"), **options
     )
     np.testing.assert_allclose(batch.v[3], alone_v, atol=1e-11)
-    assert np.abs(np.asarray(batch.v)[2] - alone_v)[50:].max() > 0.003
+    assert np.abs(np.asarray(batch.v)[2] - alone_v)[50:].max() > 0.01
     activity = ng.Activity(
         duration=200.0,
         transient=0.0,
@@ -87,7 +87,7 @@ def test_seeds_reproduce_whatever_the_batch(noisy):
     design = ng.Design.listed({"i_ext": [0.0]}, replicates=2, seed=7)
     trace = ng.sweep(noisy, design, activity, checks=0).v_trace.values[0]
     np.testing.assert_allclose(trace[0], alone_v[1:], atol=1e-11)
-    assert np.abs(trace[1] - alone_v[1:])[50:].max() > 0.003
+    assert np.abs(trace[1] - alone_v[1:])[50:].max() > 0.01
 
     first = ng.simulate(noisy, 100.0, seed=7, dt=0.05)
     second = ng.simulate(noisy, 100.0, seed=7, dt=0.05, start=first)
